@@ -1,0 +1,1 @@
+//! BTF from its bytes.

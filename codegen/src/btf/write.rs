@@ -1,0 +1,1 @@
+//! BTF to its bytes.

@@ -1,0 +1,99 @@
+//! The table of diagnostic codes: the mistakes skelgen knows, each with a stable name and what to do about it.
+//!
+//! To add one: a line in the table, in the block of the phase that reports it. A number is never reused.
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $help:expr;)*) => {
+        /// Which of the known mistakes a diagnostic is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The stable name: `E` and four digits, the first two naming the phase.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// What to do about it, where that is always the same.
+            #[must_use]
+            pub const fn help(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => $help,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // 01: reading the ELF file.
+    /// The file is not ELF.
+    NotElf = "E0101", Some("skelgen reads BPF objects: the output of `clang --target=bpf -g -O2 -c`, of bpf-linker, or of `bpftool gen object`");
+    /// The file is ELF, but for another machine, class or type.
+    NotBpf = "E0102", Some("compile with `--target=bpf` and `-c`");
+    /// The file ends before something that it says it holds, or a table of it contradicts itself.
+    BadElf = "E0103", Some("the file is damaged or cut short: build it again");
+    /// Two sections claim the same bytes, or two sections of data have one name.
+    OverlappingSections = "E0104", Some("the file is damaged: build it again");
+    /// A relocation that points nowhere or is of an unknown kind.
+    BadRelocation = "E0105", None;
+
+    // 02: reading BTF and .BTF.ext.
+    /// There is no BTF and something needs it.
+    MissingBtf = "E0201", Some("compile with `-g`: clang writes BTF only with debug information");
+    /// The BTF is damaged.
+    BadBtf = "E0202", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
+    /// The .BTF.ext is damaged.
+    BadBtfExt = "E0203", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
+
+    // 03: what the object means.
+    /// A section that no program type goes with.
+    UnknownSection = "E0301", None;
+    /// A map definition that is not one.
+    BadMap = "E0302", None;
+    /// A section of global data that cannot be used.
+    BadData = "E0303", None;
+    /// An instruction that is not one.
+    BadInstruction = "E0304", Some("the section is damaged, or written by a tool that is ahead of this version of skelgen");
+    /// A reference to something that cannot be referred to in this way.
+    BadReference = "E0305", None;
+    /// An extern that cannot be resolved.
+    BadExtern = "E0306", None;
+    /// Neither programs nor maps.
+    NothingToLoad = "E0307", None;
+    /// A license or version section that is not one.
+    BadLicense = "E0308", None;
+    /// Something legitimate that this version of skelgen does not do.
+    Unsupported = "E0309", None;
+
+    // 04: linking programs.
+    /// A program that cannot be put together.
+    BadLink = "E0401", None;
+
+    // 05: planning.
+    /// More than the tables can count.
+    TooLarge = "E0501", None;
+
+    // 06: writing Rust.
+    /// A name that no Rust name can be made of.
+    BadName = "E0601", None;
+    /// A type that Rust cannot express.
+    BadType = "E0602", None;
+
+    // 07: input and output.
+    /// A file that cannot be read or written.
+    Io = "E0701", None;
+    /// A compiler that cannot be run, or that failed.
+    Compiler = "E0702", None;
+    /// Options that contradict each other.
+    BadOptions = "E0703", None;
+}

@@ -1,0 +1,225 @@
+//! The one error type of the generator: a list of diagnostics, each with a stable code and the place in the object it is about.
+//!
+//! Phases collect diagnostics in a [`Reporter`] and go on as far as they can, so that one run shows all that is wrong; a phase
+//! that reported an error returns no value, so nothing runs on a bad one. How a diagnostic looks on a terminal is the command
+//! line's business. This module knows nothing of any phase.
+
+mod code;
+
+use std::fmt;
+
+pub use code::Code;
+
+/// What was wrong with the input: one diagnostic or more.
+///
+/// ```
+/// let error = skelgen::error::Error::new(skelgen::error::Code::NotElf, "the file begins with `#!/bin/sh`");
+/// assert_eq!(error.diagnostics()[0].code.as_str(), "E0101");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Error {
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of one diagnostic without a place.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Diagnostic::new(code, message).into()
+    }
+
+    /// The diagnostics, in the order they were found; there is at least one.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostics: vec![diagnostic] }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Which of the known mistakes it is.
+    pub code: Code,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// Where.
+    pub location: Location,
+    /// What to do about it.
+    pub note: Option<String>,
+}
+
+impl Diagnostic {
+    /// A diagnostic without a place; its note is the code's own.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), location: Location::default(), note: code.help().map(str::to_owned) }
+    }
+
+    /// The same, in this section.
+    #[must_use]
+    pub fn section(mut self, name: impl Into<String>) -> Self {
+        self.location.section = Some(name.into());
+        self
+    }
+
+    /// The same, at this byte of the section (or of the file, if no section is named).
+    #[must_use]
+    pub fn offset(mut self, bytes: u64) -> Self {
+        self.location.offset = Some(bytes);
+        self
+    }
+
+    /// The same, at this instruction of the section, counted in slots of eight bytes.
+    #[must_use]
+    pub fn insn(mut self, index: usize) -> Self {
+        self.location.insn = Some(index);
+        self
+    }
+
+    /// The same, from this line of source.
+    #[must_use]
+    pub fn line(mut self, line: SourceLine) -> Self {
+        self.location.line = Some(line);
+        self
+    }
+
+    /// The same, with this note instead of the code's own.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.code.as_str(), self.message)?;
+        if !self.location.is_empty() {
+            write!(f, "\n  --> {}", self.location)?;
+        }
+        if let Some(SourceLine { text: Some(text), .. }) = &self.location.line {
+            write!(f, "\n   |  {}", text.trim())?;
+        }
+        if let Some(note) = &self.note {
+            write!(f, "\n  = note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A place in the object; what is not known is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Location {
+    /// Name of the ELF section.
+    pub section: Option<String>,
+    /// Offset in the section, or in the file where no section is named, in bytes.
+    pub offset: Option<u64>,
+    /// Instruction in the section, counted in slots of eight bytes.
+    pub insn: Option<usize>,
+    /// Line of the source.
+    pub line: Option<SourceLine>,
+}
+
+impl Location {
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(section) = &self.section {
+            write!(f, "section {section}")?;
+            separator = ", ";
+        }
+        if let Some(insn) = self.insn {
+            write!(f, "{separator}instruction {insn}")?;
+            separator = ", ";
+        }
+        if let Some(offset) = self.offset {
+            write!(f, "{separator}byte {offset:#x}")?;
+            separator = ", ";
+        }
+        if let Some(line) = &self.line {
+            write!(f, "{separator}{}:{}:{}", line.file, line.line, line.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// A line of the source the object was compiled from, as its `.BTF.ext` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The file, as the compiler named it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+    /// The line's text, if the object has it.
+    pub text: Option<String>,
+}
+
+/// Collects the diagnostics of one phase.
+#[derive(Debug, Default)]
+pub struct Reporter {
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reporter {
+    /// Nothing reported yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a diagnostic.
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Takes the value out of `result`, or takes its error in and returns `None`.
+    pub fn take<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.diagnostics.extend(error.into().diagnostics);
+                None
+            }
+        }
+    }
+
+    /// Ends the phase: its value if nothing was reported, else all that was.
+    ///
+    /// # Errors
+    /// What was reported.
+    pub fn finish<T>(self, value: T) -> Result<T> {
+        if self.diagnostics.is_empty() { Ok(value) } else { Err(Error { diagnostics: self.diagnostics }) }
+    }
+}

@@ -1,0 +1,123 @@
+//! BPF instructions: the value, its eight bytes, and what its code means.
+//!
+//! One [`Insn`] is one slot of eight bytes. The wide load `ld_imm64` is two of them, as in the kernel, so that an
+//! [`InsnIndex`] here is the index the kernel, `.BTF.ext` and the verifier's log use. This module knows no ELF, map or program.
+
+mod disasm;
+pub mod opcode;
+
+pub use disasm::disassemble;
+
+/// Size of one slot in bytes.
+pub const INSN_SIZE: usize = 8;
+
+/// Index of a slot: in a function, a section or a program, as the place that has it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct InsnIndex(pub usize);
+
+impl std::fmt::Display for InsnIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Insn {
+    /// The operation, see [`opcode`].
+    pub code: u8,
+    /// Destination register, 0 to 15.
+    pub dst: u8,
+    /// Source register, or a pseudo register ([`skelgen_runtime::uapi::pseudo`]), 0 to 15.
+    pub src: u8,
+    /// Offset: of a memory access in bytes, of a jump in slots.
+    pub off: i16,
+    /// Immediate value.
+    pub imm: i32,
+}
+
+/// The byte order of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endian {
+    /// Least significant byte first (`bpfel`).
+    Little,
+    /// Most significant byte first (`bpfeb`).
+    Big,
+}
+
+impl Insn {
+    /// Reads a slot.
+    #[must_use]
+    pub fn decode(bytes: [u8; INSN_SIZE], endian: Endian) -> Self {
+        let [code, registers, o0, o1, i0, i1, i2, i3] = bytes;
+        let (low, high) = (registers & 0xf, registers >> 4);
+        match endian {
+            Endian::Little => Self {
+                code,
+                dst: low,
+                src: high,
+                off: i16::from_le_bytes([o0, o1]),
+                imm: i32::from_le_bytes([i0, i1, i2, i3]),
+            },
+            Endian::Big => Self {
+                code,
+                dst: high,
+                src: low,
+                off: i16::from_be_bytes([o0, o1]),
+                imm: i32::from_be_bytes([i0, i1, i2, i3]),
+            },
+        }
+    }
+
+    /// Writes a slot in little-endian order.
+    #[must_use]
+    pub fn encode(self) -> [u8; INSN_SIZE] {
+        let [o0, o1] = self.off.to_le_bytes();
+        let [i0, i1, i2, i3] = self.imm.to_le_bytes();
+        [self.code, self.dst & 0xf | self.src << 4, o0, o1, i0, i1, i2, i3]
+    }
+
+    /// Whether this is the first slot of an `ld_imm64`, so that the next slot belongs to it.
+    #[must_use]
+    pub const fn is_wide_load(self) -> bool {
+        self.code == opcode::LD_IMM64
+    }
+
+    /// Whether this calls a function of the same object.
+    #[must_use]
+    pub const fn is_local_call(self) -> bool {
+        self.code == opcode::CALL && self.src == skelgen_runtime::uapi::pseudo::CALL
+    }
+
+    /// Whether this calls a kernel helper by number.
+    #[must_use]
+    pub const fn is_helper_call(self) -> bool {
+        self.code == opcode::CALL && self.src == 0
+    }
+}
+
+/// Instructions and what they still refer to.
+///
+/// `R` says what kind of reference is left, and shrinks from phase to phase: code whose `R` has no map in it cannot refer to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code<R> {
+    /// The slots.
+    pub insns: Vec<Insn>,
+    /// The references, by rising instruction; at most one for each instruction.
+    pub refs: Vec<Ref<R>>,
+}
+
+/// A reference of one instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ref<R> {
+    /// The instruction; of an `ld_imm64` the first slot.
+    pub at: InsnIndex,
+    /// What it refers to.
+    pub to: R,
+}
+
+impl<R> Default for Code<R> {
+    fn default() -> Self {
+        Self { insns: Vec::new(), refs: Vec::new() }
+    }
+}

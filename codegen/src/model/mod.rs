@@ -1,0 +1,245 @@
+//! What an object means: maps, global data, functions and programs, with typed ids and every reference resolved to one of them.
+//!
+//! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
+//! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
+
+use crate::btf::{Btf, TypeId};
+use crate::btf::ext::SectionInfo;
+use crate::insn::{Code, InsnIndex};
+use skelgen_runtime::abi;
+use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+
+/// Index of a map in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MapId(pub u32);
+
+/// Index of a function in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionId(pub u32);
+
+/// Index of a program in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramId(pub u32);
+
+/// Index of an extern in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExternId(pub u32);
+
+/// An object's meaning.
+#[derive(Debug, Clone)]
+pub struct BpfObject {
+    /// Its name: characters that a kernel name may hold.
+    pub name: String,
+    /// Its license, empty if it has none.
+    pub license: String,
+    /// The number of its section `version`, else 0.
+    pub kernel_version: u32,
+    /// Its types, data sections laid out; `None` if it was compiled without.
+    pub btf: Option<Btf>,
+    /// Its maps, global data first in the order of sections, then `.maps` in the order of the source.
+    pub maps: Vec<Map>,
+    /// Its functions: what programs and subprograms are made of.
+    pub functions: Vec<Function>,
+    /// Its programs, in the order of sections and of functions within.
+    pub programs: Vec<Program>,
+    /// What it expects of the kernel.
+    pub externs: Vec<Extern>,
+}
+
+/// A map, or a section of global data, which is the one value of a map.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// Its name in the source; for global data the name of the section.
+    pub name: String,
+    /// Its name in the kernel.
+    pub kernel_name: String,
+    /// Its definition.
+    pub def: MapDef,
+    /// For global data: the contents.
+    pub section: Option<DataSection>,
+}
+
+/// The definition of a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapDef {
+    /// Its type.
+    pub map_type: MapType,
+    /// Size of a key in bytes.
+    pub key_size: u32,
+    /// Size of a value in bytes.
+    pub value_size: u32,
+    /// How many elements at most.
+    pub max_entries: u32,
+    /// Flags of its creation.
+    pub flags: u32,
+    /// NUMA node, if it is given.
+    pub numa_node: Option<u32>,
+    /// The map type's own extra setting.
+    pub extra: u64,
+    /// The type of a key, if it is known.
+    pub key_type: Option<TypeId>,
+    /// The type of a value, if it is known; for global data the `Datasec`.
+    pub value_type: Option<TypeId>,
+    /// For maps of maps: the inner maps' common definition.
+    pub inner: Option<Box<MapDef>>,
+    /// For maps of maps: the maps that are in it at first, with their places.
+    pub inner_maps: Vec<(u32, MapId)>,
+    /// For program arrays: the programs that are in it at first, with their places.
+    pub inner_programs: Vec<(u32, FunctionId)>,
+    /// Whether it is pinned by its name.
+    pub pin_by_name: bool,
+}
+
+/// The contents of a section of global data.
+#[derive(Debug, Clone)]
+pub struct DataSection {
+    /// What kind of data.
+    pub kind: abi::SectionKind,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Its alignment in bytes.
+    pub align: u32,
+    /// Its bytes; empty if all are zero.
+    pub bytes: Vec<u8>,
+    /// Its variables by rising offset.
+    pub variables: Vec<Variable>,
+}
+
+/// A variable of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: TypeId,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Whether other files see it: neither static nor hidden. Only such variables are fields of the skeleton.
+    pub visible: bool,
+}
+
+/// A function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The section it is in.
+    pub section: String,
+    /// Its first instruction in the section.
+    pub start: InsnIndex,
+    /// Whether other files see it (a global function is verified by itself).
+    pub global: bool,
+    /// Its instructions and references; jumps stay inside.
+    pub code: Code<Reference>,
+    /// Its records, instruction indexes from its own beginning.
+    pub info: SectionInfo,
+}
+
+/// What an instruction of a function refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// A map.
+    Map(MapId),
+    /// A byte of a section of global data.
+    MapValue(MapId, u32),
+    /// A call of a function.
+    Call(FunctionId),
+    /// The address of a function.
+    FunctionAddress(FunctionId),
+    /// A kernel variable.
+    ExternVariable(ExternId),
+    /// A call of a kernel function.
+    ExternCall(ExternId),
+}
+
+/// A program: a function that something attaches.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its function.
+    pub function: FunctionId,
+    /// The name of the section, as the source has it.
+    pub section: String,
+    /// Its type.
+    pub program_type: ProgramType,
+    /// What the kernel must know at load of where it attaches.
+    pub expected_attach_type: AttachType,
+    /// Flags of its load.
+    pub flags: u32,
+    /// Whether it is loaded unless the user says otherwise.
+    pub autoload: bool,
+    /// The kernel type it is loaded for.
+    pub target: Option<Target>,
+    /// How it attaches.
+    pub attach: Attach,
+}
+
+/// A type of the kernel's BTF by its whole name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The name.
+    pub name: String,
+    /// The kind.
+    pub kind: TargetKind,
+}
+
+/// The kinds of attach targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TargetKind {
+    /// A function.
+    Function,
+    /// A typedef, as tracepoints have.
+    Typedef,
+}
+
+/// How a program attaches; see [`abi::Attach`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attach {
+    /// Only with something that the user must give.
+    Needs(&'static str),
+    /// To a raw tracepoint.
+    RawTracepoint(String),
+    /// To what it was loaded for.
+    Tracing,
+    /// To the iterator it was loaded for.
+    Iter,
+    /// To a tracepoint.
+    Tracepoint {
+        /// The category.
+        category: String,
+        /// The name.
+        name: String,
+    },
+    /// To a kernel function.
+    Kprobe {
+        /// The function.
+        function: String,
+        /// Bytes from its beginning.
+        offset: u64,
+        /// At its return.
+        at_return: bool,
+    },
+}
+
+/// Something the object expects of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extern {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ExternKind,
+    /// Whether it may be missing.
+    pub weak: bool,
+    /// Its type.
+    pub ty: TypeId,
+}
+
+/// The kinds of externs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExternKind {
+    /// A kernel function (`__ksym`).
+    Function,
+    /// A typed kernel variable (`__ksym`).
+    Variable,
+}

@@ -1,0 +1,355 @@
+//! The part of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
+//!
+//! Numbers only: what they are called and what they are worth. How a request is laid out in memory belongs to the system
+//! call layer. Every number is ABI: it never changes, newer kernels only add to it. That is why the enumerations are open
+//! (a number that this version does not know is kept and printed, never refused here).
+
+/// Defines a newtype over `u32` with named values and their lower-case names.
+macro_rules! open_enum {
+    ($(#[$doc:meta])* $name:ident { $($value:ident = $number:literal => $text:literal,)* }) => {
+        $(#[$doc])*
+        ///
+        /// An open enumeration: any `u32` is a value, and the ones this version knows have a name.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            $(
+                #[doc = concat!("`", $text, "`, number ", $number, ".")]
+                pub const $value: Self = Self($number);
+            )*
+
+            /// The lower-case name of the value, or `None` for a number this version does not know.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($number => Some($text),)*
+                    _ => None,
+                }
+            }
+
+            /// The name of the constant for the value, as `SCREAMING_CASE`, or `None` for an unknown number.
+            #[must_use]
+            pub const fn constant(self) -> Option<&'static str> {
+                match self.0 {
+                    $($number => Some(stringify!($value)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.name() {
+                    Some(name) => f.pad(name),
+                    None => write!(f, "{}", self.0),
+                }
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.constant() {
+                    Some(name) => write!(f, concat!(stringify!($name), "::{}"), name),
+                    None => write!(f, concat!(stringify!($name), "({})"), self.0),
+                }
+            }
+        }
+    };
+}
+
+open_enum! {
+    /// A command of the bpf() system call (`enum bpf_cmd`).
+    Command {
+        MAP_CREATE = 0 => "map_create",
+        MAP_LOOKUP_ELEM = 1 => "map_lookup_elem",
+        MAP_UPDATE_ELEM = 2 => "map_update_elem",
+        MAP_DELETE_ELEM = 3 => "map_delete_elem",
+        MAP_GET_NEXT_KEY = 4 => "map_get_next_key",
+        PROG_LOAD = 5 => "prog_load",
+        OBJ_PIN = 6 => "obj_pin",
+        OBJ_GET = 7 => "obj_get",
+        PROG_ATTACH = 8 => "prog_attach",
+        PROG_DETACH = 9 => "prog_detach",
+        PROG_TEST_RUN = 10 => "prog_test_run",
+        PROG_GET_NEXT_ID = 11 => "prog_get_next_id",
+        MAP_GET_NEXT_ID = 12 => "map_get_next_id",
+        PROG_GET_FD_BY_ID = 13 => "prog_get_fd_by_id",
+        MAP_GET_FD_BY_ID = 14 => "map_get_fd_by_id",
+        OBJ_GET_INFO_BY_FD = 15 => "obj_get_info_by_fd",
+        PROG_QUERY = 16 => "prog_query",
+        RAW_TRACEPOINT_OPEN = 17 => "raw_tracepoint_open",
+        BTF_LOAD = 18 => "btf_load",
+        BTF_GET_FD_BY_ID = 19 => "btf_get_fd_by_id",
+        TASK_FD_QUERY = 20 => "task_fd_query",
+        MAP_LOOKUP_AND_DELETE_ELEM = 21 => "map_lookup_and_delete_elem",
+        MAP_FREEZE = 22 => "map_freeze",
+        BTF_GET_NEXT_ID = 23 => "btf_get_next_id",
+        MAP_LOOKUP_BATCH = 24 => "map_lookup_batch",
+        MAP_LOOKUP_AND_DELETE_BATCH = 25 => "map_lookup_and_delete_batch",
+        MAP_UPDATE_BATCH = 26 => "map_update_batch",
+        MAP_DELETE_BATCH = 27 => "map_delete_batch",
+        LINK_CREATE = 28 => "link_create",
+        LINK_UPDATE = 29 => "link_update",
+        LINK_GET_FD_BY_ID = 30 => "link_get_fd_by_id",
+        LINK_GET_NEXT_ID = 31 => "link_get_next_id",
+        ENABLE_STATS = 32 => "enable_stats",
+        ITER_CREATE = 33 => "iter_create",
+        LINK_DETACH = 34 => "link_detach",
+        PROG_BIND_MAP = 35 => "prog_bind_map",
+        TOKEN_CREATE = 36 => "token_create",
+        PROG_STREAM_READ_BY_FD = 37 => "prog_stream_read_by_fd",
+        PROG_ASSOC_STRUCT_OPS = 38 => "prog_assoc_struct_ops",
+    }
+}
+
+open_enum! {
+    /// The type of a map (`enum bpf_map_type`).
+    MapType {
+        UNSPEC = 0 => "unspec",
+        HASH = 1 => "hash",
+        ARRAY = 2 => "array",
+        PROG_ARRAY = 3 => "prog_array",
+        PERF_EVENT_ARRAY = 4 => "perf_event_array",
+        PERCPU_HASH = 5 => "percpu_hash",
+        PERCPU_ARRAY = 6 => "percpu_array",
+        STACK_TRACE = 7 => "stack_trace",
+        CGROUP_ARRAY = 8 => "cgroup_array",
+        LRU_HASH = 9 => "lru_hash",
+        LRU_PERCPU_HASH = 10 => "lru_percpu_hash",
+        LPM_TRIE = 11 => "lpm_trie",
+        ARRAY_OF_MAPS = 12 => "array_of_maps",
+        HASH_OF_MAPS = 13 => "hash_of_maps",
+        DEVMAP = 14 => "devmap",
+        SOCKMAP = 15 => "sockmap",
+        CPUMAP = 16 => "cpumap",
+        XSKMAP = 17 => "xskmap",
+        SOCKHASH = 18 => "sockhash",
+        CGROUP_STORAGE = 19 => "cgroup_storage",
+        REUSEPORT_SOCKARRAY = 20 => "reuseport_sockarray",
+        PERCPU_CGROUP_STORAGE = 21 => "percpu_cgroup_storage",
+        QUEUE = 22 => "queue",
+        STACK = 23 => "stack",
+        SK_STORAGE = 24 => "sk_storage",
+        DEVMAP_HASH = 25 => "devmap_hash",
+        STRUCT_OPS = 26 => "struct_ops",
+        RINGBUF = 27 => "ringbuf",
+        INODE_STORAGE = 28 => "inode_storage",
+        TASK_STORAGE = 29 => "task_storage",
+        BLOOM_FILTER = 30 => "bloom_filter",
+        USER_RINGBUF = 31 => "user_ringbuf",
+        CGRP_STORAGE = 32 => "cgrp_storage",
+        ARENA = 33 => "arena",
+        INSN_ARRAY = 34 => "insn_array",
+        RHASH = 35 => "rhash",
+    }
+}
+
+open_enum! {
+    /// The type of a program (`enum bpf_prog_type`).
+    ProgramType {
+        UNSPEC = 0 => "unspec",
+        SOCKET_FILTER = 1 => "socket_filter",
+        KPROBE = 2 => "kprobe",
+        SCHED_CLS = 3 => "sched_cls",
+        SCHED_ACT = 4 => "sched_act",
+        TRACEPOINT = 5 => "tracepoint",
+        XDP = 6 => "xdp",
+        PERF_EVENT = 7 => "perf_event",
+        CGROUP_SKB = 8 => "cgroup_skb",
+        CGROUP_SOCK = 9 => "cgroup_sock",
+        LWT_IN = 10 => "lwt_in",
+        LWT_OUT = 11 => "lwt_out",
+        LWT_XMIT = 12 => "lwt_xmit",
+        SOCK_OPS = 13 => "sock_ops",
+        SK_SKB = 14 => "sk_skb",
+        CGROUP_DEVICE = 15 => "cgroup_device",
+        SK_MSG = 16 => "sk_msg",
+        RAW_TRACEPOINT = 17 => "raw_tracepoint",
+        CGROUP_SOCK_ADDR = 18 => "cgroup_sock_addr",
+        LWT_SEG6LOCAL = 19 => "lwt_seg6local",
+        LIRC_MODE2 = 20 => "lirc_mode2",
+        SK_REUSEPORT = 21 => "sk_reuseport",
+        FLOW_DISSECTOR = 22 => "flow_dissector",
+        CGROUP_SYSCTL = 23 => "cgroup_sysctl",
+        RAW_TRACEPOINT_WRITABLE = 24 => "raw_tracepoint_writable",
+        CGROUP_SOCKOPT = 25 => "cgroup_sockopt",
+        TRACING = 26 => "tracing",
+        STRUCT_OPS = 27 => "struct_ops",
+        EXT = 28 => "ext",
+        LSM = 29 => "lsm",
+        SK_LOOKUP = 30 => "sk_lookup",
+        SYSCALL = 31 => "syscall",
+        NETFILTER = 32 => "netfilter",
+    }
+}
+
+open_enum! {
+    /// Where a program attaches (`enum bpf_attach_type`).
+    AttachType {
+        CGROUP_INET_INGRESS = 0 => "cgroup_inet_ingress",
+        CGROUP_INET_EGRESS = 1 => "cgroup_inet_egress",
+        CGROUP_INET_SOCK_CREATE = 2 => "cgroup_inet_sock_create",
+        CGROUP_SOCK_OPS = 3 => "cgroup_sock_ops",
+        SK_SKB_STREAM_PARSER = 4 => "sk_skb_stream_parser",
+        SK_SKB_STREAM_VERDICT = 5 => "sk_skb_stream_verdict",
+        CGROUP_DEVICE = 6 => "cgroup_device",
+        SK_MSG_VERDICT = 7 => "sk_msg_verdict",
+        CGROUP_INET4_BIND = 8 => "cgroup_inet4_bind",
+        CGROUP_INET6_BIND = 9 => "cgroup_inet6_bind",
+        CGROUP_INET4_CONNECT = 10 => "cgroup_inet4_connect",
+        CGROUP_INET6_CONNECT = 11 => "cgroup_inet6_connect",
+        CGROUP_INET4_POST_BIND = 12 => "cgroup_inet4_post_bind",
+        CGROUP_INET6_POST_BIND = 13 => "cgroup_inet6_post_bind",
+        CGROUP_UDP4_SENDMSG = 14 => "cgroup_udp4_sendmsg",
+        CGROUP_UDP6_SENDMSG = 15 => "cgroup_udp6_sendmsg",
+        LIRC_MODE2 = 16 => "lirc_mode2",
+        FLOW_DISSECTOR = 17 => "flow_dissector",
+        CGROUP_SYSCTL = 18 => "cgroup_sysctl",
+        CGROUP_UDP4_RECVMSG = 19 => "cgroup_udp4_recvmsg",
+        CGROUP_UDP6_RECVMSG = 20 => "cgroup_udp6_recvmsg",
+        CGROUP_GETSOCKOPT = 21 => "cgroup_getsockopt",
+        CGROUP_SETSOCKOPT = 22 => "cgroup_setsockopt",
+        TRACE_RAW_TP = 23 => "trace_raw_tp",
+        TRACE_FENTRY = 24 => "trace_fentry",
+        TRACE_FEXIT = 25 => "trace_fexit",
+        MODIFY_RETURN = 26 => "modify_return",
+        LSM_MAC = 27 => "lsm_mac",
+        TRACE_ITER = 28 => "trace_iter",
+        CGROUP_INET4_GETPEERNAME = 29 => "cgroup_inet4_getpeername",
+        CGROUP_INET6_GETPEERNAME = 30 => "cgroup_inet6_getpeername",
+        CGROUP_INET4_GETSOCKNAME = 31 => "cgroup_inet4_getsockname",
+        CGROUP_INET6_GETSOCKNAME = 32 => "cgroup_inet6_getsockname",
+        XDP_DEVMAP = 33 => "xdp_devmap",
+        CGROUP_INET_SOCK_RELEASE = 34 => "cgroup_inet_sock_release",
+        XDP_CPUMAP = 35 => "xdp_cpumap",
+        SK_LOOKUP = 36 => "sk_lookup",
+        XDP = 37 => "xdp",
+        SK_SKB_VERDICT = 38 => "sk_skb_verdict",
+        SK_REUSEPORT_SELECT = 39 => "sk_reuseport_select",
+        SK_REUSEPORT_SELECT_OR_MIGRATE = 40 => "sk_reuseport_select_or_migrate",
+        PERF_EVENT = 41 => "perf_event",
+        TRACE_KPROBE_MULTI = 42 => "trace_kprobe_multi",
+        LSM_CGROUP = 43 => "lsm_cgroup",
+        STRUCT_OPS = 44 => "struct_ops",
+        NETFILTER = 45 => "netfilter",
+        TCX_INGRESS = 46 => "tcx_ingress",
+        TCX_EGRESS = 47 => "tcx_egress",
+        TRACE_UPROBE_MULTI = 48 => "trace_uprobe_multi",
+        CGROUP_UNIX_CONNECT = 49 => "cgroup_unix_connect",
+        CGROUP_UNIX_SENDMSG = 50 => "cgroup_unix_sendmsg",
+        CGROUP_UNIX_RECVMSG = 51 => "cgroup_unix_recvmsg",
+        CGROUP_UNIX_GETPEERNAME = 52 => "cgroup_unix_getpeername",
+        CGROUP_UNIX_GETSOCKNAME = 53 => "cgroup_unix_getsockname",
+        NETKIT_PRIMARY = 54 => "netkit_primary",
+        NETKIT_PEER = 55 => "netkit_peer",
+        TRACE_KPROBE_SESSION = 56 => "trace_kprobe_session",
+        TRACE_UPROBE_SESSION = 57 => "trace_uprobe_session",
+        TRACE_FSESSION = 58 => "trace_fsession",
+        TRACE_FENTRY_MULTI = 59 => "trace_fentry_multi",
+        TRACE_FEXIT_MULTI = 60 => "trace_fexit_multi",
+        TRACE_FSESSION_MULTI = 61 => "trace_fsession_multi",
+    }
+}
+
+open_enum! {
+    /// The kind of a link (`enum bpf_link_type`).
+    LinkType {
+        UNSPEC = 0 => "unspec",
+        RAW_TRACEPOINT = 1 => "raw_tracepoint",
+        TRACING = 2 => "tracing",
+        CGROUP = 3 => "cgroup",
+        ITER = 4 => "iter",
+        NETNS = 5 => "netns",
+        XDP = 6 => "xdp",
+        PERF_EVENT = 7 => "perf_event",
+        KPROBE_MULTI = 8 => "kprobe_multi",
+        STRUCT_OPS = 9 => "struct_ops",
+        NETFILTER = 10 => "netfilter",
+        TCX = 11 => "tcx",
+        UPROBE_MULTI = 12 => "uprobe_multi",
+        NETKIT = 13 => "netkit",
+        SOCKMAP = 14 => "sockmap",
+        TRACING_MULTI = 15 => "tracing_multi",
+    }
+}
+
+/// Longest name of a kernel BPF object in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
+pub const OBJ_NAME_MAX: usize = 15;
+
+/// Flags of `BPF_MAP_CREATE`.
+pub mod map_flags {
+    /// Allocate hash elements when they are inserted (`BPF_F_NO_PREALLOC`).
+    pub const NO_PREALLOC: u32 = 1 << 0;
+    /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
+    pub const NO_COMMON_LRU: u32 = 1 << 1;
+    /// The field `numa_node` counts (`BPF_F_NUMA_NODE`).
+    pub const NUMA_NODE: u32 = 1 << 2;
+    /// System calls may only read (`BPF_F_RDONLY`).
+    pub const RDONLY: u32 = 1 << 3;
+    /// System calls may only write (`BPF_F_WRONLY`).
+    pub const WRONLY: u32 = 1 << 4;
+    /// Programs may only read (`BPF_F_RDONLY_PROG`).
+    pub const RDONLY_PROG: u32 = 1 << 7;
+    /// Programs may only write (`BPF_F_WRONLY_PROG`).
+    pub const WRONLY_PROG: u32 = 1 << 8;
+    /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
+    pub const MMAPABLE: u32 = 1 << 10;
+    /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
+    pub const INNER_MAP: u32 = 1 << 12;
+    /// A struct_ops map registered by a link (`BPF_F_LINK`).
+    pub const LINK: u32 = 1 << 13;
+    /// The field `value_type_btf_obj_fd` counts (`BPF_F_VTYPE_BTF_OBJ_FD`).
+    pub const VTYPE_BTF_OBJ_FD: u32 = 1 << 15;
+    /// The field `map_token_fd` counts (`BPF_F_TOKEN_FD`).
+    pub const TOKEN_FD: u32 = 1 << 16;
+    /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
+    pub const SEGV_ON_FAULT: u32 = 1 << 17;
+}
+
+/// Flags of element operations.
+pub mod elem_flags {
+    /// Create or replace (`BPF_ANY`).
+    pub const ANY: u64 = 0;
+    /// Create only (`BPF_NOEXIST`).
+    pub const NOEXIST: u64 = 1;
+    /// Replace only (`BPF_EXIST`).
+    pub const EXIST: u64 = 2;
+    /// Take the element's spin lock (`BPF_F_LOCK`).
+    pub const LOCK: u64 = 4;
+    /// The upper 32 bits of the flags name the one CPU meant (`BPF_F_CPU`, Linux 7.0).
+    pub const CPU: u64 = 8;
+    /// One value for every CPU (`BPF_F_ALL_CPUS`, Linux 7.0).
+    pub const ALL_CPUS: u64 = 16;
+}
+
+/// Flags of `BPF_PROG_LOAD`.
+pub mod prog_flags {
+    /// The program may sleep (`BPF_F_SLEEPABLE`).
+    pub const SLEEPABLE: u32 = 1 << 4;
+    /// The XDP program understands packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
+    pub const XDP_HAS_FRAGS: u32 = 1 << 5;
+    /// The field `prog_token_fd` counts (`BPF_F_TOKEN_FD`).
+    pub const TOKEN_FD: u32 = 1 << 16;
+}
+
+/// Values of an instruction's source register that give its immediate a meaning.
+pub mod pseudo {
+    /// `ld_imm64`: the immediate is a map's file descriptor.
+    pub const MAP_FD: u8 = 1;
+    /// `ld_imm64`: a map's file descriptor, and an offset into its value in the second immediate.
+    pub const MAP_VALUE: u8 = 2;
+    /// `ld_imm64`: the BTF id of a kernel variable, and a BTF file descriptor in the second immediate.
+    pub const BTF_ID: u8 = 3;
+    /// `ld_imm64`: the address of a BPF function, relative in instructions.
+    pub const FUNC: u8 = 4;
+    /// `ld_imm64`: an index into the array of file descriptors.
+    pub const MAP_IDX: u8 = 5;
+    /// `ld_imm64`: an index into the array of file descriptors, and an offset into the map's value.
+    pub const MAP_IDX_VALUE: u8 = 6;
+    /// `call`: a BPF function, relative in instructions.
+    pub const CALL: u8 = 1;
+    /// `call`: the BTF id of a kernel function.
+    pub const KFUNC_CALL: u8 = 2;
+}
