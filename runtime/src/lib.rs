@@ -5,3 +5,25 @@
 
 pub mod abi;
 pub mod uapi;
+
+#[cfg(feature = "load")]
+pub mod data;
+#[cfg(feature = "load")]
+pub mod error;
+#[cfg(feature = "load")]
+mod execute;
+#[cfg(feature = "load")]
+pub mod kernel;
+#[cfg(feature = "load")]
+pub mod link;
+#[cfg(feature = "load")]
+pub mod map;
+#[cfg(feature = "load")]
+pub mod open;
+#[cfg(feature = "load")]
+pub mod program;
+#[cfg(feature = "load")]
+mod sys;
+
+#[cfg(feature = "load")]
+pub use error::{Errno, Error, Result};

@@ -1,0 +1,1 @@
+//! Plain data, and memory that is shared with programs.

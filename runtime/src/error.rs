@@ -1,0 +1,116 @@
+//! The one error type of the runtime: what was being done, to what, what the kernel said, and what can be done about it.
+
+use std::fmt;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed, why, and what can be done about it.
+///
+/// Its `Display` is one line that names the step and the error number, then a note and the end of the verifier's log where
+/// there is one.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: String,
+    errno: Option<Errno>,
+    note: Option<String>,
+    log: Option<String>,
+}
+
+impl Error {
+    /// A request of the kernel that it refused.
+    pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
+        Self(Box::new(Inner { context: context.to_string(), errno: Some(errno), note: None, log: None }))
+    }
+
+    /// Something that could not be done without asking the kernel.
+    pub(crate) fn invalid(context: impl fmt::Display) -> Self {
+        Self(Box::new(Inner { context: context.to_string(), errno: None, note: None, log: None }))
+    }
+
+    /// The same, with what can be done about it.
+    #[must_use]
+    pub(crate) fn note(mut self, note: impl fmt::Display) -> Self {
+        self.0.note = Some(note.to_string());
+        self
+    }
+
+    /// The same, with the verifier's log.
+    #[must_use]
+    pub(crate) fn log(mut self, log: String) -> Self {
+        self.0.log = Some(log);
+        self
+    }
+
+    /// What the kernel answered, if it was asked.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        self.0.errno
+    }
+
+    /// The whole log of the verifier, if a program or BTF was refused.
+    #[must_use]
+    pub fn verifier_log(&self) -> Option<&str> {
+        self.0.log.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { context, errno, note, log } = &*self.0;
+        f.write_str(context)?;
+        if let Some(errno) = errno {
+            write!(f, ": {errno}")?;
+        }
+        if let Some(note) = note {
+            write!(f, "\n  note: {note}")?;
+        }
+        if let Some(log) = log {
+            write!(f, "\n  verifier log:")?;
+            for line in log.lines() {
+                write!(f, "\n    {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// The error number of the last system call of this thread.
+    pub(crate) fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    /// The error of this number.
+    #[must_use]
+    pub const fn from_raw(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&std::io::Error::from_raw_os_error(self.0), f)
+    }
+}

@@ -1,0 +1,1 @@
+//! Walks a load plan: one request to the kernel a step.

@@ -1,0 +1,1 @@
+//! The possible CPUs of the running kernel.

@@ -1,0 +1,4 @@
+//! What the running kernel is: its BTF, its CPUs, its features.
+
+pub(crate) mod btf;
+pub mod cpus;

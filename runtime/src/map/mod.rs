@@ -1,0 +1,1 @@
+//! Typed handles of maps.

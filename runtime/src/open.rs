@@ -1,0 +1,1 @@
+//! An object before it is loaded: what may still be changed.

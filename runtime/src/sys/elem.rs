@@ -1,0 +1,1 @@
+//! Element operations of maps.
