@@ -1,8 +1,80 @@
 //! From a BPF object to a Rust skeleton.
+//!
+//! [`generate`] is the whole way, [`Builder`] is for a build.rs. Each phase is a module and a value: [`elf`] reads syntax,
+//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`] orders what the kernel will be asked for,
+//! [`skeleton`] chooses names and [`rust`] writes them down. Generation is a pure function of the object's bytes and the options.
 #![forbid(unsafe_code)]
 
 pub mod btf;
+pub mod build;
 pub mod elf;
 pub mod error;
 pub mod insn;
+pub mod link;
 pub mod model;
+pub mod plan;
+pub mod rust;
+pub mod skeleton;
+
+pub use build::Builder;
+pub use error::{Error, Result};
+
+use elf::ElfObject;
+use link::link;
+use model::BpfObject;
+use plan::LoadPlan;
+use skeleton::Skeleton;
+
+/// What can be chosen about a generated file.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What the object is called: the module's name, and the beginning of the kernel's names for global data.
+    pub name: String,
+    /// Whether the file is a module of its own or holds one.
+    pub layout: rust::Layout,
+}
+
+impl Options {
+    /// The options for an object of this file name: its name is what comes before the first dot.
+    ///
+    /// ```
+    /// assert_eq!(skelgen::Options::for_file("src/bpf/counters.bpf.o").name, "counters");
+    /// ```
+    #[must_use]
+    pub fn for_file(path: impl AsRef<std::path::Path>) -> Self {
+        let file = path.as_ref().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
+        Self { name, layout: rust::Layout::File }
+    }
+}
+
+/// Makes the skeleton of a BPF object: the text of a Rust file.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
+    let elf = ElfObject::parse(bytes)?;
+    let object = BpfObject::from_elf(&elf, &options.name)?;
+    let programs = link(&object)?;
+    let plan = LoadPlan::new(&object, &programs)?;
+    let skeleton = Skeleton::new(&object)?;
+    rust::generate(&object, &skeleton, &plan.object, options.layout)
+}
+
+/// Plans the load of a BPF object, without writing Rust.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
+    let elf = ElfObject::parse(bytes)?;
+    let object = BpfObject::from_elf(&elf, &options.name)?;
+    LoadPlan::new(&object, &link(&object)?)
+}
+
+/// Understands a BPF object.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
+    BpfObject::from_elf(&ElfObject::parse(bytes)?, &options.name)
+}

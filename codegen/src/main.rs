@@ -1,2 +1,8 @@
-//! The command line tool.
-fn main() {}
+//! The command line tool: `skelgen gen`, `skelgen plan`, `skelgen inspect`.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -3,6 +3,15 @@
 //! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
 //! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
 
+mod build;
+mod data;
+mod externs;
+mod functions;
+mod maps;
+pub mod print;
+mod references;
+mod sections;
+
 use crate::btf::{Btf, TypeId};
 use crate::btf::ext::SectionInfo;
 use crate::insn::{Code, InsnIndex};

@@ -1,0 +1,111 @@
+//! Arguments, files and what is printed. Errors go to standard error, one diagnostic after another; the exit status is 1 for them
+//! and 2 for wrong arguments.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use skelgen::error::{Code, Error, Result};
+use skelgen::{Options, build};
+
+#[derive(Parser)]
+#[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the Rust skeleton of an object
+    Gen {
+        #[command(flatten)]
+        input: Input,
+        /// Where to write; standard output if not given. The module goes by `mod NAME;`
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show what the kernel will be asked for, step by step
+    Plan {
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Show the maps, programs and variables of an object
+    Inspect {
+        #[command(flatten)]
+        input: Input,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Input {
+    /// The BPF object
+    #[arg(value_name = "OBJECT")]
+    object: PathBuf,
+    /// What to call it, instead of the file's name up to the first dot
+    #[arg(long)]
+    name: Option<String>,
+}
+
+impl Input {
+    fn read(&self) -> Result<(Vec<u8>, Options)> {
+        let mut options = Options::for_file(&self.object);
+        if let Some(name) = &self.name {
+            options.name.clone_from(name);
+        }
+        Ok((build::read(&self.object)?, options))
+    }
+}
+
+/// Runs the tool.
+pub(crate) fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Gen { input, output } => {
+            let (bytes, options) = input.read()?;
+            let text = skelgen::generate(&bytes, &options)?;
+            match output {
+                Some(path) => build::write_if_changed(&path, &text),
+                None => print(&text),
+            }
+        }
+        Command::Plan { input } => {
+            let (bytes, options) = input.read()?;
+            print(&skelgen::plan(&bytes, &options)?.to_string())
+        }
+        Command::Inspect { input, json } => {
+            let (bytes, options) = input.read()?;
+            let summary = skelgen::inspect(&bytes, &options)?.summary();
+            if json {
+                let text = serde_json::to_string_pretty(&summary)
+                    .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;
+                print(&(text + "\n"))
+            } else {
+                print(&summary.to_string())
+            }
+        }
+    }
+}
+
+/// Prints text; a reader that closed its end early is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::Io, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,187 @@
+//! From sections and symbols to meaning: the order in which an object is understood.
+//!
+//! Each step collects what is wrong and goes on, so that one run reports all of it.
+
+use skelgen_runtime::abi::SectionKind as DataKind;
+
+use super::data::{DataSections, is_data_section};
+use super::functions::Functions;
+use super::references::References;
+use super::{BpfObject, Program, externs, maps, sections};
+use crate::btf::Btf;
+use crate::btf::ext::BtfExt;
+use crate::elf::{ElfObject, Place, Section, SectionKind};
+use crate::error::{Code, Diagnostic, Reporter, Result};
+
+impl BpfObject {
+    /// Understands a parsed file. `name` is what the object is to be called.
+    ///
+    /// # Errors
+    /// The codes of phases 02 and 03.
+    pub fn from_elf(elf: &ElfObject<'_>, name: &str) -> Result<Self> {
+        let mut reporter = Reporter::new();
+        let (mut btf, ext) = types(elf)?;
+        let externs = match &mut btf {
+            Some(btf) => externs::collect(elf, btf, &mut reporter),
+            None => Vec::new(),
+        };
+        let data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
+        let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
+        let mut maps = data.maps;
+        let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
+        let references = References {
+            elf,
+            functions: &functions,
+            data: &data.by_section,
+            definitions: &definitions,
+            externs: &externs,
+            maps: &maps,
+            btf: btf.as_ref(),
+        };
+        let functions_with_references = references.resolve(&mut reporter);
+        let programs = programs(&functions, &mut reporter);
+        if programs.is_empty() && maps.is_empty() {
+            reporter.report(Diagnostic::new(Code::NothingToLoad, "the object has neither programs nor maps"));
+        }
+        let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
+        let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
+        if let Some(btf) = &mut btf {
+            hide_functions(elf, btf);
+        }
+        reporter.finish(Self {
+            name: kernel_chars(name),
+            license,
+            kernel_version,
+            btf,
+            maps,
+            functions: functions_with_references,
+            programs,
+            externs,
+        })
+    }
+}
+
+/// Replaces what a kernel name may not hold.
+pub(super) fn kernel_chars(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
+}
+
+fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
+    let Some(section) = elf.section_named(".BTF") else {
+        return Ok((None, BtfExt::default()));
+    };
+    let btf = Btf::parse(section.data, elf.endian)?;
+    let ext = match elf.section_named(".BTF.ext") {
+        Some(section) => BtfExt::parse(section.data, elf.endian, &btf)?,
+        None => BtfExt::default(),
+    };
+    Ok((Some(btf), ext))
+}
+
+fn programs(functions: &Functions<'_>, reporter: &mut Reporter) -> Vec<Program> {
+    let mut programs = Vec::new();
+    for (function, entry) in functions.iter() {
+        if entry.is_subprogram() {
+            continue;
+        }
+        let Some(meaning) = sections::meaning(entry.section.name) else {
+            if !entry.called {
+                reporter.report(
+                    Diagnostic::new(
+                        Code::UnknownSection,
+                        format!("no program type goes with the section of function `{}`", entry.name),
+                    )
+                    .section(entry.section.name)
+                    .note("name the section after a program type (`SEC(\"raw_tp/sys_enter\")`), or leave it in .text"),
+                );
+            }
+            continue;
+        };
+        programs.push(Program {
+            function,
+            section: entry.section.name.to_owned(),
+            program_type: meaning.program_type,
+            expected_attach_type: meaning.expected_attach_type,
+            flags: meaning.flags,
+            autoload: meaning.autoload,
+            target: meaning.target,
+            attach: meaning.attach,
+        });
+    }
+    programs
+}
+
+/// A function hidden from other files is static to the kernel too, so that it is verified with its callers.
+fn hide_functions(elf: &ElfObject<'_>, btf: &mut Btf) {
+    use crate::btf::{Kind, Linkage};
+    let hidden: std::collections::BTreeSet<&str> = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.hidden && symbol.kind == crate::elf::SymbolKind::Function)
+        .map(|symbol| symbol.name)
+        .collect();
+    if hidden.is_empty() {
+        return;
+    }
+    let ids: Vec<_> = btf
+        .iter()
+        .filter(|(id, ty)| {
+            matches!(ty.kind, Kind::Func { linkage: Linkage::Global, .. }) && hidden.contains(btf.name(*id))
+        })
+        .map(|(id, _)| id)
+        .collect();
+    for id in ids {
+        if let Kind::Func { linkage, .. } = &mut btf.get_mut(id).kind {
+            *linkage = Linkage::Static;
+        }
+    }
+}
+
+fn text_section(elf: &ElfObject<'_>, name: &str) -> Result<Option<String>> {
+    let Some(section) = elf.section_named(name) else { return Ok(None) };
+    let bytes = section.data.split(|&byte| byte == 0).next().unwrap_or_default();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if section.data.contains(&0) => Ok(Some(text.to_owned())),
+        _ => Err(Diagnostic::new(Code::BadLicense, "the license is not a text that ends in NUL").section(name).into()),
+    }
+}
+
+fn version_section(elf: &ElfObject<'_>) -> Result<u32> {
+    let Some(section) = elf.section_named("version") else { return Ok(0) };
+    let bytes: [u8; 4] = section.data.try_into().map_err(|_| {
+        Diagnostic::new(Code::BadLicense, format!("the version has {} bytes instead of 4", section.data.len()))
+            .section("version")
+    })?;
+    Ok(match elf.endian {
+        crate::insn::Endian::Little => u32::from_le_bytes(bytes),
+        crate::insn::Endian::Big => u32::from_be_bytes(bytes),
+    })
+}
+
+/// What kind of global data a section is, by its name.
+pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
+    let is = |prefix: &str| is_data_section(section.name, prefix);
+    match section.kind {
+        SectionKind::Bytes | SectionKind::Zeros => {}
+        SectionKind::Instructions | SectionKind::Other => return None,
+    }
+    if is(".data") {
+        Some(DataKind::Data)
+    } else if is(".rodata") {
+        Some(DataKind::Rodata)
+    } else if is(".bss") {
+        Some(DataKind::Bss)
+    } else if is(".percpu") {
+        Some(DataKind::Percpu)
+    } else {
+        None
+    }
+}
+
+/// The section a symbol is defined in.
+pub(super) fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
+    match place {
+        Place::Section(id) => Some(elf.section(id)),
+        Place::Undefined | Place::Elsewhere => None,
+    }
+}

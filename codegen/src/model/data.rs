@@ -1,0 +1,187 @@
+//! Sections of global data, each the one value of a map, and the layout that BTF leaves open.
+//!
+//! The compiler writes data sections into BTF without their size and without the offsets of global variables, because both are
+//! the linker's to decide. Here they are filled in from ELF, so that types for the kernel and fields for Rust agree.
+
+use std::collections::BTreeMap;
+
+use skelgen_runtime::abi::SectionKind as DataKind;
+use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, map_flags};
+
+use super::build::{data_kind, kernel_chars};
+use super::{DataSection, Map, MapDef, MapId, Variable};
+use crate::btf::{Btf, Kind, Linkage, TypeId};
+use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SymbolKind};
+use crate::error::{Code, Diagnostic, Reporter};
+
+/// The sections of global data of an object.
+pub(super) struct DataSections {
+    /// Their maps.
+    pub(super) maps: Vec<Map>,
+    /// Which map a section is.
+    pub(super) by_section: BTreeMap<SectionId, MapId>,
+}
+
+/// Whether a section's name is `prefix` or continues it after a dot.
+pub(super) fn is_data_section(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl DataSections {
+    /// Finds the sections of global data, lays out their types in `btf`, and defines their maps.
+    pub(super) fn collect(
+        elf: &ElfObject<'_>,
+        mut btf: Option<&mut Btf>,
+        object: &str,
+        reporter: &mut Reporter,
+    ) -> Self {
+        let mut sections = Self { maps: Vec::new(), by_section: BTreeMap::new() };
+        if let Some(btf) = btf.as_deref_mut() {
+            lay_out(elf, btf, reporter);
+        }
+        for section in &elf.sections {
+            let Some(kind) = data_kind(section) else { continue };
+            if section.size == 0 {
+                continue;
+            }
+            let Ok(size) = u32::try_from(section.size) else {
+                let message = format!("the section's {} bytes are more than a map's value can have", section.size);
+                reporter.report(Diagnostic::new(Code::BadData, message).section(section.name));
+                continue;
+            };
+            let id = MapId(u32::try_from(sections.maps.len()).unwrap_or(u32::MAX));
+            sections.by_section.insert(section.id, id);
+            sections.maps.push(map(section, kind, size, btf.as_deref(), object));
+        }
+        sections
+    }
+}
+
+fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, object: &str) -> Map {
+    let datasec = btf.and_then(|btf| btf.datasec(section.name));
+    let variables = match (btf, datasec) {
+        (Some(btf), Some(id)) => variables(btf, id),
+        _ => Vec::new(),
+    };
+    let readable = if kind == DataKind::Rodata { map_flags::RDONLY_PROG } else { 0 };
+    let mapped = if kind != DataKind::Percpu && variables.iter().any(|variable| variable.visible) {
+        map_flags::MMAPABLE
+    } else {
+        0
+    };
+    let zero = section.data.iter().all(|&byte| byte == 0);
+    Map {
+        name: section.name.to_owned(),
+        kernel_name: kernel_name(section.name, kind, object),
+        def: MapDef {
+            map_type: if kind == DataKind::Percpu { MapType::PERCPU_ARRAY } else { MapType::ARRAY },
+            key_size: 4,
+            value_size: size,
+            max_entries: 1,
+            flags: readable | mapped,
+            numa_node: None,
+            extra: 0,
+            key_type: None,
+            value_type: datasec,
+            inner: None,
+            inner_maps: Vec::new(),
+            inner_programs: Vec::new(),
+            pin_by_name: false,
+        },
+        section: Some(DataSection {
+            kind,
+            size,
+            align: u32::try_from(section.align).unwrap_or(1).max(1),
+            bytes: if zero { Vec::new() } else { section.data.to_vec() },
+            variables,
+        }),
+    }
+}
+
+/// Sections with a second dot and percpu sections go by their own name; the others begin with the object's, so that the same
+/// section of two objects can be told apart in the kernel.
+fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
+    let own = section.get(1..).is_some_and(|rest| rest.contains('.')) || kind == DataKind::Percpu;
+    let suffix = section.len().clamp(7, OBJ_NAME_MAX);
+    let prefix = if own { 0 } else { OBJ_NAME_MAX - suffix };
+    let object = kernel_chars(object);
+    let name: String = object.chars().take(prefix).chain(section.chars().take(suffix)).collect();
+    kernel_chars(&name)
+}
+
+fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
+    let Kind::Datasec(section) = &btf.get(datasec).kind else { return Vec::new() };
+    section
+        .vars
+        .iter()
+        .filter_map(|var| {
+            let Kind::Var { ty, linkage } = btf.get(var.ty).kind else { return None };
+            Some(Variable {
+                name: btf.name(var.ty).to_owned(),
+                ty,
+                offset: var.offset,
+                size: var.size,
+                visible: linkage == Linkage::Global,
+            })
+        })
+        .collect()
+}
+
+/// Fills in what the compiler left open: the size of each data section, the offsets of its variables, and their order. Hidden
+/// variables become static, as they are to other files.
+fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
+    let symbols: BTreeMap<(SectionId, &str), _> = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.binding != Binding::Local && symbol.kind != SymbolKind::Section)
+        .filter_map(|symbol| match symbol.place {
+            Place::Section(id) => Some(((id, symbol.name), symbol)),
+            Place::Undefined | Place::Elsewhere => None,
+        })
+        .collect();
+    let ids: Vec<TypeId> =
+        btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
+    for id in ids {
+        let name = btf.name(id).to_owned();
+        let Some(section) = elf.section_named(&name) else { continue };
+        let Kind::Datasec(datasec) = &btf.get(id).kind else { continue };
+        let mut datasec = datasec.clone();
+        let open = datasec.size == 0;
+        datasec.size = u32::try_from(section.size).unwrap_or(u32::MAX);
+        for var in &mut datasec.vars {
+            let Kind::Var { linkage, .. } = btf.get(var.ty).kind else { continue };
+            if linkage == Linkage::Static {
+                continue;
+            }
+            let Some(symbol) = symbols.get(&(section.id, btf.name(var.ty))) else {
+                let message = format!("variable `{}` has a type but no symbol", btf.name(var.ty));
+                reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
+                continue;
+            };
+            if open {
+                var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
+            }
+            if symbol.hidden {
+                if let Kind::Var { linkage, .. } = &mut btf.get_mut(var.ty).kind {
+                    *linkage = Linkage::Static;
+                }
+            }
+        }
+        datasec.vars.sort_by_key(|var| var.offset);
+        let mut end = 0u64;
+        for var in &datasec.vars {
+            if u64::from(var.offset) < end || u64::from(var.offset) + u64::from(var.size) > section.size {
+                let message = format!(
+                    "variable `{}` ({} bytes at {}) overlaps another or lies outside the section's {} bytes",
+                    btf.name(var.ty),
+                    var.size,
+                    var.offset,
+                    section.size
+                );
+                reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
+            }
+            end = u64::from(var.offset) + u64::from(var.size);
+        }
+        btf.get_mut(id).kind = Kind::Datasec(datasec);
+    }
+}

@@ -1,0 +1,85 @@
+//! What an object expects of the kernel: the variables of BTF's data section `.ksyms`.
+//!
+//! The kernel does not take declarations of things defined elsewhere, so they are made definitions of ordinary four-byte
+//! variables in the types it gets; programs refer to the kernel's own ids anyway.
+
+use std::collections::BTreeMap;
+
+use super::{Extern, ExternKind};
+use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
+use crate::elf::{Binding, ElfObject, Place};
+use crate::error::{Code, Diagnostic, Reporter};
+
+/// Collects the externs and turns their declarations into what the kernel takes.
+pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) -> Vec<Extern> {
+    let undefined: BTreeMap<&str, bool> = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.place == Place::Undefined && !symbol.name.is_empty())
+        .map(|symbol| (symbol.name, symbol.binding == Binding::Weak))
+        .collect();
+    if btf.datasec(".kconfig").is_some() {
+        let message = "the object reads kernel configuration (`__kconfig`), which is not supported yet";
+        reporter.report(Diagnostic::new(Code::Unsupported, message).section(".kconfig"));
+    }
+    let Some(id) = btf.datasec(".ksyms") else { return Vec::new() };
+    let Kind::Datasec(section) = &btf.get(id).kind else { return Vec::new() };
+    let vars = section.vars.clone();
+    let mut externs = Vec::new();
+    let mut declared = Vec::new();
+    for var in &vars {
+        let name = btf.name(var.ty).to_owned();
+        let weak = undefined.get(name.as_str()).copied().unwrap_or(true);
+        let (kind, ty) = match btf.get(var.ty).kind {
+            Kind::Func { proto, .. } => (ExternKind::Function, proto),
+            Kind::Var { ty, .. } if btf.resolve(ty) == TypeId::VOID => {
+                let message = format!("kernel symbol `{name}` has no type, which is not supported yet");
+                reporter.report(Diagnostic::new(Code::Unsupported, message).section(".ksyms"));
+                continue;
+            }
+            Kind::Var { ty, .. } => (ExternKind::Variable, ty),
+            _ => continue,
+        };
+        declared.push(var.ty);
+        externs.push(Extern { name, kind, weak, ty });
+    }
+    define(btf, id, &declared);
+    externs
+}
+
+fn define(btf: &mut Btf, section: TypeId, declared: &[TypeId]) {
+    let int = int_type(btf);
+    let filler = btf.add_string("_kernel");
+    let mut stand_in = None;
+    let mut vars = Vec::new();
+    for (index, &id) in declared.iter().enumerate() {
+        let mut ty = id;
+        match btf.get(id).kind {
+            Kind::Func { proto, .. } => {
+                btf.get_mut(id).kind = Kind::Func { proto, linkage: Linkage::Global };
+                if let Kind::FuncProto { params, .. } = &mut btf.get_mut(proto).kind {
+                    for param in params.iter_mut().filter(|param| param.ty != TypeId::VOID && param.name.0 == 0) {
+                        param.name = filler;
+                    }
+                }
+                ty = *stand_in.get_or_insert_with(|| {
+                    btf.push(Type { name: filler, kind: Kind::Var { ty: int, linkage: Linkage::Global } })
+                });
+            }
+            _ => btf.get_mut(id).kind = Kind::Var { ty: int, linkage: Linkage::Global },
+        }
+        vars.push(SecVar { ty, offset: u32::try_from(index).unwrap_or(0) * 4, size: 4 });
+    }
+    let size = u32::try_from(vars.len()).unwrap_or(0) * 4;
+    btf.get_mut(section).kind = Kind::Datasec(Datasec { size, vars });
+}
+
+/// A four-byte integer of the object's own, or a new one.
+fn int_type(btf: &mut Btf) -> TypeId {
+    let found = btf.iter().find(|(_, ty)| matches!(ty.kind, Kind::Int(Int { size: 4, bits: 32, .. }))).map(|(id, _)| id);
+    found.unwrap_or_else(|| {
+        let name = btf.add_string("int");
+        let int = Int { size: 4, bits: 32, bit_offset: 0, signed: true, char: false, bool: false };
+        btf.push(Type { name, kind: Kind::Int(int) })
+    })
+}

@@ -1,0 +1,212 @@
+//! The functions of an object: the pieces that its executable sections are cut into along their symbols.
+
+use std::collections::BTreeMap;
+
+use super::FunctionId;
+use crate::btf::ext::{BtfExt, SectionInfo};
+use crate::btf::Btf;
+use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
+use crate::error::{Code, Diagnostic, Reporter};
+use crate::insn::{INSN_SIZE, Insn, InsnIndex};
+
+/// All functions, in the order of sections and of their places within.
+pub(super) struct Functions<'a> {
+    functions: Vec<Entry<'a>>,
+    by_place: BTreeMap<(SectionId, usize), FunctionId>,
+}
+
+/// A function before its references are resolved.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    pub(super) section: &'a Section<'a>,
+    /// First slot in the section.
+    pub(super) start: usize,
+    pub(super) insns: Vec<Insn>,
+    pub(super) info: SectionInfo,
+    pub(super) global: bool,
+    /// Whether another function calls it, so that it need not be a program.
+    pub(super) called: bool,
+}
+
+impl Entry<'_> {
+    /// Whether its section is the one for functions that are no programs.
+    pub(super) fn is_subprogram(&self) -> bool {
+        self.section.name == ".text" || self.section.name.starts_with(".text.")
+    }
+
+    /// One past its last slot in the section.
+    pub(super) fn end(&self) -> usize {
+        self.start + self.insns.len()
+    }
+}
+
+impl<'a> Functions<'a> {
+    /// Cuts the executable sections into functions.
+    pub(super) fn collect(
+        elf: &'a ElfObject<'a>,
+        btf: Option<&Btf>,
+        ext: &BtfExt,
+        reporter: &mut Reporter,
+    ) -> Self {
+        let records: BTreeMap<&str, &SectionInfo> = match btf {
+            Some(btf) => ext.sections.iter().map(|section| (btf.str(section.name), section)).collect(),
+            None => BTreeMap::new(),
+        };
+        let mut functions: Vec<Entry<'a>> = Vec::new();
+        for section in &elf.sections {
+            if section.kind != SectionKind::Instructions || section.size == 0 {
+                continue;
+            }
+            let from = functions.len();
+            cut(elf, section, records.get(section.name).copied(), &mut functions, reporter);
+            if functions.len() == from {
+                let message = "the section has instructions but no function symbol";
+                reporter.report(
+                    Diagnostic::new(Code::BadInstruction, message)
+                        .section(section.name)
+                        .note("keep the symbol table: do not strip the object of its symbols"),
+                );
+            }
+        }
+        let by_place = functions
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| ((entry.section.id, entry.start), id(index)))
+            .collect::<BTreeMap<_, _>>();
+        let mut functions = Self { functions, by_place };
+        functions.mark_called();
+        functions
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (FunctionId, &Entry<'a>)> {
+        self.functions.iter().enumerate().map(|(index, entry)| (id(index), entry))
+    }
+
+    /// The function that begins at this slot of the section.
+    pub(super) fn at(&self, section: SectionId, slot: usize) -> Option<FunctionId> {
+        self.by_place.get(&(section, slot)).copied()
+    }
+
+    /// Calls within one section need no relocation, so the instructions tell.
+    fn mark_called(&mut self) {
+        let mut called = Vec::new();
+        for entry in &self.functions {
+            for (index, insn) in entry.insns.iter().enumerate() {
+                if insn.is_local_call()
+                    && let Some(slot) = target(entry.start + index, insn.imm)
+                    && let Some(id) = self.at(entry.section.id, slot)
+                    && slot != entry.start
+                {
+                    called.push(id);
+                }
+            }
+        }
+        for id in called {
+            self.functions[id.0 as usize].called = true;
+        }
+    }
+}
+
+/// The slot that a call at `slot` of the same section means.
+pub(super) fn target(slot: usize, imm: i32) -> Option<usize> {
+    slot.checked_add(1)?.checked_add_signed(isize::try_from(imm).ok()?)
+}
+
+fn id(index: usize) -> FunctionId {
+    FunctionId(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+fn cut<'a>(
+    elf: &'a ElfObject<'a>,
+    section: &'a Section<'a>,
+    info: Option<&SectionInfo>,
+    functions: &mut Vec<Entry<'a>>,
+    reporter: &mut Reporter,
+) {
+    let broken = |message: String| Diagnostic::new(Code::BadInstruction, message).section(section.name);
+    if section.data.len() % INSN_SIZE != 0 {
+        reporter.report(broken(format!("{} bytes are no whole number of instructions", section.data.len())));
+        return;
+    }
+    let mut symbols: Vec<_> = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.kind == SymbolKind::Function && symbol.place == Place::Section(section.id))
+        .collect();
+    symbols.sort_by_key(|symbol| (symbol.value, symbol.binding == Binding::Local, symbol.id));
+    symbols.dedup_by_key(|symbol| symbol.value);
+    let mut end = 0;
+    for symbol in symbols {
+        let range = usize::try_from(symbol.value)
+            .ok()
+            .zip(usize::try_from(symbol.size).ok())
+            .and_then(|(from, size)| Some(from..from.checked_add(size)?));
+        let Some((range, bytes)) = range.and_then(|range| Some((range.clone(), section.data.get(range)?))) else {
+            reporter.report(broken(format!("function `{}` lies outside its section", symbol.name)));
+            continue;
+        };
+        if range.start % INSN_SIZE != 0 || range.len() % INSN_SIZE != 0 || range.is_empty() || range.start < end {
+            let message = format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
+            reporter.report(broken(message));
+            continue;
+        }
+        end = range.end;
+        let insns: Vec<Insn> = bytes
+            .chunks_exact(INSN_SIZE)
+            .filter_map(|slot| slot.try_into().ok())
+            .map(|slot| Insn::decode(slot, elf.endian))
+            .collect();
+        let start = range.start / INSN_SIZE;
+        check(&insns, start, symbol.name, section.name, reporter);
+        functions.push(Entry {
+            name: symbol.name,
+            section,
+            start,
+            info: info.map(|info| slice(info, start, start + insns.len())).unwrap_or_default(),
+            insns,
+            global: symbol.binding != Binding::Local && !symbol.hidden,
+            called: false,
+        });
+    }
+}
+
+/// Every wide load has its second slot, which holds nothing but an immediate.
+fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: &mut Reporter) {
+    let mut index = 0;
+    while let Some(insn) = insns.get(index) {
+        if insn.is_wide_load() {
+            let whole = insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
+            if !whole {
+                let message = format!("function `{function}` has a wide load without its second half");
+                reporter.report(Diagnostic::new(Code::BadInstruction, message).section(section).insn(start + index));
+                return;
+            }
+            index += 1;
+        }
+        index += 1;
+    }
+}
+
+/// The records about the slots `from..to`, counted from `from`.
+fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
+    let rebase = |insn: InsnIndex| (from..to).contains(&insn.0).then(|| InsnIndex(insn.0 - from));
+    SectionInfo {
+        name: info.name,
+        funcs: info.funcs.iter().filter_map(|r| Some(crate::btf::ext::FuncInfo { insn: rebase(r.insn)?, ..*r })).collect(),
+        lines: info.lines.iter().filter_map(|r| Some(crate::btf::ext::LineInfo { insn: rebase(r.insn)?, ..*r })).collect(),
+        relos: info.relos.iter().filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r })).collect(),
+    }
+}
+
+/// The source line of a slot of a function.
+pub(super) fn line(btf: Option<&Btf>, info: &SectionInfo, slot: usize) -> Option<crate::error::SourceLine> {
+    let btf = btf?;
+    let record = info.lines.iter().take_while(|record| record.insn.0 <= slot).last()?;
+    let text = btf.str(record.text);
+    Some(crate::error::SourceLine {
+        file: btf.str(record.file).to_owned(),
+        line: record.line,
+        column: record.column,
+        text: (!text.is_empty()).then(|| text.to_owned()),
+    })
+}

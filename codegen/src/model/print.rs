@@ -1,0 +1,186 @@
+//! The model as text (`skelgen inspect`) and as serializable values (`skelgen inspect --json`).
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Attach, BpfObject, Map};
+
+/// What `skelgen inspect` shows of an object.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Name of the object.
+    pub name: String,
+    /// Its license.
+    pub license: String,
+    /// How many types its BTF has; 0 if it has none.
+    pub types: usize,
+    /// Its maps.
+    pub maps: Vec<MapSummary>,
+    /// Its programs.
+    pub programs: Vec<ProgramSummary>,
+    /// Its functions that are no programs.
+    pub subprograms: Vec<String>,
+    /// What it expects of the kernel.
+    pub externs: Vec<String>,
+    /// The oldest kernel that has what percpu data needs; `None` if the object has no percpu data.
+    pub percpu_needs: Option<&'static str>,
+}
+
+/// A map, as `skelgen inspect` shows it.
+#[derive(Debug, Serialize)]
+pub struct MapSummary {
+    /// Name.
+    pub name: String,
+    /// Name in the kernel.
+    pub kernel_name: String,
+    /// Type.
+    pub map_type: String,
+    /// Size of a key in bytes.
+    pub key_size: u32,
+    /// Size of a value in bytes.
+    pub value_size: u32,
+    /// How many elements at most.
+    pub max_entries: u32,
+    /// Flags of its creation.
+    pub flags: u32,
+    /// For global data: the variables.
+    pub variables: Vec<VariableSummary>,
+}
+
+/// A variable, as `skelgen inspect` shows it.
+#[derive(Debug, Serialize)]
+pub struct VariableSummary {
+    /// Name.
+    pub name: String,
+    /// Offset in the section, in bytes.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+    /// Whether the skeleton has a field for it.
+    pub visible: bool,
+}
+
+/// A program, as `skelgen inspect` shows it.
+#[derive(Debug, Serialize)]
+pub struct ProgramSummary {
+    /// Name.
+    pub name: String,
+    /// Section.
+    pub section: String,
+    /// Type.
+    pub program_type: String,
+    /// Instructions of its own function, in slots of eight bytes.
+    pub insns: usize,
+    /// Whether it is loaded unless the user says otherwise.
+    pub autoload: bool,
+    /// The kernel type it is loaded for.
+    pub target: Option<String>,
+    /// Whether it attaches by itself.
+    pub attaches: bool,
+}
+
+impl BpfObject {
+    /// What there is to know of the object at a glance.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let is_program = |index: usize| self.programs.iter().any(|program| program.function.0 as usize == index);
+        let percpu = self.maps.iter().any(|map| {
+            map.section.as_ref().is_some_and(|section| section.kind == skelgen_runtime::abi::SectionKind::Percpu)
+        });
+        Summary {
+            name: self.name.clone(),
+            license: self.license.clone(),
+            types: self.btf.as_ref().map_or(0, |btf| btf.iter().count() - 1),
+            maps: self.maps.iter().map(map).collect(),
+            programs: self
+                .programs
+                .iter()
+                .map(|program| {
+                    let function = &self.functions[program.function.0 as usize];
+                    ProgramSummary {
+                        name: function.name.clone(),
+                        section: program.section.clone(),
+                        program_type: program.program_type.to_string(),
+                        insns: function.code.insns.len(),
+                        autoload: program.autoload,
+                        target: program.target.as_ref().map(|target| target.name.clone()),
+                        attaches: !matches!(program.attach, Attach::Needs(_)),
+                    }
+                })
+                .collect(),
+            subprograms: self
+                .functions
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !is_program(*index))
+                .map(|(_, function)| function.name.clone())
+                .collect(),
+            externs: self.externs.iter().map(|external| external.name.clone()).collect(),
+            percpu_needs: percpu.then_some("7.3"),
+        }
+    }
+}
+
+fn map(map: &Map) -> MapSummary {
+    MapSummary {
+        name: map.name.clone(),
+        kernel_name: map.kernel_name.clone(),
+        map_type: map.def.map_type.to_string(),
+        key_size: map.def.key_size,
+        value_size: map.def.value_size,
+        max_entries: map.def.max_entries,
+        flags: map.def.flags,
+        variables: map
+            .section
+            .iter()
+            .flat_map(|section| &section.variables)
+            .map(|variable| VariableSummary {
+                name: variable.name.clone(),
+                offset: variable.offset,
+                size: variable.size,
+                visible: variable.visible,
+            })
+            .collect(),
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "object {} license {:?}, {} types", self.name, self.license, self.types)?;
+        if let Some(since) = self.percpu_needs {
+            writeln!(f, "percpu data: needs Linux {since}")?;
+        }
+        for map in &self.maps {
+            writeln!(
+                f,
+                "map {}: {}, key {}, value {}, max entries {}, flags {:#x}",
+                map.name, map.map_type, map.key_size, map.value_size, map.max_entries, map.flags
+            )?;
+            for variable in &map.variables {
+                let hidden = if variable.visible { "" } else { ", not in the skeleton" };
+                writeln!(f, "    {:>6}  {} ({} bytes{hidden})", variable.offset, variable.name, variable.size)?;
+            }
+        }
+        for program in &self.programs {
+            write!(f, "program {} in {}: {}, {} instructions", program.name, program.section, program.program_type, program.insns)?;
+            if let Some(target) = &program.target {
+                write!(f, ", for {target}")?;
+            }
+            if !program.autoload {
+                write!(f, ", loaded only if asked")?;
+            }
+            if !program.attaches {
+                write!(f, ", does not attach by itself")?;
+            }
+            writeln!(f)?;
+        }
+        for name in &self.subprograms {
+            writeln!(f, "subprogram {name}")?;
+        }
+        for name in &self.externs {
+            writeln!(f, "extern {name}")?;
+        }
+        Ok(())
+    }
+}

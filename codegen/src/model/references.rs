@@ -1,0 +1,200 @@
+//! What each instruction refers to, from relocations and from calls within a section.
+
+use std::collections::BTreeMap;
+
+use super::build::section_of;
+use super::functions::{Entry, Functions, line, target};
+use super::maps::Definitions;
+use super::{Extern, ExternId, ExternKind, Function, Map, MapId, Reference};
+use crate::btf::Btf;
+use crate::elf::{ElfObject, Place, Relocation, RelocationKind, SectionId, Symbol};
+use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
+use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex, Ref, opcode};
+use skelgen_runtime::uapi::pseudo;
+
+/// What references can lead to.
+pub(super) struct References<'a> {
+    pub(super) elf: &'a ElfObject<'a>,
+    pub(super) functions: &'a Functions<'a>,
+    pub(super) data: &'a BTreeMap<SectionId, MapId>,
+    pub(super) definitions: &'a Definitions,
+    pub(super) externs: &'a [Extern],
+    pub(super) maps: &'a [Map],
+    pub(super) btf: Option<&'a Btf>,
+}
+
+impl References<'_> {
+    /// All functions, with what their instructions refer to.
+    pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Function> {
+        self.functions.iter().map(|(_, entry)| self.function(entry, reporter)).collect()
+    }
+
+    fn function(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> Function {
+        let relocations = self.relocations(entry, reporter);
+        let mut code = Code { insns: entry.insns.clone(), refs: Vec::new() };
+        let mut index = 0;
+        while let Some(&insn) = entry.insns.get(index) {
+            let found = match relocations.get(&index) {
+                Some(relocation) => self.relocated(entry, index, insn, *relocation),
+                None => self.bare(entry, index, insn),
+            };
+            match found {
+                Ok(Some(to)) => code.refs.push(Ref { at: InsnIndex(index), to }),
+                Ok(None) => {}
+                Err(diagnostic) => reporter.report(self.place(*diagnostic, entry, index)),
+            }
+            index += if insn.is_wide_load() { 2 } else { 1 };
+        }
+        if let Some(slot) = relocations.keys().find(|slot| !is_referring(entry.insns.get(**slot))) {
+            let message = "the relocation is of something that is neither a wide load nor a call";
+            reporter.report(self.place(Diagnostic::new(ErrorCode::BadRelocation, message), entry, *slot));
+        }
+        Function {
+            name: entry.name.to_owned(),
+            section: entry.section.name.to_owned(),
+            start: InsnIndex(entry.start),
+            global: entry.global,
+            code,
+            info: entry.info.clone(),
+        }
+    }
+
+    /// The relocations of a function by its own slots.
+    fn relocations(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> BTreeMap<usize, Relocation> {
+        let mut found = BTreeMap::new();
+        for relocation in &entry.section.relocations {
+            let Ok(offset) = usize::try_from(relocation.offset) else { continue };
+            let slot = offset / INSN_SIZE;
+            if !(entry.start..entry.end()).contains(&slot) {
+                continue;
+            }
+            if offset % INSN_SIZE != 0 {
+                let message = "the relocation begins inside an instruction";
+                reporter.report(
+                    Diagnostic::new(ErrorCode::BadRelocation, message).section(entry.section.name).offset(relocation.offset),
+                );
+            }
+            found.insert(slot - entry.start, *relocation);
+        }
+        found
+    }
+
+    fn bare(&self, entry: &Entry<'_>, index: usize, insn: Insn) -> Found {
+        if !insn.is_local_call() {
+            return Ok(None);
+        }
+        let callee = target(entry.start + index, insn.imm).and_then(|slot| self.functions.at(entry.section.id, slot));
+        match callee {
+            Some(id) => Ok(Some(Reference::Call(id))),
+            None => Err(bad("the call leads to no function's beginning")),
+        }
+    }
+
+    fn relocated(&self, entry: &Entry<'_>, index: usize, insn: Insn, relocation: Relocation) -> Found {
+        let symbol = self.elf.symbol(relocation.symbol);
+        match relocation.kind {
+            RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn).map(Some),
+            RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn).map(Some),
+            RelocationKind::Call
+            | RelocationKind::Load
+            | RelocationKind::Abs64
+            | RelocationKind::Abs32
+            | RelocationKind::NoDyld32 => Err(Box::new(Diagnostic::new(
+                ErrorCode::BadRelocation,
+                format!(
+                    "the relocation's kind ({:?}) does not go with instruction {index} of function `{}`",
+                    relocation.kind, entry.name
+                ),
+            ))),
+        }
+    }
+
+    fn call(&self, symbol: &Symbol<'_>, insn: Insn) -> Result<Reference, Box<Diagnostic>> {
+        if symbol.place == Place::Undefined {
+            return self.external(symbol, true);
+        }
+        let function = section_of(self.elf, symbol.place).zip(usize::try_from(symbol.value).ok()).and_then(
+            |(section, value)| {
+                let slot = target(value / INSN_SIZE, insn.imm)?;
+                self.functions.at(section.id, slot)
+            },
+        );
+        function.map(Reference::Call).ok_or_else(|| bad(format!("the call of `{}` leads to no function's beginning", symbol.name)))
+    }
+
+    fn load(&self, symbol: &Symbol<'_>, insn: Insn) -> Result<Reference, Box<Diagnostic>> {
+        let Some(section) = section_of(self.elf, symbol.place) else {
+            return self.external(symbol, false);
+        };
+        let offset = symbol.value.checked_add_signed(i64::from(insn.imm));
+        if let Some(id) = self.definitions.at(section.id, offset) {
+            return Ok(Reference::Map(id));
+        }
+        if let Some(&id) = self.data.get(&section.id) {
+            let size = self.maps.get(id.0 as usize).map_or(0, |map| map.def.value_size);
+            return match offset.and_then(|offset| u32::try_from(offset).ok()).filter(|&offset| offset <= size) {
+                Some(offset) => Ok(Reference::MapValue(id, offset)),
+                None => Err(bad(format!("the address of `{}` lies outside section {}", symbol.name, section.name))),
+            };
+        }
+        if section.kind == crate::elf::SectionKind::Instructions {
+            let function = offset
+                .and_then(|offset| usize::try_from(offset).ok())
+                .and_then(|offset| self.functions.at(section.id, offset / INSN_SIZE));
+            return match function {
+                Some(id) => Ok(Reference::FunctionAddress(id)),
+                None => Err(bad(format!("the address of `{}` is no function's beginning", symbol.name))),
+            };
+        }
+        Err(Box::new(
+            Diagnostic::new(
+                ErrorCode::Unsupported,
+                format!("`{}` is in section {}, which programs cannot refer to", symbol.name, section.name),
+            )
+            .note("skelgen knows .maps, .data, .rodata, .bss and .percpu with what follows a dot, and functions"),
+        ))
+    }
+
+    fn external(&self, symbol: &Symbol<'_>, call: bool) -> Result<Reference, Box<Diagnostic>> {
+        let found = self.externs.iter().position(|external| external.name == symbol.name);
+        let Some(index) = found else {
+            return Err(Box::new(
+                Diagnostic::new(ErrorCode::BadExtern, format!("`{}` is defined nowhere", symbol.name))
+                    .note("link the object that defines it (`bpftool gen object`), or declare it `__ksym` if the kernel does"),
+            ));
+        };
+        let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
+        match (self.externs[index].kind, call) {
+            (ExternKind::Function, true) => Ok(Reference::ExternCall(id)),
+            (ExternKind::Variable, false) => Ok(Reference::ExternVariable(id)),
+            (ExternKind::Function, false) => Err(unsupported(format!("taking the address of kernel function `{}`", symbol.name))),
+            (ExternKind::Variable, true) => Err(bad(format!("`{}` is a variable and is called", symbol.name))),
+        }
+    }
+
+    fn place(&self, diagnostic: Diagnostic, entry: &Entry<'_>, index: usize) -> Diagnostic {
+        let diagnostic = diagnostic.section(entry.section.name).insn(entry.start + index);
+        match line(self.btf, &entry.info, index) {
+            Some(line) => diagnostic.line(line),
+            None => diagnostic,
+        }
+    }
+}
+
+type Found = Result<Option<Reference>, Box<Diagnostic>>;
+
+fn bad(message: impl Into<String>) -> Box<Diagnostic> {
+    Box::new(Diagnostic::new(ErrorCode::BadReference, message))
+}
+
+fn unsupported(what: impl std::fmt::Display) -> Box<Diagnostic> {
+    Box::new(Diagnostic::new(ErrorCode::Unsupported, format!("{what} is not supported yet")))
+}
+
+/// Whether an instruction can refer to something outside its function.
+fn is_referring(insn: Option<&Insn>) -> bool {
+    insn.is_some_and(|insn| {
+        insn.is_wide_load() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
+    })
+}
+

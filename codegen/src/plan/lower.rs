@@ -1,0 +1,288 @@
+//! From the model and its linked programs to tables and steps.
+//!
+//! The order of steps: BTF; each map, filled and frozen as soon as it exists; maps into maps of maps; kernel symbols, which only
+//! programs need; programs; programs into program arrays.
+
+use std::collections::BTreeMap;
+
+use skelgen_runtime::abi::{self, Patch, PatchKind, SectionKind, Span, Step};
+use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
+
+use super::blob::BlobBuilder;
+use crate::error::{Code, Diagnostic, Reporter, Result};
+use crate::insn::Insn;
+use crate::link::{LinkedProgram, Outside};
+use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
+use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+
+/// Plans the load of an object.
+pub(super) fn lower(object: &BpfObject, programs: &[LinkedProgram]) -> Result<OwnedObject> {
+    let mut blob = BlobBuilder::default();
+    let mut symbols = Symbols::default();
+    let btf = match &object.btf {
+        Some(btf) => Some(blob.add(btf.write())?),
+        None => None,
+    };
+    let maps = maps(object, &mut blob)?;
+    let mut owned = Vec::new();
+    for linked in programs {
+        owned.push(program(object, linked, &mut symbols, &mut blob)?);
+    }
+    let steps = steps(object, &maps, &owned, btf.is_some())?;
+    Ok(OwnedObject {
+        name: object.name.clone(),
+        license: object.license.clone(),
+        kernel_version: object.kernel_version,
+        blob: blob.finish(),
+        btf,
+        maps,
+        programs: owned,
+        symbols: symbols.list,
+        steps,
+    })
+}
+
+fn index(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
+    let mut maps = Vec::new();
+    for map in &object.maps {
+        let mut owned = definition(&map.def, &map.name, &map.kernel_name);
+        owned.section = section(map, blob)?;
+        maps.push(owned);
+    }
+    for (number, map) in object.maps.iter().enumerate() {
+        if let Some(inner) = &map.def.inner {
+            let name = format!("{}.inner", map.name);
+            let kernel_name: String = name.chars().take(skelgen_runtime::uapi::OBJ_NAME_MAX).collect();
+            maps[number].inner = Some(index(maps.len()));
+            let mut template = definition(inner, &name, &kernel_name);
+            template.template = true;
+            maps.push(template);
+        }
+    }
+    Ok(maps)
+}
+
+fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
+    let typed = takes_types(def.map_type);
+    let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
+    OwnedMap {
+        name: name.to_owned(),
+        kernel_name: kernel_name.to_owned(),
+        map_type: def.map_type,
+        key_size: def.key_size,
+        value_size: def.value_size,
+        max_entries: def.max_entries,
+        flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
+        numa_node: def.numa_node.unwrap_or(0),
+        extra: def.extra,
+        btf_key_type_id: id(def.key_type),
+        btf_value_type_id: id(def.value_type),
+        inner: None,
+        template: false,
+        section: None,
+        pin_by_name: def.pin_by_name,
+    }
+}
+
+/// Whether the kernel takes BTF ids for keys and values of this type of map (`map_check_btf` of its operations).
+fn takes_types(map_type: MapType) -> bool {
+    !matches!(
+        map_type,
+        MapType::PERF_EVENT_ARRAY
+            | MapType::CGROUP_ARRAY
+            | MapType::STACK_TRACE
+            | MapType::ARRAY_OF_MAPS
+            | MapType::HASH_OF_MAPS
+            | MapType::DEVMAP
+            | MapType::DEVMAP_HASH
+            | MapType::CPUMAP
+            | MapType::XSKMAP
+            | MapType::SOCKMAP
+            | MapType::SOCKHASH
+            | MapType::QUEUE
+            | MapType::STACK
+            | MapType::ARENA
+            | MapType::RINGBUF
+            | MapType::USER_RINGBUF
+            | MapType::PROG_ARRAY
+            | MapType::REUSEPORT_SOCKARRAY
+    )
+}
+
+fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
+    let Some(section) = &map.section else { return Ok(None) };
+    let used = section.bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let initial = blob.add(section.bytes[..used].to_vec())?;
+    Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
+}
+
+fn program(
+    object: &BpfObject,
+    linked: &LinkedProgram,
+    symbols: &mut Symbols,
+    blob: &mut BlobBuilder,
+) -> Result<OwnedProgram> {
+    let program = &object.programs[linked.program.0 as usize];
+    let function = &object.functions[program.function.0 as usize];
+    let target = program.target.as_ref().map(|target| symbols.target(target));
+    let attach = match &program.attach {
+        Attach::Needs(what) => OwnedAttach::Needs((*what).to_owned()),
+        Attach::RawTracepoint(name) => OwnedAttach::RawTracepoint(name.clone()),
+        Attach::Tracing => OwnedAttach::Tracing,
+        Attach::Iter => OwnedAttach::Iter,
+        Attach::Tracepoint { category, name } => {
+            OwnedAttach::Tracepoint { category: category.clone(), name: name.clone() }
+        }
+        Attach::Kprobe { function, offset, at_return } => {
+            OwnedAttach::Kprobe { function: function.clone(), offset: *offset, at_return: *at_return }
+        }
+    };
+    Ok(OwnedProgram {
+        name: function.name.clone(),
+        section: program.section.clone(),
+        program_type: program.program_type,
+        expected_attach_type: program.expected_attach_type,
+        flags: program.flags,
+        autoload: program.autoload,
+        target,
+        attach,
+        body: body(object, linked, symbols, blob)?,
+    })
+}
+
+fn body(
+    object: &BpfObject,
+    linked: &LinkedProgram,
+    symbols: &mut Symbols,
+    blob: &mut BlobBuilder,
+) -> Result<OwnedBody> {
+    let mut insns = linked.code.insns.clone();
+    let mut patches = Vec::new();
+    for reference in &linked.code.refs {
+        let at = reference.at.0;
+        let kind = match reference.to {
+            Outside::Map(map) => {
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_FD, 0, 0);
+                PatchKind::Map(map.0)
+            }
+            Outside::MapValue(map, offset) => {
+                let offset = i32::from_ne_bytes(offset.to_ne_bytes());
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, offset);
+                PatchKind::Map(map.0)
+            }
+            Outside::Variable(id) => {
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::BTF_ID, 0, 0);
+                PatchKind::Variable(symbols.external(object, id))
+            }
+            Outside::Function(id) => {
+                (insns[at].src, insns[at].imm) = (pseudo::KFUNC_CALL, 0);
+                PatchKind::Function(symbols.external(object, id))
+            }
+        };
+        patches.push(Patch { insn: index(at), kind });
+    }
+    Ok(OwnedBody {
+        insns: blob.add(insns.into_iter().flat_map(Insn::encode).collect())?,
+        patches,
+        func_info: records(linked.funcs.iter().map(|r| [index(r.insn.0), r.ty.0]), blob)?,
+        line_info: records(
+            linked.lines.iter().map(|r| [index(r.insn.0), r.file.0, r.text.0, r.line << 10 | r.column & 0x3ff]),
+            blob,
+        )?,
+        core_relos: records(linked.relos.iter().map(|r| [index(r.insn.0 * 8), r.ty.0, r.access.0, r.kind]), blob)?,
+    })
+}
+
+/// Records as the kernel takes them: function and line records count in instructions, CO-RE records in bytes.
+fn records<const N: usize>(records: impl Iterator<Item = [u32; N]>, blob: &mut BlobBuilder) -> Result<Span> {
+    blob.add(records.flatten().flat_map(u32::to_le_bytes).collect())
+}
+
+#[derive(Default)]
+struct Symbols {
+    list: Vec<OwnedSymbol>,
+    known: BTreeMap<(String, u8), u32>,
+}
+
+impl Symbols {
+    fn target(&mut self, target: &Target) -> u32 {
+        let kind = match target.kind {
+            TargetKind::Function => abi::SymbolKind::Function,
+            TargetKind::Typedef => abi::SymbolKind::Typedef,
+        };
+        self.add(&target.name, kind, false)
+    }
+
+    fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
+        let external = &object.externs[id.0 as usize];
+        let kind = match external.kind {
+            ExternKind::Function => abi::SymbolKind::Function,
+            ExternKind::Variable => abi::SymbolKind::Variable,
+        };
+        let name = external.name.split("___").next().unwrap_or(&external.name);
+        self.add(name, kind, external.weak)
+    }
+
+    fn add(&mut self, name: &str, kind: abi::SymbolKind, weak: bool) -> u32 {
+        let list = &mut self.list;
+        let at = *self.known.entry((name.to_owned(), kind as u8)).or_insert_with(|| {
+            list.push(OwnedSymbol { name: name.to_owned(), kind, weak });
+            index(list.len() - 1)
+        });
+        self.list[at as usize].weak &= weak;
+        at
+    }
+}
+
+fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: bool) -> Result<Vec<Step>> {
+    let mut reporter = Reporter::new();
+    let mut steps = Vec::new();
+    if btf {
+        steps.push(Step::LoadBtf);
+    }
+    for (number, map) in maps.iter().enumerate() {
+        if map.template {
+            continue;
+        }
+        let number = index(number);
+        steps.push(Step::CreateMap { map: number });
+        let Some(section) = &map.section else { continue };
+        if section.initial.len > 0 {
+            let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
+            steps.push(Step::FillMap { map: number, flags });
+        }
+        if section.kind == SectionKind::Rodata {
+            steps.push(Step::FreezeMap { map: number });
+        }
+    }
+    for (number, map) in object.maps.iter().enumerate() {
+        for &(key, inner) in &map.def.inner_maps {
+            steps.push(Step::InsertMap { outer: index(number), key, inner: inner.0 });
+        }
+    }
+    let needs_kernel = programs.iter().any(|program| {
+        program.target.is_some() || program.body.patches.iter().any(|patch| !matches!(patch.kind, PatchKind::Map(_)))
+    });
+    if needs_kernel {
+        steps.push(Step::ResolveSymbols);
+    }
+    steps.extend((0..programs.len()).map(|program| Step::LoadProgram { program: index(program) }));
+    for (number, map) in object.maps.iter().enumerate() {
+        for &(key, function) in &map.def.inner_programs {
+            match object.programs.iter().position(|program| program.function == function) {
+                Some(program) => {
+                    steps.push(Step::InsertProgram { map: index(number), key, program: index(program) });
+                }
+                None => reporter.report(Diagnostic::new(
+                    Code::BadMap,
+                    format!("`{}` of program array `{}` is not a program", object.functions[function.0 as usize].name, map.name),
+                )),
+            }
+        }
+    }
+    reporter.finish(steps)
+}

@@ -1,0 +1,31 @@
+//! The load plan: everything the kernel will be asked for, in order, as data.
+//!
+//! The heart of skelgen. A plan owns its tables and one blob; the same steps are printed for people ([`LoadPlan`]'s `Display`),
+//! compared in tests, and written into the generated file as constants. What depends on the running kernel is a step's work at
+//! load time, so nothing here asks a kernel, a clock or the environment.
+
+mod blob;
+mod lower;
+mod print;
+
+use crate::error::Result;
+use crate::link::LinkedProgram;
+use crate::model::BpfObject;
+use crate::rust::tables::OwnedObject;
+
+/// What to ask of the kernel, and in which order.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// The tables and the blob, as the generated file will hold them.
+    pub object: OwnedObject,
+}
+
+impl LoadPlan {
+    /// Plans the load of an object.
+    ///
+    /// # Errors
+    /// The codes of phase 05.
+    pub fn new(object: &BpfObject, programs: &[LinkedProgram]) -> Result<Self> {
+        lower::lower(object, programs).map(|object| Self { object })
+    }
+}

@@ -1,0 +1,206 @@
+//! A plan as text: stable, so that golden tests and people can compare two.
+
+use std::fmt;
+
+use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
+use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
+
+use super::LoadPlan;
+use crate::insn::{INSN_SIZE, Insn, Endian, disassemble};
+use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
+
+impl fmt::Display for LoadPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
+        writeln!(f, "object {} license {:?} blob {} bytes", object.name, object.license, object.blob.len())?;
+        for (index, step) in object.steps.iter().enumerate() {
+            write!(f, "{index:>4}  ")?;
+            self.step(f, *step)?;
+        }
+        for program in &object.programs {
+            writeln!(f, "\nprogram {} ({})", program.name, program.section)?;
+            self.code(f, program)?;
+        }
+        Ok(())
+    }
+}
+
+impl LoadPlan {
+    fn step(&self, f: &mut fmt::Formatter<'_>, step: Step) -> fmt::Result {
+        let object = &self.object;
+        let name = |map: u32| object.maps.get(map as usize).map_or("?", |map| map.name.as_str());
+        let program = |index: u32| object.programs.get(index as usize).map_or("?", |program| program.name.as_str());
+        match step {
+            Step::LoadBtf => writeln!(f, "load BTF, {} bytes", object.btf.map_or(0, |span| span.len)),
+            Step::ResolveSymbols => {
+                writeln!(f, "resolve kernel symbols")?;
+                for symbol in &object.symbols {
+                    let weak = if symbol.weak { ", may be missing" } else { "" };
+                    writeln!(f, "        {:?} {}{weak}", symbol.kind, symbol.name)?;
+                }
+                Ok(())
+            }
+            Step::CreateMap { map } => {
+                write!(f, "create map {}", name(map))?;
+                object.maps.get(map as usize).map_or(Ok(()), |map| self.map(f, map))
+            }
+            Step::FillMap { map, flags } => {
+                let size = object.maps.get(map as usize).map_or(0, |map| map.value_size);
+                let flags = if flags == elem_flags::ALL_CPUS { "16 (BPF_F_ALL_CPUS)".into() } else { flags.to_string() };
+                writeln!(f, "fill map {}: {size} bytes, flags {flags}", name(map))
+            }
+            Step::FreezeMap { map } => writeln!(f, "freeze map {}", name(map)),
+            Step::InsertMap { outer, key, inner } => writeln!(f, "insert map {} into {} at {key}", name(inner), name(outer)),
+            Step::InsertProgram { map, key, program: index } => {
+                writeln!(f, "insert program {} into {} at {key}", program(index), name(map))
+            }
+            Step::LoadProgram { program: index } => {
+                write!(f, "load program {}", program(index))?;
+                object.programs.get(index as usize).map_or(Ok(()), |program| self.program(f, program))
+            }
+        }
+    }
+
+    fn map(&self, f: &mut fmt::Formatter<'_>, map: &OwnedMap) -> fmt::Result {
+        write!(
+            f,
+            ": {}, key {}, value {}, max entries {}",
+            map.map_type, map.key_size, map.value_size, map.max_entries
+        )?;
+        if map.flags != 0 {
+            write!(f, ", flags {}", names(map.flags, MAP_FLAGS))?;
+        }
+        if map.flags & map_flags::NUMA_NODE != 0 {
+            write!(f, ", NUMA node {}", map.numa_node)?;
+        }
+        if map.extra != 0 {
+            write!(f, ", extra {:#x}", map.extra)?;
+        }
+        if (map.btf_key_type_id, map.btf_value_type_id) != (0, 0) {
+            write!(f, ", types [{}] [{}]", map.btf_key_type_id, map.btf_value_type_id)?;
+        }
+        if map.kernel_name != map.name {
+            write!(f, ", in the kernel {}", map.kernel_name)?;
+        }
+        if map.pin_by_name {
+            write!(f, ", pinned by name")?;
+        }
+        writeln!(f)?;
+        if let Some(inner) = map.inner.and_then(|inner| self.object.maps.get(inner as usize)) {
+            write!(f, "        inner maps like {}", inner.name)?;
+            self.map(f, inner)?;
+        }
+        if let Some(section) = map.section.filter(|section| section.initial.len > 0 || section.kind == SectionKind::Percpu) {
+            let kind = match section.kind {
+                SectionKind::Data => "data",
+                SectionKind::Bss => "bss",
+                SectionKind::Rodata => "rodata",
+                SectionKind::Percpu => "percpu",
+            };
+            writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
+        }
+        Ok(())
+    }
+
+    fn program(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
+        write!(f, ": {}", program.program_type)?;
+        if program.expected_attach_type.0 != 0 {
+            write!(f, ", attach type {}", program.expected_attach_type)?;
+        }
+        if program.flags != 0 {
+            write!(f, ", flags {}", names(program.flags, PROGRAM_FLAGS))?;
+        }
+        if let Some(symbol) = program.target.and_then(|target| self.object.symbols.get(target as usize)) {
+            write!(f, ", for {}", symbol.name)?;
+        }
+        if !program.autoload {
+            write!(f, ", only if asked")?;
+        }
+        match &program.attach {
+            OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
+            OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
+            OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
+            OwnedAttach::Iter => write!(f, ", attaches as iterator")?,
+            OwnedAttach::Tracepoint { category, name } => write!(f, ", attaches to tracepoint {category}/{name}")?,
+            OwnedAttach::Kprobe { function, offset, at_return } => {
+                let place = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {place}{function}+{offset:#x}")?;
+            }
+        }
+        let body = &program.body;
+        writeln!(
+            f,
+            "\n        {} instructions, {} functions, {} lines, {} CO-RE relocations",
+            body.insns.len / 8,
+            body.func_info.len / 8,
+            body.line_info.len / 16,
+            body.core_relos.len / 16
+        )
+    }
+
+    fn code(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
+        let insns: Vec<Insn> = self
+            .bytes(program.body.insns)
+            .chunks_exact(INSN_SIZE)
+            .filter_map(|slot| slot.try_into().ok())
+            .map(|slot| Insn::decode(slot, Endian::Little))
+            .collect();
+        write!(f, "{}", disassemble(&insns))?;
+        for patch in &program.body.patches {
+            let (what, name) = match patch.kind {
+                PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
+                PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
+                PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
+            };
+            writeln!(f, "  at {:>4}: {what} {}", patch.insn, name.map_or("?", String::as_str))?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        let from = span.offset as usize;
+        self.object.blob.get(from..from + span.len as usize).unwrap_or_default()
+    }
+}
+
+const MAP_FLAGS: &[(u32, &str)] = &[
+    (map_flags::NO_PREALLOC, "NO_PREALLOC"),
+    (map_flags::NO_COMMON_LRU, "NO_COMMON_LRU"),
+    (map_flags::NUMA_NODE, "NUMA_NODE"),
+    (map_flags::RDONLY, "RDONLY"),
+    (map_flags::WRONLY, "WRONLY"),
+    (map_flags::RDONLY_PROG, "RDONLY_PROG"),
+    (map_flags::WRONLY_PROG, "WRONLY_PROG"),
+    (map_flags::MMAPABLE, "MMAPABLE"),
+    (map_flags::INNER_MAP, "INNER_MAP"),
+];
+
+const PROGRAM_FLAGS: &[(u32, &str)] =
+    &[(prog_flags::SLEEPABLE, "SLEEPABLE"), (prog_flags::XDP_HAS_FRAGS, "XDP_HAS_FRAGS")];
+
+fn names(flags: u32, table: &[(u32, &str)]) -> String {
+    let mut rest = flags;
+    let mut parts: Vec<String> = Vec::new();
+    for (flag, name) in table {
+        if rest & flag != 0 {
+            parts.push((*name).to_owned());
+            rest &= !flag;
+        }
+    }
+    if rest != 0 {
+        parts.push(format!("{rest:#x}"));
+    }
+    parts.join("|")
+}
+
+/// Up to 32 bytes in hexadecimal, then how many more there are.
+fn hex(bytes: &[u8]) -> String {
+    const SHOWN: usize = 32;
+    let mut text: Vec<String> = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+    if bytes.len() > SHOWN {
+        text.push(format!("and {} bytes more", bytes.len() - SHOWN));
+    } else {
+        text.push("then zeros".into());
+    }
+    text.join(" ")
+}
