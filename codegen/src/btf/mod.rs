@@ -6,6 +6,8 @@
 
 pub mod ext;
 mod parse;
+mod query;
+mod read;
 mod write;
 
 /// Id of a type; 0 is `void`.
@@ -115,6 +117,8 @@ pub enum Kind {
         ty: TypeId,
         /// Which member or parameter, or `None` for the declaration itself.
         component: Option<u32>,
+        /// Whether the tag is an attribute of any name (`kind_flag`), not a `btf_decl_tag`.
+        attribute: bool,
     },
     /// A tag on a type (`btf_type_tag`); its name is the tag.
     TypeTag {

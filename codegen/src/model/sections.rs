@@ -10,24 +10,24 @@ use super::{Attach, Target, TargetKind};
 
 /// What a section's name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SectionMeaning {
+pub(super) struct SectionMeaning {
     /// The type of its programs.
-    pub program_type: P,
+    pub(super) program_type: P,
     /// Where they attach, as the kernel must know at load.
-    pub expected_attach_type: A,
+    pub(super) expected_attach_type: A,
     /// Flags of their load.
-    pub flags: u32,
+    pub(super) flags: u32,
     /// The kernel type they are loaded for.
-    pub target: Option<Target>,
+    pub(super) target: Option<Target>,
     /// How they attach.
-    pub attach: Attach,
+    pub(super) attach: Attach,
     /// Whether they are loaded unless the user says otherwise.
-    pub autoload: bool,
+    pub(super) autoload: bool,
 }
 
 /// What the name of a program section says, or `None` if it is not one.
 #[must_use]
-pub fn meaning(name: &str) -> Option<SectionMeaning> {
+pub(super) fn meaning(name: &str) -> Option<SectionMeaning> {
     let (name, autoload) = name.strip_prefix('?').map_or((name, true), |name| (name, false));
     let (row, rest) = TABLE.iter().find_map(|row| row.matches(name).map(|rest| (row, rest)))?;
     let rest = rest.filter(|rest| !rest.is_empty());

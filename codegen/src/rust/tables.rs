@@ -1,0 +1,89 @@
+//! The tables of the runtime's ABI with owned contents: what a plan fills and what is written into the generated file.
+//!
+//! Field for field the structs of [`skelgen_runtime::abi`], which say what each means; only names and lists are owned here.
+
+use skelgen_runtime::abi::{Patch, Section, Span, Step, SymbolKind};
+use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+
+/// See [`skelgen_runtime::abi::Object`].
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedObject {
+    pub name: String,
+    pub license: String,
+    pub kernel_version: u32,
+    pub blob: Vec<u8>,
+    pub btf: Option<Span>,
+    pub maps: Vec<OwnedMap>,
+    pub programs: Vec<OwnedProgram>,
+    pub symbols: Vec<OwnedSymbol>,
+    pub steps: Vec<Step>,
+}
+
+/// See [`skelgen_runtime::abi::Map`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedMap {
+    pub name: String,
+    pub kernel_name: String,
+    pub map_type: MapType,
+    pub key_size: u32,
+    pub value_size: u32,
+    pub max_entries: u32,
+    pub flags: u32,
+    pub numa_node: u32,
+    pub extra: u64,
+    pub btf_key_type_id: u32,
+    pub btf_value_type_id: u32,
+    pub inner: Option<u32>,
+    pub template: bool,
+    pub section: Option<Section>,
+    pub pin_by_name: bool,
+}
+
+/// See [`skelgen_runtime::abi::Program`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedProgram {
+    pub name: String,
+    pub section: String,
+    pub program_type: ProgramType,
+    pub expected_attach_type: AttachType,
+    pub flags: u32,
+    pub autoload: bool,
+    pub target: Option<u32>,
+    pub attach: OwnedAttach,
+    pub body: OwnedBody,
+}
+
+/// See [`skelgen_runtime::abi::Body`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedBody {
+    pub insns: Span,
+    pub patches: Vec<Patch>,
+    pub func_info: Span,
+    pub line_info: Span,
+    pub core_relos: Span,
+}
+
+/// See [`skelgen_runtime::abi::Symbol`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedSymbol {
+    pub name: String,
+    pub kind: SymbolKind,
+    pub weak: bool,
+}
+
+/// See [`skelgen_runtime::abi::Attach`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the enum it mirrors")]
+pub enum OwnedAttach {
+    Needs(String),
+    RawTracepoint(String),
+    Tracing,
+    Iter,
+    Tracepoint { category: String, name: String },
+    Kprobe { function: String, offset: u64, at_return: bool },
+}

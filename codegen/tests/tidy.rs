@@ -1,0 +1,135 @@
+//! The rules of codegen/ARCHITECTURE.md that a compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All Rust files below a folder of the workspace, with their text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder exists") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("the file can be read");
+                let name = path.strip_prefix(root()).expect("it is below").display().to_string();
+                found.push((name, text));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found
+}
+
+/// The lines of code that have the word, comments left out.
+fn uses(text: &str, word: &str) -> bool {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).any(|line| {
+        line.match_indices(word).any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            let after = line[at + word.len()..].chars().next();
+            let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            !inside(before) && !inside(after)
+        })
+    })
+}
+
+#[test]
+fn phases_depend_downwards() {
+    // A module may use those before it in this list, and what stands with it.
+    let order: &[&[&str]] =
+        &[&["error", "insn"], &["elf", "btf"], &["model"], &["link"], &["skeleton", "plan", "rust"], &["build"]];
+    let rank = |module: &str| order.iter().position(|level| level.contains(&module));
+    let mut wrong = Vec::new();
+    for (name, text) in sources("codegen/src") {
+        let module = name.trim_start_matches("codegen/src/").split(['/', '.']).next().unwrap_or_default().to_owned();
+        let Some(own) = rank(&module) else { continue };
+        for (level, modules) in order.iter().enumerate() {
+            for other in *modules {
+                if level > own && text.lines().any(|line| line.contains(&format!("crate::{other}::")) && !line.trim_start().starts_with("//")) {
+                    wrong.push(format!("{name} uses {other}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_are_named_in_one_place() {
+    let rules: &[(&str, &[&str])] = &[
+        ("object::", &["codegen/src/elf/"]),
+        ("quote", &["codegen/src/rust/"]),
+        ("proc_macro2", &["codegen/src/rust/"]),
+        ("prettyplease", &["codegen/src/rust/"]),
+        ("clap", &["codegen/src/cli/"]),
+        ("serde_json", &["codegen/src/cli/"]),
+    ];
+    let mut wrong = Vec::new();
+    for (name, text) in sources("codegen/src") {
+        for (word, places) in rules {
+            let used = if let Some(path) = word.strip_suffix("::") {
+                text.lines().any(|line| line.trim_start().starts_with(&format!("use {path}::")))
+            } else {
+                uses(&text, word)
+            };
+            if used && !places.iter().any(|place| name.starts_with(place)) {
+                wrong.push(format!("{name} names {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_has_an_address() {
+    for krate in ["codegen/src/lib.rs", "codegen/src/main.rs", "macros/src/lib.rs"] {
+        let text = fs::read_to_string(root().join(krate)).expect("the file exists");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{krate} does not forbid unsafe code");
+    }
+    for (name, text) in sources("runtime/src") {
+        let listed = ["runtime/src/sys/", "runtime/src/data/"].iter().any(|place| name.starts_with(place));
+        if uses(&text, "unsafe") && !listed {
+            // Declaring that a constructor is unsafe needs the word, but no unsafe operation.
+            let only_declares = text.lines().all(|line| !uses(line, "unsafe") || line.contains("unsafe fn new"));
+            assert!(only_declares, "{name} has unsafe code");
+        }
+    }
+}
+
+#[test]
+fn input_and_output_stay_at_the_edge() {
+    for (name, text) in sources("codegen/src") {
+        let edge = ["codegen/src/build.rs", "codegen/src/cli/", "codegen/src/main.rs"];
+        if edge.iter().any(|place| name.starts_with(place)) {
+            continue;
+        }
+        for word in ["std::fs", "std::env", "std::process", "SystemTime", "println"] {
+            assert!(!uses(&text, word), "{name} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn modules_say_their_purpose() {
+    for folder in ["codegen/src", "runtime/src", "macros/src", "fixtures/src"] {
+        for (name, text) in sources(folder) {
+            assert!(text.starts_with("//!"), "{name} does not open with its purpose");
+        }
+    }
+}
+
+#[test]
+fn the_top_level_is_as_agreed() {
+    let agreed = ["Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "codegen", "fixtures", "macros", "runtime", "target"];
+    for entry in fs::read_dir(root()).expect("the root can be read") {
+        let name = entry.expect("the root can be read").file_name().to_string_lossy().into_owned();
+        assert!(name.starts_with('.') || agreed.contains(&name.as_str()), "{name} is at the top level");
+    }
+}
