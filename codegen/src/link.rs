@@ -141,7 +141,8 @@ impl<'a> Linker<'a> {
             }
         }
         linked.code.refs.sort_by_key(|reference| reference.at);
-        let described = linked.functions.iter().all(|(start, _)| linked.funcs.iter().any(|record| record.insn == *start));
+        let described =
+            linked.functions.iter().all(|(start, _)| linked.funcs.iter().any(|record| record.insn == *start));
         if !described || linked.funcs.len() != linked.functions.len() {
             linked.funcs.clear();
             linked.lines.clear();

@@ -52,7 +52,11 @@ fn phases_depend_downwards() {
         let Some(own) = rank(&module) else { continue };
         for (level, modules) in order.iter().enumerate() {
             for other in *modules {
-                if level > own && text.lines().any(|line| line.contains(&format!("crate::{other}::")) && !line.trim_start().starts_with("//")) {
+                if level > own
+                    && text
+                        .lines()
+                        .any(|line| line.contains(&format!("crate::{other}::")) && !line.trim_start().starts_with("//"))
+                {
                     wrong.push(format!("{name} uses {other}"));
                 }
             }
@@ -127,7 +131,18 @@ fn modules_say_their_purpose() {
 
 #[test]
 fn the_top_level_is_as_agreed() {
-    let agreed = ["Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "codegen", "fixtures", "macros", "runtime", "target"];
+    let agreed = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "codegen",
+        "fixtures",
+        "macros",
+        "runtime",
+        "target",
+    ];
     for entry in fs::read_dir(root()).expect("the root can be read") {
         let name = entry.expect("the root can be read").file_name().to_string_lossy().into_owned();
         assert!(name.starts_with('.') || agreed.contains(&name.as_str()), "{name} is at the top level");

@@ -114,7 +114,8 @@ impl BtfExt {
         })?;
         records(relos, 4, &mut |section, words| {
             let path = ty(words[1]).zip(string(words[2]));
-            let record = insn(words[0]).zip(path).map(|(insn, (ty, access))| CoreRelo { insn, ty, access, kind: words[3] });
+            let record =
+                insn(words[0]).zip(path).map(|(insn, (ty, access))| CoreRelo { insn, ty, access, kind: words[3] });
             record.map(|record| section.relos.push(record)).is_some()
         })?;
         Ok(this)

@@ -40,9 +40,8 @@ impl Btf {
         if strings.first() != Some(&0) || strings.last() != Some(&0) {
             return Err(bad("the strings do not begin and end with NUL", 16));
         }
-        let strings = std::str::from_utf8(strings)
-            .map_err(|error| bad("a string is not UTF-8", error.valid_up_to()))?
-            .to_owned();
+        let strings =
+            std::str::from_utf8(strings).map_err(|error| bad("a string is not UTF-8", error.valid_up_to()))?.to_owned();
         let mut btf = Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings };
         let mut reader = Reader::new(types, endian);
         while !reader.is_empty() {
@@ -183,7 +182,8 @@ fn read_type(reader: &mut Reader<'_>) -> std::result::Result<Type, String> {
         11 => Kind::Restrict(to),
         12 => Kind::Func { proto: to, linkage: linkage(vlen)? },
         13 => {
-            let params = reader.list(vlen, |r| Some(Param { name: StringRef(r.u32()?), ty: TypeId(r.u32()?) })).ok_or(CUT)?;
+            let params =
+                reader.list(vlen, |r| Some(Param { name: StringRef(r.u32()?), ty: TypeId(r.u32()?) })).ok_or(CUT)?;
             Kind::FuncProto { returns: to, params }
         }
         14 => Kind::Var { ty: to, linkage: linkage(reader.u32().ok_or(CUT)?)? },

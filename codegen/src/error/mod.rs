@@ -65,8 +65,8 @@ pub struct Diagnostic {
     pub code: Code,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
-    /// Where.
-    pub location: Location,
+    /// Where; boxed, because errors travel in results whose other side is small.
+    pub location: Box<Location>,
     /// What to do about it.
     pub note: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Diagnostic {
     /// A diagnostic without a place; its note is the code's own.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), location: Location::default(), note: code.help().map(str::to_owned) }
+        Self { code, message: message.into(), location: Box::default(), note: code.help().map(str::to_owned) }
     }
 
     /// The same, in this section.

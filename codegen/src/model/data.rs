@@ -139,8 +139,7 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
             Place::Undefined | Place::Elsewhere => None,
         })
         .collect();
-    let ids: Vec<TypeId> =
-        btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
+    let ids: Vec<TypeId> = btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
     for id in ids {
         let name = btf.name(id).to_owned();
         let Some(section) = elf.section_named(&name) else { continue };

@@ -76,7 +76,8 @@ fn define(btf: &mut Btf, section: TypeId, declared: &[TypeId]) {
 
 /// A four-byte integer of the object's own, or a new one.
 fn int_type(btf: &mut Btf) -> TypeId {
-    let found = btf.iter().find(|(_, ty)| matches!(ty.kind, Kind::Int(Int { size: 4, bits: 32, .. }))).map(|(id, _)| id);
+    let found =
+        btf.iter().find(|(_, ty)| matches!(ty.kind, Kind::Int(Int { size: 4, bits: 32, .. }))).map(|(id, _)| id);
     found.unwrap_or_else(|| {
         let name = btf.add_string("int");
         let int = Int { size: 4, bits: 32, bit_offset: 0, signed: true, char: false, bool: false };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::FunctionId;
-use crate::btf::ext::{BtfExt, SectionInfo};
 use crate::btf::Btf;
+use crate::btf::ext::{BtfExt, SectionInfo};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
 use crate::error::{Code, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex};
@@ -42,12 +42,7 @@ impl Entry<'_> {
 
 impl<'a> Functions<'a> {
     /// Cuts the executable sections into functions.
-    pub(super) fn collect(
-        elf: &'a ElfObject<'a>,
-        btf: Option<&Btf>,
-        ext: &BtfExt,
-        reporter: &mut Reporter,
-    ) -> Self {
+    pub(super) fn collect(elf: &'a ElfObject<'a>, btf: Option<&Btf>, ext: &BtfExt, reporter: &mut Reporter) -> Self {
         let records: BTreeMap<&str, &SectionInfo> = match btf {
             Some(btf) => ext.sections.iter().map(|section| (btf.str(section.name), section)).collect(),
             None => BTreeMap::new(),
@@ -146,7 +141,8 @@ fn cut<'a>(
             continue;
         };
         if range.start % INSN_SIZE != 0 || range.len() % INSN_SIZE != 0 || range.is_empty() || range.start < end {
-            let message = format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
+            let message =
+                format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
             reporter.report(broken(message));
             continue;
         }
@@ -175,7 +171,8 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: 
     let mut index = 0;
     while let Some(insn) = insns.get(index) {
         if insn.is_wide_load() {
-            let whole = insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
+            let whole =
+                insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
             if !whole {
                 let message = format!("function `{function}` has a wide load without its second half");
                 reporter.report(Diagnostic::new(Code::BadInstruction, message).section(section).insn(start + index));
@@ -192,9 +189,21 @@ fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
     let rebase = |insn: InsnIndex| (from..to).contains(&insn.0).then(|| InsnIndex(insn.0 - from));
     SectionInfo {
         name: info.name,
-        funcs: info.funcs.iter().filter_map(|r| Some(crate::btf::ext::FuncInfo { insn: rebase(r.insn)?, ..*r })).collect(),
-        lines: info.lines.iter().filter_map(|r| Some(crate::btf::ext::LineInfo { insn: rebase(r.insn)?, ..*r })).collect(),
-        relos: info.relos.iter().filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r })).collect(),
+        funcs: info
+            .funcs
+            .iter()
+            .filter_map(|r| Some(crate::btf::ext::FuncInfo { insn: rebase(r.insn)?, ..*r }))
+            .collect(),
+        lines: info
+            .lines
+            .iter()
+            .filter_map(|r| Some(crate::btf::ext::LineInfo { insn: rebase(r.insn)?, ..*r }))
+            .collect(),
+        relos: info
+            .relos
+            .iter()
+            .filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r }))
+            .collect(),
     }
 }
 

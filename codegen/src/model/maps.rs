@@ -36,7 +36,8 @@ pub(super) fn collect(
 ) -> Definitions {
     let mut definitions = Definitions::default();
     if let Some(section) = elf.section_named("maps").filter(|section| section.size > 0) {
-        let message = "the object defines maps in the form of libbpf before 1.0 (section `maps`), which is not supported yet";
+        let message =
+            "the object defines maps in the form of libbpf before 1.0 (section `maps`), which is not supported yet";
         reporter.report(
             Diagnostic::new(Code::Unsupported, message)
                 .section(section.name)
@@ -45,7 +46,9 @@ pub(super) fn collect(
     }
     let Some(section) = elf.section_named(".maps") else { return definitions };
     let Some(btf) = btf else {
-        reporter.report(Diagnostic::new(Code::MissingBtf, "maps are defined by types, and the object has no BTF").section(".maps"));
+        reporter.report(
+            Diagnostic::new(Code::MissingBtf, "maps are defined by types, and the object has no BTF").section(".maps"),
+        );
         return definitions;
     };
     let Some(Kind::Datasec(datasec)) = btf.datasec(".maps").map(|id| &btf.get(id).kind) else {
@@ -125,7 +128,8 @@ impl Definition {
             let field = btf.str(member.name);
             let number = || number(btf, member.ty).ok_or_else(|| bad(format!("`{field}` is not a number (`__uint`)")));
             let narrow = || {
-                number().and_then(|value| u32::try_from(value).map_err(|_| bad(format!("`{field}` is too large: {value}"))))
+                number()
+                    .and_then(|value| u32::try_from(value).map_err(|_| bad(format!("`{field}` is too large: {value}"))))
             };
             let pointee = || match btf.get(btf.resolve(member.ty)).kind {
                 Kind::Ptr(to) => Ok(to),
@@ -143,7 +147,9 @@ impl Definition {
                 "map_flags" => def.flags = narrow()?,
                 "numa_node" => def.numa_node = Some(narrow()?),
                 "map_extra" => def.extra = number()?,
-                "key_size" => def.key_size = agree(def.key_size, narrow()?).ok_or_else(|| bad("two key sizes".into()))?,
+                "key_size" => {
+                    def.key_size = agree(def.key_size, narrow()?).ok_or_else(|| bad("two key sizes".into()))?;
+                }
                 "value_size" => {
                     def.value_size = agree(def.value_size, narrow()?).ok_or_else(|| bad("two value sizes".into()))?;
                 }

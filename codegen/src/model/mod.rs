@@ -12,8 +12,8 @@ pub mod print;
 mod references;
 mod sections;
 
-use crate::btf::{Btf, TypeId};
 use crate::btf::ext::SectionInfo;
+use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, InsnIndex};
 use skelgen_runtime::abi;
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};

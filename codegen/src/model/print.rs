@@ -163,7 +163,11 @@ impl fmt::Display for Summary {
             }
         }
         for program in &self.programs {
-            write!(f, "program {} in {}: {}, {} instructions", program.name, program.section, program.program_type, program.insns)?;
+            write!(
+                f,
+                "program {} in {}: {}, {} instructions",
+                program.name, program.section, program.program_type, program.insns
+            )?;
             if let Some(target) = &program.target {
                 write!(f, ", for {target}")?;
             }

@@ -71,7 +71,9 @@ impl References<'_> {
             if offset % INSN_SIZE != 0 {
                 let message = "the relocation begins inside an instruction";
                 reporter.report(
-                    Diagnostic::new(ErrorCode::BadRelocation, message).section(entry.section.name).offset(relocation.offset),
+                    Diagnostic::new(ErrorCode::BadRelocation, message)
+                        .section(entry.section.name)
+                        .offset(relocation.offset),
                 );
             }
             found.insert(slot - entry.start, *relocation);
@@ -113,13 +115,14 @@ impl References<'_> {
         if symbol.place == Place::Undefined {
             return self.external(symbol, true);
         }
-        let function = section_of(self.elf, symbol.place).zip(usize::try_from(symbol.value).ok()).and_then(
-            |(section, value)| {
+        let function =
+            section_of(self.elf, symbol.place).zip(usize::try_from(symbol.value).ok()).and_then(|(section, value)| {
                 let slot = target(value / INSN_SIZE, insn.imm)?;
                 self.functions.at(section.id, slot)
-            },
-        );
-        function.map(Reference::Call).ok_or_else(|| bad(format!("the call of `{}` leads to no function's beginning", symbol.name)))
+            });
+        function
+            .map(Reference::Call)
+            .ok_or_else(|| bad(format!("the call of `{}` leads to no function's beginning", symbol.name)))
     }
 
     fn load(&self, symbol: &Symbol<'_>, insn: Insn) -> Result<Reference, Box<Diagnostic>> {
@@ -159,15 +162,18 @@ impl References<'_> {
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
             return Err(Box::new(
-                Diagnostic::new(ErrorCode::BadExtern, format!("`{}` is defined nowhere", symbol.name))
-                    .note("link the object that defines it (`bpftool gen object`), or declare it `__ksym` if the kernel does"),
+                Diagnostic::new(ErrorCode::BadExtern, format!("`{}` is defined nowhere", symbol.name)).note(
+                    "link the object that defines it (`bpftool gen object`), or declare it `__ksym` if the kernel does",
+                ),
             ));
         };
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
             (ExternKind::Function, true) => Ok(Reference::ExternCall(id)),
             (ExternKind::Variable, false) => Ok(Reference::ExternVariable(id)),
-            (ExternKind::Function, false) => Err(unsupported(format!("taking the address of kernel function `{}`", symbol.name))),
+            (ExternKind::Function, false) => {
+                Err(unsupported(format!("taking the address of kernel function `{}`", symbol.name)))
+            }
             (ExternKind::Variable, true) => Err(bad(format!("`{}` is a variable and is called", symbol.name))),
         }
     }
@@ -197,4 +203,3 @@ fn is_referring(insn: Option<&Insn>) -> bool {
         insn.is_wide_load() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
     })
 }
-

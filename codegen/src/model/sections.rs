@@ -94,7 +94,9 @@ impl Form {
             Self::Function => (rest.to_owned(), TargetKind::Function),
             Self::Lsm | Self::LsmCgroup => (prefixed("bpf_lsm_", rest), TargetKind::Function),
             Self::Iter => (prefixed("bpf_iter_", rest), TargetKind::Function),
-            Self::Needs(_) | Self::Given(_) | Self::RawTracepoint | Self::Tracepoint | Self::Kprobe { .. } => return None,
+            Self::Needs(_) | Self::Given(_) | Self::RawTracepoint | Self::Tracepoint | Self::Kprobe { .. } => {
+                return None;
+            }
         };
         Some(Target { name, kind })
     }

@@ -279,7 +279,10 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
                 }
                 None => reporter.report(Diagnostic::new(
                     Code::BadMap,
-                    format!("`{}` of program array `{}` is not a program", object.functions[function.0 as usize].name, map.name),
+                    format!(
+                        "`{}` of program array `{}` is not a program",
+                        object.functions[function.0 as usize].name, map.name
+                    ),
                 )),
             }
         }

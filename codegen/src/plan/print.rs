@@ -6,7 +6,7 @@ use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::LoadPlan;
-use crate::insn::{INSN_SIZE, Insn, Endian, disassemble};
+use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
 use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
@@ -46,11 +46,14 @@ impl LoadPlan {
             }
             Step::FillMap { map, flags } => {
                 let size = object.maps.get(map as usize).map_or(0, |map| map.value_size);
-                let flags = if flags == elem_flags::ALL_CPUS { "16 (BPF_F_ALL_CPUS)".into() } else { flags.to_string() };
+                let flags =
+                    if flags == elem_flags::ALL_CPUS { "16 (BPF_F_ALL_CPUS)".into() } else { flags.to_string() };
                 writeln!(f, "fill map {}: {size} bytes, flags {flags}", name(map))
             }
             Step::FreezeMap { map } => writeln!(f, "freeze map {}", name(map)),
-            Step::InsertMap { outer, key, inner } => writeln!(f, "insert map {} into {} at {key}", name(inner), name(outer)),
+            Step::InsertMap { outer, key, inner } => {
+                writeln!(f, "insert map {} into {} at {key}", name(inner), name(outer))
+            }
             Step::InsertProgram { map, key, program: index } => {
                 writeln!(f, "insert program {} into {} at {key}", program(index), name(map))
             }
@@ -90,7 +93,9 @@ impl LoadPlan {
             write!(f, "        inner maps like {}", inner.name)?;
             self.map(f, inner)?;
         }
-        if let Some(section) = map.section.filter(|section| section.initial.len > 0 || section.kind == SectionKind::Percpu) {
+        if let Some(section) =
+            map.section.filter(|section| section.initial.len > 0 || section.kind == SectionKind::Percpu)
+        {
             let kind = match section.kind {
                 SectionKind::Data => "data",
                 SectionKind::Bss => "bss",
