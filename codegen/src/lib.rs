@@ -7,6 +7,7 @@
 
 pub mod btf;
 pub mod elf;
+pub mod emulate;
 pub mod error;
 pub mod insn;
 pub mod link;

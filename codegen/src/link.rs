@@ -40,6 +40,8 @@ pub enum Outside {
     Variable(ExternId),
     /// A call of a kernel function.
     Function(ExternId),
+    /// The running kernel's CPUs, as a mask in the immediate (see [`crate::emulate`]).
+    CpuMask,
 }
 
 /// Links every program of an object.

@@ -221,6 +221,8 @@ pub enum PatchKind {
     Variable(u32),
     /// A kernel function's BTF id into the immediate of a call, and its module into the offset.
     Function(u32),
+    /// The smallest 2^n - 1 that is no less than the number of the last possible CPU, into the immediate of an `and`.
+    CpuMask,
 }
 
 /// A name to look up in the running kernel's BTF.

@@ -182,6 +182,7 @@ fn body(
                 (insns[at].src, insns[at].imm) = (pseudo::KFUNC_CALL, 0);
                 PatchKind::Function(symbols.external(object, id))
             }
+            Outside::CpuMask => PatchKind::CpuMask,
         };
         patches.push(Patch { insn: index(at), kind });
     }

@@ -151,10 +151,12 @@ impl LoadPlan {
             .map(|slot| Insn::decode(slot, Endian::Little))
             .collect();
         write!(f, "{}", disassemble(&insns))?;
+        let cpus = "the possible CPUs".to_owned();
         for patch in &program.body.patches {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
+                PatchKind::CpuMask => ("mask of", Some(&cpus)),
                 PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
             };
             writeln!(f, "  at {:>4}: {what} {}", patch.insn, name.map_or("?", String::as_str))?;

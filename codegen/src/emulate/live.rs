@@ -1,0 +1,142 @@
+//! Which argument registers a function reads before it writes them.
+//!
+//! A prologue must save exactly those: saving one less would lose an argument, saving one more would read a register that the
+//! caller never set, which the verifier refuses. Types alone do not tell, because compilers drop unused arguments of static
+//! functions.
+
+use std::collections::BTreeMap;
+
+use super::flow::successors;
+use super::helpers;
+use crate::insn::{Insn, opcode};
+use skelgen_runtime::uapi::pseudo;
+
+/// A set of registers, one bit each.
+type Registers = u16;
+
+/// r1 to r5.
+const ARGUMENTS: Registers = 0b11_1110;
+
+/// How many arguments what is called takes, where the instruction alone does not tell.
+pub(super) struct Calls<'a> {
+    /// For calls of the object's own functions: what the callee reads, by the call's slot in the function.
+    pub(super) local: &'a BTreeMap<usize, Registers>,
+    /// For calls of kernel functions: how many arguments they take, by slot.
+    pub(super) kernel: &'a BTreeMap<usize, u8>,
+}
+
+/// The registers among r1 to r5 that are read before they are written, from the function's first instruction.
+pub(super) fn arguments(insns: &[Insn], calls: &Calls<'_>) -> Registers {
+    let mut live = vec![0 as Registers; insns.len() + 1];
+    loop {
+        let mut changed = false;
+        for at in (0..insns.len()).rev() {
+            let out = successors(insns, at).fold(0, |set, next| set | live[next]);
+            let (reads, writes) = effect(insns, at, calls);
+            let new = out & !writes | reads;
+            changed |= live[at] != new;
+            live[at] = new;
+        }
+        if !changed {
+            return live[0] & ARGUMENTS;
+        }
+    }
+}
+
+const fn bit(register: u8) -> Registers {
+    1 << (register & 0xf)
+}
+
+/// r1 up to this many.
+fn first(count: u8) -> Registers {
+    ((1 << (count.min(5) + 1)) - 1) & ARGUMENTS
+}
+
+/// What the instruction reads and what it writes.
+fn effect(insns: &[Insn], at: usize, calls: &Calls<'_>) -> (Registers, Registers) {
+    let insn = insns[at];
+    let (dst, src) = (bit(insn.dst), bit(insn.src));
+    let from_register = if insn.code & 0x08 != 0 { src } else { 0 };
+    match insn.code & opcode::CLASS_MASK {
+        opcode::LD if insn.is_wide_load() => (0, dst),
+        // Packet loads read r6 and write r0, and clobber like a call.
+        opcode::LD => (bit(6) | if insn.code & 0xe0 == 0x40 { src } else { 0 }, bit(0) | ARGUMENTS),
+        opcode::LDX => (src, dst),
+        opcode::ST => (dst, 0),
+        opcode::STX => (dst | src | atomic_reads(insn), atomic_writes(insn)),
+        opcode::ALU | opcode::ALU64 => match insn.code & 0xf0 {
+            0xb0 => (from_register, dst),
+            // Negation and byte swaps have no second operand.
+            0x80 | 0xd0 => (dst, dst),
+            _ => (dst | from_register, dst),
+        },
+        _ => match (insn.code & 0xf0, insn.code & opcode::CLASS_MASK) {
+            (0x80, _) => (called(insn, at, calls), bit(0) | ARGUMENTS),
+            (0x90, _) => (bit(0), 0),
+            // `goto`, `may_goto`.
+            (0x00 | 0xe0, _) => (0, 0),
+            _ => (dst | from_register, 0),
+        },
+    }
+}
+
+fn called(insn: Insn, at: usize, calls: &Calls<'_>) -> Registers {
+    match insn.src {
+        pseudo::CALL => calls.local.get(&at).copied().unwrap_or(0),
+        pseudo::KFUNC_CALL => first(calls.kernel.get(&at).copied().unwrap_or(5)),
+        _ => first(helpers::arguments(insn.imm)),
+    }
+}
+
+/// `cmpxchg` compares with r0.
+fn atomic_reads(insn: Insn) -> Registers {
+    if is_atomic(insn) && insn.imm == 0xf1 { bit(0) } else { 0 }
+}
+
+/// Atomics that fetch write their source, `cmpxchg` r0, a load-acquire its destination.
+fn atomic_writes(insn: Insn) -> Registers {
+    match (is_atomic(insn), insn.imm) {
+        (false, _) => 0,
+        (true, 0xf1) => bit(0),
+        (true, 0x100) => bit(insn.dst),
+        (true, imm) if imm & 1 == 1 => bit(insn.src),
+        (true, _) => 0,
+    }
+}
+
+fn is_atomic(insn: Insn) -> bool {
+    insn.code & 0xe0 == 0xc0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(insns: &[Insn]) -> Registers {
+        arguments(insns, &Calls { local: &BTreeMap::new(), kernel: &BTreeMap::new() })
+    }
+
+    const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
+
+    fn mov(dst: u8, src: u8) -> Insn {
+        Insn { code: 0xbf, dst, src, off: 0, imm: 0 }
+    }
+
+    #[test]
+    fn a_register_that_is_written_first_is_no_argument() {
+        assert_eq!(reads(&[mov(2, 1), mov(0, 2), EXIT]), bit(1));
+    }
+
+    #[test]
+    fn helpers_read_what_they_take() {
+        let lookup = Insn { code: opcode::CALL, dst: 0, src: 0, off: 0, imm: 1 };
+        assert_eq!(reads(&[lookup, EXIT]), bit(1) | bit(2));
+        assert_eq!(reads(&[lookup, mov(0, 3), EXIT]), bit(1) | bit(2), "r3 is gone after a call");
+    }
+
+    #[test]
+    fn loops_end() {
+        let back = Insn { code: 0x05, dst: 0, src: 0, off: -2, imm: 0 };
+        assert_eq!(reads(&[mov(4, 5), back]), bit(5));
+    }
+}
