@@ -4,6 +4,10 @@
 //! names are text, ranges lie in the file, sections do not overlap, symbols name existing sections, relocations lie in theirs.
 //! What a section means is the model's business.
 
+mod parse;
+#[cfg(test)]
+mod tests;
+
 use crate::error::Result;
 use crate::insn::Endian;
 
@@ -45,7 +49,7 @@ pub struct Section<'data> {
     pub size: u64,
     /// Its alignment in bytes: a power of two, at least 1.
     pub align: u64,
-    /// The relocations of its bytes, by rising offset.
+    /// The relocations of its bytes, by rising offset; for `.debug_*` sections, which nothing here reads, always empty.
     pub relocations: Vec<Relocation>,
 }
 
@@ -67,7 +71,7 @@ pub enum SectionKind {
 pub struct Symbol<'data> {
     /// Its number.
     pub id: SymbolId,
-    /// Its name, empty for section symbols.
+    /// Its name; for a section symbol, which has none, that of the section.
     pub name: &'data str,
     /// Its type.
     pub kind: SymbolKind,
@@ -134,7 +138,7 @@ pub struct Relocation {
 /// The relocation types of the BPF ABI that objects hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelocationKind {
-    /// `R_BPF_64_64` (1): both immediates of an `ld_imm64`.
+    /// `R_BPF_64_64` (1): both immediates of an `ld_imm64`. Compilers before LLVM 13 also wrote it for eight bytes of data.
     Load,
     /// `R_BPF_64_ABS64` (2): eight bytes of data.
     Abs64,
@@ -142,7 +146,7 @@ pub enum RelocationKind {
     Abs32,
     /// `R_BPF_64_NODYLD32` (4): four bytes in debug information or BTF.
     NoDyld32,
-    /// `R_BPF_64_32` (10): the immediate of a call.
+    /// `R_BPF_64_32` (10): the immediate of a call. Compilers before LLVM 13 also wrote it for four bytes of data.
     Call,
 }
 
@@ -152,8 +156,7 @@ impl<'data> ElfObject<'data> {
     /// # Errors
     /// The codes of phase 01.
     pub fn parse(bytes: &'data [u8]) -> Result<Self> {
-        let _ = bytes;
-        Err(crate::error::Error::new(crate::error::Code::NotElf, "not written yet"))
+        parse::parse(bytes)
     }
 
     /// The section of this number.

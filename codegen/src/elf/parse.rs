@@ -1,0 +1,389 @@
+//! From the bytes of an ELF file to an [`ElfObject`], with everything checked that later phases rely on.
+
+use object::Endianness;
+use object::elf;
+use object::read::elf::{FileHeader, Rel, Rela, SectionHeader, SectionTable, Sym, SymbolTable};
+use object::read::{SectionIndex, SymbolIndex};
+
+use super::{Binding, ElfObject, Place, Relocation, RelocationKind};
+use super::{Section, SectionId, SectionKind, Symbol, SymbolId, SymbolKind};
+use crate::error::{Code, Diagnostic, Error, Reporter, Result};
+use crate::insn::{Endian, INSN_SIZE};
+
+type Header = elf::FileHeader64<Endianness>;
+type HeaderOfSection = elf::SectionHeader64<Endianness>;
+type Table<'data> = SectionTable<'data, Header>;
+
+/// The part of `e_ident` that tells a file apart: magic number, class and byte order.
+const MAGIC: &[u8] = b"\x7fELF";
+
+pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
+    let header = file_header(bytes)?;
+    let endian = header.endian().map_err(|error| bad(error.to_string()))?;
+    let table = header.sections(endian, bytes).map_err(|error| bad(error.to_string()))?;
+    if table.is_empty() {
+        return Err(bad("the file has no section table").into());
+    }
+
+    let file = File { bytes, endian, table };
+    let mut reporter = Reporter::new();
+    let mut sections = file.sections(&mut reporter);
+    // Numbers of sections mean nothing unless all of them are there, and the same goes for symbols below.
+    let mut reporter = reporter.finish(()).map(|()| Reporter::new())?;
+    file.check_overlaps(&sections, &mut reporter);
+    let (symbols, symbol_table) = file.symbols(&sections, &mut reporter)?;
+    let mut reporter = reporter.finish(()).map(|()| Reporter::new())?;
+    file.relocations(&mut sections, &symbols, symbol_table, &mut reporter);
+    let endian = if endian == Endianness::Little { Endian::Little } else { Endian::Big };
+    reporter.finish(ElfObject { endian, sections, symbols })
+}
+
+/// The file's header, if it is that of a relocatable BPF object.
+fn file_header(bytes: &[u8]) -> Result<&Header> {
+    if !bytes.starts_with(MAGIC) {
+        let what = if bytes.is_empty() { "the file is empty" } else { "the file does not begin as an ELF file does" };
+        return Err(Error::new(Code::NotElf, what));
+    }
+    // The identification comes first: a file of the other class is not cut short, however short it is.
+    if let Some(&class) = bytes.get(MAGIC.len()) {
+        if class == elf::ELFCLASS32.0 {
+            return Err(Error::new(Code::NotBpf, "the file is a 32-bit ELF file; BPF objects are 64-bit"));
+        }
+    }
+    let header = Header::parse(bytes).map_err(|error| bad(error.to_string()))?;
+    let endian = header.endian().map_err(|error| bad(error.to_string()))?;
+    let machine = header.e_machine(endian);
+    if machine != elf::EM_BPF {
+        let message = format!("the file is for machine {}, not for BPF ({})", machine.0, elf::EM_BPF.0);
+        return Err(Error::new(Code::NotBpf, message));
+    }
+    let kind = header.e_type(endian);
+    if kind != elf::ET_REL {
+        let message = format!("the file is of ELF type {}, not relocatable ({})", kind.0, elf::ET_REL.0);
+        return Err(Error::new(Code::NotBpf, message));
+    }
+    Ok(header)
+}
+
+fn bad(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Code::BadElf, message)
+}
+
+fn bad_relocation(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Code::BadRelocation, message)
+}
+
+/// What every step of parsing needs.
+struct File<'data> {
+    bytes: &'data [u8],
+    endian: Endianness,
+    table: Table<'data>,
+}
+
+impl<'data> File<'data> {
+    fn sections(&self, reporter: &mut Reporter) -> Vec<Section<'data>> {
+        let section = |(index, header): (SectionIndex, &'data HeaderOfSection)| self.section(index, header);
+        self.table.enumerate().filter_map(|entry| reporter.take(section(entry))).collect()
+    }
+
+    fn section(&self, index: SectionIndex, header: &HeaderOfSection) -> Result<Section<'data>, Diagnostic> {
+        let endian = self.endian;
+        let id = SectionId(index.0);
+        if index.0 == 0 {
+            // Where there are very many sections, the null section's size is their number.
+            let (kind, data) = (SectionKind::Other, Default::default());
+            let relocations = Vec::new();
+            return Ok(Section {
+                id,
+                name: "",
+                kind,
+                alloc: false,
+                write: false,
+                data,
+                size: 0,
+                align: 1,
+                relocations,
+            });
+        }
+        let name = self
+            .table
+            .section_name(endian, header)
+            .map_err(|error| bad(format!("section {}: {error}", index.0)))
+            .and_then(|name| text(name).ok_or_else(|| bad(format!("the name of section {} is not UTF-8", index.0))))?;
+
+        let flags = header.sh_flags(endian).0;
+        let kind = match header.sh_type(endian) {
+            elf::SHT_PROGBITS if flags & elf::SHF_EXECINSTR.0 != 0 => SectionKind::Instructions,
+            elf::SHT_PROGBITS => SectionKind::Bytes,
+            elf::SHT_NOBITS => SectionKind::Zeros,
+            _ => SectionKind::Other,
+        };
+        let size = header.sh_size(endian);
+        if kind == SectionKind::Zeros && size > u64::from(u32::MAX) {
+            return Err(bad(format!("a size of {size} bytes is more than any map can hold")).section(name));
+        }
+        let data = header.data(endian, self.bytes).map_err(|_| {
+            let offset = header.sh_offset(endian);
+            let message = format!("its {size} bytes at byte {offset} of the file go beyond the file's end");
+            bad(message).section(name)
+        })?;
+        // ELF lets both 0 and 1 stand for "none".
+        let align = header.sh_addralign(endian).max(1);
+        if !align.is_power_of_two() || align > u64::from(u32::MAX) {
+            return Err(bad(format!("an alignment of {align} is not a power of two below 4 GiB")).section(name));
+        }
+        let alloc = flags & elf::SHF_ALLOC.0 != 0;
+        let write = flags & elf::SHF_WRITE.0 != 0;
+        Ok(Section { id, name, kind, alloc, write, data, size, align, relocations: Vec::new() })
+    }
+
+    fn check_overlaps(&self, sections: &[Section<'data>], reporter: &mut Reporter) {
+        let mut ranges: Vec<_> = self
+            .table
+            .iter()
+            .zip(sections)
+            .filter(|(_, section)| !section.data.is_empty())
+            .map(|(header, section)| (header.sh_offset(self.endian), section))
+            .collect();
+        ranges.sort_by_key(|(offset, section)| (*offset, section.id));
+        let mut furthest: Option<(u64, &Section<'_>)> = None;
+        for (offset, section) in ranges {
+            if let Some((end, before)) = furthest.filter(|(end, _)| offset < *end) {
+                let message = format!("the section's bytes begin {} bytes before `{}` ends", end - offset, before.name);
+                reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name));
+            }
+            // That the range lies in the file was checked, so that the sum is small.
+            let end = offset.saturating_add(section.size);
+            if furthest.is_none_or(|(other, _)| end > other) {
+                furthest = Some((end, section));
+            }
+        }
+    }
+
+    /// The symbols, and the number of the section that holds them.
+    fn symbols(
+        &self,
+        sections: &[Section<'data>],
+        reporter: &mut Reporter,
+    ) -> Result<(Vec<Symbol<'data>>, Option<SectionIndex>)> {
+        let mut tables = self.table.enumerate().filter(|(_, header)| header.sh_type(self.endian) == elf::SHT_SYMTAB);
+        let Some((index, header)) = tables.next() else {
+            return Ok((Vec::new(), None));
+        };
+        if tables.next().is_some() {
+            return Err(bad("the file has two symbol tables").into());
+        }
+        let parsed = SymbolTable::parse(self.endian, self.bytes, &self.table, index, header);
+        let table = parsed.map_err(|error| bad(error.to_string()))?;
+        let symbols = table.enumerate().filter_map(|(index, symbol)| {
+            let symbol = self.symbol(&table, index, symbol, sections);
+            reporter.take(symbol)
+        });
+        Ok((symbols.collect(), Some(index)))
+    }
+
+    fn symbol(
+        &self,
+        table: &SymbolTable<'data, Header>,
+        index: SymbolIndex,
+        symbol: &elf::Sym64<Endianness>,
+        sections: &[Section<'data>],
+    ) -> Result<Symbol<'data>, Diagnostic> {
+        let endian = self.endian;
+        let about = |what: &str| bad(format!("symbol {}: {what}", index.0));
+        // A file without any names may have no string table at all.
+        let name = match symbol.st_name(endian) {
+            0 => "",
+            _ => {
+                let name = table.symbol_name(endian, symbol).map_err(|error| about(&error.to_string()))?;
+                text(name).ok_or_else(|| about("its name is not UTF-8"))?
+            }
+        };
+        let number = table.symbol_section(endian, symbol, index).map_err(|error| about(&error.to_string()))?;
+        let section = match number {
+            Some(SectionIndex(number)) => match sections.get(number) {
+                Some(section) if number != 0 => Some(section),
+                _ => return Err(about(&format!("it (`{name}`) is in section {number}, which does not exist"))),
+            },
+            None => None,
+        };
+        let place = match section {
+            Some(section) => Place::Section(section.id),
+            None if symbol.st_shndx(endian) == elf::SHN_UNDEF => Place::Undefined,
+            None => Place::Elsewhere,
+        };
+        let kind = match symbol.st_type() {
+            elf::STT_NOTYPE => SymbolKind::None,
+            elf::STT_OBJECT => SymbolKind::Object,
+            elf::STT_FUNC => SymbolKind::Function,
+            elf::STT_SECTION => SymbolKind::Section,
+            _ => SymbolKind::Other,
+        };
+        let name = match section {
+            Some(section) if kind == SymbolKind::Section => section.name,
+            _ => name,
+        };
+        let binding = match symbol.st_bind() {
+            elf::STB_LOCAL => Binding::Local,
+            elf::STB_GLOBAL => Binding::Global,
+            elf::STB_WEAK => Binding::Weak,
+            other => return Err(about(&format!("its binding {} (`{name}`) is unknown", other.0))),
+        };
+        let visibility = symbol.st_visibility();
+        Ok(Symbol {
+            id: SymbolId(index.0),
+            name,
+            kind,
+            binding,
+            hidden: visibility == elf::STV_HIDDEN || visibility == elf::STV_INTERNAL,
+            place,
+            value: symbol.st_value(endian),
+            size: symbol.st_size(endian),
+        })
+    }
+
+    fn relocations(
+        &self,
+        sections: &mut [Section<'data>],
+        symbols: &[Symbol<'data>],
+        symbol_table: Option<SectionIndex>,
+        reporter: &mut Reporter,
+    ) {
+        for (index, header) in self.table.enumerate() {
+            reporter.take(self.relocations_of(index, header, sections, symbols, symbol_table));
+        }
+        for section in sections {
+            section.relocations.sort_by_key(|relocation| relocation.offset);
+            for pair in section.relocations.windows(2) {
+                if let [one, other] = pair {
+                    if one.offset == other.offset {
+                        let diagnostic = bad_relocation("two relocations change the same bytes");
+                        reporter.report(at(diagnostic, section.name, section.kind, one.offset));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the relocations that this section holds, if it holds some, into the section that they are about.
+    fn relocations_of(
+        &self,
+        index: SectionIndex,
+        header: &HeaderOfSection,
+        sections: &mut [Section<'data>],
+        symbols: &[Symbol<'data>],
+        symbol_table: Option<SectionIndex>,
+    ) -> Result<()> {
+        let endian = self.endian;
+        let kind = header.sh_type(endian);
+        if kind != elf::SHT_REL && kind != elf::SHT_RELA {
+            return Ok(());
+        }
+        let own_name = sections.get(index.0).map_or("", |section| section.name);
+        let target = usize::try_from(header.sh_info(endian)).unwrap_or(usize::MAX);
+        let Some(target) = sections.get_mut(target).filter(|_| target != 0) else {
+            let message = format!("its relocations are for section {}, which does not exist", header.sh_info(endian));
+            return Err(bad_relocation(message).section(own_name).into());
+        };
+        if target.name.starts_with(".debug_") {
+            return Ok(());
+        }
+        if header.sh_size(endian) == 0 {
+            return Ok(());
+        }
+        if symbol_table != Some(header.link(endian)) {
+            let message = format!("its symbols are those of section {}, not the symbol table's", header.link(endian).0);
+            return Err(bad_relocation(message).section(own_name).into());
+        }
+        let damaged = |error: object::read::Error| bad(error.to_string()).section(own_name);
+        let entry = if kind == elf::SHT_REL {
+            size_of::<elf::Rel64<Endianness>>()
+        } else {
+            size_of::<elf::Rela64<Endianness>>()
+        };
+        if header.sh_size(endian) % entry as u64 != 0 {
+            return Err(bad(format!("its size is not a multiple of {entry} bytes")).section(own_name).into());
+        }
+        let mut reporter = Reporter::new();
+        if let Some((entries, _)) = header.rel(endian, self.bytes).map_err(damaged)? {
+            for entry in entries {
+                let raw =
+                    Raw { offset: entry.r_offset(endian), kind: entry.r_type(endian).0, symbol: entry.r_sym(endian) };
+                if let Some(Some(relocation)) = reporter.take(raw.check(target, symbols)) {
+                    target.relocations.push(relocation);
+                }
+            }
+        }
+        if let Some((entries, _)) = header.rela(endian, self.bytes).map_err(damaged)? {
+            for entry in entries {
+                let symbol = entry.r_sym(endian, false);
+                let raw = Raw { offset: entry.r_offset(endian), kind: entry.r_type(endian, false).0, symbol };
+                // BPF keeps addends in the bytes to be changed; one beside them would be lost.
+                if entry.r_addend(endian) != 0 {
+                    let diagnostic =
+                        bad_relocation(format!("an addend of {} beside the bytes", entry.r_addend(endian)));
+                    reporter.report(at(diagnostic, target.name, target.kind, raw.offset));
+                } else if let Some(Some(relocation)) = reporter.take(raw.check(target, symbols)) {
+                    target.relocations.push(relocation);
+                }
+            }
+        }
+        reporter.finish(())
+    }
+}
+
+/// A relocation as the file has it.
+struct Raw {
+    offset: u64,
+    kind: u32,
+    symbol: u32,
+}
+
+impl Raw {
+    /// The relocation, if it changes anything and makes sense for this section.
+    fn check(&self, section: &Section<'_>, symbols: &[Symbol<'_>]) -> Result<Option<Relocation>, Diagnostic> {
+        let at = |message: String| at(bad_relocation(message), section.name, section.kind, self.offset);
+        let instructions = section.kind == SectionKind::Instructions;
+        let slot = INSN_SIZE as u64;
+        let (kind, width) = match self.kind {
+            0 => return Ok(None),
+            1 => (RelocationKind::Load, if instructions { 2 * slot } else { 8 }),
+            2 => (RelocationKind::Abs64, 8),
+            3 => (RelocationKind::Abs32, 4),
+            4 => (RelocationKind::NoDyld32, 4),
+            10 => (RelocationKind::Call, if instructions { slot } else { 4 }),
+            other => return Err(at(format!("relocation type {other} is unknown"))),
+        };
+        if section.kind == SectionKind::Zeros {
+            return Err(at("the section has no bytes that a relocation could change".to_owned()));
+        }
+        if self.offset.checked_add(width).is_none_or(|end| end > section.size) {
+            return Err(at(format!(
+                "the relocation's {width} bytes go beyond the section's end at byte {:#x}",
+                section.size
+            )));
+        }
+        let symbol = usize::try_from(self.symbol).unwrap_or(usize::MAX);
+        match symbols.get(symbol) {
+            Some(symbol) if symbol.id.0 != 0 => Ok(Some(Relocation { offset: self.offset, kind, symbol: symbol.id })),
+            Some(_) => Err(at("the relocation names no symbol".to_owned())),
+            None => Err(at(format!(
+                "the relocation names symbol {symbol}, but the last one is {}",
+                symbols.len().saturating_sub(1)
+            ))),
+        }
+    }
+}
+
+/// Adds where in a section it is: the byte, and for instructions which one.
+fn at(diagnostic: Diagnostic, section: &str, kind: SectionKind, offset: u64) -> Diagnostic {
+    let diagnostic = diagnostic.section(section).offset(offset);
+    match usize::try_from(offset) {
+        Ok(offset) if kind == SectionKind::Instructions => diagnostic.insn(offset / INSN_SIZE),
+        _ => diagnostic,
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
