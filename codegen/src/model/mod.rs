@@ -3,8 +3,8 @@
 //! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
 //! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
 
-use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
+use crate::btf::ext::SectionInfo;
 use crate::insn::{Code, InsnIndex};
 use skelgen_runtime::abi;
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
