@@ -4,8 +4,12 @@
 //! to the kernel differs from what the compiler wrote: sizes and offsets of data sections are filled in. Knows no ELF, map or
 //! program.
 
+mod check;
 pub mod ext;
 mod parse;
+mod query;
+#[cfg(test)]
+mod tests;
 mod write;
 
 /// Id of a type; 0 is `void`.
@@ -115,6 +119,8 @@ pub enum Kind {
         ty: TypeId,
         /// Which member or parameter, or `None` for the declaration itself.
         component: Option<u32>,
+        /// Whether the tag is an attribute of any name (`kind_flag`), not a `btf_decl_tag`.
+        attribute: bool,
     },
     /// A tag on a type (`btf_type_tag`); its name is the tag.
     TypeTag {
@@ -169,7 +175,7 @@ pub struct Member {
 /// An enumeration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enum {
-    /// Size in bytes: 1, 2, 4 or 8.
+    /// Size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
     pub size: u32,
     /// Whether its values are signed.
     pub signed: bool,

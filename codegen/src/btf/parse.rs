@@ -1,1 +1,267 @@
-//! BTF from its bytes.
+//! BTF from its bytes. Counts and lengths are believed only after the bytes that they speak of were found.
+
+use super::check;
+use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
+use crate::error::{Code, Diagnostic, Result};
+use crate::insn::Endian;
+
+/// `BTF_MAGIC`, also of `.BTF.ext`.
+pub(super) const MAGIC: u16 = 0xeb9f;
+/// `BTF_VERSION`, also of `.BTF.ext`.
+pub(super) const VERSION: u8 = 1;
+/// Length of the header up to and with `str_len`; a longer one says more, of which nothing is needed.
+pub(super) const HEADER_LEN: usize = 24;
+
+impl Btf {
+    /// Reads the contents of a `.BTF` section or of a file of `/sys/kernel/btf` that has no base.
+    ///
+    /// Bytes of the string table that are not UTF-8 become question marks: they can only be in the text of source lines, as names
+    /// that the kernel takes are ASCII.
+    ///
+    /// # Errors
+    /// `BadBtf` for anything that is not BTF, is cut short, refers to what does not exist, or contains itself.
+    pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
+        let (types, strings) = parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        let strings = text(strings);
+        let mut reader = Reader { bytes: types, endian };
+        // The smallest type is 12 bytes long, the average one about twice that.
+        let mut table = Vec::with_capacity(types.len() / 24 + 1);
+        table.push(Type { name: StringRef(0), kind: Kind::Void });
+        while !reader.bytes.is_empty() {
+            let ty = reader.ty(&strings).map_err(|message| {
+                let offset = types.len() - reader.bytes.len();
+                let message = format!("type [{}], ending at byte {offset} of the types: {message}", table.len());
+                Diagnostic::new(Code::BadBtf, message)
+            })?;
+            table.push(ty);
+        }
+        let btf = Self { types: table, strings };
+        check::check(&btf).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        Ok(btf)
+    }
+}
+
+/// The bytes of the types and those of the strings.
+fn parts(bytes: &[u8], endian: Endian) -> Result<(&[u8], &[u8]), String> {
+    let mut reader = Reader { bytes, endian };
+    let header_len = reader.header()?;
+    if header_len < HEADER_LEN {
+        return Err(format!("its header of {header_len} bytes is too short"));
+    }
+    let [type_off, type_len, str_off, str_len] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
+    let types = range(body, type_off, type_len).ok_or("its types go beyond its end")?;
+    let strings = range(body, str_off, str_len).ok_or("its strings go beyond its end")?;
+    if type_off % 4 != 0 {
+        return Err("its types are not aligned to four bytes".to_owned());
+    }
+    if strings.first() != Some(&0) || strings.last() != Some(&0) {
+        return Err("its strings do not begin with the empty string, or the last one has no end".to_owned());
+    }
+    Ok((types, strings))
+}
+
+/// The part of `body` of this offset and length, if it has it.
+pub(super) fn range(body: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
+    let offset = usize::try_from(offset).ok()?;
+    body.get(offset..offset.checked_add(usize::try_from(len).ok()?)?)
+}
+
+/// The bytes as text of the same length.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+/// Takes numbers off the beginning of bytes.
+pub(super) struct Reader<'data> {
+    pub(super) bytes: &'data [u8],
+    pub(super) endian: Endian,
+}
+
+impl<'data> Reader<'data> {
+    /// The beginning that `.BTF` and `.BTF.ext` have in common; returns the header's length.
+    pub(super) fn header(&mut self) -> Result<usize, String> {
+        let [m0, m1, version, flags] = self.array()?;
+        let magic = match self.endian {
+            Endian::Little => u16::from_le_bytes([m0, m1]),
+            Endian::Big => u16::from_be_bytes([m0, m1]),
+        };
+        if magic != MAGIC {
+            return Err(format!("it begins with {magic:#06x}, not with {MAGIC:#06x}"));
+        }
+        if version != VERSION || flags != 0 {
+            return Err(format!("its version {version} with flags {flags:#x} is unknown"));
+        }
+        usize::try_from(self.u32()?).map_err(|error| error.to_string())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (first, rest) = self.bytes.split_first_chunk().ok_or("it ends too early")?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, String> {
+        let bytes = self.array()?;
+        Ok(match self.endian {
+            Endian::Little => u32::from_le_bytes(bytes),
+            Endian::Big => u32::from_be_bytes(bytes),
+        })
+    }
+
+    /// A reader of the next `count` records of `size` bytes, which this one skips.
+    pub(super) fn records(&mut self, count: u32, size: usize) -> Result<Self, String> {
+        let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
+        let (records, rest) = len
+            .and_then(|len| self.bytes.split_at_checked(len))
+            .ok_or_else(|| format!("it ends before its {count} records do"))?;
+        self.bytes = rest;
+        Ok(Reader { bytes: records, endian: self.endian })
+    }
+
+    fn list<T>(
+        &mut self,
+        count: u32,
+        words: usize,
+        mut record: impl FnMut(&mut Reader<'data>) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let size = words * 4;
+        let mut records = self.records(count, size)?;
+        let mut list = Vec::with_capacity(records.bytes.len() / size);
+        while !records.bytes.is_empty() {
+            list.push(record(&mut records)?);
+        }
+        Ok(list)
+    }
+
+    fn id(&mut self) -> Result<TypeId, String> {
+        self.u32().map(TypeId)
+    }
+
+    pub(super) fn string(&mut self, strings: &str) -> Result<StringRef, String> {
+        let offset = self.u32()?;
+        let inside =
+            usize::try_from(offset).is_ok_and(|offset| offset < strings.len() && strings.is_char_boundary(offset));
+        if inside { Ok(StringRef(offset)) } else { Err(format!("there is no string at byte {offset} of the strings")) }
+    }
+
+    fn ty(&mut self, strings: &str) -> Result<Type, String> {
+        let name = self.string(strings)?;
+        let info = self.u32()?;
+        let (kind, flag, len) = (info >> 24 & 0x7f, info >> 31 != 0, info & 0xff_ffff);
+        // Its meaning depends on the kind: a size, a type, or nothing.
+        let word = self.u32()?;
+        // What a kind has no use for is zero, or what it means is not known here.
+        let only = |may_flag: bool, may_len: bool, may_word: bool| {
+            if flag && !may_flag || len != 0 && !may_len || word != 0 && !may_word {
+                Err(format!("unexpected {info:#010x}, {word} for kind {kind}"))
+            } else {
+                Ok(TypeId(word))
+            }
+        };
+        let kind = match kind {
+            1 => self.int(only(false, false, true)?.0)?,
+            2 => Kind::Ptr(only(false, false, true)?),
+            3 => {
+                only(false, false, false)?;
+                Kind::Array { element: self.id()?, index: self.id()?, len: self.u32()? }
+            }
+            4 => Kind::Struct(self.composite(flag, word, len, strings)?),
+            5 => Kind::Union(self.composite(flag, word, len, strings)?),
+            6 | 19 => Kind::Enum(self.enumeration(kind == 19, flag, word, len, strings)?),
+            7 => {
+                only(true, false, false)?;
+                Kind::Fwd { union: flag }
+            }
+            8 => Kind::Typedef(only(false, false, true)?),
+            9 => Kind::Volatile(only(false, false, true)?),
+            10 => Kind::Const(only(false, false, true)?),
+            11 => Kind::Restrict(only(false, false, true)?),
+            12 => Kind::Func { proto: only(false, true, true)?, linkage: linkage(len)? },
+            13 => Kind::FuncProto {
+                returns: only(false, true, true)?,
+                params: self.list(len, 2, |one| Ok(Param { name: one.string(strings)?, ty: one.id()? }))?,
+            },
+            14 => Kind::Var { ty: only(false, false, true)?, linkage: linkage(self.u32()?)? },
+            15 => {
+                only(false, true, true)?;
+                let var = |one: &mut Reader<'_>| Ok(SecVar { ty: one.id()?, offset: one.u32()?, size: one.u32()? });
+                Kind::Datasec(Datasec { size: word, vars: self.list(len, 3, var)? })
+            }
+            16 => match only(false, false, true)?.0 {
+                size @ (2 | 4 | 8 | 12 | 16) => Kind::Float(size),
+                size => return Err(format!("a floating-point number of {size} bytes")),
+            },
+            17 => {
+                let component = match self.u32()? {
+                    u32::MAX => None,
+                    index if index >> 31 == 0 => Some(index),
+                    index => return Err(format!("a tag on component {index:#x}")),
+                };
+                Kind::DeclTag { ty: only(true, false, true)?, component, attribute: flag }
+            }
+            18 => Kind::TypeTag { ty: only(true, false, true)?, attribute: flag },
+            other => return Err(format!("kind {other} is unknown")),
+        };
+        Ok(Type { name, kind })
+    }
+
+    fn int(&mut self, size: u32) -> Result<Kind, String> {
+        let word = self.u32()?;
+        let [_, bit_offset, reserved, bits] = word.to_be_bytes();
+        let sound = matches!(size, 1 | 2 | 4 | 8 | 16)
+            && word >> 27 == 0
+            && reserved == 0
+            && u32::from(bits) + u32::from(bit_offset) <= size * 8;
+        if !sound {
+            return Err(format!("an integer of {size} bytes with encoding {word:#010x}"));
+        }
+        let flag = |bit: u32| word >> 24 & bit != 0;
+        Ok(Kind::Int(Int { size, bits, bit_offset, signed: flag(1), char: flag(2), bool: flag(4) }))
+    }
+
+    fn composite(&mut self, bitfields: bool, size: u32, len: u32, strings: &str) -> Result<Composite, String> {
+        let members = self.list(len, 3, |one| {
+            let (name, ty, offset) = (one.string(strings)?, one.id()?, one.u32()?);
+            let [size_byte, ..] = offset.to_be_bytes();
+            let (bit_offset, bit_size) = if bitfields { (offset & 0xff_ffff, size_byte) } else { (offset, 0) };
+            if (u64::from(bit_offset) + u64::from(bit_size)).div_ceil(8) > u64::from(size) {
+                return Err(format!("a member at bit {bit_offset} of {size} bytes"));
+            }
+            Ok(Member { name, ty, bit_offset, bit_size })
+        })?;
+        Ok(Composite { size, members, bitfields })
+    }
+
+    fn enumeration(&mut self, wide: bool, signed: bool, size: u32, len: u32, strings: &str) -> Result<Enum, String> {
+        // Of an enumeration that is only declared, the compiler writes neither size nor values.
+        if !matches!(size, 1 | 2 | 4 | 8) && (size, len) != (0, 0) {
+            return Err(format!("an enumeration of {size} bytes"));
+        }
+        let values = self.list(len, if wide { 3 } else { 2 }, |one| {
+            let (name, low) = (one.string(strings)?, one.u32()?);
+            let high = match wide {
+                true => one.u32()?,
+                // The sign goes on through the half that the file does not have.
+                false if signed && low >> 31 != 0 => u32::MAX,
+                false => 0,
+            };
+            Ok((name, (u64::from(high) << 32 | u64::from(low)).cast_signed()))
+        })?;
+        Ok(Enum { size, signed, wide, values })
+    }
+}
+
+fn linkage(number: u32) -> Result<Linkage, String> {
+    match number {
+        0 => Ok(Linkage::Static),
+        1 => Ok(Linkage::Global),
+        2 => Ok(Linkage::Extern),
+        other => Err(format!("linkage {other} is unknown")),
+    }
+}

@@ -1,1 +1,168 @@
-//! BTF to its bytes.
+//! BTF to its bytes, and the building of new tables.
+
+use super::parse::{HEADER_LEN, MAGIC, VERSION};
+use super::{Btf, Composite, Enum, Int, Kind, Linkage, StringRef, Type, TypeId};
+
+impl Default for Btf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Btf {
+    /// A table of `void` and the empty string.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings: "\0".to_owned() }
+    }
+
+    /// Adds a type. What it refers to may be added later, but before the table is used.
+    pub fn push(&mut self, ty: Type) -> TypeId {
+        let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
+        self.types.push(ty);
+        id
+    }
+
+    /// Adds a string, unless the table has it. What follows a NUL is left out.
+    pub fn add_string(&mut self, string: &str) -> StringRef {
+        let string = string.split('\0').next().unwrap_or_default();
+        if string.is_empty() {
+            return StringRef(0);
+        }
+        // The string with its end, behind the end of another one.
+        let at = match self.strings.find(&format!("\0{string}\0")) {
+            Some(before) => before + 1,
+            None => {
+                let at = self.strings.len();
+                self.strings.push_str(string);
+                self.strings.push('\0');
+                at
+            }
+        };
+        StringRef(u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    /// The table in the kernel's format, in little-endian order.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len());
+        out.extend_from_slice(&[0; HEADER_LEN]);
+        for ty in self.types.iter().skip(1) {
+            write_type(&mut out, ty);
+        }
+        let types_len = count(out.len() - HEADER_LEN);
+        out.extend_from_slice(self.strings.as_bytes());
+
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend_from_slice(&MAGIC.to_le_bytes());
+        header.extend_from_slice(&[VERSION, 0]);
+        words(&mut header, &[count(HEADER_LEN), 0, types_len, types_len, count(self.strings.len())]);
+        out[..HEADER_LEN].copy_from_slice(&header);
+        out
+    }
+}
+
+fn words(out: &mut Vec<u8>, words: &[u32]) {
+    for word in words {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn write_type(out: &mut Vec<u8>, ty: &Type) {
+    let mut head = |kind: u32, flag: bool, len: u32, word: u32| {
+        words(out, &[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
+    };
+    match &ty.kind {
+        // Only id 0 is void, and that is not written.
+        Kind::Void => {}
+        Kind::Int(int) => {
+            head(1, false, 0, int.size);
+            words(out, &[int_encoding(int)]);
+        }
+        Kind::Ptr(id) => head(2, false, 0, id.0),
+        Kind::Array { element, index, len } => {
+            head(3, false, 0, 0);
+            words(out, &[element.0, index.0, *len]);
+        }
+        Kind::Struct(composite) => {
+            head(4, composite.bitfields, count(composite.members.len()), composite.size);
+            write_members(out, composite);
+        }
+        Kind::Union(composite) => {
+            head(5, composite.bitfields, count(composite.members.len()), composite.size);
+            write_members(out, composite);
+        }
+        Kind::Enum(enumeration) => {
+            let kind = if enumeration.wide { 19 } else { 6 };
+            head(kind, enumeration.signed, count(enumeration.values.len()), enumeration.size);
+            write_values(out, enumeration);
+        }
+        Kind::Fwd { union } => head(7, *union, 0, 0),
+        Kind::Typedef(id) => head(8, false, 0, id.0),
+        Kind::Volatile(id) => head(9, false, 0, id.0),
+        Kind::Const(id) => head(10, false, 0, id.0),
+        Kind::Restrict(id) => head(11, false, 0, id.0),
+        Kind::Func { proto, linkage } => head(12, false, linkage_number(*linkage), proto.0),
+        Kind::FuncProto { returns, params } => {
+            head(13, false, count(params.len()), returns.0);
+            for param in params {
+                words(out, &[param.name.0, param.ty.0]);
+            }
+        }
+        Kind::Var { ty, linkage } => {
+            head(14, false, 0, ty.0);
+            words(out, &[linkage_number(*linkage)]);
+        }
+        Kind::Datasec(section) => {
+            head(15, false, count(section.vars.len()), section.size);
+            for var in &section.vars {
+                words(out, &[var.ty.0, var.offset, var.size]);
+            }
+        }
+        Kind::Float(size) => head(16, false, 0, *size),
+        Kind::DeclTag { ty, component, attribute } => {
+            head(17, *attribute, 0, ty.0);
+            words(out, &[component.unwrap_or(u32::MAX)]);
+        }
+        Kind::TypeTag { ty, attribute } => head(18, *attribute, 0, ty.0),
+    }
+}
+
+fn int_encoding(int: &Int) -> u32 {
+    let flags = u32::from(int.signed) | u32::from(int.char) << 1 | u32::from(int.bool) << 2;
+    flags << 24 | u32::from(int.bit_offset) << 16 | u32::from(int.bits)
+}
+
+fn write_members(out: &mut Vec<u8>, composite: &Composite) {
+    for member in &composite.members {
+        let offset = if composite.bitfields {
+            u32::from(member.bit_size) << 24 | member.bit_offset & 0xff_ffff
+        } else {
+            member.bit_offset
+        };
+        words(out, &[member.name.0, member.ty.0, offset]);
+    }
+}
+
+fn write_values(out: &mut Vec<u8>, enumeration: &Enum) {
+    for (name, value) in &enumeration.values {
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = value.to_le_bytes();
+        let (low, high) = (u32::from_le_bytes([b0, b1, b2, b3]), u32::from_le_bytes([b4, b5, b6, b7]));
+        words(out, &[name.0, low]);
+        if enumeration.wide {
+            words(out, &[high]);
+        }
+    }
+}
+
+fn linkage_number(linkage: Linkage) -> u32 {
+    match linkage {
+        Linkage::Static => 0,
+        Linkage::Global => 1,
+        Linkage::Extern => 2,
+    }
+}
