@@ -1,7 +1,14 @@
 //! The records of `.BTF.ext`: which function, source line and CO-RE relocation belongs to which instruction.
 
-use super::{StringRef, TypeId};
-use crate::insn::InsnIndex;
+use super::parse::{Reader, range};
+use super::{Btf, Kind, StringRef, TypeId};
+use crate::error::{Code, Diagnostic, Result};
+use crate::insn::{Endian, INSN_SIZE, InsnIndex};
+
+/// Length of the header up to the place of the line records; compilers before CO-RE wrote no more.
+const HEADER_LEN: usize = 24;
+/// Length of the header with the place of the CO-RE records.
+const HEADER_LEN_CORE: usize = 32;
 
 /// The records of `.BTF.ext`, by the section their instructions are in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,4 +65,204 @@ pub struct CoreRelo {
     pub access: StringRef,
     /// What is asked (`enum bpf_core_relo_kind`).
     pub kind: u32,
+}
+
+impl BtfExt {
+    /// Reads the contents of a `.BTF.ext` section, whose strings and types are those of `btf`.
+    ///
+    /// # Errors
+    /// `BadBtfExt` if it is cut short, refers to what does not exist, or is about anything between two instructions.
+    pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
+        parse(bytes, endian, btf).map_err(|message| Diagnostic::new(Code::BadBtfExt, message).into())
+    }
+
+    /// The records about the section of this name.
+    #[must_use]
+    pub fn section_named(&self, btf: &Btf, name: &str) -> Option<&SectionInfo> {
+        self.sections.iter().find(|section| btf.str(section.name) == name)
+    }
+
+    /// The records about the section of this name, which may be none yet.
+    fn section_mut(&mut self, btf: &Btf, name: StringRef) -> &mut SectionInfo {
+        // By text too: a linker may leave one name in the table twice.
+        let text = btf.str(name);
+        let by_name = self.sections.iter().position(|section| section.name == name);
+        let known = by_name.or_else(|| self.sections.iter().position(|section| btf.str(section.name) == text));
+        let index = known.unwrap_or(self.sections.len());
+        if known.is_none() {
+            self.sections.push(SectionInfo { name, ..SectionInfo::default() });
+        }
+        &mut self.sections[index]
+    }
+}
+
+fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
+    let mut header = Reader { bytes, endian };
+    let header_len = header.header()?;
+    if header_len < HEADER_LEN {
+        return Err(format!("its header of {header_len} bytes is too short"));
+    }
+    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
+    let mut part = |what: &str| {
+        let (offset, len) = (header.u32()?, header.u32()?);
+        let bytes = range(body, offset, len).ok_or_else(|| format!("its {what} records go beyond its end"))?;
+        Ok::<_, String>(Reader { bytes, endian })
+    };
+    let funcs = part("function")?;
+    let lines = part("line")?;
+    let relos = if header_len >= HEADER_LEN_CORE { part("CO-RE")? } else { Reader { bytes: &[], endian } };
+
+    let mut ext = BtfExt::default();
+    each_record(funcs, 8, btf, |section, record| {
+        let (insn, ty) = (insn(record)?, type_id(record, btf)?);
+        if !matches!(btf.get(ty).kind, Kind::Func { .. }) {
+            return Err(format!("type {ty} is not a function"));
+        }
+        ext.section_mut(btf, section).funcs.push(FuncInfo { insn, ty });
+        Ok(())
+    })
+    .map_err(|message| format!("function records: {message}"))?;
+    each_record(lines, 16, btf, |section, record| {
+        let (insn, file, text) = (insn(record)?, record.string(&btf.strings)?, record.string(&btf.strings)?);
+        let place = record.u32()?;
+        // `BPF_LINE_INFO_LINE_NUM` and `BPF_LINE_INFO_LINE_COL`.
+        let (line, column) = (place >> 10, place & 0x3ff);
+        ext.section_mut(btf, section).lines.push(LineInfo { insn, file, text, line, column });
+        Ok(())
+    })
+    .map_err(|message| format!("line records: {message}"))?;
+    each_record(relos, 16, btf, |section, record| {
+        let (insn, ty, access) = (insn(record)?, type_id(record, btf)?, record.string(&btf.strings)?);
+        let kind = record.u32()?;
+        ext.section_mut(btf, section).relos.push(CoreRelo { insn, ty, access, kind });
+        Ok(())
+    })
+    .map_err(|message| format!("CO-RE records: {message}"))?;
+    Ok(ext)
+}
+
+/// Calls `each` with the section and a reader of each record. The file says how long its records are; what is beyond the `known`
+/// bytes of one is not read.
+fn each_record(
+    mut reader: Reader<'_>,
+    known: usize,
+    btf: &Btf,
+    mut each: impl FnMut(StringRef, &mut Reader<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    if reader.bytes.is_empty() {
+        return Ok(());
+    }
+    let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if size < known || size % 4 != 0 {
+        return Err(format!("records of {size} bytes where {known} are needed"));
+    }
+    while !reader.bytes.is_empty() {
+        let section = reader.string(&btf.strings)?;
+        let count = reader.u32()?;
+        if count == 0 {
+            return Err(format!("none for section `{}`, which is named", btf.str(section)));
+        }
+        let records = reader.records(count, size)?;
+        for bytes in records.bytes.chunks_exact(size) {
+            each(section, &mut Reader { bytes, endian: records.endian })
+                .map_err(|message| format!("section `{}`: {message}", btf.str(section)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file counts bytes.
+fn insn(record: &mut Reader<'_>) -> Result<InsnIndex, String> {
+    let offset = record.u32()?;
+    match usize::try_from(offset) {
+        Ok(offset) if offset % INSN_SIZE == 0 => Ok(InsnIndex(offset / INSN_SIZE)),
+        _ => Err(format!("byte {offset} is between two instructions")),
+    }
+}
+
+fn type_id(record: &mut Reader<'_>, btf: &Btf) -> Result<TypeId, String> {
+    let id = TypeId(record.u32()?);
+    if btf.try_get(id).is_some() { Ok(id) } else { Err(format!("type {id} does not exist")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Linkage, Type};
+    use super::*;
+
+    const HEADER: [u32; 8] = [0x0001_eb9f, 32, 0, 20, 20, 28, 48, 28];
+
+    /// The table that the records are about: a function of type 2, the strings `tc` and `0:1`.
+    fn btf() -> (Btf, StringRef, StringRef) {
+        let mut btf = Btf::new();
+        let (section, access) = (btf.add_string("tc"), btf.add_string("0:1"));
+        let kind = Kind::FuncProto { returns: TypeId::VOID, params: Vec::new() };
+        let proto = btf.push(Type { name: StringRef(0), kind });
+        btf.push(Type { name: section, kind: Kind::Func { proto, linkage: Linkage::Global } });
+        (btf, section, access)
+    }
+
+    fn words(section: StringRef, access: StringRef) -> Vec<u32> {
+        let mut words = HEADER.to_vec();
+        words.extend([8, section.0, 1, 0, 2]);
+        words.extend([16, section.0, 1, 16, section.0, access.0, 7 << 10 | 3]);
+        words.extend([16, section.0, 1, 24, 1, access.0, 8]);
+        words
+    }
+
+    fn bytes(words: &[u32], endian: Endian) -> Vec<u8> {
+        let mut bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|word| if endian == Endian::Little { word.to_le_bytes() } else { word.to_be_bytes() })
+            .collect();
+        if endian == Endian::Big {
+            bytes[..4].copy_from_slice(&[0xeb, 0x9f, 1, 0]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn reads_both_byte_orders() {
+        let (btf, section, access) = btf();
+        for endian in [Endian::Little, Endian::Big] {
+            let ext = BtfExt::parse(&bytes(&words(section, access), endian), endian, &btf).expect("it is right");
+            let info = SectionInfo {
+                name: section,
+                funcs: vec![FuncInfo { insn: InsnIndex(0), ty: TypeId(2) }],
+                lines: vec![LineInfo { insn: InsnIndex(2), file: section, text: access, line: 7, column: 3 }],
+                relos: vec![CoreRelo { insn: InsnIndex(3), ty: TypeId(1), access, kind: 8 }],
+            };
+            assert_eq!(ext.section_named(&btf, "tc"), Some(&info));
+            assert_eq!(ext.sections, [info]);
+        }
+    }
+
+    #[test]
+    fn reads_longer_records() {
+        let (btf, section, _) = btf();
+        let mut words = HEADER.to_vec();
+        words[3..].copy_from_slice(&[24, 24, 0, 24, 0]);
+        words.extend([12, section.0, 1, 0, 2, 99]);
+        let ext = BtfExt::parse(&bytes(&words, Endian::Little), Endian::Little, &btf).expect("it is right");
+        assert_eq!(ext.sections[0].funcs.len(), 1);
+    }
+
+    #[test]
+    fn refuses_damage() {
+        let (btf, section, access) = btf();
+        let right = words(section, access);
+        let parse = |words: &[u32]| BtfExt::parse(&bytes(words, Endian::Little), Endian::Little, &btf);
+        for len in 0..right.len() {
+            let error = parse(&right[..len]).expect_err("cut short");
+            assert_eq!(error.diagnostics()[0].code, Code::BadBtfExt);
+        }
+        // Header length, record size, section name, count, offset of an instruction, type of a function, name of a file.
+        for (at, value) in
+            [(1, 8), (8, 4), (8, 10), (9, 999), (10, 0), (10, u32::MAX), (11, 4), (12, 1), (12, 9), (17, 999)]
+        {
+            let mut words = right.clone();
+            words[at] = value;
+            assert!(parse(&words).is_err(), "word {at} as {value}");
+        }
+    }
 }

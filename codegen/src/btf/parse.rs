@@ -251,7 +251,7 @@ impl<'data> Reader<'data> {
                 false if signed && low >> 31 != 0 => u32::MAX,
                 false => 0,
             };
-            Ok((name, (u64::from(high) << 32 | u64::from(low)).cast_signed()))
+            Ok((name, i64::from_le_bytes((u64::from(high) << 32 | u64::from(low)).to_le_bytes())))
         })?;
         Ok(Enum { size, signed, wide, values })
     }
