@@ -1,9 +1,14 @@
 //! The records of `.BTF.ext`: which function, source line and CO-RE relocation belongs to which instruction.
 
-use super::read::Reader;
-use super::{Btf, StringRef, TypeId};
+use super::parse::{Reader, range};
+use super::{Btf, Kind, StringRef, TypeId};
 use crate::error::{Code, Diagnostic, Result};
-use crate::insn::{Endian, InsnIndex};
+use crate::insn::{Endian, INSN_SIZE, InsnIndex};
+
+/// Length of the header up to the place of the line records; compilers before CO-RE wrote no more.
+const HEADER_LEN: usize = 24;
+/// Length of the header with the place of the CO-RE records.
+const HEADER_LEN_CORE: usize = 32;
 
 /// The records of `.BTF.ext`, by the section their instructions are in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,110 +68,201 @@ pub struct CoreRelo {
 }
 
 impl BtfExt {
-    /// Reads the contents of a section `.BTF.ext`, whose strings and types are those of `btf`.
+    /// Reads the contents of a `.BTF.ext` section, whose strings and types are those of `btf`.
     ///
     /// # Errors
-    /// [`Code::BadBtfExt`] with the byte it is about.
+    /// `BadBtfExt` if it is cut short, refers to what does not exist, or is about anything between two instructions.
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
-        let mut header = Reader::new(bytes, endian);
-        let head = (|| {
-            let _magic_version_flags = (header.u16()?, header.u16()?);
-            let len = header.u32()? as usize;
-            let mut parts = [(0u32, 0u32); 3];
-            for (index, part) in parts.iter_mut().enumerate() {
-                // The CO-RE part is younger than the others: a short header has none.
-                if index == 2 && len < 32 {
-                    break;
-                }
-                *part = (header.u32()?, header.u32()?);
-            }
-            Some((len, parts))
-        })();
-        let Some((len, [funcs, lines, relos])) = head else { return Err(bad("the header is cut short", bytes.len())) };
-        let mut this = Self::default();
-        let mut records = |part: (u32, u32), size: usize, add: &mut dyn FnMut(&mut SectionInfo, &[u32]) -> bool| {
-            let from = len.checked_add(part.0 as usize);
-            let range = from.and_then(|from| bytes.get(from..from.checked_add(part.1 as usize)?));
-            let Some(range) = range else { return Err(bad("records lie outside the section", len)) };
-            if range.is_empty() {
-                return Ok(());
-            }
-            this.part(Reader::new(range, endian), size, btf, add)
-                .map_err(|(message, at)| bad(message, len + part.0 as usize + at))
-        };
-        let string = |offset: u32| btf.contains_string(StringRef(offset)).then_some(StringRef(offset));
-        let ty = |id: u32| ((id as usize) < btf.len()).then_some(TypeId(id));
-        let insn = |bytes: u32| (bytes % 8 == 0).then_some(InsnIndex(bytes as usize / 8));
-        records(funcs, 2, &mut |section, words| {
-            let record = insn(words[0]).zip(ty(words[1])).map(|(insn, ty)| FuncInfo { insn, ty });
-            record.map(|record| section.funcs.push(record)).is_some()
-        })?;
-        records(lines, 4, &mut |section, words| {
-            let strings = string(words[1]).zip(string(words[2]));
-            let record = insn(words[0]).zip(strings).map(|(insn, (file, text))| LineInfo {
-                insn,
-                file,
-                text,
-                line: words[3] >> 10,
-                column: words[3] & 0x3ff,
-            });
-            record.map(|record| section.lines.push(record)).is_some()
-        })?;
-        records(relos, 4, &mut |section, words| {
-            let path = ty(words[1]).zip(string(words[2]));
-            let record =
-                insn(words[0]).zip(path).map(|(insn, (ty, access))| CoreRelo { insn, ty, access, kind: words[3] });
-            record.map(|record| section.relos.push(record)).is_some()
-        })?;
-        Ok(this)
+        parse(bytes, endian, btf).map_err(|message| Diagnostic::new(Code::BadBtfExt, message).into())
     }
 
-    /// Reads one of the three parts: the size of a record, then for each section its name, a count and the records.
-    fn part(
-        &mut self,
-        mut reader: Reader<'_>,
-        words: usize,
-        btf: &Btf,
-        add: &mut dyn FnMut(&mut SectionInfo, &[u32]) -> bool,
-    ) -> std::result::Result<(), (&'static str, usize)> {
-        const CUT: &str = "records are cut short";
-        let size = reader.u32().ok_or((CUT, 0))? as usize;
-        if size < words * 4 || size % 4 != 0 {
-            return Err(("a record's size is less than this version knows", 0));
-        }
-        let mut record = vec![0; words];
-        while !reader.is_empty() {
-            let at = reader.position();
-            let head = reader.u32().zip(reader.u32());
-            let (name, count) = head.ok_or((CUT, at))?;
-            if !btf.contains_string(StringRef(name)) {
-                return Err(("a section's name is no string", at));
-            }
-            let section = self.section(StringRef(name), btf);
-            for _ in 0..count {
-                let at = reader.position();
-                for word in &mut record {
-                    *word = reader.u32().ok_or((CUT, at))?;
-                }
-                reader.skip(size - words * 4).ok_or((CUT, at))?;
-                if !add(section, &record) {
-                    return Err(("a record names a type or string that does not exist, or half an instruction", at));
-                }
-            }
-        }
-        Ok(())
+    /// The records about the section of this name.
+    #[must_use]
+    pub fn section_named(&self, btf: &Btf, name: &str) -> Option<&SectionInfo> {
+        self.sections.iter().find(|section| btf.str(section.name) == name)
     }
 
-    fn section(&mut self, name: StringRef, btf: &Btf) -> &mut SectionInfo {
-        let known = self.sections.iter().position(|section| btf.str(section.name) == btf.str(name));
-        let index = known.unwrap_or_else(|| {
+    /// The records about the section of this name, which may be none yet.
+    fn section_mut(&mut self, btf: &Btf, name: StringRef) -> &mut SectionInfo {
+        // By text too: a linker may leave one name in the table twice.
+        let text = btf.str(name);
+        let by_name = self.sections.iter().position(|section| section.name == name);
+        let known = by_name.or_else(|| self.sections.iter().position(|section| btf.str(section.name) == text));
+        let index = known.unwrap_or(self.sections.len());
+        if known.is_none() {
             self.sections.push(SectionInfo { name, ..SectionInfo::default() });
-            self.sections.len() - 1
-        });
+        }
         &mut self.sections[index]
     }
 }
 
-fn bad(message: &str, at: usize) -> crate::error::Error {
-    Diagnostic::new(Code::BadBtfExt, message).section(".BTF.ext").offset(at as u64).into()
+fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
+    let mut header = Reader { bytes, endian };
+    let header_len = header.header()?;
+    if header_len < HEADER_LEN {
+        return Err(format!("its header of {header_len} bytes is too short"));
+    }
+    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
+    let mut part = |what: &str| {
+        let (offset, len) = (header.u32()?, header.u32()?);
+        let bytes = range(body, offset, len).ok_or_else(|| format!("its {what} records go beyond its end"))?;
+        Ok::<_, String>(Reader { bytes, endian })
+    };
+    let funcs = part("function")?;
+    let lines = part("line")?;
+    let relos = if header_len >= HEADER_LEN_CORE { part("CO-RE")? } else { Reader { bytes: &[], endian } };
+
+    let mut ext = BtfExt::default();
+    each_record(funcs, 8, btf, |section, record| {
+        let (insn, ty) = (insn(record)?, type_id(record, btf)?);
+        if !matches!(btf.get(ty).kind, Kind::Func { .. }) {
+            return Err(format!("type {ty} is not a function"));
+        }
+        ext.section_mut(btf, section).funcs.push(FuncInfo { insn, ty });
+        Ok(())
+    })
+    .map_err(|message| format!("function records: {message}"))?;
+    each_record(lines, 16, btf, |section, record| {
+        let (insn, file, text) = (insn(record)?, record.string(&btf.strings)?, record.string(&btf.strings)?);
+        let place = record.u32()?;
+        // `BPF_LINE_INFO_LINE_NUM` and `BPF_LINE_INFO_LINE_COL`.
+        let (line, column) = (place >> 10, place & 0x3ff);
+        ext.section_mut(btf, section).lines.push(LineInfo { insn, file, text, line, column });
+        Ok(())
+    })
+    .map_err(|message| format!("line records: {message}"))?;
+    each_record(relos, 16, btf, |section, record| {
+        let (insn, ty, access) = (insn(record)?, type_id(record, btf)?, record.string(&btf.strings)?);
+        let kind = record.u32()?;
+        ext.section_mut(btf, section).relos.push(CoreRelo { insn, ty, access, kind });
+        Ok(())
+    })
+    .map_err(|message| format!("CO-RE records: {message}"))?;
+    Ok(ext)
+}
+
+/// Calls `each` with the section and a reader of each record. The file says how long its records are; what is beyond the `known`
+/// bytes of one is not read.
+fn each_record(
+    mut reader: Reader<'_>,
+    known: usize,
+    btf: &Btf,
+    mut each: impl FnMut(StringRef, &mut Reader<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    if reader.bytes.is_empty() {
+        return Ok(());
+    }
+    let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if size < known || size % 4 != 0 {
+        return Err(format!("records of {size} bytes where {known} are needed"));
+    }
+    while !reader.bytes.is_empty() {
+        let section = reader.string(&btf.strings)?;
+        let count = reader.u32()?;
+        if count == 0 {
+            return Err(format!("none for section `{}`, which is named", btf.str(section)));
+        }
+        let records = reader.records(count, size)?;
+        for bytes in records.bytes.chunks_exact(size) {
+            each(section, &mut Reader { bytes, endian: records.endian })
+                .map_err(|message| format!("section `{}`: {message}", btf.str(section)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file counts bytes.
+fn insn(record: &mut Reader<'_>) -> Result<InsnIndex, String> {
+    let offset = record.u32()?;
+    match usize::try_from(offset) {
+        Ok(offset) if offset % INSN_SIZE == 0 => Ok(InsnIndex(offset / INSN_SIZE)),
+        _ => Err(format!("byte {offset} is between two instructions")),
+    }
+}
+
+fn type_id(record: &mut Reader<'_>, btf: &Btf) -> Result<TypeId, String> {
+    let id = TypeId(record.u32()?);
+    if btf.try_get(id).is_some() { Ok(id) } else { Err(format!("type {id} does not exist")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Linkage, Type};
+    use super::*;
+
+    const HEADER: [u32; 8] = [0x0001_eb9f, 32, 0, 20, 20, 28, 48, 28];
+
+    /// The table that the records are about: a function of type 2, the strings `tc` and `0:1`.
+    fn btf() -> (Btf, StringRef, StringRef) {
+        let mut btf = Btf::new();
+        let (section, access) = (btf.add_string("tc"), btf.add_string("0:1"));
+        let kind = Kind::FuncProto { returns: TypeId::VOID, params: Vec::new() };
+        let proto = btf.push(Type { name: StringRef(0), kind });
+        btf.push(Type { name: section, kind: Kind::Func { proto, linkage: Linkage::Global } });
+        (btf, section, access)
+    }
+
+    fn words(section: StringRef, access: StringRef) -> Vec<u32> {
+        let mut words = HEADER.to_vec();
+        words.extend([8, section.0, 1, 0, 2]);
+        words.extend([16, section.0, 1, 16, section.0, access.0, 7 << 10 | 3]);
+        words.extend([16, section.0, 1, 24, 1, access.0, 8]);
+        words
+    }
+
+    fn bytes(words: &[u32], endian: Endian) -> Vec<u8> {
+        let mut bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|word| if endian == Endian::Little { word.to_le_bytes() } else { word.to_be_bytes() })
+            .collect();
+        if endian == Endian::Big {
+            bytes[..4].copy_from_slice(&[0xeb, 0x9f, 1, 0]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn reads_both_byte_orders() {
+        let (btf, section, access) = btf();
+        for endian in [Endian::Little, Endian::Big] {
+            let ext = BtfExt::parse(&bytes(&words(section, access), endian), endian, &btf).expect("it is right");
+            let info = SectionInfo {
+                name: section,
+                funcs: vec![FuncInfo { insn: InsnIndex(0), ty: TypeId(2) }],
+                lines: vec![LineInfo { insn: InsnIndex(2), file: section, text: access, line: 7, column: 3 }],
+                relos: vec![CoreRelo { insn: InsnIndex(3), ty: TypeId(1), access, kind: 8 }],
+            };
+            assert_eq!(ext.section_named(&btf, "tc"), Some(&info));
+            assert_eq!(ext.sections, [info]);
+        }
+    }
+
+    #[test]
+    fn reads_longer_records() {
+        let (btf, section, _) = btf();
+        let mut words = HEADER.to_vec();
+        words[3..].copy_from_slice(&[24, 24, 0, 24, 0]);
+        words.extend([12, section.0, 1, 0, 2, 99]);
+        let ext = BtfExt::parse(&bytes(&words, Endian::Little), Endian::Little, &btf).expect("it is right");
+        assert_eq!(ext.sections[0].funcs.len(), 1);
+    }
+
+    #[test]
+    fn refuses_damage() {
+        let (btf, section, access) = btf();
+        let right = words(section, access);
+        let parse = |words: &[u32]| BtfExt::parse(&bytes(words, Endian::Little), Endian::Little, &btf);
+        for len in 0..right.len() {
+            let error = parse(&right[..len]).expect_err("cut short");
+            assert_eq!(error.diagnostics()[0].code, Code::BadBtfExt);
+        }
+        // Header length, record size, section name, count, offset of an instruction, type of a function, name of a file.
+        for (at, value) in
+            [(1, 8), (8, 4), (8, 10), (9, 999), (10, 0), (10, u32::MAX), (11, 4), (12, 1), (12, 9), (17, 999)]
+        {
+            let mut words = right.clone();
+            words[at] = value;
+            assert!(parse(&words).is_err(), "word {at} as {value}");
+        }
+    }
 }

@@ -4,10 +4,12 @@
 //! to the kernel differs from what the compiler wrote: sizes and offsets of data sections are filled in. Knows no ELF, map or
 //! program.
 
+mod check;
 pub mod ext;
 mod parse;
 mod query;
-mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 /// Id of a type; 0 is `void`.
@@ -173,7 +175,7 @@ pub struct Member {
 /// An enumeration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enum {
-    /// Size in bytes: 1, 2, 4 or 8.
+    /// Size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
     pub size: u32,
     /// Whether its values are signed.
     pub signed: bool,

@@ -1,236 +1,267 @@
-//! BTF from its bytes (`struct btf_header`, `struct btf_type` of linux/btf.h).
-//!
-//! Counts and offsets of the file are never trusted: a table is read to its end and then every id and string is checked.
+//! BTF from its bytes. Counts and lengths are believed only after the bytes that they speak of were found.
 
-use super::{
-    Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId, read::Reader,
-};
+use super::check;
+use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::{Code, Diagnostic, Result};
 use crate::insn::Endian;
 
-/// `BTF_MAGIC`.
+/// `BTF_MAGIC`, also of `.BTF.ext`.
 pub(super) const MAGIC: u16 = 0xeb9f;
-/// Size of the header that this version knows, in bytes.
-pub(super) const HEADER_SIZE: usize = 24;
+/// `BTF_VERSION`, also of `.BTF.ext`.
+pub(super) const VERSION: u8 = 1;
+/// Length of the header up to and with `str_len`; a longer one says more, of which nothing is needed.
+pub(super) const HEADER_LEN: usize = 24;
 
 impl Btf {
-    /// Reads the contents of a section `.BTF`.
+    /// Reads the contents of a `.BTF` section or of a file of `/sys/kernel/btf` that has no base.
+    ///
+    /// Bytes of the string table that are not UTF-8 become question marks: they can only be in the text of source lines, as names
+    /// that the kernel takes are ASCII.
     ///
     /// # Errors
-    /// [`Code::BadBtf`] with the byte it is about.
+    /// `BadBtf` for anything that is not BTF, is cut short, refers to what does not exist, or contains itself.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
-        let mut header = Reader::new(bytes, endian);
-        let head = (|| {
-            let magic = header.u16()?;
-            let _version_and_flags = header.u16()?;
-            let (len, types, types_len) = (header.u32()?, header.u32()?, header.u32()?);
-            let (strings, strings_len) = (header.u32()?, header.u32()?);
-            Some((magic, len, (types, types_len), (strings, strings_len)))
-        })();
-        let Some((magic, len, types, strings)) = head else { return Err(bad("the header is cut short", bytes.len())) };
-        if magic != MAGIC {
-            return Err(bad(format!("the magic number is {magic:#06x} instead of {MAGIC:#06x}"), 0));
+        let (types, strings) = parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        let strings = text(strings);
+        let mut reader = Reader { bytes: types, endian };
+        // The smallest type is 12 bytes long, the average one about twice that.
+        let mut table = Vec::with_capacity(types.len() / 24 + 1);
+        table.push(Type { name: StringRef(0), kind: Kind::Void });
+        while !reader.bytes.is_empty() {
+            let ty = reader.ty(&strings).map_err(|message| {
+                let offset = types.len() - reader.bytes.len();
+                let message = format!("type [{}], ending at byte {offset} of the types: {message}", table.len());
+                Diagnostic::new(Code::BadBtf, message)
+            })?;
+            table.push(ty);
         }
-        let part = |(offset, size): (u32, u32)| {
-            let from = (len as usize).checked_add(offset as usize)?;
-            bytes.get(from..from.checked_add(size as usize)?)
-        };
-        let strings = part(strings).ok_or_else(|| bad("the strings lie outside the section", 16))?;
-        let types = part(types).ok_or_else(|| bad("the types lie outside the section", 8))?;
-        if strings.first() != Some(&0) || strings.last() != Some(&0) {
-            return Err(bad("the strings do not begin and end with NUL", 16));
-        }
-        let strings =
-            std::str::from_utf8(strings).map_err(|error| bad("a string is not UTF-8", error.valid_up_to()))?.to_owned();
-        let mut btf = Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings };
-        let mut reader = Reader::new(types, endian);
-        while !reader.is_empty() {
-            let at = reader.position();
-            let ty = read_type(&mut reader).map_err(|message| bad(message, len as usize + at))?;
-            btf.types.push(ty);
-        }
-        btf.check()?;
+        let btf = Self { types: table, strings };
+        check::check(&btf).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
         Ok(btf)
     }
+}
 
-    /// Checks that every id and every string is in the table, and that no type contains itself.
-    fn check(&self) -> Result<()> {
-        let count = self.types.len();
-        let mut broken = None;
-        for (id, ty) in self.iter() {
-            let mut string = |string: StringRef| {
-                if !self.strings.is_char_boundary(string.0 as usize) || string.0 as usize >= self.strings.len() {
-                    broken.get_or_insert((id, "names a string that does not exist"));
-                }
-            };
-            string(ty.name);
-            match &ty.kind {
-                Kind::Struct(it) | Kind::Union(it) => it.members.iter().for_each(|member| string(member.name)),
-                Kind::Enum(it) => it.values.iter().for_each(|(name, _)| string(*name)),
-                Kind::FuncProto { params, .. } => params.iter().for_each(|param| string(param.name)),
-                _ => {}
-            }
-            ty.kind.for_each_id(|to| {
-                if to.0 as usize >= count {
-                    broken.get_or_insert((id, "names a type that does not exist"));
-                }
-            });
-        }
-        if let Some((id, what)) = broken {
-            return Err(bad(format!("type {id} {what}"), 0));
-        }
-        self.check_cycles()
+/// The bytes of the types and those of the strings.
+fn parts(bytes: &[u8], endian: Endian) -> Result<(&[u8], &[u8]), String> {
+    let mut reader = Reader { bytes, endian };
+    let header_len = reader.header()?;
+    if header_len < HEADER_LEN {
+        return Err(format!("its header of {header_len} bytes is too short"));
     }
-
-    /// A type that contains itself other than through a pointer has no size. One colour a type: not seen, on the way, done.
-    fn check_cycles(&self) -> Result<()> {
-        let mut done = vec![0u8; self.types.len()];
-        for (start, _) in self.iter() {
-            let mut stack = vec![(start, false)];
-            while let Some((id, leaving)) = stack.pop() {
-                let slot = id.0 as usize;
-                if leaving {
-                    done[slot] = 2;
-                    continue;
-                }
-                match done[slot] {
-                    0 => {}
-                    1 => return Err(bad(format!("type {id} contains itself"), 0)),
-                    _ => continue,
-                }
-                done[slot] = 1;
-                stack.push((id, true));
-                self.get(id).kind.for_each_contained(|to| {
-                    if done[to.0 as usize] != 2 {
-                        stack.push((to, false));
-                    }
-                });
-            }
-        }
-        Ok(())
+    let [type_off, type_len, str_off, str_len] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
+    let types = range(body, type_off, type_len).ok_or("its types go beyond its end")?;
+    let strings = range(body, str_off, str_len).ok_or("its strings go beyond its end")?;
+    if type_off % 4 != 0 {
+        return Err("its types are not aligned to four bytes".to_owned());
     }
-}
-
-impl Kind {
-    /// Every id in this type.
-    fn for_each_id(&self, mut f: impl FnMut(TypeId)) {
-        match self {
-            Self::Void | Self::Int(_) | Self::Enum(_) | Self::Fwd { .. } | Self::Float(_) => {}
-            Self::Ptr(to) | Self::Typedef(to) | Self::Volatile(to) | Self::Const(to) | Self::Restrict(to) => f(*to),
-            Self::Func { proto: to, .. }
-            | Self::Var { ty: to, .. }
-            | Self::DeclTag { ty: to, .. }
-            | Self::TypeTag { ty: to, .. } => f(*to),
-            Self::Array { element, index, .. } => {
-                f(*element);
-                f(*index);
-            }
-            Self::Struct(it) | Self::Union(it) => it.members.iter().for_each(|member| f(member.ty)),
-            Self::FuncProto { returns, params } => {
-                f(*returns);
-                params.iter().for_each(|param| f(param.ty));
-            }
-            Self::Datasec(it) => it.vars.iter().for_each(|var| f(var.ty)),
-        }
+    if strings.first() != Some(&0) || strings.last() != Some(&0) {
+        return Err("its strings do not begin with the empty string, or the last one has no end".to_owned());
     }
+    Ok((types, strings))
+}
 
-    /// Every type whose value lies inside a value of this one.
-    fn for_each_contained(&self, mut f: impl FnMut(TypeId)) {
-        match self {
-            Self::Typedef(to) | Self::Volatile(to) | Self::Const(to) | Self::Restrict(to) => f(*to),
-            Self::TypeTag { ty: to, .. } | Self::Array { element: to, .. } => f(*to),
-            Self::Struct(it) | Self::Union(it) => it.members.iter().for_each(|member| f(member.ty)),
-            _ => {}
-        }
+/// The part of `body` of this offset and length, if it has it.
+pub(super) fn range(body: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
+    let offset = usize::try_from(offset).ok()?;
+    body.get(offset..offset.checked_add(usize::try_from(len).ok()?)?)
+}
+
+/// The bytes as text of the same length.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
     }
+    text
 }
 
-fn bad(message: impl Into<String>, at: usize) -> crate::error::Error {
-    Diagnostic::new(Code::BadBtf, message).section(".BTF").offset(at as u64).into()
+/// Takes numbers off the beginning of bytes.
+pub(super) struct Reader<'data> {
+    pub(super) bytes: &'data [u8],
+    pub(super) endian: Endian,
 }
 
-fn read_type(reader: &mut Reader<'_>) -> std::result::Result<Type, String> {
-    const CUT: &str = "a type is cut short";
-    let (name, info, size) = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))().ok_or(CUT)?;
-    let (vlen, kind, flag) = (info & 0xffff, info >> 24 & 0x1f, info >> 31 == 1);
-    let to = TypeId(size);
-    let kind = match kind {
-        1 => {
-            let word = reader.u32().ok_or(CUT)?;
-            let encoding = word >> 24 & 0xf;
-            Kind::Int(Int {
-                size,
-                bits: (word & 0xff) as u8,
-                bit_offset: (word >> 16 & 0xff) as u8,
-                signed: encoding & 1 != 0,
-                char: encoding & 2 != 0,
-                bool: encoding & 4 != 0,
-            })
-        }
-        2 => Kind::Ptr(to),
-        3 => {
-            let (element, index, len) = (|| Some((reader.u32()?, reader.u32()?, reader.u32()?)))().ok_or(CUT)?;
-            Kind::Array { element: TypeId(element), index: TypeId(index), len }
-        }
-        4 => Kind::Struct(composite(reader, vlen, flag, size).ok_or(CUT)?),
-        5 => Kind::Union(composite(reader, vlen, flag, size).ok_or(CUT)?),
-        6 | 19 => Kind::Enum(enumeration(reader, vlen, flag, size, kind == 19).ok_or(CUT)?),
-        7 => Kind::Fwd { union: flag },
-        8 => Kind::Typedef(to),
-        9 => Kind::Volatile(to),
-        10 => Kind::Const(to),
-        11 => Kind::Restrict(to),
-        12 => Kind::Func { proto: to, linkage: linkage(vlen)? },
-        13 => {
-            let params =
-                reader.list(vlen, |r| Some(Param { name: StringRef(r.u32()?), ty: TypeId(r.u32()?) })).ok_or(CUT)?;
-            Kind::FuncProto { returns: to, params }
-        }
-        14 => Kind::Var { ty: to, linkage: linkage(reader.u32().ok_or(CUT)?)? },
-        15 => {
-            let var = |r: &mut Reader<'_>| Some(SecVar { ty: TypeId(r.u32()?), offset: r.u32()?, size: r.u32()? });
-            Kind::Datasec(Datasec { size, vars: reader.list(vlen, var).ok_or(CUT)? })
-        }
-        16 => Kind::Float(size),
-        17 => {
-            let component = reader.u32().ok_or(CUT)?;
-            Kind::DeclTag { ty: to, component: (component != u32::MAX).then_some(component), attribute: flag }
-        }
-        18 => Kind::TypeTag { ty: to, attribute: flag },
-        other => return Err(format!("type kind {other} is not known")),
-    };
-    Ok(Type { name: StringRef(name), kind })
-}
-
-fn composite(reader: &mut Reader<'_>, vlen: u32, flag: bool, size: u32) -> Option<Composite> {
-    let members = reader.list(vlen, |r| {
-        let (name, ty, offset) = (StringRef(r.u32()?), TypeId(r.u32()?), r.u32()?);
-        let (bit_offset, bit_size) = if flag { (offset & 0xff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
-        Some(Member { name, ty, bit_offset, bit_size })
-    })?;
-    Some(Composite { size, members, bitfields: flag })
-}
-
-fn enumeration(reader: &mut Reader<'_>, vlen: u32, signed: bool, size: u32, wide: bool) -> Option<Enum> {
-    let values = reader.list(vlen, |r| {
-        let (name, low) = (StringRef(r.u32()?), r.u32()?);
-        let value = if wide {
-            i64::from_ne_bytes((u64::from(r.u32()?) << 32 | u64::from(low)).to_ne_bytes())
-        } else if signed {
-            i64::from(i32::from_ne_bytes(low.to_ne_bytes()))
-        } else {
-            i64::from(low)
+impl<'data> Reader<'data> {
+    /// The beginning that `.BTF` and `.BTF.ext` have in common; returns the header's length.
+    pub(super) fn header(&mut self) -> Result<usize, String> {
+        let [m0, m1, version, flags] = self.array()?;
+        let magic = match self.endian {
+            Endian::Little => u16::from_le_bytes([m0, m1]),
+            Endian::Big => u16::from_be_bytes([m0, m1]),
         };
-        Some((name, value))
-    })?;
-    Some(Enum { size, signed, wide, values })
+        if magic != MAGIC {
+            return Err(format!("it begins with {magic:#06x}, not with {MAGIC:#06x}"));
+        }
+        if version != VERSION || flags != 0 {
+            return Err(format!("its version {version} with flags {flags:#x} is unknown"));
+        }
+        usize::try_from(self.u32()?).map_err(|error| error.to_string())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (first, rest) = self.bytes.split_first_chunk().ok_or("it ends too early")?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, String> {
+        let bytes = self.array()?;
+        Ok(match self.endian {
+            Endian::Little => u32::from_le_bytes(bytes),
+            Endian::Big => u32::from_be_bytes(bytes),
+        })
+    }
+
+    /// A reader of the next `count` records of `size` bytes, which this one skips.
+    pub(super) fn records(&mut self, count: u32, size: usize) -> Result<Self, String> {
+        let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
+        let (records, rest) = len
+            .and_then(|len| self.bytes.split_at_checked(len))
+            .ok_or_else(|| format!("it ends before its {count} records do"))?;
+        self.bytes = rest;
+        Ok(Reader { bytes: records, endian: self.endian })
+    }
+
+    fn list<T>(
+        &mut self,
+        count: u32,
+        words: usize,
+        mut record: impl FnMut(&mut Reader<'data>) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let size = words * 4;
+        let mut records = self.records(count, size)?;
+        let mut list = Vec::with_capacity(records.bytes.len() / size);
+        while !records.bytes.is_empty() {
+            list.push(record(&mut records)?);
+        }
+        Ok(list)
+    }
+
+    fn id(&mut self) -> Result<TypeId, String> {
+        self.u32().map(TypeId)
+    }
+
+    pub(super) fn string(&mut self, strings: &str) -> Result<StringRef, String> {
+        let offset = self.u32()?;
+        let inside =
+            usize::try_from(offset).is_ok_and(|offset| offset < strings.len() && strings.is_char_boundary(offset));
+        if inside { Ok(StringRef(offset)) } else { Err(format!("there is no string at byte {offset} of the strings")) }
+    }
+
+    fn ty(&mut self, strings: &str) -> Result<Type, String> {
+        let name = self.string(strings)?;
+        let info = self.u32()?;
+        let (kind, flag, len) = (info >> 24 & 0x7f, info >> 31 != 0, info & 0xff_ffff);
+        // Its meaning depends on the kind: a size, a type, or nothing.
+        let word = self.u32()?;
+        // What a kind has no use for is zero, or what it means is not known here.
+        let only = |may_flag: bool, may_len: bool, may_word: bool| {
+            if flag && !may_flag || len != 0 && !may_len || word != 0 && !may_word {
+                Err(format!("unexpected {info:#010x}, {word} for kind {kind}"))
+            } else {
+                Ok(TypeId(word))
+            }
+        };
+        let kind = match kind {
+            1 => self.int(only(false, false, true)?.0)?,
+            2 => Kind::Ptr(only(false, false, true)?),
+            3 => {
+                only(false, false, false)?;
+                Kind::Array { element: self.id()?, index: self.id()?, len: self.u32()? }
+            }
+            4 => Kind::Struct(self.composite(flag, word, len, strings)?),
+            5 => Kind::Union(self.composite(flag, word, len, strings)?),
+            6 | 19 => Kind::Enum(self.enumeration(kind == 19, flag, word, len, strings)?),
+            7 => {
+                only(true, false, false)?;
+                Kind::Fwd { union: flag }
+            }
+            8 => Kind::Typedef(only(false, false, true)?),
+            9 => Kind::Volatile(only(false, false, true)?),
+            10 => Kind::Const(only(false, false, true)?),
+            11 => Kind::Restrict(only(false, false, true)?),
+            12 => Kind::Func { proto: only(false, true, true)?, linkage: linkage(len)? },
+            13 => Kind::FuncProto {
+                returns: only(false, true, true)?,
+                params: self.list(len, 2, |one| Ok(Param { name: one.string(strings)?, ty: one.id()? }))?,
+            },
+            14 => Kind::Var { ty: only(false, false, true)?, linkage: linkage(self.u32()?)? },
+            15 => {
+                only(false, true, true)?;
+                let var = |one: &mut Reader<'_>| Ok(SecVar { ty: one.id()?, offset: one.u32()?, size: one.u32()? });
+                Kind::Datasec(Datasec { size: word, vars: self.list(len, 3, var)? })
+            }
+            16 => match only(false, false, true)?.0 {
+                size @ (2 | 4 | 8 | 12 | 16) => Kind::Float(size),
+                size => return Err(format!("a floating-point number of {size} bytes")),
+            },
+            17 => {
+                let component = match self.u32()? {
+                    u32::MAX => None,
+                    index if index >> 31 == 0 => Some(index),
+                    index => return Err(format!("a tag on component {index:#x}")),
+                };
+                Kind::DeclTag { ty: only(true, false, true)?, component, attribute: flag }
+            }
+            18 => Kind::TypeTag { ty: only(true, false, true)?, attribute: flag },
+            other => return Err(format!("kind {other} is unknown")),
+        };
+        Ok(Type { name, kind })
+    }
+
+    fn int(&mut self, size: u32) -> Result<Kind, String> {
+        let word = self.u32()?;
+        let [_, bit_offset, reserved, bits] = word.to_be_bytes();
+        let sound = matches!(size, 1 | 2 | 4 | 8 | 16)
+            && word >> 27 == 0
+            && reserved == 0
+            && u32::from(bits) + u32::from(bit_offset) <= size * 8;
+        if !sound {
+            return Err(format!("an integer of {size} bytes with encoding {word:#010x}"));
+        }
+        let flag = |bit: u32| word >> 24 & bit != 0;
+        Ok(Kind::Int(Int { size, bits, bit_offset, signed: flag(1), char: flag(2), bool: flag(4) }))
+    }
+
+    fn composite(&mut self, bitfields: bool, size: u32, len: u32, strings: &str) -> Result<Composite, String> {
+        let members = self.list(len, 3, |one| {
+            let (name, ty, offset) = (one.string(strings)?, one.id()?, one.u32()?);
+            let [size_byte, ..] = offset.to_be_bytes();
+            let (bit_offset, bit_size) = if bitfields { (offset & 0xff_ffff, size_byte) } else { (offset, 0) };
+            if (u64::from(bit_offset) + u64::from(bit_size)).div_ceil(8) > u64::from(size) {
+                return Err(format!("a member at bit {bit_offset} of {size} bytes"));
+            }
+            Ok(Member { name, ty, bit_offset, bit_size })
+        })?;
+        Ok(Composite { size, members, bitfields })
+    }
+
+    fn enumeration(&mut self, wide: bool, signed: bool, size: u32, len: u32, strings: &str) -> Result<Enum, String> {
+        // Of an enumeration that is only declared, the compiler writes neither size nor values.
+        if !matches!(size, 1 | 2 | 4 | 8) && (size, len) != (0, 0) {
+            return Err(format!("an enumeration of {size} bytes"));
+        }
+        let values = self.list(len, if wide { 3 } else { 2 }, |one| {
+            let (name, low) = (one.string(strings)?, one.u32()?);
+            let high = match wide {
+                true => one.u32()?,
+                // The sign goes on through the half that the file does not have.
+                false if signed && low >> 31 != 0 => u32::MAX,
+                false => 0,
+            };
+            Ok((name, i64::from_le_bytes((u64::from(high) << 32 | u64::from(low)).to_le_bytes())))
+        })?;
+        Ok(Enum { size, signed, wide, values })
+    }
 }
 
-fn linkage(number: u32) -> std::result::Result<Linkage, String> {
+fn linkage(number: u32) -> Result<Linkage, String> {
     match number {
         0 => Ok(Linkage::Static),
         1 => Ok(Linkage::Global),
         2 => Ok(Linkage::Extern),
-        other => Err(format!("linkage {other} is not known")),
+        other => Err(format!("linkage {other} is unknown")),
     }
 }

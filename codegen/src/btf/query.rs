@@ -1,80 +1,153 @@
-//! Questions about types: what a name stands for, how large a value is.
+//! Questions about types: what is behind the modifiers, how large, how aligned, where.
 
-use super::{Btf, Kind, StringRef, Type, TypeId};
+use std::collections::HashMap;
+
+use super::{Btf, Kind, Type, TypeId};
+
+/// Size of a pointer in bytes.
+const POINTER: u32 = 8;
 
 impl Btf {
-    /// How many types there are, `void` included.
+    /// How many types there are, `void` among them.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "`void` is always there")]
     pub fn len(&self) -> usize {
         self.types.len()
     }
 
-    /// Adds a type.
-    pub fn push(&mut self, ty: Type) -> TypeId {
-        self.types.push(ty);
-        TypeId(u32::try_from(self.types.len() - 1).unwrap_or(u32::MAX))
-    }
-
-    /// Adds a string to the end of the table.
-    pub fn add_string(&mut self, text: &str) -> StringRef {
-        let at = StringRef(u32::try_from(self.strings.len()).unwrap_or(u32::MAX));
-        self.strings.push_str(text);
-        self.strings.push('\0');
-        at
-    }
-
-    /// Whether a string begins here or inside another.
+    /// Whether there is no type but `void`.
     #[must_use]
-    pub fn contains_string(&self, string: StringRef) -> bool {
-        (string.0 as usize) < self.strings.len() && self.strings.is_char_boundary(string.0 as usize)
+    pub fn is_empty(&self) -> bool {
+        self.types.len() <= 1
     }
 
-    /// The type behind typedefs, qualifiers and tags.
+    /// The type of this id, if the table has it.
+    #[must_use]
+    pub fn try_get(&self, id: TypeId) -> Option<&Type> {
+        self.types.get(id.index())
+    }
+
+    /// The first type from this one on that is not a typedef, `const`, `volatile`, `restrict` or a type tag.
+    ///
+    /// # Panics
+    /// If the id is not of this table.
     #[must_use]
     pub fn resolve(&self, mut id: TypeId) -> TypeId {
-        while let Kind::Typedef(to)
-        | Kind::Volatile(to)
-        | Kind::Const(to)
-        | Kind::Restrict(to)
-        | Kind::TypeTag { ty: to, .. } = self.get(id).kind
-        {
-            id = to;
+        while let Some(next) = self.modified(id) {
+            id = next;
         }
         id
     }
 
-    /// Size of a value in bytes; `None` for what has no values, such as functions and declarations.
-    #[must_use]
-    pub fn size_of(&self, id: TypeId) -> Option<u64> {
-        let mut count = 1u64;
-        let mut id = self.resolve(id);
-        loop {
-            let one = match &self.get(id).kind {
-                Kind::Int(int) => int.size.into(),
-                Kind::Ptr(_) => 8,
-                Kind::Array { element, len, .. } => {
-                    count = count.checked_mul((*len).into())?;
-                    id = self.resolve(*element);
-                    continue;
-                }
-                Kind::Struct(it) | Kind::Union(it) => it.size.into(),
-                Kind::Enum(it) => it.size.into(),
-                Kind::Float(size) => (*size).into(),
-                Kind::Datasec(it) => it.size.into(),
-                Kind::Var { ty, .. } => {
-                    id = self.resolve(*ty);
-                    continue;
-                }
-                _ => return None,
-            };
-            return count.checked_mul(one);
+    /// The type that this typedef, modifier or type tag is about.
+    fn modified(&self, id: TypeId) -> Option<TypeId> {
+        match self.get(id).kind {
+            Kind::Typedef(next) | Kind::Volatile(next) | Kind::Const(next) | Kind::Restrict(next) => Some(next),
+            Kind::TypeTag { ty: next, .. } => Some(next),
+            _ => None,
         }
     }
 
-    /// The data section of this name.
+    /// The size of a value of this type in bytes; for a variable that of its type. `None` if there are no values, as of `void`,
+    /// functions and forward declarations, or no memory could hold them.
+    ///
+    /// # Panics
+    /// If the id is not of this table.
+    #[must_use]
+    pub fn size_of(&self, mut id: TypeId) -> Option<u64> {
+        let mut count = 1_u64;
+        loop {
+            id = self.resolve(id);
+            let size = match &self.get(id).kind {
+                Kind::Array { element, len, .. } => {
+                    count = count.checked_mul(u64::from(*len))?;
+                    id = *element;
+                    continue;
+                }
+                Kind::Var { ty, .. } => {
+                    id = *ty;
+                    continue;
+                }
+                Kind::Int(int) => int.size,
+                Kind::Ptr(_) => POINTER,
+                Kind::Struct(composite) | Kind::Union(composite) => composite.size,
+                Kind::Enum(enumeration) if enumeration.size > 0 => enumeration.size,
+                Kind::Float(size) => *size,
+                Kind::Datasec(section) => section.size,
+                _ => return None,
+            };
+            return count.checked_mul(u64::from(size));
+        }
+    }
+
+    /// The alignment of a value of this type in bytes, a power of two; `None` where there are no values.
+    ///
+    /// BTF does not tell it: it is what the members ask for, or 1 where the members' offsets show that the struct is packed. A
+    /// greater one that the source demands is not seen.
+    ///
+    /// # Panics
+    /// If the id is not of this table.
+    #[must_use]
+    pub fn align_of(&self, id: TypeId) -> Option<u32> {
+        self.align_with(id, &mut HashMap::new())
+    }
+
+    /// `known` keeps structs that contain the same ones again and again from taking exponential time.
+    fn align_with(&self, mut id: TypeId, known: &mut HashMap<TypeId, Option<u32>>) -> Option<u32> {
+        loop {
+            id = self.resolve(id);
+            return match &self.get(id).kind {
+                Kind::Array { element: next, .. } | Kind::Var { ty: next, .. } => {
+                    id = *next;
+                    continue;
+                }
+                Kind::Int(int) => Some(int.size),
+                Kind::Enum(enumeration) if enumeration.size > 0 => Some(enumeration.size),
+                // Of 12 bytes, the four that 12 is a multiple of.
+                Kind::Float(size) => Some(size & size.wrapping_neg()),
+                Kind::Ptr(_) => Some(POINTER),
+                Kind::Struct(composite) | Kind::Union(composite) => {
+                    if let Some(align) = known.get(&id) {
+                        return *align;
+                    }
+                    let mut most = Some(1);
+                    for member in &composite.members {
+                        let align = self.align_with(member.ty, known);
+                        let packed =
+                            align.is_some_and(|align| member.bit_size == 0 && member.bit_offset % (align * 8) != 0);
+                        most = if packed {
+                            None
+                        } else {
+                            most.zip(align).map(|(most, align): (u32, u32)| most.max(align))
+                        };
+                        if most.is_none() {
+                            break;
+                        }
+                    }
+                    let align = most.filter(|align| composite.size % align == 0).unwrap_or(1);
+                    known.insert(id, Some(align));
+                    Some(align)
+                }
+                _ => None,
+            };
+        }
+    }
+
+    /// The first type of this name whose kind is one of those wanted.
+    #[must_use]
+    pub fn find(&self, wanted: impl Fn(&Kind) -> bool, name: &str) -> Option<TypeId> {
+        self.iter().find(|(_, ty)| wanted(&ty.kind) && self.str(ty.name) == name).map(|(id, _)| id)
+    }
+
+    /// The section of variables of this name.
     #[must_use]
     pub fn datasec(&self, name: &str) -> Option<TypeId> {
-        self.iter().find(|(id, ty)| matches!(ty.kind, Kind::Datasec(_)) && self.name(*id) == name).map(|(id, _)| id)
+        self.find(|kind| matches!(kind, Kind::Datasec(_)), name)
+    }
+}
+
+impl TypeId {
+    /// The id as an index.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
     }
 }

@@ -1,106 +1,168 @@
-//! BTF to its bytes, little-endian, as the kernel takes it.
+//! BTF to its bytes, and the building of new tables.
 
-use super::parse::{HEADER_SIZE, MAGIC};
-use super::{Btf, Composite, Enum, Kind, Linkage, Type};
+use super::parse::{HEADER_LEN, MAGIC, VERSION};
+use super::{Btf, Composite, Enum, Int, Kind, Linkage, StringRef, Type, TypeId};
 
-impl Btf {
-    /// The contents of a section `.BTF`.
-    #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        let mut types = Vec::new();
-        for (_, ty) in self.iter().skip(1) {
-            write_type(ty, &mut types);
-        }
-        let mut bytes = Vec::with_capacity(HEADER_SIZE + types.len() + self.strings.len());
-        bytes.extend_from_slice(&MAGIC.to_le_bytes());
-        bytes.extend_from_slice(&[1, 0]);
-        let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let strings = size(self.strings.len());
-        for word in [size(HEADER_SIZE), 0, size(types.len()), size(types.len()), strings] {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        bytes.extend_from_slice(&types);
-        bytes.extend_from_slice(self.strings.as_bytes());
-        bytes
+impl Default for Btf {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-fn write_type(ty: &Type, out: &mut Vec<u8>) {
-    let mut rest: Vec<u32> = Vec::new();
-    let (kind, flag, vlen, size) = match &ty.kind {
-        Kind::Void => (0, false, 0, 0),
-        Kind::Int(int) => {
-            let encoding = u32::from(int.signed) | u32::from(int.char) << 1 | u32::from(int.bool) << 2;
-            rest.push(encoding << 24 | u32::from(int.bit_offset) << 16 | u32::from(int.bits));
-            (1, false, 0, int.size)
+impl Btf {
+    /// A table of `void` and the empty string.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings: "\0".to_owned() }
+    }
+
+    /// Adds a type. What it refers to may be added later, but before the table is used.
+    pub fn push(&mut self, ty: Type) -> TypeId {
+        let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
+        self.types.push(ty);
+        id
+    }
+
+    /// Adds a string, unless the table has it. What follows a NUL is left out.
+    pub fn add_string(&mut self, string: &str) -> StringRef {
+        let string = string.split('\0').next().unwrap_or_default();
+        if string.is_empty() {
+            return StringRef(0);
         }
-        Kind::Ptr(to) => (2, false, 0, to.0),
-        Kind::Array { element, index, len } => {
-            rest.extend([element.0, index.0, *len]);
-            (3, false, 0, 0)
+        // The string with its end, behind the end of another one.
+        let at = match self.strings.find(&format!("\0{string}\0")) {
+            Some(before) => before + 1,
+            None => {
+                let at = self.strings.len();
+                self.strings.push_str(string);
+                self.strings.push('\0');
+                at
+            }
+        };
+        StringRef(u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    /// The table in the kernel's format, in little-endian order.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len());
+        out.extend_from_slice(&[0; HEADER_LEN]);
+        for ty in self.types.iter().skip(1) {
+            write_type(&mut out, ty);
         }
-        Kind::Struct(it) => (4, it.bitfields, composite(it, &mut rest), it.size),
-        Kind::Union(it) => (5, it.bitfields, composite(it, &mut rest), it.size),
-        Kind::Enum(it) => (if it.wide { 19 } else { 6 }, it.signed, enumeration(it, &mut rest), it.size),
-        Kind::Fwd { union } => (7, *union, 0, 0),
-        Kind::Typedef(to) => (8, false, 0, to.0),
-        Kind::Volatile(to) => (9, false, 0, to.0),
-        Kind::Const(to) => (10, false, 0, to.0),
-        Kind::Restrict(to) => (11, false, 0, to.0),
-        Kind::Func { proto, linkage } => (12, false, number(*linkage), proto.0),
-        Kind::FuncProto { returns, params } => {
-            rest.extend(params.iter().flat_map(|param| [param.name.0, param.ty.0]));
-            (13, false, count(params.len()), returns.0)
-        }
-        Kind::Var { ty, linkage } => {
-            rest.push(number(*linkage));
-            (14, false, 0, ty.0)
-        }
-        Kind::Datasec(it) => {
-            rest.extend(it.vars.iter().flat_map(|var| [var.ty.0, var.offset, var.size]));
-            (15, false, count(it.vars.len()), it.size)
-        }
-        Kind::Float(size) => (16, false, 0, *size),
-        Kind::DeclTag { ty, component, attribute } => {
-            rest.push(component.unwrap_or(u32::MAX));
-            (17, *attribute, 0, ty.0)
-        }
-        Kind::TypeTag { ty, attribute } => (18, *attribute, 0, ty.0),
-    };
-    let info = u32::from(flag) << 31 | kind << 24 | vlen;
-    for word in [ty.name.0, info, size].into_iter().chain(rest) {
+        let types_len = count(out.len() - HEADER_LEN);
+        out.extend_from_slice(self.strings.as_bytes());
+
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend_from_slice(&MAGIC.to_le_bytes());
+        header.extend_from_slice(&[VERSION, 0]);
+        words(&mut header, &[count(HEADER_LEN), 0, types_len, types_len, count(self.strings.len())]);
+        out[..HEADER_LEN].copy_from_slice(&header);
+        out
+    }
+}
+
+fn words(out: &mut Vec<u8>, words: &[u32]) {
+    for word in words {
         out.extend_from_slice(&word.to_le_bytes());
     }
 }
 
-/// A list read from a `vlen` of sixteen bits never grows, so it fits again.
 fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(0xffff).min(0xffff)
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-fn number(linkage: Linkage) -> u32 {
+fn write_type(out: &mut Vec<u8>, ty: &Type) {
+    let mut head = |kind: u32, flag: bool, len: u32, word: u32| {
+        words(out, &[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
+    };
+    match &ty.kind {
+        // Only id 0 is void, and that is not written.
+        Kind::Void => {}
+        Kind::Int(int) => {
+            head(1, false, 0, int.size);
+            words(out, &[int_encoding(int)]);
+        }
+        Kind::Ptr(id) => head(2, false, 0, id.0),
+        Kind::Array { element, index, len } => {
+            head(3, false, 0, 0);
+            words(out, &[element.0, index.0, *len]);
+        }
+        Kind::Struct(composite) => {
+            head(4, composite.bitfields, count(composite.members.len()), composite.size);
+            write_members(out, composite);
+        }
+        Kind::Union(composite) => {
+            head(5, composite.bitfields, count(composite.members.len()), composite.size);
+            write_members(out, composite);
+        }
+        Kind::Enum(enumeration) => {
+            let kind = if enumeration.wide { 19 } else { 6 };
+            head(kind, enumeration.signed, count(enumeration.values.len()), enumeration.size);
+            write_values(out, enumeration);
+        }
+        Kind::Fwd { union } => head(7, *union, 0, 0),
+        Kind::Typedef(id) => head(8, false, 0, id.0),
+        Kind::Volatile(id) => head(9, false, 0, id.0),
+        Kind::Const(id) => head(10, false, 0, id.0),
+        Kind::Restrict(id) => head(11, false, 0, id.0),
+        Kind::Func { proto, linkage } => head(12, false, linkage_number(*linkage), proto.0),
+        Kind::FuncProto { returns, params } => {
+            head(13, false, count(params.len()), returns.0);
+            for param in params {
+                words(out, &[param.name.0, param.ty.0]);
+            }
+        }
+        Kind::Var { ty, linkage } => {
+            head(14, false, 0, ty.0);
+            words(out, &[linkage_number(*linkage)]);
+        }
+        Kind::Datasec(section) => {
+            head(15, false, count(section.vars.len()), section.size);
+            for var in &section.vars {
+                words(out, &[var.ty.0, var.offset, var.size]);
+            }
+        }
+        Kind::Float(size) => head(16, false, 0, *size),
+        Kind::DeclTag { ty, component, attribute } => {
+            head(17, *attribute, 0, ty.0);
+            words(out, &[component.unwrap_or(u32::MAX)]);
+        }
+        Kind::TypeTag { ty, attribute } => head(18, *attribute, 0, ty.0),
+    }
+}
+
+fn int_encoding(int: &Int) -> u32 {
+    let flags = u32::from(int.signed) | u32::from(int.char) << 1 | u32::from(int.bool) << 2;
+    flags << 24 | u32::from(int.bit_offset) << 16 | u32::from(int.bits)
+}
+
+fn write_members(out: &mut Vec<u8>, composite: &Composite) {
+    for member in &composite.members {
+        let offset = if composite.bitfields {
+            u32::from(member.bit_size) << 24 | member.bit_offset & 0xff_ffff
+        } else {
+            member.bit_offset
+        };
+        words(out, &[member.name.0, member.ty.0, offset]);
+    }
+}
+
+fn write_values(out: &mut Vec<u8>, enumeration: &Enum) {
+    for (name, value) in &enumeration.values {
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = value.to_le_bytes();
+        let (low, high) = (u32::from_le_bytes([b0, b1, b2, b3]), u32::from_le_bytes([b4, b5, b6, b7]));
+        words(out, &[name.0, low]);
+        if enumeration.wide {
+            words(out, &[high]);
+        }
+    }
+}
+
+fn linkage_number(linkage: Linkage) -> u32 {
     match linkage {
         Linkage::Static => 0,
         Linkage::Global => 1,
         Linkage::Extern => 2,
     }
-}
-
-fn composite(it: &Composite, rest: &mut Vec<u32>) -> u32 {
-    for member in &it.members {
-        let size = if it.bitfields { u32::from(member.bit_size) << 24 } else { 0 };
-        rest.extend([member.name.0, member.ty.0, size | member.bit_offset]);
-    }
-    count(it.members.len())
-}
-
-fn enumeration(it: &Enum, rest: &mut Vec<u32>) -> u32 {
-    for (name, value) in &it.values {
-        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-        rest.extend([name.0, u32::from_le_bytes([a, b, c, d])]);
-        if it.wide {
-            rest.push(u32::from_le_bytes([e, f, g, h]));
-        }
-    }
-    count(it.values.len())
 }

@@ -86,7 +86,7 @@ impl<'data> File<'data> {
         self.table.enumerate().filter_map(|entry| reporter.take(section(entry))).collect()
     }
 
-    fn section(&self, index: SectionIndex, header: &HeaderOfSection) -> Result<Section<'data>, Diagnostic> {
+    fn section(&self, index: SectionIndex, header: &HeaderOfSection) -> Result<Section<'data>> {
         let endian = self.endian;
         let id = SectionId(index.0);
         if index.0 == 0 {
@@ -105,11 +105,9 @@ impl<'data> File<'data> {
                 relocations,
             });
         }
-        let name = self
-            .table
-            .section_name(endian, header)
-            .map_err(|error| bad(format!("section {}: {error}", index.0)))
-            .and_then(|name| text(name).ok_or_else(|| bad(format!("the name of section {} is not UTF-8", index.0))))?;
+        let name = self.table.section_name(endian, header);
+        let name = name.map_err(|error| bad(format!("section {}: {error}", index.0)))?;
+        let name = text(name).ok_or_else(|| bad(format!("the name of section {} is not UTF-8", index.0)))?;
 
         let flags = header.sh_flags(endian).0;
         let kind = match header.sh_type(endian) {
@@ -120,7 +118,7 @@ impl<'data> File<'data> {
         };
         let size = header.sh_size(endian);
         if kind == SectionKind::Zeros && size > u64::from(u32::MAX) {
-            return Err(bad(format!("a size of {size} bytes is more than any map can hold")).section(name));
+            return Err(bad(format!("a size of {size} bytes is more than any map can hold")).section(name).into());
         }
         let data = header.data(endian, self.bytes).map_err(|_| {
             let offset = header.sh_offset(endian);
@@ -130,7 +128,7 @@ impl<'data> File<'data> {
         // ELF lets both 0 and 1 stand for "none".
         let align = header.sh_addralign(endian).max(1);
         if !align.is_power_of_two() || align > u64::from(u32::MAX) {
-            return Err(bad(format!("an alignment of {align} is not a power of two below 4 GiB")).section(name));
+            return Err(bad(format!("an alignment of {align} is not a power of two below 4 GiB")).section(name).into());
         }
         let alloc = flags & elf::SHF_ALLOC.0 != 0;
         let write = flags & elf::SHF_WRITE.0 != 0;
@@ -188,9 +186,9 @@ impl<'data> File<'data> {
         index: SymbolIndex,
         symbol: &elf::Sym64<Endianness>,
         sections: &[Section<'data>],
-    ) -> Result<Symbol<'data>, Diagnostic> {
+    ) -> Result<Symbol<'data>> {
         let endian = self.endian;
-        let about = |what: &str| bad(format!("symbol {}: {what}", index.0));
+        let about = |what: &str| Error::from(bad(format!("symbol {}: {what}", index.0)));
         // A file without any names may have no string table at all.
         let name = match symbol.st_name(endian) {
             0 => "",
@@ -341,8 +339,8 @@ struct Raw {
 
 impl Raw {
     /// The relocation, if it changes anything and makes sense for this section.
-    fn check(&self, section: &Section<'_>, symbols: &[Symbol<'_>]) -> Result<Option<Relocation>, Diagnostic> {
-        let at = |message: String| at(bad_relocation(message), section.name, section.kind, self.offset);
+    fn check(&self, section: &Section<'_>, symbols: &[Symbol<'_>]) -> Result<Option<Relocation>> {
+        let at = |message: String| Error::from(at(bad_relocation(message), section.name, section.kind, self.offset));
         let instructions = section.kind == SectionKind::Instructions;
         let slot = INSN_SIZE as u64;
         let (kind, width) = match self.kind {

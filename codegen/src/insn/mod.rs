@@ -6,7 +6,7 @@
 mod disasm;
 pub mod opcode;
 
-pub use disasm::disassemble;
+pub use disasm::{disassemble, disassemble_one};
 
 /// Size of one slot in bytes.
 pub const INSN_SIZE: usize = 8;

@@ -1,0 +1,104 @@
+//! What must hold between the types of a table: ids exist and are of types that fit, and no type contains itself.
+
+use super::{Btf, Kind, TypeId};
+
+/// How deep types may lie in each other. The kernel gives up at 32; this only has to keep recursion from overflowing the stack.
+const MAX_DEPTH: u16 = 256;
+
+pub(super) fn check(btf: &Btf) -> Result<(), String> {
+    for (id, ty) in btf.iter() {
+        check_ids(btf, &ty.kind).map_err(|message| format!("type {id} `{}`: {message}", btf.str(ty.name)))?;
+    }
+    check_containment(btf)
+}
+
+fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
+    // A type of which there may be values, or void.
+    let any = |id: TypeId| match btf.try_get(id).map(|ty| &ty.kind) {
+        None => Err(format!("type {id} does not exist")),
+        Some(Kind::Func { .. } | Kind::Var { .. } | Kind::Datasec(_) | Kind::DeclTag { .. }) => {
+            Err(format!("{id} is a declaration where a type must be"))
+        }
+        Some(_) => Ok(()),
+    };
+    let value = |id: TypeId| if id == TypeId::VOID { Err("void where a value must be".to_owned()) } else { any(id) };
+    match kind {
+        Kind::Void | Kind::Int(_) | Kind::Enum(_) | Kind::Fwd { .. } | Kind::Float(_) => Ok(()),
+        Kind::Ptr(id) | Kind::Typedef(id) | Kind::Volatile(id) | Kind::Const(id) | Kind::Restrict(id) => any(*id),
+        Kind::TypeTag { ty, .. } => any(*ty),
+        Kind::Array { element, index, .. } => value(*element).and_then(|()| value(*index)),
+        Kind::Struct(composite) | Kind::Union(composite) => {
+            composite.members.iter().try_for_each(|member| value(member.ty))
+        }
+        Kind::Func { proto, .. } => match btf.try_get(*proto).map(|ty| &ty.kind) {
+            Some(Kind::FuncProto { .. }) => Ok(()),
+            _ => Err(format!("{proto} is not the type of a function")),
+        },
+        Kind::FuncProto { returns, params } => {
+            any(*returns).and_then(|()| params.iter().try_for_each(|param| any(param.ty)))
+        }
+        // Typeless ksyms are of type `const void`.
+        Kind::Var { ty, .. } => any(*ty),
+        Kind::Datasec(section) => {
+            section.vars.iter().try_for_each(|var| match btf.try_get(var.ty).map(|ty| &ty.kind) {
+                Some(Kind::Var { .. } | Kind::Func { .. }) => Ok(()),
+                _ => Err(format!("{} is not a variable", var.ty)),
+            })
+        }
+        Kind::DeclTag { ty, .. } => match btf.try_get(*ty) {
+            Some(_) => Ok(()),
+            None => Err(format!("type {ty} does not exist")),
+        },
+    }
+}
+
+/// The type number `index` of those that values of this type contain. A pointer contains nothing.
+fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
+    match kind {
+        Kind::Struct(composite) | Kind::Union(composite) => composite.members.get(index).map(|member| member.ty),
+        Kind::Array { element: id, .. }
+        | Kind::Typedef(id)
+        | Kind::Volatile(id)
+        | Kind::Const(id)
+        | Kind::Restrict(id)
+        | Kind::TypeTag { ty: id, .. } => (index == 0).then_some(*id),
+        _ => None,
+    }
+}
+
+/// Walks each type once, with a stack of its own: how deep types lie in each other is the file's choice.
+fn check_containment(btf: &Btf) -> Result<(), String> {
+    // How deep a type is, once all that it contains was walked; 0 before.
+    let mut depths = vec![0_u16; btf.len()];
+    let mut open = vec![false; btf.len()];
+    let mut stack: Vec<(TypeId, usize)> = Vec::new();
+    for (root, _) in btf.iter() {
+        if depths[root.index()] == 0 {
+            stack.push((root, 0));
+        }
+        while let Some(&mut (id, ref mut next)) = stack.last_mut() {
+            let kind = &btf.get(id).kind;
+            open[id.index()] = true;
+            if let Some(child) = contained(kind, *next) {
+                *next += 1;
+                if open[child.index()] {
+                    return Err(format!("type {child} `{}` contains itself", btf.name(child)));
+                }
+                if depths[child.index()] == 0 {
+                    stack.push((child, 0));
+                }
+                continue;
+            }
+            let deepest =
+                (0..*next).filter_map(|index| contained(kind, index)).map(|child| depths[child.index()]).max();
+            let depth = deepest.unwrap_or(0).saturating_add(1);
+            if depth > MAX_DEPTH {
+                return Err(format!("type {id} `{}` has more than {MAX_DEPTH} types in each other", btf.name(id)));
+            }
+            depths[id.index()] = depth;
+            open[id.index()] = false;
+            stack.pop();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
+use crate::error::Code;
+use crate::insn::Endian;
+
+/// Swaps what the byte order of a table of these types and strings concerns: everything but strings, version and flags.
+fn big_endian(bytes: &[u8]) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
+    let strings = word(4) + word(16);
+    let mut out = bytes.to_vec();
+    out[..2].reverse();
+    for at in (4..strings).step_by(4) {
+        out[at..at + 4].reverse();
+    }
+    out
+}
+
+fn named(btf: &mut Btf, name: &str, kind: Kind) -> TypeId {
+    let name = btf.add_string(name);
+    btf.push(Type { name, kind })
+}
+
+fn int(size: u32) -> Kind {
+    let bits = u8::try_from(size * 8).expect("it is small");
+    Kind::Int(Int { size, bits, bit_offset: 0, signed: true, char: false, bool: false })
+}
+
+fn member(ty: TypeId, bit_offset: u32, bit_size: u8) -> Member {
+    Member { name: StringRef(0), ty, bit_offset, bit_size }
+}
+
+fn composite(size: u32, members: Vec<Member>) -> Composite {
+    let bitfields = members.iter().any(|member| member.bit_size > 0);
+    Composite { size, members, bitfields }
+}
+
+/// One type of every kind.
+fn every_kind() -> Btf {
+    let mut btf = Btf::new();
+    let int4 = named(&mut btf, "int", int(4));
+    let int8 = named(&mut btf, "long", int(8));
+    let ptr = btf.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId::VOID) });
+    let array = btf.push(Type { name: StringRef(0), kind: Kind::Array { element: int8, index: int4, len: 3 } });
+    let node = named(
+        &mut btf,
+        "node",
+        Kind::Struct(composite(40, vec![member(ptr, 0, 0), member(array, 64, 0), member(int4, 256, 3)])),
+    );
+    named(&mut btf, "either", Kind::Union(composite(8, vec![member(int4, 0, 0), member(int8, 0, 0)])));
+    let name = btf.add_string("MINUS");
+    let values = vec![(name, -1), (name, i64::from(i32::MAX))];
+    named(&mut btf, "small", Kind::Enum(Enum { size: 4, signed: true, wide: false, values }));
+    let values = vec![(name, u32::MAX.into())];
+    named(&mut btf, "plain", Kind::Enum(Enum { size: 4, signed: false, wide: false, values }));
+    let values = vec![(name, 1 << 40), (name, -1)];
+    named(&mut btf, "large", Kind::Enum(Enum { size: 8, signed: false, wide: true, values }));
+    let values = Vec::new();
+    named(&mut btf, "forward", Kind::Enum(Enum { size: 0, signed: false, wide: false, values }));
+    named(&mut btf, "ahead", Kind::Fwd { union: true });
+    let other = named(&mut btf, "node_t", Kind::Typedef(node));
+    let other = btf.push(Type { name: StringRef(0), kind: Kind::Volatile(other) });
+    let other = btf.push(Type { name: StringRef(0), kind: Kind::Const(other) });
+    let other = btf.push(Type { name: StringRef(0), kind: Kind::Restrict(other) });
+    named(&mut btf, "tag", Kind::TypeTag { ty: other, attribute: true });
+    let params = vec![Param { name, ty: ptr }, Param { name: StringRef(0), ty: TypeId::VOID }];
+    let proto = btf.push(Type { name: StringRef(0), kind: Kind::FuncProto { returns: int4, params } });
+    let func = named(&mut btf, "run", Kind::Func { proto, linkage: Linkage::Global });
+    let var = named(&mut btf, "total", Kind::Var { ty: array, linkage: Linkage::Static });
+    named(&mut btf, ".bss", Kind::Datasec(Datasec { size: 24, vars: vec![SecVar { ty: var, offset: 0, size: 24 }] }));
+    named(&mut btf, "double", Kind::Float(8));
+    named(&mut btf, "declared", Kind::DeclTag { ty: func, component: Some(0), attribute: false });
+    named(&mut btf, "declared", Kind::DeclTag { ty: node, component: None, attribute: true });
+    btf
+}
+
+#[test]
+fn every_kind_survives_in_both_byte_orders() {
+    let btf = every_kind();
+    let bytes = btf.write();
+    assert_eq!(Btf::parse(&bytes, Endian::Little).expect("it is right"), btf);
+    assert_eq!(Btf::parse(&big_endian(&bytes), Endian::Big).expect("it is right"), btf);
+    assert_eq!(Btf::parse(&Btf::new().write(), Endian::Little).expect("it is right"), Btf::default());
+}
+
+#[test]
+fn refuses_the_other_byte_order_and_every_truncation() {
+    let bytes = every_kind().write();
+    assert!(Btf::parse(&bytes, Endian::Big).is_err());
+    for len in 0..bytes.len() {
+        let error = Btf::parse(&bytes[..len], Endian::Little).expect_err("cut short");
+        assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
+    }
+}
+
+#[test]
+fn survives_any_byte_changed() {
+    let bytes = every_kind().write();
+    for at in 0..bytes.len() {
+        for value in [0, 1, 0x13, 0x7f, 0x80, 0xff] {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            if let Ok(btf) = Btf::parse(&bytes, Endian::Little) {
+                for (id, _) in btf.iter() {
+                    let _ = (btf.name(id), btf.size_of(id), btf.align_of(id));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keeps_the_length_of_text_that_is_not_utf8() {
+    let mut btf = Btf::new();
+    let string = btf.add_string("/* caf\u{e9} */");
+    let mut bytes = btf.write();
+    let at = bytes.windows(2).position(|pair| pair == [0xc3, 0xa9]).expect("it is there");
+    bytes[at] = b'e';
+    let btf = Btf::parse(&bytes, Endian::Little).expect("only a comment");
+    assert_eq!(btf.str(string), "/* cafe? */");
+}
+
+fn refused(build: impl FnOnce(&mut Btf)) {
+    let mut btf = Btf::new();
+    build(&mut btf);
+    let error = Btf::parse(&btf.write(), Endian::Little).expect_err("it is wrong");
+    assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
+}
+
+#[test]
+fn refuses_types_that_contain_themselves() {
+    refused(|btf| {
+        named(btf, "a", Kind::Typedef(TypeId(2)));
+        named(btf, "b", Kind::Const(TypeId(1)));
+    });
+    refused(|btf| {
+        named(btf, "int", int(4));
+        btf.push(Type { name: StringRef(0), kind: Kind::Array { element: TypeId(2), index: TypeId(1), len: 1 } });
+    });
+    refused(|btf| {
+        named(btf, "s", Kind::Struct(composite(8, vec![member(TypeId(1), 0, 0)])));
+    });
+    let mut list = Btf::new();
+    named(&mut list, "list", Kind::Struct(composite(8, vec![member(TypeId(2), 0, 0)])));
+    list.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(1)) });
+    assert!(Btf::parse(&list.write(), Endian::Little).is_ok());
+}
+
+#[test]
+fn refuses_what_does_not_exist_or_fit() {
+    refused(|btf| {
+        btf.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(9)) });
+    });
+    refused(|btf| {
+        btf.push(Type { name: StringRef(1), kind: Kind::Ptr(TypeId::VOID) });
+    });
+    refused(|btf| {
+        named(btf, "int", int(3));
+    });
+    refused(|btf| {
+        let ty = named(btf, "int", int(4));
+        named(btf, "f", Kind::Func { proto: ty, linkage: Linkage::Global });
+    });
+    refused(|btf| {
+        let ty = named(btf, "int", int(4));
+        named(btf, "s", Kind::Struct(composite(4, vec![member(ty, 1000, 0)])));
+    });
+    refused(|btf| {
+        for id in 0..100_000 {
+            btf.push(Type { name: StringRef(0), kind: Kind::Const(TypeId(id)) });
+        }
+    });
+}
+
+#[test]
+fn believes_no_count() {
+    let mut btf = Btf::new();
+    named(&mut btf, "s", Kind::Struct(composite(0, Vec::new())));
+    let mut bytes = btf.write();
+    bytes[28..31].fill(0xff);
+    assert!(Btf::parse(&bytes, Endian::Little).is_err());
+}
+
+#[test]
+fn answers_questions() {
+    let btf = every_kind();
+    let of = |name: &str| btf.find(|_| true, name).expect("it is there");
+    assert_eq!(btf.name(btf.resolve(of("tag"))), "node");
+    assert_eq!((btf.size_of(of("tag")), btf.align_of(of("tag"))), (Some(40), Some(8)));
+    assert_eq!((btf.size_of(of("total")), btf.align_of(of("total"))), (Some(24), Some(8)));
+    assert_eq!((btf.size_of(of("run")), btf.size_of(TypeId::VOID), btf.align_of(of("ahead"))), (None, None, None));
+    assert_eq!(btf.datasec(".bss"), Some(of(".bss")));
+    assert_eq!(btf.datasec("total"), None);
+    assert_eq!((btf.size_of(of("forward")), btf.align_of(of("forward"))), (None, None));
+
+    let mut btf = btf;
+    let (int4, int8) = (TypeId(1), TypeId(2));
+    let packed = named(&mut btf, "packed", Kind::Struct(composite(12, vec![member(int8, 0, 0), member(int4, 64, 0)])));
+    let shifted = named(&mut btf, "shifted", Kind::Struct(composite(8, vec![member(int4, 8, 0)])));
+    assert_eq!((btf.align_of(packed), btf.align_of(shifted)), (Some(1), Some(1)));
+    let huge = btf.push(Type { name: StringRef(0), kind: Kind::Array { element: int8, index: int4, len: u32::MAX } });
+    let huge = btf.push(Type { name: StringRef(0), kind: Kind::Array { element: huge, index: int4, len: u32::MAX } });
+    assert_eq!(btf.size_of(huge), None);
+}
+
+#[test]
+fn finds_strings_again() {
+    let mut btf = Btf::new();
+    let long = btf.add_string("prefix_name");
+    let short = btf.add_string("name");
+    assert_ne!(long, short);
+    assert_eq!((btf.add_string("name"), btf.add_string("")), (short, StringRef(0)));
+    let cut = btf.add_string("cut\0off");
+    assert_eq!(btf.str(cut), "cut");
+}
