@@ -157,6 +157,7 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
     }
 
     /// The elements.
+    #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Cell<'a, T>> + DoubleEndedIterator {
         (0..N).map(move |index| self.index(index))
     }
@@ -241,7 +242,7 @@ atomic!(u32: AtomicU32, u64: AtomicU64, i32: AtomicI32, i64: AtomicI64);
 
 macro_rules! pieces {
     ($place:ident, $bytes:ident, $atomic:ident, $width:literal, $chunks:ident, |$word:ident, $piece:ident| $body:expr) => {
-        if $place.cast::<$atomic>().is_aligned() && $bytes.len() % $width == 0 {
+        if $place.cast::<$atomic>().is_aligned() && $bytes.chunks_exact($width).remainder().is_empty() {
             for (index, $piece) in $bytes.$chunks($width).enumerate() {
                 // SAFETY: the caller promises as many bytes at the place as the slice has, and this piece is inside.
                 let place = unsafe { $place.add(index * $width) };
@@ -323,7 +324,11 @@ mod tests {
         let cell = cells(&mut memory).at::<u64>(8);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(move || (0..1000).for_each(|_| drop(cell.fetch_add(1, Ordering::Relaxed))));
+                scope.spawn(move || {
+                    (0..1000).for_each(|_| {
+                        cell.fetch_add(1, Ordering::Relaxed);
+                    })
+                });
             }
         });
         assert_eq!(cell.load(Ordering::SeqCst), 4000);

@@ -204,21 +204,18 @@ impl fmt::Debug for Ptr {
 /// ```compile_fail
 /// #[derive(Clone, Copy)]
 /// #[repr(C)]
-/// struct Padded(u32, u64);
-/// #[derive(Clone, Copy)]
-/// #[repr(C)]
 /// struct Data { a: u32, b: u64 }
 /// skelgen_runtime::layout! { Data: size 16, align 8; a: u32 @ 0, b: u64 @ 8 }
 /// ```
 #[macro_export]
 macro_rules! layout {
-    ($($name:ident)::+ : size $size:expr, align $align:expr;
+    ($name:ident : size $size:expr, align $align:expr;
      $($field:ident : $first:tt $(:: $rest:ident)* @ $offset:expr),* $(,)?) => {
         const _: () = {
-            assert!(::core::mem::size_of::<$($name)::+>() == $size, "the size is another");
-            assert!(::core::mem::align_of::<$($name)::+>() == $align, "the alignment is another");
+            assert!(::core::mem::size_of::<$name>() == $size, "the size is another");
+            assert!(::core::mem::align_of::<$name>() == $align, "the alignment is another");
             $(assert!(
-                ::core::mem::offset_of!($($name)::+, $field) == $offset,
+                ::core::mem::offset_of!($name, $field) == $offset,
                 ::core::concat!("the offset of `", ::core::stringify!($field), "` is another")
             );)*
             assert!(
@@ -226,14 +223,14 @@ macro_rules! layout {
                 "there are bytes that belong to no field"
             );
         };
-        const _: fn($($name)::+) = |value| {
-            let $($name)::+ { $($field: _),* } = value;
+        const _: fn($name) = |value| {
+            let $name { $($field: _),* } = value;
             $(let _: $first $(:: $rest)* = value.$field;)*
             $($crate::data::assert_plain::<$first $(:: $rest)*>();)*
         };
         // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
         #[allow(unsafe_code, reason = "the layout is checked above")]
-        unsafe impl $crate::data::Plain for $($name)::+ {}
+        unsafe impl $crate::data::Plain for $name {}
     };
 }
 
@@ -321,7 +318,7 @@ mod tests {
     fn any_nonzero_byte_is_true() {
         let two: Bool = from_bytes(&[2]).unwrap();
         assert_eq!(two, Bool::TRUE);
-        assert!(two == true && bool::from(two) && !two == false);
+        assert!(two == true && bool::from(two) && !(!two));
         assert_eq!(format!("{two} {two:?}"), "true true");
         assert_eq!(format!("{:?}", Ptr::new(0xffff)), "0xffff");
     }

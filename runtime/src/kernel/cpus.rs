@@ -18,6 +18,7 @@ pub struct CpuSet(Vec<u32>);
 
 impl CpuSet {
     /// The numbers of the CPUs, rising.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + DoubleEndedIterator + Clone + '_ {
         self.0.iter().copied()
     }

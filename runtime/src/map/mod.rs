@@ -16,6 +16,8 @@ mod queue;
 mod ringbuf;
 mod scan;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use array::Array;
 pub use bytes::Untyped;

@@ -3,6 +3,7 @@
 //! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. Before, the whole element has to be
 //! read, changed and written back, which is done here as well: then what other CPUs write in between is lost.
 
+use std::borrow::Borrow;
 use std::marker::PhantomData;
 
 use super::handle::{Handle, handle};
@@ -42,6 +43,7 @@ impl<V> PerCpu<V> {
     }
 
     /// The numbers of the CPUs and their values.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &V)> + DoubleEndedIterator {
         self.cpus.iter().zip(&self.values)
     }
@@ -264,12 +266,12 @@ impl Handle {
         if self.map().has_cpu_flags() {
             return self.update(key, as_bytes(value), flags | elem_flags::ALL_CPUS);
         }
-        self.update(key, &pack(std::iter::repeat_n(value, possible()?.len())), flags)
+        self.update(key, &pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)
     }
 
     /// Sets all CPUs' values of an element.
     pub(crate) fn percpu_set_each<V: Plain>(&self, key: &[u8], values: &PerCpu<V>) -> Result<()> {
-        self.update(key, &pack(values.values().iter()), elem_flags::ANY)
+        self.update(key, &pack::<V, _>(values.values().iter()), elem_flags::ANY)
     }
 
     pub(crate) fn check_cpu(&self, cpu: u32) -> Result<()> {
@@ -300,11 +302,11 @@ fn unpack<V: Plain>(bytes: &[u8]) -> Result<PerCpu<V>> {
 }
 
 /// A full-width buffer of these values.
-fn pack<'a, V: Plain>(values: impl ExactSizeIterator<Item = &'a V>) -> Vec<u8> {
+fn pack<V: Plain, R: Borrow<V>>(values: impl ExactSizeIterator<Item = R>) -> Vec<u8> {
     let slot = size_of::<V>().next_multiple_of(8);
     let mut bytes = Vec::with_capacity(slot.saturating_mul(values.len()));
     for value in values {
-        bytes.extend_from_slice(as_bytes(value));
+        bytes.extend_from_slice(as_bytes(value.borrow()));
         bytes.resize(bytes.len().next_multiple_of(8), 0);
     }
     bytes

@@ -4,13 +4,14 @@
 //! may be written, the second the producer's, then come the data twice in a row so that no record is split. A record is a header
 //! of eight bytes (its length, with a bit for "not committed yet" and one for "discarded"), then its bytes, rounded up to eight.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::handle::{Handle, handle};
 use crate::data::Shared;
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
 use crate::sys::elem::poll_readable;
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -72,7 +73,6 @@ impl RingBuf {
     /// # Errors
     /// If the kernel refuses to wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
-        use std::os::fd::AsFd;
         // Rounded up, so that a short wait is not none at all.
         let timeout = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
         match poll_readable(self.handle.as_fd(), timeout) {
@@ -101,14 +101,17 @@ struct Consumer {
 
 impl Consumer {
     fn new(handle: &Handle) -> Result<Self> {
-        use std::os::fd::AsFd;
         let refused = |errno| handle.refused("mapping it into memory", errno);
         let page = page_size();
         let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
         let both = both.ok_or_else(|| -> Error { handle.invalid(format_args!("a ring buffer of {size} bytes")) })?;
-        let own = Shared::new(Region::new(handle.as_fd(), 0, page, true).map_err(refused)?);
-        let data = Shared::new(Region::new(handle.as_fd(), page, both, false).map_err(refused)?);
+        Self::map(handle.as_fd(), page, both, size).map_err(refused)
+    }
+
+    fn map(fd: BorrowedFd<'_>, page: usize, both: usize, size: usize) -> Result<Self, Errno> {
+        let own = Shared::new(Region::new(fd, 0, page, true)?);
+        let data = Shared::new(Region::new(fd, page, both, false)?);
         Ok(Self { own, data, page, size })
     }
 
@@ -143,5 +146,70 @@ impl Consumer {
                 return Ok(true);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// A file that looks like a ring buffer of one page, with these positions and data.
+    fn consumer(at: u64, end: u64, data: &[(usize, &[u8])]) -> Consumer {
+        let page = page_size();
+        let place = |offset: usize| u64::try_from(offset).unwrap();
+        let path = std::env::temp_dir().join(format!("ringbuf-{}-{at}-{end}", std::process::id()));
+        let file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(place(4 * page)).unwrap();
+        file.write_at(&at.to_ne_bytes(), 0).unwrap();
+        file.write_at(&end.to_ne_bytes(), place(page)).unwrap();
+        for (offset, bytes) in data {
+            for copy in [2, 3] {
+                // What goes past the end of a copy is the beginning of it.
+                for (index, byte) in bytes.iter().enumerate() {
+                    file.write_at(&[*byte], place(copy * page + (offset + index) % page)).unwrap();
+                }
+            }
+        }
+        Consumer::map(file.as_fd(), page, 3 * page, page).unwrap()
+    }
+
+    fn header(len: u32) -> [u8; 8] {
+        u64::from(len).to_le_bytes()
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn records_in_order() {
+        let last = page_size() - 8;
+        let start = u64::try_from(last).unwrap();
+        let mut consumer = consumer(
+            start,
+            start + 16 + 16 + 16 + 16,
+            &[
+                (last, &header(3)),
+                (0, b"abc"),
+                (8, &header(8 | DISCARD)),
+                (24, &header(8)),
+                (32, b"12345678"),
+                (40, &header(8 | BUSY)),
+            ],
+        );
+        let mut record = Vec::new();
+        // The first one goes around the end, the second was discarded, the last is not committed yet.
+        assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"abc"[..]));
+        assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"12345678"[..]));
+        assert_eq!(consumer.read(&mut record), Ok(false));
+        assert_eq!(consumer.own.load_u64(0, Ordering::Relaxed), start + 48);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn nonsense_is_an_error() {
+        let mut record = Vec::new();
+        assert!(consumer(0, 16, &[(0, &header(1 << 20))]).read(&mut record).is_err());
+        assert!(consumer(4, 16, &[]).read(&mut record).is_err());
     }
 }

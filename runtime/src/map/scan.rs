@@ -64,8 +64,8 @@ impl<'a> Scan<'a> {
         let (key_len, value_len) = (self.handle.map().key_len(), self.handle.map().full_len());
         let at = self.at;
         self.at += 1;
-        let key = self.keys.chunks_exact(key_len).nth(at)?;
-        let value = self.values.chunks_exact(value_len).nth(at)?;
+        let key = self.keys.get(at * key_len..(at + 1) * key_len)?;
+        let value = self.values.get(at * value_len..(at + 1) * value_len)?;
         Some(Ok((key, value)))
     }
 
@@ -127,14 +127,14 @@ impl<'a> Scan<'a> {
 impl Handle {
     /// Sets many elements, with as few system calls as the kernel allows.
     pub(crate) fn update_many(&self, keys: &[u8], values: &[u8]) -> Result<()> {
-        if keys.is_empty() {
+        if keys.is_empty() || values.is_empty() {
             return Ok(());
         }
         match self.map().update_batch(keys, values, 0) {
             Ok(()) => Ok(()),
             Err((errno, 0)) if unsupported(errno) => keys
-                .chunks_exact(self.map().key_len())
-                .zip(values.chunks_exact(self.map().full_len()))
+                .chunks_exact(self.map().key_len().max(1))
+                .zip(values.chunks_exact(self.map().full_len().max(1)))
                 .try_for_each(|(key, value)| self.update(key, value, 0)),
             Err((errno, done)) => Err(self.refused(format_args!("setting many elements, after {done}"), errno)),
         }
@@ -154,7 +154,7 @@ impl Handle {
                     rest = rest.get((done + 1).saturating_mul(key_len)..).unwrap_or_default();
                 }
                 Err((errno, 0)) if unsupported(errno) => {
-                    for key in rest.chunks_exact(key_len) {
+                    for key in rest.chunks_exact(key_len.max(1)) {
                         removed += usize::from(self.delete(key)?);
                     }
                     return Ok(removed);

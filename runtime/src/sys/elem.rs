@@ -286,13 +286,18 @@ impl Map {
     fn check(&self, key: &[u8], value_len: usize, flags: u64) -> Result<(), Errno> {
         let one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
         let expected = if one { self.value_len } else { self.full_len };
-        if key.len() == self.key_len && value_len == expected { Ok(()) } else { Err(EINVAL) }
+        if self.is_known() && key.len() == self.key_len && value_len == expected { Ok(()) } else { Err(EINVAL) }
+    }
+
+    /// Whether we know how long the kernel takes values of this type of map to be; of types to come we do not.
+    fn is_known(&self) -> bool {
+        self.info.map_type <= MapType::RHASH.0
     }
 
     fn count(&self, keys: usize, values: usize) -> Result<u32, Errno> {
         let count = keys.checked_div(self.key_len).ok_or(EINVAL)?;
         let whole = count.checked_mul(self.key_len) == Some(keys) && count.checked_mul(self.full_len) == Some(values);
-        if whole { len32(count) } else { Err(EINVAL) }
+        if whole && self.is_known() { len32(count) } else { Err(EINVAL) }
     }
 
     fn attr(&self, key: u64, value: u64, flags: u64) -> ElemAttr {
