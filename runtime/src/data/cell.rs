@@ -325,9 +325,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(move || {
-                    (0..1000).for_each(|_| {
+                    for _ in 0..1000 {
                         cell.fetch_add(1, Ordering::Relaxed);
-                    })
+                    }
                 });
             }
         });
