@@ -26,4 +26,6 @@ pub mod program;
 mod sys;
 
 #[cfg(feature = "load")]
+pub use data::{Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, PercpuData, Plain, Ptr, zeroed};
+#[cfg(feature = "load")]
 pub use error::{Errno, Error, Result};

@@ -1,1 +1,24 @@
 //! Plain data, and memory that is shared with programs.
+//!
+//! [`plain`]: types that are only their bytes. [`cell`]: places in memory that programs write at the same time. [`initial`]: a
+//! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
+
+pub mod cell;
+pub mod frozen;
+pub mod initial;
+pub mod mapped;
+pub mod percpu;
+pub mod plain;
+mod shared;
+
+pub use cell::{Cell, Cells};
+pub use frozen::Frozen;
+pub use initial::{Initial, InitialBytes};
+pub use mapped::Mapped;
+pub use percpu::PercpuData;
+pub use plain::{Bool, Plain, Ptr, zeroed};
+
+pub(crate) use shared::Shared;
+
+#[doc(hidden)]
+pub use plain::{assert_plain, sum};

@@ -1,1 +1,119 @@
 //! The possible CPUs of the running kernel.
+//!
+//! Percpu maps hold a value for each *possible* CPU, whether it is online or not. The kernel's full-width buffers are indexed by
+//! place among the possible CPUs, not by number: with CPUs `0-1,4` the third value is that of CPU 4.
+
+use std::sync::OnceLock;
+
+use crate::error::{Errno, Error, Result};
+
+const PATH: &str = "/sys/devices/system/cpu/possible";
+
+/// More CPUs than any kernel can be built for; a larger number is a file that cannot be right.
+const MOST: u32 = 1 << 16;
+
+/// A set of CPUs, by rising number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuSet(Vec<u32>);
+
+impl CpuSet {
+    /// The numbers of the CPUs, rising.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + DoubleEndedIterator + Clone + '_ {
+        self.0.iter().copied()
+    }
+
+    /// How many CPUs there are: how many values a full-width buffer of a percpu map holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none, which the set of possible CPUs never has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The highest number, plus one; more than [`Self::len`] where there are gaps.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        self.0.last().map_or(0, |&last| last.saturating_add(1))
+    }
+
+    /// Whether this CPU is in the set.
+    #[must_use]
+    pub fn contains(&self, cpu: u32) -> bool {
+        self.place(cpu).is_some()
+    }
+
+    /// The place of a CPU in the set: the index of its value in a full-width buffer.
+    #[must_use]
+    pub fn place(&self, cpu: u32) -> Option<usize> {
+        self.0.binary_search(&cpu).ok()
+    }
+
+    /// Parses a list as the kernel prints it: `0-3,5`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut cpus = Vec::new();
+        for range in text.trim().split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+            let rising = cpus.last().is_none_or(|&before| before < first) && first <= last;
+            if !rising || last >= MOST {
+                return None;
+            }
+            cpus.extend(first..=last);
+        }
+        Some(Self(cpus))
+    }
+}
+
+/// The possible CPUs of the running kernel, read once.
+///
+/// # Errors
+/// If `/sys/devices/system/cpu/possible` cannot be read or is not a list of CPUs.
+pub fn possible() -> Result<&'static CpuSet> {
+    static POSSIBLE: OnceLock<CpuSet> = OnceLock::new();
+    if let Some(set) = POSSIBLE.get() {
+        return Ok(set);
+    }
+    let text = std::fs::read_to_string(PATH).map_err(|error| match error.raw_os_error() {
+        Some(number) => Error::refused(format_args!("reading {PATH}"), Errno::from_raw(number)),
+        None => Error::invalid(format_args!("reading {PATH}: {error}")),
+    })?;
+    let set = CpuSet::parse(&text)
+        .ok_or_else(|| Error::invalid(format_args!("{PATH} is not a list of CPUs: {:?}", text.trim())))?;
+    Ok(POSSIBLE.get_or_init(|| set))
+}
+
+/// How many CPUs are possible.
+pub(crate) fn count() -> Result<usize> {
+    possible().map(CpuSet::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        assert_eq!(CpuSet::parse("0\n"), Some(CpuSet(vec![0])));
+        assert_eq!(CpuSet::parse("0-3,5"), Some(CpuSet(vec![0, 1, 2, 3, 5])));
+        for bad in ["", "a", "0-", "3-0", "0,0", "1,0", "0-99999999", "-1", "0,,1"] {
+            assert_eq!(CpuSet::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn gaps() {
+        let set = CpuSet::parse("0-1,4").unwrap();
+        assert_eq!((set.len(), set.width(), set.place(4), set.place(2)), (3, 5, Some(2), None));
+    }
+
+    #[test]
+    fn this_machine() {
+        let set = possible().unwrap();
+        assert!(set.contains(0) && !set.is_empty());
+    }
+}

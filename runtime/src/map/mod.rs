@@ -1,1 +1,65 @@
 //! Typed handles of maps.
+//!
+//! A handle owns a map's file descriptor and knows the types of its keys and values. It checks once, when it is made, that the
+//! kernel's map is of its kind and that sizes agree; after that no request can read or write past a value. Knows nothing of
+//! objects, plans or programs.
+//!
+//! All handles are `Send` and `Sync`; the kernel orders what threads do at once. Operations name the map when they fail.
+
+mod array;
+mod bytes;
+mod fds;
+mod handle;
+mod hash;
+mod percpu;
+mod queue;
+mod ringbuf;
+mod scan;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use array::Array;
+pub use bytes::Untyped;
+pub use fds::{
+    ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
+    SockMap, XskMap, kind,
+};
+pub use hash::{Entries, HashMap, LpmTrie};
+pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
+pub use queue::{BloomFilter, Queue, Stack};
+pub use ringbuf::RingBuf;
+pub use storage::Storage;
+
+pub(crate) use handle::Handle;
+
+use std::os::fd::OwnedFd;
+
+use crate::error::Result;
+use crate::uapi::MapType;
+
+/// What a map is: its name in the source, and what it was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Its name in the source; for global data the section's name.
+    pub name: &'static str,
+    /// Its type.
+    pub map_type: MapType,
+    /// Size of a key in bytes, 0 if it has none.
+    pub key_size: u32,
+    /// Size of a value in bytes; of percpu maps that of one CPU's.
+    pub value_size: u32,
+    /// How many elements it holds at the most; of ring buffers its size in bytes.
+    pub max_entries: u32,
+    /// Flags of `BPF_MAP_CREATE`.
+    pub flags: u32,
+}
+
+/// Handles that are made from a loaded map.
+pub trait FromFd: Sized {
+    /// The handle of this map. Of `info`, the name is for messages; sizes and type are asked of the kernel again.
+    ///
+    /// # Errors
+    /// If the map is of another type, or its keys or values have another size than the handle's types.
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
+}

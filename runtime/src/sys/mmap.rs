@@ -1,1 +1,70 @@
 //! Memory shared with maps.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+
+use crate::error::Errno;
+
+/// A shared mapping of a map's memory; unmapped when dropped.
+///
+/// The memory is written by programs and by other processes at any time, so there is no way here to a reference into it, only
+/// its address: see [`crate::data::Cells`].
+#[derive(Debug)]
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    len: usize,
+    writable: bool,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; `Region` gives no access to its memory by itself.
+unsafe impl Send for Region {}
+// SAFETY: the same.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps at least `len` bytes of `fd` from `offset` on, which is a multiple of the page size, for reading and, if `writable`,
+    /// for writing.
+    pub(crate) fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Self, Errno> {
+        let invalid = Errno::from_raw(libc::EINVAL);
+        let len = len.checked_next_multiple_of(page_size()).filter(|&len| len != 0).ok_or(invalid)?;
+        let offset = libc::off_t::try_from(offset).map_err(|_| invalid)?;
+        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let base = NonNull::new(base.cast()).ok_or(invalid)?;
+        Ok(Self { base, len, writable })
+    }
+
+    /// Where the memory begins: at a page. Valid for [`Self::len`] bytes while the region lives.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Whether it was mapped for writing too.
+    pub(crate) fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// How many bytes are mapped, a multiple of the page size.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: this mapping is ours alone, and what borrows from it cannot outlive it.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: sysconf reads nothing of ours.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
+}

@@ -1,0 +1,225 @@
+//! A section of global data before it is loaded.
+//!
+//! Until then it is ordinary memory of this process, lent as plain references. What is never looked at is never copied.
+//!
+//! # Safety
+//! A value is made from zeroed memory of its own layout and then partly overwritten: any bytes are a value of a plain type.
+#![allow(unsafe_code, reason = "values in zeroed memory; see `# Safety`")]
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::fmt;
+use std::sync::OnceLock;
+
+use super::plain::{Plain, as_bytes, as_bytes_mut};
+use crate::abi;
+
+/// What a section of global data holds at first, to be looked at and changed before the object is loaded.
+pub struct Initial<T: Plain> {
+    object: &'static abi::Object,
+    map: u32,
+    value: OnceLock<Box<T>>,
+    changed: bool,
+}
+
+impl<T: Plain> Initial<T> {
+    /// The initial value of the map of this index.
+    ///
+    /// # Panics
+    /// If the object has no such map or its value is not as long as a `T`: generated code that does not belong together.
+    #[must_use]
+    pub fn new(object: &'static abi::Object, map_index: u32) -> Self {
+        let map = map(object, map_index);
+        assert!(
+            map.is_some_and(|map| usize::try_from(map.value_size) == Ok(size_of::<T>())),
+            "map {map_index} of object `{}` does not hold {} bytes",
+            object.name,
+            size_of::<T>()
+        );
+        Self { object, map: map_index, value: OnceLock::new(), changed: false }
+    }
+
+    /// The value as it is now.
+    #[must_use]
+    pub fn get(&self) -> &T {
+        self.value.get_or_init(|| self.read())
+    }
+
+    /// The value, to change.
+    #[must_use]
+    pub fn get_mut(&mut self) -> &mut T {
+        self.changed = true;
+        let value = self.value.take().unwrap_or_else(|| self.read());
+        self.value = OnceLock::from(value);
+        match self.value.get_mut() {
+            Some(value) => value,
+            None => unreachable!("set the line before"),
+        }
+    }
+
+    /// Whether it was borrowed to be changed.
+    #[must_use]
+    pub fn touched(&self) -> bool {
+        self.changed
+    }
+
+    /// The index of its map.
+    #[must_use]
+    pub fn map_index(&self) -> u32 {
+        self.map
+    }
+
+    /// The bytes to fill the map with, or `None` if they are the object's own.
+    #[must_use]
+    pub fn into_bytes(self) -> Option<InitialBytes> {
+        let value = self.value.into_inner().filter(|_| self.changed)?;
+        Some(InitialBytes(Box::new(Value(value))))
+    }
+
+    fn read(&self) -> Box<T> {
+        initial(self.object, self.map)
+    }
+}
+
+impl<T: Plain> fmt::Debug for Initial<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = map(self.object, self.map).map_or("", |map| map.name);
+        f.debug_struct("Initial").field("section", &name).field("changed", &self.changed).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a changed section.
+pub struct InitialBytes(Box<dyn AsRef<[u8]> + Send + Sync>);
+
+impl AsRef<[u8]> for InitialBytes {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for InitialBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InitialBytes({} bytes)", self.as_ref().len())
+    }
+}
+
+/// A value whose type is forgotten.
+struct Value<T>(Box<T>);
+
+impl<T: Plain> AsRef<[u8]> for Value<T> {
+    fn as_ref(&self) -> &[u8] {
+        as_bytes(&*self.0)
+    }
+}
+
+fn map(object: &'static abi::Object, index: u32) -> Option<&'static abi::Map> {
+    object.maps.get(usize::try_from(index).ok()?)
+}
+
+/// A new value with what the object says of the section: its first bytes, then zeros.
+fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
+    let mut value = zeroed_box::<T>();
+    let span = map(object, index).and_then(|map| map.section).map_or(abi::Span::EMPTY, |section| section.initial);
+    let bytes = usize::try_from(span.offset)
+        .ok()
+        .zip(usize::try_from(span.len).ok())
+        .and_then(|(offset, len)| object.blob.0.get(offset..offset.checked_add(len)?))
+        .unwrap_or_default();
+    if let Some(into) = as_bytes_mut(&mut *value).get_mut(..bytes.len()) {
+        into.copy_from_slice(bytes);
+    }
+    value
+}
+
+/// A zero value in memory of its own; large ones are fresh pages that cost nothing until they are touched.
+pub(crate) fn zeroed_box<T: Plain>() -> Box<T> {
+    let layout = Layout::new::<T>();
+    if layout.size() == 0 {
+        // SAFETY: a box of a type without bytes needs no memory, and no bytes are its value.
+        return unsafe { Box::from_raw(std::ptr::NonNull::<T>::dangling().as_ptr()) };
+    }
+    // SAFETY: the layout is not of size zero.
+    let memory = unsafe { alloc_zeroed(layout) };
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: allocated by the global allocator with the layout of a `T`, and zero bytes are a value of it.
+    unsafe { Box::from_raw(memory.cast()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uapi::MapType;
+
+    const fn section(value_size: u32, len: u32) -> abi::Map {
+        abi::Map {
+            name: ".data",
+            kernel_name: "x.data",
+            map_type: MapType::ARRAY,
+            key_size: 4,
+            value_size,
+            max_entries: 1,
+            flags: 0,
+            numa_node: 0,
+            extra: 0,
+            btf_key_type_id: 0,
+            btf_value_type_id: 0,
+            inner: None,
+            template: false,
+            section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
+            pin_by_name: false,
+        }
+    }
+
+    static BLOB: abi::Blob<[u8; 5]> = abi::Blob([9, 1, 2, 3, 4]);
+    static MAPS: [abi::Map; 2] = [section(8, 4), section(16 << 20, 0)];
+    static OBJECT: abi::Object = abi::Object {
+        name: "x",
+        license: c"GPL",
+        kernel_version: 0,
+        blob: &BLOB,
+        btf: None,
+        maps: &MAPS,
+        programs: &[],
+        symbols: &[],
+        steps: &[],
+    };
+
+    #[test]
+    fn reads_and_changes() {
+        let mut data = Initial::<[u8; 8]>::new(&OBJECT, 0);
+        assert_eq!(data.get(), &[1, 2, 3, 4, 0, 0, 0, 0]);
+        assert!(!data.touched());
+        data.get_mut()[7] = 5;
+        assert!(data.touched());
+        assert_eq!(data.get(), &[1, 2, 3, 4, 0, 0, 0, 5]);
+        assert_eq!(data.into_bytes().unwrap().as_ref(), [1, 2, 3, 4, 0, 0, 0, 5]);
+    }
+
+    #[test]
+    fn what_is_not_changed_is_not_copied() {
+        let data = Initial::<[u8; 8]>::new(&OBJECT, 0);
+        let _ = data.get();
+        assert!(data.into_bytes().is_none());
+    }
+
+    #[test]
+    fn large_values_never_pass_through_the_stack() {
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(|| {
+                let mut bss = Initial::<[u64; 2 << 20]>::new(&OBJECT, 1);
+                bss.get_mut()[1 << 20] = 1;
+                assert_eq!(bss.into_bytes().unwrap().as_ref().len(), 16 << 20);
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "does not hold 4 bytes")]
+    fn sizes_must_agree() {
+        let _ = Initial::<u32>::new(&OBJECT, 0);
+    }
+}

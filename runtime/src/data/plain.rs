@@ -1,0 +1,326 @@
+//! Types that are nothing but their bytes, and so can be shared with programs.
+//!
+//! # Safety
+//! All unsafe code of this file rests on the promise of [`Plain`]: a value has no byte without a value, and any bytes are a value.
+#![allow(unsafe_code, reason = "views of plain values as bytes; see `# Safety`")]
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+/// Types of which any bytes are a value and every byte of a value counts.
+///
+/// For structs, [`layout!`](crate::layout) checks this at compile time and implements the trait.
+///
+/// # Safety
+/// Any bytes must be a valid value of the type, it must have no padding, no place to write to through a shared reference, and no
+/// pointers that safe code follows.
+pub unsafe trait Plain: Copy + Send + Sync + 'static {}
+
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(
+            // SAFETY: numbers have no padding and no invalid values.
+            unsafe impl Plain for $type {}
+        )*
+    };
+}
+
+plain!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
+
+// SAFETY: an array has the bytes of its elements and no others.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// A value of zero bytes.
+#[must_use]
+pub fn zeroed<T: Plain>() -> T {
+    // SAFETY: any bytes are a value of a plain type.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// The bytes of a value.
+#[must_use]
+pub fn as_bytes<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: every byte of a plain value is initialized, and the slice borrows from it.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The bytes of a value, to write.
+#[must_use]
+pub fn as_bytes_mut<T: Plain>(value: &mut T) -> &mut [u8] {
+    // SAFETY: every byte of a plain value is initialized, any bytes are a value, and the slice borrows from it.
+    unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(value).cast(), size_of::<T>()) }
+}
+
+/// The bytes of many values.
+pub(crate) fn slice_as_bytes<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: every byte of a plain value is initialized, there is none between them, and the slice borrows from them.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The value of these bytes, if they are as many as it has. They may begin at any address.
+#[must_use]
+pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() != size_of::<T>() {
+        return None;
+    }
+    // SAFETY: the bytes are as many as a value has, and any bytes are a value.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// A boolean of a program: zero is false, and any other byte is true.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub struct Bool(u8);
+
+// SAFETY: one byte of which each value is valid.
+unsafe impl Plain for Bool {}
+
+impl Bool {
+    /// True, as compilers write it.
+    pub const TRUE: Self = Self(1);
+    /// False.
+    pub const FALSE: Self = Self(0);
+
+    /// Whether it is true.
+    #[must_use]
+    pub const fn get(self) -> bool {
+        self.0 != 0
+    }
+}
+
+impl From<bool> for Bool {
+    fn from(value: bool) -> Self {
+        Self(u8::from(value))
+    }
+}
+
+impl From<Bool> for bool {
+    fn from(value: Bool) -> Self {
+        value.get()
+    }
+}
+
+impl PartialEq for Bool {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Bool {}
+
+impl PartialEq<bool> for Bool {
+    fn eq(&self, other: &bool) -> bool {
+        self.get() == *other
+    }
+}
+
+impl PartialEq<Bool> for bool {
+    fn eq(&self, other: &Bool) -> bool {
+        *self == other.get()
+    }
+}
+
+impl std::hash::Hash for Bool {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.get().hash(state);
+    }
+}
+
+impl std::ops::Not for Bool {
+    type Output = bool;
+
+    fn not(self) -> bool {
+        !self.get()
+    }
+}
+
+impl fmt::Debug for Bool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
+}
+
+impl fmt::Display for Bool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.get(), f)
+    }
+}
+
+/// An address in the kernel or in another process: a number here, which cannot be followed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Ptr(u64);
+
+// SAFETY: a number.
+unsafe impl Plain for Ptr {}
+
+impl Ptr {
+    /// The null pointer.
+    pub const NULL: Self = Self(0);
+
+    /// The pointer of this address.
+    #[must_use]
+    pub const fn new(address: u64) -> Self {
+        Self(address)
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn address(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it is the null pointer.
+    #[must_use]
+    pub const fn is_null(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Debug for Ptr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// Checks that a struct is laid out as a program sees it, and implements [`Plain`] for it.
+///
+/// ```
+/// #[derive(Clone, Copy)]
+/// #[repr(C)]
+/// struct Data {
+///     total: u64,
+///     on: skelgen_runtime::Bool,
+///     __pad0: [u8; 7],
+/// }
+/// skelgen_runtime::layout! {
+///     Data: size 16, align 8; total: u64 @ 0, on: skelgen_runtime::Bool @ 8, __pad0: [u8; 7] @ 9
+/// }
+/// ```
+///
+/// It does not compile if the size, the alignment, the type or the offset of a field is another, if a field is left out, if a
+/// field's type is not [`Plain`], or if there are bytes between fields. Types are written as a name, a path or an array.
+///
+/// ```compile_fail
+/// #[derive(Clone, Copy)]
+/// #[repr(C)]
+/// struct Data { a: u32, b: u64 }
+/// skelgen_runtime::layout! { Data: size 16, align 8; a: u32 @ 0, b: u64 @ 8 }
+/// ```
+#[macro_export]
+macro_rules! layout {
+    ($name:ident : size $size:expr, align $align:expr;
+     $($field:ident : $first:tt $(:: $rest:ident)* @ $offset:expr),* $(,)?) => {
+        const _: () = {
+            assert!(::core::mem::size_of::<$name>() == $size, "the size is another");
+            assert!(::core::mem::align_of::<$name>() == $align, "the alignment is another");
+            $(assert!(
+                ::core::mem::offset_of!($name, $field) == $offset,
+                ::core::concat!("the offset of `", ::core::stringify!($field), "` is another")
+            );)*
+            assert!(
+                $crate::data::sum(&[$(::core::mem::size_of::<$first $(:: $rest)*>()),*]) == $size,
+                "there are bytes that belong to no field"
+            );
+        };
+        const _: fn($name) = |value| {
+            let $name { $($field: _),* } = value;
+            $(let _: $first $(:: $rest)* = value.$field;)*
+            $($crate::data::assert_plain::<$first $(:: $rest)*>();)*
+        };
+        // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
+        #[allow(unsafe_code, reason = "the layout is checked above")]
+        unsafe impl $crate::data::Plain for $name {}
+    };
+}
+
+/// Compiles if the type is plain.
+#[doc(hidden)]
+pub const fn assert_plain<T: Plain>() {}
+
+/// The sum of all sizes.
+#[doc(hidden)]
+#[must_use]
+pub const fn sum(sizes: &[usize]) -> usize {
+    let mut sum = 0;
+    let mut at = 0;
+    while at < sizes.len() {
+        sum += sizes[at];
+        at += 1;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(C)]
+    struct Data {
+        total: u64,
+        on: Bool,
+        __pad0: [u8; 3],
+        state: inner::state,
+    }
+
+    mod inner {
+        #![allow(non_camel_case_types, reason = "names of C types")]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[repr(transparent)]
+        pub(super) struct state(pub(super) u32);
+        // SAFETY: a number.
+        unsafe impl crate::Plain for state {}
+    }
+
+    crate::layout! {
+        Data: size 16, align 8; total: u64 @ 0, on: crate::Bool @ 8, __pad0: [u8; 3] @ 9, state: inner::state @ 12
+    }
+
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Packed {
+        a: u8,
+        b: u64,
+    }
+
+    crate::layout! { Packed: size 9, align 1; a: u8 @ 0, b: u64 @ 1, }
+
+    #[derive(Clone, Copy)]
+    #[repr(C)]
+    struct Nothing {}
+
+    crate::layout! { Nothing: size 0, align 1; }
+
+    #[test]
+    fn bytes_and_back() {
+        let mut data: Data = zeroed();
+        data.total = u64::from_ne_bytes(*b"abcdefgh");
+        data.on = true.into();
+        assert_eq!(&as_bytes(&data)[..9], b"abcdefgh\x01");
+        as_bytes_mut(&mut data)[8] = 0;
+        assert_eq!(data.on, Bool::FALSE);
+        assert_eq!(from_bytes::<Data>(as_bytes(&data)), Some(data));
+        assert_eq!(from_bytes::<Data>(&[0; 15]), None);
+        assert_eq!(from_bytes::<u32>(&as_bytes(&data)[1..5]), Some(u32::from_ne_bytes(*b"bcde")));
+        assert!(as_bytes(&Nothing {}).is_empty());
+        assert_eq!(slice_as_bytes(&[1u16, 2]).len(), 4);
+    }
+
+    #[test]
+    fn packed() {
+        let value = Packed { a: 1, b: 2 };
+        assert_eq!(from_bytes::<Packed>(as_bytes(&value)).map(|value| { value.b }), Some(2));
+        assert_eq!(value.a, 1);
+    }
+
+    #[test]
+    fn any_nonzero_byte_is_true() {
+        let two: Bool = from_bytes(&[2]).unwrap();
+        assert_eq!(two, Bool::TRUE);
+        assert!(two == true && bool::from(two));
+        assert!(!Bool::FALSE);
+        assert_eq!(format!("{two} {two:?}"), "true true");
+        assert_eq!(format!("{:?}", Ptr::new(0xffff)), "0xffff");
+    }
+}

@@ -1,0 +1,185 @@
+//! Maps whose values are kernel objects: they are set by file descriptor, and read, where they can be, as ids.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::handle::{Handle, handle};
+use crate::data::Plain;
+use crate::data::plain::{as_bytes, as_bytes_mut, zeroed};
+use crate::error::Result;
+use crate::uapi::elem_flags;
+
+/// What such maps hold.
+pub mod kind {
+    use crate::uapi::MapType;
+
+    /// A kind of kernel object that maps can hold.
+    pub trait Kind: sealed::Sealed + 'static {
+        /// The types of maps that hold it, for arrays and for hash maps.
+        const TYPES: &'static [MapType];
+    }
+
+    mod sealed {
+        pub trait Sealed {}
+    }
+
+    macro_rules! kinds {
+        ($($(#[$doc:meta])* $name:ident: $($map_type:ident),*;)*) => {
+            $(
+                $(#[$doc])*
+                #[derive(Clone, Copy, Debug)]
+                pub enum $name {}
+                impl sealed::Sealed for $name {}
+                impl Kind for $name {
+                    const TYPES: &'static [MapType] = &[$(MapType::$map_type),*];
+                }
+            )*
+        };
+    }
+
+    kinds! {
+        /// Programs, for tail calls.
+        Program: PROG_ARRAY;
+        /// Maps.
+        Map: ARRAY_OF_MAPS, HASH_OF_MAPS;
+        /// Perf events.
+        PerfEvent: PERF_EVENT_ARRAY;
+        /// Cgroups.
+        Cgroup: CGROUP_ARRAY;
+        /// Sockets.
+        Socket: SOCKMAP, SOCKHASH, REUSEPORT_SOCKARRAY;
+        /// AF_XDP sockets.
+        Xsk: XSKMAP;
+    }
+}
+
+use kind::Kind;
+
+/// An array of kernel objects.
+pub struct FdArray<O> {
+    handle: Handle,
+    object: PhantomData<fn() -> O>,
+}
+
+/// A hash map of kernel objects.
+pub struct FdHash<K, O> {
+    handle: Handle,
+    object: PhantomData<fn() -> (K, O)>,
+}
+
+/// Programs for tail calls.
+pub type ProgArray = FdArray<kind::Program>;
+/// An array of maps.
+pub type ArrayOfMaps = FdArray<kind::Map>;
+/// An array of perf events.
+pub type PerfEventArray = FdArray<kind::PerfEvent>;
+/// An array of cgroups.
+pub type CgroupArray = FdArray<kind::Cgroup>;
+/// An array of sockets to redirect to.
+pub type SockMap = FdArray<kind::Socket>;
+/// An array of listening sockets to choose from.
+pub type ReuseportArray = FdArray<kind::Socket>;
+/// An array of AF_XDP sockets.
+pub type XskMap = FdArray<kind::Xsk>;
+/// A hash map of maps.
+pub type HashOfMaps<K> = FdHash<K, kind::Map>;
+/// A hash map of sockets to redirect to.
+pub type SockHash<K> = FdHash<K, kind::Socket>;
+
+handle!([O: Kind] FdArray<O>);
+handle!([K: Plain, O: Kind] FdHash<K, O>);
+
+impl<O: Kind> FdArray<O> {
+    fn check(handle: Handle) -> Result<Self> {
+        Ok(Self { handle: handle.expect(O::TYPES, Some(4), None)?, object: PhantomData })
+    }
+
+    /// Puts an object in at `index`.
+    ///
+    /// # Errors
+    /// If there is no such element, the object is not of the map's kind, or the map may not be written.
+    pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
+        set(&self.handle, as_bytes(&index), object)
+    }
+
+    /// Takes the object at `index` out, and says whether there was one.
+    ///
+    /// # Errors
+    /// If there is no such element, or the map may not be written.
+    pub fn remove(&self, index: u32) -> Result<bool> {
+        self.handle.delete(as_bytes(&index))
+    }
+
+    /// The id of the object at `index`, if there is one: of programs and maps their id, of sockets their cookie, which needs
+    /// values of eight bytes.
+    ///
+    /// # Errors
+    /// If the kernel does not tell it for this type of map.
+    pub fn id_at(&self, index: u32) -> Result<Option<u64>> {
+        id_of(&self.handle, as_bytes(&index))
+    }
+}
+
+impl<K: Plain, O: Kind> FdHash<K, O> {
+    fn check(handle: Handle) -> Result<Self> {
+        Ok(Self { handle: handle.expect(O::TYPES, Some(size_of::<K>()), None)?, object: PhantomData })
+    }
+
+    /// Puts an object in under `key`.
+    ///
+    /// # Errors
+    /// If the map is full, the object is not of the map's kind, or the map may not be written.
+    pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
+        set(&self.handle, as_bytes(key), object)
+    }
+
+    /// Takes the object under `key` out, and says whether there was one.
+    ///
+    /// # Errors
+    /// If the map may not be written.
+    pub fn remove(&self, key: &K) -> Result<bool> {
+        self.handle.delete(as_bytes(key))
+    }
+
+    /// The id of the object under `key`, if there is one, as of [`FdArray::id_at`].
+    ///
+    /// # Errors
+    /// If the kernel does not tell it for this type of map.
+    pub fn id_of(&self, key: &K) -> Result<Option<u64>> {
+        id_of(&self.handle, as_bytes(key))
+    }
+
+    /// All keys, each asked for after the one before.
+    ///
+    /// # Errors
+    /// If the map may not be read.
+    pub fn keys(&self) -> Result<Vec<K>> {
+        let (mut key, mut keys) = (None::<K>, Vec::new());
+        for _ in 0..self.max_entries() {
+            let mut next = zeroed::<K>();
+            if !self.handle.next_key(key.as_ref().map(as_bytes), as_bytes_mut(&mut next))? {
+                break;
+            }
+            keys.push(next);
+            key = Some(next);
+        }
+        Ok(keys)
+    }
+}
+
+fn set(handle: &Handle, key: &[u8], object: impl AsFd) -> Result<()> {
+    // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
+    let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
+    let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
+    let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
+    handle.update(key, value, elem_flags::ANY)
+}
+
+fn id_of(handle: &Handle, key: &[u8]) -> Result<Option<u64>> {
+    if handle.map().value_len() == 8 {
+        let mut id = 0u64;
+        return Ok(handle.lookup(key, as_bytes_mut(&mut id), 0)?.then_some(id));
+    }
+    let mut id = 0u32;
+    Ok(handle.lookup(key, as_bytes_mut(&mut id), 0)?.then_some(u64::from(id)))
+}

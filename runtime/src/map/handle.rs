@@ -1,0 +1,207 @@
+//! What all handles share: a map, its name, and operations on bytes whose errors name both.
+
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Info;
+use crate::error::{Errno, Error, Result};
+use crate::sys::elem::{ENOENT, Map};
+use crate::uapi::{MapType, elem_flags};
+
+pub(crate) struct Handle {
+    map: Map,
+    name: Cow<'static, str>,
+}
+
+impl Handle {
+    /// The handle of a map whose name in the source is known.
+    pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
+        let map =
+            Map::new(fd).map_err(|errno| Error::refused(format_args!("map `{}`: looking at it", info.name), errno))?;
+        Ok(Self { map, name: Cow::Borrowed(info.name) })
+    }
+
+    /// The handle of a map of which nothing is known.
+    pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
+        let map = Map::new(fd).map_err(|errno| Error::refused("looking at a map", errno))?;
+        let name = map.info().name;
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = Cow::Owned(String::from_utf8_lossy(name).into_owned());
+        Ok(Self { map, name })
+    }
+
+    /// The same handle, if the map is of one of these types and has keys and values of these sizes.
+    pub(crate) fn expect(self, types: &[MapType], key: Option<usize>, value: Option<usize>) -> Result<Self> {
+        if !types.contains(&self.map.map_type()) {
+            let wanted: Vec<_> = types.iter().map(ToString::to_string).collect();
+            let message =
+                format!("it is a map of type {}, but the handle is for {}", self.map.map_type(), wanted.join(", "));
+            return Err(self.invalid(message));
+        }
+        for (what, ours, theirs) in [("keys", key, self.map.key_len()), ("values", value, self.map.value_len())] {
+            if let Some(ours) = ours.filter(|&ours| ours != theirs) {
+                return Err(
+                    self.invalid(format_args!("its {what} have {theirs} bytes, but their Rust type has {ours}"))
+                );
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.map.into_fd()
+    }
+
+    /// An error of the kernel about this map.
+    pub(crate) fn refused(&self, what: impl fmt::Display, errno: Errno) -> Error {
+        Error::refused(format_args!("map `{}`: {what}", self.name), errno)
+    }
+
+    /// An error about this map.
+    pub(crate) fn invalid(&self, what: impl fmt::Display) -> Error {
+        Error::invalid(format_args!("map `{}`: {what}", self.name))
+    }
+
+    /// Copies an element's value; false if there is no such element.
+    pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<bool> {
+        self.found("looking up an element", self.map.lookup(key, value, flags))
+    }
+
+    /// Copies an element's value and removes it; false if there is no such element.
+    pub(crate) fn take(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
+        self.found("taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY))
+    }
+
+    pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
+        self.map.update(key, value, flags).map_err(|errno| self.refused("setting an element", errno))
+    }
+
+    /// Removes an element; false if there is no such element.
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<bool> {
+        self.found("removing an element", self.map.delete(key))
+    }
+
+    /// The key after `key`; false if that was the last.
+    pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<bool> {
+        self.found("going to the next key", self.map.next_key(key, next))
+    }
+
+    pub(crate) fn pin(&self, path: &Path) -> Result<()> {
+        let what = || format!("pinning it at {}", path.display());
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| self.invalid(format_args!("{}: the path has a NUL byte", what())))?;
+        self.map.pin(&name).map_err(|errno| self.refused(what(), errno))
+    }
+
+    fn found(&self, what: &str, result: Result<(), Errno>) -> Result<bool> {
+        match result {
+            Ok(()) => Ok(true),
+            Err(ENOENT) => Ok(false),
+            Err(errno) => Err(self.refused(what, errno)),
+        }
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.map.info();
+        write!(f, "{} `{}` (id {})", self.map.map_type(), self.name, info.id)
+    }
+}
+
+/// What every handle can do, for a struct whose field `handle` is the [`Handle`]; `check` is its function from a `Handle`.
+macro_rules! handle {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> $type {
+            /// The map's name in the source; in the kernel, if it was made from a file descriptor.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                self.handle.name()
+            }
+
+            /// The map's id in the kernel.
+            #[must_use]
+            pub fn id(&self) -> u32 {
+                self.handle.map().info().id
+            }
+
+            /// The map's type.
+            #[must_use]
+            pub fn map_type(&self) -> $crate::uapi::MapType {
+                self.handle.map().map_type()
+            }
+
+            /// How many elements it can hold; of ring buffers its size in bytes.
+            #[must_use]
+            pub fn max_entries(&self) -> u32 {
+                self.handle.map().info().max_entries
+            }
+
+            /// The flags it was created with.
+            #[must_use]
+            pub fn flags(&self) -> u32 {
+                self.handle.map().info().flags
+            }
+
+            /// Gives the map a name in a bpf file system, under which it lives on after this process.
+            ///
+            /// # Errors
+            /// If the path is not in a bpf file system, is taken, or may not be written.
+            pub fn pin(&self, path: impl AsRef<::std::path::Path>) -> $crate::error::Result<()> {
+                self.handle.pin(path.as_ref())
+            }
+        }
+
+        impl<$($generics)*> $crate::map::FromFd for $type {
+            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::new(fd, info)?)
+            }
+        }
+
+        /// Asks the kernel what map it is, and fails if it is not one for this handle.
+        impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
+            type Error = $crate::error::Error;
+
+            fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::of_fd(fd)?)
+            }
+        }
+
+        impl<$($generics)*> From<$type> for ::std::os::fd::OwnedFd {
+            fn from(map: $type) -> Self {
+                map.handle.into_fd()
+            }
+        }
+
+        impl<$($generics)*> ::std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> ::std::os::fd::BorrowedFd<'_> {
+                self.handle.as_fd()
+            }
+        }
+
+        impl<$($generics)*> ::std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Debug::fmt(&self.handle, f)
+            }
+        }
+    };
+}
+pub(crate) use handle;

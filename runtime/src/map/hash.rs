@@ -1,0 +1,171 @@
+//! Hash maps and tries.
+
+use std::marker::PhantomData;
+
+use super::handle::{Handle, handle};
+use super::scan::{Scan, unsupported};
+use crate::data::Plain;
+use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
+use crate::error::{Errno, Result};
+use crate::uapi::{MapType, elem_flags};
+
+/// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
+/// cgroup storage.
+pub struct HashMap<K, V> {
+    handle: Handle,
+    element: PhantomData<fn() -> (K, V)>,
+}
+
+/// A trie of longest prefixes. A key begins with the length of its prefix in bits, in a `u32`.
+pub struct LpmTrie<K, V> {
+    handle: Handle,
+    element: PhantomData<fn() -> (K, V)>,
+}
+
+handle!([K: Plain, V: Plain] HashMap<K, V>);
+handle!([K: Plain, V: Plain] LpmTrie<K, V>);
+
+macro_rules! keyed {
+    ($name:ident, [$($map_type:ident),*]) => {
+        impl<K: Plain, V: Plain> $name<K, V> {
+            fn check(handle: Handle) -> Result<Self> {
+                let types = [$(MapType::$map_type),*];
+                let handle = handle.expect(&types, Some(size_of::<K>()), Some(size_of::<V>()))?;
+                Ok(Self { handle, element: PhantomData })
+            }
+
+            /// The value of `key`, if there is one.
+            ///
+            /// # Errors
+            /// If the map may not be read.
+            pub fn get(&self, key: &K) -> Result<Option<V>> {
+                let mut value = zeroed();
+                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), 0)?;
+                Ok(found.then_some(value))
+            }
+
+            /// Sets the value of `key`, whether there was one or not.
+            ///
+            /// # Errors
+            /// If the map is full or may not be written.
+            pub fn insert(&self, key: &K, value: &V) -> Result<()> {
+                self.insert_with(key, value, elem_flags::ANY)
+            }
+
+            /// Sets the value of `key`, with flags of [`elem_flags`].
+            ///
+            /// # Errors
+            /// The same as of [`Self::insert`], and those that the flags ask for.
+            pub fn insert_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
+                self.handle.update(as_bytes(key), as_bytes(value), flags)
+            }
+
+            /// Sets the value of `key` if there is none yet, and says whether there was none.
+            ///
+            /// # Errors
+            /// The same as of [`Self::insert`].
+            pub fn insert_new(&self, key: &K, value: &V) -> Result<bool> {
+                match self.insert_with(key, value, elem_flags::NOEXIST) {
+                    Ok(()) => Ok(true),
+                    Err(error) if error.errno() == Some(Errno::from_raw(libc::EEXIST)) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+
+            /// Sets the values of many keys, with as few system calls as the kernel allows.
+            ///
+            /// # Errors
+            /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
+            pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
+                if keys.len() != values.len() {
+                    return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
+                }
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values))
+            }
+
+            /// Removes `key`, and says whether it was there.
+            ///
+            /// # Errors
+            /// If the map may not be written.
+            pub fn remove(&self, key: &K) -> Result<bool> {
+                self.handle.delete(as_bytes(key))
+            }
+
+            /// Removes many keys, and says how many were there.
+            ///
+            /// # Errors
+            /// If the map may not be written.
+            pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
+                self.handle.delete_many(slice_as_bytes(keys))
+            }
+
+            /// Removes `key` and gives its value. Where the kernel cannot do both at once (before 5.14, or for this type of
+            /// map) what is written between the two is lost.
+            ///
+            /// # Errors
+            /// If the map may not be read and written.
+            pub fn take(&self, key: &K) -> Result<Option<V>> {
+                let mut value = zeroed();
+                match self.handle.take(as_bytes(key), as_bytes_mut(&mut value)) {
+                    Ok(found) => Ok(found.then_some(value)),
+                    Err(error) if error.errno().is_some_and(unsupported) => {
+                        let value = self.get(key)?;
+                        Ok(if self.remove(key)? { value } else { None })
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+
+            /// All elements. Ends at the first error. Elements that are set or removed meanwhile may come or not, and may
+            /// come twice.
+            pub fn iter(&self) -> Entries<'_, K, V> {
+                Entries { scan: Scan::new(&self.handle), element: PhantomData }
+            }
+
+            /// All keys, as [`Self::iter`] gives them.
+            pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
+                self.iter().map(|element| element.map(|(key, _)| key))
+            }
+
+            /// Removes all elements that are there now, and says how many they were.
+            ///
+            /// # Errors
+            /// If the map may not be read and written.
+            pub fn clear(&self) -> Result<usize> {
+                let keys = self.keys().collect::<Result<Vec<_>>>()?;
+                self.remove_many(&keys)
+            }
+        }
+
+        impl<'a, K: Plain, V: Plain> IntoIterator for &'a $name<K, V> {
+            type Item = Result<(K, V)>;
+            type IntoIter = Entries<'a, K, V>;
+
+            fn into_iter(self) -> Entries<'a, K, V> {
+                self.iter()
+            }
+        }
+    };
+}
+
+keyed!(HashMap, [HASH, LRU_HASH, RHASH, DEVMAP_HASH, STACK_TRACE, CGROUP_STORAGE]);
+keyed!(LpmTrie, [LPM_TRIE]);
+
+/// The elements of a map.
+#[derive(Debug)]
+pub struct Entries<'a, K, V> {
+    scan: Scan<'a>,
+    element: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Plain, V: Plain> Iterator for Entries<'_, K, V> {
+    type Item = Result<(K, V)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = match self.scan.next()? {
+            Ok(element) => element,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok((from_bytes(key)?, from_bytes(value)?)))
+    }
+}

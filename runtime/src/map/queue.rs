@@ -1,0 +1,104 @@
+//! Maps without keys: queues, stacks, Bloom filters.
+
+use std::marker::PhantomData;
+
+use super::handle::{Handle, handle};
+use crate::data::Plain;
+use crate::data::plain::{as_bytes, as_bytes_mut, zeroed};
+use crate::error::Result;
+use crate::uapi::{MapType, elem_flags};
+
+/// Values that come out in the order they went in.
+pub struct Queue<V> {
+    handle: Handle,
+    value: PhantomData<fn() -> V>,
+}
+
+/// Values that come out in the opposite order.
+pub struct Stack<V> {
+    handle: Handle,
+    value: PhantomData<fn() -> V>,
+}
+
+/// A set that knows surely what is not in it, and what is only probably.
+pub struct BloomFilter<V> {
+    handle: Handle,
+    value: PhantomData<fn() -> V>,
+}
+
+handle!([V: Plain] Queue<V>);
+handle!([V: Plain] Stack<V>);
+handle!([V: Plain] BloomFilter<V>);
+
+macro_rules! queue {
+    ($name:ident, $map_type:ident) => {
+        impl<V: Plain> $name<V> {
+            fn check(handle: Handle) -> Result<Self> {
+                let handle = handle.expect(&[MapType::$map_type], Some(0), Some(size_of::<V>()))?;
+                Ok(Self { handle, value: PhantomData })
+            }
+
+            /// Puts a value in.
+            ///
+            /// # Errors
+            /// If it is full (`E2BIG`) or may not be written.
+            pub fn push(&self, value: &V) -> Result<()> {
+                self.handle.update(&[], as_bytes(value), elem_flags::ANY)
+            }
+
+            /// Puts a value in; if there is no room, the oldest one is lost.
+            ///
+            /// # Errors
+            /// If the map may not be written.
+            pub fn push_over(&self, value: &V) -> Result<()> {
+                self.handle.update(&[], as_bytes(value), elem_flags::EXIST)
+            }
+
+            /// Takes the next value out, if there is one.
+            ///
+            /// # Errors
+            /// If the map may not be read and written.
+            pub fn pop(&self) -> Result<Option<V>> {
+                let mut value = zeroed();
+                Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
+            }
+
+            /// The next value, which stays in, if there is one.
+            ///
+            /// # Errors
+            /// If the map may not be read.
+            pub fn peek(&self) -> Result<Option<V>> {
+                let mut value = zeroed();
+                Ok(self.handle.lookup(&[], as_bytes_mut(&mut value), 0)?.then_some(value))
+            }
+        }
+    };
+}
+
+queue!(Queue, QUEUE);
+queue!(Stack, STACK);
+
+impl<V: Plain> BloomFilter<V> {
+    fn check(handle: Handle) -> Result<Self> {
+        let handle = handle.expect(&[MapType::BLOOM_FILTER], Some(0), Some(size_of::<V>()))?;
+        Ok(Self { handle, value: PhantomData })
+    }
+
+    /// Puts a value in.
+    ///
+    /// # Errors
+    /// If the map may not be written.
+    pub fn insert(&self, value: &V) -> Result<()> {
+        self.handle.update(&[], as_bytes(value), elem_flags::ANY)
+    }
+
+    /// Whether the value may be in: if not, it surely is not.
+    ///
+    /// # Errors
+    /// If the map may not be read.
+    pub fn may_contain(&self, value: &V) -> Result<bool> {
+        // The kernel takes the value to look for from where a lookup of other maps puts it.
+        let mut value = *value;
+        self.handle.lookup(&[], as_bytes_mut(&mut value), 0)
+    }
+}

@@ -1,0 +1,215 @@
+//! Ring buffers: records that programs submit and this process reads, in order.
+//!
+//! The protocol, from Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c: the first page holds the consumer's position and
+//! may be written, the second the producer's, then come the data twice in a row so that no record is split. A record is a header
+//! of eight bytes (its length, with a bit for "not committed yet" and one for "discarded"), then its bytes, rounded up to eight.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::handle::{Handle, handle};
+use crate::data::Shared;
+use crate::error::{Errno, Error, Result};
+use crate::sys::elem::poll_readable;
+use crate::sys::mmap::{Region, page_size};
+use crate::uapi::MapType;
+
+const BUSY: u32 = 1 << 31;
+const DISCARD: u32 = 1 << 30;
+const HEADER: usize = 8;
+
+/// The reader of a ring buffer. Records are copied out one by one and their room given back at once.
+///
+/// Several threads may read from one handle; each record comes to one of them. Two handles of one map must not be read from at
+/// the same time: they would give out records twice.
+pub struct RingBuf {
+    handle: Handle,
+    /// Mapped when it is first read.
+    consumer: Mutex<Option<Consumer>>,
+}
+
+handle!([] RingBuf);
+
+impl RingBuf {
+    fn check(handle: Handle) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&[MapType::RINGBUF], None, None)?, consumer: Mutex::new(None) })
+    }
+
+    /// Copies the next record into `record`, in place of what is there. False if there is no record now.
+    ///
+    /// # Errors
+    /// If the buffer cannot be mapped, or does not hold what a ring buffer holds.
+    pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.consumer(&mut consumer)?.read(record).map_err(|what| self.handle.invalid(what))
+    }
+
+    /// The next record, if there is one now.
+    ///
+    /// # Errors
+    /// The same as of [`Self::read_into`].
+    pub fn next(&self) -> Result<Option<Vec<u8>>> {
+        let mut record = Vec::new();
+        Ok(self.read_into(&mut record)?.then_some(record))
+    }
+
+    /// Gives `each` all records there are now and says how many they were. The bytes are a copy; nothing is locked meanwhile.
+    ///
+    /// # Errors
+    /// The same as of [`Self::read_into`].
+    pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<usize> {
+        let (mut record, mut count) = (Vec::new(), 0);
+        while self.read_into(&mut record)? {
+            each(&record);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Waits until there is a record, at most for `timeout` if there is one. False if the time is over first, or a signal came.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
+        // Rounded up, so that a short wait is not none at all.
+        let timeout = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+        match poll_readable(self.handle.as_fd(), timeout) {
+            Err(errno) if errno.raw() == libc::EINTR => Ok(false),
+            result => result.map_err(|errno| self.handle.refused("waiting for a record", errno)),
+        }
+    }
+
+    fn consumer<'a>(&self, slot: &'a mut MutexGuard<'_, Option<Consumer>>) -> Result<&'a mut Consumer> {
+        if slot.is_none() {
+            **slot = Some(Consumer::new(&self.handle)?);
+        }
+        slot.as_mut().ok_or_else(|| self.handle.invalid("it is not mapped"))
+    }
+}
+
+#[derive(Debug)]
+struct Consumer {
+    /// The consumer's page.
+    own: Shared,
+    /// The producer's page, then the data twice.
+    data: Shared,
+    page: usize,
+    size: usize,
+}
+
+impl Consumer {
+    fn new(handle: &Handle) -> Result<Self> {
+        let refused = |errno| handle.refused("mapping it into memory", errno);
+        let page = page_size();
+        let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
+        let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
+        let both = both.ok_or_else(|| -> Error { handle.invalid(format_args!("a ring buffer of {size} bytes")) })?;
+        Self::map(handle.as_fd(), page, both, size).map_err(refused)
+    }
+
+    fn map(fd: BorrowedFd<'_>, page: usize, both: usize, size: usize) -> Result<Self, Errno> {
+        let own = Shared::new(Region::new(fd, 0, page, true)?);
+        let data = Shared::new(Region::new(fd, page, both, false)?);
+        Ok(Self { own, data, page, size })
+    }
+
+    /// Copies the next record that was submitted; discarded ones are passed over.
+    fn read(&mut self, record: &mut Vec<u8>) -> Result<bool, &'static str> {
+        loop {
+            let at = self.own.load_u64(0, Ordering::Relaxed);
+            let end = self.data.load_u64(0, Ordering::Acquire);
+            if at >= end {
+                return Ok(false);
+            }
+            let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
+            let place = usize::try_from(at & mask).map_err(|_| "its position is not one")?;
+            if place % HEADER != 0 {
+                return Err("its position is not that of a record");
+            }
+            let header = self.data.load_u32(self.page + place, Ordering::Acquire);
+            if header & BUSY != 0 {
+                return Ok(false);
+            }
+            let len = usize::try_from(header & !(BUSY | DISCARD)).unwrap_or(usize::MAX);
+            if len > self.size - HEADER {
+                return Err("a record is longer than the buffer");
+            }
+            if header & DISCARD == 0 {
+                record.resize(len, 0);
+                self.data.read(self.page + place + HEADER, record);
+            }
+            let step = u64::try_from((len + HEADER).next_multiple_of(8)).unwrap_or(0);
+            self.own.store_u64(0, at.wrapping_add(step), Ordering::Release);
+            if header & DISCARD == 0 {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// A file that looks like a ring buffer of one page, with these positions and data.
+    fn consumer(at: u64, end: u64, data: &[(usize, &[u8])]) -> Consumer {
+        let page = page_size();
+        let place = |offset: usize| u64::try_from(offset).unwrap();
+        let path = std::env::temp_dir().join(format!("ringbuf-{}-{at}-{end}", std::process::id()));
+        let file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(place(4 * page)).unwrap();
+        file.write_at(&at.to_ne_bytes(), 0).unwrap();
+        file.write_at(&end.to_ne_bytes(), place(page)).unwrap();
+        for (offset, bytes) in data {
+            for copy in [2, 3] {
+                // What goes past the end of a copy is the beginning of it.
+                for (index, byte) in bytes.iter().enumerate() {
+                    file.write_at(&[*byte], place(copy * page + (offset + index) % page)).unwrap();
+                }
+            }
+        }
+        Consumer::map(file.as_fd(), page, 3 * page, page).unwrap()
+    }
+
+    fn header(len: u32) -> [u8; 8] {
+        u64::from(len).to_le_bytes()
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn records_in_order() {
+        let last = page_size() - 8;
+        let start = u64::try_from(last).unwrap();
+        let mut consumer = consumer(
+            start,
+            start + 16 + 16 + 16 + 16,
+            &[
+                (last, &header(3)),
+                (0, b"abc"),
+                (8, &header(8 | DISCARD)),
+                (24, &header(8)),
+                (32, b"12345678"),
+                (40, &header(8 | BUSY)),
+            ],
+        );
+        let mut record = Vec::new();
+        // The first one goes around the end, the second was discarded, the last is not committed yet.
+        assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"abc"[..]));
+        assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"12345678"[..]));
+        assert_eq!(consumer.read(&mut record), Ok(false));
+        assert_eq!(consumer.own.load_u64(0, Ordering::Relaxed), start + 48);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn nonsense_is_an_error() {
+        let mut record = Vec::new();
+        assert!(consumer(0, 16, &[(0, &header(1 << 20))]).read(&mut record).is_err());
+        assert!(consumer(4, 16, &[]).read(&mut record).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Values kept with tasks, cgroups, inodes and sockets.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::handle::{Handle, handle};
+use crate::data::Plain;
+use crate::data::plain::{as_bytes, as_bytes_mut, zeroed};
+use crate::error::Result;
+use crate::uapi::{MapType, elem_flags};
+
+/// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
+pub struct Storage<V> {
+    handle: Handle,
+    value: PhantomData<fn() -> V>,
+}
+
+handle!([V: Plain] Storage<V>);
+
+impl<V: Plain> Storage<V> {
+    fn check(handle: Handle) -> Result<Self> {
+        let types = [MapType::TASK_STORAGE, MapType::CGRP_STORAGE, MapType::INODE_STORAGE, MapType::SK_STORAGE];
+        Ok(Self { handle: handle.expect(&types, Some(4), Some(size_of::<V>()))?, value: PhantomData })
+    }
+
+    /// The value kept with an object, if there is one.
+    ///
+    /// # Errors
+    /// If the object is not of the map's kind.
+    pub fn get(&self, object: impl AsFd) -> Result<Option<V>> {
+        let mut value = zeroed();
+        let found = self.handle.lookup(as_bytes(&object.as_fd().as_raw_fd()), as_bytes_mut(&mut value), 0)?;
+        Ok(found.then_some(value))
+    }
+
+    /// Sets the value kept with an object.
+    ///
+    /// # Errors
+    /// If the object is not of the map's kind.
+    pub fn set(&self, object: impl AsFd, value: &V) -> Result<()> {
+        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), elem_flags::ANY)
+    }
+
+    /// Removes the value kept with an object, and says whether there was one.
+    ///
+    /// # Errors
+    /// If the object is not of the map's kind.
+    pub fn remove(&self, object: impl AsFd) -> Result<bool> {
+        self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
+    }
+}
