@@ -1,4 +1,4 @@
-//! The command line tool: `skelgen gen`, `skelgen plan`, `skelgen inspect`.
+//! The command line tool: `skelgen plan`, `skelgen inspect`.
 #![forbid(unsafe_code)]
 
 mod cli;

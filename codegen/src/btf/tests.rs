@@ -1,3 +1,5 @@
+//! Reading, checking and writing BTF, on bytes made for each case.
+
 use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::Code;
 use crate::insn::Endian;

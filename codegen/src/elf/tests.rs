@@ -1,3 +1,5 @@
+//! Reading ELF files made for each case.
+
 use super::{Binding, ElfObject, Place, RelocationKind, SectionId, SectionKind, SymbolId, SymbolKind};
 use crate::error::Code;
 use crate::insn::Endian;

@@ -49,6 +49,11 @@ impl DataSections {
                 reporter.report(Diagnostic::new(Code::BadData, message).section(section.name));
                 continue;
             };
+            if sections.maps.iter().any(|map| map.name == section.name) {
+                let message = "two sections of global data have this name, and types cannot tell them apart";
+                reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name));
+                continue;
+            }
             let id = MapId(u32::try_from(sections.maps.len()).unwrap_or(u32::MAX));
             sections.by_section.insert(section.id, id);
             sections.maps.push(map(section, kind, size, btf.as_deref(), object));
@@ -177,7 +182,8 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
                     var.offset,
                     section.size
                 );
-                reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
+                let code = if name == ".maps" { Code::BadMap } else { Code::BadData };
+                reporter.report(Diagnostic::new(code, message).section(&name));
             }
             end = u64::from(var.offset) + u64::from(var.size);
         }
