@@ -39,6 +39,7 @@ impl Error {
     }
 
     /// The same, with the verifier's log.
+    #[allow(dead_code, reason = "for the executor of plans")]
     #[must_use]
     pub(crate) fn log(mut self, log: String) -> Self {
         self.0.log = Some(log);

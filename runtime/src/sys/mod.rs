@@ -32,6 +32,7 @@ pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Resul
 ///
 /// # Safety
 /// As for [`bpf`], and the command must be one that gives a new file descriptor.
+#[allow(dead_code, reason = "for the executor of plans")]
 pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Result<OwnedFd, Errno> {
     // SAFETY: the caller's contract is the same.
     let fd = unsafe { bpf(command, attr) }?;
