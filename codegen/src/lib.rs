@@ -15,6 +15,7 @@ pub mod model;
 pub mod plan;
 pub mod rust;
 pub mod skeleton;
+pub mod skeleton;
 
 pub use error::{Error, Result};
 

@@ -1,1 +1,155 @@
-//! Names.
+//! The names of the generated file: what each map, section and program is called in Rust, and which handle a map gets.
+//!
+//! Names depend on the object's own names only, so they are stable: a clash is settled by a number at the end, in the order of the
+//! object. Knows nothing of tokens.
+
+mod names;
+
+use skelgen_runtime::uapi::MapType;
+
+use crate::btf::TypeId;
+use crate::error::{Code, Error, Result};
+use crate::model::{BpfObject, Map, MapId, ProgramId};
+
+pub use names::{Scope, field_name, type_name};
+
+/// What the generated file offers.
+#[derive(Debug, Clone)]
+pub struct Skeleton {
+    /// The module.
+    pub module: String,
+    /// The sections of global data with variables to see.
+    pub sections: Vec<SectionField>,
+    /// The maps that the object defines.
+    pub maps: Vec<MapField>,
+    /// The programs.
+    pub programs: Vec<ProgramField>,
+}
+
+/// A section of global data.
+#[derive(Debug, Clone)]
+pub struct SectionField {
+    /// Its map.
+    pub map: MapId,
+    /// The name of its accessors.
+    pub field: String,
+    /// The name of its struct.
+    pub ty: String,
+}
+
+/// A map.
+#[derive(Debug, Clone)]
+pub struct MapField {
+    /// The map.
+    pub map: MapId,
+    /// The name of its field.
+    pub field: String,
+    /// Its handle.
+    pub handle: Handle,
+}
+
+/// A program.
+#[derive(Debug, Clone)]
+pub struct ProgramField {
+    /// The program.
+    pub program: ProgramId,
+    /// The name of its field.
+    pub field: String,
+}
+
+/// The runtime's handle for a map: its name there, and the types it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle {
+    /// The name in `skelgen_runtime::map`.
+    pub name: &'static str,
+    /// The key's type, if the handle takes one.
+    pub key: Option<Data>,
+    /// The value's type, if the handle takes one.
+    pub value: Option<Data>,
+}
+
+/// The type of a key or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    /// A type of the object.
+    Type(TypeId),
+    /// So many bytes of which no more is known.
+    Bytes(u32),
+}
+
+impl Skeleton {
+    /// Chooses the names for an object.
+    ///
+    /// # Errors
+    /// [`Code::BadName`] if the object's name gives no name for a module.
+    pub fn new(object: &BpfObject) -> Result<Self> {
+        let module = field_name(&object.name.replace('.', "_"));
+        if module.trim_matches('_').is_empty() {
+            let message = format!("no module can be called `{}`", object.name);
+            return Err(Error::new(Code::BadName, message));
+        }
+        let (mut fields, mut types) = (Scope::default(), Scope::default());
+        for taken in ["attach", "load", "maps", "programs", "options"] {
+            fields.claim(taken);
+        }
+        for taken in ["Open", "OpenMaps", "OpenPrograms", "Skeleton", "Maps", "Programs", "Links"] {
+            types.claim(taken);
+        }
+        let (mut map_fields, mut program_fields) = (Scope::default(), Scope::default());
+        let mut this = Self { module, sections: Vec::new(), maps: Vec::new(), programs: Vec::new() };
+        for (index, map) in object.maps.iter().enumerate() {
+            let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
+            match &map.section {
+                Some(section) if section.variables.iter().any(|variable| variable.visible) => {
+                    let field = fields.claim(&field_name(map.name.trim_start_matches('.')));
+                    let ty = types.claim(&type_name(map.name.trim_start_matches('.')));
+                    this.sections.push(SectionField { map: id, field, ty });
+                }
+                Some(_) => {}
+                None => {
+                    let field = map_fields.claim(&field_name(&map.name));
+                    this.maps.push(MapField { map: id, field, handle: handle(map) });
+                }
+            }
+        }
+        for (index, program) in object.programs.iter().enumerate() {
+            let name = &object.functions[program.function.0 as usize].name;
+            let program = ProgramId(u32::try_from(index).unwrap_or(u32::MAX));
+            this.programs.push(ProgramField { program, field: program_fields.claim(&field_name(name)) });
+        }
+        Ok(this)
+    }
+}
+
+fn handle(map: &Map) -> Handle {
+    use MapType as M;
+    let def = &map.def;
+    let key = Some(def.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
+    let value = Some(def.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
+    let both = |name| Handle { name, key, value };
+    let only_value = |name| Handle { name, key: None, value };
+    let only_key = |name| Handle { name, key, value: None };
+    let plain = |name| Handle { name, key: None, value: None };
+    match def.map_type {
+        M::ARRAY | M::DEVMAP | M::CPUMAP => only_value("Array"),
+        M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::RHASH => both("HashMap"),
+        M::LPM_TRIE => both("LpmTrie"),
+        M::PERCPU_ARRAY => only_value("PercpuArray"),
+        M::PERCPU_HASH | M::LRU_PERCPU_HASH => both("PercpuHashMap"),
+        M::QUEUE => only_value("Queue"),
+        M::STACK => only_value("Stack"),
+        M::BLOOM_FILTER => only_value("BloomFilter"),
+        M::RINGBUF => plain("RingBuf"),
+        M::PROG_ARRAY => plain("ProgArray"),
+        M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),
+        M::HASH_OF_MAPS => only_key("HashOfMaps"),
+        M::PERF_EVENT_ARRAY => plain("PerfEventArray"),
+        M::CGROUP_ARRAY => plain("CgroupArray"),
+        M::SOCKMAP => plain("SockMap"),
+        M::SOCKHASH => only_key("SockHash"),
+        M::XSKMAP => plain("XskMap"),
+        M::REUSEPORT_SOCKARRAY => plain("ReuseportArray"),
+        M::SK_STORAGE | M::INODE_STORAGE | M::TASK_STORAGE | M::CGRP_STORAGE => only_value("Storage"),
+        _ => plain("Untyped"),
+    }
+}

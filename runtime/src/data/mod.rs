@@ -7,6 +7,7 @@ pub mod cell;
 pub mod frozen;
 pub mod initial;
 pub mod mapped;
+pub mod part;
 pub mod percpu;
 pub mod plain;
 mod shared;
@@ -15,6 +16,7 @@ pub use cell::{Cell, Cells};
 pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};
 pub use mapped::Mapped;
+pub use part::{get_bits, get_part, get_signed_bits, set_bits, set_part};
 pub use percpu::PercpuData;
 pub use plain::{Bool, Plain, Ptr, zeroed};
 
