@@ -15,7 +15,6 @@ pub mod model;
 pub mod plan;
 pub mod rust;
 pub mod skeleton;
-pub mod skeleton;
 
 pub use error::{Error, Result};
 
