@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+pub mod build;
 pub mod elf;
 pub mod emulate;
 pub mod error;
@@ -16,12 +17,14 @@ pub mod plan;
 pub mod rust;
 pub mod skeleton;
 
+pub use build::Builder;
 pub use error::{Error, Result};
 
 use elf::ElfObject;
 use link::link;
 use model::BpfObject;
 use plan::LoadPlan;
+use skeleton::Skeleton;
 
 /// What can be chosen about a generated file.
 #[derive(Debug, Clone)]
@@ -44,6 +47,19 @@ impl Options {
         let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
         Self { name, layout: rust::Layout::File }
     }
+}
+
+/// Makes the skeleton of a BPF object: the text of a Rust file.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
+    let elf = ElfObject::parse(bytes)?;
+    let object = BpfObject::from_elf(&elf, &options.name)?;
+    let programs = link(&object)?;
+    let plan = LoadPlan::new(&object, &programs)?;
+    let skeleton = Skeleton::new(&object)?;
+    rust::generate(&object, &skeleton, &plan.object, options.layout)
 }
 
 /// Plans the load of a BPF object, without writing Rust.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use skelgen::Options;
 use skelgen::error::{Code, Error, Result};
+use skelgen::{Options, build};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -18,6 +18,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the Rust skeleton of an object
+    Gen {
+        #[command(flatten)]
+        input: Input,
+        /// Where to write; standard output if not given. The module goes by `mod NAME;`
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show what the kernel will be asked for, step by step
     Plan {
         #[command(flatten)]
@@ -49,9 +57,7 @@ impl Input {
         if let Some(name) = &self.name {
             options.name.clone_from(name);
         }
-        let bytes = std::fs::read(&self.object)
-            .map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", self.object.display())))?;
-        Ok((bytes, options))
+        Ok((build::read(&self.object)?, options))
     }
 }
 
@@ -68,6 +74,14 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Gen { input, output } => {
+            let (bytes, options) = input.read()?;
+            let text = skelgen::generate(&bytes, &options)?;
+            match output {
+                Some(path) => build::write_if_changed(&path, &text),
+                None => print(&text),
+            }
+        }
         Command::Plan { input } => {
             let (bytes, options) = input.read()?;
             print(&skelgen::plan(&bytes, &options)?.to_string())

@@ -1,6 +1,20 @@
-//! The generated file as text.
+//! The generated file: a skeleton's names, an object's types and a plan's tables as formatted Rust.
+//!
+//! Items are made as tokens and formatted by prettyplease; the blob is appended as text, because a formatter has nothing to say
+//! about it. The one place that names quote, proc-macro2, syn and prettyplease.
 
+mod blob;
+mod file;
+mod image;
 pub mod tables;
+mod types;
+
+use proc_macro2::{Ident, Span};
+
+use crate::error::{Code, Error, Result};
+use crate::model::BpfObject;
+use crate::skeleton::Skeleton;
+use tables::OwnedObject;
 
 /// What the generated text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,4 +23,41 @@ pub enum Layout {
     File,
     /// A module with its contents, for `include!`.
     Module,
+}
+
+/// Writes the file.
+///
+/// # Errors
+/// [`Code::BadName`] if something of the object's gives no Rust name.
+pub fn generate(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> Result<String> {
+    let tokens = file::file(object, skeleton, tables, layout);
+    let file = syn::parse2(tokens)
+        .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
+    let mut text = file::header(object);
+    let items = prettyplease::unparse(&file);
+    let blob = blob::text(&tables.blob);
+    match layout {
+        Layout::File => {
+            text.push_str(&items);
+            text.push('\n');
+            text.push_str(&blob);
+        }
+        // The blob goes inside the module: before its closing brace, which is the last thing there is.
+        Layout::Module => {
+            let body = items.trim_end().strip_suffix('}').unwrap_or(&items);
+            text.push_str(body);
+            text.push('\n');
+            text.push_str(&blob);
+            text.push_str("}\n");
+        }
+    }
+    Ok(text)
+}
+
+/// An identifier, raw if it has to be.
+fn ident(name: &str) -> Ident {
+    match name.strip_prefix("r#") {
+        Some(name) => Ident::new_raw(name, Span::call_site()),
+        None => Ident::new(name, Span::call_site()),
+    }
 }

@@ -1,0 +1,171 @@
+//! For a build.rs: compiles BPF sources or takes objects, and writes skeletons into `OUT_DIR`.
+//!
+//! One of the few places with input and output. A file is written under another name first and renamed, so that no half-written
+//! file is ever left, and only if its text changed, so that cargo does not rebuild for nothing.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Code, Diagnostic, Error, Result};
+use crate::rust::Layout;
+use crate::{Options, generate};
+
+/// Makes skeletons from a build.rs.
+///
+/// ```no_run
+/// // build.rs
+/// fn main() -> Result<(), skelgen::Error> {
+///     skelgen::Builder::new().source("src/bpf/counters.bpf.c").build()
+/// }
+/// ```
+///
+/// `skelgen_runtime::include_skeleton!("counters")` then brings in the module `counters`.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    inputs: Vec<Input>,
+    clang: Option<OsString>,
+    clang_args: Vec<OsString>,
+    out_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+enum Input {
+    Source(PathBuf),
+    Object(PathBuf),
+}
+
+impl Builder {
+    /// Nothing to do yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compiles this C source with clang and makes its skeleton; `counters.bpf.c` gives the module `counters`.
+    #[must_use]
+    pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
+        self.inputs.push(Input::Source(path.into()));
+        self
+    }
+
+    /// Makes the skeleton of this object; `counters.bpf.o` gives the module `counters`.
+    #[must_use]
+    pub fn object(mut self, path: impl Into<PathBuf>) -> Self {
+        self.inputs.push(Input::Object(path.into()));
+        self
+    }
+
+    /// The compiler for sources, instead of the environment's `CLANG` or `clang`.
+    #[must_use]
+    pub fn clang(mut self, program: impl Into<OsString>) -> Self {
+        self.clang = Some(program.into());
+        self
+    }
+
+    /// One more argument for the compiler, after `-g -O2 --target=bpf -c`.
+    #[must_use]
+    pub fn clang_arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.clang_args.push(argument.into());
+        self
+    }
+
+    /// Where to write, instead of `OUT_DIR`.
+    #[must_use]
+    pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.out_dir = Some(path.into());
+        self
+    }
+
+    /// Does it: writes `NAME.skel.rs` for each input and tells cargo what it was made from.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written, a compiler that cannot be run or fails, or what is wrong with an object.
+    pub fn build(self) -> Result<()> {
+        let out_dir = match self.out_dir.clone().or_else(|| std::env::var_os("OUT_DIR").map(PathBuf::from)) {
+            Some(path) => path,
+            None => {
+                return Err(Error::new(
+                    Code::BadOptions,
+                    "OUT_DIR is not set: call this from a build.rs or give `out_dir`",
+                ));
+            }
+        };
+        if self.inputs.is_empty() {
+            return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
+        }
+        for input in &self.inputs {
+            let object = match input {
+                Input::Source(source) => self.compile(source, &out_dir)?,
+                Input::Object(object) => object.clone(),
+            };
+            let (Input::Source(path) | Input::Object(path)) = input;
+            println!("cargo::rerun-if-changed={}", path.display());
+            let options = Options { layout: Layout::Module, ..Options::for_file(&object) };
+            let text = generate(&read(&object)?, &options)?;
+            write_if_changed(&out_dir.join(format!("{}.skel.rs", options.name)), &text)?;
+        }
+        Ok(())
+    }
+
+    fn compile(&self, source: &Path, out_dir: &Path) -> Result<PathBuf> {
+        let object = out_dir.join(Options::for_file(source).name).with_extension("bpf.o");
+        println!("cargo::rerun-if-env-changed=CLANG");
+        let clang = self.clang.clone().or_else(|| std::env::var_os("CLANG")).unwrap_or_else(|| "clang".into());
+        let depend = object.with_extension("d");
+        let output = Command::new(&clang)
+            .args(["-g", "-O2", "--target=bpf", "-MD", "-MF"])
+            .arg(&depend)
+            .args(&self.clang_args)
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(&object)
+            .output()
+            .map_err(|error| {
+                Diagnostic::new(Code::Compiler, format!("cannot run {}: {error}", clang.to_string_lossy()))
+                    .note("install clang (`apt install clang`), or name it with `CLANG` or `Builder::clang`")
+            })?;
+        if !output.status.success() {
+            let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
+            return Err(Diagnostic::new(Code::Compiler, message).note(String::from_utf8_lossy(&output.stderr)).into());
+        }
+        for header in dependencies(&depend) {
+            println!("cargo::rerun-if-changed={header}");
+        }
+        Ok(object)
+    }
+}
+
+/// The files that a make rule written by the compiler names.
+fn dependencies(path: &Path) -> Vec<String> {
+    let rule = std::fs::read_to_string(path).unwrap_or_default();
+    let files = rule.split_once(": ").map_or("", |(_, files)| files).replace("\\\n", " ");
+    files.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`Code::Io`] with the file's name.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
+}
+
+/// Writes a file whole or not at all, and only if it does not hold this text already.
+///
+/// # Errors
+/// [`Code::Io`] with the file's name.
+pub fn write_if_changed(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display())))
+}

@@ -1,0 +1,431 @@
+//! The items that a user of the skeleton sees.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+use skelgen_runtime::abi::SectionKind;
+
+use super::tables::OwnedObject;
+use super::types::{Field, Types, define};
+use super::{Layout, ident, image};
+use crate::btf::Btf;
+use crate::model::{Attach, BpfObject, DataSection};
+use crate::skeleton::{Data, Handle, Scope, SectionField, Skeleton, field_name};
+
+/// What stands above everything: where the file comes from.
+pub(super) fn header(object: &BpfObject) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "// Made by skelgen {version} from the BPF object `{}`. Do not edit: make it again instead.\n\n",
+        object.name
+    )
+}
+
+/// The whole file but for the blob.
+pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> TokenStream {
+    let empty = Btf::new();
+    let mut types = Types::new(object.btf.as_ref().unwrap_or(&empty));
+    let items = items(object, skeleton, tables, &mut types);
+    let doc = module_doc(object);
+    let lints = quote! {
+        allow(
+            dead_code,
+            missing_docs,
+            non_camel_case_types,
+            non_snake_case,
+            non_upper_case_globals,
+            unreachable_pub,
+            clippy::all,
+            clippy::pedantic,
+            reason = "names are the object's own, and not all of them are used"
+        )
+    };
+    let safety = quote!(allow(unsafe_code, reason = "one expression, justified where it stands"));
+    match layout {
+        Layout::File => quote!(#(#![doc = #doc])* #![#lints] #![#safety] #items),
+        Layout::Module => {
+            let module = ident(&skeleton.module);
+            quote!(#(#[doc = #doc])* #[#lints] #[#safety] pub mod #module { #items })
+        }
+    }
+}
+
+fn module_doc(object: &BpfObject) -> Vec<String> {
+    let mut doc = vec![format!(" The BPF object `{}`.", object.name), String::new()];
+    doc.push(
+        " [`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs.".into(),
+    );
+    doc
+}
+
+fn items(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, types: &mut Types<'_>) -> TokenStream {
+    let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
+    let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
+    let maps = Maps::new(object, skeleton, types);
+    let programs = programs(object, skeleton);
+    let open = open(&sections, skeleton, tables);
+    let loaded = loaded(&sections, skeleton);
+    let tables = image::image(tables);
+    let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
+    let types = std::mem::replace(types, Types::new(NO_TYPES.get_or_init(Btf::new))).finish();
+    let Maps { open: open_maps, loaded: loaded_maps } = maps;
+    quote! {
+        use skelgen_runtime as rt;
+
+        const _: () = assert!(
+            rt::abi::VERSION == #version,
+            "this file was made for another version of skelgen-runtime: make it again"
+        );
+
+        #open
+        #open_maps
+        #loaded
+        #loaded_maps
+        #programs
+        #(#structs)*
+        /// The object's own types.
+        pub mod types {
+            #[allow(unused_imports, reason = "an object may have no types of its own")]
+            use super::rt;
+            #types
+        }
+        /// The instructions that this process is to load.
+        // SAFETY: they were compiled from the source of the one who builds this program, and act with its rights, as its own code.
+        static OBJECT: rt::Trusted = unsafe { rt::Trusted::new(&TABLES) };
+        #tables
+    }
+}
+
+static NO_TYPES: std::sync::OnceLock<Btf> = std::sync::OnceLock::new();
+
+struct Section<'a> {
+    field: &'a SectionField,
+    name: &'a str,
+    data: &'a DataSection,
+}
+
+impl<'a> Section<'a> {
+    fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
+        let map = object.maps.get(field.map.0 as usize)?;
+        Some(Self { field, name: &map.name, data: map.section.as_ref()? })
+    }
+
+    fn field(&self) -> proc_macro2::Ident {
+        ident(&self.field.field)
+    }
+
+    fn ty(&self) -> proc_macro2::Ident {
+        ident(&self.field.ty)
+    }
+
+    fn index(&self) -> Literal {
+        Literal::u32_unsuffixed(self.field.map.0)
+    }
+
+    /// How the section is held once it is loaded.
+    fn holder(&self) -> TokenStream {
+        let ty = self.ty();
+        match self.data.kind {
+            SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
+            SectionKind::Rodata => quote!(rt::Frozen<#ty>),
+            SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
+        }
+    }
+
+    fn definition(&self, types: &mut Types<'_>) -> TokenStream {
+        let mut scope = Scope::default();
+        let mut fields = Vec::new();
+        let mut cells = Vec::new();
+        let ty = self.ty();
+        let mut cell_scope = Scope::default();
+        cell_scope.claim("snapshot");
+        for variable in self.data.variables.iter().filter(|variable| variable.visible) {
+            let name = scope.claim(&field_name(&variable.name));
+            let rust =
+                types.of(variable.ty, &format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name));
+            let offset = Literal::u32_unsuffixed(variable.offset);
+            let cell = ident(&cell_scope.claim(&name));
+            let doc = format!("The variable `{}`.", variable.name);
+            cells.push(quote! {
+                #[doc = #doc]
+                #[must_use]
+                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
+            });
+            fields.push(Field {
+                align: types.align(variable.ty),
+                name,
+                ty: rust,
+                offset: variable.offset.into(),
+                size: variable.size.into(),
+                hidden: false,
+                doc: format!("`{}`", variable.name),
+            });
+        }
+        let doc = format!("Section `{}`, {} bytes.", self.name, self.data.size);
+        let definition = define(&ty, fields, self.data.size.into(), &doc);
+        if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+            return definition;
+        }
+        let cells_name = format_ident!("{}Cells", ty);
+        let doc = format!("The variables of section `{}`, in memory shared with the running programs.", self.name);
+        quote! {
+            #definition
+            #[doc = #doc]
+            #[derive(Clone, Copy, Debug)]
+            pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
+            impl<'a> #cells_name<'a> {
+                #(#cells)*
+                /// All of them at once, each as it was at some moment.
+                #[must_use]
+                pub fn snapshot(self) -> #ty { self.0.get() }
+            }
+        }
+    }
+}
+
+fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
+    let fields = sections.iter().map(|section| {
+        let (field, ty) = (section.field(), section.ty());
+        quote!(#field: rt::Initial<#ty>)
+    });
+    let made = sections.iter().map(|section| {
+        let (field, index) = (section.field(), section.index());
+        quote!(#field: rt::Initial::new(&TABLES, #index))
+    });
+    let accessors = sections.iter().map(|section| {
+        let (field, ty) = (section.field(), section.ty());
+        let change = format_ident!("{}_mut", section.field.field.trim_start_matches("r#"));
+        let what = match section.data.kind {
+            SectionKind::Percpu => "one value, from which every CPU starts",
+            _ => "from which it starts",
+        };
+        let doc = format!("The initial value of section `{}`: {what}.", section.name);
+        let doc_mut = format!("The same, to change.");
+        quote! {
+            #[doc = #doc]
+            #[must_use]
+            pub fn #field(&self) -> &#ty { self.#field.get() }
+            #[doc = #doc_mut]
+            #[must_use]
+            pub fn #change(&mut self) -> &mut #ty { self.#field.get_mut() }
+        }
+    });
+    let by_index = tables.maps.iter().enumerate().map(|(index, _)| {
+        let number = Literal::usize_unsuffixed(index);
+        if let Some(section) = sections.iter().find(|section| section.field.map.0 as usize == index) {
+            let field = section.field();
+            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.into_bytes()));
+        }
+        match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
+            Some(map) => {
+                let field = ident(&map.field);
+                quote!(self.maps.#field)
+            }
+            None => quote!(rt::OpenMap::new(&TABLES, #number)),
+        }
+    });
+    let programs = skeleton.programs.iter().map(|program| {
+        let field = ident(&program.field);
+        quote!(self.programs.#field)
+    });
+    let taken = sections.iter().map(|section| {
+        let (field, index) = (section.field(), section.index());
+        quote!(#field: loaded.take_map(#index)?)
+    });
+    let taken_maps = skeleton.maps.iter().map(|map| {
+        let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
+        quote!(#field: loaded.take_map(#index)?)
+    });
+    let taken_programs = skeleton.programs.iter().map(|program| {
+        let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
+        quote!(#field: loaded.take_program(#index))
+    });
+    let new_maps = skeleton.maps.iter().map(|map| {
+        let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
+        quote!(#field: rt::OpenMap::new(&TABLES, #index))
+    });
+    let new_programs = skeleton.programs.iter().map(|program| {
+        let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
+        quote!(#field: rt::OpenProgram::new(&TABLES, #index))
+    });
+    quote! {
+        /// Opens the object: nothing is in the kernel yet.
+        #[must_use]
+        pub fn open() -> Open {
+            Open {
+                maps: OpenMaps { #(#new_maps),* },
+                programs: OpenPrograms { #(#new_programs),* },
+                options: rt::LoadOptions::new(),
+                #(#made),*
+            }
+        }
+
+        /// The object before it is loaded: all that may still be changed.
+        #[derive(Debug)]
+        pub struct Open {
+            /// The maps.
+            pub maps: OpenMaps,
+            /// The programs.
+            pub programs: OpenPrograms,
+            /// What is not about a single map or program.
+            pub options: rt::LoadOptions,
+            #(#fields),*
+        }
+
+        impl Open {
+            #(#accessors)*
+
+            /// Loads every map and program.
+            ///
+            /// # Errors
+            /// The step that failed, what it was about, and why; nothing stays in the kernel then.
+            pub fn load(self) -> rt::Result<Skeleton> {
+                let mut loaded = rt::load(&OBJECT, self.options, vec![#(#by_index),*], vec![#(#programs),*])?;
+                Ok(Skeleton {
+                    maps: Maps { #(#taken_maps),* },
+                    programs: Programs { #(#taken_programs),* },
+                    #(#taken),*
+                })
+            }
+        }
+    }
+}
+
+struct Maps {
+    open: TokenStream,
+    loaded: TokenStream,
+}
+
+impl Maps {
+    fn new(object: &BpfObject, skeleton: &Skeleton, types: &mut Types<'_>) -> Self {
+        let mut open = Vec::new();
+        let mut loaded = Vec::new();
+        for field in &skeleton.maps {
+            let map = &object.maps[field.map.0 as usize];
+            let name = ident(&field.field);
+            let doc = format!("`{}`, a map of type {}.", map.name, map.def.map_type);
+            let handle = handle(&field.handle, &map.name, types);
+            open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
+            loaded.push(quote!(#[doc = #doc] pub #name: #handle));
+        }
+        Self {
+            open: quote! {
+                /// The maps before they are created.
+                #[derive(Debug)]
+                pub struct OpenMaps { #(#open),* }
+            },
+            loaded: quote! {
+                /// The maps.
+                #[derive(Debug)]
+                pub struct Maps { #(#loaded),* }
+            },
+        }
+    }
+}
+
+fn handle(handle: &Handle, map: &str, types: &mut Types<'_>) -> TokenStream {
+    let name = format_ident!("{}", handle.name);
+    let mut data = |data: Data, what: &str| match data {
+        Data::Type(id) => types.of(id, &format!("{map}__{what}")),
+        Data::Bytes(len) => {
+            let len = Literal::u32_unsuffixed(len);
+            quote!([u8; #len])
+        }
+    };
+    let key = handle.key.map(|key| data(key, "key"));
+    let value = handle.value.map(|value| data(value, "value"));
+    match (key, value) {
+        (Some(key), Some(value)) => quote!(rt::map::#name<#key, #value>),
+        (Some(one), None) | (None, Some(one)) => quote!(rt::map::#name<#one>),
+        (None, None) => quote!(rt::map::#name),
+    }
+}
+
+fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
+    let fields: Vec<_> = skeleton
+        .programs
+        .iter()
+        .map(|field| {
+            let program = &object.programs[field.program.0 as usize];
+            let attaches = match &program.attach {
+                Attach::Needs(what) => format!("; attaching it needs {what}"),
+                _ => String::new(),
+            };
+            (ident(&field.field), format!("`SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
+        })
+        .collect();
+    let of = |ty: &TokenStream| {
+        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty));
+        quote!(#(#fields),*)
+    };
+    let (open, loaded, links) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)), of(&quote!(Option<rt::Link>)));
+    quote! {
+        /// The programs before they are loaded.
+        #[derive(Debug)]
+        pub struct OpenPrograms { #open }
+        /// The programs.
+        #[derive(Debug)]
+        pub struct Programs { #loaded }
+        /// What is attached; `None` for a program that is not loaded or that is not to attach by itself. Dropping it detaches.
+        #[must_use = "dropping the links detaches the programs"]
+        #[derive(Debug)]
+        pub struct Links { #links }
+    }
+}
+
+fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
+    let fields = sections.iter().map(|section| {
+        let (field, holder) = (section.field(), section.holder());
+        quote!(#field: #holder)
+    });
+    let accessors = sections.iter().map(|section| {
+        let (field, ty) = (section.field(), section.ty());
+        let doc = format!("Section `{}`.", section.name);
+        match section.data.kind {
+            SectionKind::Data | SectionKind::Bss => {
+                let cells = format_ident!("{}Cells", ty);
+                quote! {
+                    #[doc = #doc]
+                    #[must_use]
+                    pub fn #field(&self) -> #cells<'_> { #cells(self.#field.cells()) }
+                }
+            }
+            SectionKind::Rodata => quote! {
+                #[doc = #doc]
+                #[must_use]
+                pub fn #field(&self) -> &#ty { self.#field.get() }
+            },
+            SectionKind::Percpu => quote! {
+                #[doc = #doc]
+                #[must_use]
+                pub fn #field(&self) -> &rt::PercpuData<#ty> { &self.#field }
+            },
+        }
+    });
+    let links = skeleton.programs.iter().map(|program| {
+        let field = ident(&program.field);
+        quote!(#field: self.programs.#field.auto_attach()?)
+    });
+    quote! {
+        /// The object, loaded. Dropping it closes its maps and programs.
+        #[derive(Debug)]
+        pub struct Skeleton {
+            /// The maps.
+            pub maps: Maps,
+            /// The programs.
+            pub programs: Programs,
+            #(#fields),*
+        }
+
+        impl Skeleton {
+            #(#accessors)*
+
+            /// Attaches every program that is loaded, unless it was told not to.
+            ///
+            /// # Errors
+            /// The first program that does not attach, and what it needs; the others are detached again.
+            pub fn attach(&self) -> rt::Result<Links> {
+                Ok(Links { #(#links),* })
+            }
+        }
+    }
+}

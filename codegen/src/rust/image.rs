@@ -1,0 +1,232 @@
+//! The tables of the plan as constants.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step, SymbolKind};
+
+use super::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+
+/// The statics `MAPS`, `PROGRAMS`, `SYMBOLS`, `STEPS`, `TABLES` and `OBJECT`.
+pub(super) fn image(object: &OwnedObject) -> TokenStream {
+    let maps = object.maps.iter().map(map);
+    let programs = object.programs.iter().map(program);
+    let symbols = object.symbols.iter().map(symbol);
+    let steps = object.steps.iter().map(|step| self::step(*step));
+    let name = &object.name;
+    let license = c_string(&object.license);
+    let kernel_version = number(object.kernel_version);
+    let btf = option(object.btf.map(span));
+    quote! {
+        static MAPS: &[rt::abi::Map] = &[#(#maps),*];
+        static PROGRAMS: &[rt::abi::Program] = &[#(#programs),*];
+        static SYMBOLS: &[rt::abi::Symbol] = &[#(#symbols),*];
+        /// What is asked of the kernel, in this order.
+        static STEPS: &[rt::abi::Step] = &[#(#steps),*];
+        static TABLES: rt::abi::Object = rt::abi::Object {
+            name: #name,
+            license: #license,
+            kernel_version: #kernel_version,
+            blob: &BLOB,
+            btf: #btf,
+            maps: MAPS,
+            programs: PROGRAMS,
+            symbols: SYMBOLS,
+            steps: STEPS,
+        };
+    }
+}
+
+fn number(value: u32) -> Literal {
+    Literal::u32_unsuffixed(value)
+}
+
+fn span(span: Span) -> TokenStream {
+    let (offset, len) = (number(span.offset), number(span.len));
+    if span == Span::EMPTY { quote!(rt::abi::Span::EMPTY) } else { quote!(rt::abi::Span::new(#offset, #len)) }
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(Some(#value)),
+        None => quote!(None),
+    }
+}
+
+/// A text as `CStr` literal; what follows a NUL is cut off, as C would.
+fn c_string(text: &str) -> Literal {
+    let text = text.split('\0').next().unwrap_or_default();
+    std::ffi::CString::new(text).map_or_else(|_| Literal::c_string(c""), |text| Literal::c_string(&text))
+}
+
+fn constant(ty: &str, name: Option<&str>, value: u32) -> TokenStream {
+    let ty = format_ident!("{ty}");
+    match name {
+        Some(name) => {
+            let name = format_ident!("{name}");
+            quote!(rt::uapi::#ty::#name)
+        }
+        None => {
+            let value = number(value);
+            quote!(rt::uapi::#ty(#value))
+        }
+    }
+}
+
+fn map(map: &OwnedMap) -> TokenStream {
+    let OwnedMap { name, kernel_name, template, pin_by_name, .. } = map;
+    let map_type = constant("MapType", map.map_type.constant(), map.map_type.0);
+    let [key_size, value_size, max_entries, flags, numa_node, key_type, value_type] = [
+        map.key_size,
+        map.value_size,
+        map.max_entries,
+        map.flags,
+        map.numa_node,
+        map.btf_key_type_id,
+        map.btf_value_type_id,
+    ]
+    .map(number);
+    let extra = Literal::u64_unsuffixed(map.extra);
+    let inner = option(map.inner.map(number).map(|inner| quote!(#inner)));
+    let section = option(map.section.map(|section| {
+        let kind = match section.kind {
+            SectionKind::Data => quote!(Data),
+            SectionKind::Bss => quote!(Bss),
+            SectionKind::Rodata => quote!(Rodata),
+            SectionKind::Percpu => quote!(Percpu),
+        };
+        let (initial, align) = (span(section.initial), number(section.align));
+        quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
+    }));
+    quote! {
+        rt::abi::Map {
+            name: #name,
+            kernel_name: #kernel_name,
+            map_type: #map_type,
+            key_size: #key_size,
+            value_size: #value_size,
+            max_entries: #max_entries,
+            flags: #flags,
+            numa_node: #numa_node,
+            extra: #extra,
+            btf_key_type_id: #key_type,
+            btf_value_type_id: #value_type,
+            inner: #inner,
+            template: #template,
+            section: #section,
+            pin_by_name: #pin_by_name,
+        }
+    }
+}
+
+fn program(program: &OwnedProgram) -> TokenStream {
+    let OwnedProgram { name, section, autoload, .. } = program;
+    let program_type = constant("ProgramType", program.program_type.constant(), program.program_type.0);
+    let attach_type = match program.expected_attach_type.0 {
+        0 => quote!(rt::uapi::AttachType(0)),
+        value => constant("AttachType", program.expected_attach_type.constant(), value),
+    };
+    let flags = number(program.flags);
+    let target = option(program.target.map(number).map(|target| quote!(#target)));
+    let attach = match &program.attach {
+        OwnedAttach::Needs(what) => quote!(Needs(#what)),
+        OwnedAttach::RawTracepoint(name) => quote!(RawTracepoint(#name)),
+        OwnedAttach::Tracing => quote!(Tracing),
+        OwnedAttach::Iter => quote!(Iter),
+        OwnedAttach::Tracepoint { category, name } => quote!(Tracepoint { category: #category, name: #name }),
+        OwnedAttach::Kprobe { function, offset, at_return } => {
+            let offset = Literal::u64_unsuffixed(*offset);
+            quote!(Kprobe { function: #function, offset: #offset, at_return: #at_return })
+        }
+    };
+    let body = body(&program.body);
+    quote! {
+        rt::abi::Program {
+            name: #name,
+            section: #section,
+            program_type: #program_type,
+            expected_attach_type: #attach_type,
+            flags: #flags,
+            autoload: #autoload,
+            target: #target,
+            attach: rt::abi::Attach::#attach,
+            body: #body,
+        }
+    }
+}
+
+fn body(body: &OwnedBody) -> TokenStream {
+    let [insns, func_info, line_info, core_relos] =
+        [body.insns, body.func_info, body.line_info, body.core_relos].map(span);
+    let patches = body.patches.iter().map(|patch| {
+        let insn = number(patch.insn);
+        let kind = match patch.kind {
+            PatchKind::Map(index) => indexed("Map", index),
+            PatchKind::Variable(index) => indexed("Variable", index),
+            PatchKind::Function(index) => indexed("Function", index),
+            PatchKind::CpuMask => quote!(CpuMask),
+        };
+        quote!(rt::abi::Patch { insn: #insn, kind: rt::abi::PatchKind::#kind })
+    });
+    quote! {
+        rt::abi::Body {
+            insns: #insns,
+            patches: &[#(#patches),*],
+            func_info: #func_info,
+            line_info: #line_info,
+            core_relos: #core_relos,
+        }
+    }
+}
+
+fn indexed(name: &str, index: u32) -> TokenStream {
+    let (name, index) = (format_ident!("{name}"), number(index));
+    quote!(#name(#index))
+}
+
+fn symbol(symbol: &OwnedSymbol) -> TokenStream {
+    let OwnedSymbol { name, weak, .. } = symbol;
+    let kind = match symbol.kind {
+        SymbolKind::Function => quote!(Function),
+        SymbolKind::Typedef => quote!(Typedef),
+        SymbolKind::Variable => quote!(Variable),
+        SymbolKind::Struct => quote!(Struct),
+    };
+    quote!(rt::abi::Symbol { name: #name, kind: rt::abi::SymbolKind::#kind, weak: #weak })
+}
+
+fn step(step: Step) -> TokenStream {
+    let step = match step {
+        Step::LoadBtf => quote!(LoadBtf),
+        Step::ResolveSymbols => quote!(ResolveSymbols),
+        Step::CreateMap { map } => named("CreateMap", &[("map", map)]),
+        Step::FillMap { map, flags } => {
+            let map = number(map);
+            let flags = match flags {
+                skelgen_runtime::uapi::elem_flags::ALL_CPUS => quote!(rt::uapi::elem_flags::ALL_CPUS),
+                flags => {
+                    let flags = Literal::u64_unsuffixed(flags);
+                    quote!(#flags)
+                }
+            };
+            quote!(FillMap { map: #map, flags: #flags })
+        }
+        Step::FreezeMap { map } => named("FreezeMap", &[("map", map)]),
+        Step::InsertMap { outer, key, inner } => {
+            named("InsertMap", &[("outer", outer), ("key", key), ("inner", inner)])
+        }
+        Step::LoadProgram { program } => named("LoadProgram", &[("program", program)]),
+        Step::InsertProgram { map, key, program } => {
+            named("InsertProgram", &[("map", map), ("key", key), ("program", program)])
+        }
+    };
+    quote!(rt::abi::Step::#step)
+}
+
+fn named(name: &str, fields: &[(&str, u32)]) -> TokenStream {
+    let name = format_ident!("{name}");
+    let fields = fields.iter().map(|(field, value)| {
+        let (field, value) = (format_ident!("{field}"), number(*value));
+        quote!(#field: #value)
+    });
+    quote!(#name { #(#fields),* })
+}
