@@ -231,3 +231,11 @@ pub struct TestRunResult {
 fn index(ifindex: u32) -> RawFd {
     RawFd::from_ne_bytes(ifindex.to_ne_bytes())
 }
+
+/// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn enable_stats() -> Result<OwnedFd> {
+    sys::prog::enable_stats().map_err(|errno| Error::refused("enabling statistics of programs", errno))
+}

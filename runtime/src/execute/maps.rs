@@ -185,7 +185,8 @@ impl Executor {
         created.map.update(&0_u32.to_ne_bytes(), &value, flags).map_err(|errno| {
             let name = open.definition.name;
             let error = Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno);
-            if section.kind == SectionKind::Percpu && errno.raw() == libc::EINVAL {
+            // A kernel without the flag reads a value for every CPU before it looks at the flags, so it may stumble first.
+            if section.kind == SectionKind::Percpu && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) {
                 error.note(format_args!(
                     "this kernel lacks BPF_F_ALL_CPUS, the flag that gives every CPU of a percpu map the same value: Linux has it \
                      since 7.0 (and programs can use section `{name}` directly since 7.3). Use a newer kernel, or declare a map of \

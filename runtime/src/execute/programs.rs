@@ -173,21 +173,27 @@ fn request_load(
             .map(|attempt| (attempt.result, attempt.log_size))
             .unwrap_or_else(|errno| (Err(errno), 0))
     };
-    let mut result = attempt(0, &mut []).0;
-    if result.as_ref().is_err_and(|errno| errno.raw() == libc::EPERM) && lift_memlock(memlock) {
-        result = attempt(0, &mut []).0;
+    // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
+    let try_once = || match level {
+        0 => (attempt(0, &mut []).0, None),
+        _ => log::result_and_log(|buffer| Ok(attempt(level, buffer))).unwrap_or_else(|errno| (Err(errno), None)),
+    };
+    let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
+    let (mut result, mut log) = try_once();
+    if is(&result, libc::EPERM) && lift_memlock(memlock) {
+        (result, log) = try_once();
     }
     for _ in 1..TRIES {
-        if !result.as_ref().is_err_and(|errno| errno.raw() == libc::EAGAIN) {
+        if !is(&result, libc::EAGAIN) {
             break;
         }
-        result = attempt(0, &mut []).0;
+        (result, log) = try_once();
     }
-    // Statistics alone (4) are no use to see why a program was refused.
-    let with_log = |level| log::whole(|buffer| Ok(attempt(level, buffer)));
     match result {
-        Ok(fd) => Ok(LoadedProgram { fd, log: if level == 0 { None } else { with_log(level) } }),
-        Err(errno) => Err((errno, with_log(level.max(1) | 1))),
+        Ok(fd) => Ok(LoadedProgram { fd, log }),
+        // Statistics alone (4) are no use to see why a program was refused.
+        Err(errno) if level & 3 == 0 => Err((errno, log::whole(|buffer| Ok(attempt(level | 1, buffer))))),
+        Err(errno) => Err((errno, log)),
     }
 }
 

@@ -92,8 +92,9 @@ impl Map {
             flags,
             ..MapElem::default()
         };
-        // SAFETY: key and value are as long as the kernel's map says, which is what it reads; for percpu maps a kernel that knows
-        // the flag reads one value and any other refuses the flag without reading.
+        // SAFETY: key and value are as long as the kernel's map says, which is what it reads. The one exception is a kernel that
+        // does not know the flags of percpu maps: it copies further bytes from behind the value, or finds none (`EFAULT`), and
+        // forgets them as it refuses the flags. It never writes to any of them.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
