@@ -149,16 +149,11 @@ impl Program {
     /// # Errors
     /// If it was not loaded, is of a type that cannot be run so, or the kernel refuses the input.
     pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRunResult> {
-        let mut request = sys::prog::Run {
-            data: run.data,
-            data_out: run.data_out,
-            context: run.context,
-            context_out: run.context_out,
-            repeat: run.repeat,
-            // BPF_F_TEST_RUN_ON_CPU
-            flags: u32::from(run.cpu.is_some()),
-            cpu: run.cpu.unwrap_or(0),
-        };
+        let TestRun { data, data_out, context, context_out, repeat, cpu } = run;
+        // BPF_F_TEST_RUN_ON_CPU
+        let flags = u32::from(cpu.is_some());
+        let cpu = cpu.unwrap_or(0);
+        let mut request = sys::prog::Run { data, data_out, context, context_out, repeat, flags, cpu };
         let outcome = sys::prog::test_run(self.fd()?, &mut request)
             .map_err(|errno| Error::refused(format_args!("running program `{}`", self.name()), errno))?;
         Ok(TestRunResult {

@@ -121,6 +121,50 @@ static PERCPU: Object = Object {
     ..TINY
 };
 
+/// A map of maps whose template is created for it alone, with one inner map.
+static NESTED: Object = Object {
+    maps: &[
+        Map {
+            name: "outer",
+            kernel_name: "outer",
+            map_type: MapType::ARRAY_OF_MAPS,
+            value_size: 4,
+            inner: Some(1),
+            ..PLAIN
+        },
+        Map { name: "outer.inner", kernel_name: "outer.inner", template: true, ..PLAIN },
+        Map { name: "one", kernel_name: "one", ..PLAIN },
+        Map {
+            name: "events",
+            kernel_name: "events",
+            map_type: MapType::PERF_EVENT_ARRAY,
+            value_size: 4,
+            max_entries: 0,
+            ..PLAIN
+        },
+        Map {
+            name: "ring",
+            kernel_name: "ring",
+            map_type: MapType::RINGBUF,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 100,
+            ..PLAIN
+        },
+    ],
+    programs: &[],
+    steps: &[
+        Step::CreateMap { map: 2 },
+        Step::CreateMap { map: 0 },
+        Step::CreateMap { map: 3 },
+        Step::CreateMap { map: 4 },
+        Step::InsertMap { outer: 0, key: 0, inner: 2 },
+        Step::FreezeMap { map: 2 },
+    ],
+    ..TINY
+};
+const PLAIN: Map = Map { section: None, flags: 0, ..DATA };
+
 struct Fd(OwnedFd);
 
 impl FromFd for Fd {
@@ -263,4 +307,46 @@ fn percpu_fill_is_one_exact_call() {
         assert!(text.contains("BPF_F_ALL_CPUS") && text.contains("7.0") && text.contains("7.3"), "{text}");
         assert_eq!(open_fds(), before);
     }
+}
+
+#[test]
+fn maps_of_maps_leave_no_template_open() {
+    let _alone = ALONE.lock();
+    let before = open_fds();
+    let (result, calls) = record::calls(|| load(&trust(&NESTED), LoadOptions::new(), vec![], vec![]));
+    let Some(loaded) = allowed(result) else {
+        return;
+    };
+    let mut loaded = loaded.unwrap();
+    assert_eq!(open_fds(), before + 4);
+    assert!(loaded.take_map::<Fd>(1).is_err());
+    let created: Vec<_> =
+        calls.iter().filter(|call| call.command == Command::MAP_CREATE).map(ToString::to_string).collect();
+    assert_eq!(created.len(), 5, "{created:#?}");
+    assert_eq!(created[1], "map_create name=outer.inner type=array key=4 value=16 entries=1 flags=0 btf=0:0");
+    assert!(created[4].contains("entries=4096") || created[4].contains("entries=65536"), "{}", created[4]);
+    drop(loaded);
+    assert_eq!(open_fds(), before);
+}
+
+#[test]
+fn every_failing_step_leaves_nothing_open() {
+    let _alone = ALONE.lock();
+    for index in 0..GOOD.maps.len() {
+        let mut map = OpenMap::new(&GOOD, u32::try_from(index).unwrap());
+        map.set_key_size(3);
+        let before = open_fds();
+        let Some(result) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![])) else {
+            return;
+        };
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("creating map `.data`"), "{error}");
+        assert_eq!(open_fds(), before);
+    }
+    let mut map = OpenMap::new(&GOOD, 0);
+    map.set_autocreate(false);
+    let before = open_fds();
+    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
+    assert!(error.contains("loading program `reads`: it uses map `.data`, which was not created"), "{error}");
+    assert_eq!(open_fds(), before);
 }

@@ -170,8 +170,7 @@ fn request_load(
 ) -> Result<LoadedProgram, (Errno, Option<String>)> {
     let attempt = |level, log: &mut [u8]| {
         sys::load(request, level, log)
-            .map(|attempt| (attempt.result, attempt.log_size))
-            .unwrap_or_else(|errno| (Err(errno), 0))
+            .map_or_else(|errno| (Err(errno), 0), |attempt| (attempt.result, attempt.log_size))
     };
     // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
     let try_once = || match level {
