@@ -31,6 +31,21 @@ impl Error {
         Self(Box::new(Inner { context: context.to_string(), errno: None, note: None, log: None }))
     }
 
+    /// A file that could not be read.
+    pub(crate) fn io(context: impl fmt::Display, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Self::refused(context, Errno(number)),
+            None => Self::invalid(format_args!("{context}: {error}")),
+        }
+    }
+
+    /// The same, with where in a larger piece of work it happened.
+    #[must_use]
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.0.context = format!("{place}: {}", self.0.context);
+        self
+    }
+
     /// The same, with what can be done about it.
     #[must_use]
     pub(crate) fn note(mut self, note: impl fmt::Display) -> Self {
@@ -50,6 +65,12 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+
+    /// What can be done about it, where that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.0.note.as_deref()
     }
 
     /// The whole log of the verifier, if a program or BTF was refused.
@@ -102,6 +123,60 @@ impl Errno {
     pub const fn raw(self) -> i32 {
         self.0
     }
+
+    /// The name of the number (`EPERM`), or `None` for one that bpf() and its like are not known to give.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            libc::EPERM => "EPERM",
+            libc::ENOENT => "ENOENT",
+            libc::ESRCH => "ESRCH",
+            libc::EINTR => "EINTR",
+            libc::EIO => "EIO",
+            libc::ENXIO => "ENXIO",
+            libc::E2BIG => "E2BIG",
+            libc::EBADF => "EBADF",
+            libc::EAGAIN => "EAGAIN",
+            libc::ENOMEM => "ENOMEM",
+            libc::EACCES => "EACCES",
+            libc::EFAULT => "EFAULT",
+            libc::EBUSY => "EBUSY",
+            libc::EEXIST => "EEXIST",
+            libc::EXDEV => "EXDEV",
+            libc::ENODEV => "ENODEV",
+            libc::ENOTDIR => "ENOTDIR",
+            libc::EISDIR => "EISDIR",
+            libc::EINVAL => "EINVAL",
+            libc::ENFILE => "ENFILE",
+            libc::EMFILE => "EMFILE",
+            libc::EFBIG => "EFBIG",
+            libc::ENOSPC => "ENOSPC",
+            libc::EROFS => "EROFS",
+            libc::EPIPE => "EPIPE",
+            libc::EDOM => "EDOM",
+            libc::ERANGE => "ERANGE",
+            libc::EDEADLK => "EDEADLK",
+            libc::ENAMETOOLONG => "ENAMETOOLONG",
+            libc::ENOSYS => "ENOSYS",
+            libc::ELOOP => "ELOOP",
+            libc::EPROTO => "EPROTO",
+            libc::EOVERFLOW => "EOVERFLOW",
+            libc::EMSGSIZE => "EMSGSIZE",
+            libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+            libc::EOPNOTSUPP => "EOPNOTSUPP",
+            libc::ENETDOWN => "ENETDOWN",
+            libc::ENOBUFS => "ENOBUFS",
+            libc::ENOTCONN => "ENOTCONN",
+            libc::ETIMEDOUT => "ETIMEDOUT",
+            libc::EALREADY => "EALREADY",
+            libc::ESTALE => "ESTALE",
+            libc::ECANCELED => "ECANCELED",
+            libc::EKEYREJECTED => "EKEYREJECTED",
+            // Internal to the kernel, which lets it slip for some attachments it cannot do.
+            524 => "ENOTSUPP",
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Debug for Errno {
@@ -110,8 +185,21 @@ impl fmt::Debug for Errno {
     }
 }
 
+/// The name, then what it means.
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&std::io::Error::from_raw_os_error(self.0), f)
+        let meaning = std::io::Error::from_raw_os_error(self.0).to_string();
+        match self.name() {
+            // The standard library appends the number, which the name says better.
+            Some(name) => write!(f, "{name} ({})", meaning.split(" (os error").next().unwrap_or(&meaning)),
+            None => f.write_str(&meaning),
+        }
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = error.errno().map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
+        Self::new(kind, error)
     }
 }

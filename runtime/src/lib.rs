@@ -23,9 +23,21 @@ pub mod open;
 #[cfg(feature = "load")]
 pub mod program;
 #[cfg(feature = "load")]
+pub mod record;
+#[cfg(feature = "load")]
 mod sys;
 
 #[cfg(feature = "load")]
 pub use data::{Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, PercpuData, Plain, Ptr, zeroed};
 #[cfg(feature = "load")]
 pub use error::{Errno, Error, Result};
+#[cfg(feature = "load")]
+pub use execute::{Loaded, load};
+#[cfg(feature = "load")]
+pub use link::Link;
+#[cfg(feature = "load")]
+pub use open::{LoadOptions, OpenMap, OpenProgram};
+#[cfg(feature = "load")]
+pub use program::{Program, TestRun, TestRunResult};
+#[cfg(feature = "load")]
+pub use sys::trusted::Trusted;

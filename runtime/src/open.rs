@@ -1,1 +1,340 @@
 //! An object before it is loaded: what may still be changed.
+//!
+//! Each value begins as the object's own table says and holds no memory for what is left alone. Knows no system call.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::abi;
+use crate::uapi::{MapType, map_flags};
+
+/// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless said otherwise.
+const PIN_FOLDER: &str = "/sys/fs/bpf";
+
+/// What is the same for the whole object.
+#[derive(Debug, Default)]
+pub struct LoadOptions {
+    pub(crate) log_level: u32,
+    pub(crate) kernel_btf: Option<PathBuf>,
+    pub(crate) pin_folder: Option<PathBuf>,
+    pub(crate) token: Option<OwnedFd>,
+}
+
+impl LoadOptions {
+    /// Nothing out of the ordinary.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much the verifier says of programs that it accepts: 0 nothing (and costs nothing), 1 what it looks at, 2 all of it,
+    /// 4 statistics alone. Of a program that it refuses the log is always there.
+    pub fn set_log_level(&mut self, level: u32) -> &mut Self {
+        self.log_level = level;
+        self
+    }
+
+    /// Looks kernel types up in this file instead of /sys/kernel/btf/vmlinux.
+    pub fn set_kernel_btf(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.kernel_btf = Some(path.into());
+        self
+    }
+
+    /// Pins maps that are pinned by name in this folder of a bpffs instead of /sys/fs/bpf.
+    pub fn set_pin_folder(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pin_folder = Some(path.into());
+        self
+    }
+
+    /// Loads with the rights of this BPF token (Linux 6.9).
+    pub fn set_token(&mut self, token: OwnedFd) -> &mut Self {
+        self.token = Some(token);
+        self
+    }
+
+    pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
+        let by_name = || {
+            let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(PIN_FOLDER));
+            map.definition.pin_by_name.then(|| folder.join(map.definition.name))
+        };
+        map.pin_path.clone().or_else(by_name)
+    }
+}
+
+/// The bytes that a section holds at first, if they are not the object's own.
+type Value = Box<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A map before it is created.
+pub struct OpenMap {
+    pub(crate) definition: &'static abi::Map,
+    pub(crate) map_type: MapType,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+    pub(crate) numa_node: u32,
+    pub(crate) extra: u64,
+    pub(crate) autocreate: bool,
+    pub(crate) reuse: Option<OwnedFd>,
+    pub(crate) pin_path: Option<PathBuf>,
+    pub(crate) value: Option<Value>,
+}
+
+impl OpenMap {
+    /// The map of this index, as the object defines it.
+    ///
+    /// # Panics
+    /// If the object has no such map: generated code that does not belong together.
+    #[must_use]
+    pub fn new(object: &'static abi::Object, index: u32) -> Self {
+        let definition = usize::try_from(index).ok().and_then(|index| object.maps.get(index));
+        let Some(definition) = definition else {
+            panic!("object `{}` has no map {index}", object.name);
+        };
+        Self::of(definition)
+    }
+
+    /// A section of global data; `value` is what it holds at first if that is not what the object says.
+    ///
+    /// # Panics
+    /// As for [`Self::new`].
+    #[must_use]
+    pub fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
+        object: &'static abi::Object,
+        index: u32,
+        value: Option<V>,
+    ) -> Self {
+        let mut map = Self::new(object, index);
+        map.value = value.map(|value| Box::new(value) as Value);
+        map
+    }
+
+    pub(crate) fn of(definition: &'static abi::Map) -> Self {
+        Self {
+            definition,
+            map_type: definition.map_type,
+            key_size: definition.key_size,
+            value_size: definition.value_size,
+            max_entries: definition.max_entries,
+            flags: definition.flags,
+            numa_node: definition.numa_node,
+            extra: definition.extra,
+            autocreate: true,
+            reuse: None,
+            pin_path: None,
+            value: None,
+        }
+    }
+
+    /// Its name in the source.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn map_type(&self) -> MapType {
+        self.map_type
+    }
+
+    /// Size of a key in bytes.
+    #[must_use]
+    pub fn key_size(&self) -> u32 {
+        self.key_size
+    }
+
+    /// Changes the size of a key, in bytes.
+    pub fn set_key_size(&mut self, bytes: u32) -> &mut Self {
+        self.key_size = bytes;
+        self
+    }
+
+    /// Size of a value in bytes.
+    #[must_use]
+    pub fn value_size(&self) -> u32 {
+        self.value_size
+    }
+
+    /// Changes the size of a value, in bytes. What a larger section holds beyond its initial value is zero.
+    pub fn set_value_size(&mut self, bytes: u32) -> &mut Self {
+        self.value_size = bytes;
+        self
+    }
+
+    /// How many elements it holds at the most; of a ring buffer its size in bytes.
+    #[must_use]
+    pub fn max_entries(&self) -> u32 {
+        self.max_entries
+    }
+
+    /// Changes how many elements it holds at the most; of a ring buffer its size in bytes, which is rounded up to a power of two
+    /// of whole pages.
+    pub fn set_max_entries(&mut self, count: u32) -> &mut Self {
+        self.max_entries = count;
+        self
+    }
+
+    /// Flags of `BPF_MAP_CREATE`, see [`map_flags`].
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Changes the flags of `BPF_MAP_CREATE`.
+    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Puts the map's memory on this NUMA node.
+    pub fn set_numa_node(&mut self, node: u32) -> &mut Self {
+        self.numa_node = node;
+        self.flags |= map_flags::NUMA_NODE;
+        self
+    }
+
+    /// Changes the type's own extra setting (`map_extra`).
+    pub fn set_extra(&mut self, extra: u64) -> &mut Self {
+        self.extra = extra;
+        self
+    }
+
+    /// Whether to create the map at all. Programs that use a map which is not there cannot be loaded.
+    pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
+        self.autocreate = autocreate;
+        self
+    }
+
+    /// Uses this map instead of a new one. It is taken as it is: neither filled nor frozen.
+    pub fn reuse_fd(&mut self, fd: OwnedFd) -> &mut Self {
+        self.reuse = Some(fd);
+        self
+    }
+
+    /// Uses what is pinned at this path of a bpffs, or creates the map and pins it there.
+    pub fn set_pin_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pin_path = Some(path.into());
+        self
+    }
+}
+
+impl fmt::Debug for OpenMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenMap")
+            .field("name", &self.definition.name)
+            .field("map_type", &self.map_type)
+            .field("key_size", &self.key_size)
+            .field("value_size", &self.value_size)
+            .field("max_entries", &self.max_entries)
+            .field("flags", &self.flags)
+            .field("autocreate", &self.autocreate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program before it is loaded.
+pub struct OpenProgram {
+    pub(crate) definition: &'static abi::Program,
+    pub(crate) autoload: bool,
+    pub(crate) autoattach: bool,
+    pub(crate) target: Option<String>,
+    pub(crate) log_level: Option<u32>,
+    pub(crate) flags: u32,
+    pub(crate) ifindex: u32,
+}
+
+impl OpenProgram {
+    /// The program of this index, as the object defines it.
+    ///
+    /// # Panics
+    /// If the object has no such program: generated code that does not belong together.
+    #[must_use]
+    pub fn new(object: &'static abi::Object, index: u32) -> Self {
+        let definition = usize::try_from(index).ok().and_then(|index| object.programs.get(index));
+        let Some(definition) = definition else {
+            panic!("object `{}` has no program {index}", object.name);
+        };
+        Self::of(definition)
+    }
+
+    pub(crate) fn of(definition: &'static abi::Program) -> Self {
+        Self {
+            definition,
+            autoload: definition.autoload,
+            autoattach: true,
+            target: None,
+            log_level: None,
+            flags: definition.flags,
+            ifindex: 0,
+        }
+    }
+
+    /// The name of its function.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// The name of its section.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.definition.section
+    }
+
+    /// Whether it will be loaded.
+    #[must_use]
+    pub fn autoload(&self) -> bool {
+        self.autoload
+    }
+
+    /// Whether to load it.
+    pub fn set_autoload(&mut self, autoload: bool) -> &mut Self {
+        self.autoload = autoload;
+        self
+    }
+
+    /// Whether the skeleton's `attach` attaches it.
+    pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
+        self.autoattach = autoattach;
+        self
+    }
+
+    /// Attaches to something else of the same kind: a kernel function, an LSM hook, the name of a tracepoint
+    /// (`category/name` where the section says it so) or of an iterator (`task`).
+    pub fn set_attach_target(&mut self, name: impl Into<String>) -> &mut Self {
+        self.target = Some(name.into());
+        self
+    }
+
+    /// How much the verifier says of this program, see [`LoadOptions::set_log_level`].
+    pub fn set_log_level(&mut self, level: u32) -> &mut Self {
+        self.log_level = Some(level);
+        self
+    }
+
+    /// Changes the flags of `BPF_PROG_LOAD`.
+    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Loads the program for this network device (offload, or metadata that only the device has).
+    pub fn set_ifindex(&mut self, ifindex: u32) -> &mut Self {
+        self.ifindex = ifindex;
+        self
+    }
+}
+
+impl fmt::Debug for OpenProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenProgram")
+            .field("name", &self.definition.name)
+            .field("section", &self.definition.section)
+            .field("autoload", &self.autoload)
+            .field("autoattach", &self.autoattach)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,1 +1,236 @@
 //! Handles of loaded programs.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use crate::abi;
+use crate::error::{Error, Result};
+use crate::link::{self, Link, c_path};
+use crate::sys;
+use crate::uapi::{AttachType, ProgramType};
+
+/// A program of an object that was loaded; it itself may have been left out.
+pub struct Program {
+    definition: &'static abi::Program,
+    fd: Option<OwnedFd>,
+    autoattach: bool,
+    target: Option<String>,
+    log: Option<String>,
+}
+
+impl Program {
+    pub(crate) fn new(
+        definition: &'static abi::Program,
+        fd: Option<OwnedFd>,
+        autoattach: bool,
+        target: Option<String>,
+        log: Option<String>,
+    ) -> Self {
+        Self { definition, fd, autoattach, target, log }
+    }
+
+    /// The name of its function.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// The name of its section.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.definition.section
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn program_type(&self) -> ProgramType {
+        self.definition.program_type
+    }
+
+    /// Whether it was loaded: not if auto-load was off.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.fd.is_some()
+    }
+
+    /// Its file descriptor.
+    ///
+    /// # Errors
+    /// If it was not loaded.
+    pub fn fd(&self) -> Result<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd).ok_or_else(|| {
+            Error::invalid(format_args!("program `{}` was not loaded", self.name()))
+                .note("its auto-load was off; `set_autoload(true)` before loading switches it on")
+        })
+    }
+
+    /// The same as a number, or `None` if it was not loaded.
+    #[must_use]
+    pub fn raw_fd(&self) -> Option<RawFd> {
+        self.fd.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// What the verifier said of it, if a log level was set.
+    #[must_use]
+    pub fn verifier_log(&self) -> Option<&str> {
+        self.log.as_deref()
+    }
+
+    /// Attaches it the way its section says.
+    ///
+    /// # Errors
+    /// If it was not loaded, cannot attach by itself, or the kernel refuses.
+    pub fn attach(&self) -> Result<Link> {
+        link::attach(self.definition, self.fd()?, self.target.as_deref())
+    }
+
+    /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
+    ///
+    /// # Errors
+    /// If it cannot attach by itself or the kernel refuses.
+    pub fn auto_attach(&self) -> Result<Option<Link>> {
+        if self.autoattach && self.is_loaded() { self.attach().map(Some) } else { Ok(None) }
+    }
+
+    /// Attaches an XDP program to a network interface, by its index. `flags` are `XDP_FLAGS_*` of `linux/if_link.h`: 0 lets the
+    /// kernel choose the mode.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_xdp(&self, ifindex: u32, flags: u32) -> Result<Link> {
+        self.create_link(index(ifindex), AttachType::XDP, flags, format_args!("network interface {ifindex}"))
+    }
+
+    /// Attaches a traffic control program to a network interface (Linux 6.6), after those already there; for what comes in
+    /// ([`AttachType::TCX_INGRESS`]) or goes out ([`AttachType::TCX_EGRESS`]).
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_tcx(&self, ifindex: u32, direction: AttachType) -> Result<Link> {
+        self.create_link(index(ifindex), direction, 0, format_args!("{direction} of network interface {ifindex}"))
+    }
+
+    /// Attaches to a cgroup, as the type that it was loaded for.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>) -> Result<Link> {
+        self.create_link(cgroup.as_raw_fd(), self.definition.expected_attach_type, 0, format_args!("a cgroup"))
+    }
+
+    /// Attaches to a network namespace, as the type that it was loaded for (`sk_lookup`, `flow_dissector`).
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
+        let attach_type = self.definition.expected_attach_type;
+        self.create_link(namespace.as_raw_fd(), attach_type, 0, format_args!("a network namespace"))
+    }
+
+    /// Attaches to an open perf event.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses, as those before 5.15 do.
+    pub fn attach_perf_event(&self, event: BorrowedFd<'_>, cookie: u64) -> Result<Link> {
+        sys::link::create_perf(self.fd()?, event, cookie)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| Error::refused(format_args!("attaching program `{}` to a perf event", self.name()), errno))
+    }
+
+    fn create_link(&self, target: RawFd, attach_type: AttachType, flags: u32, to: fmt::Arguments<'_>) -> Result<Link> {
+        sys::link::create(self.fd()?, target, attach_type, flags, 0)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| Error::refused(format_args!("attaching program `{}` to {to}", self.name()), errno))
+    }
+
+    /// Runs the program once or more without attaching it (`BPF_PROG_TEST_RUN`).
+    ///
+    /// # Errors
+    /// If it was not loaded, is of a type that cannot be run so, or the kernel refuses the input.
+    pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRunResult> {
+        let TestRun { data, data_out, context, context_out, repeat, cpu } = run;
+        // BPF_F_TEST_RUN_ON_CPU
+        let flags = u32::from(cpu.is_some());
+        let cpu = cpu.unwrap_or(0);
+        let mut request = sys::prog::Run { data, data_out, context, context_out, repeat, flags, cpu };
+        let outcome = sys::prog::test_run(self.fd()?, &mut request)
+            .map_err(|errno| Error::refused(format_args!("running program `{}`", self.name()), errno))?;
+        Ok(TestRunResult {
+            return_value: outcome.return_value,
+            nanoseconds: outcome.nanoseconds,
+            data_len: outcome.data_size,
+            context_len: outcome.context_size,
+        })
+    }
+
+    /// Pins it to a path in a bpffs: it stays loaded until the file is removed.
+    ///
+    /// # Errors
+    /// If it was not loaded, or the path is in no bpffs or taken.
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        sys::link::pin(self.fd()?, &c_path(path)?).map_err(|errno| {
+            Error::refused(format_args!("pinning program `{}` to {}", self.name(), path.display()), errno)
+        })
+    }
+
+    /// Its file descriptor alone, or `None` if it was not loaded.
+    #[must_use]
+    pub fn into_fd(self) -> Option<OwnedFd> {
+        self.fd
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("name", &self.name())
+            .field("section", &self.section())
+            .field("fd", &self.fd)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a trial run is given.
+#[derive(Debug, Default)]
+pub struct TestRun<'a> {
+    /// The packet, for programs that see one.
+    pub data: &'a [u8],
+    /// Where to put the packet afterwards; empty if it does not matter.
+    pub data_out: &'a mut [u8],
+    /// The context, in the form the program's type wants.
+    pub context: &'a [u8],
+    /// Where to put the context afterwards; empty if it does not matter.
+    pub context_out: &'a mut [u8],
+    /// How often to run it; 0 is once.
+    pub repeat: u32,
+    /// On which CPU, for raw tracepoint programs; `None` is wherever we are.
+    pub cpu: Option<u32>,
+}
+
+/// What a trial run gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestRunResult {
+    /// What the program returned, the last time.
+    pub return_value: u32,
+    /// How long one run took on average, where the kernel measures it.
+    pub nanoseconds: u32,
+    /// Bytes of the packet afterwards.
+    pub data_len: u32,
+    /// Bytes of the context afterwards.
+    pub context_len: u32,
+}
+
+/// An interface's index where the request has a file descriptor otherwise.
+fn index(ifindex: u32) -> RawFd {
+    RawFd::from_ne_bytes(ifindex.to_ne_bytes())
+}
+
+/// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn enable_stats() -> Result<OwnedFd> {
+    sys::prog::enable_stats().map_err(|errno| Error::refused("enabling statistics of programs", errno))
+}

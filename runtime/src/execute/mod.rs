@@ -1,1 +1,218 @@
 //! Walks a load plan: one request to the kernel a step.
+//!
+//! Whatever is opened on the way belongs to the executor until all has gone well, so that an error leaves nothing behind. The
+//! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
+//! calls; nothing of the types that generated code gives to maps and sections.
+
+mod log;
+mod maps;
+mod programs;
+mod symbols;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::abi::{Object, Span, Step};
+use crate::error::{Error, Result};
+use crate::map::{FromFd, Info};
+use crate::open::{LoadOptions, OpenMap, OpenProgram};
+use crate::program::Program;
+use crate::sys;
+use crate::sys::trusted::Trusted;
+
+/// Loads an object: walks its plan with these settings, which are in the order of the object's maps and programs. Maps and
+/// programs without settings are as the object has them.
+///
+/// # Errors
+/// If the kernel refuses a request, or lacks a type that a program attaches to. Nothing stays open or loaded then.
+pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
+    let object = object.object();
+    let mut executor = Executor::new(object, options, maps, programs)?;
+    for (number, step) in object.steps.iter().enumerate() {
+        executor.step(step).map_err(|error| {
+            error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
+        })?;
+    }
+    executor.pin()?;
+    Ok(executor.finish())
+}
+
+/// An object that is loaded, to be taken apart by its generated code.
+#[derive(Debug)]
+pub struct Loaded {
+    object: &'static Object,
+    maps: Vec<Option<(OwnedFd, Info)>>,
+    programs: Vec<Option<Program>>,
+}
+
+impl Loaded {
+    /// Takes the map of this index, as a handle of the type the generated code has for it.
+    ///
+    /// # Errors
+    /// If there is no such map (its auto-create was off, or it was taken before), or it is not what the handle expects.
+    pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
+        let (fd, info) = at_mut(&mut self.maps, index).and_then(Option::take).ok_or_else(|| {
+            let name = at(self.object.maps, index).map_or("?", |map| map.name);
+            Error::invalid(format_args!("map `{name}` was not created")).note("its auto-create was off")
+        })?;
+        M::from_fd(fd, &info)
+    }
+
+    /// The same, or `None` if its auto-create was off.
+    ///
+    /// # Errors
+    /// If it is not what the handle expects.
+    pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
+        match at_mut(&mut self.maps, index).and_then(Option::take) {
+            Some((fd, info)) => M::from_fd(fd, &info).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes the program of this index.
+    ///
+    /// # Panics
+    /// If the object has no such program or it was taken before: generated code that does not belong together.
+    #[must_use]
+    pub fn take_program(&mut self, index: u32) -> Program {
+        match at_mut(&mut self.programs, index).and_then(Option::take) {
+            Some(program) => program,
+            None => panic!("object `{}` has no program {index} left to take", self.object.name),
+        }
+    }
+}
+
+/// A load on its way.
+struct Executor {
+    object: &'static Object,
+    options: LoadOptions,
+    open_maps: Vec<OpenMap>,
+    open_programs: Vec<OpenProgram>,
+    btf: Option<OwnedFd>,
+    maps: Vec<Option<maps::Created>>,
+    programs: Vec<Option<programs::LoadedProgram>>,
+    symbols: symbols::Symbols,
+    /// Whether the limit on locked memory was lifted, which is tried once.
+    memlock: bool,
+}
+
+impl Executor {
+    fn new(
+        object: &'static Object,
+        options: LoadOptions,
+        mut open_maps: Vec<OpenMap>,
+        mut open_programs: Vec<OpenProgram>,
+    ) -> Result<Self> {
+        if open_maps.len() > object.maps.len() || open_programs.len() > object.programs.len() {
+            return Err(Error::invalid(format_args!(
+                "object `{}` has fewer maps or programs than settings",
+                object.name
+            )));
+        }
+        for definition in &object.maps[open_maps.len()..] {
+            open_maps.push(OpenMap::of(definition));
+        }
+        for definition in &object.programs[open_programs.len()..] {
+            open_programs.push(OpenProgram::of(definition));
+        }
+        let maps = object.maps.iter().map(|_| None).collect();
+        let programs = object.programs.iter().map(|_| None).collect();
+        let symbols = symbols::Symbols::default();
+        Ok(Self { object, options, open_maps, open_programs, btf: None, maps, programs, symbols, memlock: false })
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match *step {
+            Step::LoadBtf => self.load_btf(),
+            Step::ResolveSymbols => self.resolve_symbols(),
+            Step::CreateMap { map } => self.create_map(map),
+            Step::FillMap { map, flags } => self.fill_map(map, flags),
+            Step::FreezeMap { map } => self.freeze_map(map),
+            Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
+            Step::LoadProgram { program } => self.load_program(program),
+            Step::InsertProgram { map, key, program } => self.insert_program(map, key, program),
+        }
+    }
+
+    fn load_btf(&mut self) -> Result<()> {
+        let Some(span) = self.object.btf else {
+            return Ok(());
+        };
+        let bytes = self.bytes(span)?;
+        let token = self.options.token.as_ref().map(AsFd::as_fd);
+        let refused = |errno| Error::refused("loading the object's BTF", errno);
+        let (result, _) = sys::btf::load(bytes, token, &mut []).map_err(refused)?;
+        let result = match result {
+            Err(errno) if errno.raw() == libc::EPERM && lift_memlock(&mut self.memlock) => {
+                sys::btf::load(bytes, token, &mut []).map_err(refused)?.0
+            }
+            result => result,
+        };
+        let fd = result.map_err(|errno| {
+            let error = advise(refused(errno));
+            match log::whole(|log| sys::btf::load(bytes, token, log)) {
+                Some(log) => error.log(log),
+                None => error,
+            }
+        })?;
+        self.btf = Some(fd);
+        Ok(())
+    }
+
+    /// A range of the blob.
+    fn bytes(&self, span: Span) -> Result<&'static [u8]> {
+        let range = usize::try_from(span.offset).ok().zip(usize::try_from(span.len).ok());
+        range
+            .and_then(|(offset, len)| self.object.blob.0.get(offset..)?.get(..len))
+            .ok_or_else(|| Error::invalid("a range of the object's tables lies outside its blob"))
+    }
+
+    fn token(&self) -> Option<BorrowedFd<'_>> {
+        self.options.token.as_ref().map(AsFd::as_fd)
+    }
+
+    fn finish(self) -> Loaded {
+        let maps = self
+            .maps
+            .into_iter()
+            .zip(self.object.maps)
+            .map(|(created, definition)| created.filter(|_| !definition.template).map(maps::Created::into_parts));
+        let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
+            let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
+            Some(Program::new(open.definition, fd, open.autoattach, open.target, log))
+        });
+        Loaded { object: self.object, maps: maps.collect(), programs: programs.collect() }
+    }
+}
+
+/// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
+fn lift_memlock(tried: &mut bool) -> bool {
+    !std::mem::replace(tried, true) && sys::lift_memlock().is_ok()
+}
+
+/// Says what a lack of rights may come from.
+fn advise(error: Error) -> Error {
+    if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) {
+        error.note(
+            "loading needs the capabilities CAP_BPF and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
+             before Linux 5.8); before 5.11 also a high enough limit of locked memory (ulimit -l); lockdown or a seccomp filter \
+             can forbid it too",
+        )
+    } else {
+        error
+    }
+}
+
+/// The item of an index of the tables.
+fn at<T>(items: &[T], index: u32) -> Option<&T> {
+    items.get(usize::try_from(index).ok()?)
+}
+
+/// The same, to change.
+fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
+    items.get_mut(usize::try_from(index).ok()?)
+}
+
+/// The error of an index that leads nowhere.
+fn no_such(what: &str, index: u32) -> Error {
+    Error::invalid(format_args!("the plan names {what} {index}, which the object does not have"))
+}

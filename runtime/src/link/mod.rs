@@ -1,1 +1,71 @@
 //! Attached programs.
+//!
+//! A link is what holds a program to the place where it runs; it is a file descriptor, and the place is free again when the last
+//! one is closed. Knows nothing of objects or plans.
+
+mod attach;
+
+pub(crate) use attach::attach;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::sys::link as sys;
+
+/// A program attached. Dropping it detaches, unless it was pinned.
+#[derive(Debug)]
+#[must_use = "dropping a link detaches the program"]
+pub struct Link {
+    fd: OwnedFd,
+    /// The program's name, for messages.
+    program: &'static str,
+}
+
+impl Link {
+    pub(crate) fn new(fd: OwnedFd, program: &'static str) -> Self {
+        Self { fd, program }
+    }
+
+    /// Pins the link to a path in a bpffs: the program stays attached until the file is removed.
+    ///
+    /// # Errors
+    /// If the path is in no bpffs, is taken, or the way of attaching is an old one without a link (perf events before 5.15).
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        sys::pin(self.fd.as_fd(), &c_path(path)?).map_err(|errno| {
+            Error::refused(format_args!("pinning the link of program `{}` to {}", self.program, path.display()), errno)
+        })
+    }
+
+    /// Runs an attached iterator: what it writes is what the file holds. Every call is a new run.
+    ///
+    /// # Errors
+    /// If the program is no iterator.
+    pub fn read_iter(&self) -> Result<File> {
+        sys::open_iter(self.fd.as_fd())
+            .map(File::from)
+            .map_err(|errno| Error::refused(format_args!("opening an instance of iterator `{}`", self.program), errno))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.fd
+    }
+}
+
+/// A path as the kernel takes it.
+pub(crate) fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(format_args!("the path {} holds a zero byte", path.display())))
+}

@@ -1,4 +1,7 @@
 //! The requests of bpf() as `repr(C)` structs, laid out as in `union bpf_attr` of `linux/bpf.h` (Linux 7.3.4).
+//!
+//! Each is the beginning of the union as far as its command reads it. A kernel that knows less takes them all the same as long
+//! as what it does not know is zero. Knows layout only; which values make sense belongs to the functions beside.
 
 /// A request: the beginning of `union bpf_attr`.
 ///
@@ -6,3 +9,234 @@
 /// The type must be `repr(C)`, without padding, and laid out as the kernel expects for the commands it is used with.
 #[allow(unsafe_code, reason = "a promise about layout, kept by the constant assertions below each request")]
 pub(crate) unsafe trait Attr {}
+
+/// Defines a request: every field with its offset, asserted, and the size, which leaves no room for padding.
+macro_rules! attr {
+    ($(#[$doc:meta])* $name:ident: $size:literal { $($field:ident: $type:ty = $offset:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        #[repr(C)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type,)*
+        }
+
+        const _: () = {
+            $(assert!(std::mem::offset_of!($name, $field) == $offset);)*
+            assert!(size_of::<$name>() == $size);
+            assert!($size == 0 $(+ size_of::<$type>())*);
+        };
+
+        // SAFETY: `repr(C)`; the assertions above fix every offset and leave no padding.
+        unsafe impl Attr for $name {}
+    };
+}
+
+attr! {
+    /// `BPF_MAP_CREATE`.
+    MapCreate: 80 {
+        map_type: u32 = 0,
+        key_size: u32 = 4,
+        value_size: u32 = 8,
+        max_entries: u32 = 12,
+        map_flags: u32 = 16,
+        inner_map_fd: i32 = 20,
+        numa_node: u32 = 24,
+        map_name: [u8; 16] = 28,
+        map_ifindex: u32 = 44,
+        btf_fd: i32 = 48,
+        btf_key_type_id: u32 = 52,
+        btf_value_type_id: u32 = 56,
+        btf_vmlinux_value_type_id: u32 = 60,
+        map_extra: u64 = 64,
+        value_type_btf_obj_fd: i32 = 72,
+        map_token_fd: i32 = 76,
+    }
+}
+
+attr! {
+    /// `BPF_MAP_UPDATE_ELEM` and `BPF_MAP_FREEZE`.
+    MapElem: 32 {
+        map_fd: i32 = 0,
+        zero: u32 = 4,
+        key: u64 = 8,
+        value: u64 = 16,
+        flags: u64 = 24,
+    }
+}
+
+attr! {
+    /// `BPF_PROG_LOAD`.
+    ProgLoad: 152 {
+        prog_type: u32 = 0,
+        insn_cnt: u32 = 4,
+        insns: u64 = 8,
+        license: u64 = 16,
+        log_level: u32 = 24,
+        log_size: u32 = 28,
+        log_buf: u64 = 32,
+        kern_version: u32 = 40,
+        prog_flags: u32 = 44,
+        prog_name: [u8; 16] = 48,
+        prog_ifindex: u32 = 64,
+        expected_attach_type: u32 = 68,
+        prog_btf_fd: i32 = 72,
+        func_info_rec_size: u32 = 76,
+        func_info: u64 = 80,
+        func_info_cnt: u32 = 88,
+        line_info_rec_size: u32 = 92,
+        line_info: u64 = 96,
+        line_info_cnt: u32 = 104,
+        attach_btf_id: u32 = 108,
+        attach_btf_obj_fd: i32 = 112,
+        core_relo_cnt: u32 = 116,
+        fd_array: u64 = 120,
+        core_relos: u64 = 128,
+        core_relo_rec_size: u32 = 136,
+        log_true_size: u32 = 140,
+        prog_token_fd: i32 = 144,
+        fd_array_cnt: u32 = 148,
+    }
+}
+
+attr! {
+    /// `BPF_BTF_LOAD`.
+    BtfLoad: 40 {
+        btf: u64 = 0,
+        log_buf: u64 = 8,
+        btf_size: u32 = 16,
+        log_size: u32 = 20,
+        log_level: u32 = 24,
+        log_true_size: u32 = 28,
+        btf_flags: u32 = 32,
+        btf_token_fd: i32 = 36,
+    }
+}
+
+attr! {
+    /// `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
+    Obj: 16 {
+        pathname: u64 = 0,
+        bpf_fd: i32 = 8,
+        file_flags: u32 = 12,
+    }
+}
+
+attr! {
+    /// `BPF_PROG_TEST_RUN`.
+    TestRun: 80 {
+        prog_fd: i32 = 0,
+        retval: u32 = 4,
+        data_size_in: u32 = 8,
+        data_size_out: u32 = 12,
+        data_in: u64 = 16,
+        data_out: u64 = 24,
+        repeat: u32 = 32,
+        duration: u32 = 36,
+        ctx_size_in: u32 = 40,
+        ctx_size_out: u32 = 44,
+        ctx_in: u64 = 48,
+        ctx_out: u64 = 56,
+        flags: u32 = 64,
+        cpu: u32 = 68,
+        batch_size: u32 = 72,
+        zero: u32 = 76,
+    }
+}
+
+attr! {
+    /// `BPF_*_GET_NEXT_ID` and `BPF_*_GET_FD_BY_ID`.
+    GetId: 12 {
+        id: u32 = 0,
+        next_id: u32 = 4,
+        open_flags: u32 = 8,
+    }
+}
+
+attr! {
+    /// `BPF_OBJ_GET_INFO_BY_FD`.
+    GetInfo: 16 {
+        bpf_fd: i32 = 0,
+        info_len: u32 = 4,
+        info: u64 = 8,
+    }
+}
+
+attr! {
+    /// `BPF_RAW_TRACEPOINT_OPEN`.
+    RawTracepoint: 24 {
+        name: u64 = 0,
+        prog_fd: i32 = 8,
+        zero: u32 = 12,
+        cookie: u64 = 16,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_CREATE` where a 32-bit value comes first: `tracing` (BTF id, cookie), `tcx` (relative, expected revision).
+    LinkCreate: 32 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        first: u32 = 16,
+        zero: u32 = 20,
+        second: u64 = 24,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_CREATE` where a 64-bit value comes first: iterators (address and length), perf events (cookie).
+    LinkCreateWide: 32 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        first: u64 = 16,
+        second: u32 = 24,
+        zero: u32 = 28,
+    }
+}
+
+attr! {
+    /// `BPF_ITER_CREATE`.
+    IterCreate: 8 {
+        link_fd: i32 = 0,
+        flags: u32 = 4,
+    }
+}
+
+attr! {
+    /// `BPF_ENABLE_STATS`.
+    EnableStats: 4 {
+        stats_type: u32 = 0,
+    }
+}
+
+/// What `BPF_OBJ_GET_INFO_BY_FD` says of a map: the beginning of `struct bpf_map_info`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct MapInfo {
+    pub(crate) map_type: u32,
+    pub(crate) id: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) map_flags: u32,
+    pub(crate) name: [u8; 16],
+}
+
+const _: () = assert!(size_of::<MapInfo>() == 40);
+
+/// What it says of BTF: `struct bpf_btf_info`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct BtfInfo {
+    pub(crate) btf: u64,
+    pub(crate) btf_size: u32,
+    pub(crate) id: u32,
+    pub(crate) name: u64,
+    pub(crate) name_len: u32,
+    pub(crate) kernel_btf: u32,
+}
+
+const _: () = assert!(size_of::<BtfInfo>() == 32);

@@ -7,13 +7,20 @@
 #![allow(unsafe_code, reason = "system calls are made here; see the module's `# Safety`")]
 
 pub(crate) mod attr;
+pub(crate) mod btf;
 pub(crate) mod elem;
+pub(crate) mod link;
+pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod perf;
+pub(crate) mod prog;
+pub(crate) mod trace;
+pub(crate) mod trusted;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::error::Errno;
-use crate::uapi::Command;
+use crate::uapi::{Command, OBJ_NAME_MAX};
 
 /// Makes one bpf() system call.
 ///
@@ -23,6 +30,19 @@ use crate::uapi::Command;
 /// # Safety
 /// Every address in `attr` that the command reads or writes must be valid for as many bytes as the command will use.
 pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
+    if trace::on() {
+        // SAFETY: the caller's contract is the same.
+        return unsafe { trace::bpf(command, attr) };
+    }
+    // SAFETY: the caller's contract is the same.
+    unsafe { call(command, attr) }
+}
+
+/// Makes the call itself, unseen by the recorder.
+///
+/// # Safety
+/// As for [`bpf`].
+unsafe fn call<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
     // SAFETY: `attr` is a live value of exactly this size, and its addresses are valid by this function's own contract.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command.0, std::ptr::from_mut(attr), size_of::<A>()) };
     i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
@@ -38,4 +58,43 @@ pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Re
     let fd = unsafe { bpf(command, attr) }?;
     // SAFETY: the command succeeded, so this is a new file descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets this process lock as much memory as it likes: kernels before 5.11 count maps and programs against that limit.
+pub(crate) fn lift_memlock() -> Result<(), Errno> {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `limit` is a live value of the right type.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+}
+
+/// The address of a slice as a request holds it; zero for an empty one, whose address the kernel need not see.
+fn address<T>(slice: &[T]) -> u64 {
+    if slice.is_empty() { 0 } else { slice.as_ptr().expose_provenance() as u64 }
+}
+
+/// The same for memory the kernel writes.
+fn address_mut<T>(slice: &mut [T]) -> u64 {
+    if slice.is_empty() { 0 } else { slice.as_mut_ptr().expose_provenance() as u64 }
+}
+
+/// A length as a request holds it.
+fn len32(len: usize) -> Result<u32, Errno> {
+    u32::try_from(len).map_err(|_| Errno::from_raw(libc::E2BIG))
+}
+
+/// A name as a request holds it: cut to what fits, zero after it, and `_` for every character that no kernel name may hold.
+fn name16(name: &str) -> [u8; 16] {
+    let mut field = [0; 16];
+    for (to, byte) in field.iter_mut().take(OBJ_NAME_MAX).zip(name.bytes()) {
+        *to = if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' { byte } else { b'_' };
+    }
+    field
+}
+
+/// Bytes of a page of memory.
+pub(crate) fn page_size() -> u32 {
+    // SAFETY: asks for a number; no memory is involved.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u32::try_from(size).unwrap_or(4096)
 }

@@ -1,0 +1,289 @@
+//! The steps about maps: create, fill, freeze, insert, pin.
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::{Executor, advise, at, lift_memlock, no_such};
+use crate::abi::{SectionKind, Step};
+use crate::error::{Errno, Error, Result};
+use crate::kernel;
+use crate::link::c_path;
+use crate::map::Info;
+use crate::open::OpenMap;
+use crate::sys;
+use crate::uapi::{MapType, elem_flags};
+
+/// A map that is there.
+#[derive(Debug)]
+pub(super) struct Created {
+    pub(super) map: sys::map::Map,
+    info: Info,
+    /// Whether it was there before us: then it is left as it is.
+    reused: bool,
+}
+
+impl Created {
+    pub(super) fn into_parts(self) -> (OwnedFd, Info) {
+        (self.map.into_fd(), self.info)
+    }
+}
+
+impl Executor {
+    pub(super) fn create_map(&mut self, index: u32) -> Result<()> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        if !open.autocreate {
+            return Ok(());
+        }
+        let created = match self.existing(index)? {
+            Some(created) => created,
+            None => self.create(index)?,
+        };
+        let reused = created.reused;
+        let section = at(self.object.maps, index).and_then(|map| map.section);
+        let changed = at(&self.open_maps, index).is_some_and(|open| open.value.is_some());
+        if let Some(place) = super::at_mut(&mut self.maps, index) {
+            *place = Some(created);
+        }
+        // A section of zeros has no step that fills it; one that was changed since needs it all the same.
+        let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
+        match section {
+            Some(section) if changed && !reused && !filled() => {
+                let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
+                self.fill_map(index, flags)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The map that the user gave, or the one that is pinned where this one would be.
+    fn existing(&mut self, index: u32) -> Result<Option<Created>> {
+        let Some(open) = super::at_mut(&mut self.open_maps, index) else {
+            return Err(no_such("map", index));
+        };
+        let name = open.definition.name;
+        let fd = if let Some(fd) = open.reuse.take() {
+            fd
+        } else if let Some(path) = self.options.pin_path(open) {
+            match sys::link::open_pinned(&c_path(&path)?) {
+                Ok(fd) => fd,
+                Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
+                Err(errno) => {
+                    let context = format!("map `{name}`: opening the map pinned at {}", path.display());
+                    return Err(advise(Error::refused(context, errno)));
+                }
+            }
+        } else {
+            return Ok(None);
+        };
+        let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
+            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
+        })?;
+        let alike = MapType(found.map_type) == open.map_type
+            && found.key_size == open.key_size
+            && found.value_size == open.value_size;
+        if !alike {
+            return Err(Error::invalid(format_args!(
+                "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {} and {}",
+                MapType(found.map_type),
+                found.key_size,
+                found.value_size,
+                open.map_type,
+                open.key_size,
+                open.value_size
+            )));
+        }
+        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open) };
+        Ok(Some(Created { map, info, reused: true }))
+    }
+
+    fn create(&mut self, index: u32) -> Result<Created> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let name = open.definition.name;
+        // What an outer map's inner ones look like is told by one of them, which is closed again when the outer one is there.
+        let template = match open.definition.inner {
+            Some(inner) if at(&self.maps, inner).is_none_or(Option::is_none) => {
+                Some(self.create_template(index, inner)?)
+            }
+            _ => None,
+        };
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let inner = match (&template, open.definition.inner) {
+            (Some(template), _) => Some(template.map.as_fd()),
+            (None, Some(inner)) => at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd()),
+            (None, None) => None,
+        };
+        let unchanged = open.key_size == open.definition.key_size && open.value_size == open.definition.value_size;
+        let ids = (open.definition.btf_key_type_id, open.definition.btf_value_type_id);
+        let btf = self.btf.as_ref().filter(|_| unchanged && ids != (0, 0)).map(|fd| (fd.as_fd(), ids.0, ids.1));
+        let mut request = sys::map::Request {
+            name: open.definition.kernel_name,
+            map_type: open.map_type,
+            key_size: open.key_size,
+            value_size: open.value_size,
+            max_entries: max_entries(open)?,
+            flags: open.flags,
+            numa_node: open.numa_node,
+            extra: open.extra,
+            inner,
+            btf,
+            token: self.token(),
+        };
+        if request.token.is_some() {
+            request.flags |= crate::uapi::map_flags::TOKEN_FD;
+        }
+        let info = Info { max_entries: request.max_entries, flags: request.flags, ..info(open) };
+        let mut memlock = self.memlock;
+        let mut result = sys::map::Map::create(&request);
+        if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
+            result = sys::map::Map::create(&request);
+        }
+        // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
+        if request.btf.is_some() && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP)) {
+            request.btf = None;
+            result = sys::map::Map::create(&request).or(result);
+        }
+        self.memlock = memlock;
+        let map = result.map_err(|errno| {
+            let context = format!(
+                "creating map `{name}` ({}, {}-byte keys, {}-byte values, {} entries, flags {:#x})",
+                info.map_type, info.key_size, info.value_size, info.max_entries, info.flags
+            );
+            advise(Error::refused(context, errno))
+        })?;
+        Ok(Created { map, info, reused: false })
+    }
+
+    fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
+        if at(self.object.maps, inner).is_none_or(|map| map.inner.is_some()) {
+            return Err(no_such("as template of a map of maps map", inner));
+        }
+        let name = at(self.object.maps, outer).map_or("?", |map| map.name);
+        self.create(inner).map_err(|error| error.within(format_args!("template for the inner maps of `{name}`")))
+    }
+
+    pub(super) fn fill_map(&mut self, index: u32, flags: u64) -> Result<()> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.reused) else {
+            return Ok(());
+        };
+        let Some(section) = open.definition.section else {
+            return Err(no_such("as a section map", index));
+        };
+        let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
+        let initial = match &open.value {
+            Some(value) => (**value).as_ref(),
+            None => self.bytes(section.initial)?,
+        };
+        let value = match initial.get(..size) {
+            Some(value) => Cow::Borrowed(value),
+            None => {
+                let mut value = vec![0; size];
+                value[..initial.len()].copy_from_slice(initial);
+                Cow::Owned(value)
+            }
+        };
+        created.map.update(&0_u32.to_ne_bytes(), &value, flags).map_err(|errno| {
+            let name = open.definition.name;
+            let error = Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno);
+            // A kernel without the flag reads a value for every CPU before it looks at the flags, so it may stumble first.
+            if section.kind == SectionKind::Percpu && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) {
+                error.note(format_args!(
+                    "this kernel lacks BPF_F_ALL_CPUS, the flag that gives every CPU of a percpu map the same value: Linux has it \
+                     since 7.0 (and programs can use section `{name}` directly since 7.3). Use a newer kernel, or declare a map of \
+                     type BPF_MAP_TYPE_PERCPU_ARRAY and look the value up"
+                ))
+            } else {
+                advise(error)
+            }
+        })
+    }
+
+    pub(super) fn freeze_map(&self, index: u32) -> Result<()> {
+        match at(&self.maps, index).ok_or_else(|| no_such("map", index))? {
+            Some(created) if !created.reused => created
+                .map
+                .freeze()
+                .map_err(|errno| Error::refused(format_args!("freezing map `{}`", created.info.name), errno)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn insert_map(&self, outer: u32, key: u32, inner: u32) -> Result<()> {
+        let to = at(&self.maps, outer).ok_or_else(|| no_such("map", outer))?;
+        let from = at(&self.maps, inner).ok_or_else(|| no_such("map", inner))?;
+        let (Some(to), Some(from)) = (to, from) else {
+            return Ok(());
+        };
+        let what = format_args!("putting map `{}` into map `{}` at {key}", from.info.name, to.info.name).to_string();
+        insert(to, key, from.map.as_fd().as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
+    }
+
+    pub(super) fn insert_program(&self, map: u32, key: u32, program: u32) -> Result<()> {
+        let to = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
+        let from = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
+        let (Some(to), Some(from)) = (to, from) else {
+            return Ok(());
+        };
+        let name = at(self.object.programs, program).map_or("?", |program| program.name);
+        let what = format_args!("putting program `{name}` into map `{}` at {key}", to.info.name).to_string();
+        insert(to, key, from.fd.as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
+    }
+
+    /// Pins what is to be pinned, once nothing can fail any more but this.
+    pub(super) fn pin(&self) -> Result<()> {
+        let mut pinned = Vec::new();
+        for (open, created) in self.open_maps.iter().zip(&self.maps) {
+            let Some(created) = created.as_ref().filter(|created| !created.reused) else {
+                continue;
+            };
+            let Some(path) = self.options.pin_path(open) else {
+                continue;
+            };
+            if let Err(errno) = sys::link::pin(created.map.as_fd(), &c_path(&path)?) {
+                for path in pinned {
+                    // The error to tell is the first one.
+                    let _ = std::fs::remove_file(path);
+                }
+                let context = format!("pinning map `{}` to {}", created.info.name, path.display());
+                return Err(advise(Error::refused(context, errno)));
+            }
+            pinned.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// Puts a file descriptor into a map whose keys are numbers.
+fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
+    map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
+}
+
+fn info(open: &OpenMap) -> Info {
+    Info {
+        name: open.definition.name,
+        map_type: open.map_type,
+        key_size: open.key_size,
+        value_size: open.value_size,
+        max_entries: open.max_entries,
+        flags: open.flags,
+    }
+}
+
+/// How many entries to ask for: what is not said and the kernel would not guess.
+fn max_entries(open: &OpenMap) -> Result<u32> {
+    match open.map_type {
+        MapType::PERF_EVENT_ARRAY if open.max_entries == 0 => {
+            Ok(u32::try_from(kernel::possible_cpus()?).unwrap_or(u32::MAX))
+        }
+        MapType::RINGBUF | MapType::USER_RINGBUF if open.max_entries != 0 => {
+            // Pages are 4 KiB in most sources and 64 KiB on some machines.
+            let size = open.max_entries.max(sys::page_size());
+            Ok(size.checked_next_power_of_two().unwrap_or(open.max_entries))
+        }
+        _ => Ok(open.max_entries),
+    }
+}
+
+fn is<T>(result: &Result<T, Errno>, number: i32) -> bool {
+    result.as_ref().is_err_and(|errno| errno.raw() == number)
+}

@@ -1,0 +1,218 @@
+//! The step that loads a program.
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
+use crate::abi::{Patch, PatchKind, SectionKind};
+use crate::error::{Errno, Error, Result};
+use crate::sys::prog::{self as sys, Request};
+use crate::uapi::prog_flags;
+
+/// How often a load that the kernel gave up for the moment is tried again.
+const TRIES: u32 = 5;
+/// Bytes of an instruction.
+const INSN: usize = 8;
+/// The function that calls of absent weak functions are made to: none, by a number that shows where it comes from in a log.
+const NO_FUNCTION: i32 = 2_002_000_000;
+
+/// A program that is loaded.
+#[derive(Debug)]
+pub(super) struct LoadedProgram {
+    pub(super) fd: OwnedFd,
+    /// What the verifier said, if it was asked.
+    pub(super) log: Option<String>,
+}
+
+impl Executor {
+    pub(super) fn load_program(&mut self, index: u32) -> Result<()> {
+        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        if !open.autoload {
+            return Ok(());
+        }
+        let program = open.definition;
+        let within = |error: Error| error.within(format_args!("loading program `{}`", program.name));
+        let target = self.target(index).map_err(within)?;
+        let mut fd_array = Vec::new();
+        let insns = self.bytes(program.body.insns)?;
+        let insns = if program.body.patches.is_empty() {
+            Cow::Borrowed(insns)
+        } else {
+            let mut insns = insns.to_vec();
+            for patch in program.body.patches {
+                self.patch(&mut insns, patch, &mut fd_array).map_err(within)?;
+            }
+            Cow::Owned(insns)
+        };
+        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        let level = open.log_level.unwrap_or(self.options.log_level);
+        let mut request = Request {
+            name: program.name,
+            program_type: program.program_type,
+            expected_attach_type: program.expected_attach_type,
+            flags: open.flags,
+            license: self.object.license,
+            kernel_version: self.object.kernel_version,
+            insns: &insns,
+            btf: self.btf.as_ref().map(AsFd::as_fd),
+            func_info: self.bytes(program.body.func_info)?,
+            line_info: self.bytes(program.body.line_info)?,
+            core_relos: self.bytes(program.body.core_relos)?,
+            attach_btf_id: target.map_or(0, |target| target.id),
+            attach_btf: target
+                .and_then(|target| target.module)
+                .and_then(|module| self.symbols.modules.get(module))
+                .map(AsFd::as_fd),
+            fd_array: &fd_array,
+            ifindex: open.ifindex,
+            token: self.token(),
+        };
+        if request.token.is_some() {
+            request.flags |= prog_flags::TOKEN_FD;
+        }
+        let mut memlock = self.memlock;
+        let loaded = request_load(&request, level, &mut memlock).map_err(|(errno, log)| {
+            let what = format!("{}, section `{}`", program.program_type, program.section);
+            let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
+            let error = match self.percpu_section(program.body.patches) {
+                Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
+                    "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
+                     since 7.3 (where the JIT knows percpu instructions). Use a newer kernel, or declare a map of type \
+                     BPF_MAP_TYPE_PERCPU_ARRAY and look the value up"
+                )),
+                _ => advise(error),
+            };
+            match log {
+                Some(log) => error.log(log),
+                None => error,
+            }
+        })?;
+        self.memlock = memlock;
+        if let Some(place) = at_mut(&mut self.programs, index) {
+            *place = Some(loaded);
+        }
+        Ok(())
+    }
+
+    /// Writes into an instruction what depends on the running system.
+    fn patch(&mut self, insns: &mut [u8], patch: &Patch, fd_array: &mut Vec<i32>) -> Result<()> {
+        let outside = || Error::invalid("a patch lies outside its program");
+        let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(INSN)).ok_or_else(outside)?;
+        let rest = insns.get_mut(begin..).ok_or_else(outside)?;
+        match patch.kind {
+            PatchKind::Map(map) => {
+                let fd = match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
+                    Some(created) => created.map.as_fd().as_raw_fd(),
+                    None => {
+                        let name = at(self.object.maps, map).map_or("?", |map| map.name);
+                        return Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")));
+                    }
+                };
+                set_immediate(rest, 0, fd).ok_or_else(outside)
+            }
+            PatchKind::Variable(symbol) => {
+                let (id, fd) = match self.symbol(symbol)? {
+                    Some(found) => (found.id, self.module_fd(found.module)),
+                    None => {
+                        // The address of what is not there is zero: a plain load of a number.
+                        *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
+                        (0, 0)
+                    }
+                };
+                set_immediate(rest, 0, number(id)?).ok_or_else(outside)?;
+                set_immediate(rest, 1, fd).ok_or_else(outside)
+            }
+            PatchKind::Function(symbol) => {
+                let Some(found) = self.symbol(symbol)? else {
+                    *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
+                    return set_immediate(rest, 0, NO_FUNCTION).ok_or_else(outside);
+                };
+                let module = match found.module {
+                    None => 0,
+                    Some(_) => {
+                        let fd = self.module_fd(found.module);
+                        // The first entry is never used: offset 0 is vmlinux.
+                        if fd_array.is_empty() {
+                            fd_array.push(0);
+                        }
+                        fd_array.push(fd);
+                        i16::try_from(fd_array.len() - 1)
+                            .map_err(|_| Error::invalid("it calls functions of too many modules"))?
+                    }
+                };
+                rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
+                set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
+            }
+        }
+    }
+
+    fn module_fd(&self, module: Option<usize>) -> i32 {
+        module.and_then(|module| self.symbols.modules.get(module)).map_or(0, AsRawFd::as_raw_fd)
+    }
+
+    /// The percpu section among the maps that a program uses.
+    fn percpu_section(&self, patches: &[Patch]) -> Option<&'static str> {
+        patches.iter().find_map(|patch| {
+            let PatchKind::Map(map) = patch.kind else {
+                return None;
+            };
+            let map = at(self.object.maps, map)?;
+            (map.section?.kind == SectionKind::Percpu).then_some(map.name)
+        })
+    }
+}
+
+/// Loads a program: without a log first, as the log costs time; with it again if that fails.
+fn request_load(
+    request: &Request<'_>,
+    level: u32,
+    memlock: &mut bool,
+) -> Result<LoadedProgram, (Errno, Option<String>)> {
+    let attempt = |level, log: &mut [u8]| {
+        sys::load(request, level, log)
+            .map_or_else(|errno| (Err(errno), 0), |attempt| (attempt.result, attempt.log_size))
+    };
+    // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
+    let try_once = || match level {
+        0 => (attempt(0, &mut []).0, None),
+        _ => log::result_and_log(|buffer| Ok(attempt(level, buffer))).unwrap_or_else(|errno| (Err(errno), None)),
+    };
+    let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
+    let (mut result, mut log) = try_once();
+    if is(&result, libc::EPERM) && lift_memlock(memlock) {
+        (result, log) = try_once();
+    }
+    for _ in 1..TRIES {
+        if !is(&result, libc::EAGAIN) {
+            break;
+        }
+        (result, log) = try_once();
+    }
+    match result {
+        Ok(fd) => Ok(LoadedProgram { fd, log }),
+        // Statistics alone (4) are no use to see why a program was refused.
+        Err(errno) if level & 3 == 0 => Err((errno, log::whole(|buffer| Ok(attempt(level | 1, buffer))))),
+        Err(errno) => Err((errno, log)),
+    }
+}
+
+/// What the verifier says where a percpu array's value may not be used directly.
+fn lacks_direct_access(log: &str) -> bool {
+    log.contains("no direct value access support")
+}
+
+/// Sets the immediate of the instruction this many after the first.
+fn set_immediate(insns: &mut [u8], after: usize, value: i32) -> Option<()> {
+    let begin = after * INSN + 4;
+    insns.get_mut(begin..begin + 4)?.copy_from_slice(&value.to_ne_bytes());
+    Some(())
+}
+
+/// Keeps the destination of the two registers in an instruction's second byte.
+const fn registers_without_source() -> u8 {
+    if cfg!(target_endian = "little") { 0x0f } else { 0xf0 }
+}
+
+fn number(id: u32) -> Result<i32> {
+    i32::try_from(id).map_err(|_| Error::invalid("a BTF id is out of range"))
+}

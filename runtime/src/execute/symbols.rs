@@ -1,0 +1,154 @@
+//! The step that looks names up in the running kernel.
+
+use std::os::fd::OwnedFd;
+
+use super::{Executor, at, at_mut, no_such};
+use crate::abi::{PatchKind, SymbolKind};
+use crate::error::{Error, Result};
+use crate::kernel::btf::{self, Wanted};
+use crate::open::OpenProgram;
+use crate::uapi::{AttachType, ProgramType};
+
+/// A name that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// The id of its type.
+    pub(super) id: u32,
+    /// The place of its module's BTF in [`Symbols::modules`]; none for vmlinux.
+    pub(super) module: Option<usize>,
+}
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+pub(super) struct Symbols {
+    resolved: bool,
+    /// By symbol.
+    found: Vec<Option<Found>>,
+    /// By program: targets that the user chose.
+    targets: Vec<Option<Found>>,
+    pub(super) modules: Vec<OwnedFd>,
+}
+
+/// Who wants a name.
+#[derive(Clone, Copy)]
+enum Owner {
+    Symbol(usize),
+    Target(usize),
+}
+
+impl Executor {
+    /// Finds everything that programs still to be loaded need, in one pass.
+    pub(super) fn resolve_symbols(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.symbols.resolved, true) {
+            return Ok(());
+        }
+        let object = self.object;
+        let mut needed = vec![None; object.symbols.len()];
+        let mut targets = vec![None; object.programs.len()];
+        for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
+            let program = open.definition;
+            let own_target = target_name(open);
+            let patches = program.body.patches.iter().filter_map(|patch| match patch.kind {
+                PatchKind::Variable(symbol) | PatchKind::Function(symbol) => Some(symbol),
+                PatchKind::Map(_) => None,
+            });
+            for symbol in program.target.filter(|_| own_target.is_none()).into_iter().chain(patches) {
+                at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol))?.get_or_insert(index);
+            }
+            targets[index] = own_target;
+        }
+        let mut wanted = Vec::new();
+        let mut owners = Vec::new();
+        for (index, symbol) in object.symbols.iter().enumerate() {
+            if needed[index].is_some() {
+                wanted.push(Wanted::new(symbol.name, symbol.kind));
+                owners.push(Owner::Symbol(index));
+            }
+        }
+        for (index, target) in targets.iter().enumerate() {
+            if let Some((name, kind)) = target {
+                wanted.push(Wanted::new(name, *kind));
+                owners.push(Owner::Target(index));
+            }
+        }
+        self.symbols.found = vec![None; object.symbols.len()];
+        self.symbols.targets = vec![None; object.programs.len()];
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let path = self.options.kernel_btf.as_deref();
+        btf::find(path, &mut wanted)?;
+        for (wanted, owner) in wanted.iter_mut().zip(owners) {
+            let mut module = None;
+            if wanted.id.is_none() {
+                if let Some(fd) = btf::find_in_modules(path, wanted)? {
+                    module = Some(self.symbols.modules.len());
+                    self.symbols.modules.push(fd);
+                }
+            }
+            let found = wanted.id.map(|id| Found { id, module });
+            let program = match owner {
+                Owner::Symbol(index) => {
+                    self.symbols.found[index] = found;
+                    if object.symbols[index].weak { None } else { needed[index] }
+                }
+                Owner::Target(index) => {
+                    self.symbols.targets[index] = found;
+                    Some(index)
+                }
+            };
+            if let (None, Some(program)) = (found, program) {
+                return Err(missing(wanted, &self.open_programs[program]));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a symbol is on this kernel; `None` if it is weak and not there.
+    pub(super) fn symbol(&mut self, index: u32) -> Result<Option<Found>> {
+        self.resolve_symbols()?;
+        at(&self.symbols.found, index).copied().ok_or_else(|| no_such("symbol", index))
+    }
+
+    /// What a program attaches to, if it must be known when it is loaded.
+    pub(super) fn target(&mut self, program: u32) -> Result<Option<Found>> {
+        let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+        if target_name(open).is_some() {
+            self.resolve_symbols()?;
+            return Ok(at(&self.symbols.targets, program).copied().flatten());
+        }
+        match open.definition.target {
+            Some(symbol) => self.symbol(symbol),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The whole name and kind of the type behind the target that the user chose.
+fn target_name(open: &OpenProgram) -> Option<(String, SymbolKind)> {
+    let target = open.target.as_deref()?;
+    let program = open.definition;
+    match program.expected_attach_type {
+        AttachType::TRACE_RAW_TP if program.program_type == ProgramType::TRACING => {
+            Some((format!("btf_trace_{target}"), SymbolKind::Typedef))
+        }
+        AttachType::TRACE_ITER => Some((format!("bpf_iter_{target}"), SymbolKind::Function)),
+        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Some((format!("bpf_lsm_{target}"), SymbolKind::Function)),
+        _ if program.program_type == ProgramType::TRACING => Some((target.to_owned(), SymbolKind::Function)),
+        _ => None,
+    }
+}
+
+fn missing(wanted: &Wanted<'_>, open: &OpenProgram) -> Error {
+    let kind = match wanted.kind {
+        SymbolKind::Function => "function",
+        SymbolKind::Typedef => "typedef",
+        SymbolKind::Variable => "variable",
+        SymbolKind::Struct => "struct",
+    };
+    Error::invalid(format_args!(
+        "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",
+        open.definition.name, open.definition.section, wanted.name
+    ))
+    .note("load the module that has it, choose another target with `set_attach_target`, or leave the program out with `set_autoload(false)`")
+}

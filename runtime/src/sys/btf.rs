@@ -1,0 +1,106 @@
+//! BTF: loading ours, and reading the kernel's.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::attr::{BtfInfo, BtfLoad, GetId, GetInfo};
+use super::{address, address_mut, bpf, bpf_fd, len32};
+use crate::error::Errno;
+use crate::uapi::Command;
+
+/// `BPF_F_TOKEN_FD`, of `btf_flags` too.
+const TOKEN_FD: u32 = 1 << 16;
+
+/// Loads BTF. The kernel's log goes to `log` unless that is empty.
+pub(crate) fn load(
+    btf: &[u8],
+    token: Option<BorrowedFd<'_>>,
+    log: &mut [u8],
+) -> Result<(Result<OwnedFd, Errno>, u32), Errno> {
+    let mut attr = BtfLoad { btf: address(btf), btf_size: len32(btf.len())?, ..BtfLoad::default() };
+    if !log.is_empty() {
+        attr.log_level = 1;
+        attr.log_size = len32(log.len())?;
+        attr.log_buf = address_mut(log);
+    }
+    if let Some(token) = token {
+        attr.btf_flags = TOKEN_FD;
+        attr.btf_token_fd = token.as_raw_fd();
+    }
+    // SAFETY: both addresses are those of slices that outlive the call and stand beside their lengths.
+    let result = unsafe { bpf_fd(Command::BTF_LOAD, &mut attr) };
+    Ok((result, attr.log_true_size))
+}
+
+/// The id of the next BTF object after this one, or `None` after the last.
+pub(crate) fn next_id(id: u32) -> Result<Option<u32>, Errno> {
+    let mut attr = GetId { id, ..GetId::default() };
+    // SAFETY: the request holds no address.
+    match unsafe { bpf(Command::BTF_GET_NEXT_ID, &mut attr) } {
+        Ok(_) => Ok(Some(attr.next_id)),
+        Err(error) if error.raw() == libc::ENOENT => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the BTF object of this id.
+pub(crate) fn open(id: u32) -> Result<OwnedFd, Errno> {
+    let mut attr = GetId { id, ..GetId::default() };
+    // SAFETY: the request holds no address.
+    unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) }
+}
+
+/// The name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
+pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+    // Module names are shorter than 64 bytes (MODULE_NAME_LEN).
+    let mut name = [0_u8; 64];
+    let mut info = BtfInfo { name: address_mut(&mut name), name_len: len32(name.len())?, ..BtfInfo::default() };
+    let mut attr = GetInfo {
+        bpf_fd: fd.as_raw_fd(),
+        info_len: len32(size_of::<BtfInfo>())?,
+        info: address_mut(std::slice::from_mut(&mut info)),
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, for which every bit pattern is valid, and `name_len` to `name`.
+    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    Ok((info.kernel_btf != 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned()))
+}
+
+/// A file of kernel BTF in memory, without a copy.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    address: *mut libc::c_void,
+    len: usize,
+}
+
+impl MappedFile {
+    /// Maps a file of /sys/kernel/btf, which Linux allows since 6.16. `None` if it does not.
+    ///
+    /// For these files only: they are the kernel's own read-only memory, which neither changes nor shrinks.
+    pub(crate) fn of_sysfs(file: &File, len: usize) -> Option<Self> {
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let address =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
+        (address != libc::MAP_FAILED).then_some(Self { address, len })
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is readable, `len` bytes long, alive as long as `self`, and the kernel never changes the file.
+        unsafe { std::slice::from_raw_parts(self.address.cast(), self.len) }
+    }
+}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and no borrow of it is left.
+        unsafe { libc::munmap(self.address, self.len) };
+    }
+}

@@ -1,0 +1,131 @@
+//! Maps as the executor needs them: created or taken over, filled, frozen.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::attr::{GetInfo, MapCreate, MapElem, MapInfo};
+use super::{address, bpf, bpf_fd, len32, name16};
+use crate::error::Errno;
+use crate::uapi::{Command, MapType, elem_flags};
+
+/// What a new map shall be.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) map_type: MapType,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+    pub(crate) numa_node: u32,
+    pub(crate) extra: u64,
+    pub(crate) inner: Option<BorrowedFd<'a>>,
+    /// BTF, and in it the types of key and value.
+    pub(crate) btf: Option<(BorrowedFd<'a>, u32, u32)>,
+    pub(crate) token: Option<BorrowedFd<'a>>,
+}
+
+/// An open map with the sizes that the kernel has for it, which decide what an update reads.
+#[derive(Debug)]
+pub(crate) struct Map {
+    fd: OwnedFd,
+    map_type: MapType,
+    key_size: u32,
+    value_size: u32,
+}
+
+impl Map {
+    /// Creates a map.
+    pub(crate) fn create(request: &Request<'_>) -> Result<Self, Errno> {
+        let mut attr = MapCreate {
+            map_type: request.map_type.0,
+            key_size: request.key_size,
+            value_size: request.value_size,
+            max_entries: request.max_entries,
+            map_flags: request.flags,
+            numa_node: request.numa_node,
+            map_extra: request.extra,
+            map_name: name16(request.name),
+            ..MapCreate::default()
+        };
+        if let Some(inner) = request.inner {
+            attr.inner_map_fd = inner.as_raw_fd();
+        }
+        if let Some((fd, key, value)) = request.btf {
+            attr.btf_fd = fd.as_raw_fd();
+            attr.btf_key_type_id = key;
+            attr.btf_value_type_id = value;
+        }
+        if let Some(token) = request.token {
+            attr.map_token_fd = token.as_raw_fd();
+        }
+        // SAFETY: the request holds no address.
+        let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
+        // The kernel has created the map with exactly these sizes or refused, so there is no need to ask it.
+        Ok(Self { fd, map_type: request.map_type, key_size: request.key_size, value_size: request.value_size })
+    }
+
+    /// Takes over an open map, after asking the kernel what it is.
+    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, MapInfo), Errno> {
+        let info = info(fd.as_fd())?;
+        let map = Self { fd, map_type: MapType(info.map_type), key_size: info.key_size, value_size: info.value_size };
+        Ok((map, info))
+    }
+
+    /// Sets one element.
+    ///
+    /// `EINVAL` if key or value are not as long as the kernel would read: percpu maps take one value only with a flag that says
+    /// for which CPUs, and no value of another kind here.
+    pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
+        let percpu = matches!(
+            self.map_type,
+            MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
+        );
+        let one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
+        if len32(key.len())? != self.key_size || len32(value.len())? != self.value_size || percpu != one {
+            return Err(EINVAL);
+        }
+        let mut attr = MapElem {
+            map_fd: self.fd.as_raw_fd(),
+            key: address(key),
+            value: address(value),
+            flags,
+            ..MapElem::default()
+        };
+        // SAFETY: key and value are as long as the kernel's map says, which is what it reads. The one exception is a kernel that
+        // does not know the flags of percpu maps: it copies further bytes from behind the value, or finds none (`EFAULT`), and
+        // forgets them as it refuses the flags. It never writes to any of them.
+        unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+
+    /// Makes the map unwritable for system calls.
+    pub(crate) fn freeze(&self) -> Result<(), Errno> {
+        let mut attr = MapElem { map_fd: self.fd.as_raw_fd(), ..MapElem::default() };
+        // SAFETY: the request holds no address.
+        unsafe { bpf(Command::MAP_FREEZE, &mut attr) }.map(drop)
+    }
+
+    /// The map's file descriptor alone.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Asks the kernel what a map is. `EINVAL` for anything that is no map.
+pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
+    let mut info = MapInfo::default();
+    let mut attr = GetInfo {
+        bpf_fd: fd.as_raw_fd(),
+        info_len: len32(size_of::<MapInfo>())?,
+        info: super::address_mut(std::slice::from_mut(&mut info)),
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, for which every bit pattern is valid.
+    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(info)
+}

@@ -1,0 +1,157 @@
+//! Programs: load and trial runs.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::attr::{EnableStats, ProgLoad, TestRun};
+use super::{address, address_mut, bpf, bpf_fd, len32, name16};
+use crate::error::Errno;
+use crate::uapi::{AttachType, Command, ProgramType};
+
+/// Size of an instruction, and of `struct bpf_func_info`.
+const INSN: usize = 8;
+/// Size of `struct bpf_line_info` and of `struct bpf_core_relo`.
+const RECORD: usize = 16;
+
+/// A program to load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) program_type: ProgramType,
+    pub(crate) expected_attach_type: AttachType,
+    pub(crate) flags: u32,
+    pub(crate) license: &'a CStr,
+    pub(crate) kernel_version: u32,
+    /// Whole instructions.
+    pub(crate) insns: &'a [u8],
+    /// BTF that the three kinds of records are about.
+    pub(crate) btf: Option<BorrowedFd<'a>>,
+    pub(crate) func_info: &'a [u8],
+    pub(crate) line_info: &'a [u8],
+    pub(crate) core_relos: &'a [u8],
+    pub(crate) attach_btf_id: u32,
+    /// The module whose BTF holds that id; none for vmlinux.
+    pub(crate) attach_btf: Option<BorrowedFd<'a>>,
+    /// BTF file descriptors of modules, by the number in the offset of calls of kernel functions. The first is never used.
+    pub(crate) fd_array: &'a [i32],
+    pub(crate) ifindex: u32,
+    pub(crate) token: Option<BorrowedFd<'a>>,
+}
+
+/// What came of an attempt to load.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) result: Result<OwnedFd, Errno>,
+    /// How many bytes the log would need, with its NUL; 0 on kernels before 6.4, which do not say.
+    pub(crate) log_size: u32,
+}
+
+/// Loads a program. The verifier's log goes to `log` if `log_level` is not zero.
+pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Result<Attempt, Errno> {
+    let count = |bytes: &[u8], size: usize| {
+        if bytes.len() % size == 0 { len32(bytes.len() / size) } else { Err(Errno::from_raw(libc::EINVAL)) }
+    };
+    let mut attr = ProgLoad {
+        prog_type: request.program_type.0,
+        expected_attach_type: request.expected_attach_type.0,
+        insns: address(request.insns),
+        insn_cnt: count(request.insns, INSN)?,
+        license: request.license.as_ptr().expose_provenance() as u64,
+        kern_version: request.kernel_version,
+        prog_flags: request.flags,
+        prog_name: name16(request.name),
+        prog_ifindex: request.ifindex,
+        attach_btf_id: request.attach_btf_id,
+        ..ProgLoad::default()
+    };
+    if let Some(btf) = request.btf {
+        attr.prog_btf_fd = btf.as_raw_fd();
+        if !request.func_info.is_empty() {
+            attr.func_info = address(request.func_info);
+            attr.func_info_cnt = count(request.func_info, INSN)?;
+            attr.func_info_rec_size = len32(INSN)?;
+        }
+        if !request.line_info.is_empty() {
+            attr.line_info = address(request.line_info);
+            attr.line_info_cnt = count(request.line_info, RECORD)?;
+            attr.line_info_rec_size = len32(RECORD)?;
+        }
+        if !request.core_relos.is_empty() {
+            attr.core_relos = address(request.core_relos);
+            attr.core_relo_cnt = count(request.core_relos, RECORD)?;
+            attr.core_relo_rec_size = len32(RECORD)?;
+        }
+    }
+    if let Some(module) = request.attach_btf {
+        attr.attach_btf_obj_fd = module.as_raw_fd();
+    }
+    if let Some(token) = request.token {
+        attr.prog_token_fd = token.as_raw_fd();
+    }
+    attr.fd_array = address(request.fd_array);
+    if log_level != 0 {
+        attr.log_level = log_level;
+        attr.log_size = len32(log.len())?;
+        attr.log_buf = address_mut(log);
+    }
+    // SAFETY: every address is that of a slice which outlives the call, with a count taken from the slice's length; the license
+    // ends with NUL; the log is exclusively ours. Of `fd_array` the kernel reads the entries that instructions name: the caller's
+    // numbers come from the same array, and one that does not lies in no memory the kernel would write.
+    let result = unsafe { bpf_fd(Command::PROG_LOAD, &mut attr) };
+    Ok(Attempt { result, log_size: attr.log_true_size })
+}
+
+/// A trial run.
+#[derive(Debug, Default)]
+pub(crate) struct Run<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) data_out: &'a mut [u8],
+    pub(crate) context: &'a [u8],
+    pub(crate) context_out: &'a mut [u8],
+    pub(crate) repeat: u32,
+    pub(crate) flags: u32,
+    pub(crate) cpu: u32,
+}
+
+/// What a trial run gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) return_value: u32,
+    pub(crate) nanoseconds: u32,
+    pub(crate) data_size: u32,
+    pub(crate) context_size: u32,
+}
+
+/// Runs a program once or more (`BPF_PROG_TEST_RUN`).
+pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Outcome, Errno> {
+    let mut attr = TestRun {
+        prog_fd: program.as_raw_fd(),
+        data_size_in: len32(run.data.len())?,
+        data_in: address(run.data),
+        data_size_out: len32(run.data_out.len())?,
+        data_out: address_mut(run.data_out),
+        ctx_size_in: len32(run.context.len())?,
+        ctx_in: address(run.context),
+        ctx_size_out: len32(run.context_out.len())?,
+        ctx_out: address_mut(run.context_out),
+        repeat: run.repeat,
+        flags: run.flags,
+        cpu: run.cpu,
+        ..TestRun::default()
+    };
+    // SAFETY: every address is that of a slice that outlives the call and stands beside its length.
+    unsafe { bpf(Command::PROG_TEST_RUN, &mut attr) }?;
+    Ok(Outcome {
+        return_value: attr.retval,
+        nanoseconds: attr.duration,
+        data_size: attr.data_size_out,
+        context_size: attr.ctx_size_out,
+    })
+}
+
+/// Makes the kernel count runs of programs and their time for as long as the file descriptor is open (`BPF_STATS_RUN_TIME`).
+pub(crate) fn enable_stats() -> Result<OwnedFd, Errno> {
+    let mut attr = EnableStats::default();
+    // SAFETY: the request holds no address.
+    unsafe { bpf_fd(Command::ENABLE_STATS, &mut attr) }
+}

@@ -1,0 +1,192 @@
+//! Sees bpf() calls go by while [`crate::record`] is recording.
+//!
+//! # Safety
+//! A request is read as the bytes it is made of, and what it points to as far as the kernel itself would read it.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use super::attr::{Attr, GetInfo, MapInfo};
+use crate::error::Errno;
+use crate::kernel;
+use crate::record::{Buffer, Call, MapOf};
+use crate::uapi::{Command, MapType, elem_flags};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Off,
+    Sizes,
+    Whole,
+}
+
+thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Off) };
+    static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this thread is recording.
+pub(super) fn on() -> bool {
+    MODE.get() != Mode::Off
+}
+
+/// Runs `work` and gives the calls it made; what an outer recording has seen so far is kept apart.
+pub(crate) fn during<R>(mode: Mode, work: impl FnOnce() -> R) -> (R, Vec<Call>) {
+    /// Puts the outer recording back, also when `work` panics.
+    struct Restore(Mode, Vec<Call>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MODE.set(self.0);
+            CALLS.replace(std::mem::take(&mut self.1));
+        }
+    }
+    let _restore = Restore(MODE.replace(mode), CALLS.take());
+    let result = work();
+    let calls = CALLS.take();
+    (result, calls)
+}
+
+/// Makes the call and records it.
+///
+/// # Safety
+/// As for [`super::bpf`].
+pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
+    let whole = MODE.get() == Mode::Whole;
+    let before = bytes(attr);
+    let map = map_of(command, &before);
+    let buffers = extents(command, &before, map.as_ref())
+        .into_iter()
+        .map(|Extent { field, offset, len, input }| {
+            let address = word(&before, offset);
+            // SAFETY: the kernel is about to read just these bytes, which the caller promises are there.
+            let bytes = (whole && input).then(|| unsafe { copy(address, len) });
+            Buffer { field, offset, len, bytes }
+        })
+        .collect();
+    let begin = Instant::now();
+    // SAFETY: the caller's contract is the same.
+    let result = unsafe { super::call(command, attr) };
+    let nanoseconds = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let call = Call { command, attr: before, map, buffers, result, nanoseconds };
+    CALLS.with_borrow_mut(|calls| calls.push(call));
+    result
+}
+
+/// The bytes of a request.
+fn bytes<A: Attr>(attr: &A) -> Vec<u8> {
+    // SAFETY: requests have no padding, so all their bytes are initialized.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(attr).cast::<u8>(), size_of::<A>()) }.to_vec()
+}
+
+/// A copy of memory that a request points to.
+///
+/// # Safety
+/// The address must be zero or valid for reads of `len` bytes.
+unsafe fn copy(address: u64, len: usize) -> Vec<u8> {
+    let Some(address) = usize::try_from(address).ok().filter(|&address| address != 0) else {
+        return Vec::new();
+    };
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance::<u8>(address), len) }.to_vec()
+}
+
+/// Memory that a request points to.
+struct Extent {
+    field: &'static str,
+    /// Where in the request its address is.
+    offset: usize,
+    len: usize,
+    /// Whether the kernel reads it.
+    input: bool,
+}
+
+/// What a request points to, as far as the recorder knows its command.
+fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
+    let counted = |field, offset, count, size: usize| Extent {
+        field,
+        offset,
+        len: usize::try_from(half(attr, count)).unwrap_or(0).saturating_mul(size),
+        input: true,
+    };
+    let text = |field, offset| Extent { field, offset, len: text_len(word(attr, offset)), input: true };
+    let mut extents = match command {
+        Command::PROG_LOAD => vec![
+            counted("insns", 8, 4, 8),
+            text("license", 16),
+            counted("func_info", 80, 88, 8),
+            counted("line_info", 96, 104, 16),
+            counted("core_relos", 128, 116, 16),
+            Extent { input: false, ..counted("log", 32, 28, 1) },
+        ],
+        Command::BTF_LOAD => vec![counted("btf", 0, 16, 1), Extent { input: false, ..counted("log", 8, 20, 1) }],
+        Command::OBJ_PIN | Command::OBJ_GET => vec![text("path", 0)],
+        Command::RAW_TRACEPOINT_OPEN => vec![text("name", 0)],
+        Command::PROG_TEST_RUN => vec![counted("data", 16, 8, 1), counted("context", 48, 40, 1)],
+        Command::MAP_UPDATE_ELEM | Command::MAP_LOOKUP_ELEM | Command::MAP_DELETE_ELEM => {
+            map.map_or_else(Vec::new, |map| {
+                let value = Extent {
+                    field: "value",
+                    offset: 16,
+                    len: map.value_len,
+                    input: command == Command::MAP_UPDATE_ELEM,
+                };
+                let key = Extent { field: "key", offset: 8, len: map.key_len, input: true };
+                if command == Command::MAP_DELETE_ELEM { vec![key] } else { vec![key, value] }
+            })
+        }
+        _ => Vec::new(),
+    };
+    extents.retain(|extent| word(attr, extent.offset) != 0);
+    extents
+}
+
+/// The length of a C string that a request points to, with its NUL.
+fn text_len(address: u64) -> usize {
+    let Some(address) = usize::try_from(address).ok().filter(|&address| address != 0) else {
+        return 0;
+    };
+    let text = std::ptr::with_exposed_provenance::<std::ffi::c_char>(address);
+    // SAFETY: these fields hold the addresses of C strings, as the maker of the request promises.
+    unsafe { std::ffi::CStr::from_ptr(text) }.count_bytes() + 1
+}
+
+/// The map that a request is about: its name, and how long its keys and values are to this request.
+fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
+    let about_map = matches!(
+        command,
+        Command::MAP_UPDATE_ELEM
+            | Command::MAP_LOOKUP_ELEM
+            | Command::MAP_DELETE_ELEM
+            | Command::MAP_GET_NEXT_KEY
+            | Command::MAP_FREEZE
+    );
+    if !about_map {
+        return None;
+    }
+    let mut info = MapInfo::default();
+    let mut request = GetInfo {
+        bpf_fd: i32::try_from(half(attr, 0)).ok()?,
+        info_len: u32::try_from(size_of::<MapInfo>()).ok()?,
+        info: super::address_mut(std::slice::from_mut(&mut info)),
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, for which every bit pattern is valid.
+    unsafe { super::call(Command::OBJ_GET_INFO_BY_FD, &mut request) }.ok()?;
+    let one = usize::try_from(info.value_size).ok()?;
+    let full_width = matches!(
+        MapType(info.map_type),
+        MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
+    ) && word(attr, 24) & (elem_flags::CPU | elem_flags::ALL_CPUS) == 0;
+    let value_len = if full_width { one.next_multiple_of(8).checked_mul(kernel::possible_cpus().ok()?)? } else { one };
+    let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
+    let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
+    Some(MapOf { name, key_len: usize::try_from(info.key_size).ok()?, value_len })
+}
+
+/// A 64-bit field of a request, zero beyond its end.
+fn word(attr: &[u8], offset: usize) -> u64 {
+    attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_ne_bytes(bytes))
+}
+
+/// A 32-bit field of a request, zero beyond its end.
+fn half(attr: &[u8], offset: usize) -> u32 {
+    attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
+}

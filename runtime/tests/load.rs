@@ -1,0 +1,352 @@
+//! Loads a small object written by hand. Needs the rights to call bpf(); says so and passes without them.
+
+use std::ffi::CStr;
+use std::fs::read_dir;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+
+use skelgen_runtime::abi::{
+    Attach, Blob, Body, Map, Object, Patch, PatchKind, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind,
+};
+use skelgen_runtime::map::{FromFd, Info};
+use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
+use skelgen_runtime::{Error, LoadOptions, OpenMap, OpenProgram, Result, TestRun, Trusted, load, record};
+
+/// Tests count the file descriptors of the process, so only one runs at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const LICENSE: &CStr = c"GPL";
+
+/// `r1 = &data; r0 = *(u32 *)r1; exit`, then `r0 = 0; exit`, then `r0 = r9; exit` (refused), then four bytes of data.
+static BLOB: Blob<[u8; 68]> = Blob([
+    0x18, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // ld_imm64 r1 = map value
+    0x61, 0x10, 0, 0, 0, 0, 0, 0, // r0 = *(u32 *)(r1 + 0)
+    0x95, 0, 0, 0, 0, 0, 0, 0, // exit
+    0xb7, 0, 0, 0, 0, 0, 0, 0, // r0 = 0
+    0x95, 0, 0, 0, 0, 0, 0, 0, // exit
+    0xbf, 0x90, 0, 0, 0, 0, 0, 0, // r0 = r9
+    0x95, 0, 0, 0, 0, 0, 0, 0, // exit
+    7, 0, 0, 0,
+]);
+
+const DATA: Map = Map {
+    name: ".data",
+    kernel_name: "tiny.data",
+    map_type: MapType::ARRAY,
+    key_size: 4,
+    value_size: 16,
+    max_entries: 1,
+    flags: map_flags::MMAPABLE,
+    numa_node: 0,
+    extra: 0,
+    btf_key_type_id: 0,
+    btf_value_type_id: 0,
+    inner: None,
+    template: false,
+    section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
+    pin_by_name: false,
+};
+
+const fn body(insns: Span, patches: &'static [Patch]) -> Body {
+    Body { insns, patches, func_info: Span::EMPTY, line_info: Span::EMPTY, core_relos: Span::EMPTY }
+}
+
+const READS: Program = Program {
+    name: "reads",
+    section: "socket",
+    program_type: ProgramType::SOCKET_FILTER,
+    expected_attach_type: AttachType(0),
+    flags: 0,
+    autoload: true,
+    target: None,
+    attach: Attach::Needs("a socket"),
+    body: body(Span::new(0, 32), &[Patch { insn: 0, kind: PatchKind::Map(0) }]),
+};
+
+const ON_SWITCH: Program = Program {
+    name: "on_switch",
+    section: "raw_tp/sched_switch",
+    program_type: ProgramType::RAW_TRACEPOINT,
+    attach: Attach::RawTracepoint("sched_switch"),
+    body: body(Span::new(32, 16), &[]),
+    ..READS
+};
+
+const DUMP: Program = Program {
+    name: "dump",
+    section: "iter/task",
+    program_type: ProgramType::TRACING,
+    expected_attach_type: AttachType::TRACE_ITER,
+    target: Some(0),
+    attach: Attach::Iter,
+    ..ON_SWITCH
+};
+
+const TINY: Object = Object {
+    name: "tiny",
+    license: LICENSE,
+    kernel_version: 0,
+    blob: &BLOB,
+    btf: None,
+    maps: &[DATA],
+    programs: &[READS, ON_SWITCH, DUMP],
+    symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false }],
+    steps: &[
+        Step::CreateMap { map: 0 },
+        Step::FillMap { map: 0, flags: 0 },
+        Step::ResolveSymbols,
+        Step::LoadProgram { program: 0 },
+        Step::LoadProgram { program: 1 },
+        Step::LoadProgram { program: 2 },
+    ],
+};
+
+static GOOD: Object = TINY;
+static BAD: Object =
+    Object { programs: &[READS, ON_SWITCH, Program { body: body(Span::new(48, 16), &[]), ..DUMP }], ..TINY };
+static ABSENT: Object =
+    Object { symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false }], ..TINY };
+static PERCPU: Object = Object {
+    maps: &[Map {
+        name: ".percpu",
+        kernel_name: ".percpu",
+        map_type: MapType::PERCPU_ARRAY,
+        flags: 0,
+        section: Some(Section { kind: SectionKind::Percpu, initial: Span::new(64, 4), align: 8 }),
+        ..DATA
+    }],
+    programs: &[],
+    steps: &[Step::CreateMap { map: 0 }, Step::FillMap { map: 0, flags: 16 }],
+    ..TINY
+};
+
+/// A map of maps whose template is created for it alone, with one inner map.
+static NESTED: Object = Object {
+    maps: &[
+        Map {
+            name: "outer",
+            kernel_name: "outer",
+            map_type: MapType::ARRAY_OF_MAPS,
+            value_size: 4,
+            inner: Some(1),
+            ..PLAIN
+        },
+        Map { name: "outer.inner", kernel_name: "outer.inner", template: true, ..PLAIN },
+        Map { name: "one", kernel_name: "one", ..PLAIN },
+        Map {
+            name: "events",
+            kernel_name: "events",
+            map_type: MapType::PERF_EVENT_ARRAY,
+            value_size: 4,
+            max_entries: 0,
+            ..PLAIN
+        },
+        Map {
+            name: "ring",
+            kernel_name: "ring",
+            map_type: MapType::RINGBUF,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 100,
+            ..PLAIN
+        },
+    ],
+    programs: &[],
+    steps: &[
+        Step::CreateMap { map: 2 },
+        Step::CreateMap { map: 0 },
+        Step::CreateMap { map: 3 },
+        Step::CreateMap { map: 4 },
+        Step::InsertMap { outer: 0, key: 0, inner: 2 },
+        Step::FreezeMap { map: 2 },
+    ],
+    ..TINY
+};
+const PLAIN: Map = Map { section: None, flags: 0, ..DATA };
+
+struct Fd(OwnedFd);
+
+impl FromFd for Fd {
+    fn from_fd(fd: OwnedFd, _: &Info) -> Result<Self> {
+        Ok(Self(fd))
+    }
+}
+
+fn trust(object: &'static Object) -> Trusted {
+    // SAFETY: the instructions above read a map and return.
+    unsafe { Trusted::new(object) }
+}
+
+fn open_fds() -> usize {
+    read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// The result, or `None` if this process may not call bpf().
+fn allowed<T>(result: Result<T>) -> Option<Result<T>> {
+    match result {
+        Err(error) if error.errno().is_some_and(|errno| errno.name() == Some("EPERM")) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        result => Some(result),
+    }
+}
+
+fn refusal(object: &'static Object) -> Option<Error> {
+    let before = open_fds();
+    let result = allowed(load(&trust(object), LoadOptions::new(), vec![], vec![]))?;
+    let error = result.expect_err("must be refused");
+    assert_eq!(open_fds(), before, "a refused load leaves no file descriptor: {error}");
+    Some(error)
+}
+
+#[test]
+fn loads_runs_and_attaches() {
+    let _alone = ALONE.lock();
+    let before = open_fds();
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
+        return;
+    };
+    let mut loaded = loaded.unwrap();
+    let map: Fd = loaded.take_map(0).unwrap();
+    assert!(map.0.as_fd().try_clone_to_owned().is_ok());
+    assert!(loaded.take_map::<Fd>(0).is_err());
+
+    let reads = loaded.take_program(0);
+    let packet = [0; 64];
+    let run = reads.test_run(TestRun { data: &packet, ..TestRun::default() }).unwrap();
+    assert_eq!(run.return_value, 7);
+    let error = reads.auto_attach().unwrap_err().to_string();
+    assert!(error.contains("`reads` (section `socket`)") && error.contains("a socket"), "{error}");
+
+    let on_switch = loaded.take_program(1);
+    on_switch.test_run(TestRun { cpu: Some(0), ..TestRun::default() }).unwrap();
+    drop(on_switch.auto_attach().unwrap().expect("loaded"));
+
+    let mut text = String::new();
+    let link = loaded.take_program(2).attach().unwrap();
+    link.read_iter().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
+    drop((map, reads, on_switch, link, loaded));
+    assert_eq!(open_fds(), before);
+}
+
+#[test]
+fn settings_count() {
+    let _alone = ALONE.lock();
+    let data = OpenMap::section(&GOOD, 0, Some(vec![9_u8; 16]));
+    let mut dump = OpenProgram::new(&GOOD, 2);
+    dump.set_autoload(false);
+    let programs = vec![OpenProgram::new(&GOOD, 0), OpenProgram::new(&GOOD, 1), dump];
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![data], programs)) else {
+        return;
+    };
+    let mut loaded = loaded.unwrap();
+    let run = loaded.take_program(0).test_run(TestRun { data: &[0; 64], ..TestRun::default() }).unwrap();
+    assert_eq!(run.return_value, 0x0909_0909);
+    let dump = loaded.take_program(2);
+    assert!(!dump.is_loaded() && dump.auto_attach().unwrap().is_none());
+    assert!(dump.attach().unwrap_err().to_string().contains("was not loaded"));
+}
+
+#[test]
+fn another_target() {
+    let _alone = ALONE.lock();
+    let mut dump = OpenProgram::new(&GOOD, 2);
+    dump.set_attach_target("bpf_map").set_log_level(1);
+    let programs = vec![OpenProgram::new(&GOOD, 0), OpenProgram::new(&GOOD, 1), dump];
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
+        return;
+    };
+    let dump = loaded.unwrap().take_program(2);
+    assert!(dump.verifier_log().is_some_and(|log| log.contains("processed 2 insns")), "{:?}", dump.verifier_log());
+    dump.attach().unwrap().read_iter().unwrap();
+}
+
+#[test]
+fn refused_program_says_why() {
+    let _alone = ALONE.lock();
+    let Some(error) = refusal(&BAD) else {
+        return;
+    };
+    let text = error.to_string();
+    assert!(
+        text.starts_with("object `tiny`, step 6 of 6: loading program `dump` (tracing, section `iter/task`): EACCES"),
+        "{text}"
+    );
+    assert!(error.verifier_log().is_some_and(|log| log.contains("R9 !read_ok")), "{text}");
+}
+
+#[test]
+fn absent_symbol_names_the_program() {
+    let _alone = ALONE.lock();
+    let Some(error) = refusal(&ABSENT) else {
+        return;
+    };
+    let text = error.to_string();
+    assert!(text.contains("step 3 of 6: program `dump`") && text.contains("`bpf_iter_nothing`"), "{text}");
+}
+
+#[test]
+fn percpu_fill_is_one_exact_call() {
+    let _alone = ALONE.lock();
+    let before = open_fds();
+    let (result, calls) = record::whole(|| load(&trust(&PERCPU), LoadOptions::new(), vec![], vec![]));
+    let Some(result) = allowed(result) else {
+        return;
+    };
+    let fills: Vec<_> = calls.iter().filter(|call| call.command == Command::MAP_UPDATE_ELEM).collect();
+    assert_eq!(fills.len(), 1);
+    let line = fills[0].to_string();
+    assert!(line.starts_with("map_update_elem map=.percpu flags=16 key=4 bytes value=16 bytes"), "{line}");
+    let value = fills[0].buffer("value").and_then(|value| value.bytes.clone()).unwrap();
+    assert_eq!(value, [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    if let Err(error) = result {
+        let text = error.to_string();
+        assert!(text.contains("BPF_F_ALL_CPUS") && text.contains("7.0") && text.contains("7.3"), "{text}");
+        assert_eq!(open_fds(), before);
+    }
+}
+
+#[test]
+fn maps_of_maps_leave_no_template_open() {
+    let _alone = ALONE.lock();
+    let before = open_fds();
+    let (result, calls) = record::calls(|| load(&trust(&NESTED), LoadOptions::new(), vec![], vec![]));
+    let Some(loaded) = allowed(result) else {
+        return;
+    };
+    let mut loaded = loaded.unwrap();
+    assert_eq!(open_fds(), before + 4);
+    assert!(loaded.take_map::<Fd>(1).is_err());
+    let created: Vec<_> =
+        calls.iter().filter(|call| call.command == Command::MAP_CREATE).map(ToString::to_string).collect();
+    assert_eq!(created.len(), 5, "{created:#?}");
+    assert_eq!(created[1], "map_create name=outer.inner type=array key=4 value=16 entries=1 flags=0 btf=0:0");
+    assert!(created[4].contains("entries=4096") || created[4].contains("entries=65536"), "{}", created[4]);
+    drop(loaded);
+    assert_eq!(open_fds(), before);
+}
+
+#[test]
+fn every_failing_step_leaves_nothing_open() {
+    let _alone = ALONE.lock();
+    for index in 0..GOOD.maps.len() {
+        let mut map = OpenMap::new(&GOOD, u32::try_from(index).unwrap());
+        map.set_key_size(3);
+        let before = open_fds();
+        let Some(result) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![])) else {
+            return;
+        };
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("creating map `.data`"), "{error}");
+        assert_eq!(open_fds(), before);
+    }
+    let mut map = OpenMap::new(&GOOD, 0);
+    map.set_autocreate(false);
+    let before = open_fds();
+    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
+    assert!(error.contains("loading program `reads`: it uses map `.data`, which was not created"), "{error}");
+    assert_eq!(open_fds(), before);
+}
