@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
                 types.of(variable.ty, &format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name));
             let offset = Literal::u32_unsuffixed(variable.offset);
             let cell = ident(&cell_scope.claim(&name));
-            let doc = format!("The variable `{}`.", variable.name);
+            let doc = format!(" The variable `{}`.", variable.name);
             cells.push(quote! {
                 #[doc = #doc]
                 #[must_use]
@@ -157,16 +157,16 @@ impl<'a> Section<'a> {
                 offset: variable.offset.into(),
                 size: variable.size.into(),
                 hidden: false,
-                doc: format!("`{}`", variable.name),
+                doc: format!(" `{}`", variable.name),
             });
         }
-        let doc = format!("Section `{}`, {} bytes.", self.name, self.data.size);
+        let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
         let definition = define(&ty, fields, self.data.size.into(), &doc);
         if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
             return definition;
         }
         let cells_name = format_ident!("{}Cells", ty);
-        let doc = format!("The variables of section `{}`, in memory shared with the running programs.", self.name);
+        let doc = format!(" The variables of section `{}`, in memory shared with the running programs.", self.name);
         quote! {
             #definition
             #[doc = #doc]
@@ -198,8 +198,8 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             SectionKind::Percpu => "one value, from which every CPU starts",
             _ => "from which it starts",
         };
-        let doc = format!("The initial value of section `{}`: {what}.", section.name);
-        let doc_mut = format!("The same, to change.");
+        let doc = format!(" The initial value of section `{}`: {what}.", section.name);
+        let doc_mut = " The same, to change.";
         quote! {
             #[doc = #doc]
             #[must_use]
@@ -279,7 +279,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             /// # Errors
             /// The step that failed, what it was about, and why; nothing stays in the kernel then.
             pub fn load(self) -> rt::Result<Skeleton> {
-                let mut loaded = rt::load(&OBJECT, self.options, vec![#(#by_index),*], vec![#(#programs),*])?;
+                let mut loaded = rt::load(&OBJECT, self.options, Vec::from([#(#by_index),*]), Vec::from([#(#programs),*]))?;
                 Ok(Skeleton {
                     maps: Maps { #(#taken_maps),* },
                     programs: Programs { #(#taken_programs),* },
@@ -302,7 +302,7 @@ impl Maps {
         for field in &skeleton.maps {
             let map = &object.maps[field.map.0 as usize];
             let name = ident(&field.field);
-            let doc = format!("`{}`, a map of type {}.", map.name, map.def.map_type);
+            let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
             let handle = handle(&field.handle, &map.name, types);
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
             loaded.push(quote!(#[doc = #doc] pub #name: #handle));
@@ -350,7 +350,7 @@ fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
                 Attach::Needs(what) => format!("; attaching it needs {what}"),
                 _ => String::new(),
             };
-            (ident(&field.field), format!("`SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
+            (ident(&field.field), format!(" `SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
         })
         .collect();
     let of = |ty: &TokenStream| {
@@ -379,7 +379,7 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
-        let doc = format!("Section `{}`.", section.name);
+        let doc = format!(" Section `{}`.", section.name);
         match section.data.kind {
             SectionKind::Data | SectionKind::Bss => {
                 let cells = format_ident!("{}Cells", ty);

@@ -169,11 +169,11 @@ impl<'a> Types<'a> {
                 size: self.btf.size_of(member.ty).unwrap_or(0),
                 align: self.align(member.ty),
                 hidden: false,
-                doc: format!("`{wanted}`"),
+                doc: format!(" `{wanted}`"),
                 name: field,
             });
         }
-        let doc = format!("`struct {}`, {} bytes", name.trim_start_matches("r#"), it.size);
+        let doc = format!(" `struct {}`, {} bytes", name.trim_start_matches("r#"), it.size);
         let definition = define(&ident(name), fields, it.size.into(), &doc);
         let name = ident(name);
         if methods.is_empty() { definition } else { quote!(#definition impl #name { #(#methods)* }) }
@@ -200,7 +200,7 @@ impl<'a> Types<'a> {
         let (first, count) = (Literal::u32_unsuffixed(member.bit_offset), Literal::u8_unsuffixed(bits));
         let (get, set) = (ident(field), format_ident!("set_{}", field.trim_start_matches("r#")));
         let plural = if bits == 1 { "" } else { "s" };
-        let doc = format!("The bitfield `{}` of {bits} bit{plural}.", field.trim_start_matches("r#"));
+        let doc = format!(" The bitfield `{}` of {bits} bit{plural}.", field.trim_start_matches("r#"));
         let doc_set = format!(
             "Sets the bitfield `{}` to the lowest {bits} bit{plural} of the value.",
             field.trim_start_matches("r#")
@@ -232,9 +232,9 @@ impl<'a> Types<'a> {
             size,
             align,
             hidden: false,
-            doc: "The bytes of whichever member it is".into(),
+            doc: " The bytes of whichever member it is".into(),
         };
-        let doc = format!("`union {}`, {} bytes", name.trim_start_matches("r#"), it.size);
+        let doc = format!(" `union {}`, {} bytes", name.trim_start_matches("r#"), it.size);
         let definition = define(&ident(name), vec![field], size, &doc);
         let mut scope = Scope::default();
         let mut methods = Vec::new();
@@ -249,7 +249,7 @@ impl<'a> Types<'a> {
             let ty = self.of(member.ty, &format!("{name}__{wanted}"));
             let (get, set) = (ident(&field), format_ident!("set_{}", field.trim_start_matches("r#")));
             let (doc, doc_set) =
-                (format!("The union as its member `{wanted}`."), format!("Writes the member `{wanted}`."));
+                (format!(" The union as its member `{wanted}`."), format!(" Writes the member `{wanted}`."));
             methods.push(quote! {
                 #[doc = #doc]
                 #[must_use]
@@ -275,7 +275,7 @@ impl<'a> Types<'a> {
             };
             quote!(#value_name = #value)
         });
-        let doc = format!("`enum {}`, {} bytes", name.trim_start_matches("r#"), it.size);
+        let doc = format!(" `enum {}`, {} bytes", name.trim_start_matches("r#"), it.size);
         let name = ident(name);
         quote!(rt::open_enum! { #[doc = #doc] #name : #number { #(#values),* } })
     }

@@ -273,7 +273,7 @@ fn info(open: &OpenMap) -> Info {
 fn max_entries(open: &OpenMap) -> Result<u32> {
     match open.map_type {
         MapType::PERF_EVENT_ARRAY if open.max_entries == 0 => {
-            Ok(u32::try_from(kernel::possible_cpus()?).unwrap_or(u32::MAX))
+            Ok(u32::try_from(kernel::cpus::possible()?.len()).unwrap_or(u32::MAX))
         }
         MapType::RINGBUF | MapType::USER_RINGBUF if open.max_entries != 0 => {
             // Pages are 4 KiB in most sources and 64 KiB on some machines.

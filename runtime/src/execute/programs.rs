@@ -110,6 +110,11 @@ impl Executor {
                 };
                 set_immediate(rest, 0, fd).ok_or_else(outside)
             }
+            PatchKind::CpuMask => {
+                let width = crate::kernel::cpus::possible()?.width().max(1);
+                let mask = width.checked_next_power_of_two().unwrap_or(u32::MAX) - 1;
+                set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
+            }
             PatchKind::Variable(symbol) => {
                 let (id, fd) = match self.symbol(symbol)? {
                     Some(found) => (found.id, self.module_fd(found.module)),

@@ -1,4 +1,37 @@
 //! Typed handles of maps.
+//!
+//! A handle owns a map's file descriptor and knows the types of its keys and values. It checks once, when it is made, that the
+//! kernel's map is of its kind and that sizes agree; after that no request can read or write past a value. Knows nothing of
+//! objects, plans or programs.
+//!
+//! All handles are `Send` and `Sync`; the kernel orders what threads do at once. Operations name the map when they fail.
+
+mod array;
+mod bytes;
+mod fds;
+mod handle;
+mod hash;
+mod percpu;
+mod queue;
+mod ringbuf;
+mod scan;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use array::Array;
+pub use bytes::Untyped;
+pub use fds::{
+    ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
+    SockMap, XskMap, kind,
+};
+pub use hash::{Entries, HashMap, LpmTrie};
+pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
+pub use queue::{BloomFilter, Queue, Stack};
+pub use ringbuf::RingBuf;
+pub use storage::Storage;
+
+pub(crate) use handle::Handle;
 
 use std::os::fd::OwnedFd;
 
