@@ -207,7 +207,7 @@ impl OpenMap {
         self
     }
 
-    /// Uses this map instead of a new one. It is taken as it is: neither filled nor frozen.
+    /// Uses this map instead of a new one. It is taken as it is: nothing is put into it, and it is not frozen.
     pub fn reuse_fd(&mut self, fd: OwnedFd) -> &mut Self {
         self.reuse = Some(fd);
         self

@@ -211,7 +211,7 @@ impl Executor {
     pub(super) fn insert_map(&self, outer: u32, key: u32, inner: u32) -> Result<()> {
         let to = at(&self.maps, outer).ok_or_else(|| no_such("map", outer))?;
         let from = at(&self.maps, inner).ok_or_else(|| no_such("map", inner))?;
-        let (Some(to), Some(from)) = (to, from) else {
+        let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
         let what = format_args!("putting map `{}` into map `{}` at {key}", from.info.name, to.info.name).to_string();
@@ -221,7 +221,7 @@ impl Executor {
     pub(super) fn insert_program(&self, map: u32, key: u32, program: u32) -> Result<()> {
         let to = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
         let from = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
-        let (Some(to), Some(from)) = (to, from) else {
+        let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
         let name = at(self.object.programs, program).map_or("?", |program| program.name);
