@@ -1,6 +1,6 @@
-//! What skelgen makes of the committed objects, at two seams: model and plan. A difference says which phase moved.
+//! What skelgen makes of the committed objects, at three seams: model, plan and Rust. A difference says which phase moved.
 //!
-//! The expected files are in fixtures/expected. To accept a change, run
+//! The expected files are in fixtures/expected; the Rust ones are compiled by the fixtures package. To accept a change, run
 //! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference.
 
 use std::fs;
@@ -60,4 +60,9 @@ fn model() {
 #[test]
 fn plan() {
     compare("plan.txt", |bytes, options| Ok(skelgen::plan(bytes, options)?.to_string()));
+}
+
+#[test]
+fn rust() {
+    compare("rs", |bytes, options| skelgen::generate(bytes, options));
 }

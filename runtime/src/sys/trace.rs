@@ -175,7 +175,8 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
         MapType(info.map_type),
         MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
     ) && word(attr, 24) & (elem_flags::CPU | elem_flags::ALL_CPUS) == 0;
-    let value_len = if full_width { one.next_multiple_of(8).checked_mul(kernel::cpus::possible().ok()?.len())? } else { one };
+    let value_len =
+        if full_width { one.next_multiple_of(8).checked_mul(kernel::cpus::possible().ok()?.len())? } else { one };
     let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
     let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
     Some(MapOf { name, key_len: usize::try_from(info.key_size).ok()?, value_len })
