@@ -82,14 +82,10 @@ impl Builder {
     /// # Errors
     /// A file that cannot be read or written, a compiler that cannot be run or fails, or what is wrong with an object.
     pub fn build(self) -> Result<()> {
-        let out_dir = match self.out_dir.clone().or_else(|| std::env::var_os("OUT_DIR").map(PathBuf::from)) {
-            Some(path) => path,
-            None => {
-                return Err(Error::new(
-                    Code::BadOptions,
-                    "OUT_DIR is not set: call this from a build.rs or give `out_dir`",
-                ));
-            }
+        let given = self.out_dir.clone().or_else(|| std::env::var_os("OUT_DIR").map(PathBuf::from));
+        let Some(out_dir) = given else {
+            let message = "OUT_DIR is not set: call this from a build.rs or give `out_dir`";
+            return Err(Error::new(Code::BadOptions, message));
         };
         if self.inputs.is_empty() {
             return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));

@@ -64,5 +64,5 @@ fn plan() {
 
 #[test]
 fn rust() {
-    compare("rs", |bytes, options| skelgen::generate(bytes, options));
+    compare("rs", skelgen::generate);
 }

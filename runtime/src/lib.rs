@@ -41,3 +41,14 @@ pub use open::{LoadOptions, OpenMap, OpenProgram};
 pub use program::{Program, TestRun, TestRunResult};
 #[cfg(feature = "load")]
 pub use sys::trusted::Trusted;
+
+/// Brings in the module that a build.rs made of this object with `skelgen::Builder`.
+///
+/// `include_skeleton!("counters")` is the module `counters`, from `counters.bpf.c` or `counters.bpf.o`.
+#[cfg(feature = "load")]
+#[macro_export]
+macro_rules! include_skeleton {
+    ($name:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $name, ".skel.rs"));
+    };
+}

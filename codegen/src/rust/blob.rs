@@ -1,4 +1,4 @@
-//! The blob as a byte string in lines of about a hundred columns.
+//! The end of the file, as text: the one `unsafe` expression with its comment, and the blob in lines of about a hundred columns.
 
 use std::fmt::Write;
 
@@ -7,7 +7,11 @@ const COLUMNS: usize = 100;
 /// The static that holds the blob.
 pub(super) fn text(bytes: &[u8]) -> String {
     let mut text = format!(
-        "/// BTF, instructions, their records and initial values, found by the spans above.\n\
+        "/// The object as this process loads it.\n\
+         // SAFETY: the instructions were compiled from the source of whoever builds this program, and are its own code: they act\n\
+         // with its rights and may write to memory that it shares with them.\n\
+         static OBJECT: rt::Trusted = unsafe {{ rt::Trusted::new(&TABLES) }};\n\n\
+         /// BTF, instructions, their records and initial values, found by the spans above.\n\
          static BLOB: rt::abi::Blob<[u8; {}]> = rt::abi::Blob(*b\"\\\n",
         bytes.len()
     );

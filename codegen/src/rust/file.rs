@@ -88,9 +88,6 @@ fn items(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, types: &
             use super::rt;
             #types
         }
-        /// The instructions that this process is to load.
-        // SAFETY: they were compiled from the source of the one who builds this program, and act with its rights, as its own code.
-        static OBJECT: rt::Trusted = unsafe { rt::Trusted::new(&TABLES) };
         #tables
     }
 }
