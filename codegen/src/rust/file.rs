@@ -157,8 +157,11 @@ impl<'a> Section<'a> {
                 doc: format!(" `{}`", variable.name),
             });
         }
+        // A section ends with its last variable; its struct ends where another could follow.
+        let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
+        let size = u64::from(self.data.size).next_multiple_of(align);
         let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
-        let definition = define(&ty, fields, self.data.size.into(), &doc);
+        let definition = define(&ty, fields, size, &doc);
         if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
             return definition;
         }

@@ -25,9 +25,9 @@ impl<T: Plain> Frozen<T> {
 
 impl<T: Plain> FromFd for Frozen<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect(&[MapType::ARRAY], Some(4), Some(size_of::<T>()))?;
+        let handle = Handle::new(fd, info)?.expect_section::<T>(MapType::ARRAY)?;
         let mut value = zeroed_box::<T>();
-        if handle.lookup(as_bytes(&0u32), as_bytes_mut(&mut *value), 0)? {
+        if handle.lookup(as_bytes(&0u32), &mut as_bytes_mut(&mut *value)[..handle.map().value_len()], 0)? {
             Ok(Self { handle, value })
         } else {
             Err(handle.invalid("it has no element"))

@@ -10,7 +10,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::plain::{Plain, as_bytes, as_bytes_mut};
+use super::plain::{Plain, as_bytes, as_bytes_mut, holds};
 use crate::abi;
 
 /// What a section of global data holds at first, to be looked at and changed before the object is loaded.
@@ -30,7 +30,7 @@ impl<T: Plain> Initial<T> {
     pub fn new(object: &'static abi::Object, map_index: u32) -> Self {
         let map = map(object, map_index);
         assert!(
-            map.is_some_and(|map| usize::try_from(map.value_size) == Ok(size_of::<T>())),
+            map.is_some_and(|map| usize::try_from(map.value_size).is_ok_and(holds::<T>)),
             "map {map_index} of object `{}` does not hold {} bytes",
             object.name,
             size_of::<T>()
@@ -71,8 +71,9 @@ impl<T: Plain> Initial<T> {
     /// The bytes to fill the map with, or `None` if they are the object's own.
     #[must_use]
     pub fn into_bytes(self) -> Option<InitialBytes> {
+        let len = map(self.object, self.map).and_then(|map| usize::try_from(map.value_size).ok())?;
         let value = self.value.into_inner().filter(|_| self.changed)?;
-        Some(InitialBytes(Box::new(Value(value))))
+        Some(InitialBytes { value: Box::new(Value(value)), len })
     }
 
     fn read(&self) -> Box<T> {
@@ -88,11 +89,16 @@ impl<T: Plain> fmt::Debug for Initial<T> {
 }
 
 /// The bytes of a changed section.
-pub struct InitialBytes(Box<dyn AsRef<[u8]> + Send + Sync>);
+pub struct InitialBytes {
+    value: Box<dyn AsRef<[u8]> + Send + Sync>,
+    /// How many of them the map's value has: its struct may have padding at the end.
+    len: usize,
+}
 
 impl AsRef<[u8]> for InitialBytes {
     fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        let bytes = (*self.value).as_ref();
+        &bytes[..self.len.min(bytes.len())]
     }
 }
 

@@ -34,7 +34,7 @@ impl<T: Plain> Mapped<T> {
 
 impl<T: Plain> FromFd for Mapped<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect(&[MapType::ARRAY], Some(4), Some(size_of::<T>()))?;
+        let handle = Handle::new(fd, info)?.expect_section::<T>(MapType::ARRAY)?;
         let region = Region::new(handle.as_fd(), 0, size_of::<T>(), true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
         Ok(Self { handle, region, value: PhantomData })

@@ -72,7 +72,7 @@ impl<T: Plain> PercpuData<T> {
 
 impl<T: Plain> FromFd for PercpuData<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect(&[MapType::PERCPU_ARRAY], Some(4), Some(size_of::<T>()))?;
+        let handle = Handle::new(fd, info)?.expect_section::<T>(MapType::PERCPU_ARRAY)?;
         Ok(Self { handle, value: PhantomData })
     }
 }

@@ -67,6 +67,20 @@ pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// Whether values of so many bytes are of this type: as many as it has, or as many but for padding at the end. A section of
+/// global data ends with its last variable, while a Rust struct ends at a multiple of its alignment.
+pub(crate) const fn holds<T>(len: usize) -> bool {
+    len == size_of::<T>() || len != 0 && len.next_multiple_of(align_of::<T>()) == size_of::<T>()
+}
+
+/// The value that begins with these bytes and goes on with zeros; what is more than a value is left out.
+pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
+    let mut value = zeroed();
+    let len = bytes.len().min(size_of::<T>());
+    as_bytes_mut(&mut value)[..len].copy_from_slice(&bytes[..len]);
+    value
+}
+
 /// A boolean of a program: zero is false, and any other byte is true.
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]

@@ -34,6 +34,16 @@ impl Handle {
         Ok(Self { map, name })
     }
 
+    /// The same handle, if the map is of this type and its value is a section of global data that holds a `T`.
+    pub(crate) fn expect_section<T>(self, map_type: MapType) -> Result<Self> {
+        let this = self.expect(&[map_type], Some(4), None)?;
+        let len = this.map.value_len();
+        if crate::data::plain::holds::<T>(len) {
+            return Ok(this);
+        }
+        Err(this.invalid(format_args!("its value has {len} bytes, but its Rust type has {}", size_of::<T>())))
+    }
+
     /// The same handle, if the map is of one of these types and has keys and values of these sizes.
     pub(crate) fn expect(self, types: &[MapType], key: Option<usize>, value: Option<usize>) -> Result<Self> {
         if !types.contains(&self.map.map_type()) {

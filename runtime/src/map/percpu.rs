@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, zeroed};
+use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, from_prefix, zeroed};
 use crate::error::{Error, Result};
 use crate::kernel::cpus::{CpuSet, possible};
 use crate::uapi::{MapType, elem_flags};
@@ -213,7 +213,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {
-            Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
+            Ok((key, values)) => Some(unpack(values, size_of::<V>()).and_then(|values| match from_bytes(key) {
                 Some(key) => Ok((key, values)),
                 None => Err(Error::invalid("a key of another length")),
             })),
@@ -231,7 +231,11 @@ impl Handle {
     /// All CPUs' values of an element.
     pub(crate) fn percpu_get<V: Plain>(&self, key: &[u8]) -> Result<Option<PerCpu<V>>> {
         let mut bytes = vec![0; self.map().full_len()];
-        if self.lookup(key, &mut bytes, elem_flags::ANY)? { unpack(&bytes).map(Some) } else { Ok(None) }
+        if self.lookup(key, &mut bytes, elem_flags::ANY)? {
+            unpack(&bytes, self.map().value_len()).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// One CPU's value of an element.
@@ -239,7 +243,7 @@ impl Handle {
         self.check_cpu(cpu)?;
         if self.map().has_cpu_flags() {
             let mut value = zeroed();
-            let found = self.lookup(key, as_bytes_mut(&mut value), on(cpu))?;
+            let found = self.lookup(key, self.cut_mut(&mut value), on(cpu))?;
             return Ok(found.then_some(value));
         }
         Ok(self.percpu_get(key)?.and_then(|values| values.get(cpu).copied()))
@@ -249,7 +253,7 @@ impl Handle {
     pub(crate) fn percpu_set_on<V: Plain>(&self, key: &[u8], cpu: u32, value: &V) -> Result<()> {
         self.check_cpu(cpu)?;
         if self.map().has_cpu_flags() {
-            return self.update(key, as_bytes(value), on(cpu));
+            return self.update(key, self.cut(value), on(cpu));
         }
         let mut values = match self.percpu_get(key)? {
             Some(values) => values,
@@ -264,14 +268,37 @@ impl Handle {
     /// Sets all CPUs' values of an element to one.
     pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
         if self.map().has_cpu_flags() {
-            return self.update(key, as_bytes(value), flags | elem_flags::ALL_CPUS);
+            return self.update(key, self.cut(value), flags | elem_flags::ALL_CPUS);
         }
-        self.update(key, &pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)
+        self.update(key, &self.pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)
     }
 
     /// Sets all CPUs' values of an element.
     pub(crate) fn percpu_set_each<V: Plain>(&self, key: &[u8], values: &PerCpu<V>) -> Result<()> {
-        self.update(key, &pack::<V, _>(values.values().iter()), elem_flags::ANY)
+        self.update(key, &self.pack::<V, _>(values.values().iter()), elem_flags::ANY)
+    }
+
+    /// The bytes of a value that the map has: a section of global data may end before its struct does.
+    fn cut<'v, V: Plain>(&self, value: &'v V) -> &'v [u8] {
+        let bytes = as_bytes(value);
+        &bytes[..self.map().value_len().min(bytes.len())]
+    }
+
+    fn cut_mut<'v, V: Plain>(&self, value: &'v mut V) -> &'v mut [u8] {
+        let bytes = as_bytes_mut(value);
+        let len = self.map().value_len().min(bytes.len());
+        &mut bytes[..len]
+    }
+
+    /// A full-width buffer of these values: each rounded up to eight bytes.
+    fn pack<V: Plain, R: Borrow<V>>(&self, values: impl ExactSizeIterator<Item = R>) -> Vec<u8> {
+        let slot = self.map().value_len().next_multiple_of(8);
+        let mut bytes = Vec::with_capacity(slot.saturating_mul(values.len()));
+        for value in values {
+            bytes.extend_from_slice(self.cut(value.borrow()));
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        bytes
     }
 
     pub(crate) fn check_cpu(&self, cpu: u32) -> Result<()> {
@@ -293,21 +320,9 @@ fn on(cpu: u32) -> u64 {
     elem_flags::CPU | u64::from(cpu) << 32
 }
 
-/// The values in a full-width buffer: each rounded up to eight bytes.
-fn unpack<V: Plain>(bytes: &[u8]) -> Result<PerCpu<V>> {
-    let slot = size_of::<V>().next_multiple_of(8).max(8);
-    let values: Box<[V]> =
-        bytes.chunks_exact(slot).filter_map(|slot| from_bytes(slot.get(..size_of::<V>())?)).collect();
+/// The values in a full-width buffer, each of so many bytes and rounded up to eight.
+fn unpack<V: Plain>(bytes: &[u8], value_len: usize) -> Result<PerCpu<V>> {
+    let slot = value_len.next_multiple_of(8).max(8);
+    let values: Box<[V]> = bytes.chunks_exact(slot).map(|slot| from_prefix(&slot[..value_len])).collect();
     Ok(PerCpu { values, cpus: possible()? })
-}
-
-/// A full-width buffer of these values.
-fn pack<V: Plain, R: Borrow<V>>(values: impl ExactSizeIterator<Item = R>) -> Vec<u8> {
-    let slot = size_of::<V>().next_multiple_of(8);
-    let mut bytes = Vec::with_capacity(slot.saturating_mul(values.len()));
-    for value in values {
-        bytes.extend_from_slice(as_bytes(value.borrow()));
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-    }
-    bytes
 }
