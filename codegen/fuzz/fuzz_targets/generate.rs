@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = skelgen::plan(bytes, &skelgen::Options::for_file("fuzzed.bpf.o"));
+    let _ = skelgen::generate(bytes, &skelgen::Options::for_file("fuzzed.bpf.o"));
 });
