@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 use skelgen_runtime::abi::{
-    Attach, Blob, Body, Map, Object, Patch, PatchKind, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind,
+    Attach, Blob, Body, Map, Object, Patch, PatchKind, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol,
+    SymbolKind,
 };
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
@@ -62,6 +63,7 @@ const READS: Program = Program {
     target: None,
     attach: Attach::Needs("a socket"),
     body: body(Span::new(0, 32), &[Patch { insn: 0, kind: PatchKind::Map(0) }]),
+    emulated: None,
 };
 
 const ON_SWITCH: Program = Program {
@@ -70,6 +72,7 @@ const ON_SWITCH: Program = Program {
     program_type: ProgramType::RAW_TRACEPOINT,
     attach: Attach::RawTracepoint("sched_switch"),
     body: body(Span::new(32, 16), &[]),
+    emulated: None,
     ..READS
 };
 
@@ -89,6 +92,7 @@ const TINY: Object = Object {
     kernel_version: 0,
     blob: &BLOB,
     btf: None,
+    percpu: PercpuForm::Native,
     maps: &[DATA],
     programs: &[READS, ON_SWITCH, DUMP],
     symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false }],

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use skelgen::error::{Code, Error, Result};
-use skelgen::{Options, build};
+use skelgen::{Options, PercpuForm, build};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -49,6 +49,20 @@ struct Input {
     /// What to call it, instead of the file's name up to the first dot
     #[arg(long)]
     name: Option<String>,
+    /// Which forms of percpu global data the skeleton holds
+    #[arg(long, value_enum, default_value_t = Percpu::Either)]
+    percpu: Percpu,
+}
+
+/// The forms of percpu global data.
+#[derive(Clone, Copy, ValueEnum)]
+enum Percpu {
+    /// Direct access, which Linux has since 7.3
+    Native,
+    /// Copies in an array, for every kernel
+    Emulated,
+    /// Both: the running kernel decides
+    Either,
 }
 
 impl Input {
@@ -57,6 +71,11 @@ impl Input {
         if let Some(name) = &self.name {
             options.name.clone_from(name);
         }
+        options.percpu = match self.percpu {
+            Percpu::Native => PercpuForm::Native,
+            Percpu::Emulated => PercpuForm::Emulated,
+            Percpu::Either => PercpuForm::Either,
+        };
         Ok((build::read(&self.object)?, options))
     }
 }
