@@ -31,7 +31,7 @@ enum Command {
         #[command(flatten)]
         input: Input,
     },
-    /// Show the maps, programs and variables of an object
+    /// Show the maps, programs and variables of an object, and what kernels of which versions do with its percpu data
     Inspect {
         #[command(flatten)]
         input: Input,
@@ -107,7 +107,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Inspect { input, json } => {
             let (bytes, options) = input.read()?;
-            let summary = skelgen::inspect(&bytes, &options)?.summary();
+            let summary = skelgen::inspect(&bytes, &options)?.summary(options.percpu);
             if json {
                 let text = serde_json::to_string_pretty(&summary)
                     .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;

@@ -2,12 +2,12 @@
 //!
 //! Knows no kernel: which form is loaded is decided where the generated file runs.
 
-use skelgen_runtime::abi::{PercpuForm, SectionKind};
+use skelgen_runtime::abi::PercpuForm;
 
 use super::emulate;
 use crate::error::{Reporter, Result};
 use crate::link::LinkedProgram;
-use crate::model::BpfObject;
+use crate::model::{BpfObject, DataSection};
 
 /// A program in the forms that a plan holds.
 #[derive(Debug, Clone)]
@@ -21,8 +21,11 @@ pub struct Forms {
 /// The form that an object is planned in if this one is asked for: without percpu data there is nothing to emulate.
 #[must_use]
 pub fn form(object: &BpfObject, asked: PercpuForm) -> PercpuForm {
-    let percpu = |section: &crate::model::DataSection| section.kind == SectionKind::Percpu;
-    if object.maps.iter().filter_map(|map| map.section.as_ref()).any(percpu) { asked } else { PercpuForm::Native }
+    if object.maps.iter().filter_map(|map| map.section.as_ref()).any(DataSection::is_percpu) {
+        asked
+    } else {
+        PercpuForm::Native
+    }
 }
 
 /// Makes the forms of an object's programs that are asked for.
