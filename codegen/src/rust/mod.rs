@@ -11,7 +11,7 @@ mod types;
 
 use proc_macro2::{Ident, Span};
 
-use crate::btf::Btf;
+use crate::btf::{Btf, Kind};
 use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
@@ -60,7 +60,13 @@ pub fn generate(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, l
 pub struct TypeFile {
     /// The text.
     pub text: String,
-    /// How many structs, unions and enums of the table have a Rust type or, being anonymous, are part of one.
+    /// How many structs the table has; not counted are declarations without a definition.
+    pub structs: usize,
+    /// How many unions.
+    pub unions: usize,
+    /// How many enums.
+    pub enums: usize,
+    /// How many of all these have a Rust type or, being anonymous, are part of one.
     pub covered: usize,
 }
 
@@ -82,7 +88,14 @@ pub fn types(btf: &Btf, name: &str, layout: Layout) -> Result<TypeFile> {
         text.push_str(&prettyplease::unparse(&file));
     }
     text.push_str(tail);
-    Ok(TypeFile { text, covered: types.covered() })
+    let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
+    Ok(TypeFile {
+        text,
+        structs: count(|kind| matches!(kind, Kind::Struct(_))),
+        unions: count(|kind| matches!(kind, Kind::Union(_))),
+        enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
+        covered: types.covered(),
+    })
 }
 
 /// An identifier, raw if it has to be.
