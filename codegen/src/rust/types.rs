@@ -9,6 +9,8 @@ mod canon;
 mod collect;
 mod layout;
 mod names;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use proc_macro2::{Literal, TokenStream};
@@ -40,13 +42,11 @@ impl<'a> Needs<'a> {
 
     /// A variable, which may be longer than its type if that ends in a flexible array.
     pub(super) fn variable(&mut self, id: TypeId, path: &str, size: u64) {
-        let flexible = match &self.btf.get(self.btf.resolve(id)).kind {
-            Kind::Struct(it) => Layouts::new(self.btf).shape(it, false).parts.last().is_some_and(|part| {
-                matches!(part.place, Place::Field { size: 0, .. })
-                    && matches!(self.btf.get(self.btf.resolve(part.ty)).kind, Kind::Array { .. })
-            }),
-            _ => false,
-        };
+        let shape = Layouts::new(self.btf).shape(self.btf.resolve(id));
+        let flexible = shape.parts.last().is_some_and(|part| {
+            matches!(part.place, Place::Field { size: 0, .. })
+                && matches!(self.btf.get(self.btf.resolve(part.ty)).kind, Kind::Array { .. })
+        });
         if flexible && self.btf.size_of(id).is_some_and(|short| short < size) {
             self.wanted.longer.push((id, path.to_owned(), size));
         } else {

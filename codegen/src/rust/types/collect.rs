@@ -5,15 +5,15 @@
 use std::collections::BTreeSet;
 
 use super::canon::fingerprint;
-use super::layout::{Layouts, Part, Place};
+use super::layout::{Layouts, Part, Place, Shape};
 use super::names::{Asker, Class, Names, Node, NodeId};
-use crate::btf::{Btf, Kind, TypeId};
+use crate::btf::{Kind, TypeId};
 use crate::skeleton::type_ident;
 
 /// How deep paths go; deeper types without a name are named by what they are.
 const MAX_DEPTH: u32 = 12;
-/// How many types there can be by path. Damaged types could go on doubling.
-const MAX_PATHS: usize = 1 << 17;
+/// How many members types by path may have together. Damaged types could go on doubling.
+const MAX_MEMBERS: usize = 1 << 20;
 
 /// How many pointers and arrays a type may be away from a member that names it.
 const MAX_POINTERS: u32 = 8;
@@ -48,7 +48,7 @@ impl<'a> Names<'a> {
             }
             Asker::Member(parent, member) => {
                 let depth = self.nodes[parent.0].depth + 1;
-                if depth > MAX_DEPTH || self.children.len() > MAX_PATHS {
+                if depth > MAX_DEPTH || self.members > MAX_MEMBERS {
                     self.need_loose(id);
                 } else if !self.children.contains_key(&(parent, id)) {
                     let node = self.push(id, Class::Anonymous, String::new(), depth);
@@ -120,7 +120,7 @@ impl<'a> Names<'a> {
     fn need_behind_pointers(&mut self, layouts: &Layouts<'a>) {
         let mut index = 0;
         while index < self.nodes.len() {
-            for part in parts(self.btf, layouts, self.nodes[index].id) {
+            for part in parts(&layouts.shape(self.nodes[index].id)) {
                 let mut ty = self.btf.resolve(part.ty);
                 // A pointer can lead back to itself.
                 for _ in 0..MAX_POINTERS {
@@ -166,7 +166,10 @@ impl<'a> Names<'a> {
         while let Some(node) = self.queue.pop_front() {
             let id = self.nodes[node.0].id;
             self.cover(id);
-            for part in parts(self.btf, layouts, id) {
+            if self.nodes[node.0].depth > 0 {
+                self.members += layouts.shape(id).parts.len();
+            }
+            for part in parts(&layouts.shape(id)) {
                 self.need(part.ty, Asker::Member(node, &part.name));
             }
         }
@@ -190,11 +193,6 @@ impl<'a> Names<'a> {
 }
 
 /// The members of a type that Rust sees.
-fn parts(btf: &Btf, layouts: &Layouts<'_>, id: TypeId) -> Vec<Part> {
-    let shape = match &btf.get(id).kind {
-        Kind::Struct(it) => layouts.shape(it, false),
-        Kind::Union(it) => layouts.shape(it, true),
-        _ => return Vec::new(),
-    };
-    shape.parts.into_iter().filter(|part| part.place != Place::Nowhere).collect()
+fn parts(shape: &Shape) -> impl Iterator<Item = &Part> {
+    shape.parts.iter().filter(|part| part.place != Place::Nowhere)
 }

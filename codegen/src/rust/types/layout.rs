@@ -9,12 +9,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::btf::{Btf, Composite, Kind, Member, TypeId};
 
-/// How many members are looked at for one type, anonymous ones within each other included. More than any source has; damaged
-/// types could go on doubling.
+/// How many members are looked at for one type, those of anonymous ones included, and how many anonymous ones. More than any
+/// source has; damaged types could go on doubling.
 const MAX_MEMBERS: usize = 1 << 17;
+const MAX_ANONYMOUS: usize = 1 << 9;
 
 /// The greatest alignment that a Rust type of ours has: that of 128-bit integers.
 const MAX_ALIGN: u64 = 16;
@@ -22,7 +24,7 @@ const MAX_ALIGN: u64 = 16;
 /// The shapes of the composite types of a table.
 pub(super) struct Layouts<'a> {
     btf: &'a Btf,
-    aligns: RefCell<BTreeMap<TypeId, u64>>,
+    shapes: RefCell<BTreeMap<TypeId, Rc<Shape>>>,
 }
 
 /// A struct or union as Rust will have it.
@@ -62,7 +64,7 @@ pub(super) enum Place {
 
 impl<'a> Layouts<'a> {
     pub(super) fn new(btf: &'a Btf) -> Self {
-        Self { btf, aligns: RefCell::default() }
+        Self { btf, shapes: RefCell::default() }
     }
 
     /// The alignment of the Rust type for a C type.
@@ -74,27 +76,30 @@ impl<'a> Layouts<'a> {
             Kind::Float(size @ (4 | 8)) => (*size).into(),
             Kind::Enum(it) => it.size.max(1).into(),
             Kind::Array { element, .. } => self.align(*element),
-            Kind::Struct(it) | Kind::Union(it) => {
-                if let Some(known) = self.aligns.borrow().get(&id) {
-                    return *known;
-                }
-                let union = matches!(self.btf.get(id).kind, Kind::Union(_));
-                let align = self.shape(it, union).align;
-                self.aligns.borrow_mut().insert(id, align);
-                align
-            }
+            Kind::Struct(_) | Kind::Union(_) => self.shape(id).align,
             _ => 1,
         }
     }
 
-    /// The shape of a struct or union.
-    pub(super) fn shape(&self, it: &Composite, union: bool) -> Shape {
+    /// The shape of a struct or union; of another type, that of nothing.
+    pub(super) fn shape(&self, id: TypeId) -> Rc<Shape> {
+        if let Some(known) = self.shapes.borrow().get(&id) {
+            return Rc::clone(known);
+        }
+        let (it, union) = match &self.btf.get(id).kind {
+            Kind::Struct(it) => (it, false),
+            Kind::Union(it) => (it, true),
+            _ => return Rc::new(Shape { parts: Vec::new(), size: 0, align: 1, packed: false, raised: false }),
+        };
         let mut parts = Vec::new();
         let size = u64::from(it.size);
-        let mut members = Members { btf: self.btf, size, left: MAX_MEMBERS, parts: &mut parts };
+        let mut members =
+            Members { btf: self.btf, size, left: MAX_MEMBERS, anonymous: MAX_ANONYMOUS, parts: &mut parts };
         members.collect(it, 0, union);
         separate(&mut parts);
-        self.measure(parts, size)
+        let shape = Rc::new(self.measure(parts, size));
+        self.shapes.borrow_mut().insert(id, Rc::clone(&shape));
+        shape
     }
 
     fn measure(&self, parts: Vec<Part>, size: u64) -> Shape {
@@ -136,6 +141,7 @@ struct Members<'a, 'p> {
     /// The outermost one's.
     size: u64,
     left: usize,
+    anonymous: usize,
     parts: &'p mut Vec<Part>,
 }
 
@@ -149,9 +155,19 @@ impl Members<'_, '_> {
             let first = base + u64::from(member.bit_offset);
             let ty = self.btf.resolve(member.ty);
             let name = self.btf.str(member.name);
+            let anonymous = name.is_empty() && member.bit_size == 0;
             match &self.btf.get(ty).kind {
-                Kind::Struct(inner) if name.is_empty() && member.bit_size == 0 => self.collect(inner, first, shared),
-                Kind::Union(inner) if name.is_empty() && member.bit_size == 0 => self.collect(inner, first, true),
+                Kind::Struct(_) | Kind::Union(_) if anonymous && self.anonymous == 0 => {
+                    self.parts.push(Part { name: String::new(), ty: member.ty, place: Place::Nowhere });
+                }
+                Kind::Struct(inner) if anonymous => {
+                    self.anonymous -= 1;
+                    self.collect(inner, first, shared);
+                }
+                Kind::Union(inner) if anonymous => {
+                    self.anonymous -= 1;
+                    self.collect(inner, first, true);
+                }
                 kind => {
                     let place = self.place(kind, member, first, shared);
                     // A bitfield without a name is padding.

@@ -81,6 +81,8 @@ pub(super) struct Names<'a> {
     /// The types that have a Rust type, or whose members are another one's.
     pub(super) covered: BTreeSet<TypeId>,
     pub(super) queue: VecDeque<NodeId>,
+    /// How many members there are in types by path.
+    pub(super) members: usize,
 }
 
 /// The struct, union or enum that a type is or is an array of.
@@ -103,6 +105,7 @@ impl<'a> Names<'a> {
             aliases: BTreeMap::new(),
             covered: BTreeSet::new(),
             queue: VecDeque::new(),
+            members: 0,
         };
         for (ty, path, size) in &wanted.longer {
             this.need_longer(*ty, path, *size);

@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use super::Types;
 use super::layout::{Part, Place};
 use super::names::{Asker, Node, NodeId};
-use crate::btf::{Composite, Enum, Kind, TypeId};
+use crate::btf::{Enum, Kind, TypeId};
 use crate::rust::ident;
 use crate::skeleton::{Scope, field_name};
 
@@ -144,15 +144,15 @@ fn hidden(name: String, ty: TokenStream, offset: u64, size: u64) -> Field {
 impl Types<'_> {
     pub(super) fn item(&self, id: NodeId, node: &Node) -> TokenStream {
         match &self.btf.get(node.id).kind {
-            Kind::Struct(it) => self.composite(id, node, it, false),
-            Kind::Union(it) => self.composite(id, node, it, true),
+            Kind::Struct(_) => self.composite(id, node, false),
+            Kind::Union(_) => self.composite(id, node, true),
             Kind::Enum(it) => self.enumeration(node, it),
             _ => TokenStream::new(),
         }
     }
 
-    fn composite(&self, id: NodeId, node: &Node, it: &Composite, union: bool) -> TokenStream {
-        let mut shape = self.layouts.shape(it, union);
+    fn composite(&self, id: NodeId, node: &Node, union: bool) -> TokenStream {
+        let shape = self.layouts.shape(node.id);
         let size = node.longer.unwrap_or(shape.size);
         let name = ident(&field_name(&node.name));
         let mut definition = Definition {
@@ -165,9 +165,8 @@ impl Types<'_> {
         };
         let (mut fields, mut methods) = (Scope::default(), Scope::default());
         let mut accessors = Vec::new();
-        let parts = std::mem::take(&mut shape.parts);
-        let last = parts.len().saturating_sub(1);
-        for (index, part) in parts.iter().enumerate() {
+        let last = shape.parts.len().saturating_sub(1);
+        for (index, part) in shape.parts.iter().enumerate() {
             let wanted = field_name(if part.name.is_empty() { "anon" } else { &part.name });
             let declared = self.declared(part);
             let ty = self.rust(part.ty, Asker::Member(id, &part.name), true);
