@@ -3,6 +3,7 @@
 //! A pointer contains nothing, so types that point to each other are no matter. Names are given later.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::canon::fingerprint;
 use super::layout::{Layouts, Part, Place, Shape};
@@ -12,8 +13,8 @@ use crate::skeleton::type_ident;
 
 /// How deep paths go; deeper types without a name are named by what they are.
 const MAX_DEPTH: u32 = 12;
-/// How many members types by path may have together. Damaged types could go on doubling.
-const MAX_MEMBERS: usize = 1 << 20;
+/// How many types there can be by path. Damaged types could go on doubling.
+const MAX_PATHS: usize = 1 << 15;
 
 /// How many pointers and arrays a type may be away from a member that names it.
 const MAX_POINTERS: u32 = 8;
@@ -48,7 +49,7 @@ impl<'a> Names<'a> {
             }
             Asker::Member(parent, member) => {
                 let depth = self.nodes[parent.0].depth + 1;
-                if depth > MAX_DEPTH || self.members > MAX_MEMBERS {
+                if depth > MAX_DEPTH || self.children.len() > MAX_PATHS {
                     self.need_loose(id);
                 } else if !self.children.contains_key(&(parent, id)) {
                     let node = self.push(id, Class::Anonymous, String::new(), depth);
@@ -166,13 +167,28 @@ impl<'a> Names<'a> {
         while let Some(node) = self.queue.pop_front() {
             let id = self.nodes[node.0].id;
             self.cover(id);
-            if self.nodes[node.0].depth > 0 {
-                self.members += layouts.shape(id).parts.len();
-            }
-            for part in parts(&layouts.shape(id)) {
-                self.need(part.ty, Asker::Member(node, &part.name));
+            for (ty, member) in &*self.contents(id, layouts) {
+                self.need(*ty, Asker::Member(node, member));
             }
         }
+    }
+
+    /// The different types that a type contains, each with the first member that has it.
+    fn contents(&mut self, id: TypeId, layouts: &Layouts<'a>) -> Rc<[(TypeId, String)]> {
+        if let Some(known) = self.contents.get(&id) {
+            return Rc::clone(known);
+        }
+        let mut seen = BTreeSet::new();
+        let mut contents = Vec::new();
+        for part in parts(&layouts.shape(id)) {
+            // Not the same type, as typedefs of one type are told apart.
+            if seen.insert(part.ty) {
+                contents.push((part.ty, part.name.clone()));
+            }
+        }
+        let contents: Rc<[_]> = contents.into();
+        self.contents.insert(id, Rc::clone(&contents));
+        contents
     }
 
     /// Notes that there is a Rust type with the members of this one.

@@ -11,6 +11,7 @@
 //! Which types there are is found in [`collect`](super::collect). Knows nothing of tokens.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use super::canon::{Canon, fingerprint};
 use super::layout::Layouts;
@@ -81,8 +82,8 @@ pub(super) struct Names<'a> {
     /// The types that have a Rust type, or whose members are another one's.
     pub(super) covered: BTreeSet<TypeId>,
     pub(super) queue: VecDeque<NodeId>,
-    /// How many members there are in types by path.
-    pub(super) members: usize,
+    /// The different types in a type; see `contents`.
+    pub(super) contents: BTreeMap<TypeId, Rc<[(TypeId, String)]>>,
 }
 
 /// The struct, union or enum that a type is or is an array of.
@@ -105,7 +106,7 @@ impl<'a> Names<'a> {
             aliases: BTreeMap::new(),
             covered: BTreeSet::new(),
             queue: VecDeque::new(),
-            members: 0,
+            contents: BTreeMap::new(),
         };
         for (ty, path, size) in &wanted.longer {
             this.need_longer(*ty, path, *size);
