@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::rust::Layout;
-use crate::{Options, generate};
+use crate::{Options, PercpuForm, generate};
 
 /// Makes skeletons from a build.rs.
 ///
@@ -27,6 +27,7 @@ pub struct Builder {
     clang: Option<OsString>,
     clang_args: Vec<OsString>,
     out_dir: Option<PathBuf>,
+    percpu: PercpuForm,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +71,14 @@ impl Builder {
         self
     }
 
+    /// Which forms of percpu global data the skeletons hold, instead of both: [`PercpuForm::Native`] makes smaller files that need
+    /// Linux 7.3 where they use percpu data.
+    #[must_use]
+    pub fn percpu(mut self, form: PercpuForm) -> Self {
+        self.percpu = form;
+        self
+    }
+
     /// Where to write, instead of `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
@@ -97,7 +106,7 @@ impl Builder {
             };
             let (Input::Source(path) | Input::Object(path)) = input;
             println!("cargo::rerun-if-changed={}", path.display());
-            let options = Options { layout: Layout::Module, ..Options::for_file(&object) };
+            let options = Options { layout: Layout::Module, percpu: self.percpu, ..Options::for_file(&object) };
             let text = generate(&read(&object)?, &options)?;
             write_if_changed(&out_dir.join(format!("{}.skel.rs", options.name)), &text)?;
         }

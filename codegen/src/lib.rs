@@ -20,8 +20,11 @@ pub mod skeleton;
 pub use build::Builder;
 pub use error::{Error, Result};
 
+pub use skelgen_runtime::abi::PercpuForm;
+
 use btf::Btf;
 use elf::ElfObject;
+use emulate::forms;
 use error::{Code, Diagnostic};
 use insn::Endian;
 use link::link;
@@ -36,6 +39,8 @@ pub struct Options {
     pub name: String,
     /// Whether the file is a module of its own or holds one.
     pub layout: rust::Layout,
+    /// Which forms of programs with percpu data the file holds: for every kernel, or, smaller, for some.
+    pub percpu: PercpuForm,
 }
 
 impl Options {
@@ -48,7 +53,7 @@ impl Options {
     pub fn for_file(path: impl AsRef<std::path::Path>) -> Self {
         let file = path.as_ref().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
-        Self { name, layout: rust::Layout::File }
+        Self { name, layout: rust::Layout::File, percpu: PercpuForm::default() }
     }
 }
 
@@ -59,8 +64,8 @@ impl Options {
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
-    let programs = link(&object)?;
-    let plan = LoadPlan::new(&object, &programs)?;
+    let programs = forms(&object, link(&object)?, options.percpu)?;
+    let plan = LoadPlan::new(&object, &programs, options.percpu)?;
     let skeleton = Skeleton::new(&object)?;
     rust::generate(&object, &skeleton, &plan.object, options.layout)
 }
@@ -92,7 +97,8 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
 pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
-    LoadPlan::new(&object, &link(&object)?)
+    let programs = forms(&object, link(&object)?, options.percpu)?;
+    LoadPlan::new(&object, &programs, options.percpu)
 }
 
 /// Understands a BPF object.

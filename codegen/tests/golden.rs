@@ -54,7 +54,7 @@ fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<St
 
 #[test]
 fn model() {
-    compare("model.txt", |bytes, options| Ok(skelgen::inspect(bytes, options)?.summary().to_string()));
+    compare("model.txt", |bytes, options| Ok(skelgen::inspect(bytes, options)?.summary(options.percpu).to_string()));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Object {
     pub blob: &'static Blob<[u8]>,
     /// The object's BTF as it is handed to the kernel.
     pub btf: Option<Span>,
+    /// Which of its percpu forms the object holds; [`PercpuForm::Native`] if it has no percpu data.
+    pub percpu: PercpuForm,
     /// The maps; a map's place here is its index everywhere else.
     pub maps: &'static [Map],
     /// The programs; a program's place here is its index everywhere else.
@@ -30,6 +32,34 @@ pub struct Object {
     pub symbols: &'static [Symbol],
     /// What to do, in this order.
     pub steps: &'static [Step],
+}
+
+/// How programs get at percpu global data, and with that what a percpu section is in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PercpuForm {
+    /// Directly, in a percpu array: Linux 7.3 and later.
+    Native,
+    /// Through an address that each function computes from its CPU's number, in an array of one element that holds all copies:
+    /// any Linux that has global data (5.2) in memory that can be mapped (5.5).
+    Emulated,
+    /// Both are there, and the running kernel decides.
+    #[default]
+    Either,
+}
+
+/// Bytes from one CPU's copy of a percpu section to the next where it is emulated: whole cache lines, and whole alignments.
+///
+/// ```
+/// use skelgen_runtime::abi::percpu_stride;
+/// assert_eq!(percpu_stride(65, 8), Some(128));
+/// assert_eq!(percpu_stride(1, 256), Some(256));
+/// ```
+#[must_use]
+pub const fn percpu_stride(size: u32, align: u32) -> Option<u32> {
+    const CACHE_LINE: u32 = 64;
+    let unit = if align > CACHE_LINE { align } else { CACHE_LINE };
+    let size = if size == 0 { 1 } else { size };
+    size.checked_next_multiple_of(unit)
 }
 
 /// Bytes that begin at a multiple of eight, as instructions and records must.
@@ -184,8 +214,10 @@ pub struct Program {
     pub target: Option<u32>,
     /// How it attaches by itself.
     pub attach: Attach,
-    /// Instructions and what comes with them.
+    /// Instructions and what comes with them. Where the object holds only the emulated form of percpu data, that form.
     pub body: Body,
+    /// The same program for kernels without direct access to percpu data, if it uses any and the object holds both forms.
+    pub emulated: Option<Body>,
 }
 
 /// The instructions of a program and the records that describe them.

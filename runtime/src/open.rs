@@ -19,6 +19,7 @@ pub struct LoadOptions {
     pub(crate) kernel_btf: Option<PathBuf>,
     pub(crate) pin_folder: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
+    pub(crate) percpu: abi::PercpuForm,
 }
 
 impl LoadOptions {
@@ -44,6 +45,12 @@ impl LoadOptions {
     /// Pins maps that are pinned by name in this folder of a bpffs instead of /sys/fs/bpf.
     pub fn set_pin_folder(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pin_folder = Some(path.into());
+        self
+    }
+
+    /// Loads percpu global data in this form instead of the one that the running kernel can do: for tests, and to compare.
+    pub fn set_percpu(&mut self, form: abi::PercpuForm) -> &mut Self {
+        self.percpu = form;
         self
     }
 

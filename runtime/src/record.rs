@@ -12,7 +12,8 @@
 
 use std::fmt;
 
-use crate::error::Errno;
+use crate::error::{Errno, Error};
+pub use crate::sys::replay::Replay;
 use crate::sys::trace::{self, Mode};
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
@@ -24,6 +25,22 @@ pub fn calls<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
 /// The same, with copies of everything that the requests pointed to.
 pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Whole, work)
+}
+
+/// Runs `work` and gives the bpf() calls that it made on this thread, ready to be made again without it: the least that `work`
+/// can cost.
+///
+/// # Errors
+/// If one of the calls cannot be made again: of the commands, those that load an object can.
+///
+/// ```no_run
+/// let (result, replay) = skelgen_runtime::record::replay(|| { /* load something */ });
+/// println!("{} ns", replay?.run()?);
+/// # Ok::<(), skelgen_runtime::Error>(())
+/// ```
+pub fn replay<R>(work: impl FnOnce() -> R) -> (R, Result<Replay, Error>) {
+    let (result, calls) = whole(work);
+    (result, Replay::new(&calls))
 }
 
 /// One bpf() call.

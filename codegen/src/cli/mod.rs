@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use skelgen::error::{Code, Error, Result};
-use skelgen::{Options, build};
+use skelgen::{Options, PercpuForm, build};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -39,7 +39,7 @@ enum Command {
         #[command(flatten)]
         input: Input,
     },
-    /// Show the maps, programs and variables of an object
+    /// Show the maps, programs and variables of an object, and what kernels of which versions do with its percpu data
     Inspect {
         #[command(flatten)]
         input: Input,
@@ -57,6 +57,20 @@ struct Input {
     /// What to call it, instead of the file's name up to the first dot
     #[arg(long)]
     name: Option<String>,
+    /// Which forms of percpu global data the skeleton holds
+    #[arg(long, value_enum, default_value_t = Percpu::Either)]
+    percpu: Percpu,
+}
+
+/// The forms of percpu global data.
+#[derive(Clone, Copy, ValueEnum)]
+enum Percpu {
+    /// Direct access, which Linux has since 7.3
+    Native,
+    /// Copies in an array, for every kernel
+    Emulated,
+    /// Both: the running kernel decides
+    Either,
 }
 
 impl Input {
@@ -65,6 +79,11 @@ impl Input {
         if let Some(name) = &self.name {
             options.name.clone_from(name);
         }
+        options.percpu = match self.percpu {
+            Percpu::Native => PercpuForm::Native,
+            Percpu::Emulated => PercpuForm::Emulated,
+            Percpu::Either => PercpuForm::Either,
+        };
         Ok((build::read(&self.object)?, options))
     }
 }
@@ -96,7 +115,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Inspect { input, json } => {
             let (bytes, options) = input.read()?;
-            let summary = skelgen::inspect(&bytes, &options)?.summary();
+            let summary = skelgen::inspect(&bytes, &options)?.summary(options.percpu);
             if json {
                 let text = serde_json::to_string_pretty(&summary)
                     .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;

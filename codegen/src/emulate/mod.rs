@@ -10,9 +10,12 @@
 //! mask when the program is loaded.
 
 mod flow;
+mod forms;
 mod helpers;
 mod live;
 mod stack;
+
+pub use forms::{Forms, form, forms};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +25,8 @@ use crate::error::{Code as ErrorCode, Diagnostic, Result};
 use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{BpfObject, MapId};
-use skelgen_runtime::abi::SectionKind;
+use skelgen_runtime::abi::{SectionKind, percpu_stride};
 use skelgen_runtime::uapi::pseudo;
-
-/// Bytes from one CPU's copy of a section of this size to the next: a whole number of cache lines.
-///
-/// ```
-/// assert_eq!(skelgen::emulate::stride(65), Some(128));
-/// ```
-#[must_use]
-pub fn stride(size: u32) -> Option<u32> {
-    size.max(1).checked_next_multiple_of(64)
-}
 
 /// The program for kernels without direct access to percpu data; `None` if it uses none.
 ///
@@ -160,7 +153,7 @@ fn rewrite(object: &BpfObject, part: &Part<'_>, sections: &BTreeSet<MapId>, argu
         );
         return Err(Diagnostic::new(ErrorCode::BadLink, message)
             .section(part.section)
-            .note("use less stack in it, or generate for kernels from 7.3 only")
+            .note("use less stack in it, or generate the native form only, for kernels from 7.3 (`--percpu native`)")
             .into());
     }
     let slots: BTreeMap<MapId, i16> = sections
@@ -223,7 +216,8 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
     }
     for (&map, &slot) in slots {
         let size = object.maps[map.0 as usize].def.value_size;
-        let Some(stride) = stride(size).and_then(|stride| i32::try_from(stride).ok()) else {
+        let align = object.maps[map.0 as usize].section.as_ref().map_or(1, |section| section.align);
+        let Some(stride) = percpu_stride(size, align).and_then(|stride| i32::try_from(stride).ok()) else {
             let message = format!("{size} bytes of percpu data are too many");
             return Err(Diagnostic::new(ErrorCode::TooLarge, message)
                 .section(&object.maps[map.0 as usize].name)

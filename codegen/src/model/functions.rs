@@ -87,13 +87,11 @@ impl<'a> Functions<'a> {
         let mut called = Vec::new();
         for entry in &self.functions {
             for (index, insn) in entry.insns.iter().enumerate() {
-                if insn.is_local_call()
-                    && let Some(slot) = target(entry.start + index, insn.imm)
-                    && let Some(id) = self.at(entry.section.id, slot)
-                    && slot != entry.start
-                {
-                    called.push(id);
+                if !insn.is_local_call() {
+                    continue;
                 }
+                let slot = target(entry.start + index, insn.imm).filter(|slot| *slot != entry.start);
+                called.extend(slot.and_then(|slot| self.at(entry.section.id, slot)));
             }
         }
         for id in called {

@@ -7,6 +7,7 @@ mod build;
 mod data;
 mod externs;
 mod functions;
+mod kernels;
 mod maps;
 pub mod print;
 mod references;
@@ -112,6 +113,14 @@ pub struct DataSection {
     pub bytes: Vec<u8>,
     /// Its variables by rising offset.
     pub variables: Vec<Variable>,
+}
+
+impl DataSection {
+    /// Whether each CPU has a copy of its own.
+    #[must_use]
+    pub fn is_percpu(&self) -> bool {
+        self.kind == abi::SectionKind::Percpu
+    }
 }
 
 /// A variable of a section.

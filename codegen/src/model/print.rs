@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Attach, BpfObject, Map};
+use skelgen_runtime::abi::PercpuForm;
+
+pub use super::kernels::KernelSummary;
+use super::{Attach, BpfObject, Map, kernels};
 
 /// What `skelgen inspect` shows of an object.
 #[derive(Debug, Serialize)]
@@ -23,8 +26,8 @@ pub struct Summary {
     pub subprograms: Vec<String>,
     /// What it expects of the kernel.
     pub externs: Vec<String>,
-    /// The oldest kernel that has what percpu data needs; `None` if the object has no percpu data.
-    pub percpu_needs: Option<&'static str>,
+    /// What kernels of which versions do with its percpu data, by rising version; empty if it has none.
+    pub kernels: Vec<KernelSummary>,
 }
 
 /// A map, as `skelgen inspect` shows it.
@@ -81,13 +84,10 @@ pub struct ProgramSummary {
 }
 
 impl BpfObject {
-    /// What there is to know of the object at a glance.
+    /// What there is to know of the object at a glance, and of its skeleton if that holds percpu data in this form.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self, form: PercpuForm) -> Summary {
         let is_program = |index: usize| self.programs.iter().any(|program| program.function.0 as usize == index);
-        let percpu = self.maps.iter().any(|map| {
-            map.section.as_ref().is_some_and(|section| section.kind == skelgen_runtime::abi::SectionKind::Percpu)
-        });
         Summary {
             name: self.name.clone(),
             license: self.license.clone(),
@@ -117,7 +117,7 @@ impl BpfObject {
                 .map(|(_, function)| function.name.clone())
                 .collect(),
             externs: self.externs.iter().map(|external| external.name.clone()).collect(),
-            percpu_needs: percpu.then_some("7.3"),
+            kernels: kernels::kernels(self, form),
         }
     }
 }
@@ -148,8 +148,13 @@ fn map(map: &Map) -> MapSummary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "object {} license {:?}, {} types", self.name, self.license, self.types)?;
-        if let Some(since) = self.percpu_needs {
-            writeln!(f, "percpu data: needs Linux {since}")?;
+        for (index, kernel) in self.kernels.iter().enumerate() {
+            match (kernel.since, self.kernels.get(index + 1)) {
+                ("0", Some(next)) => write!(f, "Linux before {}", next.since)?,
+                (since, Some(next)) => write!(f, "Linux {since} and later, before {}", next.since)?,
+                (since, None) => write!(f, "Linux {since} and later")?,
+            }
+            writeln!(f, ": {}", kernel.what)?;
         }
         for map in &self.maps {
             writeln!(

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_runtime::abi::{self, Patch, PatchKind, SectionKind, Span, Step};
+use skelgen_runtime::abi::{self, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
 
 use super::blob::BlobBuilder;
+use crate::emulate::{self, Forms};
 use crate::error::{Code, Diagnostic, Reporter, Result};
 use crate::insn::Insn;
 use crate::link::{LinkedProgram, Outside};
@@ -16,7 +17,7 @@ use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target,
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
 /// Plans the load of an object.
-pub(super) fn lower(object: &BpfObject, programs: &[LinkedProgram]) -> Result<OwnedObject> {
+pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) -> Result<OwnedObject> {
     let mut blob = BlobBuilder::default();
     let mut symbols = Symbols::default();
     let btf = match &object.btf {
@@ -25,8 +26,8 @@ pub(super) fn lower(object: &BpfObject, programs: &[LinkedProgram]) -> Result<Ow
     };
     let maps = maps(object, &mut blob)?;
     let mut owned = Vec::new();
-    for linked in programs {
-        owned.push(program(object, linked, &mut symbols, &mut blob)?);
+    for forms in programs {
+        owned.push(program(object, forms, &mut symbols, &mut blob)?);
     }
     let steps = steps(object, &maps, &owned, btf.is_some())?;
     Ok(OwnedObject {
@@ -35,6 +36,7 @@ pub(super) fn lower(object: &BpfObject, programs: &[LinkedProgram]) -> Result<Ow
         kernel_version: object.kernel_version,
         blob: blob.finish(),
         btf,
+        percpu: emulate::form(object, percpu),
         maps,
         programs: owned,
         symbols: symbols.list,
@@ -120,13 +122,8 @@ fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
     Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
 }
 
-fn program(
-    object: &BpfObject,
-    linked: &LinkedProgram,
-    symbols: &mut Symbols,
-    blob: &mut BlobBuilder,
-) -> Result<OwnedProgram> {
-    let program = &object.programs[linked.program.0 as usize];
+fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut BlobBuilder) -> Result<OwnedProgram> {
+    let program = &object.programs[forms.body.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
     let attach = match &program.attach {
@@ -150,7 +147,11 @@ fn program(
         autoload: program.autoload,
         target,
         attach,
-        body: body(object, linked, symbols, blob)?,
+        body: body(object, &forms.body, symbols, blob)?,
+        emulated: match &forms.emulated {
+            Some(emulated) => Some(body(object, emulated, symbols, blob)?),
+            None => None,
+        },
     })
 }
 

@@ -8,10 +8,11 @@ mod blob;
 mod lower;
 mod print;
 
+use crate::emulate::Forms;
 use crate::error::Result;
-use crate::link::LinkedProgram;
 use crate::model::BpfObject;
 use crate::rust::tables::OwnedObject;
+use skelgen_runtime::abi::PercpuForm;
 
 /// What to ask of the kernel, and in which order.
 #[derive(Debug, Clone)]
@@ -21,11 +22,11 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// Plans the load of an object.
+    /// Plans the load of an object whose programs are in the forms that `percpu` says.
     ///
     /// # Errors
     /// The codes of phase 05.
-    pub fn new(object: &BpfObject, programs: &[LinkedProgram]) -> Result<Self> {
-        lower::lower(object, programs).map(|object| Self { object })
+    pub fn new(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) -> Result<Self> {
+        lower::lower(object, programs, percpu).map(|object| Self { object })
     }
 }

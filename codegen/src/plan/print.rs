@@ -7,7 +7,7 @@ use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::LoadPlan;
 use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
-use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
+use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +19,11 @@ impl fmt::Display for LoadPlan {
         }
         for program in &object.programs {
             writeln!(f, "\nprogram {} ({})", program.name, program.section)?;
-            self.code(f, program)?;
+            self.code(f, &program.body)?;
+            if let Some(body) = &program.emulated {
+                writeln!(f, "\nprogram {} ({}) without direct access to percpu data", program.name, program.section)?;
+                self.code(f, body)?;
+            }
         }
         Ok(())
     }
@@ -132,27 +136,21 @@ impl LoadPlan {
                 write!(f, ", attaches to {place}{function}+{offset:#x}")?;
             }
         }
-        let body = &program.body;
-        writeln!(
-            f,
-            "\n        {} instructions, {} functions, {} lines, {} CO-RE relocations",
-            body.insns.len / 8,
-            body.func_info.len / 8,
-            body.line_info.len / 16,
-            body.core_relos.len / 16
-        )
+        writeln!(f)?;
+        size(f, "", &program.body)?;
+        program.emulated.as_ref().map_or(Ok(()), |body| size(f, "without direct access to percpu data: ", body))
     }
 
-    fn code(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
+    fn code(&self, f: &mut fmt::Formatter<'_>, body: &OwnedBody) -> fmt::Result {
         let insns: Vec<Insn> = self
-            .bytes(program.body.insns)
+            .bytes(body.insns)
             .chunks_exact(INSN_SIZE)
             .filter_map(|slot| slot.try_into().ok())
             .map(|slot| Insn::decode(slot, Endian::Little))
             .collect();
         write!(f, "{}", disassemble(&insns))?;
         let cpus = "the possible CPUs".to_owned();
-        for patch in &program.body.patches {
+        for patch in &body.patches {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
@@ -168,6 +166,17 @@ impl LoadPlan {
         let from = span.offset as usize;
         self.object.blob.get(from..from + span.len as usize).unwrap_or_default()
     }
+}
+
+fn size(f: &mut fmt::Formatter<'_>, what: &str, body: &OwnedBody) -> fmt::Result {
+    writeln!(
+        f,
+        "        {what}{} instructions, {} functions, {} lines, {} CO-RE relocations",
+        body.insns.len / 8,
+        body.func_info.len / 8,
+        body.line_info.len / 16,
+        body.core_relos.len / 16
+    )
 }
 
 const MAP_FLAGS: &[(u32, &str)] = &[

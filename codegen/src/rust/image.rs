@@ -2,7 +2,7 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
 
 use super::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
@@ -16,6 +16,11 @@ pub(super) fn image(object: &OwnedObject) -> TokenStream {
     let license = c_string(&object.license);
     let kernel_version = number(object.kernel_version);
     let btf = option(object.btf.map(span));
+    let percpu = match object.percpu {
+        PercpuForm::Native => quote!(Native),
+        PercpuForm::Emulated => quote!(Emulated),
+        PercpuForm::Either => quote!(Either),
+    };
     quote! {
         static MAPS: &[rt::abi::Map] = &[#(#maps),*];
         static PROGRAMS: &[rt::abi::Program] = &[#(#programs),*];
@@ -28,6 +33,7 @@ pub(super) fn image(object: &OwnedObject) -> TokenStream {
             kernel_version: #kernel_version,
             blob: &BLOB,
             btf: #btf,
+            percpu: rt::abi::PercpuForm::#percpu,
             maps: MAPS,
             programs: PROGRAMS,
             symbols: SYMBOLS,
@@ -138,6 +144,7 @@ fn program(program: &OwnedProgram) -> TokenStream {
             quote!(Kprobe { function: #function, offset: #offset, at_return: #at_return })
         }
     };
+    let emulated = option(program.emulated.as_ref().map(body));
     let body = body(&program.body);
     quote! {
         rt::abi::Program {
@@ -150,6 +157,7 @@ fn program(program: &OwnedProgram) -> TokenStream {
             target: #target,
             attach: rt::abi::Attach::#attach,
             body: #body,
+            emulated: #emulated,
         }
     }
 }

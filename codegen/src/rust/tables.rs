@@ -2,7 +2,7 @@
 //!
 //! Field for field the structs of [`skelgen_runtime::abi`], which say what each means; only names and lists are owned here.
 
-use skelgen_runtime::abi::{Patch, Section, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
 
 /// See [`skelgen_runtime::abi::Object`].
@@ -14,6 +14,7 @@ pub struct OwnedObject {
     pub kernel_version: u32,
     pub blob: Vec<u8>,
     pub btf: Option<Span>,
+    pub percpu: PercpuForm,
     pub maps: Vec<OwnedMap>,
     pub programs: Vec<OwnedProgram>,
     pub symbols: Vec<OwnedSymbol>,
@@ -54,6 +55,7 @@ pub struct OwnedProgram {
     pub target: Option<u32>,
     pub attach: OwnedAttach,
     pub body: OwnedBody,
+    pub emulated: Option<OwnedBody>,
 }
 
 /// See [`skelgen_runtime::abi::Body`].

@@ -185,6 +185,7 @@ mod tests {
         kernel_version: 0,
         blob: &BLOB,
         btf: None,
+        percpu: abi::PercpuForm::Native,
         maps: &MAPS,
         programs: &[],
         symbols: &[],

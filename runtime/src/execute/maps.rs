@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::{Executor, advise, at, lift_memlock, no_such};
+use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{SectionKind, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
@@ -78,21 +78,23 @@ impl Executor {
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
             Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
         })?;
-        let alike = MapType(found.map_type) == open.map_type
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let shape = self.shape(open)?;
+        let alike = MapType(found.map_type) == shape.map_type
             && found.key_size == open.key_size
-            && found.value_size == open.value_size;
+            && found.value_size == shape.value_size;
         if !alike {
             return Err(Error::invalid(format_args!(
                 "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {} and {}",
                 MapType(found.map_type),
                 found.key_size,
                 found.value_size,
-                open.map_type,
+                shape.map_type,
                 open.key_size,
-                open.value_size
+                shape.value_size
             )));
         }
-        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open) };
+        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
         Ok(Some(Created { map, info, reused: true }))
     }
 
@@ -112,16 +114,21 @@ impl Executor {
             (None, Some(inner)) => at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd()),
             (None, None) => None,
         };
-        let unchanged = open.key_size == open.definition.key_size && open.value_size == open.definition.value_size;
+        let shape = self.shape(open)?;
+        let unchanged = open.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
         let ids = (open.definition.btf_key_type_id, open.definition.btf_value_type_id);
-        let btf = self.btf.as_ref().filter(|_| unchanged && ids != (0, 0)).map(|fd| (fd.as_fd(), ids.0, ids.1));
+        let btf = self
+            .btf
+            .as_ref()
+            .filter(|_| unchanged && !shape.emulated && ids != (0, 0))
+            .map(|fd| (fd.as_fd(), ids.0, ids.1));
         let mut request = sys::map::Request {
             name: open.definition.kernel_name,
-            map_type: open.map_type,
+            map_type: shape.map_type,
             key_size: open.key_size,
-            value_size: open.value_size,
+            value_size: shape.value_size,
             max_entries: max_entries(open)?,
-            flags: open.flags,
+            flags: shape.flags,
             numa_node: open.numa_node,
             extra: open.extra,
             inner,
@@ -131,7 +138,7 @@ impl Executor {
         if request.token.is_some() {
             request.flags |= crate::uapi::map_flags::TOKEN_FD;
         }
-        let info = Info { max_entries: request.max_entries, flags: request.flags, ..info(open) };
+        let info = Info { max_entries: request.max_entries, flags: request.flags, ..info(open, &shape) };
         let mut memlock = self.memlock;
         let mut result = sys::map::Map::create(&request);
         if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
@@ -182,19 +189,23 @@ impl Executor {
                 Cow::Owned(value)
             }
         };
-        created.map.update(&0_u32.to_ne_bytes(), &value, flags).map_err(|errno| {
-            let name = open.definition.name;
-            let error = Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno);
-            // A kernel without the flag reads a value for every CPU before it looks at the flags, so it may stumble first.
-            if section.kind == SectionKind::Percpu && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) {
-                error.note(format_args!(
-                    "this kernel lacks BPF_F_ALL_CPUS, the flag that gives every CPU of a percpu map the same value: Linux has it \
-                     since 7.0 (and programs can use section `{name}` directly since 7.3). Use a newer kernel, or declare a map of \
-                     type BPF_MAP_TYPE_PERCPU_ARRAY and look the value up"
-                ))
-            } else {
-                advise(error)
+        let key = &0_u32.to_ne_bytes();
+        let shape = self.shape(open)?;
+        let result = if shape.emulated {
+            created.map.update(key, &percpu::spread(&value, shape.value_size)?, elem_flags::ANY)
+        } else {
+            match created.map.update(key, &value, flags) {
+                // A kernel before 7.0, which does not know the flag. It reads a value for every CPU before it looks at the flags,
+                // so it may stumble first.
+                Err(errno) if flags == elem_flags::ALL_CPUS && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) => {
+                    created.map.update_each(key, &percpu::repeat(&value)?, elem_flags::ANY)
+                }
+                result => result,
             }
+        };
+        result.map_err(|errno| {
+            let name = open.definition.name;
+            advise(Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno))
         })
     }
 
@@ -258,12 +269,12 @@ fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
 
-fn info(open: &OpenMap) -> Info {
+fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
     Info {
         name: open.definition.name,
-        map_type: open.map_type,
+        map_type: shape.map_type,
         key_size: open.key_size,
-        value_size: open.value_size,
+        value_size: shape.value_size,
         max_entries: open.max_entries,
         flags: open.flags,
     }

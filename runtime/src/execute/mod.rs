@@ -6,6 +6,7 @@
 
 mod log;
 mod maps;
+mod percpu;
 mod programs;
 mod symbols;
 
@@ -27,6 +28,7 @@ use crate::sys::trusted::Trusted;
 pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
+    executor.choose_percpu()?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
@@ -93,6 +95,8 @@ struct Executor {
     symbols: symbols::Symbols,
     /// Whether the limit on locked memory was lifted, which is tried once.
     memlock: bool,
+    /// Whether percpu data is loaded in its emulated form.
+    emulate: bool,
 }
 
 impl Executor {
@@ -117,7 +121,18 @@ impl Executor {
         let maps = object.maps.iter().map(|_| None).collect();
         let programs = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
-        Ok(Self { object, options, open_maps, open_programs, btf: None, maps, programs, symbols, memlock: false })
+        Ok(Self {
+            object,
+            options,
+            open_maps,
+            open_programs,
+            btf: None,
+            maps,
+            programs,
+            symbols,
+            memlock: false,
+            emulate: false,
+        })
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {

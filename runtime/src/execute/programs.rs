@@ -34,12 +34,13 @@ impl Executor {
         let within = |error: Error| error.within(format_args!("loading program `{}`", program.name));
         let target = self.target(index).map_err(within)?;
         let mut fd_array = Vec::new();
-        let insns = self.bytes(program.body.insns)?;
-        let insns = if program.body.patches.is_empty() {
+        let body = program.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&program.body);
+        let insns = self.bytes(body.insns)?;
+        let insns = if body.patches.is_empty() {
             Cow::Borrowed(insns)
         } else {
             let mut insns = insns.to_vec();
-            for patch in program.body.patches {
+            for patch in body.patches {
                 self.patch(&mut insns, patch, &mut fd_array).map_err(within)?;
             }
             Cow::Owned(insns)
@@ -55,9 +56,9 @@ impl Executor {
             kernel_version: self.object.kernel_version,
             insns: &insns,
             btf: self.btf.as_ref().map(AsFd::as_fd),
-            func_info: self.bytes(program.body.func_info)?,
-            line_info: self.bytes(program.body.line_info)?,
-            core_relos: self.bytes(program.body.core_relos)?,
+            func_info: self.bytes(body.func_info)?,
+            line_info: self.bytes(body.line_info)?,
+            core_relos: self.bytes(body.core_relos)?,
             attach_btf_id: target.map_or(0, |target| target.id),
             attach_btf: target
                 .and_then(|target| target.module)
@@ -74,11 +75,10 @@ impl Executor {
         let loaded = request_load(&request, level, &mut memlock).map_err(|(errno, log)| {
             let what = format!("{}, section `{}`", program.program_type, program.section);
             let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
-            let error = match self.percpu_section(program.body.patches) {
+            let error = match self.percpu_section(body.patches) {
                 Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
                     "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
-                     since 7.3 (where the JIT knows percpu instructions). Use a newer kernel, or declare a map of type \
-                     BPF_MAP_TYPE_PERCPU_ARRAY and look the value up"
+                     since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
                 )),
                 _ => advise(error),
             };
@@ -111,8 +111,7 @@ impl Executor {
                 set_immediate(rest, 0, fd).ok_or_else(outside)
             }
             PatchKind::CpuMask => {
-                let width = crate::kernel::cpus::possible()?.width().max(1);
-                let mask = width.checked_next_power_of_two().unwrap_or(u32::MAX) - 1;
+                let mask = crate::kernel::cpus::possible()?.slots() - 1;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Variable(symbol) => {

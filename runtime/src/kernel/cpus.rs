@@ -41,6 +41,12 @@ impl CpuSet {
         self.0.last().map_or(0, |&last| last.saturating_add(1))
     }
 
+    /// The smallest power of two that every number is below: how many copies emulated percpu data has.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.width().max(1).next_power_of_two()
+    }
+
     /// Whether this CPU is in the set.
     #[must_use]
     pub fn contains(&self, cpu: u32) -> bool {
@@ -108,7 +114,7 @@ mod tests {
     #[test]
     fn gaps() {
         let set = CpuSet::parse("0-1,4").unwrap();
-        assert_eq!((set.len(), set.width(), set.place(4), set.place(2)), (3, 5, Some(2), None));
+        assert_eq!((set.len(), set.width(), set.slots(), set.place(4), set.place(2)), (3, 5, 8, Some(2), None));
     }
 
     #[test]

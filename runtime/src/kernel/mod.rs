@@ -2,3 +2,4 @@
 
 pub(crate) mod btf;
 pub mod cpus;
+pub(crate) mod percpu;

@@ -98,6 +98,28 @@ impl Map {
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
+    /// Sets one element of a percpu map for all possible CPUs, each value rounded up to eight bytes, in the order of the CPUs.
+    ///
+    /// `EINVAL` if it is no percpu map, or key or values are not as long as the kernel would read.
+    pub(crate) fn update_each(&self, key: &[u8], values: &[u8], flags: u64) -> Result<(), Errno> {
+        const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
+        let cpus = crate::kernel::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
+        let one = usize::try_from(self.value_size).map_err(|_| EINVAL)?.next_multiple_of(8);
+        let fits = len32(key.len())? == self.key_size && one.checked_mul(cpus) == Some(values.len());
+        if !super::elem::is_percpu(self.map_type) || !fits || flags > elem_flags::EXIST {
+            return Err(EINVAL);
+        }
+        let mut attr = MapElem {
+            map_fd: self.fd.as_raw_fd(),
+            key: address(key),
+            value: address(values),
+            flags,
+            ..MapElem::default()
+        };
+        // SAFETY: the key is as long as the map's keys are, and without a CPU flag the kernel reads just so many values.
+        unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+
     /// Makes the map unwritable for system calls.
     pub(crate) fn freeze(&self) -> Result<(), Errno> {
         let mut attr = MapElem { map_fd: self.fd.as_raw_fd(), ..MapElem::default() };

@@ -14,6 +14,7 @@ pub(crate) mod map;
 pub(crate) mod mmap;
 pub(crate) mod perf;
 pub(crate) mod prog;
+pub(crate) mod replay;
 pub(crate) mod trace;
 pub(crate) mod trusted;
 
@@ -52,7 +53,6 @@ unsafe fn call<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Err
 ///
 /// # Safety
 /// As for [`bpf`], and the command must be one that gives a new file descriptor.
-#[allow(dead_code, reason = "for the executor of plans")]
 pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Result<OwnedFd, Errno> {
     // SAFETY: the caller's contract is the same.
     let fd = unsafe { bpf(command, attr) }?;

@@ -118,6 +118,7 @@ fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
             Extent { input: false, ..counted("log", 32, 28, 1) },
         ],
         Command::BTF_LOAD => vec![counted("btf", 0, 16, 1), Extent { input: false, ..counted("log", 8, 20, 1) }],
+        Command::OBJ_GET_INFO_BY_FD => vec![Extent { input: false, ..counted("info", 8, 4, 1) }],
         Command::OBJ_PIN | Command::OBJ_GET => vec![text("path", 0)],
         Command::RAW_TRACEPOINT_OPEN => vec![text("name", 0)],
         Command::PROG_TEST_RUN => vec![counted("data", 16, 8, 1), counted("context", 48, 40, 1)],

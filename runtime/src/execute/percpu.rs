@@ -1,0 +1,91 @@
+//! What percpu sections are on the running kernel: percpu arrays, or arrays that hold one copy for each CPU.
+//!
+//! The one place of the executor where something is as large as the number of CPUs: of the running kernel's, at load.
+
+use super::{Executor, lift_memlock};
+use crate::abi::{PercpuForm, SectionKind, percpu_stride};
+use crate::error::{Error, Result};
+use crate::kernel::{cpus, percpu};
+use crate::open::OpenMap;
+use crate::uapi::{MapType, map_flags};
+
+/// What of a map depends on the form of percpu data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) map_type: MapType,
+    pub(super) value_size: u32,
+    pub(super) flags: u32,
+    /// Whether the map is an emulated percpu section.
+    pub(super) emulated: bool,
+}
+
+impl Executor {
+    /// Decides which form to load, by what the kernel can do unless the object or the user leaves no choice.
+    pub(super) fn choose_percpu(&mut self) -> Result<()> {
+        let held = self.object.percpu;
+        self.emulate = match (held, self.options.percpu) {
+            (PercpuForm::Native, PercpuForm::Emulated) => {
+                let any = self.object.maps.iter().any(is_percpu);
+                if any {
+                    return Err(Error::invalid("the skeleton was made without the emulated form of percpu data"));
+                }
+                false
+            }
+            (PercpuForm::Emulated, PercpuForm::Native) => {
+                return Err(Error::invalid("the skeleton was made without the native form of percpu data"));
+            }
+            (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
+            (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
+            (PercpuForm::Either, PercpuForm::Either) => {
+                let mut found = percpu::direct_access(self.token());
+                if found.is_err() && lift_memlock(&mut self.memlock) {
+                    found = percpu::direct_access(self.token());
+                }
+                // Where not even that may be loaded, the object's own loads will say it better.
+                found.is_ok_and(|direct| !direct)
+            }
+        };
+        Ok(())
+    }
+
+    /// What to create for a map.
+    pub(super) fn shape(&self, open: &OpenMap) -> Result<Shape> {
+        let (map_type, value_size, flags) = (open.map_type, open.value_size, open.flags);
+        if !self.emulate || !is_percpu(open.definition) {
+            return Ok(Shape { map_type, value_size, flags, emulated: false });
+        }
+        let align = open.definition.section.map_or(1, |section| section.align);
+        let cpus = cpus::possible()?.slots();
+        let value_size = percpu_stride(value_size, align).and_then(|stride| stride.checked_mul(cpus));
+        let value_size = value_size.ok_or_else(|| {
+            Error::invalid(format_args!("section `{}` is too large for {cpus} CPUs", open.definition.name))
+        })?;
+        Ok(Shape { map_type: MapType::ARRAY, value_size, flags: flags | map_flags::MMAPABLE, emulated: true })
+    }
+}
+
+/// One value for each possible CPU, `unit` bytes apart: where an emulated section has it, by the CPU's number.
+pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
+    let all = cpus::possible()?;
+    let mut wide = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    let stride = wide.len() / usize::try_from(all.slots()).unwrap_or(1);
+    for cpu in all.iter() {
+        let from = usize::try_from(cpu).unwrap_or(usize::MAX).saturating_mul(stride);
+        if let Some(copy) = wide.get_mut(from..).and_then(|rest| rest.get_mut(..value.len())) {
+            copy.copy_from_slice(value);
+        }
+    }
+    Ok(wide)
+}
+
+/// One value for each possible CPU as a percpu map takes all of them at once: each rounded up to eight bytes, in the order of
+/// the CPUs.
+pub(super) fn repeat(value: &[u8]) -> Result<Vec<u8>> {
+    let mut one = value.to_vec();
+    one.resize(value.len().next_multiple_of(8), 0);
+    Ok(one.repeat(cpus::possible()?.len()))
+}
+
+fn is_percpu(map: &crate::abi::Map) -> bool {
+    map.section.is_some_and(|section| section.kind == SectionKind::Percpu)
+}
