@@ -22,8 +22,11 @@ pub use error::{Error, Result};
 
 pub use skelgen_runtime::abi::PercpuForm;
 
+use btf::Btf;
 use elf::ElfObject;
 use emulate::forms;
+use error::{Code, Diagnostic};
+use insn::Endian;
 use link::link;
 use model::BpfObject;
 use plan::LoadPlan;
@@ -65,6 +68,26 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     let plan = LoadPlan::new(&object, &programs, options.percpu)?;
     let skeleton = Skeleton::new(&object)?;
     rust::generate(&object, &skeleton, &plan.object, options.layout)
+}
+
+/// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`.
+///
+/// # Errors
+/// Everything that is wrong with the file, with codes and places.
+pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
+    let btf = match bytes {
+        // A file of BTF begins with its magic number, in the order of its bytes.
+        [0x9f, 0xeb, ..] => Btf::parse(bytes, Endian::Little)?,
+        [0xeb, 0x9f, ..] => Btf::parse(bytes, Endian::Big)?,
+        _ => {
+            let elf = ElfObject::parse(bytes)?;
+            let Some(section) = elf.section_named(".BTF") else {
+                return Err(Error::from(Diagnostic::new(Code::MissingBtf, "the object has no section .BTF")));
+            };
+            Btf::parse(section.data, elf.endian)?
+        }
+    };
+    rust::types(&btf, &options.name, options.layout)
 }
 
 /// Plans the load of a BPF object, without writing Rust.

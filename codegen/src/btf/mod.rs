@@ -5,6 +5,7 @@
 //! program.
 
 mod check;
+mod declaration;
 pub mod ext;
 mod parse;
 mod query;

@@ -26,6 +26,14 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Write Rust types of every struct, union and enum of an object, or of BTF such as /sys/kernel/btf/vmlinux
+    Types {
+        #[command(flatten)]
+        input: Input,
+        /// Where to write; standard output if not given
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show what the kernel will be asked for, step by step
     Plan {
         #[command(flatten)]
@@ -95,11 +103,11 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Gen { input, output } => {
             let (bytes, options) = input.read()?;
-            let text = skelgen::generate(&bytes, &options)?;
-            match output {
-                Some(path) => build::write_if_changed(&path, &text),
-                None => print(&text),
-            }
+            write(output, &skelgen::generate(&bytes, &options)?)
+        }
+        Command::Types { input, output } => {
+            let (bytes, options) = input.read()?;
+            write(output, &skelgen::types(&bytes, &options)?.text)
         }
         Command::Plan { input } => {
             let (bytes, options) = input.read()?;
@@ -116,6 +124,14 @@ fn run(command: Command) -> Result<()> {
                 print(&summary.to_string())
             }
         }
+    }
+}
+
+/// Writes text to a file or prints it.
+fn write(output: Option<PathBuf>, text: &str) -> Result<()> {
+    match output {
+        Some(path) => build::write_if_changed(&path, text),
+        None => print(text),
     }
 }
 

@@ -5,26 +5,44 @@ use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
 
 use super::tables::OwnedObject;
-use super::types::{Field, Types, define};
+use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
 use crate::btf::Btf;
-use crate::model::{Attach, BpfObject, DataSection};
-use crate::skeleton::{Data, Handle, Scope, SectionField, Skeleton, field_name};
+use crate::model::{Attach, BpfObject, DataSection, Variable};
+use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
-pub(super) fn header(object: &BpfObject) -> String {
+pub(super) fn header(name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    format!(
-        "// Made by skelgen {version} from the BPF object `{}`. Do not edit: make it again instead.\n\n",
-        object.name
-    )
+    format!("// Made by skelgen {version} from the BPF object `{name}`. Do not edit: make it again instead.\n\n")
+}
+
+/// What stands before and behind the items of a file of types.
+pub(super) fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
+    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
+                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
+    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
+    match layout {
+        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
+        Layout::Module => {
+            let module = ident(&field_name(&name.replace('.', "_")));
+            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
+        }
+    }
 }
 
 /// The whole file but for the blob.
 pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> TokenStream {
     let empty = Btf::new();
-    let mut types = Types::new(object.btf.as_ref().unwrap_or(&empty));
-    let items = items(object, skeleton, tables, &mut types);
+    let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
+    let mut needs = Needs::new(object.btf.as_ref().unwrap_or(&empty));
+    for section in &sections {
+        section.needs(&mut needs);
+    }
+    for field in &skeleton.maps {
+        Maps::needs(object, field, &mut needs);
+    }
+    let items = items(object, skeleton, tables, &sections, &needs.resolve());
     let doc = module_doc(object);
     let lints = quote! {
         allow(
@@ -57,16 +75,21 @@ fn module_doc(object: &BpfObject) -> Vec<String> {
     doc
 }
 
-fn items(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, types: &mut Types<'_>) -> TokenStream {
-    let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
+fn items(
+    object: &BpfObject,
+    skeleton: &Skeleton,
+    tables: &OwnedObject,
+    sections: &[Section<'_>],
+    types: &Types<'_>,
+) -> TokenStream {
     let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
     let maps = Maps::new(object, skeleton, types);
     let programs = programs(object, skeleton);
-    let open = open(&sections, skeleton, tables);
-    let loaded = loaded(&sections, skeleton);
+    let open = open(sections, skeleton, tables);
+    let loaded = loaded(sections, skeleton);
     let tables = image::image(tables);
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
-    let types = std::mem::replace(types, Types::new(NO_TYPES.get_or_init(Btf::new))).finish();
+    let types = types.items();
     let Maps { open: open_maps, loaded: loaded_maps } = maps;
     quote! {
         use skelgen_runtime as rt;
@@ -86,13 +109,11 @@ fn items(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, types: &
         pub mod types {
             #[allow(unused_imports, reason = "an object may have no types of its own")]
             use super::rt;
-            #types
+            #(#types)*
         }
         #tables
     }
 }
-
-static NO_TYPES: std::sync::OnceLock<Btf> = std::sync::OnceLock::new();
 
 struct Section<'a> {
     field: &'a SectionField,
@@ -128,17 +149,32 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn definition(&self, types: &mut Types<'_>) -> TokenStream {
+    /// The variables to see.
+    fn variables(&self) -> impl Iterator<Item = &'a Variable> {
+        self.data.variables.iter().filter(|variable| variable.visible)
+    }
+
+    /// The path that names a variable's type if C does not.
+    fn path(&self, variable: &Variable) -> String {
+        format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
+    }
+
+    fn needs(&self, needs: &mut Needs<'_>) {
+        for variable in self.variables() {
+            needs.variable(variable.ty, &self.path(variable), variable.size.into());
+        }
+    }
+
+    fn definition(&self, types: &Types<'_>) -> TokenStream {
         let mut scope = Scope::default();
         let mut fields = Vec::new();
         let mut cells = Vec::new();
         let ty = self.ty();
         let mut cell_scope = Scope::default();
         cell_scope.claim("snapshot");
-        for variable in self.data.variables.iter().filter(|variable| variable.visible) {
+        for variable in self.variables() {
             let name = scope.claim(&field_name(&variable.name));
-            let rust =
-                types.of(variable.ty, &format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name));
+            let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
             let offset = Literal::u32_unsuffixed(variable.offset);
             let cell = ident(&cell_scope.claim(&name));
             let doc = format!(" The variable `{}`.", variable.name);
@@ -148,11 +184,11 @@ impl<'a> Section<'a> {
                 pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
             });
             fields.push(Field {
-                align: types.align(variable.ty),
                 name,
                 ty: rust,
                 offset: variable.offset.into(),
-                size: variable.size.into(),
+                size,
+                align,
                 hidden: false,
                 doc: format!(" `{}`", variable.name),
             });
@@ -161,7 +197,9 @@ impl<'a> Section<'a> {
         let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let size = u64::from(self.data.size).next_multiple_of(align);
         let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
-        let definition = define(&ty, fields, size, &doc);
+        let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
+        definition.wrap_displaced();
+        let definition = definition.write();
         if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
             return definition;
         }
@@ -296,7 +334,16 @@ struct Maps {
 }
 
 impl Maps {
-    fn new(object: &BpfObject, skeleton: &Skeleton, types: &mut Types<'_>) -> Self {
+    fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
+        let name = &object.maps[field.map.0 as usize].name;
+        for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")] {
+            if let Some(Data::Type(id)) = data {
+                needs.ty(id, &format!("{name}__{what}"));
+            }
+        }
+    }
+
+    fn new(object: &BpfObject, skeleton: &Skeleton, types: &Types<'_>) -> Self {
         let mut open = Vec::new();
         let mut loaded = Vec::new();
         for field in &skeleton.maps {
@@ -322,9 +369,9 @@ impl Maps {
     }
 }
 
-fn handle(handle: &Handle, map: &str, types: &mut Types<'_>) -> TokenStream {
+fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
     let name = format_ident!("{}", handle.name);
-    let mut data = |data: Data, what: &str| match data {
+    let data = |data: Data, what: &str| match data {
         Data::Type(id) => types.of(id, &format!("{map}__{what}")),
         Data::Bytes(len) => {
             let len = Literal::u32_unsuffixed(len);

@@ -11,6 +11,7 @@ mod types;
 
 use proc_macro2::{Ident, Span};
 
+use crate::btf::{Btf, Kind};
 use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
@@ -33,7 +34,7 @@ pub fn generate(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, l
     let tokens = file::file(object, skeleton, tables, layout);
     let file = syn::parse2(tokens)
         .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
-    let mut text = file::header(object);
+    let mut text = file::header(&object.name);
     let items = prettyplease::unparse(&file);
     let blob = blob::text(&tables.blob);
     match layout {
@@ -52,6 +53,49 @@ pub fn generate(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, l
         }
     }
     Ok(text)
+}
+
+/// A file of types alone.
+#[derive(Debug, Clone)]
+pub struct TypeFile {
+    /// The text.
+    pub text: String,
+    /// How many structs the table has; not counted are declarations without a definition.
+    pub structs: usize,
+    /// How many unions.
+    pub unions: usize,
+    /// How many enums.
+    pub enums: usize,
+    /// How many of all these have a Rust type or, being anonymous, are part of one.
+    pub covered: usize,
+}
+
+/// Writes every struct, union and enum of a table of types. `name` is what the table belongs to.
+///
+/// # Errors
+/// [`Code::BadName`] if something in the table gives no Rust name.
+pub fn types(btf: &Btf, name: &str, layout: Layout) -> Result<TypeFile> {
+    let mut needs = types::Needs::new(btf);
+    needs.everything();
+    let types = needs.resolve();
+    let mut text = file::header(name);
+    let (head, tail) = file::types_frame(name, layout);
+    text.push_str(&head);
+    // One after another: a table can have many types, and no item needs to know of the others.
+    for item in types.items() {
+        let file = syn::parse2(item)
+            .map_err(|error| Error::new(Code::BadName, format!("a type's names make no valid Rust: {error}")))?;
+        text.push_str(&prettyplease::unparse(&file));
+    }
+    text.push_str(tail);
+    let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
+    Ok(TypeFile {
+        text,
+        structs: count(|kind| matches!(kind, Kind::Struct(_))),
+        unions: count(|kind| matches!(kind, Kind::Union(_))),
+        enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
+        covered: types.covered(),
+    })
 }
 
 /// An identifier, raw if it has to be.

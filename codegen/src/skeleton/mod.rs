@@ -11,7 +11,7 @@ use crate::btf::TypeId;
 use crate::error::{Code, Error, Result};
 use crate::model::{BpfObject, Map, MapId, ProgramId};
 
-pub use names::{Scope, field_name, type_name};
+pub use names::{Scope, field_name, type_ident, type_name};
 
 /// What the generated file offers.
 #[derive(Debug, Clone)]

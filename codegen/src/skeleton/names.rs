@@ -1,6 +1,6 @@
 //! Rust names from C names and section names.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Words that are no identifiers in edition 2024, strict and reserved.
 const KEYWORDS: &[&str] = &[
@@ -13,21 +13,47 @@ const KEYWORDS: &[&str] = &[
 /// Words that not even a raw identifier can be.
 const NEVER: &[&str] = &["self", "Self", "super", "crate", "_", ""];
 
+/// Names that Rust or the generated file itself uses for types.
+const TYPES: &[&str] = &[
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "rt", "str", "u8", "u16", "u32", "u64",
+    "u128", "usize", "Default",
+];
+
 /// The names that are taken in one place.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    taken: BTreeSet<String>,
+    /// Each with the number that may be free for the next who wants it.
+    taken: BTreeMap<String, u32>,
 }
 
 impl Scope {
     /// Takes the name, or the first free one with a number at the end.
     pub fn claim(&mut self, name: &str) -> String {
-        let name = (1u32..)
-            .map(|number| if number == 1 { name.to_owned() } else { format!("{name}_{number}") })
-            .find(|name| !self.taken.contains(name))
-            .unwrap_or_default();
-        self.taken.insert(name.clone());
-        name
+        self.claim_with(name, |_| None).0
+    }
+
+    /// Takes a name and the one that `other` makes of it; with the first number at the end for which both are free.
+    pub fn claim_pair(&mut self, name: &str, other: impl Fn(&str) -> String) -> (String, String) {
+        let (name, other) = self.claim_with(name, |name| Some(other(name)));
+        (name, other.unwrap_or_default())
+    }
+
+    fn claim_with(&mut self, name: &str, other: impl Fn(&str) -> Option<String>) -> (String, Option<String>) {
+        let mut number = self.taken.get(name).copied().unwrap_or(1);
+        let (found, other) = loop {
+            let wanted = if number == 1 { name.to_owned() } else { format!("{name}_{number}") };
+            let other = other(&wanted);
+            let is_free = |name: &str| !self.taken.contains_key(name);
+            if is_free(&wanted) && other.as_deref().is_none_or(is_free) {
+                break (wanted, other);
+            }
+            number = number.saturating_add(1);
+        };
+        self.taken.insert(name.to_owned(), number.saturating_add(1));
+        for name in std::iter::once(&found).chain(&other) {
+            self.taken.entry(name.clone()).or_insert(1);
+        }
+        (found, other)
     }
 }
 
@@ -53,6 +79,24 @@ pub fn field_name(name: &str) -> String {
         }
     }
     if KEYWORDS.contains(&text.as_str()) { format!("r#{text}") } else { text }
+}
+
+/// A name for a type that keeps C's: what an identifier may not hold becomes `_`, and `_` is added to names that are Rust's own.
+/// A keyword is not made raw yet, so that the name can be part of another one.
+///
+/// ```
+/// use skelgen::skeleton::type_ident;
+/// assert_eq!(type_ident("task_struct"), "task_struct");
+/// assert_eq!(type_ident("u32"), "u32_");
+/// assert_eq!(type_ident("loop"), "loop");
+/// ```
+#[must_use]
+pub fn type_ident(name: &str) -> String {
+    let mut text = field_name(name);
+    if TYPES.contains(&text.as_str()) {
+        text.push('_');
+    }
+    text.trim_start_matches("r#").to_owned()
 }
 
 /// A type's name in Rust's own style, for what has no name in C.

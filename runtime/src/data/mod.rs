@@ -16,11 +16,11 @@ pub use cell::{Cell, Cells};
 pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};
 pub use mapped::Mapped;
-pub use part::{get_bits, get_part, get_signed_bits, set_bits, set_part};
+pub use part::{get_bits, get_part, get_signed_bits, get_wide_bits, set_bits, set_part, set_wide_bits};
 pub use percpu::PercpuData;
-pub use plain::{Bool, Plain, Ptr, zeroed};
+pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
 
 pub(crate) use shared::Shared;
 
 #[doc(hidden)]
-pub use plain::{assert_plain, sum};
+pub use plain::{label, size_of_plain};

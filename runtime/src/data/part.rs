@@ -26,12 +26,8 @@ pub fn set_part<T: Plain, U: Plain>(value: &mut T, offset: usize, part: &U) {
 /// If the bits do not lie in the value, or are more than 64.
 #[must_use]
 pub fn get_bits<T: Plain>(value: &T, first: usize, count: usize) -> u64 {
-    assert!(count <= 64, "{count} bits are no number");
-    let bytes = as_bytes(value);
-    (0..count).fold(0, |number, bit| {
-        let at = first + bit;
-        number | u64::from(bytes[at / 8] >> (at % 8) & 1) << bit
-    })
+    let [low, _] = halves(get_wide_bits(value, first, within(count, 64)));
+    low
 }
 
 /// The signed number in up to 64 bits of a value.
@@ -44,22 +40,67 @@ pub fn get_signed_bits<T: Plain>(value: &T, first: usize, count: usize) -> i64 {
     i64::from_ne_bytes((get_bits(value, first, count) << unused).to_ne_bytes()) >> unused
 }
 
+/// The unsigned number in up to 128 bits of a value.
+///
+/// # Panics
+/// If the bits do not lie in the value, or are more than 128.
+#[must_use]
+pub fn get_wide_bits<T: Plain>(value: &T, first: usize, count: usize) -> u128 {
+    let bytes = &as_bytes(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
+    let mut number = 0;
+    let mut at = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        // Of the first byte, the bits before the first one go.
+        let skip = if index == 0 { first % 8 } else { 0 };
+        number |= u128::from(byte >> skip) << at;
+        at += 8 - skip;
+    }
+    number & mask(count)
+}
+
 /// Replaces up to 64 bits of a value by the lowest bits of a number.
 ///
 /// # Panics
 /// As [`get_bits`].
 pub fn set_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u64) {
-    assert!(count <= 64, "{count} bits are no number");
-    let bytes = as_bytes_mut(value);
-    for bit in 0..count {
-        let at = first + bit;
-        let mask = 1 << (at % 8);
-        if number >> bit & 1 == 1 {
-            bytes[at / 8] |= mask;
-        } else {
-            bytes[at / 8] &= !mask;
-        }
+    set_wide_bits(value, first, within(count, 64), number.into());
+}
+
+/// Replaces up to 128 bits of a value by the lowest bits of a number.
+///
+/// # Panics
+/// As [`get_wide_bits`].
+pub fn set_wide_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u128) {
+    let bytes = &mut as_bytes_mut(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
+    let mut at = 0;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let skip = if index == 0 { first % 8 } else { 0 };
+        let replaced = mask((8 - skip).min(count - at)) << skip;
+        let [replaced, new] = [replaced, number >> at << skip].map(|number| number.to_le_bytes()[0]);
+        *byte = *byte & !replaced | new & replaced;
+        at += 8 - skip;
     }
+}
+
+fn within(count: usize, most: usize) -> usize {
+    assert!(count <= most, "{count} bits are no number");
+    count
+}
+
+/// The lowest `count` bits set.
+fn mask(count: usize) -> u128 {
+    if count >= 128 { u128::MAX } else { (1 << count) - 1 }
+}
+
+/// The low half of a number and the high one.
+fn halves(number: u128) -> [u64; 2] {
+    let bytes = number.to_le_bytes();
+    let half = |from: usize| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&bytes[from..from + 8]);
+        u64::from_le_bytes(half)
+    };
+    [half(0), half(8)]
 }
 
 /// Defines the Rust form of a C enumeration: a number of which any value may come, with names for some.
@@ -87,11 +128,11 @@ macro_rules! open_enum {
         }
 
         impl ::core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 $(if self.0 == $constant {
-                    return f.write_str(::core::stringify!($value));
+                    return __f.write_str($crate::data::label(::core::stringify!($value)));
                 })*
-                f.debug_tuple(::core::stringify!($name)).field(&self.0).finish()
+                __f.debug_tuple($crate::data::label(::core::stringify!($name))).field(&self.0).finish()
             }
         }
 

@@ -197,6 +197,45 @@ impl fmt::Debug for Ptr {
     }
 }
 
+/// A value that may begin at any address: for what packed types put where Rust would not.
+#[derive(Clone, Copy, Default)]
+#[repr(C, packed)]
+pub struct Unaligned<T>(T);
+
+// SAFETY: it has the bytes of a plain type and no others.
+unsafe impl<T: Plain> Plain for Unaligned<T> {}
+
+impl<T: Plain> Unaligned<T> {
+    /// A value.
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// A copy of the value.
+    #[must_use]
+    pub const fn get(self) -> T {
+        self.0
+    }
+
+    /// Sets the value.
+    pub fn set(&mut self, value: T) {
+        self.0 = value;
+    }
+}
+
+impl<T: Plain> From<T> for Unaligned<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
+}
+
 /// Checks that a struct is laid out as a program sees it, and implements [`Plain`] for it.
 ///
 /// ```
@@ -208,23 +247,22 @@ impl fmt::Debug for Ptr {
 ///     __pad0: [u8; 7],
 /// }
 /// skelgen_runtime::layout! {
-///     Data: size 16, align 8; total: u64 @ 0, on: skelgen_runtime::Bool @ 8, __pad0: [u8; 7] @ 9
+///     Data: size 16, align 8; 0 => total: u64, 8 => on: skelgen_runtime::Bool, 9 => __pad0: [u8; 7]
 /// }
 /// ```
 ///
 /// It does not compile if the size, the alignment, the type or the offset of a field is another, if a field is left out, if a
-/// field's type is not [`Plain`], or if there are bytes between fields. Types are written as a name, a path or an array.
+/// field's type is not [`Plain`], or if there are bytes between fields.
 ///
 /// ```compile_fail
 /// #[derive(Clone, Copy)]
 /// #[repr(C)]
 /// struct Data { a: u32, b: u64 }
-/// skelgen_runtime::layout! { Data: size 16, align 8; a: u32 @ 0, b: u64 @ 8 }
+/// skelgen_runtime::layout! { Data: size 16, align 8; 0 => a: u32, 8 => b: u64 }
 /// ```
 #[macro_export]
 macro_rules! layout {
-    ($name:ident : size $size:expr, align $align:expr;
-     $($field:ident : $first:tt $(:: $rest:ident)* @ $offset:expr),* $(,)?) => {
+    ($name:ident : size $size:expr, align $align:expr; $($offset:expr => $field:ident : $type:ty),* $(,)?) => {
         const _: () = {
             assert!(::core::mem::size_of::<$name>() == $size, "the size is another");
             assert!(::core::mem::align_of::<$name>() == $align, "the alignment is another");
@@ -232,15 +270,11 @@ macro_rules! layout {
                 ::core::mem::offset_of!($name, $field) == $offset,
                 ::core::concat!("the offset of `", ::core::stringify!($field), "` is another")
             );)*
-            assert!(
-                $crate::data::sum(&[$(::core::mem::size_of::<$first $(:: $rest)*>()),*]) == $size,
-                "there are bytes that belong to no field"
-            );
+            assert!(0 $(+ $crate::data::size_of_plain::<$type>())* == $size, "there are bytes that belong to no field");
         };
-        const _: fn($name) = |value| {
-            let $name { $($field: _),* } = value;
-            $(let _: $first $(:: $rest)* = value.$field;)*
-            $($crate::data::assert_plain::<$first $(:: $rest)*>();)*
+        const _: fn($name) = |__value| {
+            let $name { $($field: _),* } = __value;
+            $(let _: $type = __value.$field;)*
         };
         // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
         #[allow(unsafe_code, reason = "the layout is checked above")]
@@ -248,21 +282,64 @@ macro_rules! layout {
     };
 }
 
-/// Compiles if the type is plain.
-#[doc(hidden)]
-pub const fn assert_plain<T: Plain>() {}
+/// Implements `Default`, all bytes zero, and `Debug`, with these fields and getters.
+///
+/// ```
+/// #[derive(Clone, Copy)]
+/// #[repr(C)]
+/// struct Data {
+///     total: u32,
+///     __pad0: [u8; 4],
+/// }
+/// impl Data {
+///     fn low(&self) -> u32 { self.total & 0xff }
+/// }
+/// skelgen_runtime::layout! { Data: size 8, align 4; 0 => total: u32, 4 => __pad0: [u8; 4] }
+/// skelgen_runtime::show! { Data: total, low() }
+/// assert_eq!(format!("{:?}", Data::default()), "Data { total: 0, low: 0 }");
+/// ```
+///
+/// For a packed struct, whose fields cannot be borrowed, the word `packed` stands before its name.
+#[macro_export]
+macro_rules! show {
+    (packed $name:ident : $($field:ident $(($($none:tt)*))?),* $(,)?) => {
+        $crate::show! { @ $name: |__value| $({ __value.$field $(($($none)*))? }),* ; $($field),* }
+    };
+    ($name:ident : $($field:ident $(($($none:tt)*))?),* $(,)?) => {
+        $crate::show! { @ $name: |__value| $(__value.$field $(($($none)*))?),* ; $($field),* }
+    };
+    (@ $name:ident : |$value:ident| $($shown:expr),* ; $($field:ident),*) => {
+        impl ::core::default::Default for $name {
+            /// All bytes zero.
+            fn default() -> Self {
+                $crate::zeroed()
+            }
+        }
 
-/// The sum of all sizes.
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let $value = self;
+                let _ = $value;
+                __f.debug_struct($crate::data::label(::core::stringify!($name)))
+                    $(.field($crate::data::label(::core::stringify!($field)), &$shown))*
+                    .finish()
+            }
+        }
+    };
+}
+
+/// The size of a plain type.
 #[doc(hidden)]
 #[must_use]
-pub const fn sum(sizes: &[usize]) -> usize {
-    let mut sum = 0;
-    let mut at = 0;
-    while at < sizes.len() {
-        sum += sizes[at];
-        at += 1;
-    }
-    sum
+pub const fn size_of_plain<T: Plain>() -> usize {
+    size_of::<T>()
+}
+
+/// A name without what makes it a raw identifier.
+#[doc(hidden)]
+#[must_use]
+pub fn label(name: &'static str) -> &'static str {
+    name.strip_prefix("r#").unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -288,7 +365,7 @@ mod tests {
     }
 
     crate::layout! {
-        Data: size 16, align 8; total: u64 @ 0, on: crate::Bool @ 8, __pad0: [u8; 3] @ 9, state: inner::state @ 12
+        Data: size 16, align 8; 0 => total: u64, 8 => on: Bool, 9 => __pad0: [u8; 3], 12 => state: inner::state
     }
 
     #[derive(Clone, Copy)]
@@ -298,7 +375,7 @@ mod tests {
         b: u64,
     }
 
-    crate::layout! { Packed: size 9, align 1; a: u8 @ 0, b: u64 @ 1, }
+    crate::layout! { Packed: size 9, align 1; 0 => a: u8, 1 => b: u64, }
 
     #[derive(Clone, Copy)]
     #[repr(C)]

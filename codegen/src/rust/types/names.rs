@@ -1,0 +1,308 @@
+//! What each Rust type is called, and for which C types there is one.
+//!
+//! A name depends on the type itself and on what contains it, never on the order of a table or on types that have nothing to do
+//! with it:
+//! - a struct, union or enum has its own name; one without a name has its typedef's, and without that the path to it: that of the
+//!   type that contains it and the member, or that of the variable or map;
+//! - of different kinds of one name, the first of struct, union, enum, typedef has the name, the others the kind behind it;
+//! - different types of one name and kind, as linking can bring together, all have a number behind it that is made from their own
+//!   members, so that no change to one can give its name to another.
+//!
+//! Which types there are is found in [`collect`](super::collect). Knows nothing of tokens.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::canon::{Canon, fingerprint};
+use super::layout::Layouts;
+use crate::btf::{Btf, Kind, TypeId};
+use crate::skeleton::{Scope, type_ident};
+
+/// What needs types.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// A type, and the path that names it if nothing else does.
+    pub(super) roots: Vec<(TypeId, String)>,
+    /// A variable that is longer than its type, because its flexible array has elements: also its size.
+    pub(super) longer: Vec<(TypeId, String, u64)>,
+    /// Whether every type of the table is wanted.
+    pub(super) everything: bool,
+}
+
+/// The number of a Rust type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NodeId(pub(super) usize);
+
+/// Who asks for a type, which names it if nothing else does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker<'n> {
+    /// A member of this type, by its name.
+    Member(NodeId, &'n str),
+    /// What is at this path.
+    Path(&'n str),
+}
+
+/// A Rust type.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) id: TypeId,
+    /// Its Rust name, not yet escaped; empty if the type is the same as another one.
+    pub(super) name: String,
+    /// For a variable's own type, the size it has with the elements of its flexible array.
+    pub(super) longer: Option<u64>,
+    pub(super) class: Class,
+    pub(super) base: String,
+    pub(super) children: Vec<(String, NodeId)>,
+    pub(super) same_as: NodeId,
+    pub(super) depth: u32,
+}
+
+/// What gives a type its name; the first has it if several want it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Struct,
+    Union,
+    Enum,
+    Typedef,
+    /// The path to it, or where there is none its content.
+    Anonymous,
+}
+
+/// The Rust types and their names.
+pub(super) struct Names<'a> {
+    pub(super) btf: &'a Btf,
+    pub(super) nodes: Vec<Node>,
+    /// By id and, where that gives the name, typedef.
+    pub(super) named: BTreeMap<(TypeId, &'a str), NodeId>,
+    pub(super) children: BTreeMap<(NodeId, TypeId), NodeId>,
+    pub(super) paths: BTreeMap<(TypeId, String), NodeId>,
+    pub(super) loose: BTreeMap<TypeId, NodeId>,
+    /// Typedefs of types that have another name; `None` if they differ.
+    pub(super) aliases: BTreeMap<&'a str, Option<NodeId>>,
+    /// The types that have a Rust type, or whose members are another one's.
+    pub(super) covered: BTreeSet<TypeId>,
+    pub(super) queue: VecDeque<NodeId>,
+    /// The different types in a type; see `contents`.
+    pub(super) contents: BTreeMap<TypeId, Rc<[(TypeId, String)]>>,
+}
+
+/// The struct, union or enum that a type is or is an array of.
+pub(super) struct Target<'a> {
+    pub(super) id: TypeId,
+    /// The typedefs on the way from the last array, outermost first.
+    pub(super) typedefs: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    /// Finds every type that those wanted contain, and names them.
+    pub(super) fn new(btf: &'a Btf, layouts: &Layouts<'a>, wanted: &Wanted) -> Self {
+        let mut this = Self {
+            btf,
+            nodes: Vec::new(),
+            named: BTreeMap::new(),
+            children: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            loose: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            covered: BTreeSet::new(),
+            queue: VecDeque::new(),
+            contents: BTreeMap::new(),
+        };
+        for (ty, path, size) in &wanted.longer {
+            this.need_longer(*ty, path, *size);
+        }
+        for (ty, path) in &wanted.roots {
+            this.need(*ty, Asker::Path(path));
+        }
+        this.drain(layouts);
+        if wanted.everything {
+            this.need_all(layouts);
+        }
+        this.unite();
+        this.assign();
+        this
+    }
+
+    /// The types to write, by name.
+    pub(super) fn sorted(&self) -> Vec<(NodeId, &Node)> {
+        let mut all: Vec<_> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| !node.name.is_empty())
+            .map(|(index, node)| (NodeId(index), node))
+            .collect();
+        all.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Other names of types: the name, and that of the type.
+    pub(super) fn aliases(&self) -> Vec<(String, &str)> {
+        let taken: BTreeSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        let free = |(name, node): (&&'a str, &Option<NodeId>)| {
+            let (alias, name_of) = (type_ident(name), self.name((*node)?));
+            (!taken.contains(alias.as_str()) && !name_of.is_empty()).then_some((alias, name_of))
+        };
+        self.aliases.iter().filter_map(free).collect()
+    }
+
+    /// The type's name, if there is a Rust type for it.
+    pub(super) fn of(&self, ty: TypeId, asker: Asker<'_>) -> Option<&str> {
+        let target = self.target(ty)?;
+        let node = match asker {
+            Asker::Path(path) if self.longer(target.id, path).is_some() => self.longer(target.id, path),
+            _ if self.is_named(&target) => self.named.get(&(target.id, self.key(&target))).copied(),
+            Asker::Path(path) => self.paths.get(&(target.id, path.to_owned())).copied(),
+            Asker::Member(parent, _) => self.children.get(&(self.root(parent), target.id)).copied(),
+        };
+        let node = node.or_else(|| self.loose.get(&target.id).copied())?;
+        Some(self.name(node))
+    }
+
+    /// Whether a variable's type is its own, because the variable is longer than the type that C has.
+    pub(super) fn is_longer(&self, ty: TypeId, path: &str) -> bool {
+        self.target(ty).is_some_and(|target| self.longer(target.id, path).is_some())
+    }
+
+    /// How many structs, unions and enums of the table have a Rust type or are part of one.
+    pub(super) fn covered(&self) -> &BTreeSet<TypeId> {
+        &self.covered
+    }
+
+    fn longer(&self, id: TypeId, path: &str) -> Option<NodeId> {
+        let node = *self.paths.get(&(id, path.to_owned()))?;
+        self.nodes[node.0].longer.map(|_| node)
+    }
+
+    fn root(&self, node: NodeId) -> NodeId {
+        self.nodes[node.0].same_as
+    }
+
+    fn name(&self, node: NodeId) -> &str {
+        &self.nodes[self.root(node).0].name
+    }
+
+    pub(super) fn target(&self, mut id: TypeId) -> Option<Target<'a>> {
+        let btf = self.btf;
+        let mut typedefs = Vec::new();
+        loop {
+            id = match &btf.get(id).kind {
+                Kind::Typedef(to) => {
+                    typedefs.push(btf.name(id));
+                    *to
+                }
+                Kind::Volatile(to) | Kind::Const(to) | Kind::Restrict(to) | Kind::TypeTag { ty: to, .. } => *to,
+                Kind::Array { element, .. } => {
+                    typedefs.clear();
+                    *element
+                }
+                Kind::Enum(it) if it.size == 0 => return None,
+                Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_) => return Some(Target { id, typedefs }),
+                _ => return None,
+            };
+        }
+    }
+
+    pub(super) fn is_named(&self, target: &Target<'a>) -> bool {
+        !self.btf.name(target.id).is_empty() || !self.key(target).is_empty()
+    }
+
+    /// The typedef that names a type, or nothing if its own name does.
+    pub(super) fn key(&self, target: &Target<'a>) -> &'a str {
+        let own = self.btf.name(target.id);
+        if own.is_empty() { target.typedefs.last().copied().unwrap_or("") } else { "" }
+    }
+
+    /// Makes types one that are the same to Rust and want the same name.
+    fn unite(&mut self) {
+        let mut canon = Canon::new(self.btf);
+        let mut groups: BTreeMap<(&str, Class), Vec<NodeId>> = BTreeMap::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.base.is_empty()) {
+            groups.entry((&node.base, node.class)).or_default().push(NodeId(index));
+        }
+        let mut same = Vec::new();
+        for mut group in groups.into_values().filter(|group| group.len() > 1) {
+            group.sort_by_key(|node| (self.nodes[node.0].id, *node));
+            let mut first = BTreeMap::new();
+            for node in group {
+                let it = &self.nodes[node.0];
+                let root = *first.entry((canon.number(it.id), it.longer)).or_insert(node);
+                same.push((node, root));
+            }
+        }
+        for (node, root) in same {
+            self.nodes[node.0].same_as = root;
+        }
+    }
+
+    /// Gives every type its name: first those whose own it is, then those that yield, then those by path.
+    fn assign(&mut self) {
+        let mut scope = Scope::default();
+        let mut bases: BTreeMap<String, BTreeMap<Class, Vec<NodeId>>> = BTreeMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            if !node.base.is_empty() && node.same_as == NodeId(index) {
+                bases.entry(node.base.clone()).or_default().entry(node.class).or_default().push(NodeId(index));
+            }
+        }
+        let mut yielding = Vec::new();
+        for (base, classes) in bases {
+            for (rank, (class, group)) in classes.into_iter().enumerate() {
+                match group[..] {
+                    [only] if rank == 0 && !is_shadowed(&base, class) => self.nodes[only.0].name = scope.claim(&base),
+                    [only] => yielding.push((suffixed(&base, class), only)),
+                    _ => {
+                        let base = if rank == 0 { base.clone() } else { suffixed(&base, class) };
+                        yielding.extend(self.numbered(&base, &group));
+                    }
+                }
+            }
+        }
+        for (name, node) in yielding {
+            self.nodes[node.0].name = scope.claim(&name);
+        }
+        self.assign_children(&mut scope);
+    }
+
+    /// Names for different types of one name and kind, by what is in them.
+    fn numbered(&self, base: &str, group: &[NodeId]) -> Vec<(String, NodeId)> {
+        let shallow: Vec<u32> = group.iter().map(|node| fingerprint(self.btf, self.nodes[node.0].id, false)).collect();
+        let distinct = shallow.iter().collect::<BTreeSet<_>>().len() == group.len();
+        let mut names: Vec<(String, NodeId)> = group
+            .iter()
+            .zip(&shallow)
+            .map(|(node, shallow)| {
+                let number = if distinct { *shallow } else { fingerprint(self.btf, self.nodes[node.0].id, true) };
+                (format!("{base}_{number:08x}"), *node)
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn assign_children(&mut self, scope: &mut Scope) {
+        let mut queue: VecDeque<NodeId> = self.sorted().into_iter().map(|(node, _)| node).collect();
+        while let Some(parent) = queue.pop_front() {
+            let name = self.nodes[parent.0].name.clone();
+            for (member, child) in self.nodes[parent.0].children.clone() {
+                self.nodes[child.0].name = scope.claim(&type_ident(&format!("{name}__{member}")));
+                queue.push_back(child);
+            }
+        }
+    }
+}
+
+fn suffixed(base: &str, class: Class) -> String {
+    let suffix = match class {
+        Class::Struct => "struct",
+        Class::Union => "union",
+        Class::Enum => "enum",
+        Class::Typedef => "typedef",
+        Class::Anonymous => "anon",
+    };
+    format!("{base}_{suffix}")
+}
+
+/// Whether an enum of this name would stand in the way of a variable in generated code: its constructor is a function.
+fn is_shadowed(base: &str, class: Class) -> bool {
+    matches!(class, Class::Enum | Class::Typedef | Class::Anonymous) && base == "value"
+}

@@ -1,0 +1,240 @@
+//! Which Rust types there are for tables made for each case, and what they are called.
+
+use std::collections::BTreeSet;
+
+use super::Needs;
+use crate::btf::{Btf, Composite, Enum, Int, Kind, Member, StringRef, Type, TypeId};
+
+/// A table on its way.
+struct Table(Btf);
+
+impl Table {
+    fn new() -> Self {
+        Self(Btf::new())
+    }
+
+    fn ty(&mut self, name: &str, kind: Kind) -> TypeId {
+        let name = self.0.add_string(name);
+        self.0.push(Type { name, kind })
+    }
+
+    fn int(&mut self, size: u32) -> TypeId {
+        let bits = u8::try_from(size * 8).expect("it is small");
+        self.ty("int", Kind::Int(Int { size, bits, bit_offset: 0, signed: false, char: false, bool: false }))
+    }
+
+    /// Members with name, type and byte.
+    fn composite(&mut self, size: u32, members: &[(&str, TypeId, u32)]) -> Composite {
+        let members = members
+            .iter()
+            .map(|(name, ty, byte)| Member {
+                name: self.0.add_string(name),
+                ty: *ty,
+                bit_offset: byte * 8,
+                bit_size: 0,
+            })
+            .collect();
+        Composite { size, members, bitfields: false }
+    }
+
+    fn structure(&mut self, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
+        let it = self.composite(size, members);
+        self.ty(name, Kind::Struct(it))
+    }
+
+    fn union(&mut self, name: &str, size: u32, members: &[(&str, TypeId, u32)]) -> TypeId {
+        let it = self.composite(size, members);
+        self.ty(name, Kind::Union(it))
+    }
+
+    fn enumeration(&mut self, name: &str, value: &str) -> TypeId {
+        let values = vec![(self.0.add_string(value), 1)];
+        self.ty(name, Kind::Enum(Enum { size: 4, signed: false, wide: false, values }))
+    }
+
+    fn array(&mut self, element: TypeId, len: u32) -> TypeId {
+        self.ty("", Kind::Array { element, index: element, len })
+    }
+
+    /// The text of every type.
+    fn text(&self) -> String {
+        let mut needs = Needs::new(&self.0);
+        needs.everything();
+        let types = needs.resolve();
+        let items = types.items();
+        let text = items.iter().map(|item| {
+            let file = syn::parse2(item.clone()).expect("the item is valid Rust");
+            prettyplease::unparse(&file)
+        });
+        text.collect()
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        names(&self.text())
+    }
+}
+
+/// The names that a text defines.
+fn names(text: &str) -> BTreeSet<String> {
+    let name = |line: &str| {
+        let rest = line.trim().strip_prefix("pub struct ").or_else(|| line.trim().strip_prefix("pub type "))?;
+        rest.split([' ', '{']).next().map(str::to_owned)
+    };
+    let structs = text.lines().filter_map(name);
+    let enums = text.lines().filter(|line| line.contains(" : u32 {")).filter_map(|line| {
+        let before = line.split(" : u32 {").next()?;
+        before.split(' ').next_back().map(str::to_owned)
+    });
+    structs.chain(enums).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn one_name_for_four_kinds_is_told_apart_by_kind_in_any_order() {
+    type Make = fn(&mut Table, TypeId) -> TypeId;
+    let make: [Make; 4] = [
+        |table, int| table.structure("foo", 4, &[("a", int, 0)]),
+        |table, int| table.union("foo", 4, &[("a", int, 0)]),
+        |table, _| table.enumeration("foo", "A"),
+        |table, int| {
+            let anonymous = table.structure("", 4, &[("b", int, 0)]);
+            table.ty("foo", Kind::Typedef(anonymous))
+        },
+    ];
+    for shift in 0..4 {
+        let mut table = Table::new();
+        let int = table.int(4);
+        for index in 0..4 {
+            make[(index + shift) % 4](&mut table, int);
+        }
+        assert_eq!(table.names(), set(&["foo", "foo_enum", "foo_typedef", "foo_union"]));
+    }
+}
+
+#[test]
+fn what_a_type_is_called_does_not_depend_on_others() {
+    let build = |more: bool| {
+        let mut table = Table::new();
+        let int = table.int(4);
+        if more {
+            let shared = table.structure("", 4, &[("x", int, 0)]);
+            table.structure("aaa", 8, &[("early", shared, 0), ("other", int, 4)]);
+            table.enumeration("", "EARLY");
+            let typedef = table.ty("aaa_t", Kind::Typedef(shared));
+            table.structure("uses", 4, &[("it", typedef, 0)]);
+        }
+        let anonymous = table.structure("", 4, &[("x", int, 0)]);
+        table.structure("holder", 4, &[("inner", anonymous, 0)]);
+        let enumeration = table.enumeration("", "FIRST");
+        table.structure("has_enum", 4, &[("mode", enumeration, 0)]);
+        table.enumeration("", "LOOSE");
+        table.text()
+    };
+    let (few, many) = (build(false), build(true));
+    assert_eq!(names(&few), set(&["anon_enum_LOOSE", "has_enum", "has_enum__mode", "holder", "holder__inner"]));
+    for line in few.lines() {
+        assert!(many.contains(line), "{line} is not there any more");
+    }
+}
+
+#[test]
+fn an_anonymous_type_is_each_members_own() {
+    // As after deduplication: one type without a name in several others.
+    let mut table = Table::new();
+    let int = table.int(4);
+    let anonymous = table.structure("", 4, &[("x", int, 0)]);
+    table.structure("one", 8, &[("a", anonymous, 0), ("b", anonymous, 4)]);
+    let array = table.array(anonymous, 3);
+    table.structure("two", 12, &[("c", array, 0)]);
+    assert_eq!(table.names(), set(&["one", "one__a", "two", "two__c"]));
+}
+
+#[test]
+fn doubles_become_one_type_and_different_types_have_numbers() {
+    let variant = |table: &mut Table, int, member: &str| table.structure("foo", 4, &[(member, int, 0)]);
+    let mut table = Table::new();
+    let int = table.int(4);
+    let (one, two) = (variant(&mut table, int, "a"), variant(&mut table, int, "a"));
+    let pointer = table.ty("", Kind::Ptr(one));
+    let to_one = table.structure("list", 8, &[("first", pointer, 0)]);
+    let pointer = table.ty("", Kind::Ptr(two));
+    let to_two = table.structure("list", 8, &[("first", pointer, 0)]);
+    table.structure("both", 16, &[("x", to_one, 0), ("y", to_two, 8)]);
+    assert_eq!(table.names(), set(&["foo", "list", "both"]));
+
+    let with_first = |first: &str, second: &str| {
+        let mut table = Table::new();
+        let int = table.int(4);
+        variant(&mut table, int, first);
+        variant(&mut table, int, second);
+        table.names()
+    };
+    let names = with_first("a", "b");
+    assert_eq!(names.len(), 2);
+    assert!(!names.contains("foo"), "which would it be?");
+    assert_eq!(names, with_first("b", "a"));
+    assert_eq!(names.intersection(&with_first("a", "c")).count(), 1, "the name of one does not depend on the other");
+}
+
+#[test]
+fn a_path_does_not_take_a_types_own_name() {
+    let mut table = Table::new();
+    let int = table.int(4);
+    let anonymous = table.structure("", 4, &[("x", int, 0)]);
+    table.structure("a", 4, &[("b", anonymous, 0)]);
+    table.structure("a__b", 4, &[("y", int, 0)]);
+    assert_eq!(table.names(), set(&["a", "a__b", "a__b_2"]));
+    assert!(table.text().contains("pub b: a__b_2,"));
+}
+
+#[test]
+fn members_that_cannot_be_are_left_out_or_shared() {
+    let mut table = Table::new();
+    let int = table.int(4);
+    let forward = table.ty("later", Kind::Fwd { union: false });
+    let array = table.array(int, 1000);
+    table.structure(
+        "odd",
+        8,
+        &[("a", int, 0), ("over", int, 2), ("a", int, 4), ("no_size", forward, 4), ("outside", array, 4), ("", int, 0)],
+    );
+    let text = table.text();
+    for line in ["pub a: u32,", "pub a_2: u32,", "pub fn over(&self) -> u32 {", "pub fn anon(&self) -> u32 {"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(text.contains("Left out, as it has no size or lies outside: `struct later no_size`"), "{text}");
+    assert!(text.contains("lies outside: `int outside[1000]`"), "{text}");
+}
+
+#[test]
+fn doubling_ends() {
+    let mut table = Table::new();
+    let int = table.int(4);
+    let (mut one, mut two) = (int, int);
+    for _ in 0..200 {
+        let members = [("", one, 0), ("", two, 0), ("x", one, 0), ("y", two, 0)];
+        (one, two) = (table.structure("", 4, &members), table.union("", 4, &members));
+    }
+    table.structure("top", 4, &[("a", one, 0), ("", two, 0)]);
+    let mut needs = Needs::new(&table.0);
+    needs.everything();
+    assert!(needs.resolve().covered() > 400);
+}
+
+#[test]
+fn a_member_of_a_bitfields_kind_without_a_name_is_padding() {
+    let mut table = Table::new();
+    let int = table.int(4);
+    let mut it = table.composite(4, &[]);
+    it.bitfields = true;
+    let named = table.0.add_string("high");
+    it.members = [(StringRef(0), 0, 5), (named, 5, 27)]
+        .map(|(name, bit_offset, bit_size)| Member { name, ty: int, bit_offset, bit_size })
+        .to_vec();
+    table.ty("bits", Kind::Struct(it));
+    let text = table.text();
+    assert_eq!(text.matches("pub fn ").count(), 2, "{text}");
+}

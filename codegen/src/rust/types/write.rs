@@ -1,0 +1,310 @@
+//! The items of Rust types.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::Types;
+use super::layout::{Part, Place};
+use super::names::{Asker, Node, NodeId};
+use crate::btf::{Enum, Kind, TypeId};
+use crate::rust::ident;
+use crate::skeleton::{Scope, field_name};
+
+/// One field of a struct as it will be written.
+#[derive(Debug, Clone)]
+pub(in crate::rust) struct Field {
+    pub(in crate::rust) name: String,
+    pub(in crate::rust) ty: TokenStream,
+    pub(in crate::rust) offset: u64,
+    pub(in crate::rust) size: u64,
+    pub(in crate::rust) align: u64,
+    pub(in crate::rust) hidden: bool,
+    pub(in crate::rust) doc: String,
+}
+
+/// A struct to write: its padding, assertions, `Default` and `Debug` are made here.
+#[derive(Debug)]
+pub(in crate::rust) struct Definition<'d> {
+    pub(in crate::rust) name: &'d Ident,
+    pub(in crate::rust) doc: Vec<String>,
+    pub(in crate::rust) size: u64,
+    pub(in crate::rust) fields: Vec<Field>,
+    /// An alignment that no field asks for.
+    pub(in crate::rust) raised: Option<u64>,
+    /// What `Debug` shows beside the fields: getters, each before the field of this number.
+    pub(in crate::rust) getters: Vec<(usize, Ident)>,
+}
+
+impl Definition<'_> {
+    /// Wraps the fields that do not lie where their alignment asks for, so that the struct need not be packed for them.
+    pub(in crate::rust) fn wrap_displaced(&mut self) {
+        for field in self.fields.iter_mut().filter(|field| field.offset % field.align.max(1) != 0) {
+            let ty = &field.ty;
+            field.ty = quote!(rt::Unaligned<#ty>);
+            field.align = 1;
+        }
+    }
+
+    pub(in crate::rust) fn write(mut self) -> TokenStream {
+        let shown = self.shown();
+        let (align, packed) = self.natural();
+        if let Some(raised) = self.raised.filter(|_| !packed) {
+            let word = format_ident!("u{}", raised * 8);
+            let name = self.fresh("__align");
+            self.fields.push(hidden(name, quote!([#word; 0]), 0, 0));
+        }
+        let align = if packed { 1 } else { self.raised.unwrap_or(align) };
+        // Those without bytes come before the one that begins at the same place.
+        self.fields.sort_by_key(|field| (field.offset, field.size));
+        self.pad();
+        let repr = if packed { quote!(#[repr(C, packed)]) } else { quote!(#[repr(C)]) };
+        let packed = packed.then(|| quote!(packed));
+        let (name, doc, size) = (self.name, &self.doc, Literal::u64_unsuffixed(self.size));
+        let align = Literal::u64_unsuffixed(align);
+        let declared = self.fields.iter().map(|field| {
+            let (name, ty, doc) = (ident(&field.name), &field.ty, &field.doc);
+            if field.hidden { quote!(#[doc(hidden)] pub #name: #ty) } else { quote!(#[doc = #doc] pub #name: #ty) }
+        });
+        let placed = self.fields.iter().map(|field| {
+            let (name, ty, offset) = (ident(&field.name), &field.ty, Literal::u64_unsuffixed(field.offset));
+            quote!(#offset => #name: #ty)
+        });
+        quote! {
+            #(#[doc = #doc])*
+            #[derive(Clone, Copy)]
+            #repr
+            pub struct #name { #(#declared),* }
+            rt::layout! { #name: size #size, align #align; #(#placed),* }
+            rt::show! { #packed #name: #(#shown),* }
+        }
+    }
+
+    /// The alignment that the fields ask for, and whether they do not lie so.
+    fn natural(&self) -> (u64, bool) {
+        let align = self.fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
+        let packed = self.size % align != 0 || self.fields.iter().any(|field| field.offset % field.align.max(1) != 0);
+        (align, packed)
+    }
+
+    /// Fields and getters in the order of the source.
+    fn shown(&self) -> Vec<TokenStream> {
+        let mut shown = Vec::new();
+        let mut getters = self.getters.iter().peekable();
+        for (index, field) in self.fields.iter().enumerate() {
+            while let Some((_, getter)) = getters.next_if(|(before, _)| *before <= index) {
+                shown.push(quote!(#getter()));
+            }
+            if !field.hidden {
+                let name = ident(&field.name);
+                shown.push(quote!(#name));
+            }
+        }
+        shown.extend(getters.map(|(_, getter)| quote!(#getter())));
+        shown
+    }
+
+    /// Puts fields where there are none.
+    fn pad(&mut self) {
+        let mut all = Vec::with_capacity(self.fields.len());
+        let mut pads = 0;
+        let mut at = 0;
+        let end = hidden(String::new(), TokenStream::new(), self.size, 0);
+        let fields = std::mem::take(&mut self.fields);
+        let taken: std::collections::BTreeSet<String> = fields.iter().map(|field| field.name.clone()).collect();
+        for field in fields.into_iter().chain([end]) {
+            if field.offset > at {
+                let len = Literal::u64_unsuffixed(field.offset - at);
+                while taken.contains(&format!("__pad{pads}")) {
+                    pads += 1;
+                }
+                all.push(hidden(format!("__pad{pads}"), quote!([u8; #len]), at, field.offset - at));
+                pads += 1;
+            }
+            at = field.offset + field.size;
+            if !field.name.is_empty() {
+                all.push(field);
+            }
+        }
+        self.fields = all;
+    }
+
+    fn fresh(&self, name: &str) -> String {
+        let mut scope = Scope::default();
+        for field in &self.fields {
+            scope.claim(&field.name);
+        }
+        scope.claim(name)
+    }
+}
+
+fn hidden(name: String, ty: TokenStream, offset: u64, size: u64) -> Field {
+    Field { name, ty, offset, size, align: 1, hidden: true, doc: String::new() }
+}
+
+impl Types<'_> {
+    pub(super) fn item(&self, id: NodeId, node: &Node) -> TokenStream {
+        match &self.btf.get(node.id).kind {
+            Kind::Struct(_) => self.composite(id, node, false),
+            Kind::Union(_) => self.composite(id, node, true),
+            Kind::Enum(it) => self.enumeration(node, it),
+            _ => TokenStream::new(),
+        }
+    }
+
+    fn composite(&self, id: NodeId, node: &Node, union: bool) -> TokenStream {
+        let shape = self.layouts.shape(node.id);
+        let size = node.longer.unwrap_or(shape.size);
+        let name = ident(&field_name(&node.name));
+        let mut definition = Definition {
+            name: &name,
+            doc: vec![format!(" `{}`, {size} bytes", self.btf.declaration(node.id, ""))],
+            size,
+            fields: Vec::new(),
+            raised: shape.raised.then_some(shape.align),
+            getters: Vec::new(),
+        };
+        let (mut fields, mut methods) = (Scope::default(), Scope::default());
+        let mut accessors = Vec::new();
+        let last = shape.parts.len().saturating_sub(1);
+        for (index, part) in shape.parts.iter().enumerate() {
+            let wanted = field_name(if part.name.is_empty() { "anon" } else { &part.name });
+            let declared = self.declared(part);
+            let ty = self.rust(part.ty, Asker::Member(id, &part.name), true);
+            match part.place {
+                Place::Field { offset, size } => {
+                    let mut field = Field {
+                        name: fields.claim(&wanted),
+                        ty,
+                        offset,
+                        size,
+                        align: self.layouts.align(part.ty),
+                        hidden: false,
+                        doc: format!(" `{declared}`"),
+                    };
+                    if node.longer.is_some() && index == last {
+                        self.lengthen(&mut field, part, definition.size, Asker::Member(id, &part.name));
+                    }
+                    definition.fields.push(field);
+                }
+                Place::Shared { .. } | Place::Bits { .. } => {
+                    let (get, set) =
+                        methods.claim_pair(&wanted, |name| format!("set_{}", name.trim_start_matches("r#")));
+                    let (get, set) = (ident(&get), ident(&set));
+                    accessors.push(self.accessors(part, &declared, &get, &set, &ty));
+                    definition.getters.push((definition.fields.len(), get));
+                }
+                Place::Nowhere => {
+                    definition.doc.push(format!(" Left out, as it has no size or lies outside: `{declared}`"));
+                }
+            }
+        }
+        if union {
+            let len = Literal::u64_unsuffixed(size);
+            let doc = " The bytes of whichever member it is".to_owned();
+            let storage =
+                Field { name: "storage".into(), ty: quote!([u8; #len]), offset: 0, size, align: 1, hidden: false, doc };
+            definition.fields.push(Field { hidden: !definition.getters.is_empty(), ..storage });
+        }
+        let definition = definition.write();
+        if accessors.is_empty() { definition } else { quote!(#definition impl #name { #(#accessors)* }) }
+    }
+
+    /// The declaration of a member in C.
+    fn declared(&self, part: &Part) -> String {
+        let declared = self.btf.declaration(part.ty, &part.name);
+        match part.place {
+            Place::Bits { count, .. } => format!("{declared} : {count}"),
+            _ => declared,
+        }
+    }
+
+    /// Gives a flexible array the elements that a variable has.
+    fn lengthen(&self, field: &mut Field, part: &Part, size: u64, asker: Asker<'_>) {
+        let Kind::Array { element, .. } = self.btf.get(self.btf.resolve(part.ty)).kind else { return };
+        let each = self.btf.size_of(element).unwrap_or(0);
+        let Some(len) = size.saturating_sub(field.offset).checked_div(each) else { return };
+        let (ty, count) = (self.rust(element, asker, true), Literal::u64_unsuffixed(len));
+        field.ty = quote!([#ty; #count]);
+        field.size = len * each;
+    }
+
+    fn accessors(&self, part: &Part, declared: &str, get: &Ident, set: &Ident, ty: &TokenStream) -> TokenStream {
+        let doc = format!(" `{declared}`");
+        let doc_set = match part.place {
+            Place::Bits { count: 1, .. } => format!(" Sets `{}` to the lowest bit of the value.", part.name),
+            Place::Bits { count, .. } => format!(" Sets `{}` to the lowest {count} bits of the value.", part.name),
+            _ => format!(" Sets `{}`.", part.name),
+        };
+        let (ty, read, write) = match part.place {
+            Place::Bits { first, count } => self.bits(part.ty, first, count, ty),
+            Place::Field { offset, .. } | Place::Shared { offset, .. } => {
+                let offset = Literal::u64_unsuffixed(offset);
+                (
+                    ty.clone(),
+                    quote!(rt::data::get_part(self, #offset)),
+                    quote!(rt::data::set_part(self, #offset, &value)),
+                )
+            }
+            Place::Nowhere => return TokenStream::new(),
+        };
+        quote! {
+            #[doc = #doc]
+            #[must_use]
+            pub fn #get(&self) -> #ty { #read }
+            #[doc = #doc_set]
+            pub fn #set(&mut self, value: #ty) { #write; }
+        }
+    }
+
+    /// The type of a bitfield, and how it is read and written.
+    fn bits(&self, ty: TypeId, first: u64, count: u8, rust: &TokenStream) -> (TokenStream, TokenStream, TokenStream) {
+        let unused = Literal::u8_unsuffixed(128u8.saturating_sub(count));
+        let (first, count) = (Literal::u64_unsuffixed(first), Literal::u8_unsuffixed(count));
+        let (read, read_signed) =
+            (quote!(rt::data::get_bits(self, #first, #count)), quote!(rt::data::get_signed_bits(self, #first, #count)));
+        let write = |value: TokenStream| quote!(rt::data::set_bits(self, #first, #count, #value));
+        match &self.btf.get(self.btf.resolve(ty)).kind {
+            Kind::Int(int) if int.bool => (quote!(bool), quote!(#read != 0), write(quote!(value.into()))),
+            Kind::Int(int) if int.size > 8 => {
+                let read = quote!(rt::data::get_wide_bits(self, #first, #count));
+                let read = if int.signed { quote!((#read << #unused) as i128 >> #unused) } else { read };
+                let write = quote!(rt::data::set_wide_bits(self, #first, #count, value as u128));
+                (rust.clone(), read, write)
+            }
+            Kind::Enum(it) => {
+                let number = number(it.signed, it.size);
+                let read = if it.signed { read_signed } else { read };
+                (rust.clone(), quote!(#rust(#read as #number)), write(quote!(value.0 as u64)))
+            }
+            Kind::Int(int) if int.signed => (rust.clone(), quote!(#read_signed as #rust), write(quote!(value as u64))),
+            _ => (rust.clone(), quote!(#read as #rust), write(quote!(value as u64))),
+        }
+    }
+
+    fn enumeration(&self, node: &Node, it: &Enum) -> TokenStream {
+        let number = number(it.signed, it.size);
+        let mut scope = Scope::default();
+        let values = it.values.iter().map(|(name, value)| {
+            let name = ident(&scope.claim(&field_name(self.btf.str(*name))));
+            let value = literal(*value, it);
+            quote!(#name = #value)
+        });
+        let doc = format!(" `{}`, {} bytes", self.btf.declaration(node.id, ""), it.size);
+        let name = ident(&field_name(&node.name));
+        quote!(rt::open_enum! { #[doc = #doc] #name : #number { #(#values),* } })
+    }
+}
+
+fn number(signed: bool, size: u32) -> Ident {
+    format_ident!("{}{}", if signed { 'i' } else { 'u' }, size * 8)
+}
+
+/// The value of an enum as a literal of its number type; of a damaged one, what fits.
+fn literal(value: i64, it: &Enum) -> Literal {
+    let unused = 64 - 8 * it.size.clamp(1, 8);
+    if it.signed {
+        Literal::i64_unsuffixed(value << unused >> unused)
+    } else {
+        Literal::u64_unsuffixed(u64::from_ne_bytes(value.to_ne_bytes()) << unused >> unused)
+    }
+}
