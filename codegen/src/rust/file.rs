@@ -238,7 +238,19 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         };
         let doc = format!(" The initial value of section `{}`: {what}.", section.name);
         let doc_mut = " The same, to change.";
+        let resize = (section.data.kind == SectionKind::Percpu).then(|| {
+            let name = format_ident!("{}_resize", section.field.field.trim_start_matches("r#"));
+            let doc = format!(
+                " Makes every CPU's copy of section `{}` longer than its variables: so many bytes in all. What is added is zero.",
+                section.name
+            );
+            quote! {
+                #[doc = #doc]
+                pub fn #name(&mut self, bytes: u32) { self.#field.resize(bytes); }
+            }
+        });
         quote! {
+            #resize
             #[doc = #doc]
             #[must_use]
             pub fn #field(&self) -> &#ty { self.#field.get() }
@@ -251,7 +263,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         let number = Literal::usize_unsuffixed(index);
         if let Some(section) = sections.iter().find(|section| section.field.map.0 as usize == index) {
             let field = section.field();
-            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.into_bytes()));
+            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
         match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
             Some(map) => {
