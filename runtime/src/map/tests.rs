@@ -15,7 +15,8 @@ fn info(map_type: MapType, name: &'static str) -> Info {
 /// A handle of a new map.
 fn make<M: FromFd>(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<M> {
     let fd = create(map_type, key, value, entries, flags)?;
-    Some(M::from_fd(fd, &info(map_type, "m")).unwrap())
+    let info = Info { data_size: value, section_size: value, ..info(map_type, "m") };
+    Some(M::from_fd(fd, &info).unwrap())
 }
 
 #[test]
