@@ -7,14 +7,14 @@ use skelgen_runtime::abi::SectionKind;
 use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
-use crate::btf::Btf;
+use crate::btf::{Btf, TypeId};
 use crate::model::{Attach, BpfObject, DataSection, Variable};
 use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
-pub(super) fn header(name: &str) -> String {
+pub(super) fn header(what: &str, name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    format!("// Made by skelgen {version} from the BPF object `{name}`. Do not edit: make it again instead.\n\n")
+    format!("// Made by skelgen {version} from the {what} `{name}`. Do not edit: make it again instead.\n\n")
 }
 
 /// What stands before and behind the items of a file of types.
@@ -32,7 +32,13 @@ pub(super) fn types_frame(name: &str, layout: Layout) -> (String, &'static str) 
 }
 
 /// The whole file but for the blob.
-pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> TokenStream {
+pub(super) fn file(
+    object: &BpfObject,
+    skeleton: &Skeleton,
+    tables: &OwnedObject,
+    types: &[TypeId],
+    layout: Layout,
+) -> TokenStream {
     let empty = Btf::new();
     let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
     let mut needs = Needs::new(object.btf.as_ref().unwrap_or(&empty));
@@ -41,6 +47,9 @@ pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject
     }
     for field in &skeleton.maps {
         Maps::needs(object, field, &mut needs);
+    }
+    for id in types {
+        needs.ty(*id, "");
     }
     let items = items(object, skeleton, tables, &sections, &needs.resolve());
     let doc = module_doc(object);
