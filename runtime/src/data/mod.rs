@@ -11,6 +11,7 @@ pub mod part;
 pub mod percpu;
 pub mod plain;
 mod shared;
+mod words;
 
 pub use cell::{Cell, Cells};
 pub use frozen::Frozen;
