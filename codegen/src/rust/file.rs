@@ -3,6 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
+use skelgen_runtime::uapi::map_flags;
 
 use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
@@ -15,20 +16,6 @@ use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, fie
 pub(super) fn header(what: &str, name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("// Made by skelgen {version} from the {what} `{name}`. Do not edit: make it again instead.\n\n")
-}
-
-/// What stands before and behind the items of a file of types.
-pub(super) fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
-    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
-                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
-    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
-    match layout {
-        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
-        Layout::Module => {
-            let module = ident(&field_name(&name.replace('.', "_")));
-            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
-        }
-    }
 }
 
 /// The whole file but for the blob.
@@ -60,7 +47,9 @@ pub(super) fn file(
             non_camel_case_types,
             non_snake_case,
             non_upper_case_globals,
+            single_use_lifetimes,
             unreachable_pub,
+            unused_qualifications,
             clippy::all,
             clippy::pedantic,
             reason = "names are the object's own, and not all of them are used"
@@ -98,7 +87,16 @@ fn items(
     let loaded = loaded(sections, skeleton);
     let tables = image::image(tables);
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
-    let types = types.items();
+    let (types, cells) = (types.items(), types.cells());
+    let cells = (!cells.is_empty()).then(|| {
+        quote! {
+            /// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives.
+            pub mod cells {
+                use super::rt;
+                #(#cells)*
+            }
+        }
+    });
     let Maps { open: open_maps, loaded: loaded_maps } = maps;
     quote! {
         use skelgen_runtime as rt;
@@ -119,6 +117,7 @@ fn items(
             #[allow(unused_imports, reason = "an object may have no types of its own")]
             use super::rt;
             #(#types)*
+            #cells
         }
         #tables
     }
@@ -170,7 +169,11 @@ impl<'a> Section<'a> {
 
     fn needs(&self, needs: &mut Needs<'_>) {
         for variable in self.variables() {
-            needs.variable(variable.ty, &self.path(variable), variable.size.into());
+            let path = self.path(variable);
+            needs.variable(variable.ty, &path, variable.size.into());
+            if matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+                needs.shared(variable.ty, &path);
+            }
         }
     }
 
@@ -232,7 +235,8 @@ impl<'a> Section<'a> {
 fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
     let fields = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
-        quote!(#field: rt::Initial<#ty>)
+        let doc = format!(" The initial value of section `{}`, to change.", section.name);
+        quote!(#[doc = #doc] pub #field: rt::Initial<#ty>)
     });
     let made = sections.iter().map(|section| {
         let (field, index) = (section.field(), section.index());
@@ -344,10 +348,15 @@ struct Maps {
 
 impl Maps {
     fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
-        let name = &object.maps[field.map.0 as usize].name;
+        let map = &object.maps[field.map.0 as usize];
+        let name = &map.name;
         for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")] {
             if let Some(Data::Type(id)) = data {
-                needs.ty(id, &format!("{name}__{what}"));
+                let path = format!("{name}__{what}");
+                needs.ty(id, &path);
+                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
+                    needs.shared(id, &path);
+                }
             }
         }
     }

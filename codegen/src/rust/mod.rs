@@ -91,7 +91,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
     }
     let types = needs.resolve();
     let mut text = file::header("types of", name);
-    let (head, tail) = file::types_frame(name, layout);
+    let (head, tail) = types_frame(name, layout);
     text.push_str(&head);
     // One after another: a table can have many types, and no item needs to know of the others.
     for item in types.items() {
@@ -108,6 +108,20 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
         enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
         covered: types.covered(),
     })
+}
+
+/// What stands before and behind the items of a file of types.
+fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
+    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
+                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
+    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
+    match layout {
+        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
+        Layout::Module => {
+            let module = ident(&crate::skeleton::field_name(&name.replace('.', "_")));
+            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
+        }
+    }
 }
 
 /// An identifier, raw if it has to be.
