@@ -14,6 +14,8 @@ mod forms;
 mod helpers;
 mod live;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use forms::{Forms, form, forms};
 

@@ -1,0 +1,136 @@
+//! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
+
+use skelgen_runtime::abi::SectionKind;
+use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+
+use super::emulate;
+use crate::btf::ext::SectionInfo;
+use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
+use crate::link::{LinkedProgram, Outside};
+use crate::model::{Attach, BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
+
+const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
+const ZERO: Insn = Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };
+
+/// An object with one percpu section of 8 bytes and the function `probe` in section `raw_tp`.
+fn object() -> BpfObject {
+    let def = MapDef {
+        map_type: MapType::PERCPU_ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: 0,
+        numa_node: None,
+        extra: 0,
+        key_type: None,
+        value_type: None,
+        inner: None,
+        inner_maps: Vec::new(),
+        inner_programs: Vec::new(),
+        pin_by_name: false,
+    };
+    let section =
+        DataSection { kind: SectionKind::Percpu, size: 8, align: 8, bytes: Vec::new(), variables: Vec::new() };
+    let function = Function {
+        name: "probe".into(),
+        section: "raw_tp".into(),
+        start: InsnIndex(0),
+        global: true,
+        code: Code::default(),
+        info: SectionInfo::default(),
+    };
+    let program = Program {
+        function: FunctionId(0),
+        section: "raw_tp".into(),
+        program_type: ProgramType::RAW_TRACEPOINT,
+        expected_attach_type: AttachType(0),
+        flags: 0,
+        autoload: true,
+        target: None,
+        attach: Attach::Needs("nothing"),
+    };
+    BpfObject {
+        name: "test".into(),
+        license: String::new(),
+        kernel_version: 0,
+        btf: None,
+        maps: vec![Map { name: ".percpu".into(), kernel_name: ".percpu".into(), def, section: Some(section) }],
+        functions: vec![function],
+        programs: vec![program],
+        externs: Vec::new(),
+    }
+}
+
+/// A program of these instructions, whose wide loads are addresses in the section.
+fn program(insns: Vec<Insn>) -> LinkedProgram {
+    let refs = insns
+        .iter()
+        .enumerate()
+        .filter(|(_, insn)| insn.is_wide_load())
+        .map(|(at, _)| Ref { at: InsnIndex(at), to: Outside::MapValue(MapId(0), 0) })
+        .collect();
+    LinkedProgram {
+        program: ProgramId(0),
+        code: Code { insns, refs },
+        functions: vec![(InsnIndex(0), FunctionId(0))],
+        funcs: Vec::new(),
+        lines: Vec::new(),
+        relos: Vec::new(),
+    }
+}
+
+fn address(dst: u8) -> [Insn; 2] {
+    [Insn { code: opcode::LD_IMM64, dst, ..Insn::default() }, Insn::default()]
+}
+
+fn rewritten(insns: Vec<Insn>) -> LinkedProgram {
+    emulate(&object(), &program(insns)).unwrap().unwrap()
+}
+
+#[test]
+fn without_percpu_data_there_is_nothing_to_do() {
+    assert!(emulate(&object(), &program(vec![ZERO, EXIT])).unwrap().is_none());
+}
+
+#[test]
+fn a_jump_to_the_first_instruction_lands_behind_the_prologue() {
+    let [load, second] = address(1);
+    let back = Insn { code: 0x15, dst: 0, src: 0, off: -4, imm: 7 };
+    let insns = vec![load, second, ZERO, back, EXIT];
+    let after = rewritten(insns.clone());
+    let prologue = after.code.insns.len() - insns.len();
+    // The jump keeps its distance, so it leads to what was the first instruction.
+    assert_eq!(after.code.insns[prologue + 3], back);
+    assert_eq!(after.code.insns[prologue].code, 0x79, "the address is now loaded from the stack");
+}
+
+#[test]
+fn only_arguments_that_are_read_are_kept() {
+    let [load, second] = address(2);
+    let from = |src| Insn { code: 0xbf, dst: 0, src, off: 0, imm: 0 };
+    let unread = rewritten(vec![load, second, ZERO, EXIT]);
+    assert_eq!(unread.code.insns[0].code, opcode::CALL);
+    let read = rewritten(vec![load, second, from(1), from(3), EXIT]);
+    let kept: Vec<_> = read.code.insns.iter().take_while(|insn| insn.code == 0xbf).map(|insn| insn.src).collect();
+    assert_eq!(kept, [1, 3]);
+}
+
+#[test]
+fn a_full_stack_is_an_error_with_function_and_bytes() {
+    let [load, second] = address(1);
+    let store = |off| Insn { code: 0x7b, dst: 10, src: 1, off, imm: 0 };
+    assert!(emulate(&object(), &program(vec![load, second, store(-504), ZERO, EXIT])).unwrap().is_some());
+    let error = emulate(&object(), &program(vec![load, second, store(-512), ZERO, EXIT])).unwrap_err().to_string();
+    for part in ["`probe`", "512", "8 more", "raw_tp", "--percpu native"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn the_mask_is_left_to_the_load() {
+    let [load, second] = address(1);
+    let after = rewritten(vec![load, second, ZERO, EXIT]);
+    let masks: Vec<_> = after.code.refs.iter().filter(|reference| reference.to == Outside::CpuMask).collect();
+    assert_eq!(masks.len(), 1);
+    assert_eq!(after.code.insns[masks[0].at.0].code, 0x57);
+}
