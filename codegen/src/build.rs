@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::rust::Layout;
-use crate::{Options, PercpuForm, generate};
+use crate::{Options, PercpuForm, generate_with_types};
 
 /// Makes skeletons from a build.rs.
 ///
@@ -28,6 +28,8 @@ pub struct Builder {
     clang_args: Vec<OsString>,
     out_dir: Option<PathBuf>,
     percpu: PercpuForm,
+    types: Vec<String>,
+    contexts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +81,23 @@ impl Builder {
         self
     }
 
+    /// Writes this type too, though no variable or map has it, such as that of a ring buffer's records: its name as in C, `event` or
+    /// `struct event`. One of the inputs must have it.
+    ///
+    /// clang keeps types of global variables, maps and parameters; `const struct event *unused;` as a global keeps another one.
+    #[must_use]
+    pub fn type_named(mut self, name: impl Into<String>) -> Self {
+        self.types.push(name.into());
+        self
+    }
+
+    /// Writes the types that programs get as their contexts, such as `struct xdp_md`.
+    #[must_use]
+    pub fn context_types(mut self) -> Self {
+        self.contexts = true;
+        self
+    }
+
     /// Where to write, instead of `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
@@ -99,6 +118,7 @@ impl Builder {
         if self.inputs.is_empty() {
             return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
         }
+        let mut missing = self.types.clone();
         for input in &self.inputs {
             let object = match input {
                 Input::Source(source) => self.compile(source, &out_dir)?,
@@ -106,11 +126,18 @@ impl Builder {
             };
             let (Input::Source(path) | Input::Object(path)) = input;
             println!("cargo::rerun-if-changed={}", path.display());
-            let options = Options { layout: Layout::Module, percpu: self.percpu, ..Options::for_file(&object) };
-            let text = generate(&read(&object)?, &options)?;
+            let options = Options {
+                layout: Layout::Module,
+                percpu: self.percpu,
+                types: self.types.clone(),
+                contexts: self.contexts,
+                ..Options::for_file(&object)
+            };
+            let (text, missing_here) = generate_with_types(&read(&object)?, &options)?;
+            missing.retain(|name| missing_here.contains(name));
             write_if_changed(&out_dir.join(format!("{}.skel.rs", options.name)), &text)?;
         }
-        Ok(())
+        if missing.is_empty() { Ok(()) } else { Err(crate::skeleton::missing(&missing)) }
     }
 
     fn compile(&self, source: &Path, out_dir: &Path) -> Result<PathBuf> {

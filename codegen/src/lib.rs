@@ -30,7 +30,7 @@ use insn::Endian;
 use link::link;
 use model::BpfObject;
 use plan::LoadPlan;
-use skeleton::Skeleton;
+use skeleton::{Requested, Skeleton};
 
 /// What can be chosen about a generated file.
 #[derive(Debug, Clone)]
@@ -41,6 +41,10 @@ pub struct Options {
     pub layout: rust::Layout,
     /// Which forms of programs with percpu data the file holds: for every kernel, or, smaller, for some.
     pub percpu: PercpuForm,
+    /// Types to write though no variable or map has them: names as in C, `event` or `struct event`.
+    pub types: Vec<String>,
+    /// Whether the types that programs get as their contexts are written.
+    pub contexts: bool,
 }
 
 impl Options {
@@ -53,7 +57,7 @@ impl Options {
     pub fn for_file(path: impl AsRef<std::path::Path>) -> Self {
         let file = path.as_ref().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
-        Self { name, layout: rust::Layout::File, percpu: PercpuForm::default() }
+        Self { name, layout: rust::Layout::File, percpu: PercpuForm::default(), types: Vec::new(), contexts: false }
     }
 }
 
@@ -62,15 +66,30 @@ impl Options {
 /// # Errors
 /// Everything that is wrong with the object, with codes and places.
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
+    let (text, missing) = generate_with_types(bytes, options)?;
+    if missing.is_empty() { Ok(text) } else { Err(skeleton::missing(&missing)) }
+}
+
+/// The same, but names for which the object has no type are returned: another object may have it.
+fn generate_with_types(bytes: &[u8], options: &Options) -> Result<(String, Vec<String>)> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
     let programs = forms(&object, link(&object)?, options.percpu)?;
     let plan = LoadPlan::new(&object, &programs, options.percpu)?;
     let skeleton = Skeleton::new(&object)?;
-    rust::generate(&object, &skeleton, &plan.object, options.layout)
+    let mut types = match &object.btf {
+        Some(btf) => Requested::find(btf, &options.types),
+        None => Requested { found: Vec::new(), missing: options.types.clone() },
+    };
+    if options.contexts {
+        types.found.extend(Requested::contexts(&object));
+    }
+    let text = rust::generate(&object, &skeleton, &plan.object, &types.found, options.layout)?;
+    Ok((text, types.missing))
 }
 
-/// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`.
+/// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`; with
+/// [`Options::types`], only for these and what they contain.
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and places.
@@ -87,7 +106,8 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
             Btf::parse(section.data, elf.endian)?
         }
     };
-    rust::types(&btf, &options.name, options.layout)
+    let only = Requested::find(&btf, &options.types).all()?;
+    rust::types(&btf, &only, &options.name, options.layout)
 }
 
 /// Plans the load of a BPF object, without writing Rust.

@@ -25,6 +25,11 @@ enum Command {
         /// Where to write; standard output if not given. The module goes by `mod NAME;`
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        types: Asked,
+        /// Write the types that programs get as their contexts too
+        #[arg(long)]
+        contexts: bool,
     },
     /// Write Rust types of every struct, union and enum of an object, or of BTF such as /sys/kernel/btf/vmlinux
     Types {
@@ -33,6 +38,8 @@ enum Command {
         /// Where to write; standard output if not given
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        types: Asked,
     },
     /// Show what the kernel will be asked for, step by step
     Plan {
@@ -60,6 +67,14 @@ struct Input {
     /// Which forms of percpu global data the skeleton holds
     #[arg(long, value_enum, default_value_t = Percpu::Either)]
     percpu: Percpu,
+}
+
+#[derive(Args)]
+struct Asked {
+    /// Types to write, named as in C (`event`, `struct event`), with what they contain: for `gen` beside those of variables and maps,
+    /// for `types` instead of all
+    #[arg(long = "type", value_name = "NAME")]
+    names: Vec<String>,
 }
 
 /// The forms of percpu global data.
@@ -101,12 +116,15 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Gen { input, output } => {
-            let (bytes, options) = input.read()?;
+        Command::Gen { input, output, types, contexts } => {
+            let (bytes, mut options) = input.read()?;
+            options.types = types.names;
+            options.contexts = contexts;
             write(output, &skelgen::generate(&bytes, &options)?)
         }
-        Command::Types { input, output } => {
-            let (bytes, options) = input.read()?;
+        Command::Types { input, output, types } => {
+            let (bytes, mut options) = input.read()?;
+            options.types = types.names;
             write(output, &skelgen::types(&bytes, &options)?.text)
         }
         Command::Plan { input } => {
@@ -142,5 +160,15 @@ fn print(text: &str) -> Result<()> {
             Err(Error::new(Code::Io, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -96,4 +96,6 @@ codes! {
     Compiler = "E0702", None;
     /// Options that contradict each other.
     BadOptions = "E0703", None;
+    /// A type that was asked for by name and is not there.
+    NoSuchType = "E0704", Some("clang keeps the types of global variables, of maps and of functions' parameters; a global `const struct event *unused;` keeps `struct event`");
 }

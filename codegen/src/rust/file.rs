@@ -3,36 +3,29 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
+use skelgen_runtime::uapi::map_flags;
 
 use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
-use crate::btf::Btf;
+use crate::btf::{Btf, TypeId};
 use crate::model::{Attach, BpfObject, DataSection, Variable};
 use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
-pub(super) fn header(name: &str) -> String {
+pub(super) fn header(what: &str, name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    format!("// Made by skelgen {version} from the BPF object `{name}`. Do not edit: make it again instead.\n\n")
-}
-
-/// What stands before and behind the items of a file of types.
-pub(super) fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
-    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
-                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
-    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
-    match layout {
-        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
-        Layout::Module => {
-            let module = ident(&field_name(&name.replace('.', "_")));
-            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
-        }
-    }
+    format!("// Made by skelgen {version} from the {what} `{name}`. Do not edit: make it again instead.\n\n")
 }
 
 /// The whole file but for the blob.
-pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> TokenStream {
+pub(super) fn file(
+    object: &BpfObject,
+    skeleton: &Skeleton,
+    tables: &OwnedObject,
+    types: &[TypeId],
+    layout: Layout,
+) -> TokenStream {
     let empty = Btf::new();
     let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
     let mut needs = Needs::new(object.btf.as_ref().unwrap_or(&empty));
@@ -41,6 +34,9 @@ pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject
     }
     for field in &skeleton.maps {
         Maps::needs(object, field, &mut needs);
+    }
+    for id in types {
+        needs.ty(*id, "");
     }
     let items = items(object, skeleton, tables, &sections, &needs.resolve());
     let doc = module_doc(object);
@@ -51,7 +47,9 @@ pub(super) fn file(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject
             non_camel_case_types,
             non_snake_case,
             non_upper_case_globals,
+            single_use_lifetimes,
             unreachable_pub,
+            unused_qualifications,
             clippy::all,
             clippy::pedantic,
             reason = "names are the object's own, and not all of them are used"
@@ -89,7 +87,16 @@ fn items(
     let loaded = loaded(sections, skeleton);
     let tables = image::image(tables);
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
-    let types = types.items();
+    let (types, cells) = (types.items(), types.cells());
+    let cells = (!cells.is_empty()).then(|| {
+        quote! {
+            /// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives.
+            pub mod cells {
+                use super::rt;
+                #(#cells)*
+            }
+        }
+    });
     let Maps { open: open_maps, loaded: loaded_maps } = maps;
     quote! {
         use skelgen_runtime as rt;
@@ -110,6 +117,7 @@ fn items(
             #[allow(unused_imports, reason = "an object may have no types of its own")]
             use super::rt;
             #(#types)*
+            #cells
         }
         #tables
     }
@@ -161,7 +169,11 @@ impl<'a> Section<'a> {
 
     fn needs(&self, needs: &mut Needs<'_>) {
         for variable in self.variables() {
-            needs.variable(variable.ty, &self.path(variable), variable.size.into());
+            let path = self.path(variable);
+            needs.variable(variable.ty, &path, variable.size.into());
+            if matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+                needs.shared(variable.ty, &path);
+            }
         }
     }
 
@@ -223,7 +235,8 @@ impl<'a> Section<'a> {
 fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
     let fields = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
-        quote!(#field: rt::Initial<#ty>)
+        let doc = format!(" The initial value of section `{}`, to change.", section.name);
+        quote!(#[doc = #doc] pub #field: rt::Initial<#ty>)
     });
     let made = sections.iter().map(|section| {
         let (field, index) = (section.field(), section.index());
@@ -347,10 +360,15 @@ struct Maps {
 
 impl Maps {
     fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
-        let name = &object.maps[field.map.0 as usize].name;
+        let map = &object.maps[field.map.0 as usize];
+        let name = &map.name;
         for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")] {
             if let Some(Data::Type(id)) = data {
-                needs.ty(id, &format!("{name}__{what}"));
+                let path = format!("{name}__{what}");
+                needs.ty(id, &path);
+                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
+                    needs.shared(id, &path);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ mod types;
 
 use proc_macro2::{Ident, Span};
 
-use crate::btf::{Btf, Kind};
+use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
@@ -26,15 +26,21 @@ pub enum Layout {
     Module,
 }
 
-/// Writes the file.
+/// Writes the file. `types` are those to write beside what variables and maps need.
 ///
 /// # Errors
 /// [`Code::BadName`] if something of the object's gives no Rust name.
-pub fn generate(object: &BpfObject, skeleton: &Skeleton, tables: &OwnedObject, layout: Layout) -> Result<String> {
-    let tokens = file::file(object, skeleton, tables, layout);
+pub fn generate(
+    object: &BpfObject,
+    skeleton: &Skeleton,
+    tables: &OwnedObject,
+    types: &[TypeId],
+    layout: Layout,
+) -> Result<String> {
+    let tokens = file::file(object, skeleton, tables, types, layout);
     let file = syn::parse2(tokens)
         .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
-    let mut text = file::header(&object.name);
+    let mut text = file::header("BPF object", &object.name);
     let items = prettyplease::unparse(&file);
     let blob = blob::text(&tables.blob);
     match layout {
@@ -70,16 +76,22 @@ pub struct TypeFile {
     pub covered: usize,
 }
 
-/// Writes every struct, union and enum of a table of types. `name` is what the table belongs to.
+/// Writes every struct, union and enum of a table of types, or `only` some and what they contain. `name` is what the table belongs
+/// to.
 ///
 /// # Errors
 /// [`Code::BadName`] if something in the table gives no Rust name.
-pub fn types(btf: &Btf, name: &str, layout: Layout) -> Result<TypeFile> {
+pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
-    needs.everything();
+    if only.is_empty() {
+        needs.everything();
+    }
+    for id in only {
+        needs.ty(*id, "");
+    }
     let types = needs.resolve();
-    let mut text = file::header(name);
-    let (head, tail) = file::types_frame(name, layout);
+    let mut text = file::header("types of", name);
+    let (head, tail) = types_frame(name, layout);
     text.push_str(&head);
     // One after another: a table can have many types, and no item needs to know of the others.
     for item in types.items() {
@@ -96,6 +108,20 @@ pub fn types(btf: &Btf, name: &str, layout: Layout) -> Result<TypeFile> {
         enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
         covered: types.covered(),
     })
+}
+
+/// What stands before and behind the items of a file of types.
+fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
+    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
+                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
+    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
+    match layout {
+        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
+        Layout::Module => {
+            let module = ident(&crate::skeleton::field_name(&name.replace('.', "_")));
+            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
+        }
+    }
 }
 
 /// An identifier, raw if it has to be.

@@ -6,6 +6,7 @@
 //! [`collect`] finds the types, [`names`] names them, [`layout`] says where members are, [`write`] makes the items.
 
 mod canon;
+mod cells;
 mod collect;
 mod layout;
 mod names;
@@ -13,11 +14,13 @@ mod names;
 mod tests;
 mod write;
 
+use std::collections::BTreeSet;
+
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use self::layout::{Layouts, Place};
-use self::names::{Asker, Names, Wanted};
+use self::names::{Asker, Names, NodeId, Wanted};
 use super::ident;
 use crate::btf::{Btf, Kind, TypeId};
 use crate::skeleton::field_name;
@@ -38,6 +41,11 @@ impl<'a> Needs<'a> {
     /// A type; `path` names it if C does not.
     pub(super) fn ty(&mut self, id: TypeId, path: &str) {
         self.wanted.roots.push((id, path.to_owned()));
+    }
+
+    /// Says that a type which was asked for is in memory that programs share with us.
+    pub(super) fn shared(&mut self, id: TypeId, path: &str) {
+        self.wanted.shared.push((id, path.to_owned()));
     }
 
     /// A variable, which may be longer than its type if that ends in a flexible array.
@@ -63,7 +71,8 @@ impl<'a> Needs<'a> {
     pub(super) fn resolve(self) -> Types<'a> {
         let layouts = Layouts::new(self.btf);
         let names = Names::new(self.btf, &layouts, &self.wanted);
-        Types { btf: self.btf, layouts, names }
+        let shared = names.closure(&self.wanted.shared);
+        Types { btf: self.btf, layouts, names, shared }
     }
 }
 
@@ -72,12 +81,22 @@ pub(super) struct Types<'a> {
     btf: &'a Btf,
     layouts: Layouts<'a>,
     names: Names<'a>,
+    /// Those in memory that programs share with us.
+    shared: BTreeSet<NodeId>,
+}
+
+/// Where a type is named: it decides the path to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Skeleton,
+    Types,
+    Cells,
 }
 
 impl Types<'_> {
     /// The Rust type for a C type, as the skeleton names it; `path` is the one it was needed by.
     pub(super) fn of(&self, id: TypeId, path: &str) -> TokenStream {
-        self.rust(id, Asker::Path(path), false)
+        self.rust(id, Asker::Path(path), From::Skeleton)
     }
 
     /// The Rust type for a variable of so many bytes, with its size and its alignment.
@@ -107,12 +126,18 @@ impl Types<'_> {
         types.chain(aliases).collect()
     }
 
+    /// The items of the module `types::cells`: for each type in shared memory the cells of its members.
+    pub(super) fn cells(&self) -> Vec<TokenStream> {
+        let shared = self.names.sorted().into_iter().filter(|(id, _)| self.shared.contains(id));
+        shared.filter_map(|(id, node)| self.cells_item(id, node)).collect()
+    }
+
     /// How many structs, unions and enums of the table have a Rust type or are part of one.
     pub(super) fn covered(&self) -> usize {
         self.names.covered().len()
     }
 
-    fn rust(&self, id: TypeId, asker: Asker<'_>, inside: bool) -> TokenStream {
+    fn rust(&self, id: TypeId, asker: Asker<'_>, from: From) -> TokenStream {
         let resolved = self.btf.resolve(id);
         match &self.btf.get(resolved).kind {
             Kind::Int(int) if int.bool && int.size == 1 => quote!(rt::Bool),
@@ -125,14 +150,18 @@ impl Types<'_> {
             Kind::Float(4) => quote!(f32),
             Kind::Float(8) => quote!(f64),
             Kind::Array { element, len, .. } => {
-                let element = self.rust(*element, asker, inside);
+                let element = self.rust(*element, asker, from);
                 let len = Literal::u32_unsuffixed(*len);
                 quote!([#element; #len])
             }
             _ => match self.names.of(id, asker) {
                 Some(name) => {
                     let name = ident(&field_name(name));
-                    if inside { quote!(#name) } else { quote!(types::#name) }
+                    match from {
+                        From::Skeleton => quote!(types::#name),
+                        From::Types => quote!(#name),
+                        From::Cells => quote!(super::#name),
+                    }
                 }
                 None => {
                     let size = Literal::u64_unsuffixed(self.btf.size_of(id).unwrap_or(0));

@@ -4,6 +4,7 @@
 //! object. Knows nothing of tokens.
 
 mod names;
+mod request;
 
 use skelgen_runtime::uapi::MapType;
 
@@ -12,6 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::{BpfObject, Map, MapId, ProgramId};
 
 pub use names::{Scope, field_name, type_ident, type_name};
+pub use request::{Requested, missing};
 
 /// What the generated file offers.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ const NEVER: &[&str] = &["self", "Self", "super", "crate", "_", ""];
 /// Names that Rust or the generated file itself uses for types.
 const TYPES: &[&str] = &[
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "rt", "str", "u8", "u16", "u32", "u64",
-    "u128", "usize", "Default",
+    "u128", "usize", "Default", "cells",
 ];
 
 /// The names that are taken in one place.

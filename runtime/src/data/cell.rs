@@ -4,20 +4,25 @@
 //! [`Cell`] copies values in and out.
 //!
 //! # Safety
-//! - A cell is made from a place that is valid for reads (and writes, unless its maker says otherwise) for all of `'a`, and only
-//!   narrowed after that, with checked bounds.
-//! - All access is by relaxed atomic operations of the widest word that the address and the length allow, so two accesses at
-//!   once are never a data race, whoever makes them. A value that one word cannot hold may be read while it is written and come
-//!   out mixed; any bytes are a value of a plain type, so that is a wrong number at worst.
+//! - A cell is made from a place whose words, those of eight bytes that hold it, are valid for reads (and writes, unless its maker
+//!   says otherwise) for all of `'a`, and only narrowed after that, with checked bounds.
+//! - All access is that of [`words`](super::words): atomic and of one size, so two accesses at once are never a data race, whoever
+//!   makes them. A value that one word cannot hold may be read while it is written and come out mixed; any bytes are a value of a
+//!   plain type, so that is a wrong number at worst.
 //! - That makes cells `Send` and `Sync`: nothing about them belongs to a thread.
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use super::part::{get_wide_bits, set_wide_bits};
 use super::plain::{Plain, as_bytes, as_bytes_mut, zeroed};
+use super::words::{Part, read, write, write_bits};
+
+/// How many bytes 128 bits can be spread over.
+const BIT_BYTES: usize = 17;
 
 /// A struct in shared memory, whose fields are reached by offset. What generated skeletons build on.
 pub struct Cells<'a, T>(Cell<'a, T>);
@@ -40,7 +45,8 @@ impl<'a, T> Cells<'a, T> {
     /// The struct at this place.
     ///
     /// # Safety
-    /// The place must be valid for reads and writes of a `T` for all of `'a`, and nobody may hold a reference into it.
+    /// The words of eight bytes that hold a `T` at this place must be valid for reads and writes for all of `'a`, and nobody may hold
+    /// a reference into them.
     pub(crate) unsafe fn new(place: NonNull<u8>) -> Self {
         Self(Cell { place, lifetime: PhantomData })
     }
@@ -71,7 +77,7 @@ impl<T: Plain> Cells<'_, T> {
 /// A value in shared memory.
 ///
 /// [`get`](Self::get) and [`set`](Self::set) of a value of 1, 2, 4 or 8 bytes at an address that is a multiple of its size are
-/// one relaxed atomic access; other values are copied piece by piece.
+/// one relaxed atomic access; other values are copied piece by piece. Nothing but the value's own bytes is ever changed.
 pub struct Cell<'a, T> {
     place: NonNull<u8>,
     lifetime: PhantomData<(&'a (), T)>,
@@ -121,15 +127,82 @@ impl<T: Plain> Cell<'_, T> {
     #[must_use]
     pub fn get(self) -> T {
         let mut value = zeroed();
-        // SAFETY: the place is valid for reads of a `T`.
+        // SAFETY: the words that hold a `T` there are valid for reads.
         unsafe { read(self.place, as_bytes_mut(&mut value)) };
         value
     }
 
     /// Sets the value.
     pub fn set(self, value: T) {
-        // SAFETY: the place is valid for writes of a `T`.
+        // SAFETY: the words that hold a `T` there are valid for reads and writes.
         unsafe { write(self.place, as_bytes(&value)) };
+    }
+
+    /// The unsigned number in up to 64 bits of the value: a bitfield.
+    ///
+    /// # Panics
+    /// As [`get_bits`](super::get_bits).
+    #[must_use]
+    pub fn get_bits(self, first: usize, count: usize) -> u64 {
+        super::get_bits(&self.bytes_of_bits(first, count), first % 8, count)
+    }
+
+    /// The signed number in up to 64 bits of the value: a bitfield.
+    ///
+    /// # Panics
+    /// As [`get_bits`](super::get_bits).
+    #[must_use]
+    pub fn get_signed_bits(self, first: usize, count: usize) -> i64 {
+        super::get_signed_bits(&self.bytes_of_bits(first, count), first % 8, count)
+    }
+
+    /// The unsigned number in up to 128 bits of the value: a bitfield.
+    ///
+    /// # Panics
+    /// As [`get_wide_bits`].
+    #[must_use]
+    pub fn get_wide_bits(self, first: usize, count: usize) -> u128 {
+        get_wide_bits(&self.bytes_of_bits(first, count), first % 8, count)
+    }
+
+    /// Replaces up to 64 bits of the value, and no others.
+    ///
+    /// # Panics
+    /// As [`get_bits`](super::get_bits).
+    pub fn set_bits(self, first: usize, count: usize, number: u64) {
+        assert!(count <= 64, "{count} bits are no number");
+        self.set_wide_bits(first, count, number.into());
+    }
+
+    /// Replaces up to 128 bits of the value, and no others.
+    ///
+    /// # Panics
+    /// As [`get_wide_bits`].
+    pub fn set_wide_bits(self, first: usize, count: usize, number: u128) {
+        let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
+        set_wide_bits(&mut mask, first % 8, count, u128::MAX);
+        set_wide_bits(&mut new, first % 8, count, number);
+        let (place, len) = self.place_of_bits(first, count);
+        // SAFETY: the bytes that hold the bits are inside the value, whose words are valid for reads and writes.
+        unsafe { write_bits(place, &mask[..len], &new[..len]) };
+    }
+
+    /// The bytes that hold these bits, then zeros.
+    fn bytes_of_bits(self, first: usize, count: usize) -> [u8; BIT_BYTES] {
+        let mut bytes = [0; BIT_BYTES];
+        let (place, len) = self.place_of_bits(first, count);
+        // SAFETY: the bytes that hold the bits are inside the value, whose words are valid for reads.
+        unsafe { read(place, &mut bytes[..len]) };
+        bytes
+    }
+
+    /// Where the bytes are that hold these bits, and how many.
+    fn place_of_bits(self, first: usize, count: usize) -> (NonNull<u8>, usize) {
+        let end = first.checked_add(count).filter(|end| count <= 128 && end.div_ceil(8) <= size_of::<T>());
+        assert!(end.is_some(), "{count} bits from bit {first} on are not inside a value of {} bytes", size_of::<T>());
+        // SAFETY: the offset is inside the value.
+        let place = unsafe { self.place.add(first / 8) };
+        (place, (first % 8 + count).div_ceil(8))
     }
 
     /// Sets the value to what `change` makes of it. Not atomic: what others write in between is lost.
@@ -164,7 +237,7 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
 }
 
 macro_rules! atomic {
-    ($($type:ty: $atomic:ident),*) => {
+    ($($type:ty),*) => {
         $(
             /// Atomic operations, on the same memory that programs change with atomic instructions.
             ///
@@ -172,52 +245,67 @@ macro_rules! atomic {
             /// operations there.
             #[allow(clippy::missing_panics_doc, reason = "said of all of them above")]
             impl<'a> Cell<'a, $type> {
-                fn atomic(self) -> &'a $atomic {
-                    let place = self.place.cast::<$atomic>();
-                    assert!(place.is_aligned(), "atomic access to a field that is not aligned");
-                    // SAFETY: aligned and valid for all of `'a`; a reference to an atomic allows writes by others.
-                    unsafe { place.as_ref() }
+                fn atomic(self) -> Part<'a> {
+                    let place = self.place;
+                    assert!(place.addr().get() % size_of::<$type>() == 0, "atomic access to a field that is not aligned");
+                    // SAFETY: the word that holds the value is valid for all of `'a`.
+                    unsafe { Part::new(place) }
+                }
+
+                fn change(self, order: Ordering, mut change: impl FnMut($type) -> $type) -> $type {
+                    let change = |old| change(<$type>::from_ne_bytes(old)).to_ne_bytes();
+                    <$type>::from_ne_bytes(self.atomic().update(order, change))
                 }
 
                 /// The value.
                 #[must_use]
                 pub fn load(self, order: Ordering) -> $type {
-                    self.atomic().load(order)
+                    <$type>::from_ne_bytes(self.atomic().load(order))
                 }
 
                 /// Sets the value.
                 pub fn store(self, value: $type, order: Ordering) {
-                    self.atomic().store(value, order);
+                    self.atomic().store(value.to_ne_bytes(), order);
                 }
 
                 /// Sets the value and gives the one before.
                 pub fn swap(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().swap(value, order)
+                    self.change(order, |_| value)
                 }
 
                 /// Adds, wrapping around, and gives the value before.
                 pub fn fetch_add(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().fetch_add(value, order)
+                    self.change(order, |old| old.wrapping_add(value))
                 }
 
                 /// Subtracts, wrapping around, and gives the value before.
                 pub fn fetch_sub(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().fetch_sub(value, order)
+                    self.change(order, |old| old.wrapping_sub(value))
                 }
 
                 /// Bitwise and; gives the value before.
                 pub fn fetch_and(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().fetch_and(value, order)
+                    self.change(order, |old| old & value)
                 }
 
                 /// Bitwise or; gives the value before.
                 pub fn fetch_or(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().fetch_or(value, order)
+                    self.change(order, |old| old | value)
                 }
 
                 /// Bitwise exclusive or; gives the value before.
                 pub fn fetch_xor(self, value: $type, order: Ordering) -> $type {
-                    self.atomic().fetch_xor(value, order)
+                    self.change(order, |old| old ^ value)
+                }
+
+                /// Sets the value to the greater of the two and gives the one before.
+                pub fn fetch_max(self, value: $type, order: Ordering) -> $type {
+                    self.change(order, |old| old.max(value))
+                }
+
+                /// Sets the value to the lesser of the two and gives the one before.
+                pub fn fetch_min(self, value: $type, order: Ordering) -> $type {
+                    self.change(order, |old| old.min(value))
                 }
 
                 /// Sets the value to `new` if it is `current`, and gives the value before.
@@ -231,73 +319,24 @@ macro_rules! atomic {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$type, $type> {
-                    self.atomic().compare_exchange(current, new, success, failure)
+                    let change =
+                        |old| (<$type>::from_ne_bytes(old) == current).then_some(new.to_ne_bytes());
+                    let changed = self.atomic().try_update(success, failure, change);
+                    changed.map(<$type>::from_ne_bytes).map_err(<$type>::from_ne_bytes)
                 }
             }
         )*
     };
 }
 
-atomic!(u32: AtomicU32, u64: AtomicU64, i32: AtomicI32, i64: AtomicI64);
-
-macro_rules! pieces {
-    ($place:ident, $bytes:ident, $atomic:ident, $width:literal, $chunks:ident, |$word:ident, $piece:ident| $body:expr) => {
-        if $place.cast::<$atomic>().is_aligned() && $bytes.chunks_exact($width).remainder().is_empty() {
-            for (index, $piece) in $bytes.$chunks($width).enumerate() {
-                // SAFETY: the caller promises as many bytes at the place as the slice has, and this piece is inside.
-                let place = unsafe { $place.add(index * $width) };
-                // SAFETY: the pieces are as aligned as the place is, and a reference to an atomic allows writes by others.
-                let $word = unsafe { place.cast::<$atomic>().as_ref() };
-                $body;
-            }
-            return;
-        }
-    };
-}
-
-/// Copies from shared memory, by the widest words that fit.
-///
-/// # Safety
-/// The place must be valid for reads of as many bytes.
-pub(crate) unsafe fn read(place: NonNull<u8>, into: &mut [u8]) {
-    pieces!(place, into, AtomicU64, 8, chunks_exact_mut, |word, piece| piece
-        .copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
-    pieces!(place, into, AtomicU32, 4, chunks_exact_mut, |word, piece| piece
-        .copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
-    pieces!(place, into, AtomicU16, 2, chunks_exact_mut, |word, piece| piece
-        .copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
-    pieces!(place, into, AtomicU8, 1, chunks_exact_mut, |word, piece| piece
-        .copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
-}
-
-/// Copies to shared memory, by the widest words that fit.
-///
-/// # Safety
-/// The place must be valid for writes of as many bytes.
-pub(crate) unsafe fn write(place: NonNull<u8>, from: &[u8]) {
-    pieces!(place, from, AtomicU64, 8, chunks_exact, |word, piece| word
-        .store(u64::from_ne_bytes(array(piece)), Ordering::Relaxed));
-    pieces!(place, from, AtomicU32, 4, chunks_exact, |word, piece| word
-        .store(u32::from_ne_bytes(array(piece)), Ordering::Relaxed));
-    pieces!(place, from, AtomicU16, 2, chunks_exact, |word, piece| word
-        .store(u16::from_ne_bytes(array(piece)), Ordering::Relaxed));
-    pieces!(place, from, AtomicU8, 1, chunks_exact, |word, piece| word
-        .store(u8::from_ne_bytes(array(piece)), Ordering::Relaxed));
-}
-
-/// The bytes of a piece, which has exactly as many.
-fn array<const N: usize>(piece: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(piece);
-    array
-}
+atomic!(u8, u16, u32, u64, i8, i16, i32, i64);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cells<T: Plain>(memory: &mut T) -> Cells<'_, T> {
-        // SAFETY: the memory is borrowed for the cells alone.
+    fn cells<const N: usize>(memory: &mut [u64; N]) -> Cells<'_, [u64; N]> {
+        // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
         unsafe { Cells::new(NonNull::from(memory).cast()) }
     }
 
@@ -338,10 +377,79 @@ mod tests {
         assert_eq!(memory, [0, 7]);
     }
 
+    /// Accesses of different sizes to the same bytes, from several threads: no data race, and nothing is lost.
+    #[test]
+    fn sizes_mix() {
+        let mut memory = [0u64; 2];
+        let cells = cells(&mut memory);
+        let rounds: u16 = if cfg!(miri) { 50 } else { 5000 };
+        std::thread::scope(|scope| {
+            for byte in [0, 1, 13] {
+                scope.spawn(move || (0..rounds).for_each(|_| cells.at::<u8>(byte).set(9)));
+            }
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    cells.at::<u32>(4).fetch_add(1, Ordering::AcqRel);
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    cells.at::<u16>(8).fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            scope.spawn(move || (0..rounds).for_each(|_| cells.at::<[u8; 3]>(10).set([1, 2, 3])));
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    let all = cells.get();
+                    assert!(all[0] >> 32 <= u64::from(rounds));
+                }
+            });
+        });
+        assert_eq!(cells.at::<u32>(4).get(), u32::from(rounds));
+        assert_eq!(cells.at::<u16>(8).get(), rounds);
+        assert_eq!(cells.at::<[u8; 3]>(10).get(), [1, 2, 3]);
+        assert_eq!((cells.at::<u16>(2).get(), cells.at::<u16>(14).get()), (0, 0));
+    }
+
+    #[test]
+    fn bits() {
+        let mut memory = [u64::MAX, 0, u64::MAX];
+        let cell = cells(&mut memory).at::<[u8; 24]>(0);
+        cell.set_bits(61, 5, 0b01010);
+        assert_eq!((cell.get_bits(61, 5), cell.get_signed_bits(61, 4)), (0b01010, -6));
+        cell.set_wide_bits(63, 66, 1 << 65 | 2);
+        assert_eq!(cell.get_wide_bits(63, 66), 1 << 65 | 2);
+        assert_eq!(cell.get_wide_bits(0, 0), 0);
+        assert_eq!(memory, [u64::MAX >> 3 | 2 << 61, 1, u64::MAX]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not inside")]
+    fn bits_have_bounds() {
+        let mut memory = [0; 1];
+        cells(&mut memory).at::<u32>(0).set_bits(31, 2, 0);
+    }
+
+    #[test]
+    fn small_atomics() {
+        let mut memory = [u64::MAX; 1];
+        let cells = cells(&mut memory);
+        assert_eq!(cells.at::<u8>(3).fetch_add(2, Ordering::SeqCst), 255);
+        assert_eq!(cells.at::<i16>(6).fetch_max(5, Ordering::Release), -1);
+        assert_eq!(cells.at::<i16>(6).fetch_min(-7, Ordering::Acquire), 5);
+        cells.at::<u8>(0).store(7, Ordering::Release);
+        assert_eq!(cells.at::<u8>(0).compare_exchange(8, 9, Ordering::SeqCst, Ordering::Relaxed), Err(7));
+        assert_eq!(cells.at::<u8>(0).compare_exchange(7, 9, Ordering::SeqCst, Ordering::Relaxed), Ok(7));
+        let word = memory[0].to_ne_bytes();
+        assert_eq!((word[0], &word[1..3], word[3], &word[4..6]), (9, &[255; 2][..], 1, &[255; 2][..]));
+        assert_eq!(i16::from_ne_bytes([word[6], word[7]]), -7);
+    }
+
     #[test]
     fn arrays() {
-        let mut memory = [1u32, 2, 3];
+        let mut memory = [0u64; 2];
         let cell = cells(&mut memory).at::<[u32; 3]>(0);
+        cell.set([1, 2, 3]);
         cell.index(1).update(|value| value * 10);
         assert_eq!(cell.iter().map(Cell::get).collect::<Vec<_>>(), [1, 20, 3]);
         assert_eq!(cell.len(), 3);
@@ -350,7 +458,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "not inside")]
     fn bounds() {
-        let mut memory = [0u8; 8];
+        let mut memory = [0u64; 1];
         let _ = cells(&mut memory).at::<u32>(5);
     }
 

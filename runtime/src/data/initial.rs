@@ -8,12 +8,14 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
 use super::plain::{Plain, as_bytes, as_bytes_mut, holds};
 use crate::abi;
 
-/// What a section of global data holds at first, to be looked at and changed before the object is loaded.
+/// What a section of global data holds at first, to be looked at and changed before the object is loaded: it is the section's
+/// struct, by reference.
 pub struct Initial<T: Plain> {
     object: &'static abi::Object,
     map: u32,
@@ -98,6 +100,20 @@ impl<T: Plain> Initial<T> {
 
     fn read(&self) -> Box<T> {
         initial(self.object, self.map)
+    }
+}
+
+impl<T: Plain> Deref for Initial<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.get()
+    }
+}
+
+impl<T: Plain> DerefMut for Initial<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.get_mut()
     }
 }
 

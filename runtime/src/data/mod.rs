@@ -4,6 +4,7 @@
 //! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
 
 pub mod cell;
+pub mod fields;
 pub mod frozen;
 pub mod initial;
 pub mod mapped;
@@ -11,8 +12,10 @@ pub mod part;
 pub mod percpu;
 pub mod plain;
 mod shared;
+mod words;
 
 pub use cell::{Cell, Cells};
+pub use fields::Fields;
 pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};
 pub use mapped::Mapped;

@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use super::cell::{self, Cells};
+use super::cell::Cells;
 use super::plain::{Plain, as_bytes, from_prefix, holds};
+use super::words;
 use crate::error::Result;
 use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu};
@@ -205,7 +206,7 @@ impl Copies {
         let mut bytes = vec![0; len];
         let place = self.place(cpu, from, len);
         // SAFETY: so many bytes are inside the region from there.
-        unsafe { cell::read(place, &mut bytes) };
+        unsafe { words::read(place, &mut bytes) };
         bytes
     }
 
@@ -213,7 +214,7 @@ impl Copies {
     fn write(&self, cpu: u32, from: usize, bytes: &[u8]) {
         let place = self.place(cpu, from, bytes.len());
         // SAFETY: so many bytes are inside the region from there, which is mapped for writing.
-        unsafe { cell::write(place, bytes) };
+        unsafe { words::write(place, bytes) };
     }
 
     /// Where so many bytes of a CPU's copy begin; all of them are inside it.

@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) roots: Vec<(TypeId, String)>,
     /// A variable that is longer than its type, because its flexible array has elements: also its size.
     pub(super) longer: Vec<(TypeId, String, u64)>,
+    /// Of these, what is in memory that programs share with us.
+    pub(super) shared: Vec<(TypeId, String)>,
     /// Whether every type of the table is wanted.
     pub(super) everything: bool,
 }
@@ -148,6 +150,11 @@ impl<'a> Names<'a> {
 
     /// The type's name, if there is a Rust type for it.
     pub(super) fn of(&self, ty: TypeId, asker: Asker<'_>) -> Option<&str> {
+        self.node(ty, asker).map(|node| self.name(node))
+    }
+
+    /// The Rust type for a type, if there is one.
+    fn node(&self, ty: TypeId, asker: Asker<'_>) -> Option<NodeId> {
         let target = self.target(ty)?;
         let node = match asker {
             Asker::Path(path) if self.longer(target.id, path).is_some() => self.longer(target.id, path),
@@ -156,7 +163,21 @@ impl<'a> Names<'a> {
             Asker::Member(parent, _) => self.children.get(&(self.root(parent), target.id)).copied(),
         };
         let node = node.or_else(|| self.loose.get(&target.id).copied())?;
-        Some(self.name(node))
+        Some(self.root(node))
+    }
+
+    /// The types that those asked for contain, and themselves.
+    pub(super) fn closure(&self, asked: &[(TypeId, String)]) -> BTreeSet<NodeId> {
+        let mut closure = BTreeSet::new();
+        let mut queue: Vec<NodeId> = asked.iter().filter_map(|(ty, path)| self.node(*ty, Asker::Path(path))).collect();
+        while let Some(node) = queue.pop() {
+            if closure.insert(node) {
+                let contents = self.contents.get(&self.nodes[node.0].id);
+                let contents = contents.into_iter().flat_map(|contents| contents.iter());
+                queue.extend(contents.filter_map(|(ty, member)| self.node(*ty, Asker::Member(node, member))));
+            }
+        }
+        closure
     }
 
     /// Whether a variable's type is its own, because the variable is longer than the type that C has.

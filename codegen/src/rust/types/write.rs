@@ -3,9 +3,9 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use super::Types;
 use super::layout::{Part, Place};
 use super::names::{Asker, Node, NodeId};
+use super::{From, Types};
 use crate::btf::{Enum, Kind, TypeId};
 use crate::rust::ident;
 use crate::skeleton::{Scope, field_name};
@@ -167,12 +167,18 @@ impl Types<'_> {
         let mut accessors = Vec::new();
         let last = shape.parts.len().saturating_sub(1);
         for (index, part) in shape.parts.iter().enumerate() {
-            let wanted = field_name(if part.name.is_empty() { "anon" } else { &part.name });
+            let wanted = wanted_name(part);
             let declared = self.declared(part);
-            let ty = self.rust(part.ty, Asker::Member(id, &part.name), true);
+            let asker = Asker::Member(id, &part.name);
+            let ty = self.rust(part.ty, asker, From::Types);
             match part.place {
                 Place::Field { offset, size } => {
-                    let mut field = Field {
+                    let longer = match node.longer.filter(|_| index == last) {
+                        Some(whole) => self.lengthened(part, offset, whole, asker, From::Types),
+                        None => None,
+                    };
+                    let (ty, size) = longer.unwrap_or((ty, size));
+                    let field = Field {
                         name: fields.claim(&wanted),
                         ty,
                         offset,
@@ -181,15 +187,10 @@ impl Types<'_> {
                         hidden: false,
                         doc: format!(" `{declared}`"),
                     };
-                    if node.longer.is_some() && index == last {
-                        self.lengthen(&mut field, part, definition.size, Asker::Member(id, &part.name));
-                    }
                     definition.fields.push(field);
                 }
                 Place::Shared { .. } | Place::Bits { .. } => {
-                    let (get, set) =
-                        methods.claim_pair(&wanted, |name| format!("set_{}", name.trim_start_matches("r#")));
-                    let (get, set) = (ident(&get), ident(&set));
+                    let (get, set) = accessor_names(&mut methods, &wanted);
                     accessors.push(self.accessors(part, &declared, &get, &set, &ty));
                     definition.getters.push((definition.fields.len(), get));
                 }
@@ -210,7 +211,7 @@ impl Types<'_> {
     }
 
     /// The declaration of a member in C.
-    fn declared(&self, part: &Part) -> String {
+    pub(super) fn declared(&self, part: &Part) -> String {
         let declared = self.btf.declaration(part.ty, &part.name);
         match part.place {
             Place::Bits { count, .. } => format!("{declared} : {count}"),
@@ -218,25 +219,30 @@ impl Types<'_> {
         }
     }
 
-    /// Gives a flexible array the elements that a variable has.
-    fn lengthen(&self, field: &mut Field, part: &Part, size: u64, asker: Asker<'_>) {
-        let Kind::Array { element, .. } = self.btf.get(self.btf.resolve(part.ty)).kind else { return };
+    /// The type that a flexible array has in a variable of so many bytes, and its size.
+    pub(super) fn lengthened(
+        &self,
+        part: &Part,
+        offset: u64,
+        size: u64,
+        asker: Asker<'_>,
+        from: From,
+    ) -> Option<(TokenStream, u64)> {
+        let Kind::Array { element, len: 0, .. } = self.btf.get(self.btf.resolve(part.ty)).kind else { return None };
         let each = self.btf.size_of(element).unwrap_or(0);
-        let Some(len) = size.saturating_sub(field.offset).checked_div(each) else { return };
-        let (ty, count) = (self.rust(element, asker, true), Literal::u64_unsuffixed(len));
-        field.ty = quote!([#ty; #count]);
-        field.size = len * each;
+        let len = size.saturating_sub(offset).checked_div(each)?;
+        let (ty, count) = (self.rust(element, asker, from), Literal::u64_unsuffixed(len));
+        Some((quote!([#ty; #count]), len * each))
     }
 
     fn accessors(&self, part: &Part, declared: &str, get: &Ident, set: &Ident, ty: &TokenStream) -> TokenStream {
         let doc = format!(" `{declared}`");
-        let doc_set = match part.place {
-            Place::Bits { count: 1, .. } => format!(" Sets `{}` to the lowest bit of the value.", part.name),
-            Place::Bits { count, .. } => format!(" Sets `{}` to the lowest {count} bits of the value.", part.name),
-            _ => format!(" Sets `{}`.", part.name),
-        };
+        let doc_set = doc_of_setter(part);
         let (ty, read, write) = match part.place {
-            Place::Bits { first, count } => self.bits(part.ty, first, count, ty),
+            Place::Bits { first, count } => self.bits(part.ty, (first, count), ty, |function, arguments| {
+                let function = format_ident!("{function}");
+                quote!(rt::data::#function(self, #arguments))
+            }),
             Place::Field { offset, .. } | Place::Shared { offset, .. } => {
                 let offset = Literal::u64_unsuffixed(offset);
                 (
@@ -256,28 +262,36 @@ impl Types<'_> {
         }
     }
 
-    /// The type of a bitfield, and how it is read and written.
-    fn bits(&self, ty: TypeId, first: u64, count: u8, rust: &TokenStream) -> (TokenStream, TokenStream, TokenStream) {
+    /// The type of a bitfield, and how it is read and written: by calls of these functions with these arguments.
+    pub(super) fn bits(
+        &self,
+        ty: TypeId,
+        (first, count): (u64, u8),
+        rust: &TokenStream,
+        call: impl Fn(&str, TokenStream) -> TokenStream,
+    ) -> (TokenStream, TokenStream, TokenStream) {
         let unused = Literal::u8_unsuffixed(128u8.saturating_sub(count));
         let (first, count) = (Literal::u64_unsuffixed(first), Literal::u8_unsuffixed(count));
-        let (read, read_signed) =
-            (quote!(rt::data::get_bits(self, #first, #count)), quote!(rt::data::get_signed_bits(self, #first, #count)));
-        let write = |value: TokenStream| quote!(rt::data::set_bits(self, #first, #count, #value));
+        let read = |signed: bool| call(if signed { "get_signed_bits" } else { "get_bits" }, quote!(#first, #count));
+        let write = |value: TokenStream| call("set_bits", quote!(#first, #count, #value));
         match &self.btf.get(self.btf.resolve(ty)).kind {
-            Kind::Int(int) if int.bool => (quote!(bool), quote!(#read != 0), write(quote!(value.into()))),
+            Kind::Int(int) if int.bool => {
+                let read = read(false);
+                (quote!(bool), quote!(#read != 0), write(quote!(value.into())))
+            }
             Kind::Int(int) if int.size > 8 => {
-                let read = quote!(rt::data::get_wide_bits(self, #first, #count));
+                let read = call("get_wide_bits", quote!(#first, #count));
                 let read = if int.signed { quote!((#read << #unused) as i128 >> #unused) } else { read };
-                let write = quote!(rt::data::set_wide_bits(self, #first, #count, value as u128));
-                (rust.clone(), read, write)
+                (rust.clone(), read, call("set_wide_bits", quote!(#first, #count, value as u128)))
             }
             Kind::Enum(it) => {
-                let number = number(it.signed, it.size);
-                let read = if it.signed { read_signed } else { read };
+                let (read, number) = (read(it.signed), number(it.signed, it.size));
                 (rust.clone(), quote!(#rust(#read as #number)), write(quote!(value.0 as u64)))
             }
-            Kind::Int(int) if int.signed => (rust.clone(), quote!(#read_signed as #rust), write(quote!(value as u64))),
-            _ => (rust.clone(), quote!(#read as #rust), write(quote!(value as u64))),
+            kind => {
+                let read = read(matches!(kind, Kind::Int(int) if int.signed));
+                (rust.clone(), quote!(#read as #rust), write(quote!(value as u64)))
+            }
         }
     }
 
@@ -293,6 +307,25 @@ impl Types<'_> {
         let name = ident(&field_name(&node.name));
         quote!(rt::open_enum! { #[doc = #doc] #name : #number { #(#values),* } })
     }
+}
+
+pub(super) fn doc_of_setter(part: &Part) -> String {
+    match part.place {
+        Place::Bits { count: 1, .. } => format!(" Sets `{}` to the lowest bit of the value.", part.name),
+        Place::Bits { count, .. } => format!(" Sets `{}` to the lowest {count} bits of the value.", part.name),
+        _ => format!(" Sets `{}`.", part.name),
+    }
+}
+
+/// The names of a bitfield's or shared member's getter and setter.
+pub(super) fn accessor_names(scope: &mut Scope, wanted: &str) -> (Ident, Ident) {
+    let (get, set) = scope.claim_pair(wanted, |name| format!("set_{}", name.trim_start_matches("r#")));
+    (ident(&get), ident(&set))
+}
+
+/// The name that a member would have in Rust were it alone.
+pub(super) fn wanted_name(part: &Part) -> String {
+    field_name(if part.name.is_empty() { "anon" } else { &part.name })
 }
 
 fn number(signed: bool, size: u32) -> Ident {

@@ -1,0 +1,77 @@
+//! Types that are asked for by name, or because programs get them as their context: no variable or map has them, as with the
+//! records of a ring buffer.
+
+use crate::btf::{Btf, Kind, TypeId};
+use crate::error::{Code, Diagnostic, Error};
+use crate::model::BpfObject;
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requested {
+    /// The types that there are.
+    pub found: Vec<TypeId>,
+    /// The names for which there is none.
+    pub missing: Vec<String>,
+}
+
+impl Requested {
+    /// Looks names up: `event`, or with its kind as in C, `struct event`.
+    #[must_use]
+    pub fn find(btf: &Btf, names: &[String]) -> Self {
+        let mut this = Self::default();
+        for name in names {
+            let before = this.found.len();
+            let mut words = name.split_whitespace();
+            let (kind, name_only) = match (words.next(), words.next(), words.next()) {
+                (Some(kind), Some(name), None) => (Some(kind), name),
+                (Some(name), None, None) => (None, name),
+                _ => (None, ""),
+            };
+            let is_meant = |id: TypeId, ty: &Kind| match (ty, kind) {
+                (Kind::Struct(_), None | Some("struct")) | (Kind::Union(_), None | Some("union")) => true,
+                (Kind::Enum(it), None | Some("enum")) => it.size > 0,
+                (Kind::Typedef(_), None) => {
+                    matches!(btf.get(btf.resolve(id)).kind, Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_))
+                }
+                _ => false,
+            };
+            let of_name = btf
+                .iter()
+                .filter(|(id, ty)| !name_only.is_empty() && btf.str(ty.name) == name_only && is_meant(*id, &ty.kind));
+            this.found.extend(of_name.map(|(id, _)| id));
+            if this.found.len() == before {
+                this.missing.push(name.clone());
+            }
+        }
+        this
+    }
+
+    /// The types that an object's programs get pointers to as their context.
+    #[must_use]
+    pub fn contexts(object: &BpfObject) -> Vec<TypeId> {
+        let Some(btf) = &object.btf else { return Vec::new() };
+        let context = |program: &crate::model::Program| {
+            let function = &object.functions[program.function.0 as usize];
+            let Kind::Func { proto, .. } = btf.get(function.info.funcs.first()?.ty).kind else { return None };
+            let Kind::FuncProto { params, .. } = &btf.get(proto).kind else { return None };
+            let Kind::Ptr(to) = btf.get(btf.resolve(params.first()?.ty)).kind else { return None };
+            matches!(btf.get(btf.resolve(to)).kind, Kind::Struct(_) | Kind::Union(_)).then_some(to)
+        };
+        object.programs.iter().filter_map(context).collect()
+    }
+
+    /// The types.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchType`] if there is none for some name.
+    pub fn all(self) -> Result<Vec<TypeId>, Error> {
+        if self.missing.is_empty() { Ok(self.found) } else { Err(missing(&self.missing)) }
+    }
+}
+
+/// The error about names for which there is no type.
+#[must_use]
+pub fn missing(names: &[String]) -> Error {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    Error::from(Diagnostic::new(Code::NoSuchType, format!("there is no type {} to write", names.join(", "))))
+}

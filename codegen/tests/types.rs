@@ -1,0 +1,74 @@
+//! Files of types, and types that are asked for by name or as contexts of programs.
+
+use std::path::{Path, PathBuf};
+
+use skelgen::error::Code;
+use skelgen::rust::Layout;
+use skelgen::{Builder, Options};
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/objects/{name}.bpf.o"))
+}
+
+fn object(name: &str) -> Vec<u8> {
+    std::fs::read(path(name)).expect("the object is committed")
+}
+
+fn options(name: &str, types: &[&str]) -> Options {
+    Options { types: types.iter().map(|name| (*name).to_owned()).collect(), ..Options::for_file(path(name)) }
+}
+
+#[test]
+fn a_file_has_every_type_in_one_order() {
+    let bytes = object("layouts");
+    let file = skelgen::types(&bytes, &options("layouts", &[])).expect("the types can be written");
+    assert_eq!(file.covered, file.structs + file.unions + file.enums);
+    assert!(file.structs > 50 && file.unions > 10 && file.enums >= 10);
+    let again = skelgen::types(&bytes, &options("layouts", &[])).expect("the types can be written");
+    assert_eq!(file.text, again.text);
+    let module = skelgen::types(&bytes, &Options { layout: Layout::Module, ..options("layouts", &[]) });
+    let module = module.expect("the types can be written").text;
+    assert!(module.contains("pub mod layouts {") && module.ends_with("}\n"));
+}
+
+#[test]
+fn some_types_and_what_they_contain() {
+    let file = skelgen::types(&object("layouts"), &options("layouts", &["struct other", "ordinary_t"]));
+    let text = file.expect("the types are there").text;
+    for there in ["pub struct other {", "pub struct node {", "pub struct ordinary {", "pub type ordinary_t = ordinary;"]
+    {
+        assert!(text.contains(there), "{there}");
+    }
+    assert!(!text.contains("pub struct numbers"));
+}
+
+#[test]
+fn a_type_that_is_not_there_is_named() {
+    for wrong in ["nothing_like_it", "union other", "struct only_declared", "", "struct a b"] {
+        let file = skelgen::types(&object("layouts"), &options("layouts", &[wrong]));
+        let error = file.map(|file| file.covered).expect_err(wrong);
+        assert_eq!(error.diagnostics()[0].code, Code::NoSuchType);
+        assert!(error.to_string().contains(&format!("`{wrong}`")), "{error}");
+    }
+    let error = skelgen::generate(&object("tiny"), &options("tiny", &["event"])).expect_err("there is no event");
+    assert_eq!(error.diagnostics()[0].code, Code::NoSuchType);
+}
+
+#[test]
+fn a_skeleton_has_contexts_and_named_types_on_request() {
+    let bytes = object("kinds");
+    let without = skelgen::generate(&bytes, &options("kinds", &[])).expect("the object is good");
+    assert!(!without.contains("pub struct bpf_iter__task"));
+    let with = Options { contexts: true, ..options("kinds", &["struct bpf_iter_meta"]) };
+    let with = skelgen::generate(&bytes, &with).expect("the object is good");
+    assert!(with.contains("pub struct bpf_iter__task {") && with.contains("pub struct bpf_iter_meta {"));
+}
+
+#[test]
+fn one_of_several_inputs_must_have_a_type() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let builder = || Builder::new().object(path("tiny")).object(path("kinds")).out_dir(folder.path());
+    builder().type_named("bpf_iter_meta").build().expect("one of them has it");
+    let error = builder().type_named("bpf_iter_meta").type_named("event").build().expect_err("none has it");
+    assert!(error.to_string().contains("`event`") && !error.to_string().contains("bpf_iter_meta`"), "{error}");
+}
