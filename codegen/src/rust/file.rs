@@ -310,6 +310,9 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
         quote!(#field: rt::OpenProgram::new(&TABLES, #index))
     });
+    // What has neither maps nor programs is loaded all the same, for its BTF to be checked, but nothing is taken from it.
+    let taken_any = !(sections.is_empty() && skeleton.maps.is_empty() && skeleton.programs.is_empty());
+    let loaded = if taken_any { quote!(let mut loaded =) } else { quote!() };
     quote! {
         /// Opens the object: nothing is in the kernel yet.
         #[must_use]
@@ -342,7 +345,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             /// # Errors
             /// The step that failed, what it was about, and why; nothing stays in the kernel then.
             pub fn load(self) -> rt::Result<Skeleton> {
-                let mut loaded = rt::load(&OBJECT, self.options, Vec::from([#(#by_index),*]), Vec::from([#(#programs),*]))?;
+                #loaded rt::load(&OBJECT, self.options, Vec::from([#(#by_index),*]), Vec::from([#(#programs),*]))?;
                 Ok(Skeleton {
                     maps: Maps { #(#taken_maps),* },
                     programs: Programs { #(#taken_programs),* },
