@@ -249,8 +249,10 @@ pub struct Patch {
 pub enum PatchKind {
     /// A map's file descriptor into the immediate of an `ld_imm64` whose source register and second immediate are right.
     Map(u32),
-    /// A kernel variable's BTF id and BTF file descriptor into both immediates of an `ld_imm64`.
+    /// A kernel variable's or function's BTF id and BTF file descriptor into both immediates of an `ld_imm64`.
     Variable(u32),
+    /// A kernel symbol's address into both immediates of an `ld_imm64`; 0 if it is weak and not there.
+    Address(u32),
     /// A kernel function's BTF id into the immediate of a call, and its module into the offset.
     Function(u32),
     /// The smallest 2^n - 1 that is no less than the number of the last possible CPU, into the immediate of an `and`.
@@ -271,7 +273,7 @@ pub struct Symbol {
     pub weak: bool,
 }
 
-/// The kinds of BTF types that are looked up by name.
+/// The kinds of things that are looked up by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolKind {
     /// `BTF_KIND_FUNC`.
@@ -282,6 +284,8 @@ pub enum SymbolKind {
     Variable,
     /// `BTF_KIND_STRUCT`.
     Struct,
+    /// No type: the symbol's address, by /proc/kallsyms.
+    Address,
 }
 
 /// How a program attaches.

@@ -153,14 +153,21 @@ impl Program {
         // BPF_F_TEST_RUN_ON_CPU
         let flags = u32::from(cpu.is_some());
         let cpu = cpu.unwrap_or(0);
-        let mut request = sys::prog::Run { data, data_out, context, context_out, repeat, flags, cpu };
+        // The kernel writes what a syscall program leaves of its context back to where it came from.
+        let mut own = context.to_vec();
+        let syscall = self.definition.program_type == ProgramType::SYSCALL;
+        let (out, back): (&mut [u8], &mut [u8]) = if syscall { (&mut [], context_out) } else { (context_out, &mut []) };
+        let mut request = sys::prog::Run { data, data_out, context: &mut own, context_out: out, repeat, flags, cpu };
         let outcome = sys::prog::test_run(self.fd()?, &mut request)
             .map_err(|errno| Error::refused(format_args!("running program `{}`", self.name()), errno))?;
+        for (to, from) in back.iter_mut().zip(&own) {
+            *to = *from;
+        }
         Ok(TestRunResult {
             return_value: outcome.return_value,
             nanoseconds: outcome.nanoseconds,
             data_len: outcome.data_size,
-            context_len: outcome.context_size,
+            context_len: if syscall { u32::try_from(own.len()).unwrap_or(u32::MAX) } else { outcome.context_size },
         })
     }
 

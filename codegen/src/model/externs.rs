@@ -32,11 +32,7 @@ pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporte
         let weak = undefined.get(name.as_str()).copied().unwrap_or(true);
         let (kind, ty) = match btf.get(var.ty).kind {
             Kind::Func { proto, .. } => (ExternKind::Function, proto),
-            Kind::Var { ty, .. } if btf.resolve(ty) == TypeId::VOID => {
-                let message = format!("kernel symbol `{name}` has no type, which is not supported yet");
-                reporter.report(Diagnostic::new(Code::Unsupported, message).section(".ksyms"));
-                continue;
-            }
+            Kind::Var { ty, .. } if btf.resolve(ty) == TypeId::VOID => (ExternKind::Address, ty),
             Kind::Var { ty, .. } => (ExternKind::Variable, ty),
             _ => continue,
         };

@@ -166,7 +166,7 @@ pub enum Reference {
     Call(FunctionId),
     /// The address of a function.
     FunctionAddress(FunctionId),
-    /// A kernel variable.
+    /// The address of a kernel variable, function or symbol without a type.
     ExternVariable(ExternId),
     /// A call of a kernel function.
     ExternCall(ExternId),
@@ -260,4 +260,6 @@ pub enum ExternKind {
     Function,
     /// A typed kernel variable (`__ksym`).
     Variable,
+    /// A kernel symbol without a type (`__ksym` of type void), of which only the address is of use.
+    Address,
 }

@@ -170,11 +170,10 @@ impl References<'_> {
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
             (ExternKind::Function, true) => Ok(Reference::ExternCall(id)),
-            (ExternKind::Variable, false) => Ok(Reference::ExternVariable(id)),
-            (ExternKind::Function, false) => {
-                Err(unsupported(format!("taking the address of kernel function `{}`", symbol.name)))
+            (_, false) => Ok(Reference::ExternVariable(id)),
+            (ExternKind::Variable | ExternKind::Address, true) => {
+                Err(bad(format!("`{}` is a variable and is called", symbol.name)))
             }
-            (ExternKind::Variable, true) => Err(bad(format!("`{}` is a variable and is called", symbol.name))),
         }
     }
 
@@ -191,10 +190,6 @@ type Found = Result<Option<Reference>, Box<Diagnostic>>;
 
 fn bad(message: impl Into<String>) -> Box<Diagnostic> {
     Box::new(Diagnostic::new(ErrorCode::BadReference, message))
-}
-
-fn unsupported(what: impl std::fmt::Display) -> Box<Diagnostic> {
-    Box::new(Diagnostic::new(ErrorCode::Unsupported, format!("{what} is not supported yet")))
 }
 
 /// Whether an instruction can refer to something outside its function.

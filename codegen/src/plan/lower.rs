@@ -175,6 +175,10 @@ fn body(
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, offset);
                 PatchKind::Map(map.0)
             }
+            Outside::Variable(id) if object.externs[id.0 as usize].kind == ExternKind::Address => {
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (0, 0, 0);
+                PatchKind::Address(symbols.external(object, id))
+            }
             Outside::Variable(id) => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::BTF_ID, 0, 0);
                 PatchKind::Variable(symbols.external(object, id))
@@ -225,6 +229,7 @@ impl Symbols {
         let kind = match external.kind {
             ExternKind::Function => abi::SymbolKind::Function,
             ExternKind::Variable => abi::SymbolKind::Variable,
+            ExternKind::Address => abi::SymbolKind::Address,
         };
         let name = external.name.split("___").next().unwrap_or(&external.name);
         self.add(name, kind, external.weak)

@@ -154,6 +154,7 @@ impl LoadPlan {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
+                PatchKind::Address(symbol) => ("address of", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::CpuMask => ("mask of", Some(&cpus)),
                 PatchKind::Stride(map) => ("stride of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),

@@ -171,6 +171,7 @@ fn body(body: &OwnedBody) -> TokenStream {
             PatchKind::Map(index) => indexed("Map", index),
             PatchKind::Variable(index) => indexed("Variable", index),
             PatchKind::Function(index) => indexed("Function", index),
+            PatchKind::Address(index) => indexed("Address", index),
             PatchKind::CpuMask => quote!(CpuMask),
             PatchKind::Stride(index) => indexed("Stride", index),
         };
@@ -199,6 +200,7 @@ fn symbol(symbol: &OwnedSymbol) -> TokenStream {
         SymbolKind::Typedef => quote!(Typedef),
         SymbolKind::Variable => quote!(Variable),
         SymbolKind::Struct => quote!(Struct),
+        SymbolKind::Address => quote!(Address),
     };
     quote!(rt::abi::Symbol { name: #name, kind: rt::abi::SymbolKind::#kind, weak: #weak })
 }

@@ -134,6 +134,11 @@ impl Executor {
                 set_immediate(rest, 0, number(id)?).ok_or_else(outside)?;
                 set_immediate(rest, 1, fd).ok_or_else(outside)
             }
+            PatchKind::Address(symbol) => {
+                let [a, b, c, d, high @ ..] = self.address(symbol)?.to_le_bytes();
+                set_immediate(rest, 0, i32::from_le_bytes([a, b, c, d])).ok_or_else(outside)?;
+                set_immediate(rest, 1, i32::from_le_bytes(high)).ok_or_else(outside)
+            }
             PatchKind::Function(symbol) => {
                 let Some(found) = self.symbol(symbol)? else {
                     *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();

@@ -6,6 +6,7 @@ use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
+use crate::kernel::kallsyms;
 use crate::open::OpenProgram;
 use crate::uapi::{AttachType, ProgramType};
 
@@ -24,6 +25,8 @@ pub(super) struct Symbols {
     resolved: bool,
     /// By symbol.
     found: Vec<Option<Found>>,
+    /// By symbol: addresses.
+    addresses: Vec<Option<u64>>,
     /// By program: targets that the user chose.
     targets: Vec<Option<Found>>,
     pub(super) modules: Vec<OwnedFd>,
@@ -49,7 +52,7 @@ impl Executor {
             let program = open.definition;
             let own_target = target_name(open);
             let patches = program.body.patches.iter().filter_map(|patch| match patch.kind {
-                PatchKind::Variable(symbol) | PatchKind::Function(symbol) => Some(symbol),
+                PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => Some(symbol),
                 PatchKind::Map(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
             });
             for symbol in program.target.filter(|_| own_target.is_none()).into_iter().chain(patches) {
@@ -60,7 +63,7 @@ impl Executor {
         let mut wanted = Vec::new();
         let mut owners = Vec::new();
         for (index, symbol) in object.symbols.iter().enumerate() {
-            if needed[index].is_some() {
+            if needed[index].is_some() && symbol.kind != SymbolKind::Address {
                 wanted.push(Wanted::new(symbol.name, symbol.kind));
                 owners.push(Owner::Symbol(index));
             }
@@ -73,6 +76,7 @@ impl Executor {
         }
         self.symbols.found = vec![None; object.symbols.len()];
         self.symbols.targets = vec![None; object.programs.len()];
+        self.find_addresses(&needed)?;
         if wanted.is_empty() {
             return Ok(());
         }
@@ -102,6 +106,35 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Finds the addresses of the symbols without a type that programs need.
+    fn find_addresses(&mut self, needed: &[Option<usize>]) -> Result<()> {
+        let symbols = self.object.symbols;
+        self.symbols.addresses = vec![None; symbols.len()];
+        let is_wanted = |index: &usize| symbols[*index].kind == SymbolKind::Address && needed[*index].is_some();
+        let wanted: Vec<usize> = (0..symbols.len()).filter(is_wanted).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = wanted.iter().map(|&index| symbols[index].name).collect();
+        for (&index, address) in wanted.iter().zip(kallsyms::find(&names)?) {
+            self.symbols.addresses[index] = address;
+            if let (None, false, Some(program)) = (address, symbols[index].weak, needed[index]) {
+                return Err(missing(
+                    &Wanted::new(symbols[index].name, SymbolKind::Address),
+                    &self.open_programs[program],
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of a symbol without a type; 0 if it is weak and not there.
+    pub(super) fn address(&mut self, index: u32) -> Result<u64> {
+        self.resolve_symbols()?;
+        let address = at(&self.symbols.addresses, index).copied().ok_or_else(|| no_such("symbol", index))?;
+        Ok(address.unwrap_or(0))
     }
 
     /// What a symbol is on this kernel; `None` if it is weak and not there.
@@ -145,6 +178,13 @@ fn missing(wanted: &Wanted<'_>, open: &OpenProgram) -> Error {
         SymbolKind::Typedef => "typedef",
         SymbolKind::Variable => "variable",
         SymbolKind::Struct => "struct",
+        SymbolKind::Address => {
+            return Error::invalid(format_args!(
+                "program `{}` (section `{}`) needs the address of the kernel's symbol `{}`, which /proc/kallsyms does not have",
+                open.definition.name, open.definition.section, wanted.name
+            ))
+            .note("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
+        }
     };
     Error::invalid(format_args!(
         "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",

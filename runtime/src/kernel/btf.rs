@@ -357,6 +357,8 @@ fn number(kind: SymbolKind) -> u32 {
         SymbolKind::Typedef => 8,
         SymbolKind::Function => 12,
         SymbolKind::Variable => 14,
+        // No type is of this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
+        SymbolKind::Address => 0,
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod btf;
 pub mod cpus;
+pub(crate) mod kallsyms;
 pub(crate) mod percpu;

@@ -106,7 +106,8 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
 pub(crate) struct Run<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) data_out: &'a mut [u8],
-    pub(crate) context: &'a [u8],
+    /// Of syscall programs, what they leave of it is written back.
+    pub(crate) context: &'a mut [u8],
     pub(crate) context_out: &'a mut [u8],
     pub(crate) repeat: u32,
     pub(crate) flags: u32,
@@ -131,7 +132,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
         data_size_out: len32(run.data_out.len())?,
         data_out: address_mut(run.data_out),
         ctx_size_in: len32(run.context.len())?,
-        ctx_in: address(run.context),
+        ctx_in: address_mut(run.context),
         ctx_size_out: len32(run.context_out.len())?,
         ctx_out: address_mut(run.context_out),
         repeat: run.repeat,
