@@ -42,6 +42,8 @@ pub enum Outside {
     Function(ExternId),
     /// The running kernel's CPUs, as a mask in the immediate (see [`crate::emulate`]).
     CpuMask,
+    /// The bytes from one CPU's copy of an emulated percpu section to the next, in the immediate (the same).
+    Stride(MapId),
 }
 
 /// Links every program of an object.

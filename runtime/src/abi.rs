@@ -255,6 +255,9 @@ pub enum PatchKind {
     Function(u32),
     /// The smallest 2^n - 1 that is no less than the number of the last possible CPU, into the immediate of an `and`.
     CpuMask,
+    /// How many bytes apart the copies of this emulated percpu section are, into the immediate of a multiplication: the size of
+    /// a section may be changed before it is loaded.
+    Stride(u32),
 }
 
 /// A name to look up in the running kernel's BTF.

@@ -102,7 +102,7 @@ impl OpenMap {
         Self::of(definition)
     }
 
-    /// A section of global data; `value` is what it holds at first if that is not what the object says.
+    /// A section of global data of `len` bytes; `value` is what it holds at first if that is not what the object says.
     ///
     /// # Panics
     /// As for [`Self::new`].
@@ -110,9 +110,11 @@ impl OpenMap {
     pub fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
         object: &'static abi::Object,
         index: u32,
+        len: u32,
         value: Option<V>,
     ) -> Self {
         let mut map = Self::new(object, index);
+        map.value_size = len;
         map.value = value.map(|value| Box::new(value) as Value);
         map
     }

@@ -239,7 +239,7 @@ fn loads_runs_and_attaches() {
 #[test]
 fn settings_count() {
     let _alone = ALONE.lock();
-    let data = OpenMap::section(&GOOD, 0, Some(vec![9_u8; 16]));
+    let data = OpenMap::section(&GOOD, 0, 16, Some(vec![9_u8; 16]));
     let mut dump = OpenProgram::new(&GOOD, 2);
     dump.set_autoload(false);
     let programs = vec![OpenProgram::new(&GOOD, 0), OpenProgram::new(&GOOD, 1), dump];

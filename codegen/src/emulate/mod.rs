@@ -229,6 +229,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
         code.push(Insn { code: opcode::LD_IMM64, dst: 1, ..Insn::default() });
         code.push(Insn::default());
         code.push(Insn { code: MOVE, dst: 2, src: 0, off: 0, imm: 0 });
+        piece.refs.push(Ref { at: InsnIndex(code.len()), to: Outside::Stride(map) });
         code.push(Insn { code: MULTIPLY, dst: 2, src: 0, off: 0, imm: stride });
         code.push(Insn { code: ADD_REGISTER, dst: 1, src: 2, off: 0, imm: 0 });
         code.push(Insn { code: STORE, dst: FRAME, src: 1, off: slot, imm: 0 });

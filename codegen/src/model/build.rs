@@ -40,9 +40,6 @@ impl BpfObject {
         };
         let functions_with_references = references.resolve(&mut reporter);
         let programs = programs(&functions, &mut reporter);
-        if programs.is_empty() && maps.is_empty() {
-            reporter.report(Diagnostic::new(Code::NothingToLoad, "the object has neither programs nor maps"));
-        }
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {

@@ -184,6 +184,7 @@ fn body(
                 PatchKind::Function(symbols.external(object, id))
             }
             Outside::CpuMask => PatchKind::CpuMask,
+            Outside::Stride(map) => PatchKind::Stride(map.0),
         };
         patches.push(Patch { insn: index(at), kind });
     }

@@ -155,6 +155,7 @@ impl LoadPlan {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::CpuMask => ("mask of", Some(&cpus)),
+                PatchKind::Stride(map) => ("stride of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
             };
             writeln!(f, "  at {:>4}: {what} {}", patch.insn, name.map_or("?", String::as_str))?;

@@ -251,7 +251,19 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         };
         let doc = format!(" The initial value of section `{}`: {what}.", section.name);
         let doc_mut = " The same, to change.";
+        let resize = (section.data.kind == SectionKind::Percpu).then(|| {
+            let name = format_ident!("{}_resize", section.field.field.trim_start_matches("r#"));
+            let doc = format!(
+                " Makes every CPU's copy of section `{}` longer than its variables: so many bytes in all. What is added is zero.",
+                section.name
+            );
+            quote! {
+                #[doc = #doc]
+                pub fn #name(&mut self, bytes: u32) { self.#field.resize(bytes); }
+            }
+        });
         quote! {
+            #resize
             #[doc = #doc]
             #[must_use]
             pub fn #field(&self) -> &#ty { self.#field.get() }
@@ -264,7 +276,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         let number = Literal::usize_unsuffixed(index);
         if let Some(section) = sections.iter().find(|section| section.field.map.0 as usize == index) {
             let field = section.field();
-            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.into_bytes()));
+            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
         match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
             Some(map) => {
@@ -298,6 +310,9 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
         quote!(#field: rt::OpenProgram::new(&TABLES, #index))
     });
+    // What has neither maps nor programs is loaded all the same, for its BTF to be checked, but nothing is taken from it.
+    let taken_any = !(sections.is_empty() && skeleton.maps.is_empty() && skeleton.programs.is_empty());
+    let loaded = if taken_any { quote!(let mut loaded =) } else { quote!() };
     quote! {
         /// Opens the object: nothing is in the kernel yet.
         #[must_use]
@@ -330,7 +345,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             /// # Errors
             /// The step that failed, what it was about, and why; nothing stays in the kernel then.
             pub fn load(self) -> rt::Result<Skeleton> {
-                let mut loaded = rt::load(&OBJECT, self.options, Vec::from([#(#by_index),*]), Vec::from([#(#programs),*]))?;
+                #loaded rt::load(&OBJECT, self.options, Vec::from([#(#by_index),*]), Vec::from([#(#programs),*]))?;
                 Ok(Skeleton {
                     maps: Maps { #(#taken_maps),* },
                     programs: Programs { #(#taken_programs),* },

@@ -172,6 +172,7 @@ fn body(body: &OwnedBody) -> TokenStream {
             PatchKind::Variable(index) => indexed("Variable", index),
             PatchKind::Function(index) => indexed("Function", index),
             PatchKind::CpuMask => quote!(CpuMask),
+            PatchKind::Stride(index) => indexed("Stride", index),
         };
         quote!(rt::abi::Patch { insn: #insn, kind: rt::abi::PatchKind::#kind })
     });

@@ -21,6 +21,8 @@ pub struct Initial<T: Plain> {
     map: u32,
     value: OnceLock<Box<T>>,
     changed: bool,
+    /// How long the section shall be, if that is not as long as its variables.
+    len: Option<u32>,
 }
 
 impl<T: Plain> Initial<T> {
@@ -37,7 +39,7 @@ impl<T: Plain> Initial<T> {
             object.name,
             size_of::<T>()
         );
-        Self { object, map: map_index, value: OnceLock::new(), changed: false }
+        Self { object, map: map_index, value: OnceLock::new(), changed: false, len: None }
     }
 
     /// The value as it is now.
@@ -62,6 +64,24 @@ impl<T: Plain> Initial<T> {
     #[must_use]
     pub fn touched(&self) -> bool {
         self.changed
+    }
+
+    /// How long the section will be, in bytes.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.len.unwrap_or_else(|| map(self.object, self.map).map_or(0, |map| map.value_size))
+    }
+
+    /// Whether the section will have no bytes, which no section has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes the section longer than its variables: so many bytes in all, zero at first where there is no variable. Loading
+    /// fails if that is shorter.
+    pub fn resize(&mut self, len: u32) {
+        self.len = Some(len);
     }
 
     /// The index of its map.

@@ -8,9 +8,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 
 use super::cell::Cells;
-use super::plain::{Plain, as_bytes};
+use super::plain::{Plain, as_bytes, from_prefix, holds};
+use super::words;
 use crate::error::Result;
 use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu};
@@ -31,6 +33,10 @@ use crate::uapi::{MapType, elem_flags};
 pub struct PercpuData<T> {
     handle: Handle,
     copies: Option<Copies>,
+    /// Bytes of a copy that are a `T`'s, without padding at its end.
+    data_len: usize,
+    /// Bytes of a copy in all: more, if the section was made longer.
+    section_len: usize,
     value: PhantomData<fn() -> T>,
 }
 
@@ -53,6 +59,9 @@ impl<T: Plain> PercpuData<T> {
                 self.handle.check_cpu(cpu)?;
                 Ok(copies.cells(cpu).get())
             }
+            None if self.section_len > self.data_len => {
+                Ok(from_prefix(&self.handle.percpu_bytes_on(as_bytes(&KEY), cpu)?[..self.data_len]))
+            }
             None => {
                 self.handle.percpu_get_on(as_bytes(&KEY), cpu)?.ok_or_else(|| self.handle.invalid("it has no element"))
             }
@@ -67,8 +76,11 @@ impl<T: Plain> PercpuData<T> {
         match &self.copies {
             Some(copies) => {
                 self.handle.check_cpu(cpu)?;
-                copies.cells(cpu).set(*value);
+                copies.write(cpu, 0, self.data(value));
                 Ok(())
+            }
+            None if self.section_len > self.data_len => {
+                self.handle.percpu_replace_on(as_bytes(&KEY), cpu, 0, self.data(value))
             }
             None => self.handle.percpu_set_on(as_bytes(&KEY), cpu, value),
         }
@@ -81,8 +93,11 @@ impl<T: Plain> PercpuData<T> {
     pub fn set_all(&self, value: &T) -> Result<()> {
         match &self.copies {
             Some(copies) => {
-                cpus::possible()?.iter().for_each(|cpu| copies.cells(cpu).set(*value));
+                cpus::possible()?.iter().for_each(|cpu| copies.write(cpu, 0, self.data(value)));
                 Ok(())
+            }
+            None if self.section_len > self.data_len => {
+                cpus::possible()?.iter().try_for_each(|cpu| self.set(cpu, value))
             }
             None => self.handle.percpu_set_all(as_bytes(&KEY), value, elem_flags::ANY),
         }
@@ -115,6 +130,63 @@ impl<T: Plain> PercpuData<T> {
         Ok(self.iter()?.fold(start, |all, (_, value)| fold(all, value)))
     }
 
+    /// What one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
+    ///
+    /// # Errors
+    /// If there is no such CPU, or that many bytes are not a whole number of `U`.
+    pub fn tail<U: Plain>(&self, cpu: u32) -> Result<Vec<U>> {
+        self.check_tail::<U>()?;
+        let bytes = match &self.copies {
+            Some(copies) => {
+                self.handle.check_cpu(cpu)?;
+                copies.read(cpu, self.data_len, self.section_len - self.data_len)
+            }
+            None => self.handle.percpu_bytes_on(as_bytes(&KEY), cpu)?.split_off(self.data_len),
+        };
+        Ok(bytes.chunks_exact(size_of::<U>()).map(from_prefix).collect())
+    }
+
+    /// Sets what one CPU's copy was made longer by, from its beginning on.
+    ///
+    /// # Errors
+    /// If there is no such CPU, or the values are more than fit.
+    pub fn set_tail<U: Plain>(&self, cpu: u32, values: &[U]) -> Result<()> {
+        self.check_tail::<U>()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).iter().copied()).collect();
+        if bytes.len() > self.section_len - self.data_len {
+            return Err(self.handle.invalid(format_args!(
+                "{} bytes do not fit into the {} that it was made longer by",
+                bytes.len(),
+                self.section_len - self.data_len
+            )));
+        }
+        match &self.copies {
+            Some(copies) => {
+                self.handle.check_cpu(cpu)?;
+                copies.write(cpu, self.data_len, &bytes);
+                Ok(())
+            }
+            None => self.handle.percpu_replace_on(as_bytes(&KEY), cpu, self.data_len, &bytes),
+        }
+    }
+
+    fn check_tail<U: Plain>(&self) -> Result<()> {
+        let len = self.section_len - self.data_len;
+        if size_of::<U>() != 0 && len % size_of::<U>() == 0 {
+            return Ok(());
+        }
+        Err(self.handle.invalid(format_args!(
+            "the {len} bytes that it was made longer by are no whole number of {}-byte values",
+            size_of::<U>()
+        )))
+    }
+
+    /// The bytes of a value that a copy has.
+    fn data<'v>(&self, value: &'v T) -> &'v [u8] {
+        let bytes = as_bytes(value);
+        &bytes[..self.data_len.min(bytes.len())]
+    }
+
     /// Whether the running kernel has no direct access to percpu data, so that it is emulated.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
@@ -125,36 +197,64 @@ impl<T: Plain> PercpuData<T> {
 impl Copies {
     /// A CPU's copy; the CPU is possible.
     fn cells<T: Plain>(&self, cpu: u32) -> Cells<'_, T> {
-        let offset = usize::try_from(cpu).map_or(usize::MAX, |cpu| cpu.saturating_mul(self.stride));
-        assert!(offset <= self.region.len() - self.stride, "CPU {cpu} is not among the copies");
-        // SAFETY: the offset is inside the region.
-        let place = unsafe { self.region.base().add(offset) };
         // SAFETY: from there, the region is mapped for reading and writing for a stride or more, which a `T` fits into.
-        unsafe { Cells::new(place) }
+        unsafe { Cells::new(self.place(cpu, 0, size_of::<T>())) }
+    }
+
+    /// Bytes of a CPU's copy.
+    fn read(&self, cpu: u32, from: usize, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let place = self.place(cpu, from, len);
+        // SAFETY: so many bytes are inside the region from there.
+        unsafe { words::read(place, &mut bytes) };
+        bytes
+    }
+
+    /// Sets bytes of a CPU's copy.
+    fn write(&self, cpu: u32, from: usize, bytes: &[u8]) {
+        let place = self.place(cpu, from, bytes.len());
+        // SAFETY: so many bytes are inside the region from there, which is mapped for writing.
+        unsafe { words::write(place, bytes) };
+    }
+
+    /// Where so many bytes of a CPU's copy begin; all of them are inside it.
+    fn place(&self, cpu: u32, from: usize, len: usize) -> NonNull<u8> {
+        let offset = usize::try_from(cpu).map_or(usize::MAX, |cpu| cpu.saturating_mul(self.stride));
+        let inside = from.checked_add(len).is_some_and(|end| end <= self.stride);
+        assert!(inside && offset <= self.region.len() - self.stride, "CPU {cpu} is not among the copies");
+        // SAFETY: the offset is inside the region.
+        unsafe { self.region.base().add(offset + from) }
     }
 }
 
 impl<T: Plain> FromFd for PercpuData<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
         let handle = Handle::new(fd, info)?;
+        let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
+        let (data_len, section_len) = (bytes(info.data_size), bytes(info.section_size));
+        if !holds::<T>(data_len) || section_len < data_len {
+            return Err(handle.invalid(format_args!(
+                "its variables take {data_len} of {section_len} bytes, but their Rust type has {}",
+                size_of::<T>()
+            )));
+        }
         if handle.map().map_type() != MapType::ARRAY {
-            let handle = handle.expect_section::<T>(MapType::PERCPU_ARRAY)?;
-            return Ok(Self { handle, copies: None, value: PhantomData });
+            let handle = handle.expect(&[MapType::PERCPU_ARRAY], Some(size_of::<u32>()), Some(section_len))?;
+            return Ok(Self { handle, copies: None, data_len, section_len, value: PhantomData });
         }
         let handle = handle.expect(&[MapType::ARRAY], Some(size_of::<u32>()), None)?;
         let len = handle.map().value_len();
         let slots = usize::try_from(cpus::possible()?.slots()).unwrap_or(usize::MAX);
         let stride = len / slots;
         // How much of the stride is data the map does not say, so it can only be too small.
-        if len % slots != 0 || size_of::<T>() > stride || handle.map().info().max_entries != 1 {
+        if len % slots != 0 || size_of::<T>().max(section_len) > stride || handle.map().info().max_entries != 1 {
             return Err(handle.invalid(format_args!(
-                "its value has {len} bytes, which are not {slots} copies of {} bytes",
-                size_of::<T>()
+                "its value has {len} bytes, which are not {slots} copies of {section_len} bytes"
             )));
         }
         let region = Region::new(handle.as_fd(), 0, len, true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
-        Ok(Self { handle, copies: Some(Copies { region, stride }), value: PhantomData })
+        Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
     }
 }
 

@@ -101,6 +101,12 @@ impl Executor {
     fn create(&mut self, index: u32) -> Result<Created> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let name = open.definition.name;
+        if open.definition.section.is_some() && open.value_size < open.definition.value_size {
+            return Err(Error::invalid(format_args!(
+                "section `{name}` cannot be made shorter than its variables, which take {} bytes",
+                open.definition.value_size
+            )));
+        }
         // What an outer map's inner ones look like is told by one of them, which is closed again when the outer one is there.
         let template = match open.definition.inner {
             Some(inner) if at(&self.maps, inner).is_none_or(Option::is_none) => {
@@ -275,6 +281,8 @@ fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
         map_type: shape.map_type,
         key_size: open.key_size,
         value_size: shape.value_size,
+        data_size: open.definition.value_size,
+        section_size: open.value_size,
         max_entries: open.max_entries,
         flags: open.flags,
     }

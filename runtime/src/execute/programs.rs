@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
-use crate::abi::{Patch, PatchKind, SectionKind};
+use crate::abi::{Patch, PatchKind, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::prog_flags;
@@ -113,6 +113,14 @@ impl Executor {
             PatchKind::CpuMask => {
                 let mask = crate::kernel::cpus::possible()?.slots() - 1;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
+            }
+            PatchKind::Stride(map) => {
+                let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
+                let align = open.definition.section.map_or(1, |section| section.align);
+                let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
+                let stride = stride
+                    .ok_or_else(|| Error::invalid(format_args!("section `{}` is too large", open.definition.name)))?;
+                set_immediate(rest, 0, stride).ok_or_else(outside)
             }
             PatchKind::Variable(symbol) => {
                 let (id, fd) = match self.symbol(symbol)? {

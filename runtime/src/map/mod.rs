@@ -49,6 +49,11 @@ pub struct Info {
     pub key_size: u32,
     /// Size of a value in bytes; of percpu maps that of one CPU's.
     pub value_size: u32,
+    /// For global data: how many of the value's bytes (of one CPU's, for percpu data) the object's own variables take; the rest is
+    /// what the section was made longer by. Else the size of a value.
+    pub data_size: u32,
+    /// The same with what the section was made longer by, without the space between CPUs' copies.
+    pub section_size: u32,
     /// How many elements it holds at the most; of ring buffers its size in bytes.
     pub max_entries: u32,
     /// Flags of `BPF_MAP_CREATE`.

@@ -265,6 +265,46 @@ impl Handle {
         self.percpu_set_each(key, &values)
     }
 
+    /// All bytes of one CPU's value of an element.
+    pub(crate) fn percpu_bytes_on(&self, key: &[u8], cpu: u32) -> Result<Vec<u8>> {
+        self.check_cpu(cpu)?;
+        let len = self.map().value_len();
+        let (mut bytes, from, flags) = if self.map().has_cpu_flags() {
+            (vec![0; len], 0, on(cpu))
+        } else {
+            let place = possible()?.place(cpu).unwrap_or(0);
+            (vec![0; self.map().full_len()], place.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
+        };
+        if !self.lookup(key, &mut bytes, flags)? {
+            return Err(self.invalid("it has no element"));
+        }
+        Ok(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec())
+    }
+
+    /// Replaces bytes of one CPU's value of an element, all others as they were a moment before.
+    pub(crate) fn percpu_replace_on(&self, key: &[u8], cpu: u32, from: usize, new: &[u8]) -> Result<()> {
+        let outside = || self.invalid("the bytes to set lie outside its value");
+        let replace = |bytes: &mut [u8]| {
+            let place = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(outside)?;
+            place.copy_from_slice(new);
+            Ok(())
+        };
+        if self.map().has_cpu_flags() {
+            let mut bytes = self.percpu_bytes_on(key, cpu)?;
+            replace(&mut bytes)?;
+            return self.update(key, &bytes, on(cpu));
+        }
+        self.check_cpu(cpu)?;
+        let slot = self.map().value_len().next_multiple_of(8);
+        let begin = possible()?.place(cpu).unwrap_or(0).saturating_mul(slot);
+        let mut bytes = vec![0; self.map().full_len()];
+        if !self.lookup(key, &mut bytes, elem_flags::ANY)? {
+            return Err(self.invalid("it has no element"));
+        }
+        replace(bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..slot)).ok_or_else(outside)?)?;
+        self.update(key, &bytes, elem_flags::ANY)
+    }
+
     /// Sets all CPUs' values of an element to one.
     pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
         if self.map().has_cpu_flags() {

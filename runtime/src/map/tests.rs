@@ -9,13 +9,14 @@ use crate::sys::elem::testing::{create, create_outer};
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 
 fn info(map_type: MapType, name: &'static str) -> Info {
-    Info { name, map_type, key_size: 0, value_size: 0, max_entries: 0, flags: 0 }
+    Info { name, map_type, key_size: 0, value_size: 0, data_size: 0, section_size: 0, max_entries: 0, flags: 0 }
 }
 
 /// A handle of a new map.
 fn make<M: FromFd>(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<M> {
     let fd = create(map_type, key, value, entries, flags)?;
-    Some(M::from_fd(fd, &info(map_type, "m")).unwrap())
+    let info = Info { data_size: value, section_size: value, ..info(map_type, "m") };
+    Some(M::from_fd(fd, &info).unwrap())
 }
 
 #[test]
