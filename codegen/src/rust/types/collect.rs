@@ -36,7 +36,7 @@ impl<'a> Names<'a> {
                 }
             };
             for alias in target.typedefs.into_iter().filter(|alias| *alias != typedef) {
-                self.aliases.entry(alias).and_modify(|to| *to = to.filter(|to| *to == node)).or_insert(Some(node));
+                self.aliases.entry(alias).or_default().insert(node);
             }
             return;
         }
@@ -115,6 +115,13 @@ impl<'a> Names<'a> {
             self.need_loose(*id);
         }
         self.drain(layouts);
+        // Members that are left out, as damaged types have, lead to nothing.
+        for id in contained {
+            if rest.contains(&id) && !self.covered.contains(&id) {
+                self.need_loose(id);
+                self.drain(layouts);
+            }
+        }
     }
 
     /// Types without a name to which only a member points are named by the path to that member.

@@ -79,8 +79,8 @@ pub(super) struct Names<'a> {
     pub(super) children: BTreeMap<(NodeId, TypeId), NodeId>,
     pub(super) paths: BTreeMap<(TypeId, String), NodeId>,
     pub(super) loose: BTreeMap<TypeId, NodeId>,
-    /// Typedefs of types that have another name; `None` if they differ.
-    pub(super) aliases: BTreeMap<&'a str, Option<NodeId>>,
+    /// Typedefs of types that have another name, and which types these are.
+    pub(super) aliases: BTreeMap<&'a str, BTreeSet<NodeId>>,
     /// The types that have a Rust type, or whose members are another one's.
     pub(super) covered: BTreeSet<TypeId>,
     pub(super) queue: VecDeque<NodeId>,
@@ -141,11 +141,16 @@ impl<'a> Names<'a> {
     /// Other names of types: the name, and that of the type.
     pub(super) fn aliases(&self) -> Vec<(String, &str)> {
         let taken: BTreeSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-        let free = |(name, node): (&&'a str, &Option<NodeId>)| {
-            let (alias, name_of) = (type_ident(name), self.name((*node)?));
-            (!taken.contains(alias.as_str()) && !name_of.is_empty()).then_some((alias, name_of))
-        };
-        self.aliases.iter().filter_map(free).collect()
+        // Where one alias would mean several types there is none.
+        let mut aliases: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for (name, nodes) in &self.aliases {
+            let alias = type_ident(name);
+            if !taken.contains(alias.as_str()) {
+                aliases.entry(alias).or_default().extend(nodes.iter().map(|node| self.name(*node)));
+            }
+        }
+        aliases.retain(|_, names| names.len() == 1 && !names.contains(""));
+        aliases.into_iter().filter_map(|(alias, names)| Some((alias, names.into_iter().next()?))).collect()
     }
 
     /// The type's name, if there is a Rust type for it.
