@@ -30,6 +30,8 @@ pub struct Object {
     pub programs: &'static [Program],
     /// The names to look up in the running kernel; a symbol's place here is its index everywhere else.
     pub symbols: &'static [Symbol],
+    /// The kernel configuration that is read at load, in the section of kind [`SectionKind::Kconfig`].
+    pub kconfig: &'static [Kconfig],
     /// What to do, in this order.
     pub steps: &'static [Step],
 }
@@ -105,6 +107,11 @@ pub enum Step {
         map: u32,
         /// The flags of the update; `BPF_F_ALL_CPUS` for percpu data.
         flags: u64,
+    },
+    /// Give the section of kernel configuration the values of the running kernel: the same update.
+    FillKconfig {
+        /// The map.
+        map: u32,
     },
     /// Make a map unwritable for system calls (`BPF_MAP_FREEZE`).
     FreezeMap {
@@ -193,6 +200,8 @@ pub enum SectionKind {
     Rodata,
     /// `.percpu` and `.percpu.*`: a copy for each CPU, all of them alike at first.
     Percpu,
+    /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
+    Kconfig,
 }
 
 /// A program to load.
@@ -284,8 +293,44 @@ pub enum SymbolKind {
     Variable,
     /// `BTF_KIND_STRUCT`.
     Struct,
-    /// No type: the symbol's address, by /proc/kallsyms.
+    /// No type: an address of `/proc/kallsyms`.
     Address,
+}
+
+/// A variable that gets its value from the running kernel's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kconfig {
+    /// `CONFIG_…`, or one of the `LINUX_…` that are about the kernel itself.
+    pub name: &'static str,
+    /// What its type can hold.
+    pub kind: KconfigKind,
+    /// Where it begins in the section, in bytes.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Whether it may be missing, and is zero then.
+    pub weak: bool,
+}
+
+/// What a variable of kernel configuration can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KconfigKind {
+    /// `y` or `n`.
+    Bool,
+    /// `n`, `y` or `m`, as 0, 1 and 2 (`enum libbpf_tristate`).
+    Tristate,
+    /// The character `n`, `y` or `m` itself, or a number that fits.
+    Char {
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A number.
+    Integer {
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A text with a NUL at its end, cut to what fits.
+    Text,
 }
 
 /// How a program attaches.

@@ -20,6 +20,7 @@ pub struct LoadOptions {
     pub(crate) pin_folder: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
     pub(crate) percpu: abi::PercpuForm,
+    pub(crate) kconfig: Option<Vec<u8>>,
 }
 
 impl LoadOptions {
@@ -57,6 +58,14 @@ impl LoadOptions {
     /// Loads with the rights of this BPF token (Linux 6.9).
     pub fn set_token(&mut self, token: OwnedFd) -> &mut Self {
         self.token = Some(token);
+        self
+    }
+
+    /// Kernel configuration that counts before that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
+    ///
+    /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`.
+    pub fn set_kconfig(&mut self, text: impl Into<Vec<u8>>) -> &mut Self {
+        self.kconfig = Some(text.into());
         self
     }
 

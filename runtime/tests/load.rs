@@ -96,6 +96,7 @@ const TINY: Object = Object {
     maps: &[DATA],
     programs: &[READS, ON_SWITCH, DUMP],
     symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false }],
+    kconfig: &[],
     steps: &[
         Step::CreateMap { map: 0 },
         Step::FillMap { map: 0, flags: 0 },

@@ -58,6 +58,7 @@ fn object() -> BpfObject {
         functions: vec![function],
         programs: vec![program],
         externs: Vec::new(),
+        kconfig: Vec::new(),
     }
 }
 

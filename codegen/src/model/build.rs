@@ -6,6 +6,7 @@ use skelgen_runtime::abi::SectionKind as DataKind;
 
 use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
+use super::kconfig::Configs;
 use super::references::References;
 use super::{BpfObject, Program, externs, maps, sections};
 use crate::btf::Btf;
@@ -22,12 +23,13 @@ impl BpfObject {
         let mut reporter = Reporter::new();
         let (mut btf, ext) = types(elf)?;
         let externs = match &mut btf {
-            Some(btf) => externs::collect(elf, btf, &mut reporter),
+            Some(btf) => externs::collect(elf, btf),
             None => Vec::new(),
         };
         let data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
         let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
         let mut maps = data.maps;
+        let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
         let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
         let references = References {
             elf,
@@ -35,6 +37,7 @@ impl BpfObject {
             data: &data.by_section,
             definitions: &definitions,
             externs: &externs,
+            kconfig: &kconfig,
             maps: &maps,
             btf: btf.as_ref(),
         };
@@ -54,6 +57,7 @@ impl BpfObject {
             functions: functions_with_references,
             programs,
             externs,
+            kconfig: kconfig.list,
         })
     }
 }

@@ -84,14 +84,8 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
             value_size: size,
             max_entries: 1,
             flags: readable | mapped,
-            numa_node: None,
-            extra: 0,
-            key_type: None,
             value_type: datasec,
-            inner: None,
-            inner_maps: Vec::new(),
-            inner_programs: Vec::new(),
-            pin_by_name: false,
+            ..MapDef::default()
         },
         section: Some(DataSection {
             kind,
@@ -105,7 +99,7 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
 
 /// Sections with a second dot and percpu sections go by their own name; the others begin with the object's, so that the same
 /// section of two objects can be told apart in the kernel.
-fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
+pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
     let own = section.get(1..).is_some_and(|rest| rest.contains('.')) || kind == DataKind::Percpu;
     let suffix = section.len().clamp(7, OBJ_NAME_MAX);
     let prefix = if own { 0 } else { OBJ_NAME_MAX - suffix };

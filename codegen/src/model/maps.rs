@@ -123,7 +123,7 @@ impl Definition {
         let Kind::Struct(Composite { members, .. }) = &btf.get(btf.resolve(ty)).kind else {
             return Err(bad("its type is not a struct".into()));
         };
-        let mut this = Self { def: empty(), values_offset: None };
+        let mut this = Self { def: MapDef::default(), values_offset: None };
         for member in members {
             let field = btf.str(member.name);
             let number = || number(btf, member.ty).ok_or_else(|| bad(format!("`{field}` is not a number (`__uint`)")));
@@ -204,24 +204,6 @@ fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<MapDef>,
         Kind::Struct(_) => Definition::read(btf, to, &format!("{name}.inner"), true).map(|inner| Some(inner.def)),
         Kind::FuncProto { .. } => Ok(None),
         _ => Err(bad("`values` points neither to map definitions nor to functions")),
-    }
-}
-
-fn empty() -> MapDef {
-    MapDef {
-        map_type: MapType::UNSPEC,
-        key_size: 0,
-        value_size: 0,
-        max_entries: 0,
-        flags: 0,
-        numa_node: None,
-        extra: 0,
-        key_type: None,
-        value_type: None,
-        inner: None,
-        inner_maps: Vec::new(),
-        inner_programs: Vec::new(),
-        pin_by_name: false,
     }
 }
 

@@ -7,6 +7,7 @@ mod build;
 mod data;
 mod externs;
 mod functions;
+pub mod kconfig;
 mod kernels;
 mod maps;
 pub mod print;
@@ -54,6 +55,8 @@ pub struct BpfObject {
     pub programs: Vec<Program>,
     /// What it expects of the kernel.
     pub externs: Vec<Extern>,
+    /// The kernel configuration that it reads: the variables of the section of kind `Kconfig`.
+    pub kconfig: Vec<kconfig::Config>,
 }
 
 /// A map, or a section of global data, which is the one value of a map.
@@ -70,7 +73,7 @@ pub struct Map {
 }
 
 /// The definition of a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MapDef {
     /// Its type.
     pub map_type: MapType,

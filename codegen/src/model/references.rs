@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::build::section_of;
 use super::functions::{Entry, Functions, line, target};
+use super::kconfig::Configs;
 use super::maps::Definitions;
 use super::{Extern, ExternId, ExternKind, Function, Map, MapId, Reference};
 use crate::btf::Btf;
@@ -19,6 +20,7 @@ pub(super) struct References<'a> {
     pub(super) data: &'a BTreeMap<SectionId, MapId>,
     pub(super) definitions: &'a Definitions,
     pub(super) externs: &'a [Extern],
+    pub(super) kconfig: &'a Configs,
     pub(super) maps: &'a [Map],
     pub(super) btf: Option<&'a Btf>,
 }
@@ -159,6 +161,9 @@ impl References<'_> {
     }
 
     fn external(&self, symbol: &Symbol<'_>, call: bool) -> Result<Reference, Box<Diagnostic>> {
+        if let (Some((map, offset)), false) = (self.kconfig.place(symbol.name), call) {
+            return Ok(Reference::MapValue(map, offset));
+        }
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
             return Err(Box::new(

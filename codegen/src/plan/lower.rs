@@ -40,6 +40,7 @@ pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) 
         maps,
         programs: owned,
         symbols: symbols.list,
+        kconfig: super::kconfig::lower(&object.kconfig),
         steps,
     })
 }
@@ -259,11 +260,14 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         let number = index(number);
         steps.push(Step::CreateMap { map: number });
         let Some(section) = &map.section else { continue };
+        if section.kind == SectionKind::Kconfig {
+            steps.push(Step::FillKconfig { map: number });
+        }
         if section.initial.len > 0 {
             let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
             steps.push(Step::FillMap { map: number, flags });
         }
-        if section.kind == SectionKind::Rodata {
+        if matches!(section.kind, SectionKind::Rodata | SectionKind::Kconfig) {
             steps.push(Step::FreezeMap { map: number });
         }
     }

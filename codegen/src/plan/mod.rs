@@ -5,6 +5,7 @@
 //! load time, so nothing here asks a kernel, a clock or the environment.
 
 mod blob;
+mod kconfig;
 mod lower;
 mod print;
 

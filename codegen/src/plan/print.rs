@@ -5,7 +5,7 @@ use std::fmt;
 use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
-use super::LoadPlan;
+use super::{LoadPlan, kconfig};
 use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
 
@@ -53,6 +53,10 @@ impl LoadPlan {
                 let flags =
                     if flags == elem_flags::ALL_CPUS { "16 (BPF_F_ALL_CPUS)".into() } else { flags.to_string() };
                 writeln!(f, "fill map {}: {size} bytes, flags {flags}", name(map))
+            }
+            Step::FillKconfig { map } => {
+                writeln!(f, "fill map {} from the running kernel's configuration", name(map))?;
+                object.kconfig.iter().try_for_each(|config| kconfig::print(f, config))
             }
             Step::FreezeMap { map } => writeln!(f, "freeze map {}", name(map)),
             Step::InsertMap { outer, key, inner } => {
@@ -105,6 +109,7 @@ impl LoadPlan {
                 SectionKind::Bss => "bss",
                 SectionKind::Rodata => "rodata",
                 SectionKind::Percpu => "percpu",
+                SectionKind::Kconfig => "kconfig",
             };
             writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
         }

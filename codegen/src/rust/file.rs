@@ -152,7 +152,7 @@ impl<'a> Section<'a> {
         let ty = self.ty();
         match self.data.kind {
             SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
-            SectionKind::Rodata => quote!(rt::Frozen<#ty>),
+            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
             SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
         }
     }
@@ -233,16 +233,18 @@ impl<'a> Section<'a> {
 }
 
 fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
-    let fields = sections.iter().map(|section| {
+    // What the running kernel says is not there to change; `LoadOptions::set_kconfig` is.
+    let initial = || sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
+    let fields = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
         let doc = format!(" The initial value of section `{}`, to change.", section.name);
         quote!(#[doc = #doc] pub #field: rt::Initial<#ty>)
     });
-    let made = sections.iter().map(|section| {
+    let made = initial().map(|section| {
         let (field, index) = (section.field(), section.index());
         quote!(#field: rt::Initial::new(&TABLES, #index))
     });
-    let accessors = sections.iter().map(|section| {
+    let accessors = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
         let change = format_ident!("{}_mut", section.field.field.trim_start_matches("r#"));
         let what = match section.data.kind {
@@ -274,7 +276,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
     });
     let by_index = tables.maps.iter().enumerate().map(|(index, _)| {
         let number = Literal::usize_unsuffixed(index);
-        if let Some(section) = sections.iter().find(|section| section.field.map.0 as usize == index) {
+        if let Some(section) = initial().find(|section| section.field.map.0 as usize == index) {
             let field = section.field();
             return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
@@ -469,7 +471,7 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
                     pub fn #field(&self) -> #cells<'_> { #cells(self.#field.cells()) }
                 }
             }
-            SectionKind::Rodata => quote! {
+            SectionKind::Rodata | SectionKind::Kconfig => quote! {
                 #[doc = #doc]
                 #[must_use]
                 pub fn #field(&self) -> &#ty { self.#field.get() }

@@ -2,15 +2,16 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::abi::{PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{KconfigKind, PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
 
-use super::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use super::tables::{OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
 /// The statics `MAPS`, `PROGRAMS`, `SYMBOLS`, `STEPS`, `TABLES` and `OBJECT`.
 pub(super) fn image(object: &OwnedObject) -> TokenStream {
     let maps = object.maps.iter().map(map);
     let programs = object.programs.iter().map(program);
     let symbols = object.symbols.iter().map(symbol);
+    let kconfig = object.kconfig.iter().map(kconfig);
     let steps = object.steps.iter().map(|step| self::step(*step));
     let name = &object.name;
     let license = c_string(&object.license);
@@ -37,6 +38,7 @@ pub(super) fn image(object: &OwnedObject) -> TokenStream {
             maps: MAPS,
             programs: PROGRAMS,
             symbols: SYMBOLS,
+            kconfig: &[#(#kconfig),*],
             steps: STEPS,
         };
     }
@@ -99,6 +101,7 @@ fn map(map: &OwnedMap) -> TokenStream {
             SectionKind::Bss => quote!(Bss),
             SectionKind::Rodata => quote!(Rodata),
             SectionKind::Percpu => quote!(Percpu),
+            SectionKind::Kconfig => quote!(Kconfig),
         };
         let (initial, align) = (span(section.initial), number(section.align));
         quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
@@ -205,6 +208,27 @@ fn symbol(symbol: &OwnedSymbol) -> TokenStream {
     quote!(rt::abi::Symbol { name: #name, kind: rt::abi::SymbolKind::#kind, weak: #weak })
 }
 
+fn kconfig(config: &OwnedKconfig) -> TokenStream {
+    let OwnedKconfig { name, weak, .. } = config;
+    let (offset, size) = (number(config.offset), number(config.size));
+    let kind = match config.kind {
+        KconfigKind::Bool => quote!(Bool),
+        KconfigKind::Tristate => quote!(Tristate),
+        KconfigKind::Char { signed } => quote!(Char { signed: #signed }),
+        KconfigKind::Integer { signed } => quote!(Integer { signed: #signed }),
+        KconfigKind::Text => quote!(Text),
+    };
+    quote! {
+        rt::abi::Kconfig {
+            name: #name,
+            kind: rt::abi::KconfigKind::#kind,
+            offset: #offset,
+            size: #size,
+            weak: #weak,
+        }
+    }
+}
+
 fn step(step: Step) -> TokenStream {
     let step = match step {
         Step::LoadBtf => quote!(LoadBtf),
@@ -221,6 +245,7 @@ fn step(step: Step) -> TokenStream {
             };
             quote!(FillMap { map: #map, flags: #flags })
         }
+        Step::FillKconfig { map } => named("FillKconfig", &[("map", map)]),
         Step::FreezeMap { map } => named("FreezeMap", &[("map", map)]),
         Step::InsertMap { outer, key, inner } => {
             named("InsertMap", &[("outer", outer), ("key", key), ("inner", inner)])

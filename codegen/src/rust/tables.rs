@@ -2,7 +2,7 @@
 //!
 //! Field for field the structs of [`skelgen_runtime::abi`], which say what each means; only names and lists are owned here.
 
-use skelgen_runtime::abi::{Patch, PercpuForm, Section, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
 
 /// See [`skelgen_runtime::abi::Object`].
@@ -18,6 +18,7 @@ pub struct OwnedObject {
     pub maps: Vec<OwnedMap>,
     pub programs: Vec<OwnedProgram>,
     pub symbols: Vec<OwnedSymbol>,
+    pub kconfig: Vec<OwnedKconfig>,
     pub steps: Vec<Step>,
 }
 
@@ -75,6 +76,17 @@ pub struct OwnedBody {
 pub struct OwnedSymbol {
     pub name: String,
     pub kind: SymbolKind,
+    pub weak: bool,
+}
+
+/// See [`skelgen_runtime::abi::Kconfig`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedKconfig {
+    pub name: String,
+    pub kind: KconfigKind,
+    pub offset: u32,
+    pub size: u32,
     pub weak: bool,
 }
 

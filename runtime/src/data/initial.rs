@@ -225,6 +225,7 @@ mod tests {
         maps: &MAPS,
         programs: &[],
         symbols: &[],
+        kconfig: &[],
         steps: &[],
     };
 

@@ -23,6 +23,11 @@ pub(super) struct Created {
 }
 
 impl Created {
+    /// Whether it was there before us.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
     pub(super) fn into_parts(self) -> (OwnedFd, Info) {
         (self.map.into_fd(), self.info)
     }

@@ -4,6 +4,7 @@
 //! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
 //! calls; nothing of the types that generated code gives to maps and sections.
 
+mod kconfig;
 mod log;
 mod maps;
 mod percpu;
@@ -141,6 +142,7 @@ impl Executor {
             Step::ResolveSymbols => self.resolve_symbols(),
             Step::CreateMap { map } => self.create_map(map),
             Step::FillMap { map, flags } => self.fill_map(map, flags),
+            Step::FillKconfig { map } => self.fill_kconfig(map),
             Step::FreezeMap { map } => self.freeze_map(map),
             Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
             Step::LoadProgram { program } => self.load_program(program),

@@ -117,14 +117,26 @@ impl Executor {
         if wanted.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = wanted.iter().map(|&index| symbols[index].name).collect();
-        for (&index, address) in wanted.iter().zip(kallsyms::find(&names)?) {
-            self.symbols.addresses[index] = address;
-            if let (None, false, Some(program)) = (address, symbols[index].weak, needed[index]) {
-                return Err(missing(
-                    &Wanted::new(symbols[index].name, SymbolKind::Address),
-                    &self.open_programs[program],
-                ));
+        let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(symbols[index].name)).collect();
+        let shown = kallsyms::find(&mut names)?;
+        for (&index, kallsyms::Wanted { name, found }) in wanted.iter().zip(&names) {
+            self.symbols.addresses[index] = match *found {
+                Some(_) if !shown => {
+                    return Err(Error::invalid(format_args!(
+                        "the kernel hides the address of `{name}` from this process"
+                    ))
+                    .note("reading addresses needs CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
+                }
+                Some(kallsyms::Found::Address(address)) => Some(address),
+                Some(kallsyms::Found::Several(first, second)) => {
+                    return Err(Error::invalid(format_args!(
+                        "the kernel has several symbols `{name}`: at {first:#x} and {second:#x}"
+                    )));
+                }
+                None => None,
+            };
+            if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
+                return Err(missing(&Wanted::new(name, SymbolKind::Address), &self.open_programs[program]));
             }
         }
         Ok(())

@@ -3,4 +3,5 @@
 pub(crate) mod btf;
 pub mod cpus;
 pub(crate) mod kallsyms;
+pub(crate) mod kconfig;
 pub(crate) mod percpu;
