@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -172,10 +172,38 @@ pub struct Map {
     pub inner: Option<u32>,
     /// Whether it is a map of its own, or only the template that `inner` of another names.
     pub template: bool,
-    /// For global data: what the section holds at first.
+    /// For global data and tables of functions: what they hold at first.
     pub section: Option<Section>,
+    /// For tables of functions (`struct_ops`): their members. The section holds the rest of the value.
+    pub struct_ops: Option<StructOps>,
     /// Pin it by name (`LIBBPF_PIN_BY_NAME` in the source).
     pub pin_by_name: bool,
+}
+
+/// A table of functions: a struct of the kernel's whose functions are programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StructOps {
+    /// The kernel's name of the struct.
+    pub name: &'static str,
+    /// The members as the object declares them.
+    pub members: &'static [Member],
+    /// Whether it is created unless the user says otherwise (`?` before the section's name switches it off).
+    pub autocreate: bool,
+}
+
+/// A member of a table of functions, as the object declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name; empty for an anonymous struct or union.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// Its size in bytes; 0 for a bitfield.
+    pub size: u32,
+    /// The number of its type's kind (`BTF_KIND_*` of `linux/btf.h`), modifiers looked through.
+    pub kind: u32,
+    /// The program that it is, unless the user says otherwise.
+    pub program: Option<u32>,
 }
 
 /// A section of global data, the one value of its map.
@@ -202,6 +230,8 @@ pub enum SectionKind {
     Percpu,
     /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
     Kconfig,
+    /// `.struct_ops` and `.struct_ops.link`: what a table of functions holds beside the functions.
+    StructOps,
 }
 
 /// A program to load.
@@ -338,6 +368,8 @@ pub enum KconfigKind {
 pub enum Attach {
     /// Only with something that the user must give, named here as a noun phrase ("a network interface").
     Needs(&'static str),
+    /// Never: it runs in the way that is named here ("by `test_run`").
+    Never(&'static str),
     /// To the raw tracepoint of this name.
     RawTracepoint(&'static str),
     /// To the kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).

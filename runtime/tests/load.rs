@@ -46,6 +46,7 @@ const DATA: Map = Map {
     inner: None,
     template: false,
     section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
+    struct_ops: None,
     pin_by_name: false,
 };
 

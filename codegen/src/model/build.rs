@@ -8,7 +8,7 @@ use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, externs, maps, sections};
+use super::{BpfObject, Program, externs, maps, sections, struct_ops};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -31,6 +31,7 @@ impl BpfObject {
         let mut maps = data.maps;
         let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
         let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
+        struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
         let references = References {
             elf,
             functions: &functions,

@@ -94,6 +94,7 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
             bytes: if zero { Vec::new() } else { section.data.to_vec() },
             variables,
         }),
+        struct_ops: None,
     }
 }
 

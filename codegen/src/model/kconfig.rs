@@ -154,6 +154,7 @@ fn section(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
         })
         .collect();
     Map {
+        struct_ops: None,
         name: SECTION.to_owned(),
         kernel_name: kernel_name(SECTION, SectionKind::Kconfig, object),
         def: MapDef {

@@ -72,7 +72,7 @@ pub(super) fn collect(
             values.push((id, u64::from(var.offset) + u64::from(offset), u64::from(var.offset) + u64::from(var.size)));
         }
         let kernel_name: String = name.chars().take(OBJ_NAME_MAX).collect();
-        maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None });
+        maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
     }
     for (id, from, to) in values {
         initial(elf, section, functions, &definitions, (id, from, to), maps, reporter);

@@ -13,6 +13,7 @@ mod maps;
 pub mod print;
 mod references;
 mod sections;
+pub mod struct_ops;
 
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
@@ -68,8 +69,10 @@ pub struct Map {
     pub kernel_name: String,
     /// Its definition.
     pub def: MapDef,
-    /// For global data: the contents.
+    /// For global data and tables of functions: the contents.
     pub section: Option<DataSection>,
+    /// For tables of functions: their members.
+    pub struct_ops: Option<struct_ops::StructOps>,
 }
 
 /// The definition of a map.
@@ -219,6 +222,8 @@ pub enum TargetKind {
 pub enum Attach {
     /// Only with something that the user must give.
     Needs(&'static str),
+    /// Never: it runs in another way.
+    Never(&'static str),
     /// To a raw tracepoint.
     RawTracepoint(String),
     /// To what it was loaded for.

@@ -66,6 +66,8 @@ impl Row {
 enum Form {
     /// Nothing may follow; the user gives what is named here when attaching.
     Needs(&'static str),
+    /// It is never attached, but runs in the way that is named here; what follows is only for people.
+    Never(&'static str),
     /// A target may follow that attaching needs and skelgen does not attach by itself.
     Given(&'static str),
     /// A raw tracepoint.
@@ -94,7 +96,12 @@ impl Form {
             Self::Function => (rest.to_owned(), TargetKind::Function),
             Self::Lsm | Self::LsmCgroup => (prefixed("bpf_lsm_", rest), TargetKind::Function),
             Self::Iter => (prefixed("bpf_iter_", rest), TargetKind::Function),
-            Self::Needs(_) | Self::Given(_) | Self::RawTracepoint | Self::Tracepoint | Self::Kprobe { .. } => {
+            Self::Needs(_)
+            | Self::Never(_)
+            | Self::Given(_)
+            | Self::RawTracepoint
+            | Self::Tracepoint
+            | Self::Kprobe { .. } => {
                 return None;
             }
         };
@@ -104,6 +111,7 @@ impl Form {
     fn attach(self, rest: Option<&str>) -> Attach {
         match (self, rest) {
             (Self::Needs(what) | Self::Given(what), _) => Attach::Needs(what),
+            (Self::Never(how), _) => Attach::Never(how),
             (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
             (Self::RawTracepoint, None) => Attach::Needs("the name of a raw tracepoint"),
             (Self::BtfTracepoint | Self::Function | Self::Lsm, Some(_)) => Attach::Tracing,
@@ -158,6 +166,7 @@ const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
 const BINARY: Form = Form::Given("a program file and a place in it");
 const PATTERN: Form = Form::Given("the kernel functions that the pattern means");
+const IN_TABLE: Form = Form::Never("as part of its table of functions");
 const KPROBE: Form = Form::Kprobe { at_return: false };
 const KRETPROBE: Form = Form::Kprobe { at_return: true };
 
@@ -221,12 +230,14 @@ static TABLE: &[Row] = &[
     row("fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, PATTERN),
     row("fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, PATTERN),
     row("freplace", P::EXT, NONE, 0, Form::Given("a loaded program and a function of it")),
+    row("struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
+    row("struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
     row("lsm", P::LSM, A::LSM_MAC, 0, Form::Lsm),
     row("lsm.s", P::LSM, A::LSM_MAC, SLEEP, Form::Lsm),
     row("lsm_cgroup", P::LSM, A::LSM_CGROUP, 0, Form::LsmCgroup),
     row("iter", P::TRACING, A::TRACE_ITER, 0, Form::Iter),
     row("iter.s", P::TRACING, A::TRACE_ITER, SLEEP, Form::Iter),
-    row("syscall", P::SYSCALL, NONE, SLEEP, Form::Needs("nothing: it is run by `test_run`")),
+    row("syscall", P::SYSCALL, NONE, SLEEP, Form::Never("by `test_run`")),
     row("xdp.frags/devmap", P::XDP, A::XDP_DEVMAP, FRAGS, Form::Needs("a device map")),
     row("xdp/devmap", P::XDP, A::XDP_DEVMAP, 0, Form::Needs("a device map")),
     row("xdp.frags/cpumap", P::XDP, A::XDP_CPUMAP, FRAGS, Form::Needs("a CPU map")),

@@ -54,6 +54,7 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
     for map in &object.maps {
         let mut owned = definition(&map.def, &map.name, &map.kernel_name);
         owned.section = section(map, blob)?;
+        owned.struct_ops = map.struct_ops.as_ref().map(|table| super::struct_ops::lower(object, table));
         maps.push(owned);
     }
     for (number, map) in object.maps.iter().enumerate() {
@@ -87,6 +88,7 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
         inner: None,
         template: false,
         section: None,
+        struct_ops: None,
         pin_by_name: def.pin_by_name,
     }
 }
@@ -113,6 +115,7 @@ fn takes_types(map_type: MapType) -> bool {
             | MapType::USER_RINGBUF
             | MapType::PROG_ARRAY
             | MapType::REUSEPORT_SOCKARRAY
+            | MapType::STRUCT_OPS
     )
 }
 
@@ -129,6 +132,7 @@ fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut 
     let target = program.target.as_ref().map(|target| symbols.target(target));
     let attach = match &program.attach {
         Attach::Needs(what) => OwnedAttach::Needs((*what).to_owned()),
+        Attach::Never(how) => OwnedAttach::Never((*how).to_owned()),
         Attach::RawTracepoint(name) => OwnedAttach::RawTracepoint(name.clone()),
         Attach::Tracing => OwnedAttach::Tracing,
         Attach::Iter => OwnedAttach::Iter,
@@ -263,7 +267,8 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         if section.kind == SectionKind::Kconfig {
             steps.push(Step::FillKconfig { map: number });
         }
-        if section.initial.len > 0 {
+        // A table of functions is filled when it is attached.
+        if section.initial.len > 0 && section.kind != SectionKind::StructOps {
             let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
             steps.push(Step::FillMap { map: number, flags });
         }

@@ -8,6 +8,7 @@ mod blob;
 mod kconfig;
 mod lower;
 mod print;
+mod struct_ops;
 
 use crate::emulate::Forms;
 use crate::error::Result;

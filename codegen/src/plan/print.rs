@@ -5,7 +5,7 @@ use std::fmt;
 use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
-use super::{LoadPlan, kconfig};
+use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
 
@@ -110,10 +110,11 @@ impl LoadPlan {
                 SectionKind::Rodata => "rodata",
                 SectionKind::Percpu => "percpu",
                 SectionKind::Kconfig => "kconfig",
+                SectionKind::StructOps => "value",
             };
             writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
         }
-        Ok(())
+        map.struct_ops.as_ref().map_or(Ok(()), |table| struct_ops::print(f, &self.object, table))
     }
 
     fn program(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
@@ -132,6 +133,7 @@ impl LoadPlan {
         }
         match &program.attach {
             OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
+            OwnedAttach::Never(how) => write!(f, ", runs {how}")?,
             OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
             OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
             OwnedAttach::Iter => write!(f, ", attaches as iterator")?,

@@ -5,12 +5,13 @@ use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::map_flags;
 
+use super::struct_ops::Tables;
 use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
 use crate::btf::{Btf, TypeId};
 use crate::model::{Attach, BpfObject, DataSection, Variable};
-use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, field_name};
+use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
 pub(super) fn header(what: &str, name: &str) -> String {
@@ -34,6 +35,9 @@ pub(super) fn file(
     }
     for field in &skeleton.maps {
         Maps::needs(object, field, &mut needs);
+    }
+    for table in &skeleton.struct_ops {
+        needs.ty(table.ty, &table.field);
     }
     for id in types {
         needs.ty(*id, "");
@@ -82,9 +86,11 @@ fn items(
 ) -> TokenStream {
     let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
     let maps = Maps::new(object, skeleton, types);
-    let programs = programs(object, skeleton);
-    let open = open(sections, skeleton, tables);
-    let loaded = loaded(sections, skeleton);
+    let struct_ops = Tables::new(object, skeleton, types);
+    let programs = programs(object, skeleton, &struct_ops);
+    let open = open(sections, skeleton, tables, &struct_ops);
+    let loaded = loaded(object, sections, skeleton, &struct_ops);
+    let struct_ops = struct_ops.items;
     let tables = image::image(tables);
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
     let (types, cells) = (types.items(), types.cells());
@@ -110,6 +116,7 @@ fn items(
         #open_maps
         #loaded
         #loaded_maps
+        #struct_ops
         #programs
         #(#structs)*
         /// The object's own types.
@@ -154,6 +161,7 @@ impl<'a> Section<'a> {
             SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
             SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
             SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
+            SectionKind::StructOps => unreachable!("tables of functions are no sections to the skeleton"),
         }
     }
 
@@ -232,7 +240,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
+fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, struct_ops: &Tables) -> TokenStream {
     // What the running kernel says is not there to change; `LoadOptions::set_kconfig` is.
     let initial = || sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
     let fields = initial().map(|section| {
@@ -280,6 +288,10 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             let field = section.field();
             return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
+        if let Some(table) = skeleton.struct_ops.iter().find(|table| table.map.0 as usize == index) {
+            let field = ident(&table.field);
+            return quote!(self.struct_ops.#field.into_map());
+        }
         match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
             Some(map) => {
                 let field = ident(&map.field);
@@ -313,7 +325,11 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         quote!(#field: rt::OpenProgram::new(&TABLES, #index))
     });
     // What has neither maps nor programs is loaded all the same, for its BTF to be checked, but nothing is taken from it.
-    let taken_any = !(sections.is_empty() && skeleton.maps.is_empty() && skeleton.programs.is_empty());
+    let taken_any = !(sections.is_empty()
+        && skeleton.maps.is_empty()
+        && skeleton.struct_ops.is_empty()
+        && skeleton.programs.is_empty());
+    let Tables { open: table_field, opened: tables_opened, taken: tables_taken, .. } = struct_ops;
     let loaded = if taken_any { quote!(let mut loaded =) } else { quote!() };
     quote! {
         /// Opens the object: nothing is in the kernel yet.
@@ -323,6 +339,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
                 maps: OpenMaps { #(#new_maps),* },
                 programs: OpenPrograms { #(#new_programs),* },
                 options: rt::LoadOptions::new(),
+                #tables_opened
                 #(#made),*
             }
         }
@@ -336,6 +353,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             pub programs: OpenPrograms,
             /// What is not about a single map or program.
             pub options: rt::LoadOptions,
+            #table_field
             #(#fields),*
         }
 
@@ -351,6 +369,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
                 Ok(Skeleton {
                     maps: Maps { #(#taken_maps),* },
                     programs: Programs { #(#taken_programs),* },
+                    #tables_taken
                     #(#taken),*
                 })
             }
@@ -422,7 +441,7 @@ fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
     }
 }
 
-fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
+fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields: Vec<_> = skeleton
         .programs
         .iter()
@@ -430,16 +449,20 @@ fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
             let program = &object.programs[field.program.0 as usize];
             let attaches = match &program.attach {
                 Attach::Needs(what) => format!("; attaching it needs {what}"),
+                Attach::Never(how) => format!("; it runs {how}"),
                 _ => String::new(),
             };
             (ident(&field.field), format!(" `SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
         })
         .collect();
     let of = |ty: &TokenStream| {
-        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty));
-        quote!(#(#fields),*)
+        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty,));
+        quote!(#(#fields)*)
     };
-    let (open, loaded, links) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)), of(&quote!(Option<rt::Link>)));
+    let attached = skeleton.programs.iter().zip(&fields).filter(|(field, _)| is_attached(object, field));
+    let links = attached.map(|(_, (name, doc))| quote!(#[doc = #doc] pub #name: Option<rt::Link>,));
+    let (open, loaded) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)));
+    let tables = &struct_ops.links;
     quote! {
         /// The programs before they are loaded.
         #[derive(Debug)]
@@ -450,11 +473,16 @@ fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
         /// What is attached; `None` for a program that is not loaded or that is not to attach by itself. Dropping it detaches.
         #[must_use = "dropping the links detaches the programs"]
         #[derive(Debug)]
-        pub struct Links { #links }
+        pub struct Links { #(#links)* #tables }
     }
 }
 
-fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
+/// Whether there is a way to attach the program at all.
+fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
+    !matches!(object.programs[field.program.0 as usize].attach, Attach::Never(_))
+}
+
+fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields = sections.iter().map(|section| {
         let (field, holder) = (section.field(), section.holder());
         quote!(#field: #holder)
@@ -481,12 +509,20 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
                 #[must_use]
                 pub fn #field(&self) -> &rt::PercpuData<#ty> { &self.#field }
             },
+            SectionKind::StructOps => unreachable!("tables of functions are no sections to the skeleton"),
         }
     });
-    let links = skeleton.programs.iter().map(|program| {
+    let links = skeleton.programs.iter().filter(|program| is_attached(object, program)).map(|program| {
         let field = ident(&program.field);
-        quote!(#field: self.programs.#field.auto_attach()?)
+        quote!(#field: self.programs.#field.auto_attach()?,)
     });
+    let Tables { loaded: table_field, attached: tables_attached, .. } = struct_ops;
+    let attach_doc = match skeleton.struct_ops.len() {
+        0 => " Attaches every program that is loaded, unless it was told not to.",
+        _ => {
+            " Attaches every program that is loaded and every table of functions that was created, unless it was told not to."
+        }
+    };
     quote! {
         /// The object, loaded. Dropping it closes its maps and programs.
         #[derive(Debug)]
@@ -495,18 +531,19 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
             pub maps: Maps,
             /// The programs.
             pub programs: Programs,
+            #table_field
             #(#fields),*
         }
 
         impl Skeleton {
             #(#accessors)*
 
-            /// Attaches every program that is loaded, unless it was told not to.
+            #[doc = #attach_doc]
             ///
             /// # Errors
             /// The first program that does not attach, and what it needs; the others are detached again.
             pub fn attach(&self) -> rt::Result<Links> {
-                Ok(Links { #(#links),* })
+                Ok(Links { #(#links)* #tables_attached })
             }
         }
     }

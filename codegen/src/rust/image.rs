@@ -4,7 +4,9 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::{KconfigKind, PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
 
-use super::tables::{OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use super::tables::{
+    OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedStructOps, OwnedSymbol,
+};
 
 /// The statics `MAPS`, `PROGRAMS`, `SYMBOLS`, `STEPS`, `TABLES` and `OBJECT`.
 pub(super) fn image(object: &OwnedObject) -> TokenStream {
@@ -102,10 +104,12 @@ fn map(map: &OwnedMap) -> TokenStream {
             SectionKind::Rodata => quote!(Rodata),
             SectionKind::Percpu => quote!(Percpu),
             SectionKind::Kconfig => quote!(Kconfig),
+            SectionKind::StructOps => quote!(StructOps),
         };
         let (initial, align) = (span(section.initial), number(section.align));
         quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
     }));
+    let struct_ops = option(map.struct_ops.as_ref().map(struct_ops));
     quote! {
         rt::abi::Map {
             name: #name,
@@ -122,9 +126,21 @@ fn map(map: &OwnedMap) -> TokenStream {
             inner: #inner,
             template: #template,
             section: #section,
+            struct_ops: #struct_ops,
             pin_by_name: #pin_by_name,
         }
     }
+}
+
+fn struct_ops(table: &OwnedStructOps) -> TokenStream {
+    let OwnedStructOps { name, autocreate, .. } = table;
+    let members = table.members.iter().map(|member| {
+        let name = &member.name;
+        let [offset, size, kind] = [member.offset, member.size, member.kind].map(number);
+        let program = option(member.program.map(number).map(|program| quote!(#program)));
+        quote!(rt::abi::Member { name: #name, offset: #offset, size: #size, kind: #kind, program: #program })
+    });
+    quote!(rt::abi::StructOps { name: #name, members: &[#(#members),*], autocreate: #autocreate })
 }
 
 fn program(program: &OwnedProgram) -> TokenStream {
@@ -138,6 +154,7 @@ fn program(program: &OwnedProgram) -> TokenStream {
     let target = option(program.target.map(number).map(|target| quote!(#target)));
     let attach = match &program.attach {
         OwnedAttach::Needs(what) => quote!(Needs(#what)),
+        OwnedAttach::Never(how) => quote!(Never(#how)),
         OwnedAttach::RawTracepoint(name) => quote!(RawTracepoint(#name)),
         OwnedAttach::Tracing => quote!(Tracing),
         OwnedAttach::Iter => quote!(Iter),

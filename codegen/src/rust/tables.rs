@@ -40,7 +40,28 @@ pub struct OwnedMap {
     pub inner: Option<u32>,
     pub template: bool,
     pub section: Option<Section>,
+    pub struct_ops: Option<OwnedStructOps>,
     pub pin_by_name: bool,
+}
+
+/// See [`skelgen_runtime::abi::StructOps`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedStructOps {
+    pub name: String,
+    pub members: Vec<OwnedMember>,
+    pub autocreate: bool,
+}
+
+/// See [`skelgen_runtime::abi::Member`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedMember {
+    pub name: String,
+    pub offset: u32,
+    pub size: u32,
+    pub kind: u32,
+    pub program: Option<u32>,
 }
 
 /// See [`skelgen_runtime::abi::Program`].
@@ -95,6 +116,7 @@ pub struct OwnedKconfig {
 #[allow(missing_docs, reason = "documented at the enum it mirrors")]
 pub enum OwnedAttach {
     Needs(String),
+    Never(String),
     RawTracepoint(String),
     Tracing,
     Iter,

@@ -24,8 +24,23 @@ pub struct Skeleton {
     pub sections: Vec<SectionField>,
     /// The maps that the object defines.
     pub maps: Vec<MapField>,
+    /// The tables of functions.
+    pub struct_ops: Vec<StructOpsField>,
     /// The programs.
     pub programs: Vec<ProgramField>,
+}
+
+/// A table of functions.
+#[derive(Debug, Clone)]
+pub struct StructOpsField {
+    /// Its map.
+    pub map: MapId,
+    /// The name of its field.
+    pub field: String,
+    /// The name of its link's field, which stands among those of programs.
+    pub link: String,
+    /// Its struct as the object declares it.
+    pub ty: TypeId,
 }
 
 /// A section of global data.
@@ -91,14 +106,18 @@ impl Skeleton {
             return Err(Error::new(Code::BadName, message));
         }
         let (mut fields, mut types) = (Scope::default(), Scope::default());
-        for taken in ["attach", "load", "maps", "programs", "options"] {
+        for taken in ["attach", "load", "maps", "programs", "options", "struct_ops"] {
             fields.claim(taken);
         }
-        for taken in ["Open", "OpenMaps", "OpenPrograms", "Skeleton", "Maps", "Programs", "Links"] {
+        for taken in
+            ["Open", "OpenMaps", "OpenPrograms", "OpenStructOps", "Skeleton", "Maps", "Programs", "StructOps", "Links"]
+        {
             types.claim(taken);
         }
+        let mut tables = Vec::new();
         let (mut map_fields, mut program_fields) = (Scope::default(), Scope::default());
-        let mut this = Self { module, sections: Vec::new(), maps: Vec::new(), programs: Vec::new() };
+        let mut this =
+            Self { module, sections: Vec::new(), maps: Vec::new(), struct_ops: Vec::new(), programs: Vec::new() };
         for (index, map) in object.maps.iter().enumerate() {
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
@@ -107,6 +126,7 @@ impl Skeleton {
                     let ty = types.claim(&type_name(map.name.trim_start_matches('.')));
                     this.sections.push(SectionField { map: id, field, ty });
                 }
+                Some(_) if map.struct_ops.is_some() => tables.extend(map.def.value_type.map(|ty| (id, &map.name, ty))),
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(&map.name));
@@ -118,6 +138,11 @@ impl Skeleton {
             let name = &object.functions[program.function.0 as usize].name;
             let program = ProgramId(u32::try_from(index).unwrap_or(u32::MAX));
             this.programs.push(ProgramField { program, field: program_fields.claim(&field_name(name)) });
+        }
+        let mut table_fields = Scope::default();
+        for (map, name, ty) in tables {
+            let (field, link) = (table_fields.claim(&field_name(name)), program_fields.claim(&field_name(name)));
+            this.struct_ops.push(StructOpsField { map, field, link, ty });
         }
         Ok(this)
     }

@@ -209,6 +209,7 @@ mod tests {
             inner: None,
             template: false,
             section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
+            struct_ops: None,
             pin_by_name: false,
         }
     }

@@ -49,10 +49,11 @@ impl Executor {
         if let Some(place) = super::at_mut(&mut self.maps, index) {
             *place = Some(created);
         }
-        // A section of zeros has no step that fills it; one that was changed since needs it all the same.
+        // A section of zeros has no step that fills it; one that was changed since needs it all the same. A table of functions is
+        // filled when it is attached.
         let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
         match section {
-            Some(section) if changed && !reused && !filled() => {
+            Some(section) if changed && !reused && section.kind != SectionKind::StructOps && !filled() => {
                 let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
                 self.fill_map(index, flags)
             }
@@ -125,7 +126,13 @@ impl Executor {
             (None, Some(inner)) => at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd()),
             (None, None) => None,
         };
-        let shape = self.shape(open)?;
+        let mut shape = self.shape(open)?;
+        let table = at(&self.tables, index).and_then(Option::as_ref);
+        let kernel_value = table.map(|table| {
+            shape.value_size = table.value_size;
+            let module = table.module.and_then(|module| self.symbols.modules.get(module));
+            (table.value_type, module.map(AsFd::as_fd))
+        });
         let unchanged = open.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
         let ids = (open.definition.btf_key_type_id, open.definition.btf_value_type_id);
         let btf = self
@@ -133,6 +140,8 @@ impl Executor {
             .as_ref()
             .filter(|_| unchanged && !shape.emulated && ids != (0, 0))
             .map(|fd| (fd.as_fd(), ids.0, ids.1));
+        // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
+        let btf = if kernel_value.is_some() { self.btf.as_ref().map(|fd| (fd.as_fd(), 0, 0)) } else { btf };
         let mut request = sys::map::Request {
             name: open.definition.kernel_name,
             map_type: shape.map_type,
@@ -144,6 +153,7 @@ impl Executor {
             extra: open.extra,
             inner,
             btf,
+            kernel_value,
             token: self.token(),
         };
         if request.token.is_some() {
@@ -156,7 +166,10 @@ impl Executor {
             result = sys::map::Map::create(&request);
         }
         // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
-        if request.btf.is_some() && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP)) {
+        if request.btf.is_some()
+            && kernel_value.is_none()
+            && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP))
+        {
             request.btf = None;
             result = sys::map::Map::create(&request).or(result);
         }

@@ -9,13 +9,14 @@ mod log;
 mod maps;
 mod percpu;
 mod programs;
+mod struct_ops;
 mod symbols;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::abi::{Object, Span, Step};
 use crate::error::{Error, Result};
-use crate::map::{FromFd, Info};
+use crate::map::{FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::program::Program;
 use crate::sys;
@@ -30,6 +31,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
     executor.choose_percpu()?;
+    executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
@@ -44,6 +46,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
 pub struct Loaded {
     object: &'static Object,
     maps: Vec<Option<(OwnedFd, Info)>>,
+    struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
 }
 
@@ -71,6 +74,18 @@ impl Loaded {
         }
     }
 
+    /// Takes the table of functions of this index.
+    ///
+    /// # Panics
+    /// If the object has no such table or it was taken before: generated code that does not belong together.
+    #[must_use]
+    pub fn take_struct_ops(&mut self, index: u32) -> StructOps {
+        match at_mut(&mut self.struct_ops, index).and_then(Option::take) {
+            Some(table) => table,
+            None => panic!("object `{}` has no table of functions {index} left to take", self.object.name),
+        }
+    }
+
     /// Takes the program of this index.
     ///
     /// # Panics
@@ -94,6 +109,8 @@ struct Executor {
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
     symbols: symbols::Symbols,
+    /// Tables of functions, by map.
+    tables: Vec<Option<struct_ops::Table>>,
     /// Whether the limit on locked memory was lifted, which is tried once.
     memlock: bool,
     /// Whether percpu data is loaded in its emulated form.
@@ -120,6 +137,7 @@ impl Executor {
             open_programs.push(OpenProgram::of(definition));
         }
         let maps = object.maps.iter().map(|_| None).collect();
+        let tables = object.maps.iter().map(|_| None).collect();
         let programs = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
         Ok(Self {
@@ -131,6 +149,7 @@ impl Executor {
             maps,
             programs,
             symbols,
+            tables,
             memlock: false,
             emulate: false,
         })
@@ -187,7 +206,8 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    fn finish(self) -> Loaded {
+    fn finish(mut self) -> Loaded {
+        let struct_ops = self.take_struct_ops();
         let maps = self
             .maps
             .into_iter()
@@ -197,7 +217,7 @@ impl Executor {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
             Some(Program::new(open.definition, fd, open.autoattach, open.target, log))
         });
-        Loaded { object: self.object, maps: maps.collect(), programs: programs.collect() }
+        Loaded { object: self.object, maps: maps.collect(), struct_ops, programs: programs.collect() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Patch, PatchKind, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::sys::prog::{self as sys, Request};
-use crate::uapi::prog_flags;
+use crate::uapi::{AttachType, prog_flags};
 
 /// How often a load that the kernel gave up for the moment is tried again.
 const TRIES: u32 = 5;
@@ -47,10 +47,13 @@ impl Executor {
         };
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
+        let place = self.struct_ops_place(index).map_err(within)?;
+        let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
         let mut request = Request {
             name: program.name,
             program_type: program.program_type,
-            expected_attach_type: program.expected_attach_type,
+            // Of a program in a table of functions the number says which member it is.
+            expected_attach_type: place.map_or(program.expected_attach_type, |place| AttachType(place.member)),
             flags: open.flags,
             license: self.object.license,
             kernel_version: self.object.kernel_version,
@@ -59,11 +62,8 @@ impl Executor {
             func_info: self.bytes(body.func_info)?,
             line_info: self.bytes(body.line_info)?,
             core_relos: self.bytes(body.core_relos)?,
-            attach_btf_id: target.map_or(0, |target| target.id),
-            attach_btf: target
-                .and_then(|target| target.module)
-                .and_then(|module| self.symbols.modules.get(module))
-                .map(AsFd::as_fd),
+            attach_btf_id: place.map_or(target.map_or(0, |target| target.id), |place| place.struct_type),
+            attach_btf: module.and_then(|module| self.symbols.modules.get(module)).map(AsFd::as_fd),
             fd_array: &fd_array,
             ifindex: open.ifindex,
             token: self.token(),

@@ -5,3 +5,4 @@ pub mod cpus;
 pub(crate) mod kallsyms;
 pub(crate) mod kconfig;
 pub(crate) mod percpu;
+pub(crate) mod types;

@@ -35,6 +35,7 @@ fn probe(token: Option<BorrowedFd<'_>>) -> Result<bool, Errno> {
         extra: 0,
         inner: None,
         btf: None,
+        kernel_value: None,
         token,
     })?;
     let fd = map.as_fd().as_raw_fd().to_ne_bytes();

@@ -27,6 +27,12 @@ pub(crate) fn attach(program: &'static Program, fd: BorrowedFd<'_>, target: Opti
             ))
             .note("attach it yourself, and switch it off with `set_autoattach(false)` before loading"));
         }
+        Attach::Never(how) => {
+            return Err(Error::invalid(format_args!(
+                "program `{name}` (section `{}`) is not attached: it runs {how}",
+                program.section
+            )));
+        }
         Attach::RawTracepoint(tracepoint) => {
             let tracepoint = target.unwrap_or(tracepoint);
             sys::raw_tracepoint(fd, Some(&c_string(tracepoint)?), 0)

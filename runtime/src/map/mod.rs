@@ -16,6 +16,7 @@ mod queue;
 mod ringbuf;
 mod scan;
 mod storage;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;
+pub use struct_ops::StructOps;
 
 pub(crate) use handle::Handle;
 

@@ -2,12 +2,16 @@
 //!
 //! Each value begins as the object's own table says and holds no memory for what is left alone. Knows no system call.
 
+mod struct_ops;
+
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::abi;
 use crate::uapi::{MapType, map_flags};
+
+pub use struct_ops::OpenStructOps;
 
 /// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless said otherwise.
 const PIN_FOLDER: &str = "/sys/fs/bpf";
@@ -95,6 +99,10 @@ pub struct OpenMap {
     pub(crate) reuse: Option<OwnedFd>,
     pub(crate) pin_path: Option<PathBuf>,
     pub(crate) value: Option<Value>,
+    /// Of tables of functions: members whose program the user chose, by name.
+    pub(crate) programs: Vec<(String, Option<&'static str>)>,
+    /// Of tables of functions: whether the skeleton's `attach` registers it.
+    pub(crate) autoattach: bool,
 }
 
 impl OpenMap {
@@ -138,10 +146,12 @@ impl OpenMap {
             flags: definition.flags,
             numa_node: definition.numa_node,
             extra: definition.extra,
-            autocreate: true,
+            autocreate: definition.struct_ops.is_none_or(|table| table.autocreate),
             reuse: None,
             pin_path: None,
             value: None,
+            programs: Vec::new(),
+            autoattach: true,
         }
     }
 
