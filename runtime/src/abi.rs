@@ -154,7 +154,7 @@ pub struct Map {
     pub map_type: MapType,
     /// Size of a key in bytes.
     pub key_size: u32,
-    /// Size of a value in bytes.
+    /// Size of a value in bytes; of an arena, which has no values, that of its section of variables.
     pub value_size: u32,
     /// How many elements it holds at the most; what 0 means is up to the type.
     pub max_entries: u32,
@@ -230,6 +230,8 @@ pub enum SectionKind {
     Percpu,
     /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
     Kconfig,
+    /// `.addr_space.1`: the variables in an arena, written by programs and by user space.
+    Arena,
     /// `.struct_ops` and `.struct_ops.link`: what a table of functions holds beside the functions.
     StructOps,
 }
@@ -288,6 +290,9 @@ pub struct Patch {
 pub enum PatchKind {
     /// A map's file descriptor into the immediate of an `ld_imm64` whose source register and second immediate are right.
     Map(u32),
+    /// The file descriptor of an arena into the immediate of an `ld_imm64` of one of its variables, and where its variables begin
+    /// added to the second immediate.
+    ArenaValue(u32),
     /// A kernel variable's or function's BTF id and BTF file descriptor into both immediates of an `ld_imm64`.
     Variable(u32),
     /// A kernel symbol's address into both immediates of an `ld_imm64`; 0 if it is weak and not there.

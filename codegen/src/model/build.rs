@@ -8,7 +8,7 @@ use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, externs, maps, sections, struct_ops};
+use super::{BpfObject, Program, arena, externs, maps, sections, struct_ops};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -26,11 +26,12 @@ impl BpfObject {
             Some(btf) => externs::collect(elf, btf),
             None => Vec::new(),
         };
-        let data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
+        let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
         let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
         let mut maps = data.maps;
         let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
         let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
+        arena::collect(elf, btf.as_ref(), &mut maps, &mut data.by_section, &mut reporter);
         struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
         let references = References {
             elf,

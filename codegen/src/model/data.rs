@@ -109,7 +109,7 @@ pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String
     kernel_chars(&name)
 }
 
-fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
+pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
     let Kind::Datasec(section) = &btf.get(datasec).kind else { return Vec::new() };
     section
         .vars

@@ -3,6 +3,7 @@
 //! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
 //! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
 
+pub(crate) mod arena;
 mod build;
 mod data;
 mod externs;

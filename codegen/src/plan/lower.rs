@@ -178,7 +178,11 @@ fn body(
             Outside::MapValue(map, offset) => {
                 let offset = i32::from_ne_bytes(offset.to_ne_bytes());
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, offset);
-                PatchKind::Map(map.0)
+                if object.maps[map.0 as usize].def.map_type == MapType::ARENA {
+                    PatchKind::ArenaValue(map.0)
+                } else {
+                    PatchKind::Map(map.0)
+                }
             }
             Outside::Variable(id) if object.externs[id.0 as usize].kind == ExternKind::Address => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (0, 0, 0);
@@ -267,8 +271,14 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         if section.kind == SectionKind::Kconfig {
             steps.push(Step::FillKconfig { map: number });
         }
-        // A table of functions is filled when it is attached.
-        if section.initial.len > 0 && section.kind != SectionKind::StructOps {
+        let filled = match section.kind {
+            // A table of functions is filled when it is attached.
+            SectionKind::StructOps => false,
+            // The variables' pages must be there, even if all in them is zero.
+            SectionKind::Arena => true,
+            _ => section.initial.len > 0,
+        };
+        if filled {
             let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
             steps.push(Step::FillMap { map: number, flags });
         }
@@ -282,7 +292,12 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         }
     }
     let needs_kernel = programs.iter().any(|program| {
-        program.target.is_some() || program.body.patches.iter().any(|patch| !matches!(patch.kind, PatchKind::Map(_)))
+        program.target.is_some()
+            || program
+                .body
+                .patches
+                .iter()
+                .any(|patch| !matches!(patch.kind, PatchKind::Map(_) | PatchKind::ArenaValue(_)))
     });
     if needs_kernel {
         steps.push(Step::ResolveSymbols);

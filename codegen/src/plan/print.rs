@@ -111,6 +111,7 @@ impl LoadPlan {
                 SectionKind::Percpu => "percpu",
                 SectionKind::Kconfig => "kconfig",
                 SectionKind::StructOps => "value",
+                SectionKind::Arena => "variables",
             };
             writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
         }
@@ -160,6 +161,7 @@ impl LoadPlan {
         for patch in &body.patches {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
+                PatchKind::ArenaValue(map) => ("variables of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::Address(symbol) => ("address of", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::CpuMask => ("mask of", Some(&cpus)),

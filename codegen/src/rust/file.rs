@@ -10,7 +10,7 @@ use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
 use crate::btf::{Btf, TypeId};
-use crate::model::{Attach, BpfObject, DataSection, Variable};
+use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
 use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
@@ -139,7 +139,9 @@ struct Section<'a> {
 impl<'a> Section<'a> {
     fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
         let map = object.maps.get(field.map.0 as usize)?;
-        Some(Self { field, name: &map.name, data: map.section.as_ref()? })
+        let data = map.section.as_ref()?;
+        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
+        Some(Self { field, name, data })
     }
 
     fn field(&self) -> proc_macro2::Ident {
@@ -154,15 +156,20 @@ impl<'a> Section<'a> {
         Literal::u32_unsuffixed(self.field.map.0)
     }
 
-    /// How the section is held once it is loaded.
-    fn holder(&self) -> TokenStream {
+    /// Whether its variables are cells once it is loaded.
+    fn is_shared(&self) -> bool {
+        matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
+    }
+
+    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
+    fn holder(&self) -> Option<TokenStream> {
         let ty = self.ty();
-        match self.data.kind {
+        Some(match self.data.kind {
             SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
             SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
             SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-            SectionKind::StructOps => unreachable!("tables of functions are no sections to the skeleton"),
-        }
+            SectionKind::Arena | SectionKind::StructOps => return None,
+        })
     }
 
     /// The variables to see.
@@ -179,8 +186,11 @@ impl<'a> Section<'a> {
         for variable in self.variables() {
             let path = self.path(variable);
             needs.variable(variable.ty, &path, variable.size.into());
-            if matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+            if self.is_shared() {
                 needs.shared(variable.ty, &path);
+            }
+            if self.data.kind == SectionKind::Arena {
+                needs.behind_pointers(variable.ty);
             }
         }
     }
@@ -220,7 +230,7 @@ impl<'a> Section<'a> {
         let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
         definition.wrap_displaced();
         let definition = definition.write();
-        if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+        if !self.is_shared() {
             return definition;
         }
         let cells_name = format_ident!("{}Cells", ty);
@@ -284,15 +294,19 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
     });
     let by_index = tables.maps.iter().enumerate().map(|(index, _)| {
         let number = Literal::usize_unsuffixed(index);
+        let map = skeleton.maps.iter().find(|map| map.map.0 as usize == index);
         if let Some(section) = initial().find(|section| section.field.map.0 as usize == index) {
             let field = section.field();
+            if let Some(map) = map.map(|map| ident(&map.field)) {
+                return quote!(self.maps.#map.with_initial(self.#field.into_bytes()));
+            }
             return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
         if let Some(table) = skeleton.struct_ops.iter().find(|table| table.map.0 as usize == index) {
             let field = ident(&table.field);
             return quote!(self.struct_ops.#field.into_map());
         }
-        match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
+        match map {
             Some(map) => {
                 let field = ident(&map.field);
                 quote!(self.maps.#field)
@@ -304,13 +318,17 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
         let field = ident(&program.field);
         quote!(self.programs.#field)
     });
-    let taken = sections.iter().map(|section| {
+    let taken = sections.iter().filter(|section| section.holder().is_some()).map(|section| {
         let (field, index) = (section.field(), section.index());
         quote!(#field: loaded.take_map(#index)?)
     });
     let taken_maps = skeleton.maps.iter().map(|map| {
         let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
-        quote!(#field: loaded.take_map(#index)?)
+        if map.handle.name == "Arena" {
+            quote!(#field: loaded.take_arena(#index)?)
+        } else {
+            quote!(#field: loaded.take_map(#index)?)
+        }
     });
     let taken_programs = skeleton.programs.iter().map(|program| {
         let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
@@ -404,7 +422,14 @@ impl Maps {
             let map = &object.maps[field.map.0 as usize];
             let name = ident(&field.field);
             let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
-            let handle = handle(&field.handle, &map.name, types);
+            let section = skeleton.sections.iter().find(|section| section.map == field.map);
+            let handle = match section {
+                Some(section) => {
+                    let ty = ident(&section.ty);
+                    quote!(rt::map::Arena<#ty>)
+                }
+                None => handle(&field.handle, &map.name, types),
+            };
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
             loaded.push(quote!(#[doc = #doc] pub #name: #handle));
         }
@@ -483,9 +508,9 @@ fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
 }
 
 fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
-    let fields = sections.iter().map(|section| {
-        let (field, holder) = (section.field(), section.holder());
-        quote!(#field: #holder)
+    let fields = sections.iter().filter_map(|section| {
+        let (field, holder) = (section.field(), section.holder()?);
+        Some(quote!(#field: #holder))
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
@@ -509,7 +534,17 @@ fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, str
                 #[must_use]
                 pub fn #field(&self) -> &rt::PercpuData<#ty> { &self.#field }
             },
-            SectionKind::StructOps => unreachable!("tables of functions are no sections to the skeleton"),
+            SectionKind::Arena => {
+                let cells = format_ident!("{}Cells", ty);
+                let map = skeleton.maps.iter().find(|map| map.map == section.field.map).map(|map| ident(&map.field));
+                quote! {
+                    #[doc = #doc]
+                    #[must_use]
+                    pub fn #field(&self) -> #cells<'_> { #cells(self.maps.#map.globals()) }
+                }
+            }
+            // The skeleton has them apart from sections.
+            SectionKind::StructOps => TokenStream::new(),
         }
     });
     let links = skeleton.programs.iter().filter(|program| is_attached(object, program)).map(|program| {

@@ -105,6 +105,7 @@ fn map(map: &OwnedMap) -> TokenStream {
             SectionKind::Percpu => quote!(Percpu),
             SectionKind::Kconfig => quote!(Kconfig),
             SectionKind::StructOps => quote!(StructOps),
+            SectionKind::Arena => quote!(Arena),
         };
         let (initial, align) = (span(section.initial), number(section.align));
         quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
@@ -189,6 +190,7 @@ fn body(body: &OwnedBody) -> TokenStream {
         let insn = number(patch.insn);
         let kind = match patch.kind {
             PatchKind::Map(index) => indexed("Map", index),
+            PatchKind::ArenaValue(index) => indexed("ArenaValue", index),
             PatchKind::Variable(index) => indexed("Variable", index),
             PatchKind::Function(index) => indexed("Function", index),
             PatchKind::Address(index) => indexed("Address", index),

@@ -6,6 +6,7 @@
 mod names;
 mod request;
 
+use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::MapType;
 
 use crate::btf::TypeId;
@@ -121,6 +122,15 @@ impl Skeleton {
         for (index, map) in object.maps.iter().enumerate() {
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
+                // An arena is a map that the user sees, and a section in it.
+                Some(section) if section.kind == SectionKind::Arena => {
+                    let field = map_fields.claim(&field_name(&map.name));
+                    this.maps.push(MapField { map: id, field, handle: handle(map) });
+                    if section.variables.iter().any(|variable| variable.visible) {
+                        let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
+                        this.sections.push(SectionField { map: id, field, ty });
+                    }
+                }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
                     let field = fields.claim(&field_name(map.name.trim_start_matches('.')));
                     let ty = types.claim(&type_name(map.name.trim_start_matches('.')));
@@ -167,6 +177,7 @@ fn handle(map: &Map) -> Handle {
         M::STACK => only_value("Stack"),
         M::BLOOM_FILTER => only_value("BloomFilter"),
         M::RINGBUF => plain("RingBuf"),
+        M::ARENA => plain("Arena"),
         M::PROG_ARRAY => plain("ProgArray"),
         M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),
         M::HASH_OF_MAPS => only_key("HashOfMaps"),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::arena::Arena;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{SectionKind, Step};
 use crate::error::{Errno, Error, Result};
@@ -20,6 +21,8 @@ pub(super) struct Created {
     info: Info,
     /// Whether it was there before us: then it is left as it is.
     reused: bool,
+    /// Of arenas: their memory.
+    pub(super) arena: Option<Arena>,
 }
 
 impl Created {
@@ -49,6 +52,7 @@ impl Executor {
         if let Some(place) = super::at_mut(&mut self.maps, index) {
             *place = Some(created);
         }
+        self.map_arena(index)?;
         // A section of zeros has no step that fills it; one that was changed since needs it all the same. A table of functions is
         // filled when it is attached.
         let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
@@ -101,7 +105,7 @@ impl Executor {
             )));
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
-        Ok(Some(Created { map, info, reused: true }))
+        Ok(Some(Created { map, info, reused: true, arena: None }))
     }
 
     fn create(&mut self, index: u32) -> Result<Created> {
@@ -181,7 +185,7 @@ impl Executor {
             );
             advise(Error::refused(context, errno))
         })?;
-        Ok(Created { map, info, reused: false })
+        Ok(Created { map, info, reused: false, arena: None })
     }
 
     fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
@@ -200,6 +204,9 @@ impl Executor {
         let Some(section) = open.definition.section else {
             return Err(no_such("as a section map", index));
         };
+        if section.kind == SectionKind::Arena {
+            return self.fill_arena(index);
+        }
         let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
         let initial = match &open.value {
             Some(value) => (**value).as_ref(),

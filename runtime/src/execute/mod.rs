@@ -4,6 +4,7 @@
 //! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
 //! calls; nothing of the types that generated code gives to maps and sections.
 
+mod arena;
 mod kconfig;
 mod log;
 mod maps;
@@ -16,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::abi::{Object, Span, Step};
 use crate::error::{Error, Result};
-use crate::map::{FromFd, Info, StructOps};
+use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::program::Program;
 use crate::sys;
@@ -46,6 +47,8 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
 pub struct Loaded {
     object: &'static Object,
     maps: Vec<Option<(OwnedFd, Info)>>,
+    /// The memory of arenas, by map.
+    arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
 }
@@ -72,6 +75,21 @@ impl Loaded {
             Some((fd, info)) => M::from_fd(fd, &info).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Takes the arena of this index with its variables.
+    ///
+    /// # Errors
+    /// As [`Self::take_map`].
+    pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
+        let name = at(self.object.maps, index).map_or("?", |map| map.name);
+        let found = at_mut(&mut self.maps, index)
+            .and_then(Option::take)
+            .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
+        let ((fd, info), arena) = found.ok_or_else(|| {
+            Error::invalid(format_args!("arena `{name}` was not created")).note("its auto-create was off")
+        })?;
+        Arena::mapped(fd, &info, arena.region, arena.globals)
     }
 
     /// Takes the table of functions of this index.
@@ -208,6 +226,7 @@ impl Executor {
 
     fn finish(mut self) -> Loaded {
         let struct_ops = self.take_struct_ops();
+        let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self
             .maps
             .into_iter()
@@ -217,7 +236,7 @@ impl Executor {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
             Some(Program::new(open.definition, fd, open.autoattach, open.target, log))
         });
-        Loaded { object: self.object, maps: maps.collect(), struct_ops, programs: programs.collect() }
+        Loaded { object: self.object, maps: maps.collect(), arenas, struct_ops, programs: programs.collect() }
     }
 }
 

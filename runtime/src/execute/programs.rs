@@ -100,15 +100,15 @@ impl Executor {
         let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(INSN)).ok_or_else(outside)?;
         let rest = insns.get_mut(begin..).ok_or_else(outside)?;
         match patch.kind {
-            PatchKind::Map(map) => {
-                let fd = match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
-                    Some(created) => created.map.as_fd().as_raw_fd(),
-                    None => {
-                        let name = at(self.object.maps, map).map_or("?", |map| map.name);
-                        return Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")));
-                    }
-                };
-                set_immediate(rest, 0, fd).ok_or_else(outside)
+            PatchKind::Map(map) => set_immediate(rest, 0, self.map_fd(map)?).ok_or_else(outside),
+            PatchKind::ArenaValue(map) => {
+                let fd = self.map_fd(map)?;
+                set_immediate(rest, 0, fd).ok_or_else(outside)?;
+                let begin = self.arena_globals(map)?;
+                let place = rest.get_mut(INSN + 4..INSN + 8).ok_or_else(outside)?;
+                let offset = place.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
+                place.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
+                Ok(())
             }
             PatchKind::CpuMask => {
                 let mask = crate::kernel::cpus::possible()?.slots() - 1;
@@ -159,6 +159,16 @@ impl Executor {
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
                 set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
+            }
+        }
+    }
+
+    fn map_fd(&self, map: u32) -> Result<i32> {
+        match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
+            Some(created) => Ok(created.map.as_fd().as_raw_fd()),
+            None => {
+                let name = at(self.object.maps, map).map_or("?", |map| map.name);
+                Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")))
             }
         }
     }

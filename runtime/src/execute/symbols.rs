@@ -53,7 +53,7 @@ impl Executor {
             let own_target = target_name(open);
             let patches = program.body.patches.iter().filter_map(|patch| match patch.kind {
                 PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => Some(symbol),
-                PatchKind::Map(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
+                PatchKind::Map(_) | PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
             });
             for symbol in program.target.filter(|_| own_target.is_none()).into_iter().chain(patches) {
                 at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol))?.get_or_insert(index);

@@ -20,6 +20,7 @@ mod struct_ops;
 #[cfg(test)]
 mod tests;
 
+pub use crate::data::Arena;
 pub use array::Array;
 pub use bytes::Untyped;
 pub use fds::{

@@ -132,8 +132,14 @@ impl OpenMap {
     ) -> Self {
         let mut map = Self::new(object, index);
         map.value_size = len;
-        map.value = value.map(|value| Box::new(value) as Value);
-        map
+        map.with_initial(value)
+    }
+
+    /// The same map with this initial value of its section, if it is not what the object says; for generated code.
+    #[must_use]
+    pub fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
+        self.value = value.map(|value| Box::new(value) as Value);
+        self
     }
 
     pub(crate) fn of(definition: &'static abi::Map) -> Self {
