@@ -176,6 +176,8 @@ pub struct Map {
     pub section: Option<Section>,
     /// For tables of functions (`struct_ops`): their members. The section holds the rest of the value.
     pub struct_ops: Option<StructOps>,
+    /// The one program that uses it, of which it is a jump table: it is created only if that is loaded, and closed again then.
+    pub program: Option<u32>,
     /// Pin it by name (`LIBBPF_PIN_BY_NAME` in the source).
     pub pin_by_name: bool,
 }
@@ -230,6 +232,8 @@ pub enum SectionKind {
     Percpu,
     /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
     Kconfig,
+    /// `.jumptables`: the instructions that a program can jump to, indexes of four bytes in little-endian order.
+    JumpTable,
     /// `.addr_space.1`: the variables in an arena, written by programs and by user space.
     Arena,
     /// `.struct_ops` and `.struct_ops.link`: what a table of functions holds beside the functions.

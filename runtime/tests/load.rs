@@ -47,6 +47,7 @@ const DATA: Map = Map {
     template: false,
     section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
     struct_ops: None,
+    program: None,
     pin_by_name: false,
 };
 

@@ -38,6 +38,7 @@ fn object() -> BpfObject {
         global: true,
         code: Code::default(),
         info: SectionInfo::default(),
+        tables: Vec::new(),
     };
     let program = Program {
         function: FunctionId(0),
@@ -83,6 +84,7 @@ fn program(insns: Vec<Insn>) -> LinkedProgram {
         funcs: Vec::new(),
         lines: Vec::new(),
         relos: Vec::new(),
+        tables: Vec::new(),
     }
 }
 

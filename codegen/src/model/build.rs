@@ -44,7 +44,7 @@ impl BpfObject {
             btf: btf.as_ref(),
         };
         let functions_with_references = references.resolve(&mut reporter);
-        let programs = programs(&functions, &mut reporter);
+        let programs = programs(&functions);
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {
@@ -81,24 +81,16 @@ fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     Ok((Some(btf), ext))
 }
 
-fn programs(functions: &Functions<'_>, reporter: &mut Reporter) -> Vec<Program> {
+fn programs(functions: &Functions<'_>) -> Vec<Program> {
     let mut programs = Vec::new();
     for (function, entry) in functions.iter() {
         if entry.is_subprogram() {
             continue;
         }
-        let Some(meaning) = sections::meaning(entry.section.name) else {
-            if !entry.called {
-                reporter.report(
-                    Diagnostic::new(
-                        Code::UnknownSection,
-                        format!("no program type goes with the section of function `{}`", entry.name),
-                    )
-                    .section(entry.section.name)
-                    .note("name the section after a program type (`SEC(\"raw_tp/sys_enter\")`), or leave it in .text"),
-                );
-            }
-            continue;
+        let meaning = match sections::meaning(entry.section.name) {
+            Some(meaning) => meaning,
+            None if entry.called => continue,
+            None => sections::of_no_type(entry.section.name),
         };
         programs.push(Program {
             function,
@@ -155,10 +147,7 @@ fn version_section(elf: &ElfObject<'_>) -> Result<u32> {
         Diagnostic::new(Code::BadLicense, format!("the version has {} bytes instead of 4", section.data.len()))
             .section("version")
     })?;
-    Ok(match elf.endian {
-        crate::insn::Endian::Little => u32::from_le_bytes(bytes),
-        crate::insn::Endian::Big => u32::from_be_bytes(bytes),
-    })
+    Ok(elf.endian.u32(bytes))
 }
 
 /// What kind of global data a section is, by its name.

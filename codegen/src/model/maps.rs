@@ -1,4 +1,4 @@
-//! BTF-defined maps: the variables of section `.maps`.
+//! BTF-defined maps: the variables of section `.maps`. Those of older objects are read by [`super::legacy`].
 //!
 //! A definition is a variable whose struct type spells the map out: `int (*name)[N]` is the number N, `T *name` is the type T,
 //! and `values` holds pointers whose relocations say what is in the map at first.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::functions::Functions;
-use super::{Map, MapDef, MapId};
+use super::{Map, MapDef, MapId, legacy};
 use crate::btf::{Btf, Composite, Kind, TypeId};
 use crate::elf::{ElfObject, Place, RelocationKind, Section, SectionId};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -20,6 +20,11 @@ pub(super) struct Definitions {
 }
 
 impl Definitions {
+    /// Says that a map is defined at this byte of the section.
+    pub(super) fn insert(&mut self, section: SectionId, offset: u64, map: MapId) {
+        self.places.insert((section, offset), map);
+    }
+
     /// The map defined at this byte of the section.
     pub(super) fn at(&self, section: SectionId, offset: Option<u64>) -> Option<MapId> {
         self.places.get(&(section, offset?)).copied()
@@ -35,15 +40,7 @@ pub(super) fn collect(
     reporter: &mut Reporter,
 ) -> Definitions {
     let mut definitions = Definitions::default();
-    if let Some(section) = elf.section_named("maps").filter(|section| section.size > 0) {
-        let message =
-            "the object defines maps in the form of libbpf before 1.0 (section `maps`), which is not supported yet";
-        reporter.report(
-            Diagnostic::new(Code::Unsupported, message)
-                .section(section.name)
-                .note("define them in SEC(\".maps\") with __uint and __type"),
-        );
-    }
+    legacy::collect(elf, &mut definitions, maps, reporter);
     let Some(section) = elf.section_named(".maps") else { return definitions };
     let Some(btf) = btf else {
         reporter.report(
@@ -67,7 +64,7 @@ pub(super) fn collect(
             }
         };
         let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
-        definitions.places.insert((section.id, var.offset.into()), id);
+        definitions.insert(section.id, var.offset.into(), id);
         if let Some(offset) = definition.values_offset {
             values.push((id, u64::from(var.offset) + u64::from(offset), u64::from(var.offset) + u64::from(var.size)));
         }

@@ -8,8 +8,10 @@ mod build;
 mod data;
 mod externs;
 mod functions;
+mod jumps;
 pub mod kconfig;
 mod kernels;
+mod legacy;
 mod maps;
 pub mod print;
 mod references;
@@ -160,6 +162,8 @@ pub struct Function {
     pub code: Code<Reference>,
     /// Its records, instruction indexes from its own beginning.
     pub info: SectionInfo,
+    /// Its jump tables: instructions of its own, by what an index into the table means.
+    pub tables: Vec<Vec<InsnIndex>>,
 }
 
 /// What an instruction of a function refers to.
@@ -177,6 +181,8 @@ pub enum Reference {
     ExternVariable(ExternId),
     /// A call of a kernel function.
     ExternCall(ExternId),
+    /// A jump table of the function, by its place among them.
+    JumpTable(usize),
 }
 
 /// A program: a function that something attaches.

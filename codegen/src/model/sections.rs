@@ -41,6 +41,19 @@ pub(super) fn meaning(name: &str) -> Option<SectionMeaning> {
     })
 }
 
+/// What is said by the name of a section that nobody knows: the user has to give the type of its programs.
+#[must_use]
+pub(super) fn of_no_type(name: &str) -> SectionMeaning {
+    SectionMeaning {
+        program_type: P::UNSPEC,
+        expected_attach_type: NONE,
+        flags: 0,
+        target: None,
+        attach: Attach::Needs("its type, which the section does not say: give it with `set_type` before loading"),
+        autoload: !name.starts_with('?'),
+    }
+}
+
 struct Row {
     prefix: &'static str,
     program_type: P,
@@ -76,6 +89,8 @@ enum Form {
     BtfTracepoint,
     /// A kernel function of the kernel's BTF.
     Function,
+    /// A function of another program, which the user chooses before the load; what follows is only for people.
+    Replace,
     /// A security hook.
     Lsm,
     /// A security hook of a cgroup.
@@ -98,6 +113,7 @@ impl Form {
             Self::Iter => (prefixed("bpf_iter_", rest), TargetKind::Function),
             Self::Needs(_)
             | Self::Never(_)
+            | Self::Replace
             | Self::Given(_)
             | Self::RawTracepoint
             | Self::Tracepoint
@@ -112,6 +128,7 @@ impl Form {
         match (self, rest) {
             (Self::Needs(what) | Self::Given(what), _) => Attach::Needs(what),
             (Self::Never(how), _) => Attach::Never(how),
+            (Self::Replace, _) => Attach::Tracing,
             (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
             (Self::RawTracepoint, None) => Attach::Needs("the name of a raw tracepoint"),
             (Self::BtfTracepoint | Self::Function | Self::Lsm, Some(_)) => Attach::Tracing,
@@ -229,7 +246,7 @@ static TABLE: &[Row] = &[
     row("fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, PATTERN),
     row("fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, PATTERN),
     row("fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, PATTERN),
-    row("freplace", P::EXT, NONE, 0, Form::Given("a loaded program and a function of it")),
+    row("freplace", P::EXT, NONE, 0, Form::Replace),
     row("struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
     row("struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
     row("lsm", P::LSM, A::LSM_MAC, 0, Form::Lsm),

@@ -11,7 +11,7 @@ use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms};
 use crate::error::{Code, Diagnostic, Reporter, Result};
-use crate::insn::Insn;
+use crate::insn::{Insn, InsnIndex};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
@@ -24,10 +24,10 @@ pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) 
         Some(btf) => Some(blob.add(btf.write())?),
         None => None,
     };
-    let maps = maps(object, &mut blob)?;
+    let mut maps = maps(object, &mut blob)?;
     let mut owned = Vec::new();
     for forms in programs {
-        owned.push(program(object, forms, &mut symbols, &mut blob)?);
+        owned.push(program(object, forms, &mut symbols, &mut blob, &mut maps)?);
     }
     let steps = steps(object, &maps, &owned, btf.is_some())?;
     Ok(OwnedObject {
@@ -89,8 +89,24 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
         template: false,
         section: None,
         struct_ops: None,
+        program: None,
         pin_by_name: def.pin_by_name,
     }
+}
+
+/// A jump table as a map, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes.
+fn jump_table(program: u32, table: &[InsnIndex], blob: &mut BlobBuilder) -> Result<OwnedMap> {
+    let def = MapDef {
+        map_type: MapType::INSN_ARRAY,
+        key_size: 4,
+        value_size: 16,
+        max_entries: index(table.len()),
+        ..MapDef::default()
+    };
+    let bytes = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
+    let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(bytes)?, align: 8 };
+    let map = definition(&def, ".jumptables", ".jumptables");
+    Ok(OwnedMap { section: Some(section), program: Some(program), ..map })
 }
 
 /// Whether the kernel takes BTF ids for keys and values of this type of map (`map_check_btf` of its operations).
@@ -126,7 +142,13 @@ fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
     Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
 }
 
-fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut BlobBuilder) -> Result<OwnedProgram> {
+fn program(
+    object: &BpfObject,
+    forms: &Forms,
+    symbols: &mut Symbols,
+    blob: &mut BlobBuilder,
+    maps: &mut Vec<OwnedMap>,
+) -> Result<OwnedProgram> {
     let program = &object.programs[forms.body.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
@@ -152,9 +174,9 @@ fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut 
         autoload: program.autoload,
         target,
         attach,
-        body: body(object, &forms.body, symbols, blob)?,
+        body: body(object, &forms.body, symbols, blob, maps)?,
         emulated: match &forms.emulated {
-            Some(emulated) => Some(body(object, emulated, symbols, blob)?),
+            Some(emulated) => Some(body(object, emulated, symbols, blob, maps)?),
             None => None,
         },
     })
@@ -165,8 +187,13 @@ fn body(
     linked: &LinkedProgram,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
+    maps: &mut Vec<OwnedMap>,
 ) -> Result<OwnedBody> {
     let mut insns = linked.code.insns.clone();
+    let first_table = index(maps.len());
+    for table in &linked.tables {
+        maps.push(jump_table(linked.program.0, table, blob)?);
+    }
     let mut patches = Vec::new();
     for reference in &linked.code.refs {
         let at = reference.at.0;
@@ -195,6 +222,10 @@ fn body(
             Outside::Function(id) => {
                 (insns[at].src, insns[at].imm) = (pseudo::KFUNC_CALL, 0);
                 PatchKind::Function(symbols.external(object, id))
+            }
+            Outside::JumpTable(table) => {
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, 0);
+                PatchKind::Map(first_table + index(table))
             }
             Outside::CpuMask => PatchKind::CpuMask,
             Outside::Stride(map) => PatchKind::Stride(map.0),
@@ -262,7 +293,8 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         steps.push(Step::LoadBtf);
     }
     for (number, map) in maps.iter().enumerate() {
-        if map.template {
+        // Jump tables are created with their programs.
+        if map.template || map.program.is_some() {
             continue;
         }
         let number = index(number);
@@ -302,7 +334,18 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
     if needs_kernel {
         steps.push(Step::ResolveSymbols);
     }
-    steps.extend((0..programs.len()).map(|program| Step::LoadProgram { program: index(program) }));
+    for program in 0..programs.len() {
+        let tables = maps.iter().enumerate().filter(|(_, map)| map.program == Some(index(program)));
+        for (map, _) in tables {
+            let map = index(map);
+            steps.extend([
+                Step::CreateMap { map },
+                Step::FillMap { map, flags: elem_flags::ANY },
+                Step::FreezeMap { map },
+            ]);
+        }
+        steps.push(Step::LoadProgram { program: index(program) });
+    }
     for (number, map) in object.maps.iter().enumerate() {
         for &(key, function) in &map.def.inner_programs {
             match object.programs.iter().position(|program| program.function == function) {

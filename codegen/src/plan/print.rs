@@ -112,6 +112,7 @@ impl LoadPlan {
                 SectionKind::Kconfig => "kconfig",
                 SectionKind::StructOps => "value",
                 SectionKind::Arena => "variables",
+                SectionKind::JumpTable => "instructions, little endian",
             };
             writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
         }

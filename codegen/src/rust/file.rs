@@ -168,7 +168,7 @@ impl<'a> Section<'a> {
             SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
             SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
             SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-            SectionKind::Arena | SectionKind::StructOps => return None,
+            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
         })
     }
 
@@ -543,8 +543,8 @@ fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, str
                     pub fn #field(&self) -> #cells<'_> { #cells(self.maps.#map.globals()) }
                 }
             }
-            // The skeleton has them apart from sections.
-            SectionKind::StructOps => TokenStream::new(),
+            // The skeleton has them apart from sections, or not at all.
+            SectionKind::StructOps | SectionKind::JumpTable => TokenStream::new(),
         }
     });
     let links = skeleton.programs.iter().filter(|program| is_attached(object, program)).map(|program| {

@@ -106,11 +106,13 @@ fn map(map: &OwnedMap) -> TokenStream {
             SectionKind::Kconfig => quote!(Kconfig),
             SectionKind::StructOps => quote!(StructOps),
             SectionKind::Arena => quote!(Arena),
+            SectionKind::JumpTable => quote!(JumpTable),
         };
         let (initial, align) = (span(section.initial), number(section.align));
         quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
     }));
     let struct_ops = option(map.struct_ops.as_ref().map(struct_ops));
+    let program = option(map.program.map(number).map(|program| quote!(#program)));
     quote! {
         rt::abi::Map {
             name: #name,
@@ -128,6 +130,7 @@ fn map(map: &OwnedMap) -> TokenStream {
             template: #template,
             section: #section,
             struct_ops: #struct_ops,
+            program: #program,
             pin_by_name: #pin_by_name,
         }
     }

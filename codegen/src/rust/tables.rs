@@ -41,6 +41,7 @@ pub struct OwnedMap {
     pub template: bool,
     pub section: Option<Section>,
     pub struct_ops: Option<OwnedStructOps>,
+    pub program: Option<u32>,
     pub pin_by_name: bool,
 }
 

@@ -210,6 +210,7 @@ mod tests {
             template: false,
             section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
             struct_ops: None,
+            program: None,
             pin_by_name: false,
         }
     }

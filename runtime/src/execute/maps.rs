@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::arena::Arena;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
-use crate::abi::{SectionKind, Step};
+use crate::abi::{SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
 use crate::link::c_path;
@@ -39,7 +39,8 @@ impl Created {
 impl Executor {
     pub(super) fn create_map(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        if !open.autocreate {
+        let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
+        if !open.autocreate || open.definition.program.is_some_and(left_out) {
             return Ok(());
         }
         let created = match self.existing(index)? {
@@ -204,8 +205,10 @@ impl Executor {
         let Some(section) = open.definition.section else {
             return Err(no_such("as a section map", index));
         };
-        if section.kind == SectionKind::Arena {
-            return self.fill_arena(index);
+        match section.kind {
+            SectionKind::Arena => return self.fill_arena(index),
+            SectionKind::JumpTable => return self.fill_jump_table(created, section.initial),
+            _ => {}
         }
         let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
         let initial = match &open.value {
@@ -238,6 +241,20 @@ impl Executor {
             let name = open.definition.name;
             advise(Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno))
         })
+    }
+
+    /// Puts a program's instructions into its jump table, one after another.
+    fn fill_jump_table(&self, created: &Created, insns: Span) -> Result<()> {
+        for (key, insn) in (0_u32..).zip(self.bytes(insns)?.chunks_exact(4)) {
+            // `orig_off` of `struct bpf_insn_array_value`; the kernel fills in the rest.
+            let mut value = [0; 16];
+            let insn = u32::from_le_bytes(insn.first_chunk().copied().unwrap_or_default());
+            value[..4].copy_from_slice(&insn.to_ne_bytes());
+            created.map.update(&key.to_ne_bytes(), &value, elem_flags::ANY).map_err(|errno| {
+                Error::refused(format_args!("putting instruction {insn} into a jump table at {key}"), errno)
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn freeze_map(&self, index: u32) -> Result<()> {

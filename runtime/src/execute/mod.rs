@@ -227,14 +227,12 @@ impl Executor {
     fn finish(mut self) -> Loaded {
         let struct_ops = self.take_struct_ops();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
-        let maps = self
-            .maps
-            .into_iter()
-            .zip(self.object.maps)
-            .map(|(created, definition)| created.filter(|_| !definition.template).map(maps::Created::into_parts));
+        let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
+            created.filter(|_| !definition.template && definition.program.is_none()).map(maps::Created::into_parts)
+        });
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
-            Some(Program::new(open.definition, fd, open.autoattach, open.target, log))
+            Some(Program::new(open, fd, log))
         });
         Loaded { object: self.object, maps: maps.collect(), arenas, struct_ops, programs: programs.collect() }
     }

@@ -85,7 +85,7 @@ impl Executor {
             self.tables[index] = Some(found);
         }
         for (open, loaded) in self.open_programs.iter_mut().zip(loaded) {
-            if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.definition.program_type) {
+            if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.program_type) {
                 open.autoload = loaded;
             }
         }

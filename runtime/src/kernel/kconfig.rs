@@ -70,6 +70,7 @@ pub(crate) fn has_bpf_cookie(token: Option<BorrowedFd<'_>>) -> bool {
         line_info: &[],
         core_relos: &[],
         attach_btf_id: 0,
+        attach_program: None,
         attach_btf: None,
         fd_array: &[],
         ifindex: 0,

@@ -52,6 +52,7 @@ pub(super) fn load_with_value(
         line_info: &[],
         core_relos: &[],
         attach_btf_id: 0,
+        attach_program: None,
         attach_btf: None,
         fd_array: &[],
         ifindex: 0,

@@ -17,6 +17,7 @@ pub(crate) mod kind {
     pub(crate) const ARRAY: u32 = 3;
     pub(crate) const STRUCT: u32 = 4;
     pub(crate) const UNION: u32 = 5;
+    pub(crate) const FUNC: u32 = 12;
     pub(crate) const FUNC_PROTO: u32 = 13;
 }
 
@@ -115,6 +116,14 @@ impl Types {
         Ok(this)
     }
 
+    /// The types of a program.
+    pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self> {
+        let mut this =
+            Self { base: None, bytes: Bytes::Owned(bytes), types: (0, 0), strings: (0, 0), offsets: Vec::new() };
+        this.index().ok_or_else(|| Error::invalid("the program's BTF cannot be understood"))?;
+        Ok(this)
+    }
+
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(mapped) => mapped,
@@ -194,11 +203,20 @@ impl Types {
         std::str::from_utf8(&rest[..end]).unwrap_or_default()
     }
 
+    /// The id of the function of this name.
+    pub(crate) fn find_function(&self, name: &str) -> Option<u32> {
+        self.find(kind::FUNC, name)
+    }
+
     fn find_struct(&self, name: &str) -> Option<u32> {
+        self.find(kind::STRUCT, name)
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Option<u32> {
         let ids = (self.first()..).take(self.offsets.len());
         ids.zip(&self.offsets).find_map(|(id, &offset)| {
             let head = self.head_at(self.types.0 + usize::try_from(offset).ok()?)?;
-            (head.kind == kind::STRUCT && self.string(head.name) == name).then_some(id)
+            (head.kind == kind && self.string(head.name) == name).then_some(id)
         })
     }
 

@@ -5,7 +5,7 @@
 
 mod attach;
 
-pub(crate) use attach::attach;
+pub(crate) use attach::{attach, way};
 
 use std::ffi::CString;
 use std::fs::File;

@@ -5,11 +5,12 @@
 mod struct_ops;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
-use crate::uapi::{MapType, map_flags};
+use crate::error::{Error, Result};
+use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
 
 pub use struct_ops::OpenStructOps;
 
@@ -271,9 +272,12 @@ impl fmt::Debug for OpenMap {
 /// A program before it is loaded.
 pub struct OpenProgram {
     pub(crate) definition: &'static abi::Program,
+    pub(crate) program_type: ProgramType,
+    pub(crate) attach_type: AttachType,
     pub(crate) autoload: bool,
     pub(crate) autoattach: bool,
     pub(crate) target: Option<String>,
+    pub(crate) target_program: Option<(OwnedFd, String)>,
     pub(crate) log_level: Option<u32>,
     pub(crate) flags: u32,
     pub(crate) ifindex: u32,
@@ -296,9 +300,12 @@ impl OpenProgram {
     pub(crate) fn of(definition: &'static abi::Program) -> Self {
         Self {
             definition,
+            program_type: definition.program_type,
+            attach_type: definition.expected_attach_type,
             autoload: definition.autoload,
             autoattach: true,
             target: None,
+            target_program: None,
             log_level: None,
             flags: definition.flags,
             ifindex: 0,
@@ -333,6 +340,33 @@ impl OpenProgram {
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.autoattach = autoattach;
         self
+    }
+
+    /// The type that it will be loaded as.
+    #[must_use]
+    pub fn program_type(&self) -> ProgramType {
+        self.program_type
+    }
+
+    /// Loads it as another type than its section says, or as one at all if the section does not say: the type, and where it will
+    /// attach if the kernel must know (else `AttachType(0)`). What the section says of attaching does not count any more.
+    pub fn set_type(&mut self, program_type: ProgramType, attach_type: AttachType) -> &mut Self {
+        self.program_type = program_type;
+        self.attach_type = attach_type;
+        self
+    }
+
+    /// Loads it for a function of another BPF program: to replace it (`freplace`), or to run at its beginning or end (`fentry`,
+    /// `fexit`). The function's name is that of the source; the program must have been loaded with BTF.
+    ///
+    /// # Errors
+    /// If the program's file descriptor cannot be duplicated.
+    pub fn set_attach_program(&mut self, program: BorrowedFd<'_>, function: impl Into<String>) -> Result<&mut Self> {
+        let fd = program.try_clone_to_owned();
+        let fd =
+            fd.map_err(|error| Error::io(format_args!("choosing what program `{}` attaches to", self.name()), &error))?;
+        self.target_program = Some((fd, function.into()));
+        Ok(self)
     }
 
     /// Attaches to something else of the same kind: a kernel function, an LSM hook, the name of a tracepoint
