@@ -145,7 +145,6 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
         let Some(section) = elf.section_named(&name) else { continue };
         let Kind::Datasec(datasec) = &btf.get(id).kind else { continue };
         let mut datasec = datasec.clone();
-        let open = datasec.size == 0;
         datasec.size = u32::try_from(section.size).unwrap_or(u32::MAX);
         for var in &mut datasec.vars {
             let Kind::Var { linkage, .. } = btf.get(var.ty).kind else { continue };
@@ -157,9 +156,8 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
                 reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
                 continue;
             };
-            if open {
-                var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
-            }
+            // A static linker fills the offsets in, but not that of a variable which one file declares and a later one defines.
+            var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
             if symbol.hidden {
                 if let Kind::Var { linkage, .. } = &mut btf.get_mut(var.ty).kind {
                     *linkage = Linkage::Static;
