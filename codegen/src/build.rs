@@ -184,7 +184,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
 }
 
-/// Writes a file whole or not at all, and only if it does not hold this text already.
+/// Writes a file whole or not at all, and only if it does not hold this text already. What is no ordinary file, such as a pipe or
+/// `/dev/stdout`, is written to as it is.
 ///
 /// # Errors
 /// [`Code::Io`] with the file's name.
@@ -192,9 +193,18 @@ pub fn write_if_changed(path: &Path, text: &str) -> Result<()> {
     if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+        return written.map_err(|error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display())));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        // With the permissions of any new file; by itself, a temporary one is its owner's alone.
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
         std::io::Write::write_all(&mut file, text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)

@@ -39,6 +39,8 @@ pub use link::Link;
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 #[cfg(feature = "load")]
 pub use program::{Program, TestRun, TestRunResult};
+#[cfg(feature = "derive")]
+pub use skelgen_macros::{MapData, Maps};
 #[cfg(feature = "load")]
 pub use sys::trusted::Trusted;
 

@@ -433,6 +433,16 @@ impl Maps {
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
             loaded.push(quote!(#[doc = #doc] pub #name: #handle));
         }
+        let known = skeleton.maps.iter().map(|field| {
+            let (name, field) = (&object.maps[field.map.0 as usize].name, ident(&field.field));
+            quote!((#name, self.#field.as_fd()))
+        });
+        let what = format!("object `{}`", object.name);
+        let import = (!skeleton.maps.is_empty()).then(|| {
+            quote!(
+                use ::std::os::fd::AsFd as _;
+            )
+        });
         Self {
             open: quote! {
                 /// The maps before they are created.
@@ -443,6 +453,14 @@ impl Maps {
                 /// The maps.
                 #[derive(Debug)]
                 pub struct Maps { #(#loaded),* }
+
+                impl rt::map::FindMap for Maps {
+                    fn find_map(&self, name: &str) -> rt::Result<Option<::std::os::fd::OwnedFd>> {
+                        #import
+                        rt::map::find(name, &[#(#known),*])
+                    }
+                    fn what(&self) -> String { #what.into() }
+                }
             },
         }
     }

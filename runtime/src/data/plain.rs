@@ -7,6 +7,8 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
+use super::layout::Layout;
+
 /// Types of which any bytes are a value and every byte of a value counts.
 ///
 /// For structs, [`layout!`](crate::layout) checks this at compile time and implements the trait.
@@ -14,7 +16,10 @@ use std::mem::MaybeUninit;
 /// # Safety
 /// Any bytes must be a valid value of the type, it must have no padding, no place to write to through a shared reference, and no
 /// pointers that safe code follows.
-pub unsafe trait Plain: Copy + Send + Sync + 'static {}
+pub unsafe trait Plain: Copy + Send + Sync + 'static {
+    /// What is where, for structs that say so.
+    const LAYOUT: Option<&'static Layout> = None;
+}
 
 macro_rules! plain {
     ($($type:ty),*) => {
@@ -278,7 +283,18 @@ macro_rules! layout {
         };
         // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
         #[allow(unsafe_code, reason = "the layout is checked above")]
-        unsafe impl $crate::data::Plain for $name {}
+        unsafe impl $crate::data::Plain for $name {
+            const LAYOUT: ::core::option::Option<&'static $crate::data::Layout> =
+                ::core::option::Option::Some(&$crate::data::Layout {
+                    name: ::core::stringify!($name),
+                    size: $size,
+                    fields: &[$($crate::data::LayoutField {
+                        name: ::core::stringify!($field),
+                        offset: $offset,
+                        size: ::core::mem::size_of::<$type>(),
+                    }),*],
+                });
+        }
     };
 }
 

@@ -137,6 +137,27 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// The layouts of a handle's type parameters, by what they are called: `K` for keys, `V` for values.
+macro_rules! layouts {
+    (V: Plain) => {
+        fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
+            (None, V::LAYOUT)
+        }
+    };
+    (K: Plain, V: Plain) => {
+        fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
+            (K::LAYOUT, V::LAYOUT)
+        }
+    };
+    (K: Plain, O: Kind) => {
+        fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
+            (K::LAYOUT, None)
+        }
+    };
+    ($($other:tt)*) => {};
+}
+pub(crate) use layouts;
+
 /// What every handle can do, for a struct whose field `handle` is the [`Handle`]; `check` is its function from a `Handle`.
 macro_rules! handle {
     ([$($generics:tt)*] $type:ty) => {
@@ -184,6 +205,8 @@ macro_rules! handle {
             fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
                 Self::check($crate::map::Handle::new(fd, info)?)
             }
+
+            $crate::map::handle::layouts!($($generics)*);
         }
 
         /// Asks the kernel what map it is, and fails if it is not one for this handle.

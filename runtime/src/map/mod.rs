@@ -7,6 +7,7 @@
 //! All handles are `Send` and `Sync`; the kernel orders what threads do at once. Operations name the map when they fail.
 
 mod array;
+mod bind;
 mod bytes;
 mod fds;
 mod handle;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use crate::data::Arena;
 pub use array::Array;
+pub use bind::{FindMap, Maps, Pins, bind, find};
 pub use bytes::Untyped;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
@@ -38,6 +40,7 @@ pub(crate) use handle::Handle;
 
 use std::os::fd::OwnedFd;
 
+use crate::data::Layout;
 use crate::error::Result;
 use crate::uapi::MapType;
 
@@ -70,4 +73,10 @@ pub trait FromFd: Sized {
     /// # Errors
     /// If the map is of another type, or its keys or values have another size than the handle's types.
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
+
+    /// How keys and values are laid out, where the handle's types are structs that say so.
+    #[must_use]
+    fn layouts() -> (Option<&'static Layout>, Option<&'static Layout>) {
+        (None, None)
+    }
 }

@@ -1,0 +1,68 @@
+//! What a macro is given: a struct, its fields, and what their attributes say.
+
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Member, Result, Type, Visibility};
+
+use crate::attr::{FieldAttrs, StructAttrs};
+
+/// The struct.
+pub(crate) struct Input<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) generics: &'a Generics,
+    pub(crate) attrs: StructAttrs,
+    pub(crate) fields: Vec<Field<'a>>,
+}
+
+/// A field of it.
+pub(crate) struct Field<'a> {
+    pub(crate) member: Member,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) ty: &'a Type,
+    pub(crate) attrs: FieldAttrs,
+}
+
+impl<'a> Input<'a> {
+    /// Understands a struct for the derive of this name.
+    pub(crate) fn new(input: &'a DeriveInput, derive: &str) -> Result<Self> {
+        let fields = match &input.data {
+            Data::Struct(data) => &data.fields,
+            Data::Enum(data) => {
+                let message = format!("`{derive}` is for structs: a program can write a number that no variant has");
+                return Err(Error::new(data.enum_token.span(), message));
+            }
+            Data::Union(data) => {
+                let message = format!("`{derive}` is for structs: of a union nobody knows which field counts");
+                return Err(Error::new(data.union_token.span(), message));
+            }
+        };
+        let mut errors: Option<Error> = None;
+        let mut keep = |error: Error| match &mut errors {
+            Some(errors) => errors.combine(error),
+            None => errors = Some(error),
+        };
+        let attrs = StructAttrs::parse(&input.attrs, derive).unwrap_or_else(|error| {
+            keep(error);
+            StructAttrs::default()
+        });
+        let fields = understand(fields, derive, &mut keep);
+        match errors {
+            Some(errors) => Err(errors),
+            None => Ok(Self { ident: &input.ident, vis: &input.vis, generics: &input.generics, attrs, fields }),
+        }
+    }
+}
+
+fn understand<'a>(fields: &'a Fields, derive: &str, keep: &mut impl FnMut(Error)) -> Vec<Field<'a>> {
+    let members = fields.members();
+    let understood = fields.iter().zip(members).map(|(field, member)| Field {
+        member,
+        vis: &field.vis,
+        ty: &field.ty,
+        attrs: FieldAttrs::parse(&field.attrs, derive).unwrap_or_else(|error| {
+            keep(error);
+            FieldAttrs::default()
+        }),
+    });
+    understood.collect()
+}

@@ -1,0 +1,136 @@
+//! What the derives become.
+//!
+//! Every name is a path from a crate's root, so that it means the same wherever the struct stands.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Member, Path, parse_quote};
+
+use crate::ast::{Field, Input};
+
+pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
+    let Input { ident, vis, .. } = input;
+    let runtime = runtime(input);
+    let plain = input.fields.iter().map(|field| {
+        let ty = field.ty;
+        // The error of a type that is not plain points at the field.
+        quote_spanned!(ty.span()=> __plain::<#ty>();)
+    });
+    let contiguous = input.fields.iter().enumerate().map(|(index, field)| {
+        let member = &field.member;
+        let before = sizes(&input.fields[..index]);
+        let message =
+            format!("there is padding before field `{}`: add a field for it, such as `_pad: [u8; 4]`", label(member));
+        quote_spanned! {field.ty.span()=>
+            ::core::assert!(::core::mem::offset_of!(#ident, #member) == #before, #message);
+        }
+    });
+    let all = sizes(&input.fields);
+    let whole = format!("there is padding at the end of `{ident}`: add a field for it, such as `_pad: [u8; 4]`");
+    let whole = quote_spanned! {ident.span()=>
+        ::core::assert!(::core::mem::size_of::<#ident>() == #all, #whole);
+    };
+    let fields = input.fields.iter().map(|field| {
+        let (member, ty, name) = (&field.member, field.ty, label(&field.member));
+        quote! {
+            #runtime::data::LayoutField {
+                name: #name,
+                offset: ::core::mem::offset_of!(#ident, #member),
+                size: ::core::mem::size_of::<#ty>(),
+            }
+        }
+    });
+    let name = unraw(ident);
+    let cells = input.attrs.cells.clone().unwrap_or_else(|| Ident::new(&format!("{name}Cells"), ident.span()));
+    let accessors = input.fields.iter().map(|field| {
+        let (member, vis, ty) = (&field.member, field.vis, field.ty);
+        let accessor = accessor(field);
+        let doc = format!("The place of `{}`.", label(member));
+        quote! {
+            #[doc = #doc]
+            #[must_use]
+            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.field(::core::mem::offset_of!(#ident, #member)) }
+        }
+    });
+    let doc = format!("The fields of a [`{name}`] in memory that is shared with programs.");
+    quote! {
+        const _: () = {
+            const fn __plain<__T: #runtime::data::Plain>() {}
+            #(#plain)*
+            #(#contiguous)*
+            #whole
+        };
+        // SAFETY: checked above: each field is plain data, and together they are all the struct's bytes.
+        #[allow(unsafe_code, reason = "the layout is checked above")]
+        unsafe impl #runtime::data::Plain for #ident {
+            const LAYOUT: ::core::option::Option<&'static #runtime::data::Layout> =
+                ::core::option::Option::Some(&#runtime::data::Layout {
+                    name: #name,
+                    size: ::core::mem::size_of::<#ident>(),
+                    fields: &[#(#fields),*],
+                });
+        }
+        #[doc = #doc]
+        #[allow(dead_code, reason = "not every field need be used")]
+        #[derive(::core::clone::Clone, ::core::marker::Copy)]
+        #vis struct #cells<'a>(#runtime::Cell<'a, #ident>);
+        #[allow(dead_code, reason = "not every field need be used")]
+        impl<'a> #cells<'a> {
+            #(#accessors)*
+        }
+        impl #runtime::data::Fields for #ident {
+            type Cells<'a> = #cells<'a>;
+            fn fields(cell: #runtime::Cell<'_, Self>) -> #cells<'_> { #cells(cell) }
+        }
+    }
+}
+
+pub(crate) fn maps(input: &Input<'_>) -> TokenStream {
+    let ident = input.ident;
+    let runtime = runtime(input);
+    let fields = input.fields.iter().map(|field| {
+        let (member, ty) = (&field.member, field.ty);
+        let name = field.attrs.name.as_ref().map_or_else(|| label(member), syn::LitStr::value);
+        // The error of a type that is no handle points at the field.
+        let bind = quote_spanned!(ty.span()=> #runtime::map::bind::<#ty>);
+        quote!(#member: #bind(__from, #name)?)
+    });
+    quote! {
+        impl #runtime::map::Maps for #ident {
+            fn bind(__from: &dyn #runtime::map::FindMap) -> #runtime::Result<Self> {
+                ::core::result::Result::Ok(Self { #(#fields),* })
+            }
+        }
+    }
+}
+
+/// How many bytes these fields have together.
+fn sizes(fields: &[Field<'_>]) -> TokenStream {
+    let types = fields.iter().map(|field| field.ty);
+    if fields.is_empty() { quote!(0) } else { quote!(#(::core::mem::size_of::<#types>())+*) }
+}
+
+/// An identifier without `r#`.
+pub(crate) fn unraw(ident: &Ident) -> String {
+    ident.to_string().trim_start_matches("r#").to_owned()
+}
+
+fn runtime(input: &Input<'_>) -> Path {
+    input.attrs.runtime.clone().unwrap_or_else(|| parse_quote!(::skelgen_runtime))
+}
+
+fn label(member: &Member) -> String {
+    match member {
+        Member::Named(ident) => unraw(ident),
+        Member::Unnamed(index) => index.index.to_string(),
+    }
+}
+
+/// The name of a field's accessor: the field's, or `_0` for one without a name.
+fn accessor(field: &Field<'_>) -> Ident {
+    match &field.member {
+        Member::Named(ident) => ident.clone(),
+        Member::Unnamed(index) => format_ident!("_{}", index.index, span = Span::call_site()),
+    }
+}

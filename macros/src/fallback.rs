@@ -1,0 +1,39 @@
+//! What a derive becomes when something is wrong: the errors, and implementations that let the rest of the program be checked, so
+//! that what is said is about the mistake and not about what follows from it.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, Error};
+
+use crate::attr::StructAttrs;
+
+pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
+    let errors = error.to_compile_error();
+    let (ident, runtime) = (&input.ident, runtime(input, "MapData"));
+    // With parameters, no implementation would be right for all of them.
+    if !input.generics.params.is_empty() {
+        return errors;
+    }
+    quote! {
+        #errors
+        #[allow(unsafe_code, reason = "this does not compile anyway")]
+        unsafe impl #runtime::data::Plain for #ident {}
+    }
+}
+
+pub(crate) fn maps(input: &DeriveInput, error: &Error) -> TokenStream {
+    let errors = error.to_compile_error();
+    let (ident, runtime) = (&input.ident, runtime(input, "Maps"));
+    let (impls, types, bounds) = input.generics.split_for_impl();
+    quote! {
+        #errors
+        impl #impls #runtime::map::Maps for #ident #types #bounds {
+            fn bind(_: &dyn #runtime::map::FindMap) -> #runtime::Result<Self> { ::core::unreachable!() }
+        }
+    }
+}
+
+fn runtime(input: &DeriveInput, derive: &str) -> TokenStream {
+    let path = StructAttrs::parse(&input.attrs, derive).ok().and_then(|attrs| attrs.runtime);
+    path.map_or_else(|| quote!(::skelgen_runtime), |path| quote!(#path))
+}

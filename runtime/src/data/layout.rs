@@ -1,0 +1,53 @@
+//! What is where in a plain struct, to be compared with what a map's BTF says of its keys and values.
+//!
+//! Knows Rust's side; the comparison is [`crate::map::bind`]'s.
+
+use std::fmt;
+
+/// Where the fields of a struct are.
+///
+/// ```
+/// use skelgen_runtime::{Plain, data::Layout};
+///
+/// #[derive(Clone, Copy)]
+/// #[repr(C)]
+/// struct Point { x: u32, y: u32 }
+/// skelgen_runtime::layout! { Point: size 8, align 4; 0 => x: u32, 4 => y: u32 }
+///
+/// let layout: &Layout = Point::LAYOUT.unwrap();
+/// assert_eq!((layout.name, layout.size, layout.fields[1].name, layout.fields[1].offset), ("Point", 8, "y", 4));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The struct's name.
+    pub name: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Its fields by rising offset.
+    pub fields: &'static [LayoutField],
+}
+
+/// A field of a struct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayoutField {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: usize,
+    /// Its size in bytes.
+    pub size: usize,
+}
+
+impl LayoutField {
+    /// Whether it is there only to fill space: its name begins with `_`.
+    #[must_use]
+    pub fn is_padding(&self) -> bool {
+        self.name.starts_with('_')
+    }
+}
+
+impl fmt::Display for LayoutField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>5}  {} ({} bytes)", self.offset, super::label(self.name), self.size)
+    }
+}

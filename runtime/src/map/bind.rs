@@ -1,0 +1,212 @@
+//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a folder of pins.
+//!
+//! `#[derive(Maps)]` makes a struct of handles of it. What the kernel says of a map is checked: its type and sizes, and where its BTF
+//! says how keys and values are laid out and the Rust types do too, that both agree.
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::{FromFd, Info};
+use crate::data::{Layout, LayoutField, label};
+use crate::error::{Error, Result};
+use crate::kernel::types::{Types, kind};
+use crate::link::c_path;
+use crate::sys;
+use crate::uapi::MapType;
+
+/// Where maps are found by name.
+pub trait FindMap {
+    /// A file descriptor of the map of this name; `None` if there is no such map.
+    ///
+    /// # Errors
+    /// If it is there and cannot be opened.
+    fn find_map(&self, name: &str) -> Result<Option<OwnedFd>>;
+
+    /// What this is, for messages: "object `counters`".
+    fn what(&self) -> String;
+}
+
+/// A folder of a bpf file system in which maps are pinned by their names.
+///
+/// ```no_run
+/// use skelgen_runtime::map::{Array, Pins, bind};
+/// let counts: Array<u64> = bind(&Pins::new("/sys/fs/bpf/counters"), "counts")?;
+/// # Ok::<(), skelgen_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pins(PathBuf);
+
+impl Pins {
+    /// The pins of this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+}
+
+impl FindMap for Pins {
+    fn find_map(&self, name: &str) -> Result<Option<OwnedFd>> {
+        let path = self.0.join(name);
+        match sys::link::open_pinned(&c_path(&path)?) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(errno) if errno.raw() == libc::ENOENT => Ok(None),
+            Err(errno) => Err(Error::refused(format_args!("opening the map pinned at {}", path.display()), errno)),
+        }
+    }
+
+    fn what(&self) -> String {
+        format!("folder {}", self.0.display())
+    }
+}
+
+/// A struct of typed map handles; `#[derive(Maps)]` implements it.
+pub trait Maps: Sized {
+    /// Finds every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other place.
+    ///
+    /// # Errors
+    /// If a map is not there, or not what its field says: another type, other sizes, or, where both sides say so, another layout of
+    /// keys or values, which are shown side by side.
+    fn bind(from: &dyn FindMap) -> Result<Self>;
+
+    /// The same from a folder of pins.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    fn from_pins(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::bind(&Pins::new(folder.as_ref()))
+    }
+}
+
+/// The handle of one map; what [`Maps`] does for each field.
+///
+/// # Errors
+/// As [`Maps::bind`].
+pub fn bind<M: FromFd>(from: &dyn FindMap, name: &'static str) -> Result<M> {
+    let Some(fd) = from.find_map(name)? else {
+        return Err(Error::invalid(format_args!("{} has no map `{name}`", from.what())));
+    };
+    let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
+    let found = sys::elem::Map::new(fd.try_clone().map_err(|error| Error::io(format_args!("map `{name}`"), &error))?);
+    let found = *found.map_err(refused)?.info();
+    let info = Info {
+        name,
+        map_type: MapType(found.map_type),
+        key_size: found.key_size,
+        value_size: found.value_size,
+        data_size: found.value_size,
+        section_size: found.value_size,
+        max_entries: found.max_entries,
+        flags: found.flags,
+    };
+    let handle = M::from_fd(fd, &info)?;
+    let (key, value) = M::layouts();
+    if found.btf_id != 0 && (key.is_some() || value.is_some()) {
+        let btf = match sys::btf::open(found.btf_id) {
+            Ok(btf) => btf,
+            // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
+            Err(errno) if errno.raw() == libc::EPERM => return Ok(handle),
+            Err(errno) => return Err(refused(errno)),
+        };
+        let types = types(btf.as_fd()).map_err(|error| error.within(format_args!("map `{name}`")))?;
+        for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
+            if let Some(layout) = layout.filter(|_| id != 0) {
+                compare(&types, id, layout).map_err(|sides| {
+                    Error::invalid(format_args!(
+                        "map `{name}`: its {what} are not laid out as `{}`\n{sides}",
+                        layout.name
+                    ))
+                })?;
+            }
+        }
+    }
+    Ok(handle)
+}
+
+/// The file descriptor of the map of this name among these: what generated code finds its own maps by.
+///
+/// # Errors
+/// If it cannot be duplicated.
+pub fn find(name: &str, maps: &[(&str, BorrowedFd<'_>)]) -> Result<Option<OwnedFd>> {
+    let found = maps.iter().find(|(known, _)| *known == name);
+    let fd = found.map(|(_, fd)| fd.try_clone_to_owned()).transpose();
+    fd.map_err(|error| Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error))
+}
+
+fn types(btf: BorrowedFd<'_>) -> Result<Types> {
+    let bytes = sys::btf::read(btf).map_err(|errno| Error::refused("reading its BTF", errno))?;
+    Types::of_program(bytes)
+}
+
+/// Compares a Rust struct with one of BTF; the error is both, side by side.
+fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), String> {
+    let id = types.resolve(id);
+    if !matches!(types.kind(id), kind::STRUCT | kind::UNION) {
+        // An integer or an array against a struct: the size, which was compared, is all there is.
+        return Ok(());
+    }
+    let theirs: Vec<Member> = types
+        .members(id)
+        .into_iter()
+        .filter(|member| !member.name.is_empty())
+        .map(|member| Member {
+            name: member.name.to_owned(),
+            offset: usize::try_from(member.bit_offset / 8).unwrap_or(usize::MAX),
+            // Bitfields have no size of their own, and whatever holds them in Rust has another name.
+            size: if member.bit_size == 0 {
+                types.size(member.ty).and_then(|size| usize::try_from(size).ok())
+            } else {
+                None
+            },
+        })
+        .collect();
+    let fields: Vec<&LayoutField> = ours.fields.iter().filter(|field| !field.is_padding()).collect();
+    let alike = |field: &LayoutField, member: &Member| {
+        field.offset == member.offset && member.size.is_none_or(|size| size == field.size)
+    };
+    // What both sides call by one name must be at one place; what only one of them names must be somewhere on the other.
+    let field_fits = |field: &&LayoutField| match theirs.iter().find(|member| member.name == label(field.name)) {
+        Some(member) => alike(field, member),
+        None => theirs.iter().any(|member| alike(field, member)),
+    };
+    let member_fits = |member: &Member| match fields.iter().find(|field| member.name == label(field.name)) {
+        Some(field) => alike(field, member),
+        None => member.size.is_none() || fields.iter().any(|field| alike(field, member)),
+    };
+    let size = types.size(id).and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+    if size == ours.size && fields.iter().all(field_fits) && theirs.iter().all(member_fits) {
+        return Ok(());
+    }
+    let mut left = vec![format!("`{}`, {} bytes", ours.name, ours.size)];
+    left.extend(
+        ours.fields
+            .iter()
+            .map(|field| format!("{}{field}", if field.is_padding() || field_fits(&field) { ' ' } else { '>' })),
+    );
+    let mut right = vec![format!("`struct {}` of the map, {size} bytes", types.name(id))];
+    right.extend(theirs.iter().map(|member| format!("{}{member}", if member_fits(member) { ' ' } else { '>' })));
+    let width = left.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for index in 0..left.len().max(right.len()) {
+        let line = |side: &[String]| side.get(index).cloned().unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", format!("    {:width$}  |  {}", line(&left), line(&right)).trim_end());
+    }
+    Err(text.trim_end().to_owned())
+}
+
+/// A member of BTF.
+struct Member {
+    name: String,
+    offset: usize,
+    /// None for a bitfield.
+    size: Option<usize>,
+}
+
+impl std::fmt::Display for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.size {
+            Some(size) => write!(f, "{:>5}  {} ({size} bytes)", self.offset, self.name),
+            None => write!(f, "{:>5}  {} (bits)", self.offset, self.name),
+        }
+    }
+}
