@@ -72,3 +72,25 @@ fn one_of_several_inputs_must_have_a_type() {
     let error = builder().type_named("bpf_iter_meta").type_named("event").build().expect_err("none has it");
     assert!(error.to_string().contains("`event`") && !error.to_string().contains("bpf_iter_meta`"), "{error}");
 }
+
+#[test]
+fn variables_that_other_files_do_not_see_are_left_out() {
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+    for seen in ["pub in_u8: u8,", "pub may_be_overridden: u32,", "pub custom: u32,", "pub fn custom_zero("] {
+        assert!(text.contains(seen), "{seen}");
+    }
+    for unseen in ["pub file_local", "pub not_for_others", "pub private_total", "fn not_for_others", "fn private_total"]
+    {
+        assert!(!text.contains(unseen), "{unseen}");
+    }
+}
+
+#[test]
+fn members_of_shared_variables_are_cells_and_those_of_constants_are_not() {
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+    let cells = text.split("pub mod cells {").nth(1).expect("there are cells");
+    assert!(cells.contains("pub fn left(self) -> rt::Cell<'a, u16> {"));
+    assert!(cells.contains("pub fn inner(self) -> rt::Cell<'a, [super::padded; 2]> {"));
+    let text = skelgen::generate(&object("tiny"), &options("tiny", &[])).expect("the object is good");
+    assert!(!text.contains("pub mod cells {"));
+}

@@ -103,8 +103,11 @@ impl Skeleton {
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
-                    let field = fields.claim(&field_name(map.name.trim_start_matches('.')));
-                    let ty = types.claim(&type_name(map.name.trim_start_matches('.')));
+                    let name = map.name.trim_start_matches('.');
+                    // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
+                    let change = |field: &str| format!("{}_mut", field.trim_start_matches("r#"));
+                    let (field, _) = fields.claim_pair(&field_name(name), change);
+                    let (ty, _) = types.claim_pair(&type_name(name), |ty| format!("{ty}Cells"));
                     this.sections.push(SectionField { map: id, field, ty });
                 }
                 Some(_) => {}
