@@ -136,15 +136,17 @@ fn handle(map: &Map) -> Handle {
     let only_key = |name| Handle { name, key, value: None };
     let plain = |name| Handle { name, key: None, value: None };
     match def.map_type {
-        M::ARRAY | M::DEVMAP | M::CPUMAP => only_value("Array"),
-        M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::RHASH => both("HashMap"),
+        M::ARRAY => only_value("Array"),
+        M::DEVMAP | M::CPUMAP => only_value("Redirects"),
+        M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::CGROUP_STORAGE | M::RHASH => both("HashMap"),
         M::LPM_TRIE => both("LpmTrie"),
         M::PERCPU_ARRAY => only_value("PercpuArray"),
-        M::PERCPU_HASH | M::LRU_PERCPU_HASH => both("PercpuHashMap"),
+        M::PERCPU_HASH | M::LRU_PERCPU_HASH | M::PERCPU_CGROUP_STORAGE => both("PercpuHashMap"),
         M::QUEUE => only_value("Queue"),
         M::STACK => only_value("Stack"),
         M::BLOOM_FILTER => only_value("BloomFilter"),
         M::RINGBUF => plain("RingBuf"),
+        M::USER_RINGBUF => plain("UserRingBuf"),
         M::PROG_ARRAY => plain("ProgArray"),
         M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),
         M::HASH_OF_MAPS => only_key("HashOfMaps"),

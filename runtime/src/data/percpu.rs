@@ -82,7 +82,7 @@ impl<T: Plain> PercpuData<T> {
             None if self.section_len > self.data_len => {
                 self.handle.percpu_replace_on(as_bytes(&KEY), cpu, 0, self.data(value))
             }
-            None => self.handle.percpu_set_on(as_bytes(&KEY), cpu, value),
+            None => self.handle.percpu_set_on(as_bytes(&KEY), cpu, value, elem_flags::ANY),
         }
     }
 

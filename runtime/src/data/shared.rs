@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 use super::cell::Cells;
-use super::words::read;
+use super::words::{read, write};
 use crate::sys::mmap::Region;
 
 /// A mapped region.
@@ -44,6 +44,14 @@ impl Shared {
         let place = self.place(offset, into.len());
         // SAFETY: as many bytes are inside the region.
         unsafe { read(place, into) };
+    }
+
+    /// Copies bytes in.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(self.region.writable(), "a write to memory mapped for reading");
+        let place = self.place(offset, bytes.len());
+        // SAFETY: as many bytes are inside the region, which was mapped for writing.
+        unsafe { write(place, bytes) };
     }
 
     fn place(&self, offset: usize, len: usize) -> NonNull<u8> {

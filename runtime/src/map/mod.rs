@@ -18,8 +18,9 @@ mod scan;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod user_ringbuf;
 
-pub use array::Array;
+pub use array::{Array, Redirects};
 pub use bytes::Untyped;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
@@ -30,6 +31,7 @@ pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;
+pub use user_ringbuf::UserRingBuf;
 
 pub(crate) use handle::Handle;
 
