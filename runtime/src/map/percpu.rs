@@ -194,7 +194,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.set_on_with(key, cpu, value, elem_flags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only changes one.
+    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
+    /// element that is removed at the same moment may come back, zero for the other CPUs.
     ///
     /// # Errors
     /// The same as of [`Self::set_on`], and those that the flags ask for.

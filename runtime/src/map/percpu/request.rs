@@ -1,6 +1,11 @@
 //! What percpu maps ask the kernel for: with the flags of Linux 7.0, or through the full-width form.
 //!
 //! The full-width form of an element is the values of all possible CPUs in order, each rounded up to eight bytes.
+//!
+//! `NOEXIST` and `EXIST` do not go together with the CPU flags: Linux 7.0 to 7.3 refuse them beside `ALL_CPUS` with `EINVAL`, and
+//! beside `CPU` take them and do as if they were not there (`htab_map_update_elem_in_place`, kernel/bpf/hashtab.c, and
+//! `bpf_percpu_array_update`, kernel/bpf/arraymap.c). So the full-width form is used for them, and a look before for `EXIST` of one
+//! CPU.
 
 use std::borrow::Borrow;
 
@@ -10,6 +15,7 @@ use crate::data::plain::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, ze
 use crate::error::Result;
 use crate::kernel::cpus::possible;
 use crate::map::Handle;
+use crate::sys::elem::ENOENT;
 use crate::uapi::elem_flags;
 
 /// The most bytes of full-width values that are set at once, unless one element has more.
@@ -46,12 +52,15 @@ impl Handle {
     /// Sets one CPU's value of an element.
     pub(crate) fn percpu_set_on<V: Plain>(&self, key: &[u8], cpu: u32, value: &V, flags: u64) -> Result<()> {
         self.check_cpu(cpu)?;
-        if self.map().has_cpu_flags() {
-            return self.update(key, self.cut(value), flags | on(cpu));
+        if self.map().has_cpu_flags() && flags != elem_flags::NOEXIST {
+            if flags == elem_flags::EXIST && self.percpu_get_on::<V>(key, cpu)?.is_none() {
+                return Err(self.refused("setting an element", ENOENT));
+            }
+            return self.update(key, self.cut(value), flags & !elem_flags::EXIST | on(cpu));
         }
         let mut values = match self.percpu_get(key)? {
-            Some(values) => values,
-            None => PerCpu::from_fn(|_| zeroed())?,
+            Some(values) if flags != elem_flags::NOEXIST => values,
+            _ => PerCpu::from_fn(|_| zeroed())?,
         };
         if let Some(place) = values.get_mut(cpu) {
             *place = *value;
@@ -144,8 +153,8 @@ impl Handle {
 
     /// Sets all CPUs' values of an element to one.
     pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
-        if self.map().has_cpu_flags() {
-            return self.update(key, self.cut(value), flags | elem_flags::ALL_CPUS);
+        if self.map().has_cpu_flags() && flags == elem_flags::ANY {
+            return self.update(key, self.cut(value), elem_flags::ALL_CPUS);
         }
         self.update(key, &self.pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)
     }
