@@ -1,9 +1,11 @@
 //! Maps with a value for each CPU.
 //!
 //! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. Before, the whole element has to be
-//! read, changed and written back, which is done here as well: then what other CPUs write in between is lost.
+//! read, changed and written back, which is done here as well: then what other CPUs write in between is lost. Linux 7.0 and 7.1 do
+//! not clear the other CPUs' values of a new element, so there a look comes before each write of one CPU's value to a hash map.
 
 mod request;
+mod stale;
 mod values;
 
 pub use values::PerCpu;

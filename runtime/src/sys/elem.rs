@@ -19,6 +19,7 @@ use crate::kernel::cpus;
 use crate::uapi::{Command, MapType, elem_flags};
 
 pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
+pub(crate) const EEXIST: Errno = Errno::from_raw(libc::EEXIST);
 pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 
 /// The flags of element operations that we know the meaning of; the upper half is a CPU's number.

@@ -10,13 +10,14 @@
 use std::borrow::Borrow;
 
 use super::PerCpu;
+use super::stale::leaves_stale_values;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
 use crate::error::Result;
 use crate::kernel::cpus::possible;
 use crate::map::Handle;
-use crate::sys::elem::ENOENT;
-use crate::uapi::elem_flags;
+use crate::sys::elem::{EEXIST, ENOENT};
+use crate::uapi::{MapType, elem_flags};
 
 /// The most bytes of full-width values that are set at once, unless one element has more.
 const BATCH_BYTES: usize = 1 << 20;
@@ -53,8 +54,16 @@ impl Handle {
     pub(crate) fn percpu_set_on<V: Plain>(&self, key: &[u8], cpu: u32, value: &V, flags: u64) -> Result<()> {
         self.check_cpu(cpu)?;
         if self.map().has_cpu_flags() && flags != elem_flags::NOEXIST {
-            if flags == elem_flags::EXIST && self.percpu_get_on::<V>(key, cpu)?.is_none() {
-                return Err(self.refused("setting an element", ENOENT));
+            let stale = self.may_be_stale();
+            if (stale || flags == elem_flags::EXIST) && self.percpu_get_on::<V>(key, cpu)?.is_none() {
+                if flags == elem_flags::EXIST {
+                    return Err(self.refused("setting an element", ENOENT));
+                }
+                match self.percpu_set_on(key, cpu, value, elem_flags::NOEXIST) {
+                    // Somebody else has made it meanwhile.
+                    Err(error) if error.errno() == Some(EEXIST) => {}
+                    result => return result,
+                }
             }
             return self.update(key, self.cut(value), flags & !elem_flags::EXIST | on(cpu));
         }
@@ -72,7 +81,7 @@ impl Handle {
     pub(super) fn percpu_set_many_on<V: Plain>(&self, keys: &[u8], cpu: u32, values: &[V]) -> Result<()> {
         self.check_cpu(cpu)?;
         self.check_many(keys, values.len())?;
-        if self.map().has_cpu_flags() {
+        if self.map().has_cpu_flags() && !self.may_be_stale() {
             return self.update_many(keys, slice_as_bytes(values), on(cpu));
         }
         let mut pairs = keys.chunks_exact(self.map().key_len().max(1)).zip(values);
@@ -104,6 +113,11 @@ impl Handle {
             let values: Vec<u8> = values.iter().flat_map(&pack).collect();
             self.update_many(keys, &values, elem_flags::ANY)
         })
+    }
+
+    /// Whether an element that is made by setting one CPU's value may have values of before for the others.
+    fn may_be_stale(&self) -> bool {
+        matches!(self.map().map_type(), MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH) && leaves_stale_values()
     }
 
     fn check_many(&self, keys: &[u8], values: usize) -> Result<()> {
