@@ -54,7 +54,14 @@ impl<T: Plain> MappedArray<T> {
     pub(crate) fn new(array: BorrowedFd<'_>, len: u32) -> Result<Self, Errno> {
         let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
         let region = Region::new(array, 0, bytes.unwrap_or(usize::MAX), true)?;
-        Ok(Self { region, len, value: PhantomData })
+        Ok(Self::over(region, len))
+    }
+
+    /// The array of so many `T` in a region.
+    fn over(region: Region, len: u32) -> Self {
+        let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
+        assert!(bytes.is_some_and(|bytes| bytes <= region.len()) && region.writable(), "the region is too small");
+        Self { region, len, value: PhantomData }
     }
 
     /// Bytes from one element to the next (`array_map_elem_ptr`, kernel/bpf/arraymap.c).
@@ -99,5 +106,48 @@ impl<T> AsFd for Mapped<T> {
 impl<T> fmt::Debug for Mapped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Mapped").field(&self.handle).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn elements_of_an_array() {
+        let array = MappedArray::<[u8; 3]>::over(Region::anonymous(5 * 8), 5);
+        for (index, cell) in (0..).zip(array.iter()) {
+            cell.set([index, 7, 7]);
+        }
+        assert_eq!(array.get(4).map(Cell::get), Some([4, 7, 7]));
+        assert!(array.get(5).is_none());
+    }
+
+    #[test]
+    fn neighbours_from_many_threads() {
+        // A page has whole elements up to its end.
+        let len = u32::try_from(crate::sys::mmap::page_size() / 8).unwrap();
+        let array = MappedArray::<u32>::over(Region::anonymous(1), len);
+        let cells = || [array.get(len - 1).unwrap(), array.get(0).unwrap()];
+        let count = || {
+            for cell in (0..20).flat_map(|_| cells()) {
+                cell.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(count);
+            }
+            scope.spawn(|| (0..20).for_each(|_| assert!(cells().iter().all(|cell| cell.get() <= 60))));
+        });
+        assert_eq!(cells().map(Cell::get), [60, 60]);
+    }
+
+    #[test]
+    #[should_panic = "too small"]
+    fn arrays_are_inside() {
+        let _ = MappedArray::<u64>::over(Region::anonymous(1), 1 << 20);
     }
 }

@@ -61,3 +61,49 @@ impl Shared {
         unsafe { self.region.base().add(offset) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_numbers() {
+        let shared = Shared::new(Region::anonymous(1));
+        shared.write(3, b"across the words");
+        let mut bytes = [0; 18];
+        shared.read(2, &mut bytes);
+        assert_eq!(&bytes, b"\0across the words\0");
+        shared.store_u64(8, 1 << 40 | 5, Ordering::Release);
+        assert_eq!(shared.load_u64(8, Ordering::Acquire), 1 << 40 | 5);
+        let halves = [8, 12].map(|offset| shared.load_u32(offset, Ordering::Relaxed));
+        assert_eq!(halves, if cfg!(target_endian = "little") { [5, 256] } else { [256, 5] });
+        let end = shared.region.len();
+        shared.write(end - 3, b"end");
+        assert_eq!(shared.load_u32(end - 4, Ordering::Relaxed).to_ne_bytes(), *b"\0end");
+    }
+
+    /// What is written before the position is stored is read after it is loaded.
+    #[test]
+    fn a_record_is_whole_when_its_position_is_seen() {
+        let shared = Shared::new(Region::anonymous(1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                shared.write(101, b"a record");
+                shared.store_u64(0, 1, Ordering::Release);
+            });
+            while shared.load_u64(0, Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            let mut record = [0; 8];
+            shared.read(101, &mut record);
+            assert_eq!(&record, b"a record");
+        });
+    }
+
+    #[test]
+    #[should_panic = "are not mapped"]
+    fn places_are_inside() {
+        let shared = Shared::new(Region::anonymous(1));
+        shared.write(shared.region.len() - 2, b"end");
+    }
+}
