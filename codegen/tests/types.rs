@@ -94,3 +94,52 @@ fn members_of_shared_variables_are_cells_and_those_of_constants_are_not() {
     let text = skelgen::generate(&object("tiny"), &options("tiny", &[])).expect("the object is good");
     assert!(!text.contains("pub mod cells {"));
 }
+
+/// The definitions of structs in generated text, by name: from the line that names one to the line that ends it.
+fn definitions(text: &str) -> std::collections::BTreeMap<&str, &str> {
+    let starts = text.match_indices("pub struct ").map(|(at, word)| (at, &text[at + word.len()..]));
+    starts
+        .filter_map(|(at, rest)| {
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '#').next()?;
+            let body = &text[at..];
+            Some((name, &body[..body.find("\n}").unwrap_or(body.len())]))
+        })
+        .collect()
+}
+
+/// A type alone, as if all that has nothing to do with it were taken out of the object, is written as it is among all others.
+#[test]
+fn a_type_is_written_the_same_without_the_others() {
+    let mut compared = 0;
+    for name in ["layouts", "globals", "bitfields", "core"] {
+        let bytes = object(name);
+        let whole = skelgen::types(&bytes, &options(name, &[])).expect("the types can be written").text;
+        let whole = definitions(&whole);
+        let known: Vec<&str> = whole.keys().copied().collect();
+        for wanted in known {
+            let c_name = wanted.trim_start_matches("r#");
+            let Ok(alone) = skelgen::types(&bytes, &options(name, &[c_name])) else {
+                // A name that Rust made: of an anonymous type, of a clash, of a word of its own.
+                continue;
+            };
+            for (ty, definition) in definitions(&alone.text) {
+                assert_eq!(whole.get(ty), Some(&definition), "{name}: `{ty}`, from `{wanted}` alone");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+/// Every struct can be made from nothing and shown: `show!` implements both, `open_enum!` does for enums.
+#[test]
+fn all_types_have_default_and_debug() {
+    for name in ["layouts", "globals", "bitfields", "typed", "maps"] {
+        let text = skelgen::types(&object(name), &options(name, &[])).expect("the types can be written").text;
+        let shown = text.split("rt::show!").skip(1).map(|rest| rest.trim_start_matches([' ', '{', '\n']));
+        let shown =
+            shown.filter_map(|rest| rest.split(':').next().map(|head| head.trim().trim_start_matches("packed ")));
+        let shown: std::collections::BTreeSet<&str> = shown.collect();
+        assert!(!shown.is_empty() && shown.iter().eq(definitions(&text).keys()), "{name}: {shown:?}");
+    }
+}
