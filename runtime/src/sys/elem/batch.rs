@@ -44,7 +44,7 @@ impl Map {
     /// them out (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
     ///
     /// After it `cursor` holds where to go on. `ENOSPC` means that there is not even room for what the kernel copies at once;
-    /// `EINTR`, before Linux 6.14, that an element went away as it was about to be copied and that none were copied before it.
+    /// `EINTR`, on kernels before 7.3, that an element went away as it was about to be copied and that none were copied before it.
     pub(crate) fn lookup_batch(
         &self,
         command: Command,
