@@ -27,6 +27,8 @@ pub struct LinkedProgram {
     pub lines: Vec<LineInfo>,
     /// What must be adjusted to the running kernel's types.
     pub relos: Vec<CoreRelo>,
+    /// Its jump tables: instructions by what an index into the table means.
+    pub tables: Vec<Vec<InsnIndex>>,
 }
 
 /// What an instruction of a linked program refers to: something outside it.
@@ -40,6 +42,8 @@ pub enum Outside {
     Variable(ExternId),
     /// A call of a kernel function.
     Function(ExternId),
+    /// A jump table, by its place among the program's.
+    JumpTable(usize),
     /// The running kernel's CPUs, as a mask in the immediate (see [`crate::emulate`]).
     CpuMask,
     /// The bytes from one CPU's copy of an emulated percpu section to the next, in the immediate (the same).
@@ -66,6 +70,8 @@ struct Linker<'a> {
     object: &'a BpfObject,
     linked: LinkedProgram,
     starts: BTreeMap<FunctionId, usize>,
+    /// Where each function's jump tables begin among the program's.
+    tables: BTreeMap<FunctionId, usize>,
     calls: Vec<(usize, FunctionId)>,
 }
 
@@ -78,8 +84,9 @@ impl<'a> Linker<'a> {
             funcs: Vec::new(),
             lines: Vec::new(),
             relos: Vec::new(),
+            tables: Vec::new(),
         };
-        Self { object, linked, starts: BTreeMap::new(), calls: Vec::new() }
+        Self { object, linked, starts: BTreeMap::new(), tables: BTreeMap::new(), calls: Vec::new() }
     }
 
     /// Appends a function and, depth first, what it calls. An explicit stack keeps deep call chains off ours.
@@ -102,6 +109,7 @@ impl<'a> Linker<'a> {
                 Reference::MapValue(map, offset) => Outside::MapValue(map, offset),
                 Reference::ExternVariable(id) => Outside::Variable(id),
                 Reference::ExternCall(id) => Outside::Function(id),
+                Reference::JumpTable(index) => Outside::JumpTable(self.first_table(id) + index),
             };
             self.linked.code.refs.push(Ref { at: InsnIndex(at), to: outside });
         }
@@ -115,6 +123,13 @@ impl<'a> Linker<'a> {
         let moved = |insn: InsnIndex| InsnIndex(base + insn.0);
         self.starts.insert(id, base);
         linked.functions.push((InsnIndex(base), id));
+        self.tables.insert(id, linked.tables.len());
+        linked.tables.extend(
+            function
+                .tables
+                .iter()
+                .map(|table| table.iter().map(|insn| InsnIndex(base.wrapping_add(insn.0))).collect::<Vec<_>>()),
+        );
         linked.code.insns.extend_from_slice(&function.code.insns);
         let info = &function.info;
         linked.funcs.extend(info.funcs.iter().map(|record| FuncInfo { insn: moved(record.insn), ..*record }));
@@ -123,8 +138,12 @@ impl<'a> Linker<'a> {
         base
     }
 
+    fn first_table(&self, function: FunctionId) -> usize {
+        self.tables.get(&function).copied().unwrap_or(0)
+    }
+
     fn finish(self) -> Result<LinkedProgram> {
-        let Self { object, mut linked, starts, calls } = self;
+        let Self { object, mut linked, starts, calls, .. } = self;
         for (at, callee) in calls {
             let distance = starts.get(&callee).and_then(|start| {
                 let start = i64::try_from(*start).ok()?;

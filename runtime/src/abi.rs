@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Object {
     pub programs: &'static [Program],
     /// The names to look up in the running kernel; a symbol's place here is its index everywhere else.
     pub symbols: &'static [Symbol],
+    /// The kernel configuration that is read at load, in the section of kind [`SectionKind::Kconfig`].
+    pub kconfig: &'static [Kconfig],
     /// What to do, in this order.
     pub steps: &'static [Step],
 }
@@ -106,6 +108,11 @@ pub enum Step {
         /// The flags of the update; `BPF_F_ALL_CPUS` for percpu data.
         flags: u64,
     },
+    /// Give the section of kernel configuration the values of the running kernel: the same update.
+    FillKconfig {
+        /// The map.
+        map: u32,
+    },
     /// Make a map unwritable for system calls (`BPF_MAP_FREEZE`).
     FreezeMap {
         /// The map.
@@ -147,7 +154,7 @@ pub struct Map {
     pub map_type: MapType,
     /// Size of a key in bytes.
     pub key_size: u32,
-    /// Size of a value in bytes.
+    /// Size of a value in bytes; of an arena, which has no values, that of its section of variables.
     pub value_size: u32,
     /// How many elements it holds at the most; what 0 means is up to the type.
     pub max_entries: u32,
@@ -165,10 +172,40 @@ pub struct Map {
     pub inner: Option<u32>,
     /// Whether it is a map of its own, or only the template that `inner` of another names.
     pub template: bool,
-    /// For global data: what the section holds at first.
+    /// For global data and tables of functions: what they hold at first.
     pub section: Option<Section>,
+    /// For tables of functions (`struct_ops`): their members. The section holds the rest of the value.
+    pub struct_ops: Option<StructOps>,
+    /// The one program that uses it, of which it is a jump table: it is created only if that is loaded, and closed again then.
+    pub program: Option<u32>,
     /// Pin it by name (`LIBBPF_PIN_BY_NAME` in the source).
     pub pin_by_name: bool,
+}
+
+/// A table of functions: a struct of the kernel's whose functions are programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StructOps {
+    /// The kernel's name of the struct.
+    pub name: &'static str,
+    /// The members as the object declares them.
+    pub members: &'static [Member],
+    /// Whether it is created unless the user says otherwise (`?` before the section's name switches it off).
+    pub autocreate: bool,
+}
+
+/// A member of a table of functions, as the object declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name; empty for an anonymous struct or union.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// Its size in bytes; 0 for a bitfield.
+    pub size: u32,
+    /// The number of its type's kind (`BTF_KIND_*` of `linux/btf.h`), modifiers looked through.
+    pub kind: u32,
+    /// The program that it is, unless the user says otherwise.
+    pub program: Option<u32>,
 }
 
 /// A section of global data, the one value of its map.
@@ -193,6 +230,14 @@ pub enum SectionKind {
     Rodata,
     /// `.percpu` and `.percpu.*`: a copy for each CPU, all of them alike at first.
     Percpu,
+    /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
+    Kconfig,
+    /// `.jumptables`: the instructions that a program can jump to, indexes of four bytes in little-endian order.
+    JumpTable,
+    /// `.addr_space.1`: the variables in an arena, written by programs and by user space.
+    Arena,
+    /// `.struct_ops` and `.struct_ops.link`: what a table of functions holds beside the functions.
+    StructOps,
 }
 
 /// A program to load.
@@ -249,6 +294,9 @@ pub struct Patch {
 pub enum PatchKind {
     /// A map's file descriptor into the immediate of an `ld_imm64` whose source register and second immediate are right.
     Map(u32),
+    /// The file descriptor of an arena into the immediate of an `ld_imm64` of one of its variables, and where its variables begin
+    /// added to the second immediate.
+    ArenaValue(u32),
     /// A kernel variable's or function's BTF id and BTF file descriptor into both immediates of an `ld_imm64`.
     Variable(u32),
     /// A kernel symbol's address into both immediates of an `ld_imm64`; 0 if it is weak and not there.
@@ -284,8 +332,44 @@ pub enum SymbolKind {
     Variable,
     /// `BTF_KIND_STRUCT`.
     Struct,
-    /// No type: the symbol's address, by /proc/kallsyms.
+    /// No type: an address of `/proc/kallsyms`.
     Address,
+}
+
+/// A variable that gets its value from the running kernel's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kconfig {
+    /// `CONFIG_…`, or one of the `LINUX_…` that are about the kernel itself.
+    pub name: &'static str,
+    /// What its type can hold.
+    pub kind: KconfigKind,
+    /// Where it begins in the section, in bytes.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Whether it may be missing, and is zero then.
+    pub weak: bool,
+}
+
+/// What a variable of kernel configuration can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KconfigKind {
+    /// `y` or `n`.
+    Bool,
+    /// `n`, `y` or `m`, as 0, 1 and 2 (`enum libbpf_tristate`).
+    Tristate,
+    /// The character `n`, `y` or `m` itself, or a number that fits.
+    Char {
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A number.
+    Integer {
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A text with a NUL at its end, cut to what fits.
+    Text,
 }
 
 /// How a program attaches.
@@ -293,6 +377,8 @@ pub enum SymbolKind {
 pub enum Attach {
     /// Only with something that the user must give, named here as a noun phrase ("a network interface").
     Needs(&'static str),
+    /// Never: it runs in the way that is named here ("by `test_run`").
+    Never(&'static str),
     /// To the raw tracepoint of this name.
     RawTracepoint(&'static str),
     /// To the kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).

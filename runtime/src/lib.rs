@@ -38,7 +38,7 @@ pub use execute::{Loaded, load};
 #[cfg(feature = "load")]
 pub use link::Link;
 #[cfg(feature = "load")]
-pub use open::{LoadOptions, OpenMap, OpenProgram};
+pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 #[cfg(feature = "load")]
 pub use program::{Program, TestRun, TestRunResult};
 #[cfg(feature = "load")]

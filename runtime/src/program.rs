@@ -7,12 +7,16 @@ use std::path::Path;
 use crate::abi;
 use crate::error::{Error, Result};
 use crate::link::{self, Link, c_path};
+use crate::open::OpenProgram;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
 /// A program of an object that was loaded; it itself may have been left out.
 pub struct Program {
     definition: &'static abi::Program,
+    program_type: ProgramType,
+    attach_type: AttachType,
+    attach: abi::Attach,
     fd: Option<OwnedFd>,
     autoattach: bool,
     target: Option<String>,
@@ -20,14 +24,11 @@ pub struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(
-        definition: &'static abi::Program,
-        fd: Option<OwnedFd>,
-        autoattach: bool,
-        target: Option<String>,
-        log: Option<String>,
-    ) -> Self {
-        Self { definition, fd, autoattach, target, log }
+    /// The program that was opened with these settings.
+    pub(crate) fn new(open: OpenProgram, fd: Option<OwnedFd>, log: Option<String>) -> Self {
+        let attach = link::way(&open);
+        let OpenProgram { definition, program_type, attach_type, autoattach, target, .. } = open;
+        Self { definition, program_type, attach_type, attach, fd, autoattach, target, log }
     }
 
     /// The name of its function.
@@ -45,7 +46,7 @@ impl Program {
     /// Its type.
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
-        self.definition.program_type
+        self.program_type
     }
 
     /// Whether it was loaded: not if auto-load was off.
@@ -82,7 +83,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded, cannot attach by itself, or the kernel refuses.
     pub fn attach(&self) -> Result<Link> {
-        link::attach(self.definition, self.fd()?, self.target.as_deref())
+        link::attach(self.definition, (self.attach, self.attach_type), self.fd()?, self.target.as_deref())
     }
 
     /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
@@ -116,7 +117,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded or the kernel refuses.
     pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>) -> Result<Link> {
-        self.create_link(cgroup.as_raw_fd(), self.definition.expected_attach_type, 0, format_args!("a cgroup"))
+        self.create_link(cgroup.as_raw_fd(), self.attach_type, 0, format_args!("a cgroup"))
     }
 
     /// Attaches to a network namespace, as the type that it was loaded for (`sk_lookup`, `flow_dissector`).
@@ -124,7 +125,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded or the kernel refuses.
     pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
-        let attach_type = self.definition.expected_attach_type;
+        let attach_type = self.attach_type;
         self.create_link(namespace.as_raw_fd(), attach_type, 0, format_args!("a network namespace"))
     }
 
@@ -155,7 +156,7 @@ impl Program {
         let cpu = cpu.unwrap_or(0);
         // The kernel writes what a syscall program leaves of its context back to where it came from.
         let mut own = context.to_vec();
-        let syscall = self.definition.program_type == ProgramType::SYSCALL;
+        let syscall = self.program_type == ProgramType::SYSCALL;
         let (out, back): (&mut [u8], &mut [u8]) = if syscall { (&mut [], context_out) } else { (context_out, &mut []) };
         let mut request = sys::prog::Run { data, data_out, context: &mut own, context_out: out, repeat, flags, cpu };
         let outcome = sys::prog::test_run(self.fd()?, &mut request)

@@ -10,7 +10,7 @@ macro_rules! open_enum {
         $(#[$doc])*
         ///
         /// An open enumeration: any `u32` is a value, and the ones this version knows have a name.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
         pub struct $name(pub u32);
 

@@ -46,6 +46,8 @@ const DATA: Map = Map {
     inner: None,
     template: false,
     section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
+    struct_ops: None,
+    program: None,
     pin_by_name: false,
 };
 
@@ -96,6 +98,7 @@ const TINY: Object = Object {
     maps: &[DATA],
     programs: &[READS, ON_SWITCH, DUMP],
     symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false }],
+    kconfig: &[],
     steps: &[
         Step::CreateMap { map: 0 },
         Step::FillMap { map: 0, flags: 0 },

@@ -72,63 +72,92 @@ fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
+impl Kind {
+    /// The number of the kind in the format (`BTF_KIND_*` of `linux/btf.h`), 0 for void.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Void => 0,
+            Self::Int(_) => 1,
+            Self::Ptr(_) => 2,
+            Self::Array { .. } => 3,
+            Self::Struct(_) => 4,
+            Self::Union(_) => 5,
+            Self::Enum(enumeration) if enumeration.wide => 19,
+            Self::Enum(_) => 6,
+            Self::Fwd { .. } => 7,
+            Self::Typedef(_) => 8,
+            Self::Volatile(_) => 9,
+            Self::Const(_) => 10,
+            Self::Restrict(_) => 11,
+            Self::Func { .. } => 12,
+            Self::FuncProto { .. } => 13,
+            Self::Var { .. } => 14,
+            Self::Datasec(_) => 15,
+            Self::Float(_) => 16,
+            Self::DeclTag { .. } => 17,
+            Self::TypeTag { .. } => 18,
+        }
+    }
+}
+
 fn write_type(out: &mut Vec<u8>, ty: &Type) {
-    let mut head = |kind: u32, flag: bool, len: u32, word: u32| {
+    let kind = ty.kind.number();
+    let mut head = |flag: bool, len: u32, word: u32| {
         words(out, &[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
     };
     match &ty.kind {
         // Only id 0 is void, and that is not written.
         Kind::Void => {}
         Kind::Int(int) => {
-            head(1, false, 0, int.size);
+            head(false, 0, int.size);
             words(out, &[int_encoding(int)]);
         }
-        Kind::Ptr(id) => head(2, false, 0, id.0),
+        Kind::Ptr(id) => head(false, 0, id.0),
         Kind::Array { element, index, len } => {
-            head(3, false, 0, 0);
+            head(false, 0, 0);
             words(out, &[element.0, index.0, *len]);
         }
         Kind::Struct(composite) => {
-            head(4, composite.bitfields, count(composite.members.len()), composite.size);
+            head(composite.bitfields, count(composite.members.len()), composite.size);
             write_members(out, composite);
         }
         Kind::Union(composite) => {
-            head(5, composite.bitfields, count(composite.members.len()), composite.size);
+            head(composite.bitfields, count(composite.members.len()), composite.size);
             write_members(out, composite);
         }
         Kind::Enum(enumeration) => {
-            let kind = if enumeration.wide { 19 } else { 6 };
-            head(kind, enumeration.signed, count(enumeration.values.len()), enumeration.size);
+            head(enumeration.signed, count(enumeration.values.len()), enumeration.size);
             write_values(out, enumeration);
         }
-        Kind::Fwd { union } => head(7, *union, 0, 0),
-        Kind::Typedef(id) => head(8, false, 0, id.0),
-        Kind::Volatile(id) => head(9, false, 0, id.0),
-        Kind::Const(id) => head(10, false, 0, id.0),
-        Kind::Restrict(id) => head(11, false, 0, id.0),
-        Kind::Func { proto, linkage } => head(12, false, linkage_number(*linkage), proto.0),
+        Kind::Fwd { union } => head(*union, 0, 0),
+        Kind::Typedef(id) => head(false, 0, id.0),
+        Kind::Volatile(id) => head(false, 0, id.0),
+        Kind::Const(id) => head(false, 0, id.0),
+        Kind::Restrict(id) => head(false, 0, id.0),
+        Kind::Func { proto, linkage } => head(false, linkage_number(*linkage), proto.0),
         Kind::FuncProto { returns, params } => {
-            head(13, false, count(params.len()), returns.0);
+            head(false, count(params.len()), returns.0);
             for param in params {
                 words(out, &[param.name.0, param.ty.0]);
             }
         }
         Kind::Var { ty, linkage } => {
-            head(14, false, 0, ty.0);
+            head(false, 0, ty.0);
             words(out, &[linkage_number(*linkage)]);
         }
         Kind::Datasec(section) => {
-            head(15, false, count(section.vars.len()), section.size);
+            head(false, count(section.vars.len()), section.size);
             for var in &section.vars {
                 words(out, &[var.ty.0, var.offset, var.size]);
             }
         }
-        Kind::Float(size) => head(16, false, 0, *size),
+        Kind::Float(size) => head(false, 0, *size),
         Kind::DeclTag { ty, component, attribute } => {
-            head(17, *attribute, 0, ty.0);
+            head(*attribute, 0, ty.0);
             words(out, &[component.unwrap_or(u32::MAX)]);
         }
-        Kind::TypeTag { ty, attribute } => head(18, *attribute, 0, ty.0),
+        Kind::TypeTag { ty, attribute } => head(*attribute, 0, ty.0),
     }
 }
 

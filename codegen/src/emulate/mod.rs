@@ -43,6 +43,12 @@ pub fn emulate(object: &BpfObject, program: &LinkedProgram) -> Result<Option<Lin
     if !program.code.refs.iter().any(uses_percpu) {
         return Ok(None);
     }
+    if !program.tables.is_empty() {
+        let program = &object.programs[program.program.0 as usize];
+        let message = "the program has a jump table and percpu data, which together need Linux 7.3";
+        let note = "generate the native form alone (`--percpu native`, `Builder::percpu`)";
+        return Err(Diagnostic::new(ErrorCode::BadLink, message).section(&program.section).note(note).into());
+    }
     let parts = parts(object, program);
     let arguments = arguments(&parts);
     let mut pieces = Vec::new();
@@ -275,5 +281,6 @@ fn join(program: &LinkedProgram, parts: &[Part<'_>], pieces: Vec<Piece>) -> Link
         funcs: program.funcs.iter().map(|r| FuncInfo { insn: with_function(r.insn), ..*r }).collect(),
         lines: program.lines.iter().map(|r| LineInfo { insn: with_function(r.insn), ..*r }).collect(),
         relos: program.relos.iter().map(|r| CoreRelo { insn: with_body(r.insn), ..*r }).collect(),
+        tables: Vec::new(),
     }
 }

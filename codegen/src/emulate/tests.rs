@@ -38,6 +38,7 @@ fn object() -> BpfObject {
         global: true,
         code: Code::default(),
         info: SectionInfo::default(),
+        tables: Vec::new(),
     };
     let program = Program {
         function: FunctionId(0),
@@ -54,10 +55,17 @@ fn object() -> BpfObject {
         license: String::new(),
         kernel_version: 0,
         btf: None,
-        maps: vec![Map { name: ".percpu".into(), kernel_name: ".percpu".into(), def, section: Some(section) }],
+        maps: vec![Map {
+            name: ".percpu".into(),
+            kernel_name: ".percpu".into(),
+            def,
+            section: Some(section),
+            struct_ops: None,
+        }],
         functions: vec![function],
         programs: vec![program],
         externs: Vec::new(),
+        kconfig: Vec::new(),
     }
 }
 
@@ -76,6 +84,7 @@ fn program(insns: Vec<Insn>) -> LinkedProgram {
         funcs: Vec::new(),
         lines: Vec::new(),
         relos: Vec::new(),
+        tables: Vec::new(),
     }
 }
 

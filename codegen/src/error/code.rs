@@ -1,7 +1,7 @@
 //! The table of diagnostic codes: the mistakes skelgen knows, each with a stable name and what to do about it.
 //!
 //! To add one: a line in the table, in the block of the phase that reports it. A number is never reused
-//! (E0307 was that of objects without programs and maps, which load since).
+//! (E0301 was that of programs whose section says no type, E0307 that of objects without programs and maps; both load since).
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $help:expr;)*) => {
@@ -57,8 +57,6 @@ codes! {
     BadBtfExt = "E0203", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
 
     // 03: what the object means.
-    /// A section that no program type goes with.
-    UnknownSection = "E0301", None;
     /// A map definition that is not one.
     BadMap = "E0302", None;
     /// A section of global data that cannot be used.

@@ -6,8 +6,9 @@ use skelgen_runtime::abi::SectionKind as DataKind;
 
 use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
+use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, externs, maps, sections};
+use super::{BpfObject, Program, arena, externs, maps, sections, struct_ops};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -22,24 +23,28 @@ impl BpfObject {
         let mut reporter = Reporter::new();
         let (mut btf, ext) = types(elf)?;
         let externs = match &mut btf {
-            Some(btf) => externs::collect(elf, btf, &mut reporter),
+            Some(btf) => externs::collect(elf, btf),
             None => Vec::new(),
         };
-        let data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
+        let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
         let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
         let mut maps = data.maps;
+        let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
         let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
+        arena::collect(elf, btf.as_ref(), &mut maps, &mut data.by_section, &mut reporter);
+        struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
         let references = References {
             elf,
             functions: &functions,
             data: &data.by_section,
             definitions: &definitions,
             externs: &externs,
+            kconfig: &kconfig,
             maps: &maps,
             btf: btf.as_ref(),
         };
         let functions_with_references = references.resolve(&mut reporter);
-        let programs = programs(&functions, &mut reporter);
+        let programs = programs(&functions);
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {
@@ -54,6 +59,7 @@ impl BpfObject {
             functions: functions_with_references,
             programs,
             externs,
+            kconfig: kconfig.list,
         })
     }
 }
@@ -75,24 +81,16 @@ fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     Ok((Some(btf), ext))
 }
 
-fn programs(functions: &Functions<'_>, reporter: &mut Reporter) -> Vec<Program> {
+fn programs(functions: &Functions<'_>) -> Vec<Program> {
     let mut programs = Vec::new();
     for (function, entry) in functions.iter() {
         if entry.is_subprogram() {
             continue;
         }
-        let Some(meaning) = sections::meaning(entry.section.name) else {
-            if !entry.called {
-                reporter.report(
-                    Diagnostic::new(
-                        Code::UnknownSection,
-                        format!("no program type goes with the section of function `{}`", entry.name),
-                    )
-                    .section(entry.section.name)
-                    .note("name the section after a program type (`SEC(\"raw_tp/sys_enter\")`), or leave it in .text"),
-                );
-            }
-            continue;
+        let meaning = match sections::meaning(entry.section.name) {
+            Some(meaning) => meaning,
+            None if entry.called => continue,
+            None => sections::of_no_type(entry.section.name),
         };
         programs.push(Program {
             function,
@@ -149,10 +147,7 @@ fn version_section(elf: &ElfObject<'_>) -> Result<u32> {
         Diagnostic::new(Code::BadLicense, format!("the version has {} bytes instead of 4", section.data.len()))
             .section("version")
     })?;
-    Ok(match elf.endian {
-        crate::insn::Endian::Little => u32::from_le_bytes(bytes),
-        crate::insn::Endian::Big => u32::from_be_bytes(bytes),
-    })
+    Ok(elf.endian.u32(bytes))
 }
 
 /// What kind of global data a section is, by its name.

@@ -84,14 +84,8 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
             value_size: size,
             max_entries: 1,
             flags: readable | mapped,
-            numa_node: None,
-            extra: 0,
-            key_type: None,
             value_type: datasec,
-            inner: None,
-            inner_maps: Vec::new(),
-            inner_programs: Vec::new(),
-            pin_by_name: false,
+            ..MapDef::default()
         },
         section: Some(DataSection {
             kind,
@@ -100,12 +94,13 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
             bytes: if zero { Vec::new() } else { section.data.to_vec() },
             variables,
         }),
+        struct_ops: None,
     }
 }
 
 /// Sections with a second dot and percpu sections go by their own name; the others begin with the object's, so that the same
 /// section of two objects can be told apart in the kernel.
-fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
+pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
     let own = section.get(1..).is_some_and(|rest| rest.contains('.')) || kind == DataKind::Percpu;
     let suffix = section.len().clamp(7, OBJ_NAME_MAX);
     let prefix = if own { 0 } else { OBJ_NAME_MAX - suffix };
@@ -114,7 +109,7 @@ fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
     kernel_chars(&name)
 }
 
-fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
+pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
     let Kind::Datasec(section) = &btf.get(datasec).kind else { return Vec::new() };
     section
         .vars
@@ -150,7 +145,6 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
         let Some(section) = elf.section_named(&name) else { continue };
         let Kind::Datasec(datasec) = &btf.get(id).kind else { continue };
         let mut datasec = datasec.clone();
-        let open = datasec.size == 0;
         datasec.size = u32::try_from(section.size).unwrap_or(u32::MAX);
         for var in &mut datasec.vars {
             let Kind::Var { linkage, .. } = btf.get(var.ty).kind else { continue };
@@ -162,9 +156,8 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
                 reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
                 continue;
             };
-            if open {
-                var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
-            }
+            // A static linker fills the offsets in, but not that of a variable which one file declares and a later one defines.
+            var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
             if symbol.hidden {
                 if let Kind::Var { linkage, .. } = &mut btf.get_mut(var.ty).kind {
                     *linkage = Linkage::Static;

@@ -8,20 +8,15 @@ use std::collections::BTreeMap;
 use super::{Extern, ExternKind};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
-use crate::error::{Code, Diagnostic, Reporter};
 
 /// Collects the externs and turns their declarations into what the kernel takes.
-pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) -> Vec<Extern> {
+pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Extern> {
     let undefined: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
         .filter(|symbol| symbol.place == Place::Undefined && !symbol.name.is_empty())
         .map(|symbol| (symbol.name, symbol.binding == Binding::Weak))
         .collect();
-    if btf.datasec(".kconfig").is_some() {
-        let message = "the object reads kernel configuration (`__kconfig`), which is not supported yet";
-        reporter.report(Diagnostic::new(Code::Unsupported, message).section(".kconfig"));
-    }
     let Some(id) = btf.datasec(".ksyms") else { return Vec::new() };
     let Kind::Datasec(section) = &btf.get(id).kind else { return Vec::new() };
     let vars = section.vars.clone();

@@ -1,4 +1,4 @@
-//! BTF-defined maps: the variables of section `.maps`.
+//! BTF-defined maps: the variables of section `.maps`. Those of older objects are read by [`super::legacy`].
 //!
 //! A definition is a variable whose struct type spells the map out: `int (*name)[N]` is the number N, `T *name` is the type T,
 //! and `values` holds pointers whose relocations say what is in the map at first.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::functions::Functions;
-use super::{Map, MapDef, MapId};
+use super::{Map, MapDef, MapId, legacy};
 use crate::btf::{Btf, Composite, Kind, TypeId};
 use crate::elf::{ElfObject, Place, RelocationKind, Section, SectionId};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -20,6 +20,11 @@ pub(super) struct Definitions {
 }
 
 impl Definitions {
+    /// Says that a map is defined at this byte of the section.
+    pub(super) fn insert(&mut self, section: SectionId, offset: u64, map: MapId) {
+        self.places.insert((section, offset), map);
+    }
+
     /// The map defined at this byte of the section.
     pub(super) fn at(&self, section: SectionId, offset: Option<u64>) -> Option<MapId> {
         self.places.get(&(section, offset?)).copied()
@@ -35,15 +40,7 @@ pub(super) fn collect(
     reporter: &mut Reporter,
 ) -> Definitions {
     let mut definitions = Definitions::default();
-    if let Some(section) = elf.section_named("maps").filter(|section| section.size > 0) {
-        let message =
-            "the object defines maps in the form of libbpf before 1.0 (section `maps`), which is not supported yet";
-        reporter.report(
-            Diagnostic::new(Code::Unsupported, message)
-                .section(section.name)
-                .note("define them in SEC(\".maps\") with __uint and __type"),
-        );
-    }
+    legacy::collect(elf, &mut definitions, maps, reporter);
     let Some(section) = elf.section_named(".maps") else { return definitions };
     let Some(btf) = btf else {
         reporter.report(
@@ -67,12 +64,12 @@ pub(super) fn collect(
             }
         };
         let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
-        definitions.places.insert((section.id, var.offset.into()), id);
+        definitions.insert(section.id, var.offset.into(), id);
         if let Some(offset) = definition.values_offset {
             values.push((id, u64::from(var.offset) + u64::from(offset), u64::from(var.offset) + u64::from(var.size)));
         }
         let kernel_name: String = name.chars().take(OBJ_NAME_MAX).collect();
-        maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None });
+        maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
     }
     for (id, from, to) in values {
         initial(elf, section, functions, &definitions, (id, from, to), maps, reporter);
@@ -123,7 +120,7 @@ impl Definition {
         let Kind::Struct(Composite { members, .. }) = &btf.get(btf.resolve(ty)).kind else {
             return Err(bad("its type is not a struct".into()));
         };
-        let mut this = Self { def: empty(), values_offset: None };
+        let mut this = Self { def: MapDef::default(), values_offset: None };
         for member in members {
             let field = btf.str(member.name);
             let number = || number(btf, member.ty).ok_or_else(|| bad(format!("`{field}` is not a number (`__uint`)")));
@@ -204,24 +201,6 @@ fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<MapDef>,
         Kind::Struct(_) => Definition::read(btf, to, &format!("{name}.inner"), true).map(|inner| Some(inner.def)),
         Kind::FuncProto { .. } => Ok(None),
         _ => Err(bad("`values` points neither to map definitions nor to functions")),
-    }
-}
-
-fn empty() -> MapDef {
-    MapDef {
-        map_type: MapType::UNSPEC,
-        key_size: 0,
-        value_size: 0,
-        max_entries: 0,
-        flags: 0,
-        numa_node: None,
-        extra: 0,
-        key_type: None,
-        value_type: None,
-        inner: None,
-        inner_maps: Vec::new(),
-        inner_programs: Vec::new(),
-        pin_by_name: false,
     }
 }
 

@@ -3,15 +3,20 @@
 //! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
 //! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
 
+pub(crate) mod arena;
 mod build;
 mod data;
 mod externs;
 mod functions;
+mod jumps;
+pub mod kconfig;
 mod kernels;
+mod legacy;
 mod maps;
 pub mod print;
 mod references;
 mod sections;
+pub mod struct_ops;
 
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
@@ -54,6 +59,8 @@ pub struct BpfObject {
     pub programs: Vec<Program>,
     /// What it expects of the kernel.
     pub externs: Vec<Extern>,
+    /// The kernel configuration that it reads: the variables of the section of kind `Kconfig`.
+    pub kconfig: Vec<kconfig::Config>,
 }
 
 /// A map, or a section of global data, which is the one value of a map.
@@ -65,12 +72,14 @@ pub struct Map {
     pub kernel_name: String,
     /// Its definition.
     pub def: MapDef,
-    /// For global data: the contents.
+    /// For global data and tables of functions: the contents.
     pub section: Option<DataSection>,
+    /// For tables of functions: their members.
+    pub struct_ops: Option<struct_ops::StructOps>,
 }
 
 /// The definition of a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MapDef {
     /// Its type.
     pub map_type: MapType,
@@ -153,6 +162,8 @@ pub struct Function {
     pub code: Code<Reference>,
     /// Its records, instruction indexes from its own beginning.
     pub info: SectionInfo,
+    /// Its jump tables: instructions of its own, by what an index into the table means.
+    pub tables: Vec<Vec<InsnIndex>>,
 }
 
 /// What an instruction of a function refers to.
@@ -170,6 +181,8 @@ pub enum Reference {
     ExternVariable(ExternId),
     /// A call of a kernel function.
     ExternCall(ExternId),
+    /// A jump table of the function, by its place among them.
+    JumpTable(usize),
 }
 
 /// A program: a function that something attaches.
@@ -216,6 +229,8 @@ pub enum TargetKind {
 pub enum Attach {
     /// Only with something that the user must give.
     Needs(&'static str),
+    /// Never: it runs in another way.
+    Never(&'static str),
     /// To a raw tracepoint.
     RawTracepoint(String),
     /// To what it was loaded for.

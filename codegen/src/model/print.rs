@@ -105,7 +105,7 @@ impl BpfObject {
                         insns: function.code.insns.len(),
                         autoload: program.autoload,
                         target: program.target.as_ref().map(|target| target.name.clone()),
-                        attaches: !matches!(program.attach, Attach::Needs(_)),
+                        attaches: !matches!(program.attach, Attach::Needs(_) | Attach::Never(_)),
                     }
                 })
                 .collect(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::build::section_of;
 use super::functions::{Entry, Functions, line, target};
+use super::jumps::{self, Tables};
+use super::kconfig::Configs;
 use super::maps::Definitions;
 use super::{Extern, ExternId, ExternKind, Function, Map, MapId, Reference};
 use crate::btf::Btf;
@@ -19,6 +21,7 @@ pub(super) struct References<'a> {
     pub(super) data: &'a BTreeMap<SectionId, MapId>,
     pub(super) definitions: &'a Definitions,
     pub(super) externs: &'a [Extern],
+    pub(super) kconfig: &'a Configs,
     pub(super) maps: &'a [Map],
     pub(super) btf: Option<&'a Btf>,
 }
@@ -32,10 +35,11 @@ impl References<'_> {
     fn function(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> Function {
         let relocations = self.relocations(entry, reporter);
         let mut code = Code { insns: entry.insns.clone(), refs: Vec::new() };
+        let mut tables = Tables::default();
         let mut index = 0;
         while let Some(&insn) = entry.insns.get(index) {
             let found = match relocations.get(&index) {
-                Some(relocation) => self.relocated(entry, index, insn, *relocation),
+                Some(relocation) => self.relocated(entry, index, insn, *relocation, &mut tables),
                 None => self.bare(entry, index, insn),
             };
             match found {
@@ -56,6 +60,7 @@ impl References<'_> {
             global: entry.global,
             code,
             info: entry.info.clone(),
+            tables: tables.entries,
         }
     }
 
@@ -92,9 +97,25 @@ impl References<'_> {
         }
     }
 
-    fn relocated(&self, entry: &Entry<'_>, index: usize, insn: Insn, relocation: Relocation) -> Found {
+    fn relocated(
+        &self,
+        entry: &Entry<'_>,
+        index: usize,
+        insn: Insn,
+        relocation: Relocation,
+        tables: &mut Tables,
+    ) -> Found {
         let symbol = self.elf.symbol(relocation.symbol);
+        let section = section_of(self.elf, symbol.place).filter(|section| section.name == jumps::SECTION);
         match relocation.kind {
+            RelocationKind::Load if insn.is_wide_load() && section.is_some() => {
+                let table = section.map_or(Err("it is in no section".into()), |section| {
+                    tables.index(section, symbol, entry, self.elf.endian)
+                });
+                table
+                    .map(|index| Some(Reference::JumpTable(index)))
+                    .map_err(|what| bad(format!("jump table `{}` of function `{}`: {what}", symbol.name, entry.name)))
+            }
             RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn).map(Some),
             RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn).map(Some),
             RelocationKind::Call
@@ -159,6 +180,9 @@ impl References<'_> {
     }
 
     fn external(&self, symbol: &Symbol<'_>, call: bool) -> Result<Reference, Box<Diagnostic>> {
+        if let (Some((map, offset)), false) = (self.kconfig.place(symbol.name), call) {
+            return Ok(Reference::MapValue(map, offset));
+        }
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
             return Err(Box::new(

@@ -41,6 +41,19 @@ pub(super) fn meaning(name: &str) -> Option<SectionMeaning> {
     })
 }
 
+/// What is said by the name of a section that nobody knows: the user has to give the type of its programs.
+#[must_use]
+pub(super) fn of_no_type(name: &str) -> SectionMeaning {
+    SectionMeaning {
+        program_type: P::UNSPEC,
+        expected_attach_type: NONE,
+        flags: 0,
+        target: None,
+        attach: Attach::Needs("its type, which the section does not say: give it with `set_type` before loading"),
+        autoload: !name.starts_with('?'),
+    }
+}
+
 struct Row {
     prefix: &'static str,
     program_type: P,
@@ -66,6 +79,8 @@ impl Row {
 enum Form {
     /// Nothing may follow; the user gives what is named here when attaching.
     Needs(&'static str),
+    /// It is never attached, but runs in the way that is named here; what follows is only for people.
+    Never(&'static str),
     /// A target may follow that attaching needs and skelgen does not attach by itself.
     Given(&'static str),
     /// A raw tracepoint.
@@ -74,6 +89,8 @@ enum Form {
     BtfTracepoint,
     /// A kernel function of the kernel's BTF.
     Function,
+    /// A function of another program, which the user chooses before the load; what follows is only for people.
+    Replace,
     /// A security hook.
     Lsm,
     /// A security hook of a cgroup.
@@ -94,7 +111,13 @@ impl Form {
             Self::Function => (rest.to_owned(), TargetKind::Function),
             Self::Lsm | Self::LsmCgroup => (prefixed("bpf_lsm_", rest), TargetKind::Function),
             Self::Iter => (prefixed("bpf_iter_", rest), TargetKind::Function),
-            Self::Needs(_) | Self::Given(_) | Self::RawTracepoint | Self::Tracepoint | Self::Kprobe { .. } => {
+            Self::Needs(_)
+            | Self::Never(_)
+            | Self::Replace
+            | Self::Given(_)
+            | Self::RawTracepoint
+            | Self::Tracepoint
+            | Self::Kprobe { .. } => {
                 return None;
             }
         };
@@ -104,6 +127,8 @@ impl Form {
     fn attach(self, rest: Option<&str>) -> Attach {
         match (self, rest) {
             (Self::Needs(what) | Self::Given(what), _) => Attach::Needs(what),
+            (Self::Never(how), _) => Attach::Never(how),
+            (Self::Replace, _) => Attach::Tracing,
             (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
             (Self::RawTracepoint, None) => Attach::Needs("the name of a raw tracepoint"),
             (Self::BtfTracepoint | Self::Function | Self::Lsm, Some(_)) => Attach::Tracing,
@@ -158,6 +183,7 @@ const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
 const BINARY: Form = Form::Given("a program file and a place in it");
 const PATTERN: Form = Form::Given("the kernel functions that the pattern means");
+const IN_TABLE: Form = Form::Never("as part of its table of functions");
 const KPROBE: Form = Form::Kprobe { at_return: false };
 const KRETPROBE: Form = Form::Kprobe { at_return: true };
 
@@ -220,13 +246,15 @@ static TABLE: &[Row] = &[
     row("fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, PATTERN),
     row("fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, PATTERN),
     row("fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, PATTERN),
-    row("freplace", P::EXT, NONE, 0, Form::Given("a loaded program and a function of it")),
+    row("freplace", P::EXT, NONE, 0, Form::Replace),
+    row("struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
+    row("struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
     row("lsm", P::LSM, A::LSM_MAC, 0, Form::Lsm),
     row("lsm.s", P::LSM, A::LSM_MAC, SLEEP, Form::Lsm),
     row("lsm_cgroup", P::LSM, A::LSM_CGROUP, 0, Form::LsmCgroup),
     row("iter", P::TRACING, A::TRACE_ITER, 0, Form::Iter),
     row("iter.s", P::TRACING, A::TRACE_ITER, SLEEP, Form::Iter),
-    row("syscall", P::SYSCALL, NONE, SLEEP, Form::Needs("nothing: it is run by `test_run`")),
+    row("syscall", P::SYSCALL, NONE, SLEEP, Form::Never("by `test_run`")),
     row("xdp.frags/devmap", P::XDP, A::XDP_DEVMAP, FRAGS, Form::Needs("a device map")),
     row("xdp/devmap", P::XDP, A::XDP_DEVMAP, 0, Form::Needs("a device map")),
     row("xdp.frags/cpumap", P::XDP, A::XDP_CPUMAP, FRAGS, Form::Needs("a CPU map")),

@@ -11,7 +11,7 @@ use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms};
 use crate::error::{Code, Diagnostic, Reporter, Result};
-use crate::insn::Insn;
+use crate::insn::{Insn, InsnIndex};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
@@ -24,10 +24,10 @@ pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) 
         Some(btf) => Some(blob.add(btf.write())?),
         None => None,
     };
-    let maps = maps(object, &mut blob)?;
+    let mut maps = maps(object, &mut blob)?;
     let mut owned = Vec::new();
     for forms in programs {
-        owned.push(program(object, forms, &mut symbols, &mut blob)?);
+        owned.push(program(object, forms, &mut symbols, &mut blob, &mut maps)?);
     }
     let steps = steps(object, &maps, &owned, btf.is_some())?;
     Ok(OwnedObject {
@@ -40,6 +40,7 @@ pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) 
         maps,
         programs: owned,
         symbols: symbols.list,
+        kconfig: super::kconfig::lower(&object.kconfig),
         steps,
     })
 }
@@ -53,6 +54,7 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
     for map in &object.maps {
         let mut owned = definition(&map.def, &map.name, &map.kernel_name);
         owned.section = section(map, blob)?;
+        owned.struct_ops = map.struct_ops.as_ref().map(|table| super::struct_ops::lower(object, table));
         maps.push(owned);
     }
     for (number, map) in object.maps.iter().enumerate() {
@@ -86,8 +88,25 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
         inner: None,
         template: false,
         section: None,
+        struct_ops: None,
+        program: None,
         pin_by_name: def.pin_by_name,
     }
+}
+
+/// A jump table as a map, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes.
+fn jump_table(program: u32, table: &[InsnIndex], blob: &mut BlobBuilder) -> Result<OwnedMap> {
+    let def = MapDef {
+        map_type: MapType::INSN_ARRAY,
+        key_size: 4,
+        value_size: 16,
+        max_entries: index(table.len()),
+        ..MapDef::default()
+    };
+    let bytes = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
+    let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(bytes)?, align: 8 };
+    let map = definition(&def, ".jumptables", ".jumptables");
+    Ok(OwnedMap { section: Some(section), program: Some(program), ..map })
 }
 
 /// Whether the kernel takes BTF ids for keys and values of this type of map (`map_check_btf` of its operations).
@@ -112,6 +131,7 @@ fn takes_types(map_type: MapType) -> bool {
             | MapType::USER_RINGBUF
             | MapType::PROG_ARRAY
             | MapType::REUSEPORT_SOCKARRAY
+            | MapType::STRUCT_OPS
     )
 }
 
@@ -122,12 +142,19 @@ fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
     Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
 }
 
-fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut BlobBuilder) -> Result<OwnedProgram> {
+fn program(
+    object: &BpfObject,
+    forms: &Forms,
+    symbols: &mut Symbols,
+    blob: &mut BlobBuilder,
+    maps: &mut Vec<OwnedMap>,
+) -> Result<OwnedProgram> {
     let program = &object.programs[forms.body.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
     let attach = match &program.attach {
         Attach::Needs(what) => OwnedAttach::Needs((*what).to_owned()),
+        Attach::Never(how) => OwnedAttach::Never((*how).to_owned()),
         Attach::RawTracepoint(name) => OwnedAttach::RawTracepoint(name.clone()),
         Attach::Tracing => OwnedAttach::Tracing,
         Attach::Iter => OwnedAttach::Iter,
@@ -147,9 +174,9 @@ fn program(object: &BpfObject, forms: &Forms, symbols: &mut Symbols, blob: &mut 
         autoload: program.autoload,
         target,
         attach,
-        body: body(object, &forms.body, symbols, blob)?,
+        body: body(object, &forms.body, symbols, blob, maps)?,
         emulated: match &forms.emulated {
-            Some(emulated) => Some(body(object, emulated, symbols, blob)?),
+            Some(emulated) => Some(body(object, emulated, symbols, blob, maps)?),
             None => None,
         },
     })
@@ -160,8 +187,13 @@ fn body(
     linked: &LinkedProgram,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
+    maps: &mut Vec<OwnedMap>,
 ) -> Result<OwnedBody> {
     let mut insns = linked.code.insns.clone();
+    let first_table = index(maps.len());
+    for table in &linked.tables {
+        maps.push(jump_table(linked.program.0, table, blob)?);
+    }
     let mut patches = Vec::new();
     for reference in &linked.code.refs {
         let at = reference.at.0;
@@ -173,7 +205,11 @@ fn body(
             Outside::MapValue(map, offset) => {
                 let offset = i32::from_ne_bytes(offset.to_ne_bytes());
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, offset);
-                PatchKind::Map(map.0)
+                if object.maps[map.0 as usize].def.map_type == MapType::ARENA {
+                    PatchKind::ArenaValue(map.0)
+                } else {
+                    PatchKind::Map(map.0)
+                }
             }
             Outside::Variable(id) if object.externs[id.0 as usize].kind == ExternKind::Address => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (0, 0, 0);
@@ -186,6 +222,10 @@ fn body(
             Outside::Function(id) => {
                 (insns[at].src, insns[at].imm) = (pseudo::KFUNC_CALL, 0);
                 PatchKind::Function(symbols.external(object, id))
+            }
+            Outside::JumpTable(table) => {
+                (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, 0);
+                PatchKind::Map(first_table + index(table))
             }
             Outside::CpuMask => PatchKind::CpuMask,
             Outside::Stride(map) => PatchKind::Stride(map.0),
@@ -253,17 +293,28 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         steps.push(Step::LoadBtf);
     }
     for (number, map) in maps.iter().enumerate() {
-        if map.template {
+        // Jump tables are created with their programs.
+        if map.template || map.program.is_some() {
             continue;
         }
         let number = index(number);
         steps.push(Step::CreateMap { map: number });
         let Some(section) = &map.section else { continue };
-        if section.initial.len > 0 {
+        if section.kind == SectionKind::Kconfig {
+            steps.push(Step::FillKconfig { map: number });
+        }
+        let filled = match section.kind {
+            // A table of functions is filled when it is attached.
+            SectionKind::StructOps => false,
+            // The variables' pages must be there, even if all in them is zero.
+            SectionKind::Arena => true,
+            _ => section.initial.len > 0,
+        };
+        if filled {
             let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
             steps.push(Step::FillMap { map: number, flags });
         }
-        if section.kind == SectionKind::Rodata {
+        if matches!(section.kind, SectionKind::Rodata | SectionKind::Kconfig) {
             steps.push(Step::FreezeMap { map: number });
         }
     }
@@ -273,12 +324,28 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
         }
     }
     let needs_kernel = programs.iter().any(|program| {
-        program.target.is_some() || program.body.patches.iter().any(|patch| !matches!(patch.kind, PatchKind::Map(_)))
+        program.target.is_some()
+            || program
+                .body
+                .patches
+                .iter()
+                .any(|patch| !matches!(patch.kind, PatchKind::Map(_) | PatchKind::ArenaValue(_)))
     });
     if needs_kernel {
         steps.push(Step::ResolveSymbols);
     }
-    steps.extend((0..programs.len()).map(|program| Step::LoadProgram { program: index(program) }));
+    for program in 0..programs.len() {
+        let tables = maps.iter().enumerate().filter(|(_, map)| map.program == Some(index(program)));
+        for (map, _) in tables {
+            let map = index(map);
+            steps.extend([
+                Step::CreateMap { map },
+                Step::FillMap { map, flags: elem_flags::ANY },
+                Step::FreezeMap { map },
+            ]);
+        }
+        steps.push(Step::LoadProgram { program: index(program) });
+    }
     for (number, map) in object.maps.iter().enumerate() {
         for &(key, function) in &map.def.inner_programs {
             match object.programs.iter().position(|program| program.function == function) {

@@ -5,8 +5,10 @@
 //! load time, so nothing here asks a kernel, a clock or the environment.
 
 mod blob;
+mod kconfig;
 mod lower;
 mod print;
+mod struct_ops;
 
 use crate::emulate::Forms;
 use crate::error::Result;

@@ -5,7 +5,7 @@ use std::fmt;
 use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
-use super::LoadPlan;
+use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
 
@@ -53,6 +53,10 @@ impl LoadPlan {
                 let flags =
                     if flags == elem_flags::ALL_CPUS { "16 (BPF_F_ALL_CPUS)".into() } else { flags.to_string() };
                 writeln!(f, "fill map {}: {size} bytes, flags {flags}", name(map))
+            }
+            Step::FillKconfig { map } => {
+                writeln!(f, "fill map {} from the running kernel's configuration", name(map))?;
+                object.kconfig.iter().try_for_each(|config| kconfig::print(f, config))
             }
             Step::FreezeMap { map } => writeln!(f, "freeze map {}", name(map)),
             Step::InsertMap { outer, key, inner } => {
@@ -105,10 +109,14 @@ impl LoadPlan {
                 SectionKind::Bss => "bss",
                 SectionKind::Rodata => "rodata",
                 SectionKind::Percpu => "percpu",
+                SectionKind::Kconfig => "kconfig",
+                SectionKind::StructOps => "value",
+                SectionKind::Arena => "variables",
+                SectionKind::JumpTable => "instructions, little endian",
             };
             writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
         }
-        Ok(())
+        map.struct_ops.as_ref().map_or(Ok(()), |table| struct_ops::print(f, &self.object, table))
     }
 
     fn program(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
@@ -127,6 +135,7 @@ impl LoadPlan {
         }
         match &program.attach {
             OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
+            OwnedAttach::Never(how) => write!(f, ", runs {how}")?,
             OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
             OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
             OwnedAttach::Iter => write!(f, ", attaches as iterator")?,
@@ -153,6 +162,7 @@ impl LoadPlan {
         for patch in &body.patches {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
+                PatchKind::ArenaValue(map) => ("variables of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::Address(symbol) => ("address of", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
                 PatchKind::CpuMask => ("mask of", Some(&cpus)),

@@ -5,12 +5,13 @@ use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::map_flags;
 
+use super::struct_ops::Tables;
 use super::tables::OwnedObject;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, ident, image};
 use crate::btf::{Btf, TypeId};
-use crate::model::{Attach, BpfObject, DataSection, Variable};
-use crate::skeleton::{Data, Handle, MapField, Scope, SectionField, Skeleton, field_name};
+use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
+use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
 
 /// What stands above everything: where the file comes from.
 pub(super) fn header(what: &str, name: &str) -> String {
@@ -34,6 +35,9 @@ pub(super) fn file(
     }
     for field in &skeleton.maps {
         Maps::needs(object, field, &mut needs);
+    }
+    for table in &skeleton.struct_ops {
+        needs.ty(table.ty, &table.field);
     }
     for id in types {
         needs.ty(*id, "");
@@ -82,9 +86,11 @@ fn items(
 ) -> TokenStream {
     let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
     let maps = Maps::new(object, skeleton, types);
-    let programs = programs(object, skeleton);
-    let open = open(sections, skeleton, tables);
-    let loaded = loaded(sections, skeleton);
+    let struct_ops = Tables::new(object, skeleton, types);
+    let programs = programs(object, skeleton, &struct_ops);
+    let open = open(sections, skeleton, tables, &struct_ops);
+    let loaded = loaded(object, sections, skeleton, &struct_ops);
+    let struct_ops = struct_ops.items;
     let tables = image::image(tables);
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
     let (types, cells) = (types.items(), types.cells());
@@ -110,6 +116,7 @@ fn items(
         #open_maps
         #loaded
         #loaded_maps
+        #struct_ops
         #programs
         #(#structs)*
         /// The object's own types.
@@ -132,7 +139,9 @@ struct Section<'a> {
 impl<'a> Section<'a> {
     fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
         let map = object.maps.get(field.map.0 as usize)?;
-        Some(Self { field, name: &map.name, data: map.section.as_ref()? })
+        let data = map.section.as_ref()?;
+        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
+        Some(Self { field, name, data })
     }
 
     fn field(&self) -> proc_macro2::Ident {
@@ -147,14 +156,20 @@ impl<'a> Section<'a> {
         Literal::u32_unsuffixed(self.field.map.0)
     }
 
-    /// How the section is held once it is loaded.
-    fn holder(&self) -> TokenStream {
+    /// Whether its variables are cells once it is loaded.
+    fn is_shared(&self) -> bool {
+        matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
+    }
+
+    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
+    fn holder(&self) -> Option<TokenStream> {
         let ty = self.ty();
-        match self.data.kind {
+        Some(match self.data.kind {
             SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
-            SectionKind::Rodata => quote!(rt::Frozen<#ty>),
+            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
             SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-        }
+            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
+        })
     }
 
     /// The variables to see.
@@ -171,8 +186,11 @@ impl<'a> Section<'a> {
         for variable in self.variables() {
             let path = self.path(variable);
             needs.variable(variable.ty, &path, variable.size.into());
-            if matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+            if self.is_shared() {
                 needs.shared(variable.ty, &path);
+            }
+            if self.data.kind == SectionKind::Arena {
+                needs.behind_pointers(variable.ty);
             }
         }
     }
@@ -212,7 +230,7 @@ impl<'a> Section<'a> {
         let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
         definition.wrap_displaced();
         let definition = definition.write();
-        if !matches!(self.data.kind, SectionKind::Data | SectionKind::Bss) {
+        if !self.is_shared() {
             return definition;
         }
         let cells_name = format_ident!("{}Cells", ty);
@@ -232,17 +250,19 @@ impl<'a> Section<'a> {
     }
 }
 
-fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> TokenStream {
-    let fields = sections.iter().map(|section| {
+fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, struct_ops: &Tables) -> TokenStream {
+    // What the running kernel says is not there to change; `LoadOptions::set_kconfig` is.
+    let initial = || sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
+    let fields = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
         let doc = format!(" The initial value of section `{}`, to change.", section.name);
         quote!(#[doc = #doc] pub #field: rt::Initial<#ty>)
     });
-    let made = sections.iter().map(|section| {
+    let made = initial().map(|section| {
         let (field, index) = (section.field(), section.index());
         quote!(#field: rt::Initial::new(&TABLES, #index))
     });
-    let accessors = sections.iter().map(|section| {
+    let accessors = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
         let change = format_ident!("{}_mut", section.field.field.trim_start_matches("r#"));
         let what = match section.data.kind {
@@ -274,11 +294,19 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
     });
     let by_index = tables.maps.iter().enumerate().map(|(index, _)| {
         let number = Literal::usize_unsuffixed(index);
-        if let Some(section) = sections.iter().find(|section| section.field.map.0 as usize == index) {
+        let map = skeleton.maps.iter().find(|map| map.map.0 as usize == index);
+        if let Some(section) = initial().find(|section| section.field.map.0 as usize == index) {
             let field = section.field();
+            if let Some(map) = map.map(|map| ident(&map.field)) {
+                return quote!(self.maps.#map.with_initial(self.#field.into_bytes()));
+            }
             return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
         }
-        match skeleton.maps.iter().find(|map| map.map.0 as usize == index) {
+        if let Some(table) = skeleton.struct_ops.iter().find(|table| table.map.0 as usize == index) {
+            let field = ident(&table.field);
+            return quote!(self.struct_ops.#field.into_map());
+        }
+        match map {
             Some(map) => {
                 let field = ident(&map.field);
                 quote!(self.maps.#field)
@@ -290,13 +318,17 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         let field = ident(&program.field);
         quote!(self.programs.#field)
     });
-    let taken = sections.iter().map(|section| {
+    let taken = sections.iter().filter(|section| section.holder().is_some()).map(|section| {
         let (field, index) = (section.field(), section.index());
         quote!(#field: loaded.take_map(#index)?)
     });
     let taken_maps = skeleton.maps.iter().map(|map| {
         let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
-        quote!(#field: loaded.take_map(#index)?)
+        if map.handle.name == "Arena" {
+            quote!(#field: loaded.take_arena(#index)?)
+        } else {
+            quote!(#field: loaded.take_map(#index)?)
+        }
     });
     let taken_programs = skeleton.programs.iter().map(|program| {
         let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
@@ -311,7 +343,11 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
         quote!(#field: rt::OpenProgram::new(&TABLES, #index))
     });
     // What has neither maps nor programs is loaded all the same, for its BTF to be checked, but nothing is taken from it.
-    let taken_any = !(sections.is_empty() && skeleton.maps.is_empty() && skeleton.programs.is_empty());
+    let taken_any = !(sections.is_empty()
+        && skeleton.maps.is_empty()
+        && skeleton.struct_ops.is_empty()
+        && skeleton.programs.is_empty());
+    let Tables { open: table_field, opened: tables_opened, taken: tables_taken, .. } = struct_ops;
     let loaded = if taken_any { quote!(let mut loaded =) } else { quote!() };
     quote! {
         /// Opens the object: nothing is in the kernel yet.
@@ -321,6 +357,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
                 maps: OpenMaps { #(#new_maps),* },
                 programs: OpenPrograms { #(#new_programs),* },
                 options: rt::LoadOptions::new(),
+                #tables_opened
                 #(#made),*
             }
         }
@@ -334,6 +371,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
             pub programs: OpenPrograms,
             /// What is not about a single map or program.
             pub options: rt::LoadOptions,
+            #table_field
             #(#fields),*
         }
 
@@ -349,6 +387,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject) -> 
                 Ok(Skeleton {
                     maps: Maps { #(#taken_maps),* },
                     programs: Programs { #(#taken_programs),* },
+                    #tables_taken
                     #(#taken),*
                 })
             }
@@ -383,7 +422,14 @@ impl Maps {
             let map = &object.maps[field.map.0 as usize];
             let name = ident(&field.field);
             let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
-            let handle = handle(&field.handle, &map.name, types);
+            let section = skeleton.sections.iter().find(|section| section.map == field.map);
+            let handle = match section {
+                Some(section) => {
+                    let ty = ident(&section.ty);
+                    quote!(rt::map::Arena<#ty>)
+                }
+                None => handle(&field.handle, &map.name, types),
+            };
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
             loaded.push(quote!(#[doc = #doc] pub #name: #handle));
         }
@@ -420,7 +466,7 @@ fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
     }
 }
 
-fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
+fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields: Vec<_> = skeleton
         .programs
         .iter()
@@ -428,16 +474,20 @@ fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
             let program = &object.programs[field.program.0 as usize];
             let attaches = match &program.attach {
                 Attach::Needs(what) => format!("; attaching it needs {what}"),
+                Attach::Never(how) => format!("; it runs {how}"),
                 _ => String::new(),
             };
             (ident(&field.field), format!(" `SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
         })
         .collect();
     let of = |ty: &TokenStream| {
-        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty));
-        quote!(#(#fields),*)
+        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty,));
+        quote!(#(#fields)*)
     };
-    let (open, loaded, links) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)), of(&quote!(Option<rt::Link>)));
+    let attached = skeleton.programs.iter().zip(&fields).filter(|(field, _)| is_attached(object, field));
+    let links = attached.map(|(_, (name, doc))| quote!(#[doc = #doc] pub #name: Option<rt::Link>,));
+    let (open, loaded) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)));
+    let tables = &struct_ops.links;
     quote! {
         /// The programs before they are loaded.
         #[derive(Debug)]
@@ -448,14 +498,19 @@ fn programs(object: &BpfObject, skeleton: &Skeleton) -> TokenStream {
         /// What is attached; `None` for a program that is not loaded or that is not to attach by itself. Dropping it detaches.
         #[must_use = "dropping the links detaches the programs"]
         #[derive(Debug)]
-        pub struct Links { #links }
+        pub struct Links { #(#links)* #tables }
     }
 }
 
-fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
-    let fields = sections.iter().map(|section| {
-        let (field, holder) = (section.field(), section.holder());
-        quote!(#field: #holder)
+/// Whether there is a way to attach the program at all.
+fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
+    !matches!(object.programs[field.program.0 as usize].attach, Attach::Never(_))
+}
+
+fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
+    let fields = sections.iter().filter_map(|section| {
+        let (field, holder) = (section.field(), section.holder()?);
+        Some(quote!(#field: #holder))
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
@@ -469,7 +524,7 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
                     pub fn #field(&self) -> #cells<'_> { #cells(self.#field.cells()) }
                 }
             }
-            SectionKind::Rodata => quote! {
+            SectionKind::Rodata | SectionKind::Kconfig => quote! {
                 #[doc = #doc]
                 #[must_use]
                 pub fn #field(&self) -> &#ty { self.#field.get() }
@@ -479,12 +534,30 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
                 #[must_use]
                 pub fn #field(&self) -> &rt::PercpuData<#ty> { &self.#field }
             },
+            SectionKind::Arena => {
+                let cells = format_ident!("{}Cells", ty);
+                let map = skeleton.maps.iter().find(|map| map.map == section.field.map).map(|map| ident(&map.field));
+                quote! {
+                    #[doc = #doc]
+                    #[must_use]
+                    pub fn #field(&self) -> #cells<'_> { #cells(self.maps.#map.globals()) }
+                }
+            }
+            // The skeleton has them apart from sections, or not at all.
+            SectionKind::StructOps | SectionKind::JumpTable => TokenStream::new(),
         }
     });
-    let links = skeleton.programs.iter().map(|program| {
+    let links = skeleton.programs.iter().filter(|program| is_attached(object, program)).map(|program| {
         let field = ident(&program.field);
-        quote!(#field: self.programs.#field.auto_attach()?)
+        quote!(#field: self.programs.#field.auto_attach()?,)
     });
+    let Tables { loaded: table_field, attached: tables_attached, .. } = struct_ops;
+    let attach_doc = match skeleton.struct_ops.len() {
+        0 => " Attaches every program that is loaded, unless it was told not to.",
+        _ => {
+            " Attaches every program that is loaded and every table of functions that was created, unless it was told not to."
+        }
+    };
     quote! {
         /// The object, loaded. Dropping it closes its maps and programs.
         #[derive(Debug)]
@@ -493,18 +566,19 @@ fn loaded(sections: &[Section<'_>], skeleton: &Skeleton) -> TokenStream {
             pub maps: Maps,
             /// The programs.
             pub programs: Programs,
+            #table_field
             #(#fields),*
         }
 
         impl Skeleton {
             #(#accessors)*
 
-            /// Attaches every program that is loaded, unless it was told not to.
+            #[doc = #attach_doc]
             ///
             /// # Errors
             /// The first program that does not attach, and what it needs; the others are detached again.
             pub fn attach(&self) -> rt::Result<Links> {
-                Ok(Links { #(#links),* })
+                Ok(Links { #(#links)* #tables_attached })
             }
         }
     }

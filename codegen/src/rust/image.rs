@@ -2,15 +2,18 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::abi::{PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{KconfigKind, PatchKind, PercpuForm, SectionKind, Span, Step, SymbolKind};
 
-use super::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use super::tables::{
+    OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedStructOps, OwnedSymbol,
+};
 
 /// The statics `MAPS`, `PROGRAMS`, `SYMBOLS`, `STEPS`, `TABLES` and `OBJECT`.
 pub(super) fn image(object: &OwnedObject) -> TokenStream {
     let maps = object.maps.iter().map(map);
     let programs = object.programs.iter().map(program);
     let symbols = object.symbols.iter().map(symbol);
+    let kconfig = object.kconfig.iter().map(kconfig);
     let steps = object.steps.iter().map(|step| self::step(*step));
     let name = &object.name;
     let license = c_string(&object.license);
@@ -37,6 +40,7 @@ pub(super) fn image(object: &OwnedObject) -> TokenStream {
             maps: MAPS,
             programs: PROGRAMS,
             symbols: SYMBOLS,
+            kconfig: &[#(#kconfig),*],
             steps: STEPS,
         };
     }
@@ -99,10 +103,16 @@ fn map(map: &OwnedMap) -> TokenStream {
             SectionKind::Bss => quote!(Bss),
             SectionKind::Rodata => quote!(Rodata),
             SectionKind::Percpu => quote!(Percpu),
+            SectionKind::Kconfig => quote!(Kconfig),
+            SectionKind::StructOps => quote!(StructOps),
+            SectionKind::Arena => quote!(Arena),
+            SectionKind::JumpTable => quote!(JumpTable),
         };
         let (initial, align) = (span(section.initial), number(section.align));
         quote!(rt::abi::Section { kind: rt::abi::SectionKind::#kind, initial: #initial, align: #align })
     }));
+    let struct_ops = option(map.struct_ops.as_ref().map(struct_ops));
+    let program = option(map.program.map(number).map(|program| quote!(#program)));
     quote! {
         rt::abi::Map {
             name: #name,
@@ -119,9 +129,22 @@ fn map(map: &OwnedMap) -> TokenStream {
             inner: #inner,
             template: #template,
             section: #section,
+            struct_ops: #struct_ops,
+            program: #program,
             pin_by_name: #pin_by_name,
         }
     }
+}
+
+fn struct_ops(table: &OwnedStructOps) -> TokenStream {
+    let OwnedStructOps { name, autocreate, .. } = table;
+    let members = table.members.iter().map(|member| {
+        let name = &member.name;
+        let [offset, size, kind] = [member.offset, member.size, member.kind].map(number);
+        let program = option(member.program.map(number).map(|program| quote!(#program)));
+        quote!(rt::abi::Member { name: #name, offset: #offset, size: #size, kind: #kind, program: #program })
+    });
+    quote!(rt::abi::StructOps { name: #name, members: &[#(#members),*], autocreate: #autocreate })
 }
 
 fn program(program: &OwnedProgram) -> TokenStream {
@@ -135,6 +158,7 @@ fn program(program: &OwnedProgram) -> TokenStream {
     let target = option(program.target.map(number).map(|target| quote!(#target)));
     let attach = match &program.attach {
         OwnedAttach::Needs(what) => quote!(Needs(#what)),
+        OwnedAttach::Never(how) => quote!(Never(#how)),
         OwnedAttach::RawTracepoint(name) => quote!(RawTracepoint(#name)),
         OwnedAttach::Tracing => quote!(Tracing),
         OwnedAttach::Iter => quote!(Iter),
@@ -169,6 +193,7 @@ fn body(body: &OwnedBody) -> TokenStream {
         let insn = number(patch.insn);
         let kind = match patch.kind {
             PatchKind::Map(index) => indexed("Map", index),
+            PatchKind::ArenaValue(index) => indexed("ArenaValue", index),
             PatchKind::Variable(index) => indexed("Variable", index),
             PatchKind::Function(index) => indexed("Function", index),
             PatchKind::Address(index) => indexed("Address", index),
@@ -205,6 +230,27 @@ fn symbol(symbol: &OwnedSymbol) -> TokenStream {
     quote!(rt::abi::Symbol { name: #name, kind: rt::abi::SymbolKind::#kind, weak: #weak })
 }
 
+fn kconfig(config: &OwnedKconfig) -> TokenStream {
+    let OwnedKconfig { name, weak, .. } = config;
+    let (offset, size) = (number(config.offset), number(config.size));
+    let kind = match config.kind {
+        KconfigKind::Bool => quote!(Bool),
+        KconfigKind::Tristate => quote!(Tristate),
+        KconfigKind::Char { signed } => quote!(Char { signed: #signed }),
+        KconfigKind::Integer { signed } => quote!(Integer { signed: #signed }),
+        KconfigKind::Text => quote!(Text),
+    };
+    quote! {
+        rt::abi::Kconfig {
+            name: #name,
+            kind: rt::abi::KconfigKind::#kind,
+            offset: #offset,
+            size: #size,
+            weak: #weak,
+        }
+    }
+}
+
 fn step(step: Step) -> TokenStream {
     let step = match step {
         Step::LoadBtf => quote!(LoadBtf),
@@ -221,6 +267,7 @@ fn step(step: Step) -> TokenStream {
             };
             quote!(FillMap { map: #map, flags: #flags })
         }
+        Step::FillKconfig { map } => named("FillKconfig", &[("map", map)]),
         Step::FreezeMap { map } => named("FreezeMap", &[("map", map)]),
         Step::InsertMap { outer, key, inner } => {
             named("InsertMap", &[("outer", outer), ("key", key), ("inner", inner)])

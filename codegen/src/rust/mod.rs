@@ -6,6 +6,7 @@
 mod blob;
 mod file;
 mod image;
+mod struct_ops;
 pub mod tables;
 mod types;
 

@@ -2,7 +2,7 @@
 //!
 //! Field for field the structs of [`skelgen_runtime::abi`], which say what each means; only names and lists are owned here.
 
-use skelgen_runtime::abi::{Patch, PercpuForm, Section, Span, Step, SymbolKind};
+use skelgen_runtime::abi::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
 
 /// See [`skelgen_runtime::abi::Object`].
@@ -18,6 +18,7 @@ pub struct OwnedObject {
     pub maps: Vec<OwnedMap>,
     pub programs: Vec<OwnedProgram>,
     pub symbols: Vec<OwnedSymbol>,
+    pub kconfig: Vec<OwnedKconfig>,
     pub steps: Vec<Step>,
 }
 
@@ -39,7 +40,29 @@ pub struct OwnedMap {
     pub inner: Option<u32>,
     pub template: bool,
     pub section: Option<Section>,
+    pub struct_ops: Option<OwnedStructOps>,
+    pub program: Option<u32>,
     pub pin_by_name: bool,
+}
+
+/// See [`skelgen_runtime::abi::StructOps`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedStructOps {
+    pub name: String,
+    pub members: Vec<OwnedMember>,
+    pub autocreate: bool,
+}
+
+/// See [`skelgen_runtime::abi::Member`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedMember {
+    pub name: String,
+    pub offset: u32,
+    pub size: u32,
+    pub kind: u32,
+    pub program: Option<u32>,
 }
 
 /// See [`skelgen_runtime::abi::Program`].
@@ -78,11 +101,23 @@ pub struct OwnedSymbol {
     pub weak: bool,
 }
 
+/// See [`skelgen_runtime::abi::Kconfig`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedKconfig {
+    pub name: String,
+    pub kind: KconfigKind,
+    pub offset: u32,
+    pub size: u32,
+    pub weak: bool,
+}
+
 /// See [`skelgen_runtime::abi::Attach`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the enum it mirrors")]
 pub enum OwnedAttach {
     Needs(String),
+    Never(String),
     RawTracepoint(String),
     Tracing,
     Iter,

@@ -10,6 +10,7 @@ mod cells;
 mod collect;
 mod layout;
 mod names;
+mod pointees;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -59,6 +60,14 @@ impl<'a> Needs<'a> {
             self.wanted.longer.push((id, path.to_owned(), size));
         } else {
             self.ty(id, path);
+        }
+    }
+
+    /// What the pointers of a variable in an arena lead to: in memory that programs share with us, too.
+    pub(super) fn behind_pointers(&mut self, id: TypeId) {
+        for id in pointees::behind_pointers(self.btf, id) {
+            self.ty(id, "");
+            self.shared(id, "");
         }
     }
 

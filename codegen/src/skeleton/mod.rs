@@ -6,6 +6,7 @@
 mod names;
 mod request;
 
+use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::MapType;
 
 use crate::btf::TypeId;
@@ -24,8 +25,23 @@ pub struct Skeleton {
     pub sections: Vec<SectionField>,
     /// The maps that the object defines.
     pub maps: Vec<MapField>,
+    /// The tables of functions.
+    pub struct_ops: Vec<StructOpsField>,
     /// The programs.
     pub programs: Vec<ProgramField>,
+}
+
+/// A table of functions.
+#[derive(Debug, Clone)]
+pub struct StructOpsField {
+    /// Its map.
+    pub map: MapId,
+    /// The name of its field.
+    pub field: String,
+    /// The name of its link's field, which stands among those of programs.
+    pub link: String,
+    /// Its struct as the object declares it.
+    pub ty: TypeId,
 }
 
 /// A section of global data.
@@ -91,17 +107,30 @@ impl Skeleton {
             return Err(Error::new(Code::BadName, message));
         }
         let (mut fields, mut types) = (Scope::default(), Scope::default());
-        for taken in ["attach", "load", "maps", "programs", "options"] {
+        for taken in ["attach", "load", "maps", "programs", "options", "struct_ops"] {
             fields.claim(taken);
         }
-        for taken in ["Open", "OpenMaps", "OpenPrograms", "Skeleton", "Maps", "Programs", "Links"] {
+        for taken in
+            ["Open", "OpenMaps", "OpenPrograms", "OpenStructOps", "Skeleton", "Maps", "Programs", "StructOps", "Links"]
+        {
             types.claim(taken);
         }
+        let mut tables = Vec::new();
         let (mut map_fields, mut program_fields) = (Scope::default(), Scope::default());
-        let mut this = Self { module, sections: Vec::new(), maps: Vec::new(), programs: Vec::new() };
+        let mut this =
+            Self { module, sections: Vec::new(), maps: Vec::new(), struct_ops: Vec::new(), programs: Vec::new() };
         for (index, map) in object.maps.iter().enumerate() {
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
+                // An arena is a map that the user sees, and a section in it.
+                Some(section) if section.kind == SectionKind::Arena => {
+                    let field = map_fields.claim(&field_name(&map.name));
+                    this.maps.push(MapField { map: id, field, handle: handle(map) });
+                    if section.variables.iter().any(|variable| variable.visible) {
+                        let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
+                        this.sections.push(SectionField { map: id, field, ty });
+                    }
+                }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
                     let name = map.name.trim_start_matches('.');
                     // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
@@ -110,6 +139,7 @@ impl Skeleton {
                     let (ty, _) = types.claim_pair(&type_name(name), |ty| format!("{ty}Cells"));
                     this.sections.push(SectionField { map: id, field, ty });
                 }
+                Some(_) if map.struct_ops.is_some() => tables.extend(map.def.value_type.map(|ty| (id, &map.name, ty))),
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(&map.name));
@@ -121,6 +151,11 @@ impl Skeleton {
             let name = &object.functions[program.function.0 as usize].name;
             let program = ProgramId(u32::try_from(index).unwrap_or(u32::MAX));
             this.programs.push(ProgramField { program, field: program_fields.claim(&field_name(name)) });
+        }
+        let mut table_fields = Scope::default();
+        for (map, name, ty) in tables {
+            let (field, link) = (table_fields.claim(&field_name(name)), program_fields.claim(&field_name(name)));
+            this.struct_ops.push(StructOpsField { map, field, link, ty });
         }
         Ok(this)
     }
@@ -147,6 +182,7 @@ fn handle(map: &Map) -> Handle {
         M::BLOOM_FILTER => only_value("BloomFilter"),
         M::RINGBUF => plain("RingBuf"),
         M::USER_RINGBUF => plain("UserRingBuf"),
+        M::ARENA => plain("Arena"),
         M::PROG_ARRAY => plain("ProgArray"),
         M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),
         M::HASH_OF_MAPS => only_key("HashOfMaps"),

@@ -209,6 +209,8 @@ mod tests {
             inner: None,
             template: false,
             section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
+            struct_ops: None,
+            program: None,
             pin_by_name: false,
         }
     }
@@ -225,6 +227,7 @@ mod tests {
         maps: &MAPS,
         programs: &[],
         symbols: &[],
+        kconfig: &[],
         steps: &[],
     };
 

@@ -3,6 +3,7 @@
 //! [`plain`]: types that are only their bytes. [`cell`]: places in memory that programs write at the same time. [`initial`]: a
 //! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
 
+mod arena;
 pub mod cell;
 pub mod fields;
 pub mod frozen;
@@ -14,6 +15,7 @@ pub mod plain;
 mod shared;
 mod words;
 
+pub use arena::Arena;
 pub use cell::{Cell, Cells};
 pub use fields::Fields;
 pub use frozen::Frozen;

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::arena::Arena;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
-use crate::abi::{SectionKind, Step};
+use crate::abi::{SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
 use crate::link::c_path;
@@ -20,9 +21,16 @@ pub(super) struct Created {
     info: Info,
     /// Whether it was there before us: then it is left as it is.
     reused: bool,
+    /// Of arenas: their memory.
+    pub(super) arena: Option<Arena>,
 }
 
 impl Created {
+    /// Whether it was there before us.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
     pub(super) fn into_parts(self) -> (OwnedFd, Info) {
         (self.map.into_fd(), self.info)
     }
@@ -31,7 +39,8 @@ impl Created {
 impl Executor {
     pub(super) fn create_map(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        if !open.autocreate {
+        let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
+        if !open.autocreate || open.definition.program.is_some_and(left_out) {
             return Ok(());
         }
         let created = match self.existing(index)? {
@@ -44,10 +53,12 @@ impl Executor {
         if let Some(place) = super::at_mut(&mut self.maps, index) {
             *place = Some(created);
         }
-        // A section of zeros has no step that fills it; one that was changed since needs it all the same.
+        self.map_arena(index)?;
+        // A section of zeros has no step that fills it; one that was changed since needs it all the same. A table of functions is
+        // filled when it is attached.
         let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
         match section {
-            Some(section) if changed && !reused && !filled() => {
+            Some(section) if changed && !reused && section.kind != SectionKind::StructOps && !filled() => {
                 let flags = if section.kind == SectionKind::Percpu { elem_flags::ALL_CPUS } else { elem_flags::ANY };
                 self.fill_map(index, flags)
             }
@@ -95,7 +106,7 @@ impl Executor {
             )));
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
-        Ok(Some(Created { map, info, reused: true }))
+        Ok(Some(Created { map, info, reused: true, arena: None }))
     }
 
     fn create(&mut self, index: u32) -> Result<Created> {
@@ -120,7 +131,13 @@ impl Executor {
             (None, Some(inner)) => at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd()),
             (None, None) => None,
         };
-        let shape = self.shape(open)?;
+        let mut shape = self.shape(open)?;
+        let table = at(&self.tables, index).and_then(Option::as_ref);
+        let kernel_value = table.map(|table| {
+            shape.value_size = table.value_size;
+            let module = table.module.and_then(|module| self.symbols.modules.get(module));
+            (table.value_type, module.map(AsFd::as_fd))
+        });
         let unchanged = open.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
         let ids = (open.definition.btf_key_type_id, open.definition.btf_value_type_id);
         let btf = self
@@ -128,6 +145,8 @@ impl Executor {
             .as_ref()
             .filter(|_| unchanged && !shape.emulated && ids != (0, 0))
             .map(|fd| (fd.as_fd(), ids.0, ids.1));
+        // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
+        let btf = if kernel_value.is_some() { self.btf.as_ref().map(|fd| (fd.as_fd(), 0, 0)) } else { btf };
         let mut request = sys::map::Request {
             name: open.definition.kernel_name,
             map_type: shape.map_type,
@@ -139,6 +158,7 @@ impl Executor {
             extra: open.extra,
             inner,
             btf,
+            kernel_value,
             token: self.token(),
         };
         if request.token.is_some() {
@@ -151,7 +171,10 @@ impl Executor {
             result = sys::map::Map::create(&request);
         }
         // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
-        if request.btf.is_some() && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP)) {
+        if request.btf.is_some()
+            && kernel_value.is_none()
+            && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP))
+        {
             request.btf = None;
             result = sys::map::Map::create(&request).or(result);
         }
@@ -163,7 +186,7 @@ impl Executor {
             );
             advise(Error::refused(context, errno))
         })?;
-        Ok(Created { map, info, reused: false })
+        Ok(Created { map, info, reused: false, arena: None })
     }
 
     fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
@@ -182,6 +205,11 @@ impl Executor {
         let Some(section) = open.definition.section else {
             return Err(no_such("as a section map", index));
         };
+        match section.kind {
+            SectionKind::Arena => return self.fill_arena(index),
+            SectionKind::JumpTable => return self.fill_jump_table(created, section.initial),
+            _ => {}
+        }
         let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
         let initial = match &open.value {
             Some(value) => (**value).as_ref(),
@@ -213,6 +241,20 @@ impl Executor {
             let name = open.definition.name;
             advise(Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno))
         })
+    }
+
+    /// Puts a program's instructions into its jump table, one after another.
+    fn fill_jump_table(&self, created: &Created, insns: Span) -> Result<()> {
+        for (key, insn) in (0_u32..).zip(self.bytes(insns)?.chunks_exact(4)) {
+            // `orig_off` of `struct bpf_insn_array_value`; the kernel fills in the rest.
+            let mut value = [0; 16];
+            let insn = u32::from_le_bytes(insn.first_chunk().copied().unwrap_or_default());
+            value[..4].copy_from_slice(&insn.to_ne_bytes());
+            created.map.update(&key.to_ne_bytes(), &value, elem_flags::ANY).map_err(|errno| {
+                Error::refused(format_args!("putting instruction {insn} into a jump table at {key}"), errno)
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn freeze_map(&self, index: u32) -> Result<()> {

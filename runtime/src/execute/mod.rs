@@ -4,17 +4,20 @@
 //! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
 //! calls; nothing of the types that generated code gives to maps and sections.
 
+mod arena;
+mod kconfig;
 mod log;
 mod maps;
 mod percpu;
 mod programs;
+mod struct_ops;
 mod symbols;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::abi::{Object, Span, Step};
 use crate::error::{Error, Result};
-use crate::map::{FromFd, Info};
+use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::program::Program;
 use crate::sys;
@@ -29,6 +32,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
     executor.choose_percpu()?;
+    executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
@@ -43,6 +47,9 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
 pub struct Loaded {
     object: &'static Object,
     maps: Vec<Option<(OwnedFd, Info)>>,
+    /// The memory of arenas, by map.
+    arenas: Vec<Option<arena::Arena>>,
+    struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
 }
 
@@ -70,6 +77,33 @@ impl Loaded {
         }
     }
 
+    /// Takes the arena of this index with its variables.
+    ///
+    /// # Errors
+    /// As [`Self::take_map`].
+    pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
+        let name = at(self.object.maps, index).map_or("?", |map| map.name);
+        let found = at_mut(&mut self.maps, index)
+            .and_then(Option::take)
+            .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
+        let ((fd, info), arena) = found.ok_or_else(|| {
+            Error::invalid(format_args!("arena `{name}` was not created")).note("its auto-create was off")
+        })?;
+        Arena::mapped(fd, &info, arena.region, arena.globals)
+    }
+
+    /// Takes the table of functions of this index.
+    ///
+    /// # Panics
+    /// If the object has no such table or it was taken before: generated code that does not belong together.
+    #[must_use]
+    pub fn take_struct_ops(&mut self, index: u32) -> StructOps {
+        match at_mut(&mut self.struct_ops, index).and_then(Option::take) {
+            Some(table) => table,
+            None => panic!("object `{}` has no table of functions {index} left to take", self.object.name),
+        }
+    }
+
     /// Takes the program of this index.
     ///
     /// # Panics
@@ -93,6 +127,8 @@ struct Executor {
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
     symbols: symbols::Symbols,
+    /// Tables of functions, by map.
+    tables: Vec<Option<struct_ops::Table>>,
     /// Whether the limit on locked memory was lifted, which is tried once.
     memlock: bool,
     /// Whether percpu data is loaded in its emulated form.
@@ -119,6 +155,7 @@ impl Executor {
             open_programs.push(OpenProgram::of(definition));
         }
         let maps = object.maps.iter().map(|_| None).collect();
+        let tables = object.maps.iter().map(|_| None).collect();
         let programs = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
         Ok(Self {
@@ -130,6 +167,7 @@ impl Executor {
             maps,
             programs,
             symbols,
+            tables,
             memlock: false,
             emulate: false,
         })
@@ -141,6 +179,7 @@ impl Executor {
             Step::ResolveSymbols => self.resolve_symbols(),
             Step::CreateMap { map } => self.create_map(map),
             Step::FillMap { map, flags } => self.fill_map(map, flags),
+            Step::FillKconfig { map } => self.fill_kconfig(map),
             Step::FreezeMap { map } => self.freeze_map(map),
             Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
             Step::LoadProgram { program } => self.load_program(program),
@@ -185,17 +224,17 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    fn finish(self) -> Loaded {
-        let maps = self
-            .maps
-            .into_iter()
-            .zip(self.object.maps)
-            .map(|(created, definition)| created.filter(|_| !definition.template).map(maps::Created::into_parts));
+    fn finish(mut self) -> Loaded {
+        let struct_ops = self.take_struct_ops();
+        let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
+        let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
+            created.filter(|_| !definition.template && definition.program.is_none()).map(maps::Created::into_parts)
+        });
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
-            Some(Program::new(open.definition, fd, open.autoattach, open.target, log))
+            Some(Program::new(open, fd, log))
         });
-        Loaded { object: self.object, maps: maps.collect(), programs: programs.collect() }
+        Loaded { object: self.object, maps: maps.collect(), arenas, struct_ops, programs: programs.collect() }
     }
 }
 

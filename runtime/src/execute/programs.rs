@@ -7,7 +7,7 @@ use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Patch, PatchKind, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::sys::prog::{self as sys, Request};
-use crate::uapi::prog_flags;
+use crate::uapi::{AttachType, ProgramType, prog_flags};
 
 /// How often a load that the kernel gave up for the moment is tried again.
 const TRIES: u32 = 5;
@@ -32,6 +32,17 @@ impl Executor {
         }
         let program = open.definition;
         let within = |error: Error| error.within(format_args!("loading program `{}`", program.name));
+        if open.program_type == ProgramType::UNSPEC {
+            return Err(within(Error::invalid(format_args!(
+                "section `{}` does not say what type it is",
+                program.section
+            )))
+            .note(
+                "give the type with `set_type` before loading, or leave the program out with `set_autoload(false)`",
+            ));
+        }
+        let (program_type, attach_type) = (open.program_type, open.attach_type);
+        let other = self.target_program(index).map_err(within)?;
         let target = self.target(index).map_err(within)?;
         let mut fd_array = Vec::new();
         let body = program.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&program.body);
@@ -47,10 +58,13 @@ impl Executor {
         };
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
+        let place = self.struct_ops_place(index).map_err(within)?;
+        let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
         let mut request = Request {
             name: program.name,
-            program_type: program.program_type,
-            expected_attach_type: program.expected_attach_type,
+            program_type,
+            // Of a program in a table of functions the number says which member it is.
+            expected_attach_type: place.map_or(attach_type, |place| AttachType(place.member)),
             flags: open.flags,
             license: self.object.license,
             kernel_version: self.object.kernel_version,
@@ -59,9 +73,14 @@ impl Executor {
             func_info: self.bytes(body.func_info)?,
             line_info: self.bytes(body.line_info)?,
             core_relos: self.bytes(body.core_relos)?,
-            attach_btf_id: target.map_or(0, |target| target.id),
-            attach_btf: target
-                .and_then(|target| target.module)
+            attach_btf_id: match (other, place) {
+                (Some(id), _) => id,
+                (None, Some(place)) => place.struct_type,
+                (None, None) => target.map_or(0, |target| target.id),
+            },
+            attach_program: open.target_program.as_ref().map(|(fd, _)| fd.as_fd()),
+            attach_btf: module
+                .filter(|_| other.is_none())
                 .and_then(|module| self.symbols.modules.get(module))
                 .map(AsFd::as_fd),
             fd_array: &fd_array,
@@ -73,7 +92,7 @@ impl Executor {
         }
         let mut memlock = self.memlock;
         let loaded = request_load(&request, level, &mut memlock).map_err(|(errno, log)| {
-            let what = format!("{}, section `{}`", program.program_type, program.section);
+            let what = format!("{program_type}, section `{}`", program.section);
             let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
             let error = match self.percpu_section(body.patches) {
                 Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
@@ -100,15 +119,15 @@ impl Executor {
         let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(INSN)).ok_or_else(outside)?;
         let rest = insns.get_mut(begin..).ok_or_else(outside)?;
         match patch.kind {
-            PatchKind::Map(map) => {
-                let fd = match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
-                    Some(created) => created.map.as_fd().as_raw_fd(),
-                    None => {
-                        let name = at(self.object.maps, map).map_or("?", |map| map.name);
-                        return Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")));
-                    }
-                };
-                set_immediate(rest, 0, fd).ok_or_else(outside)
+            PatchKind::Map(map) => set_immediate(rest, 0, self.map_fd(map)?).ok_or_else(outside),
+            PatchKind::ArenaValue(map) => {
+                let fd = self.map_fd(map)?;
+                set_immediate(rest, 0, fd).ok_or_else(outside)?;
+                let begin = self.arena_globals(map)?;
+                let place = rest.get_mut(INSN + 4..INSN + 8).ok_or_else(outside)?;
+                let offset = place.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
+                place.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
+                Ok(())
             }
             PatchKind::CpuMask => {
                 let mask = crate::kernel::cpus::possible()?.slots() - 1;
@@ -159,6 +178,16 @@ impl Executor {
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
                 set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
+            }
+        }
+    }
+
+    fn map_fd(&self, map: u32) -> Result<i32> {
+        match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
+            Some(created) => Ok(created.map.as_fd().as_raw_fd()),
+            None => {
+                let name = at(self.object.maps, map).map_or("?", |map| map.name);
+                Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")))
             }
         }
     }

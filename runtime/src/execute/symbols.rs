@@ -1,13 +1,15 @@
 //! The step that looks names up in the running kernel.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
+use crate::kernel::types::Types;
 use crate::open::OpenProgram;
+use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
 /// A name that was found.
@@ -53,9 +55,10 @@ impl Executor {
             let own_target = target_name(open);
             let patches = program.body.patches.iter().filter_map(|patch| match patch.kind {
                 PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => Some(symbol),
-                PatchKind::Map(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
+                PatchKind::Map(_) | PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
             });
-            for symbol in program.target.filter(|_| own_target.is_none()).into_iter().chain(patches) {
+            let target = program.target.filter(|_| own_target.is_none() && open.target_program.is_none());
+            for symbol in target.into_iter().chain(patches) {
                 at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol))?.get_or_insert(index);
             }
             targets[index] = own_target;
@@ -117,14 +120,26 @@ impl Executor {
         if wanted.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = wanted.iter().map(|&index| symbols[index].name).collect();
-        for (&index, address) in wanted.iter().zip(kallsyms::find(&names)?) {
-            self.symbols.addresses[index] = address;
-            if let (None, false, Some(program)) = (address, symbols[index].weak, needed[index]) {
-                return Err(missing(
-                    &Wanted::new(symbols[index].name, SymbolKind::Address),
-                    &self.open_programs[program],
-                ));
+        let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(symbols[index].name)).collect();
+        let shown = kallsyms::find(&mut names)?;
+        for (&index, kallsyms::Wanted { name, found }) in wanted.iter().zip(&names) {
+            self.symbols.addresses[index] = match *found {
+                Some(_) if !shown => {
+                    return Err(Error::invalid(format_args!(
+                        "the kernel hides the address of `{name}` from this process"
+                    ))
+                    .note("reading addresses needs CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
+                }
+                Some(kallsyms::Found::Address(address)) => Some(address),
+                Some(kallsyms::Found::Several(first, second)) => {
+                    return Err(Error::invalid(format_args!(
+                        "the kernel has several symbols `{name}`: at {first:#x} and {second:#x}"
+                    )));
+                }
+                None => None,
+            };
+            if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
+                return Err(missing(&Wanted::new(name, SymbolKind::Address), &self.open_programs[program]));
             }
         }
         Ok(())
@@ -146,6 +161,9 @@ impl Executor {
     /// What a program attaches to, if it must be known when it is loaded.
     pub(super) fn target(&mut self, program: u32) -> Result<Option<Found>> {
         let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+        if open.target_program.is_some() {
+            return Ok(None);
+        }
         if target_name(open).is_some() {
             self.resolve_symbols()?;
             return Ok(at(&self.symbols.targets, program).copied().flatten());
@@ -157,17 +175,41 @@ impl Executor {
     }
 }
 
+impl Executor {
+    /// The BTF id of the function of another program that this one is loaded for, if the user chose one.
+    pub(super) fn target_program(&self, program: u32) -> Result<Option<u32>> {
+        let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+        let Some((fd, function)) = &open.target_program else {
+            if open.program_type == ProgramType::EXT {
+                return Err(Error::invalid("it replaces a function of another program, and was not told of which")
+                    .note("choose it with `set_attach_program` before loading"));
+            }
+            return Ok(None);
+        };
+        let refused = |errno| Error::refused("looking at the BTF of the program that it attaches to", errno);
+        let id = sys::prog::btf_id(fd.as_fd()).map_err(refused)?;
+        if id == 0 {
+            return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
+        }
+        let btf = sys::btf::open(id).map_err(refused)?;
+        let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
+        match types.find_function(function) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Error::invalid(format_args!("the program that it attaches to has no function `{function}`"))),
+        }
+    }
+}
+
 /// The whole name and kind of the type behind the target that the user chose.
 fn target_name(open: &OpenProgram) -> Option<(String, SymbolKind)> {
     let target = open.target.as_deref()?;
-    let program = open.definition;
-    match program.expected_attach_type {
-        AttachType::TRACE_RAW_TP if program.program_type == ProgramType::TRACING => {
+    match open.attach_type {
+        AttachType::TRACE_RAW_TP if open.program_type == ProgramType::TRACING => {
             Some((format!("btf_trace_{target}"), SymbolKind::Typedef))
         }
         AttachType::TRACE_ITER => Some((format!("bpf_iter_{target}"), SymbolKind::Function)),
         AttachType::LSM_MAC | AttachType::LSM_CGROUP => Some((format!("bpf_lsm_{target}"), SymbolKind::Function)),
-        _ if program.program_type == ProgramType::TRACING => Some((target.to_owned(), SymbolKind::Function)),
+        _ if open.program_type == ProgramType::TRACING => Some((target.to_owned(), SymbolKind::Function)),
         _ => None,
     }
 }

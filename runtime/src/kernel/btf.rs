@@ -79,7 +79,7 @@ pub(crate) fn find_in_modules(path: Option<&Path>, wanted: &mut Wanted<'_>) -> R
 }
 
 /// Opens the BTF of this module.
-fn open_module(name: &str) -> Result<Option<OwnedFd>> {
+pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let refused = |errno| Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno);
     let mut id = 0;
     while let Some(next) = sys::next_id(id).map_err(refused)? {
@@ -363,7 +363,7 @@ fn number(kind: SymbolKind) -> u32 {
 }
 
 /// How many bytes follow the twelve of every type.
-fn tail_len(kind: u32, count: usize) -> Option<usize> {
+pub(super) fn tail_len(kind: u32, count: usize) -> Option<usize> {
     Some(match kind {
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
         2 | 7..=12 | 16 | 18 => 0,

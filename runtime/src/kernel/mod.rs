@@ -1,6 +1,10 @@
 //! What the running kernel is: its BTF, its CPUs, its features.
 
+pub(crate) mod arena;
 pub(crate) mod btf;
 pub mod cpus;
 pub(crate) mod kallsyms;
+pub(crate) mod kconfig;
 pub(crate) mod percpu;
+mod probe;
+pub(crate) mod types;

@@ -7,19 +7,51 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::Link;
 use crate::abi::{Attach, Program};
 use crate::error::{Errno, Error, Result};
+use crate::open::OpenProgram;
 use crate::sys::{link as sys, perf};
+use crate::uapi::{AttachType, ProgramType};
 
 /// The PMU of kprobes in sysfs (Linux 4.17).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 /// The two places where tracefs can be.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Attaches a loaded program; `target` replaces the name that its section has.
-pub(crate) fn attach(program: &'static Program, fd: BorrowedFd<'_>, target: Option<&str>) -> Result<Link> {
+/// How a program attaches: as its section says, or, where that leaves open to what, as what the user chose before the load says.
+pub(crate) fn way(open: &OpenProgram) -> Attach {
+    let section = open.definition.section.trim_start_matches('?');
+    match (open.definition.attach, open.program_type) {
+        (Attach::Needs(_), ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT)
+            if open.target.is_some() || open.target_program.is_some() =>
+        {
+            if open.attach_type == AttachType::TRACE_ITER {
+                Attach::Iter
+            } else {
+                Attach::Tracing
+            }
+        }
+        (Attach::Needs(_), kind) if open.target.is_some() => match kind {
+            ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::RawTracepoint(""),
+            ProgramType::TRACEPOINT => Attach::Tracepoint { category: "", name: "" },
+            ProgramType::KPROBE if ["kprobe", "kretprobe"].contains(&section) => {
+                Attach::Kprobe { function: "", offset: 0, at_return: section == "kretprobe" }
+            }
+            _ => open.definition.attach,
+        },
+        (attach, _) => attach,
+    }
+}
+
+/// Attaches a loaded program as this type; `target` replaces the name that its section has.
+pub(crate) fn attach(
+    program: &'static Program,
+    (attach, attach_type): (Attach, AttachType),
+    fd: BorrowedFd<'_>,
+    target: Option<&str>,
+) -> Result<Link> {
     let name = program.name;
     let refused =
         |what: String| move |errno| Error::refused(format_args!("attaching program `{name}` to {what}"), errno);
-    let fd = match program.attach {
+    let fd = match attach {
         Attach::Needs(what) => {
             return Err(Error::invalid(format_args!(
                 "program `{name}` (section `{}`) cannot attach by itself: it needs {what}",
@@ -27,12 +59,18 @@ pub(crate) fn attach(program: &'static Program, fd: BorrowedFd<'_>, target: Opti
             ))
             .note("attach it yourself, and switch it off with `set_autoattach(false)` before loading"));
         }
+        Attach::Never(how) => {
+            return Err(Error::invalid(format_args!(
+                "program `{name}` (section `{}`) is not attached: it runs {how}",
+                program.section
+            )));
+        }
         Attach::RawTracepoint(tracepoint) => {
             let tracepoint = target.unwrap_or(tracepoint);
             sys::raw_tracepoint(fd, Some(&c_string(tracepoint)?), 0)
                 .map_err(refused(format!("raw tracepoint `{tracepoint}`")))?
         }
-        Attach::Tracing => match sys::create(fd, 0, program.expected_attach_type, 0, 0) {
+        Attach::Tracing => match sys::create(fd, 0, attach_type, 0, 0) {
             // Kernels before 5.16 or so attach these without LINK_CREATE.
             Err(error) if error.raw() == libc::EINVAL => sys::raw_tracepoint(fd, None, 0),
             result => result,

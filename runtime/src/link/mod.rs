@@ -5,7 +5,7 @@
 
 mod attach;
 
-pub(crate) use attach::attach;
+pub(crate) use attach::{attach, way};
 
 use std::ffi::CString;
 use std::fs::File;
@@ -23,11 +23,33 @@ pub struct Link {
     fd: OwnedFd,
     /// The program's name, for messages.
     program: &'static str,
+    /// What undoes an attachment that the kernel has no link for.
+    registered: Option<Registered>,
+}
+
+/// A table of functions that is registered for as long as its map has a value.
+#[derive(Debug)]
+struct Registered(Option<OwnedFd>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(map) = &self.0 {
+            // Nothing can be done if the kernel does not let go of it; it is busy until its last user is gone.
+            let _ = crate::sys::map::remove_first(map.as_fd());
+        }
+    }
 }
 
 impl Link {
     pub(crate) fn new(fd: OwnedFd, program: &'static str) -> Self {
-        Self { fd, program }
+        Self { fd, program, registered: None }
+    }
+
+    /// A table of functions without a link of the kernel's, by its map.
+    pub(crate) fn registered(map: OwnedFd, table: &'static str) -> Result<Self> {
+        let other =
+            map.try_clone().map_err(|error| Error::io(format_args!("attaching struct_ops `{table}`"), &error))?;
+        Ok(Self { fd: map, program: table, registered: Some(Registered(Some(other))) })
     }
 
     /// Pins the link to a path in a bpffs: the program stays attached until the file is removed.
@@ -59,7 +81,11 @@ impl AsFd for Link {
 }
 
 impl From<Link> for OwnedFd {
+    /// The link's file descriptor. What has none stays registered; the file descriptor is that of its map then.
     fn from(link: Link) -> Self {
+        if let Some(mut registered) = link.registered {
+            registered.0 = None;
+        }
         link.fd
     }
 }

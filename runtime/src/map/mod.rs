@@ -16,10 +16,12 @@ mod queue;
 mod ringbuf;
 mod scan;
 mod storage;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod user_ringbuf;
 
+pub use crate::data::Arena;
 pub use array::{Array, Redirects};
 pub use bytes::Untyped;
 pub use fds::{
@@ -31,6 +33,7 @@ pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;
+pub use struct_ops::StructOps;
 pub use user_ringbuf::UserRingBuf;
 
 pub(crate) use handle::Handle;

@@ -65,6 +65,16 @@ attr! {
 }
 
 attr! {
+    /// `BPF_LINK_UPDATE`.
+    LinkUpdate: 16 {
+        link_fd: i32 = 0,
+        new_fd: i32 = 4,
+        flags: u32 = 8,
+        old_fd: i32 = 12,
+    }
+}
+
+attr! {
     /// `BPF_PROG_LOAD`.
     ProgLoad: 152 {
         prog_type: u32 = 0,

@@ -51,6 +51,26 @@ pub(crate) fn open(id: u32) -> Result<OwnedFd, Errno> {
     unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) }
 }
 
+/// The bytes of a BTF object.
+pub(crate) fn read(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    let ask = |bytes: &mut [u8]| {
+        let mut info = BtfInfo { btf: address_mut(bytes), btf_size: len32(bytes.len())?, ..BtfInfo::default() };
+        let mut attr = GetInfo {
+            bpf_fd: fd.as_raw_fd(),
+            info_len: len32(size_of::<BtfInfo>())?,
+            info: address_mut(std::slice::from_mut(&mut info)),
+        };
+        // SAFETY: the kernel writes at most `info_len` bytes to `info`, for which every bit pattern is valid, and `btf_size` to `bytes`.
+        unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+        Ok(info.btf_size)
+    };
+    // BTF objects never change, so the second answer is as long as the first says.
+    let len = ask(&mut [])?;
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    ask(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
 pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     // Module names are shorter than 64 bytes (MODULE_NAME_LEN).

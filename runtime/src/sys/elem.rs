@@ -36,9 +36,18 @@ pub(crate) struct MapInfo {
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
     pub(crate) name: [u8; 16],
+    pub(crate) ifindex: u32,
+    pub(crate) btf_vmlinux_value_type_id: u32,
+    pub(crate) netns_dev: u64,
+    pub(crate) netns_ino: u64,
+    pub(crate) btf_id: u32,
+    pub(crate) btf_key_type_id: u32,
+    pub(crate) btf_value_type_id: u32,
+    pub(crate) btf_vmlinux_id: u32,
+    pub(crate) map_extra: u64,
 }
 
-const _: () = assert!(size_of::<MapInfo>() == 40);
+const _: () = assert!(size_of::<MapInfo>() == 88);
 
 /// `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{IterCreate, LinkCreate, LinkCreateWide, Obj, RawTracepoint};
+use super::attr::{IterCreate, LinkCreate, LinkCreateWide, LinkUpdate, Obj, RawTracepoint};
 use super::{bpf, bpf_fd};
 use crate::error::Errno;
 use crate::uapi::{AttachType, Command};
@@ -86,4 +86,11 @@ pub(crate) fn open_pinned(path: &CStr) -> Result<OwnedFd, Errno> {
     let mut attr = Obj { pathname: path.as_ptr().expose_provenance() as u64, ..Obj::default() };
     // SAFETY: the path ends with NUL and outlives the call.
     unsafe { bpf_fd(Command::OBJ_GET, &mut attr) }
+}
+
+/// Puts a table of functions in the place of the one that a link registered (Linux 6.4).
+pub(crate) fn update_map(link: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut attr = LinkUpdate { link_fd: link.as_raw_fd(), new_fd: map.as_raw_fd(), ..LinkUpdate::default() };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::attr::{GetInfo, MapCreate, MapElem, MapInfo};
 use super::{address, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
-use crate::uapi::{Command, MapType, elem_flags};
+use crate::uapi::{Command, MapType, elem_flags, map_flags};
 
 /// What a new map shall be.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Request<'a> {
     pub(crate) inner: Option<BorrowedFd<'a>>,
     /// BTF, and in it the types of key and value.
     pub(crate) btf: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// The kernel's own type of the value, and the BTF of its module if it is a module's.
+    pub(crate) kernel_value: Option<(u32, Option<BorrowedFd<'a>>)>,
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
@@ -54,6 +56,13 @@ impl Map {
             attr.btf_fd = fd.as_raw_fd();
             attr.btf_key_type_id = key;
             attr.btf_value_type_id = value;
+        }
+        if let Some((id, module)) = request.kernel_value {
+            attr.btf_vmlinux_value_type_id = id;
+            if let Some(module) = module {
+                attr.value_type_btf_obj_fd = module.as_raw_fd();
+                attr.map_flags |= map_flags::VTYPE_BTF_OBJ_FD;
+            }
         }
         if let Some(token) = request.token {
             attr.map_token_fd = token.as_raw_fd();
@@ -137,6 +146,14 @@ impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Removes the element of key 0 of a map whose keys are four bytes: a table of functions is unregistered by it.
+pub(crate) fn remove_first(map: BorrowedFd<'_>) -> Result<(), Errno> {
+    let key = [0_u8; 4];
+    let mut attr = MapElem { map_fd: map.as_raw_fd(), key: address(&key), ..MapElem::default() };
+    // SAFETY: the callers' map is one of `struct_ops`, whose keys the kernel requires to be as long as this one.
+    unsafe { bpf(Command::MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
 /// Asks the kernel what a map is. `EINVAL` for anything that is no map.

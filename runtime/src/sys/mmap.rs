@@ -26,17 +26,55 @@ impl Region {
     /// for writing.
     pub(crate) fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Self, Errno> {
         let invalid = Errno::from_raw(libc::EINVAL);
-        let len = len.checked_next_multiple_of(page_size()).filter(|&len| len != 0).ok_or(invalid)?;
         let offset = libc::off_t::try_from(offset).map_err(|_| invalid)?;
+        Self::map(fd, offset, len, None, writable)
+    }
+
+    /// Maps `len` bytes of `fd` for reading and writing: at this address, if nothing of ours is there, or where the kernel likes.
+    pub(crate) fn at(fd: BorrowedFd<'_>, len: usize, address: Option<usize>) -> Result<Self, Errno> {
+        Self::map(fd, 0, len, address, true)
+    }
+
+    fn map(
+        fd: BorrowedFd<'_>,
+        offset: libc::off_t,
+        len: usize,
+        address: Option<usize>,
+        writable: bool,
+    ) -> Result<Self, Errno> {
+        let invalid = Errno::from_raw(libc::EINVAL);
+        let len = len.checked_next_multiple_of(page_size()).filter(|&len| len != 0).ok_or(invalid)?;
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
+        // Kernels before 4.17 take the address for a wish; that they heeded it is checked below.
+        let fixed = if address.is_some() { libc::MAP_FIXED_NOREPLACE } else { 0 };
+        let wanted = std::ptr::without_provenance_mut(address.unwrap_or(0));
+        // SAFETY: a new mapping at a free address touches no memory of ours: the kernel chooses it, or refuses one that is not free.
+        let base = unsafe { libc::mmap(wanted, len, protection, libc::MAP_SHARED | fixed, fd.as_raw_fd(), offset) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let base = NonNull::new(base.cast()).ok_or(invalid)?;
-        Ok(Self { base, len, writable })
+        let region = Self { base: NonNull::new(base.cast()).ok_or(invalid)?, len, writable };
+        match address {
+            Some(address) if region.base.addr().get() != address => Err(Errno::from_raw(libc::EEXIST)),
+            _ => Ok(region),
+        }
+    }
+
+    /// Copies bytes to so many bytes from the beginning; `None` if they would not lie inside or it is not mapped for writing.
+    ///
+    /// Programs that use the memory at the same time may see part of it: it is for memory that none uses yet.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
+        let end = offset.checked_add(bytes.len())?;
+        if end > self.len || !self.writable {
+            return None;
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
+            // SAFETY: the offset is inside the mapping.
+            let place = unsafe { self.base.add(offset + index) };
+            // SAFETY: the place is mapped for writing, and a single byte is always aligned.
+            unsafe { place.write_volatile(byte) };
+        }
+        Some(())
     }
 
     /// Memory of no map, for tests: the kind that Miri knows too.

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{EnableStats, ProgLoad, TestRun};
+use super::attr::{EnableStats, GetInfo, ProgLoad, TestRun};
 use super::{address, address_mut, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
 use crate::uapi::{AttachType, Command, ProgramType};
@@ -30,6 +30,8 @@ pub(crate) struct Request<'a> {
     pub(crate) line_info: &'a [u8],
     pub(crate) core_relos: &'a [u8],
     pub(crate) attach_btf_id: u32,
+    /// The program in whose BTF that id is, if it is no kernel type.
+    pub(crate) attach_program: Option<BorrowedFd<'a>>,
     /// The module whose BTF holds that id; none for vmlinux.
     pub(crate) attach_btf: Option<BorrowedFd<'a>>,
     /// BTF file descriptors of modules, by the number in the offset of calls of kernel functions. The first is never used.
@@ -84,6 +86,10 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
     }
     if let Some(module) = request.attach_btf {
         attr.attach_btf_obj_fd = module.as_raw_fd();
+    }
+    if let Some(program) = request.attach_program {
+        // `attach_prog_fd` and `attach_btf_obj_fd` are one field.
+        attr.attach_btf_obj_fd = program.as_raw_fd();
     }
     if let Some(token) = request.token {
         attr.prog_token_fd = token.as_raw_fd();
@@ -155,4 +161,16 @@ pub(crate) fn enable_stats() -> Result<OwnedFd, Errno> {
     let mut attr = EnableStats::default();
     // SAFETY: the request holds no address.
     unsafe { bpf_fd(Command::ENABLE_STATS, &mut attr) }
+}
+
+/// The id of the BTF that a program was loaded with, 0 for none.
+pub(crate) fn btf_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
+    // The beginning of `struct bpf_prog_info`, up to `btf_id` at 128 bytes; the words before hold addresses, none of which is given.
+    let mut info = [0_u64; 17];
+    let mut attr =
+        GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and nowhere else, as all addresses and counts in it are zero.
+    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    let [a, b, c, d, ..] = info[16].to_ne_bytes();
+    Ok(u32::from_ne_bytes([a, b, c, d]))
 }

@@ -3,8 +3,8 @@
 //! The full-width form of an element is the values of all possible CPUs in order, each rounded up to eight bytes.
 //!
 //! `NOEXIST` and `EXIST` do not go together with the CPU flags: Linux 7.0 to 7.3 refuse them beside `ALL_CPUS` with `EINVAL`, and
-//! beside `CPU` take them and do as if they were not there (`htab_map_check_update_flags`, kernel/bpf/hashtab.c, and
-//! `bpf_percpu_array_update`, kernel/bpf/arraymap.c). So the full-width form is used for them, and a look before for `EXIST` of one
+//! beside `CPU` take them and do as if they were not there (`htab_map_check_update_flags` and `check_flags`, kernel/bpf/hashtab.c,
+//! and `bpf_percpu_array_update`, kernel/bpf/arraymap.c). So the full-width form is used for them, and a look before for `EXIST` of one
 //! CPU.
 
 use std::borrow::Borrow;

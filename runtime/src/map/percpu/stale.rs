@@ -30,6 +30,7 @@ fn trial() -> Result<bool, Errno> {
         extra: 0,
         inner: None,
         btf: None,
+        kernel_value: None,
         token: None,
     };
     let map = Map::new(NewMap::create(&request)?.into_fd())?;

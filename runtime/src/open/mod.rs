@@ -2,12 +2,17 @@
 //!
 //! Each value begins as the object's own table says and holds no memory for what is left alone. Knows no system call.
 
+mod struct_ops;
+
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
-use crate::uapi::{MapType, map_flags};
+use crate::error::{Error, Result};
+use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
+
+pub use struct_ops::OpenStructOps;
 
 /// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless said otherwise.
 const PIN_FOLDER: &str = "/sys/fs/bpf";
@@ -20,6 +25,7 @@ pub struct LoadOptions {
     pub(crate) pin_folder: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
     pub(crate) percpu: abi::PercpuForm,
+    pub(crate) kconfig: Option<Vec<u8>>,
 }
 
 impl LoadOptions {
@@ -60,6 +66,14 @@ impl LoadOptions {
         self
     }
 
+    /// Kernel configuration that counts before that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
+    ///
+    /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`.
+    pub fn set_kconfig(&mut self, text: impl Into<Vec<u8>>) -> &mut Self {
+        self.kconfig = Some(text.into());
+        self
+    }
+
     pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
         let by_name = || {
             let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(PIN_FOLDER));
@@ -86,6 +100,10 @@ pub struct OpenMap {
     pub(crate) reuse: Option<OwnedFd>,
     pub(crate) pin_path: Option<PathBuf>,
     pub(crate) value: Option<Value>,
+    /// Of tables of functions: members whose program the user chose, by name.
+    pub(crate) programs: Vec<(String, Option<&'static str>)>,
+    /// Of tables of functions: whether the skeleton's `attach` registers it.
+    pub(crate) autoattach: bool,
 }
 
 impl OpenMap {
@@ -115,8 +133,14 @@ impl OpenMap {
     ) -> Self {
         let mut map = Self::new(object, index);
         map.value_size = len;
-        map.value = value.map(|value| Box::new(value) as Value);
-        map
+        map.with_initial(value)
+    }
+
+    /// The same map with this initial value of its section, if it is not what the object says; for generated code.
+    #[must_use]
+    pub fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
+        self.value = value.map(|value| Box::new(value) as Value);
+        self
     }
 
     pub(crate) fn of(definition: &'static abi::Map) -> Self {
@@ -129,10 +153,12 @@ impl OpenMap {
             flags: definition.flags,
             numa_node: definition.numa_node,
             extra: definition.extra,
-            autocreate: true,
+            autocreate: definition.struct_ops.is_none_or(|table| table.autocreate),
             reuse: None,
             pin_path: None,
             value: None,
+            programs: Vec::new(),
+            autoattach: true,
         }
     }
 
@@ -246,9 +272,12 @@ impl fmt::Debug for OpenMap {
 /// A program before it is loaded.
 pub struct OpenProgram {
     pub(crate) definition: &'static abi::Program,
+    pub(crate) program_type: ProgramType,
+    pub(crate) attach_type: AttachType,
     pub(crate) autoload: bool,
     pub(crate) autoattach: bool,
     pub(crate) target: Option<String>,
+    pub(crate) target_program: Option<(OwnedFd, String)>,
     pub(crate) log_level: Option<u32>,
     pub(crate) flags: u32,
     pub(crate) ifindex: u32,
@@ -271,9 +300,12 @@ impl OpenProgram {
     pub(crate) fn of(definition: &'static abi::Program) -> Self {
         Self {
             definition,
+            program_type: definition.program_type,
+            attach_type: definition.expected_attach_type,
             autoload: definition.autoload,
             autoattach: true,
             target: None,
+            target_program: None,
             log_level: None,
             flags: definition.flags,
             ifindex: 0,
@@ -308,6 +340,33 @@ impl OpenProgram {
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.autoattach = autoattach;
         self
+    }
+
+    /// The type that it will be loaded as.
+    #[must_use]
+    pub fn program_type(&self) -> ProgramType {
+        self.program_type
+    }
+
+    /// Loads it as another type than its section says, or as one at all if the section does not say: the type, and where it will
+    /// attach if the kernel must know (else `AttachType(0)`). What the section says of attaching does not count any more.
+    pub fn set_type(&mut self, program_type: ProgramType, attach_type: AttachType) -> &mut Self {
+        self.program_type = program_type;
+        self.attach_type = attach_type;
+        self
+    }
+
+    /// Loads it for a function of another BPF program: to replace it (`freplace`), or to run at its beginning or end (`fentry`,
+    /// `fexit`). The function's name is that of the source; the program must have been loaded with BTF.
+    ///
+    /// # Errors
+    /// If the program's file descriptor cannot be duplicated.
+    pub fn set_attach_program(&mut self, program: BorrowedFd<'_>, function: impl Into<String>) -> Result<&mut Self> {
+        let fd = program.try_clone_to_owned();
+        let fd =
+            fd.map_err(|error| Error::io(format_args!("choosing what program `{}` attaches to", self.name()), &error))?;
+        self.target_program = Some((fd, function.into()));
+        Ok(self)
     }
 
     /// Attaches to something else of the same kind: a kernel function, an LSM hook, the name of a tracepoint

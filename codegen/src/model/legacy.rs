@@ -1,0 +1,92 @@
+//! Maps in the form before BTF: section `maps`, whose symbols are numbers in a row. What aya-ebpf's `#[map]` writes.
+//!
+//! The numbers are type, key size, value size, entries and flags; then, in the form of iproute2 and aya, an id that means nothing
+//! and a way to pin. Whatever follows has no meaning here and must be zero.
+
+use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX};
+
+use super::maps::Definitions;
+use super::{Map, MapDef, MapId};
+use crate::elf::{ElfObject, Place, Section, SymbolKind};
+use crate::error::{Code, Diagnostic, Reporter};
+
+/// The section's name; what follows a slash is a map's name.
+const SECTION: &str = "maps";
+
+/// Bytes of a number.
+const NUMBER: usize = 4;
+
+/// Adds these maps to `maps`, and where they are to `definitions`.
+pub(super) fn collect(
+    elf: &ElfObject<'_>,
+    definitions: &mut Definitions,
+    maps: &mut Vec<Map>,
+    reporter: &mut Reporter,
+) {
+    let named = |name: &str| name.strip_prefix(SECTION).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    for section in elf.sections.iter().filter(|section| section.size > 0 && named(section.name)) {
+        let mut symbols: Vec<_> = elf
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.place == Place::Section(section.id) && symbol.kind != SymbolKind::Section)
+            .collect();
+        symbols.sort_by_key(|symbol| symbol.value);
+        for (index, symbol) in symbols.iter().enumerate() {
+            let end = symbols.get(index + 1).map_or(section.size, |next| next.value);
+            let size = if symbol.size == 0 { end.saturating_sub(symbol.value) } else { symbol.size };
+            match definition(elf, section, symbol.name, symbol.value, size) {
+                Ok(def) => {
+                    let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
+                    definitions.insert(section.id, symbol.value, id);
+                    let kernel_name = symbol.name.chars().take(OBJ_NAME_MAX).collect();
+                    let name = symbol.name.to_owned();
+                    maps.push(Map { name, kernel_name, def, section: None, struct_ops: None });
+                }
+                Err(diagnostic) => reporter.report(diagnostic.section(section.name).offset(symbol.value)),
+            }
+        }
+        if symbols.is_empty() {
+            let message = "the section has bytes but no symbols, which maps are named by";
+            reporter.report(Diagnostic::new(Code::BadMap, message).section(section.name));
+        }
+    }
+}
+
+fn definition(
+    elf: &ElfObject<'_>,
+    section: &Section<'_>,
+    name: &str,
+    from: u64,
+    size: u64,
+) -> Result<MapDef, Diagnostic> {
+    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
+    let place = usize::try_from(from).ok().zip(usize::try_from(size).ok());
+    let bytes = place.and_then(|(from, size)| section.data.get(from..)?.get(..size));
+    let bytes = bytes.ok_or_else(|| bad("it lies outside its section".into()))?;
+    let numbers: Vec<u32> = bytes
+        .chunks_exact(NUMBER)
+        .map(|number| elf.endian.u32(number.first_chunk().copied().unwrap_or_default()))
+        .collect();
+    let [map_type, key_size, value_size, max_entries, flags, rest @ ..] = &numbers[..] else {
+        return Err(bad(format!("its {size} bytes are too few for type, sizes, entries and flags")));
+    };
+    // The id is for iproute2 alone.
+    let pin_by_name = match rest {
+        [] | [_] | [_, 0, ..] => false,
+        [_, 1, ..] => true,
+        [_, other, ..] => return Err(bad(format!("its pinning is {other}, which is not a way to pin"))),
+    };
+    if rest.iter().skip(2).any(|&number| number != 0) {
+        let message = "it has settings beyond type, sizes, entries, flags, id and pinning";
+        return Err(bad(message.into()).note("define it in SEC(\".maps\") with __uint and __type"));
+    }
+    Ok(MapDef {
+        map_type: MapType(*map_type),
+        key_size: *key_size,
+        value_size: *value_size,
+        max_entries: *max_entries,
+        flags: *flags,
+        pin_by_name,
+        ..MapDef::default()
+    })
+}

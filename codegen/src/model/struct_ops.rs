@@ -1,0 +1,203 @@
+//! Tables of functions: the variables of sections `.struct_ops` and `.struct_ops.link`.
+//!
+//! Each is a kernel struct, as the source declares it, whose functions are programs of the object. Which of its members the running
+//! kernel has, and where, is found out at load by their names.
+
+use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
+
+use super::functions::Functions;
+use super::{DataSection, FunctionId, Map, MapDef};
+use crate::btf::{Btf, Composite, Kind, SecVar};
+use crate::elf::{ElfObject, Place, RelocationKind, Section};
+use crate::error::{Code, Diagnostic, Reporter};
+use crate::insn::INSN_SIZE;
+use skelgen_runtime::abi::SectionKind;
+
+/// What makes a map a table of functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StructOps {
+    /// The kernel's name of the struct.
+    pub name: String,
+    /// Its members as the source declares them, in their order.
+    pub members: Vec<Member>,
+    /// Whether it is created unless the user says otherwise (`?` before the section's name switches it off).
+    pub autocreate: bool,
+}
+
+/// A member of the struct.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name; empty for an anonymous struct or union.
+    pub name: String,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// Its size in bytes; 0 for a bitfield.
+    pub size: u32,
+    /// The number of its type's kind (`BTF_KIND_*`), modifiers looked through.
+    pub kind: u32,
+    /// The function that it is.
+    pub program: Option<FunctionId>,
+}
+
+/// The flags of the section's maps and whether they are created by default; `None` if its maps are something else.
+pub(super) fn section(name: &str) -> Option<(u32, bool)> {
+    let (name, autocreate) = name.strip_prefix('?').map_or((name, true), |name| (name, false));
+    match name {
+        ".struct_ops" => Some((0, autocreate)),
+        ".struct_ops.link" => Some((map_flags::LINK, autocreate)),
+        _ => None,
+    }
+}
+
+/// Adds the tables that the object defines to `maps`.
+pub(super) fn collect(
+    elf: &ElfObject<'_>,
+    btf: Option<&Btf>,
+    functions: &Functions<'_>,
+    maps: &mut Vec<Map>,
+    reporter: &mut Reporter,
+) {
+    for found in elf.sections.iter().filter(|found| found.size > 0 && section(found.name).is_some()) {
+        let Some(btf) = btf else {
+            let message = "tables of functions are defined by types, and the object has no BTF";
+            reporter.report(Diagnostic::new(Code::MissingBtf, message).section(found.name));
+            continue;
+        };
+        let Some(Kind::Datasec(datasec)) = btf.datasec(found.name).map(|id| &btf.get(id).kind) else {
+            let message = "the BTF has no data section of this name";
+            reporter.report(Diagnostic::new(Code::BadMap, message).section(found.name));
+            continue;
+        };
+        let mut used = vec![false; found.relocations.len()];
+        for var in &datasec.vars {
+            match table(elf, btf, functions, found, var, &mut used) {
+                Ok(map) => maps.push(map),
+                Err(diagnostic) => reporter.report(diagnostic.section(found.name).offset(var.offset.into())),
+            }
+        }
+        for (relocation, _) in found.relocations.iter().zip(used).filter(|(_, used)| !used) {
+            let message = format!(
+                "`{}` is put into a place where no member can be a program",
+                elf.symbol(relocation.symbol).name
+            );
+            reporter.report(Diagnostic::new(Code::BadMap, message).section(found.name).offset(relocation.offset));
+        }
+    }
+}
+
+fn table(
+    elf: &ElfObject<'_>,
+    btf: &Btf,
+    functions: &Functions<'_>,
+    section: &Section<'_>,
+    var: &SecVar,
+    used: &mut [bool],
+) -> Result<Map, Diagnostic> {
+    let name = btf.name(var.ty);
+    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops `{name}`: {message}"));
+    let Kind::Var { ty, .. } = btf.get(var.ty).kind else { return Err(bad("it is no variable".into())) };
+    let ty = btf.resolve(ty);
+    let Kind::Struct(Composite { members, .. }) = &btf.get(ty).kind else {
+        return Err(bad("its type is not a struct".into()));
+    };
+    let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok()).filter(|&size| size <= var.size);
+    let size = size.ok_or_else(|| bad("its size is not that of its type".into()))?;
+    let mut table = Vec::new();
+    for member in members {
+        let resolved = btf.resolve(member.ty);
+        let size = match member.bit_size {
+            0 => btf.size_of(resolved).and_then(|size| u32::try_from(size).ok()),
+            _ => Some(0),
+        };
+        let member_name = btf.str(member.name);
+        let size = size.ok_or_else(|| bad(format!("member `{member_name}` has no size")))?;
+        let offset = member.bit_offset / 8;
+        let place = u64::from(var.offset) + u64::from(offset);
+        let found = section.relocations.iter().position(|relocation| relocation.offset == place);
+        let program = match found.filter(|_| size == 8) {
+            Some(index) => {
+                used[index] = true;
+                Some(
+                    program(elf, functions, section, index)
+                        .map_err(|what| bad(format!("member `{member_name}`: {what}")))?,
+                )
+            }
+            None => None,
+        };
+        let kind = btf.get(resolved).kind.number();
+        table.push(Member { name: member_name.to_owned(), offset, size, kind, program });
+    }
+    let from = usize::try_from(var.offset).unwrap_or(usize::MAX);
+    let bytes = section.data.get(from..).and_then(|rest| rest.get(..usize::try_from(size).ok()?));
+    let mut bytes = bytes.unwrap_or_default().to_vec();
+    for member in table.iter().filter(|member| member.program.is_some()) {
+        let from = usize::try_from(member.offset).unwrap_or(usize::MAX);
+        if let Some(pointer) = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..8)) {
+            pointer.fill(0);
+        }
+    }
+    if bytes.iter().all(|&byte| byte == 0) {
+        bytes.clear();
+    }
+    let (flags, autocreate) = self::section(section.name).unwrap_or_default();
+    Ok(Map {
+        name: name.to_owned(),
+        kernel_name: name.chars().take(OBJ_NAME_MAX).collect(),
+        def: MapDef {
+            map_type: MapType::STRUCT_OPS,
+            key_size: 4,
+            value_size: size,
+            max_entries: 1,
+            flags,
+            value_type: Some(ty),
+            ..MapDef::default()
+        },
+        section: Some(DataSection { kind: SectionKind::StructOps, size, align: 8, bytes, variables: Vec::new() }),
+        struct_ops: Some(StructOps { name: without_flavor(btf.name(ty)).to_owned(), members: table, autocreate }),
+    })
+}
+
+/// The function that a relocation of the section puts in its place.
+fn program(
+    elf: &ElfObject<'_>,
+    functions: &Functions<'_>,
+    section: &Section<'_>,
+    relocation: usize,
+) -> Result<FunctionId, String> {
+    let relocation = &section.relocations[relocation];
+    let symbol = elf.symbol(relocation.symbol);
+    let not_program = || format!("`{}` is no program of type {}", symbol.name, ProgramType::STRUCT_OPS);
+    let (Place::Section(place), RelocationKind::Abs64) = (symbol.place, relocation.kind) else {
+        return Err(not_program());
+    };
+    // A static function can be named by its section; the place in it stands where the address will be.
+    let addend = usize::try_from(relocation.offset).ok().and_then(|offset| section.data.get(offset..)?.first_chunk());
+    let addend = addend.map_or(0, |bytes| elf.endian.u64(*bytes));
+    let slot = symbol.value.checked_add(addend).and_then(|value| usize::try_from(value).ok());
+    let function = slot.and_then(|value| functions.at(place, value / INSN_SIZE)).ok_or_else(not_program)?;
+    let name = elf.section(place).name;
+    let meaning = super::sections::meaning(name).filter(|meaning| meaning.program_type == ProgramType::STRUCT_OPS);
+    meaning.map(|_| function).ok_or_else(not_program)
+}
+
+/// A type's name without what follows `___`, by which sources tell variants of a kernel's type apart.
+fn without_flavor(name: &str) -> &str {
+    match name.rfind("___") {
+        Some(at) if at > 0 => &name[..at],
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_and_flavors() {
+        assert_eq!(section(".struct_ops"), Some((0, true)));
+        assert_eq!(section("?.struct_ops.link"), Some((map_flags::LINK, false)));
+        assert_eq!(section(".struct_ops.other"), None);
+        assert_eq!(without_flavor("tcp_congestion_ops___old"), "tcp_congestion_ops");
+        assert_eq!(without_flavor("___x"), "___x");
+    }
+}

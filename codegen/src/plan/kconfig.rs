@@ -1,0 +1,35 @@
+//! Kernel configuration in a plan: which values the running kernel is asked for, and where they go.
+
+use std::fmt;
+
+use skelgen_runtime::abi::KconfigKind;
+
+use crate::model::kconfig::Config;
+use crate::rust::tables::OwnedKconfig;
+
+/// The table of what is asked for.
+pub(super) fn lower(list: &[Config]) -> Vec<OwnedKconfig> {
+    list.iter()
+        .map(|config| OwnedKconfig {
+            name: config.name.clone(),
+            kind: config.kind,
+            offset: config.offset,
+            size: config.size,
+            weak: config.weak,
+        })
+        .collect()
+}
+
+/// One line of it.
+pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &OwnedKconfig) -> fmt::Result {
+    let kind = match config.kind {
+        KconfigKind::Bool => "bool",
+        KconfigKind::Tristate => "tristate",
+        KconfigKind::Char { .. } => "char",
+        KconfigKind::Integer { signed: true } => "signed integer",
+        KconfigKind::Integer { signed: false } => "unsigned integer",
+        KconfigKind::Text => "text",
+    };
+    let weak = if config.weak { ", may be missing" } else { "" };
+    writeln!(f, "        {:>6}  {}: {kind} of {} bytes{weak}", config.offset, config.name, config.size)
+}

@@ -1,0 +1,30 @@
+//! Types behind pointers: of no use where a pointer cannot be followed, but an arena's can.
+
+use std::collections::BTreeSet;
+
+use crate::btf::{Btf, Kind, TypeId};
+
+/// The named structs and unions that pointers in a value of this type lead to, and those that lead on from there, in the order in
+/// which they are met.
+pub(crate) fn behind_pointers(btf: &Btf, ty: TypeId) -> Vec<TypeId> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(ty, false)];
+    while let Some((id, pointed)) = open.pop() {
+        let id = btf.resolve(id);
+        match &btf.get(id).kind {
+            Kind::Ptr(to) => open.push((*to, true)),
+            Kind::Array { element, .. } => open.push((*element, pointed)),
+            Kind::Struct(composite) | Kind::Union(composite) => {
+                if pointed && !btf.name(id).is_empty() && !found.contains(&id) {
+                    found.push(id);
+                }
+                if seen.insert(id) {
+                    open.extend(composite.members.iter().rev().map(|member| (member.ty, false)));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,107 @@
+//! Arenas: mapped as soon as they are created, because the kernel must know their address before it takes programs that use them.
+//!
+//! The object's variables lie in the arena's last pages, as libbpf 1.8 has them, so that programs find its beginning free; before
+//! kernels whose programs can refer to any byte, in its first.
+
+use super::{Executor, at, at_mut, no_such};
+use crate::abi::SectionKind;
+use crate::error::{Error, Result};
+use crate::kernel;
+use crate::open::OpenMap;
+use crate::sys::mmap::{Region, page_size};
+use crate::uapi::{MapType, map_flags};
+use std::os::fd::AsFd;
+
+/// The memory of an arena.
+#[derive(Debug)]
+pub(super) struct Arena {
+    pub(super) region: Region,
+    /// Where the object's variables begin, in bytes.
+    pub(super) globals: usize,
+}
+
+impl Executor {
+    /// Maps a map that was just created or taken over, if it is an arena.
+    pub(super) fn map_arena(&mut self, index: u32) -> Result<()> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|_| open.map_type == MapType::ARENA)
+        else {
+            return Ok(());
+        };
+        let name = open.definition.name;
+        let len = usize::try_from(open.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
+        let len = len.ok_or_else(|| Error::invalid(format_args!("arena `{name}` is too large for this machine")))?;
+        let address = usize::try_from(open.extra).ok().filter(|&address| address != 0);
+        let region = Region::at(created.map.as_fd(), len, address).map_err(|errno| {
+            Error::refused(format_args!("mapping arena `{name}` ({len} bytes, address {:#x})", open.extra), errno)
+        })?;
+        let globals = self.globals(open, len)?;
+        if let Some(created) = at_mut(&mut self.maps, index).and_then(Option::as_mut) {
+            created.arena = Some(Arena { region, globals });
+        }
+        Ok(())
+    }
+
+    /// Where the variables of an arena of this size begin.
+    fn globals(&self, open: &OpenMap, len: usize) -> Result<usize> {
+        let name = open.definition.name;
+        let Some(data) = data_len(open) else {
+            return Ok(0);
+        };
+        let begin =
+            data.checked_next_multiple_of(page_size()).and_then(|data| len.checked_sub(data)).ok_or_else(|| {
+                Error::invalid(format_args!(
+                    "arena `{name}` has {len} bytes, which its variables' {data} do not fit into"
+                ))
+                .note("make it larger: `max_entries` is its size in pages")
+            })?;
+        if open.flags & map_flags::SEGV_ON_FAULT != 0 {
+            return Err(Error::invalid(format_args!(
+                "arena `{name}` has variables, and with BPF_F_SEGV_ON_FAULT nobody but a program can allocate their pages"
+            )));
+        }
+        let far = kernel::arena::any_offset(self.token());
+        let far =
+            far.map_err(|errno| Error::refused("finding out where in an arena this kernel takes variables", errno))?;
+        Ok(if far { begin } else { 0 })
+    }
+
+    /// Writes the initial values of an arena's variables.
+    pub(super) fn fill_arena(&self, index: u32) -> Result<()> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.is_reused())
+        else {
+            return Ok(());
+        };
+        let (Some(arena), Some(section)) = (&created.arena, open.definition.section) else {
+            return Err(no_such("as an arena with variables map", index));
+        };
+        let initial = match &open.value {
+            Some(value) => (**value).as_ref(),
+            None => self.bytes(section.initial)?,
+        };
+        let outside =
+            || Error::invalid(format_args!("the variables of arena `{}` lie outside it", open.definition.name));
+        arena.region.write(arena.globals, initial).ok_or_else(outside)?;
+        // Programs do not get a page by touching it, so each of the variables' must be touched here, even if all in it is zero.
+        let (begin, len) = (arena.globals, data_len(open).unwrap_or(0));
+        let rest = initial.len().next_multiple_of(page_size())..len;
+        for page in rest.step_by(page_size()) {
+            arena.region.write(begin + page, &[0]).ok_or_else(outside)?;
+        }
+        Ok(())
+    }
+
+    /// Where the variables of the arena of this index begin, in bytes.
+    pub(super) fn arena_globals(&self, index: u32) -> Result<u32> {
+        let created = at(&self.maps, index).and_then(Option::as_ref);
+        let begin = created.and_then(|created| created.arena.as_ref()).map(|arena| arena.globals);
+        begin.and_then(|begin| u32::try_from(begin).ok()).ok_or_else(|| no_such("as an arena map", index))
+    }
+}
+
+/// How many bytes the variables take, if there are any.
+fn data_len(open: &OpenMap) -> Option<usize> {
+    let section = open.definition.section.filter(|section| section.kind == SectionKind::Arena);
+    section.and_then(|_| usize::try_from(open.definition.value_size).ok())
+}

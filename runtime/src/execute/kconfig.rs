@@ -1,0 +1,255 @@
+//! The step that gives a section of kernel configuration the running kernel's values.
+
+use super::{Executor, advise, at, no_such};
+use crate::abi::{Kconfig, KconfigKind, PatchKind};
+use crate::error::{Error, Result};
+use crate::kernel::kconfig;
+use crate::uapi::elem_flags;
+
+impl Executor {
+    pub(super) fn fill_kconfig(&mut self, map: u32) -> Result<()> {
+        let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
+        let mut values = Values::new(self.object.kconfig, open.value_size);
+        values.resolve_kernel(self)?;
+        if let Some(text) = &self.options.kconfig {
+            values.resolve_options(text)?;
+        }
+        let given = self.options.kconfig.is_some();
+        if values.wants_options() {
+            match kconfig::text()? {
+                Some(text) => values.resolve_options(&text)?,
+                None if given => {}
+                None => {
+                    return Err(Error::invalid("the running kernel's configuration is nowhere to be found").note(
+                        "it is looked for at /boot/config-RELEASE and in /proc/config.gz (CONFIG_IKCONFIG_PROC); give it with \
+                         `LoadOptions::set_kconfig`",
+                    ));
+                }
+            }
+        }
+        for config in values.missing() {
+            if let Some(program) = self.reader_of(map, config)? {
+                return Err(Error::invalid(format_args!(
+                    "program `{program}` reads kernel configuration `{}`, which this kernel's does not set",
+                    config.name
+                ))
+                .note("declare it __weak if it may be missing, give it with `LoadOptions::set_kconfig`, or leave the program out"));
+            }
+        }
+        let Some(created) = at(&self.maps, map).and_then(Option::as_ref).filter(|created| !created.is_reused()) else {
+            return Ok(());
+        };
+        created
+            .map
+            .update(&0_u32.to_ne_bytes(), &values.bytes, elem_flags::ANY)
+            .map_err(|errno| advise(Error::refused("filling the section of kernel configuration", errno)))
+    }
+
+    /// A program to be loaded that reads this variable: what only others read may be missing.
+    fn reader_of(&self, map: u32, config: &Kconfig) -> Result<Option<&'static str>> {
+        for open in self.open_programs.iter().filter(|open| open.autoload) {
+            let body = &open.definition.body;
+            let insns = self.bytes(body.insns)?;
+            let reads = body.patches.iter().filter(|patch| patch.kind == PatchKind::Map(map)).any(|patch| {
+                // The offset into the section is the second immediate of the wide load.
+                let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(8)?.checked_add(12));
+                let offset = begin.and_then(|begin| insns.get(begin..)?.first_chunk::<4>());
+                offset.is_some_and(|offset| {
+                    u32::from_ne_bytes(*offset).checked_sub(config.offset).is_some_and(|inside| inside < config.size)
+                })
+            });
+            if reads {
+                return Ok(Some(open.definition.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The section on its way.
+struct Values {
+    configs: &'static [Kconfig],
+    known: Vec<bool>,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    fn new(configs: &'static [Kconfig], size: u32) -> Self {
+        let size = usize::try_from(size).unwrap_or(0);
+        Self { configs, known: vec![false; configs.len()], bytes: vec![0; size] }
+    }
+
+    /// What is asked of the kernel itself.
+    fn resolve_kernel(&mut self, executor: &Executor) -> Result<()> {
+        for (index, config) in self.configs.iter().enumerate() {
+            let value = match config.name {
+                "LINUX_KERNEL_VERSION" => kconfig::version()?,
+                "LINUX_HAS_BPF_COOKIE" => kconfig::has_bpf_cookie(executor.token()).into(),
+                "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
+                _ => continue,
+            };
+            if config.kind == KconfigKind::Bool {
+                self.write(index, &[u8::from(value != 0)])?;
+            } else {
+                self.integer(index, value.into(), &value.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a configuration's text says of what is not known yet.
+    fn resolve_options(&mut self, text: &[u8]) -> Result<()> {
+        for (name, value) in kconfig::options(text) {
+            let index = self.configs.iter().position(|config| config.name == name);
+            if let Some(index) = index.filter(|&index| !self.known[index]) {
+                self.option(index, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn option(&mut self, index: usize, value: &str) -> Result<()> {
+        let kind = self.configs[index].kind;
+        match (value, kind) {
+            ("y" | "n", KconfigKind::Bool) => self.write(index, &[u8::from(value == "y")]),
+            ("y" | "n" | "m", KconfigKind::Tristate) => {
+                let number = ["n", "y", "m"].iter().position(|&state| state == value).unwrap_or(0);
+                self.write(index, &u32::try_from(number).unwrap_or(0).to_ne_bytes())
+            }
+            ("y" | "n" | "m", KconfigKind::Char { .. }) => self.write(index, value.as_bytes()),
+            (_, KconfigKind::Text) => {
+                let text = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                let text = text.ok_or_else(|| self.mismatch(index, value))?.as_bytes();
+                let most = usize::try_from(self.configs[index].size).unwrap_or(0).saturating_sub(1);
+                self.write(index, &text[..text.len().min(most)])
+            }
+            (_, KconfigKind::Char { .. } | KconfigKind::Integer { .. }) => {
+                let number = parse(value).ok_or_else(|| self.mismatch(index, value))?;
+                self.integer(index, number, value)
+            }
+            (_, KconfigKind::Bool | KconfigKind::Tristate) => Err(self.mismatch(index, value)),
+        }
+    }
+
+    fn integer(&mut self, index: usize, number: i128, text: &str) -> Result<()> {
+        let config = &self.configs[index];
+        let (KconfigKind::Integer { signed } | KconfigKind::Char { signed }) = config.kind else {
+            return Err(self.mismatch(index, text));
+        };
+        let bits = config.size.clamp(1, 8) * 8;
+        let range = if signed { -(1_i128 << (bits - 1))..1 << (bits - 1) } else { 0..1 << bits };
+        if !range.contains(&number) {
+            return Err(self.mismatch(index, text));
+        }
+        let bytes = number.to_le_bytes();
+        let mut bytes = bytes[..usize::try_from(config.size).unwrap_or(8).min(8)].to_vec();
+        if cfg!(target_endian = "big") {
+            bytes.reverse();
+        }
+        self.write(index, &bytes)
+    }
+
+    fn write(&mut self, index: usize, value: &[u8]) -> Result<()> {
+        let config = &self.configs[index];
+        let begin = usize::try_from(config.offset).unwrap_or(usize::MAX);
+        let place = self.bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..value.len()));
+        let fits = usize::try_from(config.size).is_ok_and(|size| value.len() <= size);
+        place
+            .filter(|_| fits)
+            .ok_or_else(|| Error::invalid("a variable lies outside its section"))?
+            .copy_from_slice(value);
+        self.known[index] = true;
+        Ok(())
+    }
+
+    fn mismatch(&self, index: usize, value: &str) -> Error {
+        let config = &self.configs[index];
+        let kind = match config.kind {
+            KconfigKind::Bool => "a bool",
+            KconfigKind::Tristate => "a tristate",
+            KconfigKind::Char { .. } => "a char",
+            KconfigKind::Integer { .. } => "an integer",
+            KconfigKind::Text => "a text",
+        };
+        Error::invalid(format_args!(
+            "kernel configuration `{}` is {value}, and the object reads it as {kind} of {} bytes",
+            config.name, config.size
+        ))
+        .note("declare it with another type in the BPF source")
+    }
+
+    fn wants_options(&self) -> bool {
+        self.configs.iter().zip(&self.known).any(|(config, known)| !known && config.name.starts_with("CONFIG_"))
+    }
+
+    /// What has no value and should have one.
+    fn missing(&self) -> impl Iterator<Item = &'static Kconfig> {
+        self.configs
+            .iter()
+            .zip(&self.known)
+            .filter(|(config, known)| !**known && !config.weak)
+            .map(|(config, _)| config)
+    }
+}
+
+/// A number as configurations have them: decimal, or hexadecimal after `0x`.
+fn parse(text: &str) -> Option<i128> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(sign * i128::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn config(name: &'static str, kind: KconfigKind, offset: u32, size: u32) -> Kconfig {
+        Kconfig { name, kind, offset, size, weak: false }
+    }
+
+    static CONFIGS: [Kconfig; 6] = [
+        config("CONFIG_INT", KconfigKind::Integer { signed: true }, 0, 4),
+        config("CONFIG_SHORT", KconfigKind::Integer { signed: false }, 4, 2),
+        config("CONFIG_CHAR", KconfigKind::Char { signed: true }, 6, 1),
+        config("CONFIG_BOOL", KconfigKind::Bool, 7, 1),
+        config("CONFIG_STATE", KconfigKind::Tristate, 8, 4),
+        config("CONFIG_TEXT", KconfigKind::Text, 12, 4),
+    ];
+
+    fn values(text: &str) -> Result<Vec<u8>> {
+        let mut values = Values::new(&CONFIGS, 16);
+        values.resolve_options(text.as_bytes())?;
+        Ok(values.bytes)
+    }
+
+    #[test]
+    fn every_kind() {
+        let text =
+            "CONFIG_INT=-2\nCONFIG_SHORT=0x102\nCONFIG_CHAR=m\nCONFIG_BOOL=y\nCONFIG_STATE=m\nCONFIG_TEXT=\"abcdef\"\n";
+        let mut expected = (-2_i32).to_ne_bytes().to_vec();
+        expected.extend(0x102_u16.to_ne_bytes());
+        expected.extend([b'm', 1]);
+        expected.extend(2_u32.to_ne_bytes());
+        expected.extend(b"abc\0");
+        assert_eq!(values(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_first_value_counts() {
+        let bytes = values("CONFIG_INT=1\nCONFIG_INT=2\n").unwrap();
+        assert_eq!(bytes[..4], 1_u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for text in
+            ["CONFIG_BOOL=m", "CONFIG_BOOL=1", "CONFIG_INT=y", "CONFIG_SHORT=65536", "CONFIG_TEXT=y", "CONFIG_STATE=3"]
+        {
+            let error = values(text).unwrap_err().to_string();
+            assert!(error.contains(text.split('=').next().unwrap()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Tables of functions (`struct_ops`): from the object's struct to that of the running kernel.
+//!
+//! The kernel's struct is found by name, its members too. The rules are those of libbpf 1.8: what the kernel does not have must be
+//! zero, what it has must be of the same kind and size, and a program whose member the kernel does not have is not loaded.
+
+use std::os::fd::AsRawFd;
+
+use super::programs::LoadedProgram;
+use super::{Executor, at, at_mut, no_such};
+use crate::abi;
+use crate::error::{Error, Result};
+use crate::kernel::types::{Finder, kind};
+use crate::map::StructOps;
+use crate::open::OpenMap;
+use crate::uapi::ProgramType;
+
+/// What the kernel calls the value of a table's map: this, and the name of its struct.
+const VALUE_PREFIX: &str = "bpf_struct_ops_";
+
+/// A table on the running kernel.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The type of the map's value.
+    pub(super) value_type: u32,
+    /// Its size in bytes.
+    pub(super) value_size: u32,
+    /// The type of the struct in it.
+    struct_type: u32,
+    /// The module's place in the executor's list of modules' BTF.
+    pub(super) module: Option<usize>,
+    /// The value, programs left out.
+    value: Vec<u8>,
+    programs: Vec<Slot>,
+}
+
+/// A program in a table.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    program: u32,
+    /// Which of the kernel's members it is.
+    member: u32,
+    /// Where it is in the value.
+    offset: usize,
+}
+
+/// What a program of a table is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) struct_type: u32,
+    pub(super) member: u32,
+    pub(super) module: Option<usize>,
+}
+
+impl Executor {
+    /// Finds the kernel's form of every table that is to be created, and decides which of their programs are loaded.
+    pub(super) fn prepare_struct_ops(&mut self) -> Result<()> {
+        let object = self.object;
+        let tables = || object.maps.iter().enumerate().filter_map(|(index, map)| Some((index, map.struct_ops?)));
+        if tables().next().is_none() {
+            return Ok(());
+        }
+        let mut finder = None;
+        let mut loaded = vec![None; object.programs.len()];
+        for (index, table) in tables() {
+            let chosen = chosen(&self.open_maps[index], &table, object)?;
+            for program in chosen.iter().flatten() {
+                at_mut(&mut loaded, *program).ok_or_else(|| no_such("program", *program))?.get_or_insert(false);
+            }
+            for replaced in table.members.iter().filter_map(|member| member.program) {
+                at_mut(&mut loaded, replaced).ok_or_else(|| no_such("program", replaced))?.get_or_insert(false);
+            }
+            if !self.open_maps[index].autocreate || self.open_maps[index].reuse.is_some() {
+                continue;
+            }
+            let finder = match &finder {
+                Some(finder) => finder,
+                None => finder.insert(Finder::new(self.options.kernel_btf.as_deref())?),
+            };
+            let found = self.table(index, &table, &chosen, finder)?;
+            for slot in &found.programs {
+                if let Some(loaded) = at_mut(&mut loaded, slot.program) {
+                    *loaded = Some(true);
+                }
+            }
+            self.tables[index] = Some(found);
+        }
+        for (open, loaded) in self.open_programs.iter_mut().zip(loaded) {
+            if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.program_type) {
+                open.autoload = loaded;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(
+        &mut self,
+        index: usize,
+        table: &abi::StructOps,
+        chosen: &[Option<u32>],
+        finder: &Finder,
+    ) -> Result<Table> {
+        let open = &self.open_maps[index];
+        let map = open.definition.name;
+        let wrong = |what: std::fmt::Arguments<'_>| Error::invalid(format_args!("struct_ops `{map}`: {what}"));
+        let Some(owner) = finder.find(&format!("{VALUE_PREFIX}{}", table.name)) else {
+            return Err(wrong(format_args!(
+                "this kernel takes no `struct {}` of functions, nor does a module of it",
+                table.name
+            ))
+            .note("load the module that does, or leave it out with `set_autocreate(false)`"));
+        };
+        let types = &owner.types;
+        let holder = types.members(owner.id).into_iter().find(|member| {
+            let ty = types.resolve(member.ty);
+            types.kind(ty) == kind::STRUCT && types.name(ty) == table.name
+        });
+        let size = types.size(owner.id).and_then(|size| usize::try_from(size).ok());
+        let (Some(holder), Some(size)) = (holder, size) else {
+            return Err(wrong(format_args!("the kernel's `{VALUE_PREFIX}{}` does not hold the struct", table.name)));
+        };
+        let struct_type = types.resolve(holder.ty);
+        let mut user = self.initial(open)?.to_vec();
+        user.resize(usize::try_from(open.value_size).unwrap_or(0), 0);
+        let base = usize::try_from(holder.bit_offset / 8).unwrap_or(usize::MAX);
+        let mut value = vec![0; size];
+        let mut programs = Vec::new();
+        let theirs = types.members(struct_type);
+        for (ours, &program) in table.members.iter().zip(chosen) {
+            let from = usize::try_from(ours.offset).unwrap_or(usize::MAX);
+            let len = usize::try_from(ours.size).unwrap_or(0);
+            let bytes = user.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+            let Some(place) = theirs.iter().position(|member| member.name == ours.name) else {
+                if bytes.iter().any(|&byte| byte != 0) {
+                    return Err(wrong(format_args!(
+                        "this kernel's `struct {}` has no member `{}`",
+                        table.name, ours.name
+                    ))
+                    .note("what the kernel does not have must be zero"));
+                }
+                continue;
+            };
+            let member = theirs[place];
+            let ty = types.resolve(member.ty);
+            let to =
+                usize::try_from(member.bit_offset / 8).ok().and_then(|at| base.checked_add(at)).unwrap_or(usize::MAX);
+            let unlike = |what| {
+                wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name))
+                    .note("declare the struct in the BPF source as this kernel has it")
+            };
+            if ours.kind != types.kind(ty) {
+                return Err(unlike("is of another kind"));
+            }
+            if ours.size == 0 && types.size(ty) != Some(0) || member.bit_size != 0 {
+                // Bitfields cannot be given; those that nobody gives need not be.
+                if bitfield_is_zero(&user, table, ours) {
+                    continue;
+                }
+                return Err(unlike("is a bitfield, which cannot be given"));
+            }
+            if ours.kind == kind::PTR {
+                if bytes.iter().any(|&byte| byte != 0) {
+                    return Err(unlike("is a pointer, which only a program can be"));
+                }
+                let Some(program) = program else { continue };
+                if types.pointee(ty).map(|to| types.kind(to)) != Some(kind::FUNC_PROTO) {
+                    return Err(unlike("is no function"));
+                }
+                programs.push(Slot { program, member: u32::try_from(place).unwrap_or(u32::MAX), offset: to });
+                continue;
+            }
+            if types.size(ty) != Some(ours.size.into()) {
+                return Err(unlike("has another size"));
+            }
+            let target = value.get_mut(to..).and_then(|rest| rest.get_mut(..bytes.len()));
+            target.ok_or_else(|| unlike("lies outside it"))?.copy_from_slice(bytes);
+        }
+        let module = owner.module.as_deref().map(|name| self.open_module(name)).transpose()?;
+        let value_size = u32::try_from(size).map_err(|_| wrong(format_args!("the kernel's struct is too large")))?;
+        Ok(Table { value_type: owner.id, value_size, struct_type, module, value, programs })
+    }
+
+    fn initial<'a>(&self, open: &'a OpenMap) -> Result<&'a [u8]> {
+        match (&open.value, open.definition.section) {
+            (Some(value), _) => Ok((**value).as_ref()),
+            (None, Some(section)) => self.bytes(section.initial),
+            (None, None) => Ok(&[]),
+        }
+    }
+
+    fn open_module(&mut self, name: &str) -> Result<usize> {
+        let fd = crate::kernel::btf::open_module(name)?
+            .ok_or_else(|| Error::invalid(format_args!("kernel module `{name}` has gone while it was looked at")))?;
+        self.symbols.modules.push(fd);
+        Ok(self.symbols.modules.len() - 1)
+    }
+
+    /// What a program is loaded for, if it is in a table.
+    pub(super) fn struct_ops_place(&self, program: u32) -> Result<Option<Place>> {
+        let mut found: Option<Place> = None;
+        for table in self.tables.iter().flatten() {
+            for slot in table.programs.iter().filter(|slot| slot.program == program) {
+                let place = Place { struct_type: table.struct_type, member: slot.member, module: table.module };
+                match found {
+                    Some(before) if (before.struct_type, before.member) != (place.struct_type, place.member) => {
+                        let name = at(self.object.programs, program).map_or("?", |program| program.name);
+                        return Err(Error::invalid(format_args!(
+                            "program `{name}` is in two different members of struct_ops, and can be loaded for one only"
+                        )));
+                    }
+                    _ => found = Some(place),
+                }
+            }
+        }
+        let definition =
+            at(self.object.programs, program).filter(|program| program.program_type == ProgramType::STRUCT_OPS);
+        match (found, definition) {
+            (None, Some(definition)) => Err(Error::invalid(format_args!(
+                "program `{}` (section `{}`) is in no table of functions, and the kernel cannot check it without",
+                definition.name, definition.section
+            ))
+            .note("put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`")),
+            _ => Ok(found),
+        }
+    }
+
+    /// The handles of the tables, by map, once everything is loaded.
+    pub(super) fn take_struct_ops(&mut self) -> Vec<Option<StructOps>> {
+        let tables = std::mem::take(&mut self.tables).into_iter();
+        let handles = tables.zip(&mut self.maps).zip(&self.open_maps).map(|((table, created), open)| {
+            let definition = open.definition;
+            definition.struct_ops?;
+            let created = created
+                .take()
+                .map(|created| (created.map, table.map(|table| filled(table, &self.programs)), open.flags));
+            Some(StructOps::new(definition.name, created, open.autoattach))
+        });
+        handles.collect()
+    }
+}
+
+/// The value of a table with the programs in it.
+fn filled(table: Table, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
+    let mut value = table.value;
+    for slot in table.programs {
+        let program = at(programs, slot.program).and_then(Option::as_ref);
+        let place = value.get_mut(slot.offset..).and_then(|rest| rest.get_mut(..8));
+        if let (Some(program), Some(place)) = (program, place) {
+            let fd = u64::try_from(program.fd.as_raw_fd()).unwrap_or(0);
+            place.copy_from_slice(&fd.to_ne_bytes());
+        }
+    }
+    value
+}
+
+/// The programs of a table's members: the object's, or those that the user chose.
+fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Result<Vec<Option<u32>>> {
+    let mut chosen: Vec<_> = table.members.iter().map(|member| member.program).collect();
+    for (member, program) in &open.programs {
+        let wrong = |what: &str| Error::invalid(format_args!("struct_ops `{}`: {what}", open.definition.name));
+        let place = table.members.iter().position(|known| known.name == member);
+        let place = place.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
+        chosen[place] = match program {
+            None => None,
+            Some(name) => {
+                let found = object.programs.iter().position(|known| known.name == *name);
+                let found = found.filter(|&index| object.programs[index].program_type == ProgramType::STRUCT_OPS);
+                let found = found.and_then(|index| u32::try_from(index).ok());
+                Some(found.ok_or_else(|| wrong(&format!("the object has no struct_ops program `{name}`")))?)
+            }
+        };
+    }
+    Ok(chosen)
+}
+
+/// Whether the bytes around a bitfield, up to the next whole member, are zero.
+fn bitfield_is_zero(user: &[u8], table: &abi::StructOps, member: &abi::Member) -> bool {
+    let from = usize::try_from(member.offset).unwrap_or(usize::MAX);
+    let next =
+        table.members.iter().filter(|other| other.size != 0 && other.offset > member.offset).map(|other| other.offset);
+    let to = next.min().and_then(|next| usize::try_from(next).ok()).unwrap_or(user.len());
+    user.get(from..to).is_none_or(|bytes| bytes.iter().all(|&byte| byte == 0))
+}

@@ -1,0 +1,189 @@
+//! What the running kernel is configured as: the text of its configuration, its version, and two of its features.
+//!
+//! Knows where a kernel tells this; not who asks, nor what types the answers go into.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+
+use crate::error::{Error, Result};
+use crate::kernel::kallsyms;
+use crate::sys;
+use crate::uapi::{AttachType, ProgramType};
+
+/// The configuration as a kernel with `CONFIG_IKCONFIG_PROC` shows it.
+const PROC: &str = "/proc/config.gz";
+
+/// More than any configuration needs; a larger one is not one.
+const MOST: usize = 16 << 20;
+
+/// The text of the running kernel's configuration; `None` if it is nowhere to be found.
+pub(crate) fn text() -> Result<Option<Vec<u8>>> {
+    let boot = format!("/boot/config-{}", release()?);
+    for path in [boot.as_str(), PROC] {
+        match fs::read(path) {
+            // Some distributions compress the file in /boot too.
+            Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => return decompress(&bytes, path).map(Some),
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(format_args!("reading the kernel's configuration at {path}"), &error)),
+        }
+    }
+    Ok(None)
+}
+
+/// The options that a configuration sets: name and value, as they stand there.
+pub(crate) fn options(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    text.split(|&byte| byte == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .filter(|line| line.starts_with("CONFIG_"))
+        .filter_map(|line| line.trim_end().split_once('='))
+}
+
+/// The version of the running kernel as one number (`KERNEL_VERSION`): that of upstream, also where a distribution counts its own.
+pub(crate) fn version() -> Result<u32> {
+    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
+    let build = read("/proc/sys/kernel/version")?;
+    let release = release()?;
+    // Ubuntu has the upstream version as the last word of a file of its own, Debian behind its name in the build's version.
+    let ubuntu = signature.split_whitespace().nth(2);
+    let debian = build.split_once("Debian ").map(|(_, rest)| rest);
+    [ubuntu, debian, Some(release.as_str())].into_iter().flatten().find_map(number).ok_or_else(|| {
+        Error::invalid(format_args!("the running kernel's release {release:?} does not begin with a version"))
+    })
+}
+
+/// Whether programs can ask for the cookie of their attachment (Linux 5.15).
+pub(crate) fn has_bpf_cookie(token: Option<BorrowedFd<'_>>) -> bool {
+    // r0 = bpf_get_attach_cookie(r1); exit
+    let insns = [[0x85, 0, 0, 0, 174, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let request = sys::prog::Request {
+        name: "cookie_probe",
+        program_type: ProgramType::TRACEPOINT,
+        expected_attach_type: AttachType(0),
+        flags: if token.is_some() { crate::uapi::prog_flags::TOKEN_FD } else { 0 },
+        license: c"GPL",
+        kernel_version: 0,
+        insns: insns.as_flattened(),
+        btf: None,
+        func_info: &[],
+        line_info: &[],
+        core_relos: &[],
+        attach_btf_id: 0,
+        attach_program: None,
+        attach_btf: None,
+        fd_array: &[],
+        ifindex: 0,
+        token,
+    };
+    sys::prog::load(&request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
+}
+
+/// Whether system calls take their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).
+pub(crate) fn has_syscall_wrapper() -> Result<bool> {
+    let prefix = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "x86" => "ia32",
+        "aarch64" => "arm64",
+        "s390x" => "s390x",
+        "riscv64" => "riscv",
+        "powerpc64" => "powerpc",
+        _ => return Ok(false),
+    };
+    let name = format!("__{prefix}_sys_bpf");
+    let mut wanted = [kallsyms::Wanted::new(&name)];
+    kallsyms::find(&mut wanted)?;
+    Ok(wanted[0].found.is_some())
+}
+
+fn release() -> Result<String> {
+    read("/proc/sys/kernel/osrelease").map(|text| text.trim_end().to_owned())
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| Error::io(format_args!("reading {path}"), &error))
+}
+
+/// `major.minor.patch`, as far as it is there, and whatever follows.
+fn number(text: &str) -> Option<u32> {
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (major, minor) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let patch = parts.next().and_then(std::result::Result::ok).unwrap_or(0);
+    Some((major & 0xffff) << 16 | (minor & 0xff) << 8 | patch.min(255))
+}
+
+/// The contents of a gzip file (RFC 1952) of one member.
+fn decompress(bytes: &[u8], path: &str) -> Result<Vec<u8>> {
+    let bad = || Error::invalid(format_args!("{path} is damaged: it does not hold what gzip makes"));
+    let body = deflated(bytes).ok_or_else(bad)?;
+    miniz_oxide::inflate::decompress_to_vec_with_limit(body, MOST).map_err(|_| bad())
+}
+
+/// What follows a gzip file's header.
+fn deflated(bytes: &[u8]) -> Option<&[u8]> {
+    const HEADER_CRC: u8 = 2;
+    const EXTRA: u8 = 4;
+    const NAME: u8 = 8;
+    const COMMENT: u8 = 16;
+    let header = bytes.first_chunk::<10>()?;
+    let mut rest = bytes.get(10..)?;
+    // Deflate is the one method there is.
+    if header[2] != 8 {
+        return None;
+    }
+    if header[3] & EXTRA != 0 {
+        let len = u16::from_le_bytes(*rest.first_chunk()?);
+        rest = rest.get(2 + usize::from(len)..)?;
+    }
+    for text in [NAME, COMMENT] {
+        if header[3] & text != 0 {
+            let end = rest.iter().position(|&byte| byte == 0)?;
+            rest = rest.get(end + 1..)?;
+        }
+    }
+    if header[3] & HEADER_CRC != 0 {
+        rest = rest.get(2..)?;
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(number("6.18.5-cloud"), Some(6 << 16 | 18 << 8 | 5));
+        assert_eq!(number("7.3"), Some(7 << 16 | 3 << 8));
+        assert_eq!(number("5.10.300-1"), Some(5 << 16 | 10 << 8 | 255));
+        assert_eq!(number("next"), None);
+    }
+
+    #[test]
+    fn set_options() {
+        let text = b"# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=\"a=b\"\r\n\nOTHER=1\n";
+        assert_eq!(options(text).collect::<Vec<_>>(), [("CONFIG_B", "y"), ("CONFIG_C", "\"a=b\"")]);
+    }
+
+    #[test]
+    fn gzip() {
+        // `printf 'CONFIG_A=y\n' | gzip -n`, and the same with a name in the header.
+        let plain = [
+            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 11, 0, 0xf4, 0xff, b'C', b'O', b'N', b'F', b'I', b'G', b'_', b'A',
+            b'=', b'y', b'\n',
+        ];
+        assert_eq!(decompress(&plain, "x").unwrap(), b"CONFIG_A=y\n");
+        let mut named = plain[..10].to_vec();
+        named[3] = 8;
+        named.extend(b"config\0");
+        named.extend(&plain[10..]);
+        assert_eq!(decompress(&named, "x").unwrap(), b"CONFIG_A=y\n");
+        assert!(decompress(&plain[..12], "x").is_err());
+        assert!(decompress(&[0x1f, 0x8b], "x").is_err());
+    }
+
+    #[test]
+    fn this_kernel() {
+        assert!(version().unwrap() > 4 << 16);
+    }
+}

@@ -1,0 +1,68 @@
+//! Programs that are loaded for trial, to find out what the running kernel can do where there is no version to ask.
+//!
+//! Knows no object.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::error::Errno;
+use crate::sys;
+use crate::uapi::{AttachType, MapType, ProgramType, map_flags, prog_flags};
+
+/// Loads these instructions as a socket filter; the first is a wide load of the value of a map of this type, one element of eight
+/// bytes, at this offset. The outer error is that of creating the map.
+pub(super) fn load_with_value(
+    name: &str,
+    map_type: MapType,
+    offset: u32,
+    rest: &[[u8; 8]],
+    token: Option<BorrowedFd<'_>>,
+    log: &mut [u8],
+) -> Result<Result<OwnedFd, Errno>, Errno> {
+    let map = sys::map::Map::create(&sys::map::Request {
+        name,
+        map_type,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: if token.is_some() { map_flags::TOKEN_FD } else { 0 },
+        numa_node: 0,
+        extra: 0,
+        inner: None,
+        btf: None,
+        kernel_value: None,
+        token,
+    })?;
+    let fd = map.as_fd().as_raw_fd().to_ne_bytes();
+    let offset = offset.to_ne_bytes();
+    let mut insns = vec![
+        [0x18, registers(0, 2), 0, 0, fd[0], fd[1], fd[2], fd[3]],
+        [0, 0, 0, 0, offset[0], offset[1], offset[2], offset[3]],
+    ];
+    insns.extend_from_slice(rest);
+    let request = sys::prog::Request {
+        name,
+        program_type: ProgramType::SOCKET_FILTER,
+        expected_attach_type: AttachType(0),
+        flags: if token.is_some() { prog_flags::TOKEN_FD } else { 0 },
+        license: c"",
+        kernel_version: 0,
+        insns: insns.as_flattened(),
+        btf: None,
+        func_info: &[],
+        line_info: &[],
+        core_relos: &[],
+        attach_btf_id: 0,
+        attach_program: None,
+        attach_btf: None,
+        fd_array: &[],
+        ifindex: 0,
+        token,
+    };
+    let level = u32::from(!log.is_empty());
+    sys::prog::load(&request, level, log).map(|attempt| attempt.result)
+}
+
+/// The byte of an instruction that holds its two registers.
+pub(super) const fn registers(dst: u8, src: u8) -> u8 {
+    if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src }
+}

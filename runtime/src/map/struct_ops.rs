@@ -1,0 +1,134 @@
+//! Tables of functions that the kernel calls.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Error, Result};
+use crate::link::Link;
+use crate::sys;
+use crate::uapi::{AttachType, elem_flags, map_flags};
+
+/// A table of functions: a kernel struct whose functions are programs (`struct_ops`).
+///
+/// Nothing calls them before it is attached.
+pub struct StructOps {
+    name: &'static str,
+    table: Option<Table>,
+    autoattach: bool,
+}
+
+struct Table {
+    map: sys::map::Map,
+    /// None for one that was there before us.
+    value: Option<Vec<u8>>,
+    flags: u32,
+}
+
+impl StructOps {
+    /// The table of this map with this value and these flags, or one that was not created.
+    pub(crate) fn new(
+        name: &'static str,
+        table: Option<(sys::map::Map, Option<Vec<u8>>, u32)>,
+        autoattach: bool,
+    ) -> Self {
+        Self { name, table: table.map(|(map, value, flags)| Table { map, value, flags }), autoattach }
+    }
+
+    /// Its name in the source.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Whether it was created: not if its auto-create was off.
+    #[must_use]
+    pub fn is_created(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The file descriptor of its map.
+    ///
+    /// # Errors
+    /// If it was not created.
+    pub fn fd(&self) -> Result<BorrowedFd<'_>> {
+        self.table().map(|table| table.map.as_fd())
+    }
+
+    /// Registers it: from now on the kernel calls its programs, until the link is dropped.
+    ///
+    /// One of section `.struct_ops.link` attaches by a link of the kernel's, which can be pinned; one of section `.struct_ops` is
+    /// put into its map, and taken out again when the link is dropped.
+    ///
+    /// # Errors
+    /// If it was not created, or the kernel refuses: it looks at the values only now.
+    pub fn attach(&self) -> Result<Link> {
+        let table = self.table()?;
+        let refused = |errno| {
+            Error::refused(format_args!("attaching struct_ops `{}`", self.name), errno).note(
+                "the kernel checks members that it needs, names that are taken, and values that do not go together",
+            )
+        };
+        let key = 0_u32.to_ne_bytes();
+        let by_link = table.flags & map_flags::LINK != 0;
+        match table.value.as_ref().map_or(Ok(()), |value| table.map.update(&key, value, elem_flags::ANY)) {
+            // One that a link was made of before has its value already.
+            Err(errno) if by_link && errno.raw() == libc::EBUSY => {}
+            result => result.map_err(refused)?,
+        }
+        if by_link {
+            let fd = sys::link::create(table.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, 0).map_err(refused)?;
+            return Ok(Link::new(fd, self.name));
+        }
+        let fd = table.map.as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| Error::io(format_args!("attaching struct_ops `{}`", self.name), &error))?;
+        Link::registered(fd, self.name)
+    }
+
+    /// Puts this table in the place of the one that a link of another table registered, without a moment between them in which
+    /// there is none (Linux 6.4). Both must be of section `.struct_ops.link`.
+    ///
+    /// # Errors
+    /// If it was not created, or the kernel refuses.
+    pub fn replace(&self, link: &Link) -> Result<()> {
+        let table = self.table()?;
+        let refused =
+            |errno| Error::refused(format_args!("putting struct_ops `{}` in the place of another", self.name), errno);
+        if let Some(value) = &table.value {
+            match table.map.update(&0_u32.to_ne_bytes(), value, elem_flags::ANY) {
+                Err(errno) if errno.raw() == libc::EBUSY => {}
+                result => result.map_err(refused)?,
+            }
+        }
+        sys::link::update_map(link.as_fd(), table.map.as_fd()).map_err(refused)
+    }
+
+    /// The same for the skeleton's `attach`: `None` if it was not created or auto-attach is off.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn auto_attach(&self) -> Result<Option<Link>> {
+        if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
+    }
+
+    /// The file descriptor of its map alone, or `None` if it was not created.
+    #[must_use]
+    pub fn into_fd(self) -> Option<OwnedFd> {
+        self.table.map(|table| table.map.into_fd())
+    }
+
+    fn table(&self) -> Result<&Table> {
+        self.table.as_ref().ok_or_else(|| {
+            Error::invalid(format_args!("struct_ops `{}` was not created", self.name))
+                .note("its auto-create was off; `set_autocreate(true)` before loading switches it on")
+        })
+    }
+}
+
+impl fmt::Debug for StructOps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StructOps")
+            .field("name", &self.name)
+            .field("created", &self.is_created())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! A table of functions before it is created.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use super::{OpenMap, OpenProgram};
+use crate::abi;
+use crate::data::{Initial, Plain};
+
+/// A table of functions (`struct_ops`) before it is created: by reference it is the struct as the object declares it, whose
+/// values may be changed.
+///
+/// Members that are functions are not: [`Self::set_program`] says which program they are.
+pub struct OpenStructOps<T: Plain> {
+    map: OpenMap,
+    value: Initial<T>,
+}
+
+impl<T: Plain> OpenStructOps<T> {
+    /// The table of this index, as the object defines it.
+    ///
+    /// # Panics
+    /// If the object has no such table or it is no `T`: generated code that does not belong together.
+    #[must_use]
+    pub fn new(object: &'static abi::Object, index: u32) -> Self {
+        Self { map: OpenMap::new(object, index), value: Initial::new(object, index) }
+    }
+
+    /// Its name in the source.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.map.name()
+    }
+
+    /// Makes a member that is a function this program of the same object, which must be of a `struct_ops` section. The program
+    /// that it was is not loaded, unless another table has it. Loading fails if there is no such member.
+    pub fn set_program(&mut self, member: impl Into<String>, program: &OpenProgram) -> &mut Self {
+        self.map.programs.push((member.into(), Some(program.name())));
+        self
+    }
+
+    /// Makes a member that is a function no function: the kernel does what it does without.
+    pub fn clear_program(&mut self, member: impl Into<String>) -> &mut Self {
+        self.map.programs.push((member.into(), None));
+        self
+    }
+
+    /// Whether to create the table at all. Programs that are in no other table are loaded only if it is.
+    pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
+        self.map.autocreate = autocreate;
+        self
+    }
+
+    /// Whether the skeleton's `attach` registers it.
+    pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
+        self.map.autoattach = autoattach;
+        self
+    }
+
+    /// The settings of its map, for what is the same for all maps.
+    pub fn map_mut(&mut self) -> &mut OpenMap {
+        &mut self.map
+    }
+
+    /// Its map with all that was set; for generated code.
+    #[must_use]
+    pub fn into_map(self) -> OpenMap {
+        let Self { mut map, value } = self;
+        map.value = value.into_bytes().map(|value| Box::new(value) as super::Value);
+        map
+    }
+}
+
+impl<T: Plain> Deref for OpenStructOps<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.get()
+    }
+}
+
+impl<T: Plain> DerefMut for OpenStructOps<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<T: Plain> fmt::Debug for OpenStructOps<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStructOps")
+            .field("map", &self.map)
+            .field("programs", &self.map.programs)
+            .finish_non_exhaustive()
+    }
+}
