@@ -72,3 +72,74 @@ fn one_of_several_inputs_must_have_a_type() {
     let error = builder().type_named("bpf_iter_meta").type_named("event").build().expect_err("none has it");
     assert!(error.to_string().contains("`event`") && !error.to_string().contains("bpf_iter_meta`"), "{error}");
 }
+
+#[test]
+fn variables_that_other_files_do_not_see_are_left_out() {
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+    for seen in ["pub in_u8: u8,", "pub may_be_overridden: u32,", "pub custom: u32,", "pub fn custom_zero("] {
+        assert!(text.contains(seen), "{seen}");
+    }
+    for unseen in ["pub file_local", "pub not_for_others", "pub private_total", "fn not_for_others", "fn private_total"]
+    {
+        assert!(!text.contains(unseen), "{unseen}");
+    }
+}
+
+#[test]
+fn members_of_shared_variables_are_cells_and_those_of_constants_are_not() {
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+    let cells = text.split("pub mod cells {").nth(1).expect("there are cells");
+    assert!(cells.contains("pub fn left(self) -> rt::Cell<'a, u16> {"));
+    assert!(cells.contains("pub fn inner(self) -> rt::Cell<'a, [super::padded; 2]> {"));
+    let text = skelgen::generate(&object("tiny"), &options("tiny", &[])).expect("the object is good");
+    assert!(!text.contains("pub mod cells {"));
+}
+
+/// The definitions of structs in generated text, by name: from the line that names one to the line that ends it.
+fn definitions(text: &str) -> std::collections::BTreeMap<&str, &str> {
+    let starts = text.match_indices("pub struct ").map(|(at, word)| (at, &text[at + word.len()..]));
+    starts
+        .filter_map(|(at, rest)| {
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '#').next()?;
+            let body = &text[at..];
+            Some((name, &body[..body.find("\n}").unwrap_or(body.len())]))
+        })
+        .collect()
+}
+
+/// A type alone, as if all that has nothing to do with it were taken out of the object, is written as it is among all others.
+#[test]
+fn a_type_is_written_the_same_without_the_others() {
+    let mut compared = 0;
+    for name in ["layouts", "globals", "bitfields", "core"] {
+        let bytes = object(name);
+        let whole = skelgen::types(&bytes, &options(name, &[])).expect("the types can be written").text;
+        let whole = definitions(&whole);
+        let known: Vec<&str> = whole.keys().copied().collect();
+        for wanted in known {
+            let c_name = wanted.trim_start_matches("r#");
+            let Ok(alone) = skelgen::types(&bytes, &options(name, &[c_name])) else {
+                // A name that Rust made: of an anonymous type, of a clash, of a word of its own.
+                continue;
+            };
+            for (ty, definition) in definitions(&alone.text) {
+                assert_eq!(whole.get(ty), Some(&definition), "{name}: `{ty}`, from `{wanted}` alone");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+/// Every struct can be made from nothing and shown: `show!` implements both, `open_enum!` does for enums.
+#[test]
+fn all_types_have_default_and_debug() {
+    for name in ["layouts", "globals", "bitfields", "typed", "maps"] {
+        let text = skelgen::types(&object(name), &options(name, &[])).expect("the types can be written").text;
+        let shown = text.split("rt::show!").skip(1).map(|rest| rest.trim_start_matches([' ', '{', '\n']));
+        let shown =
+            shown.filter_map(|rest| rest.split(':').next().map(|head| head.trim().trim_start_matches("packed ")));
+        let shown: std::collections::BTreeSet<&str> = shown.collect();
+        assert!(!shown.is_empty() && shown.iter().eq(definitions(&text).keys()), "{name}: {shown:?}");
+    }
+}

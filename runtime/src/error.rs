@@ -16,6 +16,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     context: String,
     errno: Option<Errno>,
+    cpu: Option<u32>,
     note: Option<String>,
     log: Option<String>,
 }
@@ -23,12 +24,19 @@ struct Inner {
 impl Error {
     /// A request of the kernel that it refused.
     pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
-        Self(Box::new(Inner { context: context.to_string(), errno: Some(errno), note: None, log: None }))
+        Self(Box::new(Inner { context: context.to_string(), errno: Some(errno), cpu: None, note: None, log: None }))
     }
 
     /// Something that could not be done without asking the kernel.
     pub(crate) fn invalid(context: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { context: context.to_string(), errno: None, note: None, log: None }))
+        Self(Box::new(Inner { context: context.to_string(), errno: None, cpu: None, note: None, log: None }))
+    }
+
+    /// A CPU that cannot be, `ERANGE` to the kernel.
+    pub(crate) fn no_cpu(context: impl fmt::Display, cpu: u32) -> Self {
+        let mut this = Self::refused(format_args!("{context}: there is no CPU {cpu}"), Errno(libc::ERANGE));
+        this.0.cpu = Some(cpu);
+        this
     }
 
     /// A file that could not be read.
@@ -61,10 +69,16 @@ impl Error {
         self
     }
 
-    /// What the kernel answered, if it was asked.
+    /// What the kernel answered, if it was asked; or would have answered, where that is known without asking.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+
+    /// The CPU that was asked for but is not a possible one, if that is what is wrong.
+    #[must_use]
+    pub fn impossible_cpu(&self) -> Option<u32> {
+        self.0.cpu
     }
 
     /// What can be done about it, where that is known.
@@ -82,7 +96,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { context, errno, note, log } = &*self.0;
+        let Inner { context, errno, cpu: _, note, log } = &*self.0;
         f.write_str(context)?;
         if let Some(errno) = errno {
             write!(f, ": {errno}")?;

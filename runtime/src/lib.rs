@@ -28,7 +28,9 @@ pub mod record;
 mod sys;
 
 #[cfg(feature = "load")]
-pub use data::{Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, PercpuData, Plain, Ptr, Unaligned, zeroed};
+pub use data::{
+    Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, MappedArray, PercpuData, Plain, Ptr, Unaligned, zeroed,
+};
 #[cfg(feature = "load")]
 pub use error::{Errno, Error, Result};
 #[cfg(feature = "load")]

@@ -132,8 +132,11 @@ impl Skeleton {
                     }
                 }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
-                    let field = fields.claim(&field_name(map.name.trim_start_matches('.')));
-                    let ty = types.claim(&type_name(map.name.trim_start_matches('.')));
+                    let name = map.name.trim_start_matches('.');
+                    // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
+                    let change = |field: &str| format!("{}_mut", field.trim_start_matches("r#"));
+                    let (field, _) = fields.claim_pair(&field_name(name), change);
+                    let (ty, _) = types.claim_pair(&type_name(name), |ty| format!("{ty}Cells"));
                     this.sections.push(SectionField { map: id, field, ty });
                 }
                 Some(_) if map.struct_ops.is_some() => tables.extend(map.def.value_type.map(|ty| (id, &map.name, ty))),
@@ -168,15 +171,17 @@ fn handle(map: &Map) -> Handle {
     let only_key = |name| Handle { name, key, value: None };
     let plain = |name| Handle { name, key: None, value: None };
     match def.map_type {
-        M::ARRAY | M::DEVMAP | M::CPUMAP => only_value("Array"),
-        M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::RHASH => both("HashMap"),
+        M::ARRAY => only_value("Array"),
+        M::DEVMAP | M::CPUMAP => only_value("Redirects"),
+        M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::CGROUP_STORAGE | M::RHASH => both("HashMap"),
         M::LPM_TRIE => both("LpmTrie"),
         M::PERCPU_ARRAY => only_value("PercpuArray"),
-        M::PERCPU_HASH | M::LRU_PERCPU_HASH => both("PercpuHashMap"),
+        M::PERCPU_HASH | M::LRU_PERCPU_HASH | M::PERCPU_CGROUP_STORAGE => both("PercpuHashMap"),
         M::QUEUE => only_value("Queue"),
         M::STACK => only_value("Stack"),
         M::BLOOM_FILTER => only_value("BloomFilter"),
         M::RINGBUF => plain("RingBuf"),
+        M::USER_RINGBUF => plain("UserRingBuf"),
         M::ARENA => plain("Arena"),
         M::PROG_ARRAY => plain("ProgArray"),
         M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),

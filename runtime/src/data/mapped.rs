@@ -1,17 +1,18 @@
-//! Writable global data once it is loaded.
+//! Writable global data once it is loaded, and arrays in memory that is shared with programs.
 //!
 //! # Safety
-//! The region is at least as long as the map's value, which is checked to be as long as a `T`; cells borrow from the region's
-//! owner, and nobody gets a reference into the memory.
+//! The region is at least as long as the map's value, which is checked to be as long as a `T`; of arrays it is as long as all
+//! elements, each rounded up to eight bytes as the kernel lays them out. Cells borrow from the region's owner, and nobody gets a
+//! reference into the memory.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::cell::Cells;
+use super::cell::{Cell, Cells};
 use super::plain::Plain;
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use crate::map::{FromFd, Handle, Info};
 use crate::sys::mmap::Region;
 use crate::uapi::MapType;
@@ -41,6 +42,61 @@ impl<T: Plain> FromFd for Mapped<T> {
     }
 }
 
+/// The elements of an array, in memory that is shared with the programs.
+pub struct MappedArray<T> {
+    region: Region,
+    len: u32,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Plain> MappedArray<T> {
+    /// Maps an array of so many `T`.
+    pub(crate) fn new(array: BorrowedFd<'_>, len: u32) -> Result<Self, Errno> {
+        let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
+        let region = Region::new(array, 0, bytes.unwrap_or(usize::MAX), true)?;
+        Ok(Self::over(region, len))
+    }
+
+    /// The array of so many `T` in a region.
+    fn over(region: Region, len: u32) -> Self {
+        let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
+        assert!(bytes.is_some_and(|bytes| bytes <= region.len()) && region.writable(), "the region is too small");
+        Self { region, len, value: PhantomData }
+    }
+
+    /// Bytes from one element to the next (`array_map_elem_ptr`, kernel/bpf/arraymap.c).
+    const STRIDE: usize = size_of::<T>().next_multiple_of(8);
+
+    /// How many elements there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The element at `index`, if there is one.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<Cell<'_, T>> {
+        let offset = usize::try_from(index).ok().filter(|_| index < self.len)? * Self::STRIDE;
+        // SAFETY: the region holds all elements, so this one begins inside it.
+        let place = unsafe { self.region.base().add(offset) };
+        // SAFETY: the element ends inside the region, whose length is a multiple of eight; it is readable and writable, and lives
+        // as long as `self`.
+        Some(unsafe { Cells::<T>::new(place) }.at(0))
+    }
+
+    /// All elements in order.
+    pub fn iter(&self) -> impl Iterator<Item = Cell<'_, T>> {
+        (0..self.len).filter_map(|index| self.get(index))
+    }
+}
+
+impl<T> fmt::Debug for MappedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MappedArray").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 impl<T> AsFd for Mapped<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
@@ -50,5 +106,48 @@ impl<T> AsFd for Mapped<T> {
 impl<T> fmt::Debug for Mapped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Mapped").field(&self.handle).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn elements_of_an_array() {
+        let array = MappedArray::<[u8; 3]>::over(Region::anonymous(5 * 8), 5);
+        for (index, cell) in (0..).zip(array.iter()) {
+            cell.set([index, 7, 7]);
+        }
+        assert_eq!(array.get(4).map(Cell::get), Some([4, 7, 7]));
+        assert!(array.get(5).is_none());
+    }
+
+    #[test]
+    fn neighbours_from_many_threads() {
+        // A page has whole elements up to its end.
+        let len = u32::try_from(crate::sys::mmap::page_size() / 8).unwrap();
+        let array = MappedArray::<u32>::over(Region::anonymous(1), len);
+        let cells = || [array.get(len - 1).unwrap(), array.get(0).unwrap()];
+        let count = || {
+            for cell in (0..20).flat_map(|_| cells()) {
+                cell.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(count);
+            }
+            scope.spawn(|| (0..20).for_each(|_| assert!(cells().iter().all(|cell| cell.get() <= 60))));
+        });
+        assert_eq!(cells().map(Cell::get), [60, 60]);
+    }
+
+    #[test]
+    #[should_panic = "too small"]
+    fn arrays_are_inside() {
+        let _ = MappedArray::<u64>::over(Region::anonymous(1), 1 << 20);
     }
 }

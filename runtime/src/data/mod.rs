@@ -22,7 +22,7 @@ pub use fields::Fields;
 pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};
 pub use layout::{Layout, LayoutField};
-pub use mapped::Mapped;
+pub use mapped::{Mapped, MappedArray};
 pub use part::{get_bits, get_part, get_signed_bits, get_wide_bits, set_bits, set_part, set_wide_bits};
 pub use percpu::PercpuData;
 pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};

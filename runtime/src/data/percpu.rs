@@ -82,7 +82,7 @@ impl<T: Plain> PercpuData<T> {
             None if self.section_len > self.data_len => {
                 self.handle.percpu_replace_on(as_bytes(&KEY), cpu, 0, self.data(value))
             }
-            None => self.handle.percpu_set_on(as_bytes(&KEY), cpu, value),
+            None => self.handle.percpu_set_on(as_bytes(&KEY), cpu, value, elem_flags::ANY),
         }
     }
 
@@ -267,5 +267,36 @@ impl<T> AsFd for PercpuData<T> {
 impl<T> fmt::Debug for PercpuData<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PercpuData").field(&self.handle).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_apart() {
+        let copies = Copies { region: Region::anonymous(4 * 64), stride: 64 };
+        std::thread::scope(|scope| {
+            for cpu in 0..4u32 {
+                let copies = &copies;
+                scope.spawn(move || {
+                    copies.write(cpu, 0, &[cpu.to_le_bytes()[0]; 61]);
+                    copies.cells::<[u32; 4]>(cpu).at::<u32>(4).fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                });
+            }
+        });
+        for cpu in 0..4 {
+            let number = u32::from_le_bytes([cpu; 4]);
+            assert_eq!(copies.cells::<[u32; 2]>(cpu.into()).get(), [number, number + 1]);
+            assert_eq!(copies.read(cpu.into(), 59, 5), [cpu, cpu, 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    #[should_panic = "is not among the copies"]
+    fn copies_have_bounds() {
+        let copies = Copies { region: Region::anonymous(1), stride: 64 };
+        copies.write(u32::MAX, 0, &[1]);
     }
 }

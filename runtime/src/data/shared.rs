@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 use super::cell::Cells;
-use super::words::read;
+use super::words::{read, write};
 use crate::sys::mmap::Region;
 
 /// A mapped region.
@@ -46,10 +46,64 @@ impl Shared {
         unsafe { read(place, into) };
     }
 
+    /// Copies bytes in.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(self.region.writable(), "a write to memory mapped for reading");
+        let place = self.place(offset, bytes.len());
+        // SAFETY: as many bytes are inside the region, which was mapped for writing.
+        unsafe { write(place, bytes) };
+    }
+
     fn place(&self, offset: usize, len: usize) -> NonNull<u8> {
         let end = offset.checked_add(len);
         assert!(end.is_some_and(|end| end <= self.region.len()), "{len} bytes at {offset} are not mapped");
         // SAFETY: the offset is inside the region.
         unsafe { self.region.base().add(offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_numbers() {
+        let shared = Shared::new(Region::anonymous(1));
+        shared.write(3, b"across the words");
+        let mut bytes = [0; 18];
+        shared.read(2, &mut bytes);
+        assert_eq!(&bytes, b"\0across the words\0");
+        shared.store_u64(8, 1 << 40 | 5, Ordering::Release);
+        assert_eq!(shared.load_u64(8, Ordering::Acquire), 1 << 40 | 5);
+        let halves = [8, 12].map(|offset| shared.load_u32(offset, Ordering::Relaxed));
+        assert_eq!(halves, if cfg!(target_endian = "little") { [5, 256] } else { [256, 5] });
+        let end = shared.region.len();
+        shared.write(end - 3, b"end");
+        assert_eq!(shared.load_u32(end - 4, Ordering::Relaxed).to_ne_bytes(), *b"\0end");
+    }
+
+    /// What is written before the position is stored is read after it is loaded.
+    #[test]
+    fn a_record_is_whole_when_its_position_is_seen() {
+        let shared = Shared::new(Region::anonymous(1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                shared.write(101, b"a record");
+                shared.store_u64(0, 1, Ordering::Release);
+            });
+            while shared.load_u64(0, Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            let mut record = [0; 8];
+            shared.read(101, &mut record);
+            assert_eq!(&record, b"a record");
+        });
+    }
+
+    #[test]
+    #[should_panic = "are not mapped"]
+    fn places_are_inside() {
+        let shared = Shared::new(Region::anonymous(1));
+        shared.write(shared.region.len() - 2, b"end");
     }
 }

@@ -1,26 +1,33 @@
-//! Arrays.
+//! Arrays: of values, and of small structs that name devices or CPUs, where elements may be empty.
 
 use std::marker::PhantomData;
+use std::os::fd::AsFd;
 
 use super::handle::{Handle, handle};
 use super::scan::Scan;
-use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
+use crate::data::{MappedArray, Plain};
 use crate::error::{Error, Result};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{MapType, elem_flags, map_flags};
 
-/// An array of values; also the maps of devices and CPUs, which are arrays of small structs.
+/// An array of values.
 pub struct Array<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
 }
 
+/// An array of devices or CPUs to redirect packets to: of which an element names one, or is empty.
+pub struct Redirects<V> {
+    handle: Handle,
+    value: PhantomData<fn() -> V>,
+}
+
 handle!([V: Plain] Array<V>);
+handle!([V: Plain] Redirects<V>);
 
 impl<V: Plain> Array<V> {
     fn check(handle: Handle) -> Result<Self> {
-        let handle =
-            handle.expect(&[MapType::ARRAY, MapType::DEVMAP, MapType::CPUMAP], Some(4), Some(size_of::<V>()))?;
+        let handle = handle.expect(&[MapType::ARRAY], Some(4), Some(size_of::<V>()))?;
         Ok(Self { handle, value: PhantomData })
     }
 
@@ -36,8 +43,16 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If there is no such element, or the map may not be read.
     pub fn get(&self, index: u32) -> Result<V> {
+        self.get_with(index, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    ///
+    /// # Errors
+    /// The same as of [`Self::get`], and if the flags are not for this map.
+    pub fn get_with(&self, index: u32, flags: u64) -> Result<V> {
         let mut value = zeroed();
-        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), 0)? {
+        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags)? {
             Ok(value)
         } else {
             Err(self.outside(index))
@@ -49,10 +64,18 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
-        if self.handle.map().map_type() == MapType::ARRAY && index >= self.len() {
+        self.set_with(index, value, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    ///
+    /// # Errors
+    /// The same as of [`Self::set`], and if the flags are not for this map.
+    pub fn set_with(&self, index: u32, value: &V, flags: u64) -> Result<()> {
+        if index >= self.len() {
             return Err(self.outside(index));
         }
-        self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
+        self.handle.update(as_bytes(&index), as_bytes(value), flags)
     }
 
     /// Sets the values from index 0 on, with as few system calls as the kernel allows.
@@ -63,7 +86,7 @@ impl<V: Plain> Array<V> {
         let count = u32::try_from(values.len()).ok().filter(|&count| count <= self.len());
         let count = count.ok_or_else(|| self.outside(u32::try_from(values.len()).unwrap_or(u32::MAX)))?;
         let indices: Vec<u32> = (0..count).collect();
-        self.handle.update_many(slice_as_bytes(&indices), slice_as_bytes(values))
+        self.handle.update_many(slice_as_bytes(&indices), slice_as_bytes(values), elem_flags::ANY)
     }
 
     /// Copies of all values in order, with as few system calls as the kernel allows. Not of one moment.
@@ -71,15 +94,73 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If the map may not be read.
     pub fn to_vec(&self) -> Result<Vec<V>> {
-        let mut values = Vec::new();
+        self.iter().map(|element| element.map(|(_, value)| value)).collect()
+    }
+
+    /// All indices and copies of their values, in order. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let mut scan = Scan::new(&self.handle);
-        while let Some(element) = scan.next() {
-            values.extend(from_bytes::<V>(element?.1));
+        std::iter::from_fn(move || match scan.next()? {
+            Ok((index, value)) => Some(Ok((from_bytes(index)?, from_bytes(value)?))),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// The array's memory, shared with programs: after this, values are read and set without system calls.
+    ///
+    /// # Errors
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::map_flags::MMAPABLE), or may not be written.
+    pub fn mmap(&self) -> Result<MappedArray<V>> {
+        if self.flags() & map_flags::MMAPABLE == 0 {
+            return Err(self
+                .handle
+                .invalid("it cannot be mapped into memory")
+                .note("give it the flag BPF_F_MMAPABLE where it is defined, or before the load"));
         }
-        Ok(values)
+        MappedArray::new(self.handle.as_fd(), self.len())
+            .map_err(|errno| self.handle.refused("mapping it into memory", errno))
     }
 
     fn outside(&self, index: u32) -> Error {
         self.handle.invalid(format_args!("there is no element {index}: it has {}", self.len()))
+    }
+}
+
+impl<V: Plain> Redirects<V> {
+    fn check(handle: Handle) -> Result<Self> {
+        let handle = handle.expect(&[MapType::DEVMAP, MapType::CPUMAP], Some(4), Some(size_of::<V>()))?;
+        Ok(Self { handle, value: PhantomData })
+    }
+
+    /// What stands at `index`, if there is something.
+    ///
+    /// # Errors
+    /// If the map may not be read.
+    pub fn get(&self, index: u32) -> Result<Option<V>> {
+        let mut value = zeroed();
+        let found = self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), elem_flags::ANY)?;
+        Ok(found.then_some(value))
+    }
+
+    /// Puts a device or CPU at `index`.
+    ///
+    /// # Errors
+    /// If there is no such element, device or CPU, or the map may not be written.
+    pub fn set(&self, index: u32, value: &V) -> Result<()> {
+        self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
+    }
+
+    /// Makes the element at `index` empty, whether it is or not.
+    ///
+    /// # Errors
+    /// If there is no such element, or the map may not be written.
+    pub fn remove(&self, index: u32) -> Result<()> {
+        self.handle.delete(as_bytes(&index)).map(drop)
+    }
+
+    /// All elements that are not empty. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
+        let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));
+        (0..self.max_entries()).filter_map(move |index| get(index).transpose())
     }
 }

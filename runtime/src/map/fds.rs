@@ -1,13 +1,15 @@
 //! Maps whose values are kernel objects: they are set by file descriptor, and read, where they can be, as ids.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::handle::{Handle, handle};
+use super::scan::Keys;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, zeroed};
-use crate::error::Result;
-use crate::uapi::elem_flags;
+use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes};
+use crate::error::{Error, Result};
+use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
+use crate::uapi::{MapType, elem_flags};
 
 /// What such maps hold.
 pub mod kind {
@@ -107,7 +109,17 @@ impl<O: Kind> FdArray<O> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn remove(&self, index: u32) -> Result<bool> {
-        self.handle.delete(as_bytes(&index))
+        match self.handle.delete(as_bytes(&index)) {
+            // Maps of sockets say of an empty place what others say of one that there is not.
+            Err(error)
+                if error.errno() == Some(EINVAL)
+                    && self.map_type() == MapType::SOCKMAP
+                    && index < self.max_entries() =>
+            {
+                Ok(false)
+            }
+            result => result,
+        }
     }
 
     /// The id of the object at `index`, if there is one: of programs and maps their id, of sockets their cookie, which needs
@@ -149,21 +161,48 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
         id_of(&self.handle, as_bytes(key))
     }
 
-    /// All keys, each asked for after the one before.
+    /// All keys, each once. Those that are there from the beginning to the end come; those that are set or removed meanwhile come
+    /// or not.
     ///
     /// # Errors
     /// If the map may not be read.
     pub fn keys(&self) -> Result<Vec<K>> {
-        let (mut key, mut keys) = (None::<K>, Vec::new());
-        for _ in 0..self.max_entries() {
-            let mut next = zeroed::<K>();
-            if !self.handle.next_key(key.as_ref().map(as_bytes), as_bytes_mut(&mut next))? {
-                break;
-            }
-            keys.push(next);
-            key = Some(next);
+        let (mut walk, mut key, mut keys) = (Keys::new(&self.handle)?, Vec::new(), Vec::new());
+        while walk.next(&mut key)? {
+            keys.extend(from_bytes::<K>(&key));
         }
         Ok(keys)
+    }
+}
+
+impl FdArray<kind::Map> {
+    /// The map at `index`, if there is one, as a handle of its type: `Array<u64>`, say, or [`Untyped`](super::Untyped). It is
+    /// opened by its id, which asks for `CAP_SYS_ADMIN`.
+    ///
+    /// # Errors
+    /// If the map is not one for such a handle, or may not be opened.
+    pub fn open_at<M: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<M>> {
+        open(&self.handle, self.id_at(index)?)
+    }
+}
+
+impl<K: Plain> FdHash<K, kind::Map> {
+    /// The map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
+    ///
+    /// # Errors
+    /// If the map is not one for such a handle, or may not be opened.
+    pub fn open<M: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<M>> {
+        open(&self.handle, self.id_of(key)?)
+    }
+}
+
+fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) -> Result<Option<M>> {
+    let Some(id) = id else { return Ok(None) };
+    match open_by_id(u32::try_from(id).unwrap_or(u32::MAX)) {
+        Ok(fd) => M::try_from(fd).map(Some),
+        // It was replaced by another one or taken out meanwhile, and nobody else has it.
+        Err(ENOENT) => Ok(None),
+        Err(errno) => Err(handle.refused("opening the map it holds", errno)),
     }
 }
 

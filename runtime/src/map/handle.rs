@@ -6,10 +6,12 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Info;
 use crate::error::{Errno, Error, Result};
-use crate::sys::elem::{ENOENT, Map};
+use crate::kernel::cpus::possible;
+use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 
 pub(crate) struct Handle {
@@ -74,6 +76,29 @@ impl Handle {
         self.map.into_fd()
     }
 
+    /// An error of the kernel about a request to this map with these flags of elements.
+    pub(crate) fn refused_with(&self, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
+        let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
+        if errno.raw() == libc::ERANGE && flags & elem_flags::CPU != 0 {
+            self.no_cpu(cpu)
+        } else {
+            self.refused(what, errno)
+        }
+    }
+
+    /// The error about a CPU that is not possible.
+    pub(crate) fn no_cpu(&self, cpu: u32) -> Error {
+        let error = Error::no_cpu(format_args!("map `{}`", self.name), cpu);
+        match possible() {
+            Ok(cpus) => error.note(format_args!(
+                "{} CPUs are possible, the highest is {}",
+                cpus.len(),
+                cpus.width().saturating_sub(1)
+            )),
+            Err(_) => error,
+        }
+    }
+
     /// An error of the kernel about this map.
     pub(crate) fn refused(&self, what: impl fmt::Display, errno: Errno) -> Error {
         Error::refused(format_args!("map `{}`: {what}", self.name), errno)
@@ -86,26 +111,101 @@ impl Handle {
 
     /// Copies an element's value; false if there is no such element.
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<bool> {
-        self.found("looking up an element", self.map.lookup(key, value, flags))
+        self.found("looking up an element", self.map.lookup(key, value, flags), flags)
     }
 
     /// Copies an element's value and removes it; false if there is no such element.
     pub(crate) fn take(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
-        self.found("taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY))
+        self.found("taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY), 0)
+    }
+
+    /// The same for maps with keys. Where the kernel cannot do both at once (before 5.14, or for this type of map), what is
+    /// written in between is lost.
+    pub(crate) fn take_keyed(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
+        match self.take(key, value) {
+            Err(error) if error.errno().is_some_and(unsupported) => {
+                Ok(self.lookup(key, value, elem_flags::ANY)? && self.delete(key)?)
+            }
+            result => result,
+        }
     }
 
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
-        self.map.update(key, value, flags).map_err(|errno| self.refused("setting an element", errno))
+        self.map.update(key, value, flags).map_err(|errno| self.refused_with("setting an element", errno, flags))
+    }
+
+    /// Sets many elements, with as few system calls as the kernel allows.
+    pub(crate) fn update_many(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<()> {
+        let (key_len, value_len) = (self.map.key_len(), self.map.len_with(flags).unwrap_or(0));
+        if keys.is_empty() && values.is_empty() {
+            return Ok(());
+        }
+        let count = keys.len().checked_div(key_len).unwrap_or(0);
+        if count.checked_mul(key_len) != Some(keys.len()) || count.checked_mul(value_len) != Some(values.len()) {
+            return Err(self.invalid(format_args!(
+                "{} bytes are not the keys, of {key_len} bytes each, for {} bytes of values, of {value_len} bytes each",
+                keys.len(),
+                values.len()
+            )));
+        }
+        match self.map.update_batch(keys, values, flags) {
+            Ok(()) => Ok(()),
+            // A flag that this map cannot have is told by the first single request.
+            Err((errno, 0)) if unsupported(errno) => keys
+                .chunks_exact(self.map.key_len().max(1))
+                .zip(values.chunks_exact(value_len.max(1)))
+                .try_for_each(|(key, value)| self.update(key, value, flags)),
+            Err((errno, done)) => {
+                Err(self.refused_with(format_args!("setting many elements, after {done}"), errno, flags))
+            }
+        }
+    }
+
+    /// Removes many elements and says how many of them there were.
+    pub(crate) fn delete_many(&self, keys: &[u8]) -> Result<usize> {
+        let key_len = self.map.key_len();
+        let mut rest = keys;
+        let mut removed = 0;
+        while !rest.is_empty() {
+            match self.map.delete_batch(rest) {
+                Ok(()) => return Ok(removed + rest.len().checked_div(key_len).unwrap_or(0)),
+                // The batch stops at a key that is not there; the rest is still to do.
+                Err((ENOENT, done)) => {
+                    removed += done;
+                    rest = rest.get((done + 1).saturating_mul(key_len)..).unwrap_or_default();
+                }
+                Err((errno, 0)) if unsupported(errno) => {
+                    for key in rest.chunks_exact(key_len.max(1)) {
+                        removed += usize::from(self.delete(key)?);
+                    }
+                    return Ok(removed);
+                }
+                Err((errno, done)) => {
+                    return Err(self.refused(format_args!("removing many elements, after {}", removed + done), errno));
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes an element; false if there is no such element.
     pub(crate) fn delete(&self, key: &[u8]) -> Result<bool> {
-        self.found("removing an element", self.map.delete(key))
+        self.found("removing an element", self.map.delete(key), 0)
     }
 
     /// The key after `key`; false if that was the last.
     pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<bool> {
-        self.found("going to the next key", self.map.next_key(key, next))
+        self.found("going to the next key", self.map.next_key(key, next), 0)
+    }
+
+    /// Waits until the map is ready, at most for `timeout` if there is one. False if the time is over first, or a signal came.
+    pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
+        // Rounded up, so that a short wait is not none at all.
+        let timeout = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+        match poll(self.as_fd(), readiness, timeout) {
+            Err(errno) if errno.raw() == libc::EINTR => Ok(false),
+            result => result.map_err(|errno| self.refused("waiting", errno)),
+        }
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
@@ -115,13 +215,18 @@ impl Handle {
         self.map.pin(&name).map_err(|errno| self.refused(what(), errno))
     }
 
-    fn found(&self, what: &str, result: Result<(), Errno>) -> Result<bool> {
+    fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
         match result {
             Ok(()) => Ok(true),
             Err(ENOENT) => Ok(false),
-            Err(errno) => Err(self.refused(what, errno)),
+            Err(errno) => Err(self.refused_with(what, errno, flags)),
         }
     }
+}
+
+/// The errors of kernels and map types that do not know a command: EINVAL, EOPNOTSUPP, and the kernel's own ENOTSUPP.
+pub(crate) fn unsupported(errno: Errno) -> bool {
+    matches!(errno.raw(), libc::EINVAL | libc::EOPNOTSUPP | 524)
 }
 
 impl AsFd for Handle {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::handle::{Handle, handle};
-use super::scan::{Scan, unsupported};
+use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Errno, Result};
@@ -39,8 +39,16 @@ macro_rules! keyed {
             /// # Errors
             /// If the map may not be read.
             pub fn get(&self, key: &K) -> Result<Option<V>> {
+                self.get_with(key, elem_flags::ANY)
+            }
+
+            /// The value of `key`, if there is one, with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+            ///
+            /// # Errors
+            /// The same as of [`Self::get`], and if the flags are not for this map.
+            pub fn get_with(&self, key: &K, flags: u64) -> Result<Option<V>> {
                 let mut value = zeroed();
-                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), 0)?;
+                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags)?;
                 Ok(found.then_some(value))
             }
 
@@ -72,6 +80,18 @@ macro_rules! keyed {
                 }
             }
 
+            /// Sets the value of `key` if there is one, and says whether there was one.
+            ///
+            /// # Errors
+            /// If the map may not be written.
+            pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
+                match self.insert_with(key, value, elem_flags::EXIST) {
+                    Ok(()) => Ok(true),
+                    Err(error) if error.errno() == Some(Errno::from_raw(libc::ENOENT)) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+
             /// Sets the values of many keys, with as few system calls as the kernel allows.
             ///
             /// # Errors
@@ -80,7 +100,7 @@ macro_rules! keyed {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
                 }
-                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values))
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), elem_flags::ANY)
             }
 
             /// Removes `key`, and says whether it was there.
@@ -106,18 +126,28 @@ macro_rules! keyed {
             /// If the map may not be read and written.
             pub fn take(&self, key: &K) -> Result<Option<V>> {
                 let mut value = zeroed();
-                match self.handle.take(as_bytes(key), as_bytes_mut(&mut value)) {
-                    Ok(found) => Ok(found.then_some(value)),
-                    Err(error) if error.errno().is_some_and(unsupported) => {
-                        let value = self.get(key)?;
-                        Ok(if self.remove(key)? { value } else { None })
-                    }
-                    Err(error) => Err(error),
-                }
+                Ok(self.handle.take_keyed(as_bytes(key), as_bytes_mut(&mut value))?.then_some(value))
             }
 
-            /// All elements. Ends at the first error. Elements that are set or removed meanwhile may come or not, and may
-            /// come twice.
+            /// Takes all elements out, with as few system calls as the kernel allows, and gives each to `each`; says how many they
+            /// were. Elements that are set meanwhile may be among them or stay.
+            ///
+            /// # Errors
+            /// If the map may not be read and written. Elements taken out before are given to `each`.
+            pub fn drain(&self, mut each: impl FnMut(K, V)) -> Result<usize> {
+                let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
+                while let Some(element) = scan.next() {
+                    let (key, value) = element?;
+                    if let (Some(key), Some(value)) = (from_bytes(key), from_bytes(value)) {
+                        each(key, value);
+                        count += 1;
+                    }
+                }
+                Ok(count)
+            }
+
+            /// All elements, each once. Ends at the first error. Those that are there from the beginning to the end come, whoever
+            /// removes others meanwhile; those that are set or removed meanwhile come or not.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }

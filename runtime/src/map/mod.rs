@@ -20,9 +20,10 @@ mod storage;
 mod struct_ops;
 #[cfg(test)]
 mod tests;
+mod user_ringbuf;
 
 pub use crate::data::Arena;
-pub use array::Array;
+pub use array::{Array, Redirects};
 pub use bind::{FindMap, Maps, Pins, bind, find};
 pub use bytes::Untyped;
 pub use fds::{
@@ -35,6 +36,7 @@ pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;
 pub use struct_ops::StructOps;
+pub use user_ringbuf::UserRingBuf;
 
 pub(crate) use handle::Handle;
 

@@ -1,68 +1,24 @@
 //! Maps with a value for each CPU.
 //!
 //! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. Before, the whole element has to be
-//! read, changed and written back, which is done here as well: then what other CPUs write in between is lost.
+//! read, changed and written back, which is done here as well: then what other CPUs write in between is lost. Linux 7.0 and 7.1 do
+//! not clear the other CPUs' values of a new element, so there a look comes before each write of one CPU's value to a hash map.
 
-use std::borrow::Borrow;
+mod request;
+mod stale;
+mod values;
+
+pub use values::PerCpu;
+
 use std::marker::PhantomData;
 
 use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, from_prefix, zeroed};
+use crate::data::plain::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
 use crate::error::{Error, Result};
-use crate::kernel::cpus::{CpuSet, possible};
 use crate::uapi::{MapType, elem_flags};
-
-/// A value for each possible CPU.
-#[derive(Clone, Debug)]
-pub struct PerCpu<V> {
-    values: Box<[V]>,
-    cpus: &'static CpuSet,
-}
-
-impl<V> PerCpu<V> {
-    /// The values that `make` gives for each possible CPU's number.
-    ///
-    /// # Errors
-    /// If the possible CPUs cannot be found out.
-    pub fn from_fn(make: impl FnMut(u32) -> V) -> Result<Self> {
-        let cpus = possible()?;
-        Ok(Self { values: cpus.iter().map(make).collect(), cpus })
-    }
-
-    /// The value of the CPU of this number, if that is a possible one.
-    #[must_use]
-    pub fn get(&self, cpu: u32) -> Option<&V> {
-        self.values.get(self.cpus.place(cpu)?)
-    }
-
-    /// The value of the CPU of this number, to change.
-    pub fn get_mut(&mut self, cpu: u32) -> Option<&mut V> {
-        self.values.get_mut(self.cpus.place(cpu)?)
-    }
-
-    /// The numbers of the CPUs and their values.
-    #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &V)> + DoubleEndedIterator {
-        self.cpus.iter().zip(&self.values)
-    }
-
-    /// The values, in order of the possible CPUs.
-    #[must_use]
-    pub fn values(&self) -> &[V] {
-        &self.values
-    }
-}
-
-impl<V> IntoIterator for PerCpu<V> {
-    type Item = (u32, V);
-    type IntoIter = std::vec::IntoIter<(u32, V)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.cpus.iter().zip(self.values).collect::<Vec<_>>().into_iter()
-    }
-}
+use request::unpack;
 
 /// A percpu array: each element has a value for each CPU.
 pub struct PercpuArray<V> {
@@ -113,7 +69,8 @@ impl<V: Plain> PercpuArray<V> {
     /// # Errors
     /// If there is no such element or no such CPU, or the map may not be written.
     pub fn set_on(&self, index: u32, cpu: u32, value: &V) -> Result<()> {
-        self.handle.percpu_set_on(as_bytes(&index), cpu, value)
+        self.inside(index)?;
+        self.handle.percpu_set_on(as_bytes(&index), cpu, value, elem_flags::ANY)
     }
 
     /// Sets the value of all CPUs at `index` to one value, with one system call.
@@ -121,6 +78,7 @@ impl<V: Plain> PercpuArray<V> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn set_all(&self, index: u32, value: &V) -> Result<()> {
+        self.inside(index)?;
         self.handle.percpu_set_all(as_bytes(&index), value, elem_flags::ANY)
     }
 
@@ -129,7 +87,57 @@ impl<V: Plain> PercpuArray<V> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn set_each(&self, index: u32, values: &PerCpu<V>) -> Result<()> {
-        self.handle.percpu_set_each(as_bytes(&index), values)
+        self.inside(index)?;
+        self.handle.percpu_set_each(as_bytes(&index), values, elem_flags::ANY)
+    }
+
+    /// The values of all possible CPUs of all elements, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If the map may not be read.
+    pub fn to_vec(&self) -> Result<Vec<PerCpu<V>>> {
+        let (mut scan, mut all) = (Scan::new(&self.handle), Vec::new());
+        while let Some(element) = scan.next() {
+            all.push(unpack(element?.1, size_of::<V>())?);
+        }
+        Ok(all)
+    }
+
+    /// The values of one CPU of all elements, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If there is no such CPU, or the map may not be read.
+    pub fn to_vec_on(&self, cpu: u32) -> Result<Vec<V>> {
+        let (mut scan, mut all) = (Scan::on(&self.handle, cpu)?, Vec::new());
+        while let Some(element) = scan.next() {
+            all.push(from_prefix(element?.1));
+        }
+        Ok(all)
+    }
+
+    /// Sets the values of one CPU from index 0 on. Before Linux 7.0, what other CPUs write to the elements at the same time is
+    /// lost.
+    ///
+    /// # Errors
+    /// If there are more values than elements or no such CPU, or the map may not be written.
+    pub fn set_many_on(&self, cpu: u32, values: &[V]) -> Result<()> {
+        self.handle.percpu_set_many_on(slice_as_bytes(&self.indices(values.len())?), cpu, values)
+    }
+
+    /// Sets the values of all CPUs from index 0 on, each element to one value, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If there are more values than elements, or the map may not be written.
+    pub fn set_many_all(&self, values: &[V]) -> Result<()> {
+        self.handle.percpu_set_many_all(slice_as_bytes(&self.indices(values.len())?), values)
+    }
+
+    /// Sets the values of all CPUs from index 0 on, each to its own, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If there are more values than elements, or the map may not be written.
+    pub fn set_many_each(&self, values: &[PerCpu<V>]) -> Result<()> {
+        self.handle.percpu_set_many_each(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
     /// What `fold` makes of the values of all possible CPUs at `index`, such as their sum.
@@ -138,6 +146,17 @@ impl<V: Plain> PercpuArray<V> {
     /// The same as of [`Self::get`].
     pub fn fold<A>(&self, index: u32, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<A> {
         Ok(self.get(index)?.values().iter().fold(start, |all, &value| fold(all, value)))
+    }
+
+    fn indices(&self, count: usize) -> Result<Vec<u32>> {
+        match u32::try_from(count) {
+            Ok(count) if count <= self.len() => Ok((0..count).collect()),
+            _ => Err(self.handle.invalid(format_args!("{count} values are too many: it has {} elements", self.len()))),
+        }
+    }
+
+    fn inside(&self, index: u32) -> Result<()> {
+        if index < self.len() { Ok(()) } else { Err(self.outside(index)) }
     }
 
     fn outside(&self, index: u32) -> Error {
@@ -174,7 +193,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If there is no such CPU, or the map is full or may not be written.
     pub fn set_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
-        self.handle.percpu_set_on(as_bytes(key), cpu, value)
+        self.set_on_with(key, cpu, value, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
+    /// element that is removed at the same moment may come back, zero for the other CPUs.
+    ///
+    /// # Errors
+    /// The same as of [`Self::set_on`], and those that the flags ask for.
+    pub fn set_on_with(&self, key: &K, cpu: u32, value: &V, flags: u64) -> Result<()> {
+        self.handle.percpu_set_on(as_bytes(key), cpu, value, flags)
     }
 
     /// Sets the value of all CPUs for `key` to one value, with one system call.
@@ -182,7 +210,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If the map is full or may not be written.
     pub fn set_all(&self, key: &K, value: &V) -> Result<()> {
-        self.handle.percpu_set_all(as_bytes(key), value, elem_flags::ANY)
+        self.set_all_with(key, value, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    ///
+    /// # Errors
+    /// The same as of [`Self::set_all`], and those that the flags ask for.
+    pub fn set_all_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
+        self.handle.percpu_set_all(as_bytes(key), value, flags)
     }
 
     /// Sets the values of all possible CPUs for `key`, each to its own.
@@ -190,7 +226,39 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If the map is full or may not be written.
     pub fn set_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
-        self.handle.percpu_set_each(as_bytes(key), values)
+        self.set_each_with(key, values, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    ///
+    /// # Errors
+    /// The same as of [`Self::set_each`], and those that the flags ask for.
+    pub fn set_each_with(&self, key: &K, values: &PerCpu<V>, flags: u64) -> Result<()> {
+        self.handle.percpu_set_each(as_bytes(key), values, flags)
+    }
+
+    /// Sets the values of one CPU for many keys, as [`Self::set_on`] does for one.
+    ///
+    /// # Errors
+    /// If there are not as many values as keys, or as of [`Self::set_on`]; the elements before are set then.
+    pub fn set_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
+        self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
+    }
+
+    /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If there are not as many values as keys, or as of [`Self::set_all`]; the elements before are set then.
+    pub fn set_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
+        self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
+    }
+
+    /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel allows.
+    ///
+    /// # Errors
+    /// If there are not as many values as keys, or as of [`Self::set_each`]; the elements before are set then.
+    pub fn set_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
+        self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
     }
 
     /// What `fold` makes of the values of all possible CPUs for `key`, such as their sum.
@@ -209,16 +277,61 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// All elements. Ends at the first error. Elements that are set or removed meanwhile may come or not, and may come twice.
+    /// Removes many keys, and says how many were there.
+    ///
+    /// # Errors
+    /// If the map may not be written.
+    pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
+        self.handle.delete_many(slice_as_bytes(keys))
+    }
+
+    /// Removes `key` and gives the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
+    /// type of map) what is written between the two is lost.
+    ///
+    /// # Errors
+    /// If the map may not be read and written.
+    pub fn take(&self, key: &K) -> Result<Option<PerCpu<V>>> {
+        self.handle.percpu_take(as_bytes(key))
+    }
+
+    /// Takes all elements out, with as few system calls as the kernel allows, and gives each to `each`; says how many they were.
+    /// Elements that are set meanwhile may be among them or stay.
+    ///
+    /// # Errors
+    /// If the map may not be read and written. Elements taken out before are given to `each`.
+    pub fn drain(&self, mut each: impl FnMut(K, PerCpu<V>)) -> Result<usize> {
+        let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
+        while let Some(element) = scan.next() {
+            let (key, values) = element?;
+            if let Some(key) = from_bytes(key) {
+                each(key, unpack(values, size_of::<V>())?);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Removes all elements that are there now, and says how many they were.
+    ///
+    /// # Errors
+    /// If the map may not be read and written.
+    pub fn clear(&self) -> Result<usize> {
+        let keys = self.keys().collect::<Result<Vec<_>>>()?;
+        self.remove_many(&keys)
+    }
+
+    /// All elements, each once. Ends at the first error. Those that are there from the beginning to the end come, whoever removes
+    /// others meanwhile; those that are set or removed meanwhile come or not.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
-        let mut scan = Scan::new(&self.handle);
-        std::iter::from_fn(move || match scan.next()? {
-            Ok((key, values)) => Some(unpack(values, size_of::<V>()).and_then(|values| match from_bytes(key) {
-                Some(key) => Ok((key, values)),
-                None => Err(Error::invalid("a key of another length")),
-            })),
-            Err(error) => Some(Err(error)),
-        })
+        elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
+    }
+
+    /// All elements as of [`Self::iter`], each with the value of one CPU.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(K, V)>> + '_> {
+        Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
     /// All keys, as [`Self::iter`] gives them.
@@ -227,142 +340,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     }
 }
 
-impl Handle {
-    /// All CPUs' values of an element.
-    pub(crate) fn percpu_get<V: Plain>(&self, key: &[u8]) -> Result<Option<PerCpu<V>>> {
-        let mut bytes = vec![0; self.map().full_len()];
-        if self.lookup(key, &mut bytes, elem_flags::ANY)? {
-            unpack(&bytes, self.map().value_len()).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// One CPU's value of an element.
-    pub(crate) fn percpu_get_on<V: Plain>(&self, key: &[u8], cpu: u32) -> Result<Option<V>> {
-        self.check_cpu(cpu)?;
-        if self.map().has_cpu_flags() {
-            let mut value = zeroed();
-            let found = self.lookup(key, self.cut_mut(&mut value), on(cpu))?;
-            return Ok(found.then_some(value));
-        }
-        Ok(self.percpu_get(key)?.and_then(|values| values.get(cpu).copied()))
-    }
-
-    /// Sets one CPU's value of an element.
-    pub(crate) fn percpu_set_on<V: Plain>(&self, key: &[u8], cpu: u32, value: &V) -> Result<()> {
-        self.check_cpu(cpu)?;
-        if self.map().has_cpu_flags() {
-            return self.update(key, self.cut(value), on(cpu));
-        }
-        let mut values = match self.percpu_get(key)? {
-            Some(values) => values,
-            None => PerCpu::from_fn(|_| zeroed())?,
-        };
-        if let Some(place) = values.get_mut(cpu) {
-            *place = *value;
-        }
-        self.percpu_set_each(key, &values)
-    }
-
-    /// All bytes of one CPU's value of an element.
-    pub(crate) fn percpu_bytes_on(&self, key: &[u8], cpu: u32) -> Result<Vec<u8>> {
-        self.check_cpu(cpu)?;
-        let len = self.map().value_len();
-        let (mut bytes, from, flags) = if self.map().has_cpu_flags() {
-            (vec![0; len], 0, on(cpu))
-        } else {
-            let place = possible()?.place(cpu).unwrap_or(0);
-            (vec![0; self.map().full_len()], place.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
-        };
-        if !self.lookup(key, &mut bytes, flags)? {
-            return Err(self.invalid("it has no element"));
-        }
-        Ok(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec())
-    }
-
-    /// Replaces bytes of one CPU's value of an element, all others as they were a moment before.
-    pub(crate) fn percpu_replace_on(&self, key: &[u8], cpu: u32, from: usize, new: &[u8]) -> Result<()> {
-        let outside = || self.invalid("the bytes to set lie outside its value");
-        let replace = |bytes: &mut [u8]| {
-            let place = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(outside)?;
-            place.copy_from_slice(new);
-            Ok(())
-        };
-        if self.map().has_cpu_flags() {
-            let mut bytes = self.percpu_bytes_on(key, cpu)?;
-            replace(&mut bytes)?;
-            return self.update(key, &bytes, on(cpu));
-        }
-        self.check_cpu(cpu)?;
-        let slot = self.map().value_len().next_multiple_of(8);
-        let begin = possible()?.place(cpu).unwrap_or(0).saturating_mul(slot);
-        let mut bytes = vec![0; self.map().full_len()];
-        if !self.lookup(key, &mut bytes, elem_flags::ANY)? {
-            return Err(self.invalid("it has no element"));
-        }
-        replace(bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..slot)).ok_or_else(outside)?)?;
-        self.update(key, &bytes, elem_flags::ANY)
-    }
-
-    /// Sets all CPUs' values of an element to one.
-    pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
-        if self.map().has_cpu_flags() {
-            return self.update(key, self.cut(value), flags | elem_flags::ALL_CPUS);
-        }
-        self.update(key, &self.pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)
-    }
-
-    /// Sets all CPUs' values of an element.
-    pub(crate) fn percpu_set_each<V: Plain>(&self, key: &[u8], values: &PerCpu<V>) -> Result<()> {
-        self.update(key, &self.pack::<V, _>(values.values().iter()), elem_flags::ANY)
-    }
-
-    /// The bytes of a value that the map has: a section of global data may end before its struct does.
-    fn cut<'v, V: Plain>(&self, value: &'v V) -> &'v [u8] {
-        let bytes = as_bytes(value);
-        &bytes[..self.map().value_len().min(bytes.len())]
-    }
-
-    fn cut_mut<'v, V: Plain>(&self, value: &'v mut V) -> &'v mut [u8] {
-        let bytes = as_bytes_mut(value);
-        let len = self.map().value_len().min(bytes.len());
-        &mut bytes[..len]
-    }
-
-    /// A full-width buffer of these values: each rounded up to eight bytes.
-    fn pack<V: Plain, R: Borrow<V>>(&self, values: impl ExactSizeIterator<Item = R>) -> Vec<u8> {
-        let slot = self.map().value_len().next_multiple_of(8);
-        let mut bytes = Vec::with_capacity(slot.saturating_mul(values.len()));
-        for value in values {
-            bytes.extend_from_slice(self.cut(value.borrow()));
-            bytes.resize(bytes.len().next_multiple_of(8), 0);
-        }
-        bytes
-    }
-
-    pub(crate) fn check_cpu(&self, cpu: u32) -> Result<()> {
-        let cpus = possible()?;
-        if cpus.contains(cpu) {
-            return Ok(());
-        }
-        let error = self.invalid(format_args!("there is no CPU {cpu}"));
-        Err(error.note(format_args!(
-            "{} CPUs are possible, the highest is {}",
-            cpus.len(),
-            cpus.width().saturating_sub(1)
-        )))
-    }
-}
-
-/// The flags that mean one CPU.
-fn on(cpu: u32) -> u64 {
-    elem_flags::CPU | u64::from(cpu) << 32
-}
-
-/// The values in a full-width buffer, each of so many bytes and rounded up to eight.
-fn unpack<V: Plain>(bytes: &[u8], value_len: usize) -> Result<PerCpu<V>> {
-    let slot = value_len.next_multiple_of(8).max(8);
-    let values: Box<[V]> = bytes.chunks_exact(slot).map(|slot| from_prefix(&slot[..value_len])).collect();
-    Ok(PerCpu { values, cpus: possible()? })
+/// The keys of a walk, and what `unpack` makes of their values.
+fn elements<'a, K: Plain, T>(
+    mut scan: Scan<'a>,
+    unpack: impl Fn(&[u8]) -> Result<T> + 'a,
+) -> impl Iterator<Item = Result<(K, T)>> + 'a {
+    std::iter::from_fn(move || match scan.next()? {
+        Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
+            Some(key) => Ok((key, values)),
+            None => Err(Error::invalid("a key of another length")),
+        })),
+        Err(error) => Some(Err(error)),
+    })
 }

@@ -10,9 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::handle::{Handle, handle};
-use crate::data::Shared;
+use crate::data::plain::from_bytes;
+use crate::data::{Plain, Shared};
 use crate::error::{Errno, Error, Result};
-use crate::sys::elem::poll_readable;
+use crate::sys::elem::Readiness;
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
 
@@ -68,17 +69,40 @@ impl RingBuf {
         Ok(count)
     }
 
+    /// The next record as a value, if there is one now.
+    ///
+    /// # Errors
+    /// If the record, which is passed over then, is not as long as a `T`; or the same as of [`Self::read_into`].
+    pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
+        self.next()?.map(|record| self.value(&record)).transpose()
+    }
+
+    /// Gives `each` all records there are now as values and says how many they were.
+    ///
+    /// # Errors
+    /// The same as of [`Self::next_as`], at the first such record.
+    pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<usize> {
+        let (mut record, mut count) = (Vec::new(), 0);
+        while self.read_into(&mut record)? {
+            each(self.value(&record)?);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
+        from_bytes(record).ok_or_else(|| {
+            let (have, wanted) = (record.len(), size_of::<T>());
+            self.handle.invalid(format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
+        })
+    }
+
     /// Waits until there is a record, at most for `timeout` if there is one. False if the time is over first, or a signal came.
     ///
     /// # Errors
     /// If the kernel refuses to wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
-        // Rounded up, so that a short wait is not none at all.
-        let timeout = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-        match poll_readable(self.handle.as_fd(), timeout) {
-            Err(errno) if errno.raw() == libc::EINTR => Ok(false),
-            result => result.map_err(|errno| self.handle.refused("waiting for a record", errno)),
-        }
+        self.handle.poll(Readiness::ToRead, timeout)
     }
 
     fn consumer<'a>(&self, slot: &'a mut MutexGuard<'_, Option<Consumer>>) -> Result<&'a mut Consumer> {

@@ -1,13 +1,16 @@
-//! Goes over the elements of a map, many a system call where the kernel can, and fills and empties maps in the same way.
+//! Goes over the elements of a map, many a system call where the kernel can.
 //!
-//! The kernel's batches walk a hash map bucket by bucket, so that removing elements meanwhile disturbs nothing. The fallback goes
-//! from key to key and asks for the next key before the present one is given out; if others remove that one too, the kernel
-//! begins again at the front, so that elements can come twice. Either way there is an end: after as many elements as the map
-//! can hold.
+//! Hash maps are copied bucket by bucket, and arrays by index: there, what others remove meanwhile disturbs nothing. Other walks go
+//! from key to key, and begin again at the front if the key they are at was removed. Their keys are remembered, so that no element
+//! is given twice, and every one that is there all the time is given; a map that changes too fast to come to an end is an error.
+
+use std::collections::HashSet;
 
 use super::Handle;
-use crate::error::{Errno, Result};
-use crate::sys::elem::ENOENT;
+use super::handle::unsupported;
+use crate::error::{Error, Result};
+use crate::kernel::cpus::possible;
+use crate::uapi::{Command, MapType, elem_flags};
 
 /// How many elements are asked for at once at first.
 const CHUNK: usize = 128;
@@ -15,155 +18,256 @@ const CHUNK: usize = 128;
 /// The most bytes that are asked for at once, unless one bucket has more.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The errors of kernels and map types without batches: EINVAL, EOPNOTSUPP, and the kernel's own ENOTSUPP.
-pub(crate) fn unsupported(errno: Errno) -> bool {
-    matches!(errno.raw(), libc::EINVAL | libc::EOPNOTSUPP | 524)
-}
+/// How many times the elements that a map can hold a walk may come to, before it is taken for one without an end.
+const ROUNDS: usize = 64;
 
 /// A walk over all elements, as bytes.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     handle: &'a Handle,
-    mode: Mode,
+    values_of: Part,
+    take: bool,
+    mode: Mode<'a>,
+    /// The elements at hand: as many whole keys and values as `have` says, of which those before `at` are given out.
     keys: Vec<u8>,
     values: Vec<u8>,
     have: usize,
     at: usize,
-    left: usize,
+    /// Whether those at hand may have been given out before: not what was taken out, nor what [`Keys`] remembers.
+    may_repeat: bool,
+    /// For batches that go from key to key.
+    seen: Option<Seen>,
+}
+
+/// Which part of an element's value is asked for, and which part of that is given out.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    flags: u64,
+    len: usize,
+    from: usize,
+    to: usize,
 }
 
 #[derive(Debug)]
-enum Mode {
+enum Mode<'a> {
     Batch { cursor: Vec<u8>, room: usize, first: bool },
-    Single { next: Vec<u8>, more: bool },
+    Single(Keys<'a>),
     End,
 }
 
 impl<'a> Scan<'a> {
+    /// All elements, with all that their values are.
     pub(crate) fn new(handle: &'a Handle) -> Self {
+        let len = handle.map().full_len();
+        Self::with(handle, Part { flags: 0, len, from: 0, to: len }, false)
+    }
+
+    /// All elements, which are taken out of the map as they are copied.
+    pub(crate) fn taking(handle: &'a Handle) -> Self {
+        Self { take: true, ..Self::new(handle) }
+    }
+
+    /// All elements of a percpu map, with the values of one CPU, which is possible.
+    pub(crate) fn on(handle: &'a Handle, cpu: u32) -> Result<Self> {
+        let (map, place) = (handle.map(), possible()?.place(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
+        let len = map.value_len();
+        let part = if map.has_cpu_flags() {
+            Part { flags: elem_flags::CPU | u64::from(cpu) << 32, len, from: 0, to: len }
+        } else {
+            let from = place.saturating_mul(len.next_multiple_of(8));
+            Part { flags: 0, len: map.full_len(), from, to: from.saturating_add(len) }
+        };
+        Ok(Self::with(handle, part, false))
+    }
+
+    fn with(handle: &'a Handle, values_of: Part, take: bool) -> Self {
         let map = handle.map();
-        let left = usize::try_from(map.info().max_entries).unwrap_or(usize::MAX);
-        let element = map.key_len().saturating_add(map.full_len()).max(1);
-        let room = left.min(CHUNK).min(CHUNK_BYTES / element).max(1);
+        let element = map.key_len().saturating_add(values_of.len).max(1);
+        let room = most(handle).min(CHUNK).min(CHUNK_BYTES / element).max(1);
         let mode = Mode::Batch { cursor: vec![0; map.cursor_len()], room, first: true };
-        Self { handle, mode, keys: Vec::new(), values: Vec::new(), have: 0, at: 0, left }
+        let seen = (!is_ordered(map.map_type())).then(|| Seen::new(handle));
+        Self {
+            handle,
+            values_of,
+            take,
+            mode,
+            keys: Vec::new(),
+            values: Vec::new(),
+            have: 0,
+            at: 0,
+            may_repeat: false,
+            seen,
+        }
     }
 
     /// The next element's key and value.
     pub(crate) fn next(&mut self) -> Option<Result<(&[u8], &[u8])>> {
-        while self.at == self.have {
-            match self.fill() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    self.mode = Mode::End;
-                    return Some(Err(error));
+        let (key_len, value_len) = (self.handle.map().key_len(), self.values_of.len);
+        let at = loop {
+            if self.at == self.have {
+                match self.fill() {
+                    Ok(true) => continue,
+                    Ok(false) => return None,
+                    Err(error) => return Some(Err(self.end(error))),
                 }
             }
-        }
-        let (key_len, value_len) = (self.handle.map().key_len(), self.handle.map().full_len());
-        let at = self.at;
-        self.at += 1;
-        let key = self.keys.get(at * key_len..(at + 1) * key_len)?;
+            let at = self.at;
+            self.at += 1;
+            let Some(seen) = self.seen.as_mut().filter(|_| self.may_repeat) else { break at };
+            match seen.is_new(self.handle, &self.keys[at * key_len..(at + 1) * key_len]) {
+                Ok(true) => break at,
+                Ok(false) => {}
+                Err(error) => return Some(Err(self.end(error))),
+            }
+        };
         let value = self.values.get(at * value_len..(at + 1) * value_len)?;
-        Some(Ok((key, value)))
+        let key = self.keys.get(at * key_len..(at + 1) * key_len)?;
+        Some(Ok((key, value.get(self.values_of.from..self.values_of.to)?)))
     }
 
-    /// Gets more elements; false at the end.
+    fn end(&mut self, error: Error) -> Error {
+        (self.have, self.at, self.mode) = (0, 0, Mode::End);
+        error
+    }
+
+    /// Gets more elements, or finds another way to get some; false at the end.
     fn fill(&mut self) -> Result<bool> {
         let map = self.handle.map();
+        let Part { flags, len: value_len, .. } = self.values_of;
         (self.have, self.at) = (0, 0);
-        if self.left == 0 {
-            self.mode = Mode::End;
-        }
         match &mut self.mode {
             Mode::End => return Ok(false),
             Mode::Batch { cursor, room, first } => {
                 self.keys.resize(room.saturating_mul(map.key_len()), 0);
-                self.values.resize(room.saturating_mul(map.full_len()), 0);
-                match map.lookup_batch(*first, cursor, &mut self.keys, &mut self.values) {
-                    Ok((count, end)) => {
+                self.values.resize(room.saturating_mul(value_len), 0);
+                let command = if self.take { Command::MAP_LOOKUP_AND_DELETE_BATCH } else { Command::MAP_LOOKUP_BATCH };
+                match map.lookup_batch(command, *first, cursor, &mut self.keys, &mut self.values, flags) {
+                    Ok(copied) => {
                         *first = false;
-                        self.have = count.min(self.left).min(*room);
-                        self.left -= self.have;
-                        if end {
+                        self.have = copied.count.min(*room);
+                        self.may_repeat = !self.take;
+                        if copied.is_end {
                             self.mode = Mode::End;
                         }
                     }
                     Err(errno) if errno.raw() == libc::ENOSPC => {
-                        let most = usize::try_from(map.info().max_entries).unwrap_or(usize::MAX);
+                        let most = most(self.handle);
                         if *room >= most {
                             return Err(self.handle.refused("looking up many elements", errno));
                         }
                         *room = room.saturating_mul(4).min(most);
                     }
-                    Err(errno) if *first && unsupported(errno) => {
-                        let mut next = vec![0; map.key_len()];
-                        let more = self.handle.next_key(None, &mut next)?;
-                        self.keys.resize(map.key_len(), 0);
-                        self.values.resize(map.full_len(), 0);
-                        self.mode = Mode::Single { next, more };
+                    // The key to go on from went away. Those given out are remembered.
+                    Err(errno) if errno.raw() == libc::EINTR || (*first && unsupported(errno)) => {
+                        let mut keys = Keys::new(self.handle)?;
+                        if let Some(seen) = self.seen.take() {
+                            keys.seen = Some(seen);
+                        }
+                        self.mode = Mode::Single(keys);
                     }
                     Err(errno) => return Err(self.handle.refused("looking up many elements", errno)),
                 }
             }
-            Mode::Single { more: false, .. } => return Ok(false),
-            Mode::Single { next, more } => {
-                self.keys.truncate(map.key_len());
-                self.values.truncate(map.full_len());
-                self.keys.copy_from_slice(next);
-                *more = self.handle.next_key(Some(&self.keys), next)?;
-                self.left -= 1;
-                // It may be gone by now, which is no error: there is just no element to give out.
-                if self.handle.lookup(&self.keys, &mut self.values, 0)? {
-                    self.have = 1;
+            Mode::Single(keys) => {
+                self.values.resize(value_len, 0);
+                if !keys.next(&mut self.keys)? {
+                    return Ok(false);
                 }
+                // It may be gone by now, which is no error: there is just no element to give out.
+                self.may_repeat = false;
+                let found = if self.take {
+                    self.handle.take_keyed(&self.keys, &mut self.values)?
+                } else {
+                    self.handle.lookup(&self.keys, &mut self.values, flags)?
+                };
+                self.have = usize::from(found);
             }
         }
         Ok(true)
     }
 }
 
-impl Handle {
-    /// Sets many elements, with as few system calls as the kernel allows.
-    pub(crate) fn update_many(&self, keys: &[u8], values: &[u8]) -> Result<()> {
-        if keys.is_empty() || values.is_empty() {
-            return Ok(());
-        }
-        match self.map().update_batch(keys, values, 0) {
-            Ok(()) => Ok(()),
-            Err((errno, 0)) if unsupported(errno) => keys
-                .chunks_exact(self.map().key_len().max(1))
-                .zip(values.chunks_exact(self.map().full_len().max(1)))
-                .try_for_each(|(key, value)| self.update(key, value, 0)),
-            Err((errno, done)) => Err(self.refused(format_args!("setting many elements, after {done}"), errno)),
-        }
+/// A walk from key to key. The next key is asked for before the present one is given out, so that who gets it may remove it.
+#[derive(Debug)]
+pub(crate) struct Keys<'a> {
+    handle: &'a Handle,
+    next: Option<Vec<u8>>,
+    seen: Option<Seen>,
+}
+
+impl<'a> Keys<'a> {
+    pub(crate) fn new(handle: &'a Handle) -> Result<Self> {
+        let mut next = vec![0; handle.map().key_len()];
+        let next = handle.next_key(None, &mut next)?.then_some(next);
+        Ok(Self { handle, next, seen: (!is_indexed(handle.map().map_type())).then(|| Seen::new(handle)) })
     }
 
-    /// Removes many elements and says how many of them there were.
-    pub(crate) fn delete_many(&self, keys: &[u8]) -> Result<usize> {
-        let key_len = self.map().key_len();
-        let mut rest = keys;
-        let mut removed = 0;
-        while !rest.is_empty() {
-            match self.map().delete_batch(rest) {
-                Ok(()) => return Ok(removed + rest.len().checked_div(key_len).unwrap_or(0)),
-                // The batch stops at a key that is not there; the rest is still to do.
-                Err((ENOENT, done)) => {
-                    removed += done;
-                    rest = rest.get((done + 1).saturating_mul(key_len)..).unwrap_or_default();
-                }
-                Err((errno, 0)) if unsupported(errno) => {
-                    for key in rest.chunks_exact(key_len.max(1)) {
-                        removed += usize::from(self.delete(key)?);
-                    }
-                    return Ok(removed);
-                }
-                Err((errno, done)) => {
-                    return Err(self.refused(format_args!("removing many elements, after {}", removed + done), errno));
-                }
+    /// Puts the next key in place of what is there; false at the end.
+    pub(crate) fn next(&mut self, key: &mut Vec<u8>) -> Result<bool> {
+        while let Some(mut present) = self.next.take() {
+            key.clear();
+            key.extend_from_slice(&present);
+            if self.handle.next_key(Some(key), &mut present)? {
+                self.next = Some(present);
+            }
+            let is_new = match &mut self.seen {
+                Some(seen) => seen.is_new(self.handle, key)?,
+                None => true,
+            };
+            if is_new {
+                return Ok(true);
             }
         }
-        Ok(removed)
+        Ok(false)
     }
+}
+
+/// The keys that were given out.
+#[derive(Debug)]
+struct Seen {
+    keys: HashSet<Box<[u8]>>,
+    left: usize,
+}
+
+impl Seen {
+    fn new(handle: &Handle) -> Self {
+        Self { keys: HashSet::new(), left: most(handle).saturating_add(CHUNK).saturating_mul(ROUNDS) }
+    }
+
+    /// Whether the key comes for the first time.
+    fn is_new(&mut self, handle: &Handle, key: &[u8]) -> Result<bool> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(handle
+                .invalid("it changes faster than a walk over its elements gets on")
+                .note("stop those who remove elements, or ask for the keys you know"));
+        };
+        self.left = left;
+        Ok(self.keys.insert(key.into()))
+    }
+}
+
+/// How many elements a map can hold.
+fn most(handle: &Handle) -> usize {
+    usize::try_from(handle.map().info().max_entries).unwrap_or(usize::MAX)
+}
+
+/// Whether batches of such a map come in an order that does not depend on what elements there are.
+fn is_ordered(map_type: MapType) -> bool {
+    matches!(
+        map_type,
+        MapType::HASH
+            | MapType::PERCPU_HASH
+            | MapType::LRU_HASH
+            | MapType::LRU_PERCPU_HASH
+            | MapType::ARRAY
+            | MapType::PERCPU_ARRAY
+    )
+}
+
+/// Whether every index below the length is a key.
+fn is_indexed(map_type: MapType) -> bool {
+    matches!(
+        map_type,
+        MapType::ARRAY | MapType::PERCPU_ARRAY | MapType::ARRAY_OF_MAPS | MapType::DEVMAP | MapType::CPUMAP
+    )
 }

@@ -38,7 +38,15 @@ impl<V: Plain> Storage<V> {
     /// # Errors
     /// If the object is not of the map's kind.
     pub fn set(&self, object: impl AsFd, value: &V) -> Result<()> {
-        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), elem_flags::ANY)
+        self.set_with(object, value, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
+    ///
+    /// # Errors
+    /// The same as of [`Self::set`], and those that the flags ask for.
+    pub fn set_with(&self, object: impl AsFd, value: &V, flags: u64) -> Result<()> {
+        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags)
     }
 
     /// Removes the value kept with an object, and says whether there was one.

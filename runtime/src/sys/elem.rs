@@ -2,19 +2,28 @@
 //!
 //! A [`Map`] is an open map together with the sizes the kernel gave for it, never the sizes somebody hoped for: what the kernel
 //! reads and writes is decided by those, so every slice is checked against them before a request is made. A slice of another
-//! length is answered with `EINVAL`, as the kernel would if it could know.
+//! length is answered with `EINVAL`, as the kernel would if it could know; so are flags that did not exist when this was written,
+//! because they might change the lengths.
+
+mod batch;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use super::{attr::Attr, bpf};
+use super::{attr::Attr, bpf, bpf_fd};
 use crate::error::Errno;
 use crate::kernel::cpus;
 use crate::uapi::{Command, MapType, elem_flags};
 
 pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
+pub(crate) const EEXIST: Errno = Errno::from_raw(libc::EEXIST);
 pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
+
+/// The flags of element operations that we know the meaning of; the upper half is a CPU's number.
+const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;
 
 /// The beginning of `struct bpf_map_info`, which every kernel with maps' names (4.15) has.
 #[repr(C)]
@@ -66,23 +75,15 @@ struct ElemAttr {
     flags: u64,
 }
 
-/// `BPF_MAP_*_BATCH`.
+/// `BPF_MAP_GET_FD_BY_ID`.
 #[repr(C)]
-struct BatchAttr {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
+struct IdAttr {
+    id: u32,
 }
 
 const _: () = assert!(size_of::<InfoAttr>() == 16);
 const _: () = assert!(size_of::<PinAttr>() == 16);
 const _: () = assert!(size_of::<ElemAttr>() == 32);
-const _: () = assert!(size_of::<BatchAttr>() == 56);
 
 // SAFETY: `repr(C)`, no padding (the size is the sum of the fields' sizes), laid out as `info` of `union bpf_attr`.
 unsafe impl Attr for InfoAttr {}
@@ -90,8 +91,9 @@ unsafe impl Attr for InfoAttr {}
 unsafe impl Attr for PinAttr {}
 // SAFETY: the same, for the anonymous struct of `BPF_MAP_*_ELEM` commands.
 unsafe impl Attr for ElemAttr {}
-// SAFETY: the same, for `batch`.
-unsafe impl Attr for BatchAttr {}
+
+// SAFETY: the same, for the beginning of the anonymous struct of `BPF_*_GET_*_ID` commands.
+unsafe impl Attr for IdAttr {}
 
 /// An open map and what the kernel says it is.
 #[derive(Debug)]
@@ -155,11 +157,12 @@ impl Map {
         self.fd
     }
 
-    /// Copies the value of `key` into `value` (`BPF_MAP_LOOKUP_ELEM`).
+    /// Copies the value of `key` to the beginning of `value` (`BPF_MAP_LOOKUP_ELEM`).
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
-        self.check(key, value.len(), flags)?;
+        let len = self.len_with(flags)?;
+        self.check(key, len.min(value.len()), flags)?;
         let mut attr = self.attr(address(key), address_of_mut(value), flags);
-        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags.
+        // SAFETY: the key is as long as the kernel takes it to be for this map, and the value at least as long for these flags.
         unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) }.map(drop)
     }
 
@@ -201,70 +204,6 @@ impl Map {
         unsafe { bpf(Command::MAP_GET_NEXT_KEY, &mut attr) }.map(drop)
     }
 
-    /// The length of a [`Self::lookup_batch`] cursor: arrays and tries keep a key there, hash maps a bucket's number.
-    pub(crate) fn cursor_len(&self) -> usize {
-        self.key_len.max(8)
-    }
-
-    /// Copies elements, from the beginning or from `cursor` on, as many as there is room for (`BPF_MAP_LOOKUP_BATCH`).
-    ///
-    /// Gives how many were copied and whether that was the end; `cursor` then holds where to go on. `ENOSPC` means that there
-    /// is not even room for what the kernel copies at once.
-    pub(crate) fn lookup_batch(
-        &self,
-        first: bool,
-        cursor: &mut [u8],
-        keys: &mut [u8],
-        values: &mut [u8],
-    ) -> Result<(usize, bool), Errno> {
-        if cursor.len() != self.cursor_len() {
-            return Err(EINVAL);
-        }
-        let count = self.count(keys.len(), values.len())?;
-        let cursor = address_of_mut(cursor);
-        let mut attr = BatchAttr {
-            in_batch: if first { 0 } else { cursor },
-            out_batch: cursor,
-            keys: address_of_mut(keys),
-            values: address_of_mut(values),
-            ..self.batch(count)
-        };
-        // SAFETY: there is room for `count` keys and values, and for the cursor, which the kernel copies in before it copies
-        // it out.
-        let result = unsafe { bpf(Command::MAP_LOOKUP_BATCH, &mut attr) };
-        let copied = usize::try_from(attr.count).map_err(|_| EINVAL)?;
-        match result {
-            Ok(_) => Ok((copied, false)),
-            Err(ENOENT) => Ok((copied, true)),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). An error comes with how many were set before it.
-    pub(crate) fn update_batch(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<(), (Errno, usize)> {
-        let count = self.count(keys.len(), values.len()).map_err(|errno| (errno, 0))?;
-        let mut attr = BatchAttr {
-            keys: address(keys),
-            values: address(values),
-            elem_flags: flags & elem_flags::LOCK,
-            ..self.batch(count)
-        };
-        // SAFETY: there are `count` keys and values.
-        let result = unsafe { bpf(Command::MAP_UPDATE_BATCH, &mut attr) };
-        done(result, attr.count, count)
-    }
-
-    /// Removes many keys (`BPF_MAP_DELETE_BATCH`). An error comes with how many were removed before it.
-    pub(crate) fn delete_batch(&self, keys: &[u8]) -> Result<(), (Errno, usize)> {
-        let count = keys.len().checked_div(self.key_len).unwrap_or(0);
-        let values = count.checked_mul(self.full_len).ok_or((EINVAL, 0))?;
-        let count = self.count(keys.len(), values).map_err(|errno| (errno, 0))?;
-        let mut attr = BatchAttr { keys: address(keys), ..self.batch(count) };
-        // SAFETY: there are `count` keys, and this command has no values.
-        let result = unsafe { bpf(Command::MAP_DELETE_BATCH, &mut attr) };
-        done(result, attr.count, count)
-    }
-
     /// Gives the map a name in a bpf file system (`BPF_OBJ_PIN`).
     pub(crate) fn pin(&self, path: &CStr) -> Result<(), Errno> {
         let mut attr = PinAttr { path: address(path.to_bytes_with_nul()), fd: number(self.fd.as_fd()), file_flags: 0 };
@@ -292,38 +231,22 @@ impl Map {
         }
     }
 
+    /// How long the kernel takes an element's value to be in a request with these flags.
+    pub(crate) fn len_with(&self, flags: u64) -> Result<usize, Errno> {
+        // Of types and flags to come we do not know.
+        if self.info.map_type > MapType::RHASH.0 || flags & u64::from(u32::MAX) & !KNOWN != 0 {
+            return Err(EINVAL);
+        }
+        let is_one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
+        Ok(if is_one { self.value_len } else { self.full_len })
+    }
+
     fn check(&self, key: &[u8], value_len: usize, flags: u64) -> Result<(), Errno> {
-        let one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
-        let expected = if one { self.value_len } else { self.full_len };
-        if self.is_known() && key.len() == self.key_len && value_len == expected { Ok(()) } else { Err(EINVAL) }
-    }
-
-    /// Whether we know how long the kernel takes values of this type of map to be; of types to come we do not.
-    fn is_known(&self) -> bool {
-        self.info.map_type <= MapType::RHASH.0
-    }
-
-    fn count(&self, keys: usize, values: usize) -> Result<u32, Errno> {
-        let count = keys.checked_div(self.key_len).ok_or(EINVAL)?;
-        let whole = count.checked_mul(self.key_len) == Some(keys) && count.checked_mul(self.full_len) == Some(values);
-        if whole && self.is_known() { len32(count) } else { Err(EINVAL) }
+        if key.len() == self.key_len && value_len == self.len_with(flags)? { Ok(()) } else { Err(EINVAL) }
     }
 
     fn attr(&self, key: u64, value: u64, flags: u64) -> ElemAttr {
         ElemAttr { map_fd: number(self.fd.as_fd()), padding: 0, key, value, flags }
-    }
-
-    fn batch(&self, count: u32) -> BatchAttr {
-        BatchAttr {
-            in_batch: 0,
-            out_batch: 0,
-            keys: 0,
-            values: 0,
-            count,
-            map_fd: number(self.fd.as_fd()),
-            elem_flags: 0,
-            flags: 0,
-        }
     }
 }
 
@@ -341,9 +264,27 @@ pub(crate) fn is_percpu(map_type: MapType) -> bool {
     )
 }
 
-/// Waits until `fd` can be read, at most `timeout` milliseconds, without end if that is negative. Says whether it can be.
-pub(crate) fn poll_readable(fd: BorrowedFd<'_>, timeout: i32) -> Result<bool, Errno> {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+/// Opens a map by its id (`BPF_MAP_GET_FD_BY_ID`).
+pub(crate) fn open_by_id(id: u32) -> Result<OwnedFd, Errno> {
+    let mut attr = IdAttr { id };
+    // SAFETY: the request holds no address, and the command gives a new file descriptor.
+    unsafe { bpf_fd(Command::MAP_GET_FD_BY_ID, &mut attr) }
+}
+
+/// What a file descriptor can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    ToRead,
+    ToWrite,
+}
+
+/// Waits until `fd` is ready, at most `timeout` milliseconds, without end if that is negative. Says whether it is.
+pub(crate) fn poll(fd: BorrowedFd<'_>, readiness: Readiness, timeout: i32) -> Result<bool, Errno> {
+    let events = match readiness {
+        Readiness::ToRead => libc::POLLIN,
+        Readiness::ToWrite => libc::POLLOUT,
+    };
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: `entry` is one live pollfd.
     let result = unsafe { libc::poll(&raw mut entry, 1, timeout) };
     match result {
@@ -373,72 +314,4 @@ fn address_of_mut(bytes: &mut [u8]) -> u64 {
 
 fn address_mut<T>(value: &mut T) -> u64 {
     std::ptr::from_mut(value).expose_provenance() as u64
-}
-
-/// The result of a batch: the kernel leaves in `count` how many it did.
-fn done(result: Result<i32, Errno>, did: u32, count: u32) -> Result<(), (Errno, usize)> {
-    result.map(drop).map_err(|errno| {
-        // Some errors come before the kernel has written the count.
-        let did = if did < count { did } else { 0 };
-        (errno, usize::try_from(did).unwrap_or(0))
-    })
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! Maps for tests.
-
-    use super::*;
-    use crate::sys::bpf_fd;
-
-    #[repr(C)]
-    #[derive(Default)]
-    struct CreateAttr {
-        map_type: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-        flags: u32,
-        inner: u32,
-        numa: u32,
-        name: [u8; 16],
-        ifindex: u32,
-    }
-
-    // SAFETY: `repr(C)`, no padding, the beginning of `BPF_MAP_CREATE`'s struct.
-    unsafe impl Attr for CreateAttr {}
-
-    /// A new map, or `None` where this process may not create maps.
-    pub(crate) fn create(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<OwnedFd> {
-        create_outer(map_type, key, value, entries, flags, None)
-    }
-
-    /// The same, with the template of its inner maps.
-    pub(crate) fn create_outer(
-        map_type: MapType,
-        key: u32,
-        value: u32,
-        entries: u32,
-        flags: u32,
-        inner: Option<BorrowedFd<'_>>,
-    ) -> Option<OwnedFd> {
-        let mut name = [0; 16];
-        name[..4].copy_from_slice(b"test");
-        let mut attr = CreateAttr {
-            map_type: map_type.0,
-            key_size: key,
-            value_size: value,
-            max_entries: entries,
-            flags,
-            inner: inner.map_or(0, number),
-            name,
-            ..CreateAttr::default()
-        };
-        // SAFETY: the request holds no addresses, and the command gives a new file descriptor.
-        match unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) } {
-            Ok(fd) => Some(fd),
-            Err(errno) if errno.raw() == libc::EPERM => None,
-            Err(errno) => panic!("{map_type:?}: {errno}"),
-        }
-    }
 }

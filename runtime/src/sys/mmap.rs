@@ -77,6 +77,17 @@ impl Region {
         Some(())
     }
 
+    /// Memory of no map, for tests: the kind that Miri knows too.
+    #[cfg(test)]
+    pub(crate) fn anonymous(len: usize) -> Self {
+        let len = len.next_multiple_of(page_size());
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        assert_ne!(base, libc::MAP_FAILED);
+        Self { base: NonNull::new(base.cast()).expect("a mapping is not at null"), len, writable: true }
+    }
+
     /// Where the memory begins: at a page. Valid for [`Self::len`] bytes while the region lives.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base

@@ -1,0 +1,44 @@
+//! Whether a new element of which one CPU's value is set is zero for the other CPUs.
+//!
+//! Linux 7.0 and 7.1 leave there what the element's memory held before, another element's values mostly (`pcpu_init_value`,
+//! kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, right on 7.2.12 and 7.3.4). Found out by a trial, because fixes are carried back.
+
+use std::sync::OnceLock;
+
+use crate::error::Errno;
+use crate::kernel::cpus;
+use crate::sys::elem::Map;
+use crate::sys::map::{Map as NewMap, Request};
+use crate::uapi::{MapType, elem_flags};
+
+/// Whether the running kernel leaves values of before in new elements. Asked once; if it cannot be found out, it does.
+pub(super) fn leaves_stale_values() -> bool {
+    static STALE: OnceLock<bool> = OnceLock::new();
+    *STALE.get_or_init(|| cpus::count().map_or(true, |count| count > 1 && trial().unwrap_or(true)))
+}
+
+/// Sets and removes the one element of a map, and makes it again with one CPU's value. The map has memory for no second one.
+fn trial() -> Result<bool, Errno> {
+    let request = Request {
+        name: "trial",
+        map_type: MapType::PERCPU_HASH,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: 0,
+        numa_node: 0,
+        extra: 0,
+        inner: None,
+        btf: None,
+        kernel_value: None,
+        token: None,
+    };
+    let map = Map::new(NewMap::create(&request)?.into_fd())?;
+    let key = [0; 4];
+    map.update(&key, &[0xff; 8], elem_flags::ALL_CPUS)?;
+    map.delete(&key)?;
+    map.update(&key, &[0; 8], elem_flags::CPU)?;
+    let mut values = vec![0; map.full_len()];
+    map.lookup(&key, &mut values, elem_flags::ANY)?;
+    Ok(values.iter().any(|&byte| byte != 0))
+}

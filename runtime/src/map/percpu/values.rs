@@ -1,0 +1,93 @@
+//! The values of all possible CPUs, by number of the CPU. Knows no map.
+
+use std::iter::Sum;
+
+use crate::error::Result;
+use crate::kernel::cpus::{CpuSet, possible};
+
+/// A value for each possible CPU.
+#[derive(Clone, Debug)]
+pub struct PerCpu<V> {
+    pub(super) values: Box<[V]>,
+    pub(super) cpus: &'static CpuSet,
+}
+
+impl<V> PerCpu<V> {
+    /// The values that `make` gives for each possible CPU's number.
+    ///
+    /// # Errors
+    /// If the possible CPUs cannot be found out.
+    pub fn from_fn(make: impl FnMut(u32) -> V) -> Result<Self> {
+        let cpus = possible()?;
+        Ok(Self { values: cpus.iter().map(make).collect(), cpus })
+    }
+
+    /// The value of the CPU of this number, if that is a possible one.
+    #[must_use]
+    pub fn get(&self, cpu: u32) -> Option<&V> {
+        self.values.get(self.cpus.place(cpu)?)
+    }
+
+    /// The value of the CPU of this number, to change.
+    pub fn get_mut(&mut self, cpu: u32) -> Option<&mut V> {
+        self.values.get_mut(self.cpus.place(cpu)?)
+    }
+
+    /// The numbers of the CPUs and their values.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &V)> + DoubleEndedIterator {
+        self.cpus.iter().zip(&self.values)
+    }
+
+    /// What `fold` makes of all values, in order of the CPUs.
+    pub fn fold<A>(&self, start: A, fold: impl FnMut(A, &V) -> A) -> A {
+        self.values.iter().fold(start, fold)
+    }
+
+    /// The sum of what `part` gives of each value, such as a field.
+    ///
+    /// ```
+    /// # fn main() -> skelgen_runtime::Result<()> {
+    /// use skelgen_runtime::map::PerCpu;
+    ///
+    /// struct Stat { packets: u64, longest: u32 }
+    /// let stats = PerCpu::from_fn(|cpu| Stat { packets: 2, longest: cpu })?;
+    /// assert_eq!(stats.sum(|stat| stat.packets), 2 * stats.values().len() as u64);
+    /// assert_eq!(stats.max(|stat| stat.longest), stats.iter().last().map_or(0, |(cpu, _)| cpu));
+    /// # Ok(()) }
+    /// ```
+    pub fn sum<N: Sum<N>>(&self, part: impl FnMut(&V) -> N) -> N {
+        self.values.iter().map(part).sum()
+    }
+
+    /// The largest of what `part` gives of each value. There is at least one CPU.
+    ///
+    /// # Panics
+    /// Never: the set of possible CPUs is not empty.
+    pub fn max<N: Ord>(&self, part: impl FnMut(&V) -> N) -> N {
+        self.values.iter().map(part).max().expect("some CPU is possible")
+    }
+
+    /// The smallest of what `part` gives of each value.
+    ///
+    /// # Panics
+    /// Never: the set of possible CPUs is not empty.
+    pub fn min<N: Ord>(&self, part: impl FnMut(&V) -> N) -> N {
+        self.values.iter().map(part).min().expect("some CPU is possible")
+    }
+
+    /// The values, in order of the possible CPUs.
+    #[must_use]
+    pub fn values(&self) -> &[V] {
+        &self.values
+    }
+}
+
+impl<V> IntoIterator for PerCpu<V> {
+    type Item = (u32, V);
+    type IntoIter = std::vec::IntoIter<(u32, V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.cpus.iter().zip(self.values).collect::<Vec<_>>().into_iter()
+    }
+}

@@ -1,0 +1,123 @@
+//! User ring buffers: records that this process puts in and programs take out (Linux 6.1).
+//!
+//! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page holds the consumer's position and may only be read, the
+//! second the producer's, then come the data twice in a row. A record is a header of eight bytes, of which the first four are its
+//! length, then its bytes, rounded up to eight. It belongs to the programs as soon as the producer's position is past it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::handle::{Handle, handle};
+use crate::data::plain::as_bytes;
+use crate::data::{Plain, Shared};
+use crate::error::{Errno, Result};
+use crate::sys::elem::Readiness;
+use crate::sys::mmap::{Region, page_size};
+use crate::uapi::MapType;
+
+const HEADER: usize = 8;
+
+/// The writer of a user ring buffer.
+///
+/// Several threads may write through one handle. Two handles of one map must not be written to at the same time: records would be
+/// lost.
+pub struct UserRingBuf {
+    handle: Handle,
+    /// Mapped when it is first written to.
+    producer: Mutex<Option<Producer>>,
+}
+
+handle!([] UserRingBuf);
+
+impl UserRingBuf {
+    fn check(handle: Handle) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&[MapType::USER_RINGBUF], None, None)?, producer: Mutex::new(None) })
+    }
+
+    /// Puts a record in. False if there is no room for it now.
+    ///
+    /// # Errors
+    /// If the record is longer than the buffer, or the buffer cannot be mapped.
+    pub fn push(&self, record: &[u8]) -> Result<bool> {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let producer = match &mut *producer {
+            Some(producer) => producer,
+            slot => slot.insert(Producer::new(&self.handle)?),
+        };
+        producer.push(record).map_err(|what| self.handle.invalid(what))
+    }
+
+    /// Puts a value in as a record. False if there is no room for it now.
+    ///
+    /// # Errors
+    /// The same as of [`Self::push`].
+    pub fn push_as<T: Plain>(&self, record: &T) -> Result<bool> {
+        self.push(as_bytes(record))
+    }
+
+    /// Waits until a program has made room, at most for `timeout` if there is one. False if the time is over first, or a signal
+    /// came.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.handle.poll(Readiness::ToWrite, timeout)
+    }
+}
+
+#[derive(Debug)]
+struct Producer {
+    /// The consumer's page.
+    consumer: Shared,
+    /// The producer's page, then the data twice.
+    own: Shared,
+    page: usize,
+    size: usize,
+}
+
+impl Producer {
+    fn new(handle: &Handle) -> Result<Self> {
+        let refused = |errno| handle.refused("mapping it into memory", errno);
+        let page = page_size();
+        let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
+        let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
+        let both = both.ok_or_else(|| handle.invalid(format_args!("a ring buffer of {size} bytes")))?;
+        Self::map(handle.as_fd(), page, both, size).map_err(refused)
+    }
+
+    fn map(fd: BorrowedFd<'_>, page: usize, both: usize, size: usize) -> Result<Self, Errno> {
+        let consumer = Shared::new(Region::new(fd, 0, page, false)?);
+        let own = Shared::new(Region::new(fd, page, both, true)?);
+        Ok(Self { consumer, own, page, size })
+    }
+
+    fn push(&mut self, record: &[u8]) -> Result<bool, &'static str> {
+        let too_long = "the record is longer than the buffer";
+        let len = u32::try_from(record.len()).map_err(|_| too_long)?;
+        let step = record.len().checked_add(HEADER).and_then(|len| len.checked_next_multiple_of(8)).ok_or(too_long)?;
+        // The two upper bits of a length mean something else.
+        if step > self.size || len >> 30 != 0 {
+            return Err(too_long);
+        }
+        let at = self.own.load_u64(0, Ordering::Relaxed);
+        let taken = self.consumer.load_u64(0, Ordering::Acquire);
+        let used = usize::try_from(at.wrapping_sub(taken)).unwrap_or(usize::MAX);
+        if step > self.size.checked_sub(used).ok_or("its positions are not those of a ring buffer")? {
+            return Ok(false);
+        }
+        let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
+        let place = usize::try_from(at & mask).map_err(|_| "its position is not one")?;
+        if place % HEADER != 0 {
+            return Err("its position is not that of a record");
+        }
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&len.to_ne_bytes());
+        self.own.write(self.page + place, &header);
+        self.own.write(self.page + place + HEADER, record);
+        let step = u64::try_from(step).map_err(|_| too_long)?;
+        self.own.store_u64(0, at.wrapping_add(step), Ordering::Release);
+        Ok(true)
+    }
+}
