@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::cell::{Cell, Cells};
 use super::plain::Plain;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::map::{FromFd, Handle, Info};
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -82,12 +82,6 @@ impl<T> Arena<T> {
         self.handle.pin(path.as_ref())
     }
 
-    /// Its file descriptor alone; it is not mapped any more then.
-    #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.handle.into_fd()
-    }
-
     /// The arena that was mapped while it was loaded.
     pub(crate) fn mapped(fd: OwnedFd, info: &Info, region: Region, globals: usize) -> Result<Self> {
         let handle = Handle::new(fd, info)?.expect(&[MapType::ARENA], Some(0), Some(0))?;
@@ -109,10 +103,10 @@ impl<T: Plain> Arena<T> {
     }
 }
 
-impl FromFd for Arena {
+impl Arena {
     /// Maps an arena that is there: at the address that it was made for, as every process has to.
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect(&[MapType::ARENA], Some(0), Some(0))?;
+    fn map(handle: Handle) -> Result<Self> {
+        let handle = handle.expect(&[MapType::ARENA], Some(0), Some(0))?;
         let found = *handle.map().info();
         let address = usize::try_from(found.map_extra).ok().filter(|&address| address != 0);
         let Some(address) = address else {
@@ -125,6 +119,28 @@ impl FromFd for Arena {
         let region =
             Region::at(handle.as_fd(), len, Some(address)).map_err(|errno| handle.refused("mapping it", errno))?;
         Ok(Self { handle, region, globals: 0, value: PhantomData })
+    }
+}
+
+impl FromFd for Arena {
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+        Self::map(Handle::new(fd, info)?)
+    }
+}
+
+/// Maps an arena that was made with an address (`map_extra`), and fails for any other.
+impl TryFrom<OwnedFd> for Arena {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Self::map(Handle::of_fd(fd)?)
+    }
+}
+
+impl<T> From<Arena<T>> for OwnedFd {
+    /// Its file descriptor alone; it is not mapped any more then.
+    fn from(arena: Arena<T>) -> Self {
+        arena.handle.into_fd()
     }
 }
 
