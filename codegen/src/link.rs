@@ -61,6 +61,10 @@ pub fn link(object: &BpfObject) -> Result<Vec<LinkedProgram>> {
         let id = ProgramId(u32::try_from(index).unwrap_or(u32::MAX));
         let mut linker = Linker::new(object, id);
         linker.append(program.function);
+        // The kernel finds it among the program's functions by its name.
+        if let Some(callback) = program.exception.filter(|callback| !linker.starts.contains_key(callback)) {
+            linker.append(callback);
+        }
         programs.extend(reporter.take(linker.finish()));
     }
     reporter.finish(programs)

@@ -72,7 +72,8 @@ impl Program {
         self.fd.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// What the verifier said of it, if a log level was set.
+    /// What the verifier said of it, if a log level was set; and what the kernel said of the object's BTF, if it did not take it and
+    /// the program was loaded without.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.log.as_deref()

@@ -42,6 +42,7 @@ fn object() -> BpfObject {
     };
     let program = Program {
         function: FunctionId(0),
+        exception: None,
         section: "raw_tp".into(),
         program_type: ProgramType::RAW_TRACEPOINT,
         expected_attach_type: AttachType(0),

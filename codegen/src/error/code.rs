@@ -1,7 +1,8 @@
 //! The table of diagnostic codes: the mistakes skelgen knows, each with a stable name and what to do about it.
 //!
 //! To add one: a line in the table, in the block of the phase that reports it. A number is never reused
-//! (E0301 was that of programs whose section says no type, E0307 that of objects without programs and maps; both load since).
+//! (E0301 was that of programs whose section says no type, E0307 that of objects without programs and maps; both load since; E0602, a type that Rust cannot express,
+//! was never needed).
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $help:expr;)*) => {
@@ -83,8 +84,6 @@ codes! {
     // 06: writing Rust.
     /// A name that no Rust name can be made of.
     BadName = "E0601", None;
-    /// A type that Rust cannot express.
-    BadType = "E0602", None;
 
     // 07: input and output.
     /// A file that cannot be read or written.

@@ -8,7 +8,7 @@ use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, arena, externs, maps, sections, struct_ops};
+use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, struct_ops};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -44,11 +44,12 @@ impl BpfObject {
             btf: btf.as_ref(),
         };
         let functions_with_references = references.resolve(&mut reporter);
-        let programs = programs(&functions);
+        let programs = programs(&functions, btf.as_ref(), &mut reporter);
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {
             hide_functions(elf, btf);
+            repair::repair(btf);
         }
         reporter.finish(Self {
             name: kernel_chars(name),
@@ -81,7 +82,8 @@ fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     Ok((Some(btf), ext))
 }
 
-fn programs(functions: &Functions<'_>) -> Vec<Program> {
+fn programs(functions: &Functions<'_>, btf: Option<&Btf>, reporter: &mut Reporter) -> Vec<Program> {
+    let callbacks = btf.map(exceptions::callbacks).unwrap_or_default();
     let mut programs = Vec::new();
     for (function, entry) in functions.iter() {
         if entry.is_subprogram() {
@@ -92,8 +94,17 @@ fn programs(functions: &Functions<'_>) -> Vec<Program> {
             None if entry.called => continue,
             None => sections::of_no_type(entry.section.name),
         };
+        let exception = callbacks.get(entry.name).and_then(|callback| {
+            let found = functions.iter().find(|(_, other)| other.name == *callback).map(|(id, _)| id);
+            if found.is_none() {
+                let message = format!("exception callback `{callback}` of program `{}` is not defined", entry.name);
+                reporter.report(Diagnostic::new(Code::BadReference, message).section(entry.section.name));
+            }
+            found
+        });
         programs.push(Program {
             function,
+            exception,
             section: entry.section.name.to_owned(),
             program_type: meaning.program_type,
             expected_attach_type: meaning.expected_attach_type,

@@ -6,6 +6,7 @@
 pub(crate) mod arena;
 mod build;
 mod data;
+mod exceptions;
 mod externs;
 mod functions;
 mod jumps;
@@ -15,6 +16,7 @@ mod legacy;
 mod maps;
 pub mod print;
 mod references;
+mod repair;
 mod sections;
 pub mod struct_ops;
 
@@ -190,6 +192,8 @@ pub enum Reference {
 pub struct Program {
     /// Its function.
     pub function: FunctionId,
+    /// The function that the kernel calls when the program throws an exception, if it names one (`__exception_cb`).
+    pub exception: Option<FunctionId>,
     /// The name of the section, as the source has it.
     pub section: String,
     /// Its type.

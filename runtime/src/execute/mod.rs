@@ -35,6 +35,10 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
+            let error = match &executor.btf_refused {
+                Some(said) => error.note(format_args!("the kernel did not take the object's BTF before: {said}")),
+                None => error,
+            };
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
         })?;
     }
@@ -124,6 +128,8 @@ struct Executor {
     open_maps: Vec<OpenMap>,
     open_programs: Vec<OpenProgram>,
     btf: Option<OwnedFd>,
+    /// What the kernel said of the object's BTF, if it did not take it.
+    btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
     symbols: symbols::Symbols,
@@ -164,6 +170,7 @@ impl Executor {
             open_maps,
             open_programs,
             btf: None,
+            btf_refused: None,
             maps,
             programs,
             symbols,
@@ -201,15 +208,26 @@ impl Executor {
             }
             result => result,
         };
-        let fd = result.map_err(|errno| {
+        let error = |errno| {
             let error = advise(refused(errno));
             match log::whole(|log| sys::btf::load(bytes, token, log)) {
                 Some(log) => error.log(log),
                 None => error,
             }
-        })?;
-        self.btf = Some(fd);
+        };
+        match result {
+            Ok(fd) => self.btf = Some(fd),
+            Err(errno) if errno.raw() == libc::EPERM || self.needs_btf() => return Err(error(errno)),
+            Err(errno) => self.btf_refused = Some(error(errno).to_string()),
+        }
         Ok(())
+    }
+
+    /// Whether nothing can come of a load without the object's BTF: what is in it makes tables of functions, and the kernel's own
+    /// adjustment of programs to its types. Everything else loads without, if with less to be seen from outside.
+    fn needs_btf(&self) -> bool {
+        let adjusted = self.open_programs.iter().any(|open| open.autoload && open.definition.body.core_relos.len > 0);
+        adjusted || self.open_maps.iter().any(|open| open.autocreate && open.definition.struct_ops.is_some())
     }
 
     /// A range of the blob.
@@ -232,6 +250,10 @@ impl Executor {
         });
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
+            let log = match (&self.btf_refused, fd.is_some()) {
+                (Some(said), true) => Some(format!("loaded without BTF: {said}\n{}", log.unwrap_or_default())),
+                _ => log,
+            };
             Some(Program::new(open, fd, log))
         });
         Loaded { object: self.object, maps: maps.collect(), arenas, struct_ops, programs: programs.collect() }
