@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -131,6 +131,14 @@ pub enum Step {
     LoadProgram {
         /// The program.
         program: u32,
+    },
+    /// Make a program keep a map that it does not use (`BPF_PROG_BIND_MAP`): constants that describe it to whoever looks at it, such as
+    /// the `bpf_metadata_` variables that bpftool shows.
+    BindMap {
+        /// The program.
+        program: u32,
+        /// The map.
+        map: u32,
     },
     /// Put a program into a program array (`BPF_MAP_UPDATE_ELEM`).
     InsertProgram {

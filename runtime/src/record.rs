@@ -125,7 +125,7 @@ impl Call {
             Command::PROG_LOAD => &[72, 112, 144],
             Command::BTF_LOAD => &[36],
             Command::OBJ_PIN | Command::RAW_TRACEPOINT_OPEN => &[8],
-            Command::LINK_CREATE => &[0, 4],
+            Command::LINK_CREATE | Command::PROG_BIND_MAP => &[0, 4],
             Command::OBJ_GET | Command::ENABLE_STATS | Command::BTF_GET_NEXT_ID | Command::BTF_GET_FD_BY_ID => &[],
             _ => &[0],
         }

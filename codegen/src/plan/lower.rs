@@ -286,6 +286,13 @@ impl Symbols {
     }
 }
 
+/// The maps of constants that a program does not use.
+fn unused_constants<'a>(maps: &'a [OwnedMap], program: &'a OwnedProgram) -> impl Iterator<Item = u32> + 'a {
+    let is_constant = |map: &OwnedMap| map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata);
+    let is_used = |map| program.body.patches.iter().any(|patch| patch.kind == PatchKind::Map(map));
+    (0..).zip(maps).filter(move |&(number, map)| is_constant(map) && !is_used(number)).map(|(number, _)| number)
+}
+
 fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: bool) -> Result<Vec<Step>> {
     let mut reporter = Reporter::new();
     let mut steps = Vec::new();
@@ -334,7 +341,7 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
     if needs_kernel {
         steps.push(Step::ResolveSymbols);
     }
-    for program in 0..programs.len() {
+    for (program, owned) in programs.iter().enumerate() {
         let tables = maps.iter().enumerate().filter(|(_, map)| map.program == Some(index(program)));
         for (map, _) in tables {
             let map = index(map);
@@ -345,6 +352,7 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
             ]);
         }
         steps.push(Step::LoadProgram { program: index(program) });
+        steps.extend(unused_constants(maps, owned).map(|map| Step::BindMap { program: index(program), map }));
     }
     for (number, map) in object.maps.iter().enumerate() {
         for &(key, function) in &map.def.inner_programs {

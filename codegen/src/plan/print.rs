@@ -62,6 +62,9 @@ impl LoadPlan {
             Step::InsertMap { outer, key, inner } => {
                 writeln!(f, "insert map {} into {} at {key}", name(inner), name(outer))
             }
+            Step::BindMap { program: index, map } => {
+                writeln!(f, "bind map {} to program {}", name(map), program(index))
+            }
             Step::InsertProgram { map, key, program: index } => {
                 writeln!(f, "insert program {} into {} at {key}", program(index), name(map))
             }

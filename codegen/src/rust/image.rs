@@ -273,6 +273,7 @@ fn step(step: Step) -> TokenStream {
             named("InsertMap", &[("outer", outer), ("key", key), ("inner", inner)])
         }
         Step::LoadProgram { program } => named("LoadProgram", &[("program", program)]),
+        Step::BindMap { program, map } => named("BindMap", &[("program", program), ("map", map)]),
         Step::InsertProgram { map, key, program } => {
             named("InsertProgram", &[("map", map), ("key", key), ("program", program)])
         }

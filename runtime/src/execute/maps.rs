@@ -288,6 +288,23 @@ impl Executor {
         insert(to, key, from.fd.as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
     }
 
+    /// Kernels before 5.10 cannot, and programs run as well without.
+    pub(super) fn bind_map(&self, program: u32, map: u32) -> Result<()> {
+        let to = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
+        let from = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
+        let (Some(to), Some(from)) = (to, from) else {
+            return Ok(());
+        };
+        match sys::prog::bind_map(to.fd.as_fd(), from.map.as_fd()) {
+            Err(errno) if errno.raw() != libc::EINVAL => {
+                let name = at(self.object.programs, program).map_or("?", |program| program.name);
+                let what = format_args!("binding map `{}` to program `{name}`", from.info.name).to_string();
+                Err(advise(Error::refused(what, errno)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Pins what is to be pinned, once nothing can fail any more but this.
     pub(super) fn pin(&self) -> Result<()> {
         let mut pinned = Vec::new();

@@ -190,6 +190,7 @@ impl Executor {
             Step::FreezeMap { map } => self.freeze_map(map),
             Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
             Step::LoadProgram { program } => self.load_program(program),
+            Step::BindMap { program, map } => self.bind_map(program, map),
             Step::InsertProgram { map, key, program } => self.insert_program(map, key, program),
         }
     }

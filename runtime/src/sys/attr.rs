@@ -216,6 +216,15 @@ attr! {
 }
 
 attr! {
+    /// `BPF_PROG_BIND_MAP`.
+    BindMap: 12 {
+        prog_fd: i32 = 0,
+        map_fd: i32 = 4,
+        flags: u32 = 8,
+    }
+}
+
+attr! {
     /// `BPF_ENABLE_STATS`.
     EnableStats: 4 {
         stats_type: u32 = 0,

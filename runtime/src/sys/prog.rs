@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{EnableStats, GetInfo, ProgLoad, TestRun};
+use super::attr::{BindMap, EnableStats, GetInfo, ProgLoad, TestRun};
 use super::{address, address_mut, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
 use crate::uapi::{AttachType, Command, ProgramType};
@@ -154,6 +154,13 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
         data_size: attr.data_size_out,
         context_size: attr.ctx_size_out,
     })
+}
+
+/// Makes a program keep a map for as long as it is there itself (Linux 5.10).
+pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut attr = BindMap { prog_fd: program.as_raw_fd(), map_fd: map.as_raw_fd(), ..BindMap::default() };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::PROG_BIND_MAP, &mut attr) }.map(|_| ())
 }
 
 /// Makes the kernel count runs of programs and their time for as long as the file descriptor is open (`BPF_STATS_RUN_TIME`).

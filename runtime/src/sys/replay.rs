@@ -23,7 +23,7 @@ pub struct Replay {
 /// The places of addresses in the requests that can be replayed; all of them must have been recorded.
 fn addresses(command: Command) -> Option<&'static [usize]> {
     Some(match command {
-        Command::MAP_CREATE | Command::MAP_FREEZE => &[],
+        Command::MAP_CREATE | Command::MAP_FREEZE | Command::PROG_BIND_MAP => &[],
         Command::MAP_UPDATE_ELEM | Command::MAP_LOOKUP_ELEM => &[8, 16],
         Command::OBJ_GET_INFO_BY_FD => &[8],
         Command::BTF_LOAD => &[0, 8],
