@@ -4,12 +4,13 @@
 //! file is ever left, and only if its text changed, so that cargo does not rebuild for nothing.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::rust::Layout;
-use crate::{Options, PercpuForm, generate_with_types};
+use crate::{Options, PercpuForm, elf, inspect, output, write_with_types};
 
 /// Makes skeletons from a build.rs.
 ///
@@ -133,9 +134,10 @@ impl Builder {
                 contexts: self.contexts,
                 ..Options::for_file(&object)
             };
-            let (text, missing_here) = generate_with_types(&read(&object)?, &options)?;
+            let understood = inspect(&read(&object)?, &options)?;
+            let path = out_dir.join(format!("{}.skel.rs", options.name));
+            let missing_here = output::to_file(&path, |out| write_with_types(&understood, &options, out))?;
             missing.retain(|name| missing_here.contains(name));
-            write_if_changed(&out_dir.join(format!("{}.skel.rs", options.name)), &text)?;
         }
         if missing.is_empty() { Ok(()) } else { Err(crate::skeleton::missing(&missing)) }
     }
@@ -176,38 +178,12 @@ fn dependencies(path: &Path) -> Vec<String> {
     files.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Reads a file.
+/// Reads an object file, but for its debug information, which is zeros in what comes out; any other file is read as it is.
 ///
 /// # Errors
 /// [`Code::Io`] with the file's name.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
-}
-
-/// Writes a file whole or not at all, and only if it does not hold this text already. What is no ordinary file, such as a pipe or
-/// `/dev/stdout`, is written to as it is.
-///
-/// # Errors
-/// [`Code::Io`] with the file's name.
-pub fn write_if_changed(path: &Path, text: &str) -> Result<()> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .open(path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
-        return written.map_err(|error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display())));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        // With the permissions of any new file; by itself, a temporary one is its owner's alone.
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    write().map(drop).map_err(|error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display())))
+    File::open(path)
+        .and_then(elf::partial::read)
+        .map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
 }

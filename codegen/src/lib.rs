@@ -13,6 +13,7 @@ pub mod error;
 pub mod insn;
 pub mod link;
 pub mod model;
+pub mod output;
 pub mod plan;
 pub mod rust;
 pub mod skeleton;
@@ -66,26 +67,35 @@ impl Options {
 /// # Errors
 /// Everything that is wrong with the object, with codes and places.
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
-    let (text, missing) = generate_with_types(bytes, options)?;
-    if missing.is_empty() { Ok(text) } else { Err(skeleton::missing(&missing)) }
+    let mut text = String::new();
+    write(&inspect(bytes, options)?, options, &mut text)?;
+    Ok(text)
+}
+
+/// Writes the skeleton of an object that [`inspect`] gave.
+///
+/// # Errors
+/// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
+/// phases', [`Code::BadName`] or that.
+pub fn write(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
+    let missing = write_with_types(object, options, out)?;
+    if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
 }
 
 /// The same, but names for which the object has no type are returned: another object may have it.
-fn generate_with_types(bytes: &[u8], options: &Options) -> Result<(String, Vec<String>)> {
-    let elf = ElfObject::parse(bytes)?;
-    let object = BpfObject::from_elf(&elf, &options.name)?;
-    let programs = forms(&object, link(&object)?, options.percpu)?;
-    let plan = LoadPlan::new(&object, &programs, options.percpu)?;
-    let skeleton = Skeleton::new(&object)?;
+fn write_with_types(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<Vec<String>> {
+    let programs = forms(object, link(object)?, options.percpu)?;
+    let plan = LoadPlan::new(object, programs, options.percpu)?;
+    let skeleton = Skeleton::new(object)?;
     let mut types = match &object.btf {
         Some(btf) => Requested::find(btf, &options.types),
         None => Requested { found: Vec::new(), missing: options.types.clone() },
     };
     if options.contexts {
-        types.found.extend(Requested::contexts(&object));
+        types.found.extend(Requested::contexts(object));
     }
-    let text = rust::generate(&object, &skeleton, &plan.object, &types.found, options.layout)?;
-    Ok((text, types.missing))
+    rust::generate(object, &skeleton, &plan.object, &types.found, options.layout, out)?;
+    Ok(types.missing)
 }
 
 /// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`; with
@@ -118,7 +128,7 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
     let programs = forms(&object, link(&object)?, options.percpu)?;
-    LoadPlan::new(&object, &programs, options.percpu)
+    LoadPlan::new(&object, programs, options.percpu)
 }
 
 /// Understands a BPF object.

@@ -278,8 +278,8 @@ pub struct Program {
 pub struct Body {
     /// Instructions, eight bytes each.
     pub insns: Span,
-    /// What to write into the instructions before they are loaded, by rising instruction.
-    pub patches: &'static [Patch],
+    /// What to write into the instructions before they are loaded: [`Patch`]es, [`Patch::SIZE`] bytes each, by rising instruction.
+    pub patches: Span,
     /// `struct bpf_func_info`, eight bytes each.
     pub func_info: Span,
     /// `struct bpf_line_info`, sixteen bytes each.
@@ -295,6 +295,55 @@ pub struct Patch {
     pub insn: u32,
     /// What to write there.
     pub kind: PatchKind,
+}
+
+impl Patch {
+    /// Bytes of a patch in the blob: the instruction's index, then the number of the kind above 24 bits of what it is about, both
+    /// in little-endian order.
+    pub const SIZE: usize = 8;
+
+    /// The most that a kind can be about: maps, symbols.
+    pub const MAX_INDEX: u32 = (1 << 24) - 1;
+
+    /// The patch as it stands in the blob; `None` if its kind is about more than [`Patch::MAX_INDEX`].
+    ///
+    /// ```
+    /// use skelgen_runtime::abi::{Patch, PatchKind};
+    /// let patch = Patch { insn: 4, kind: PatchKind::Map(2) };
+    /// assert_eq!(patch.to_bytes().and_then(Patch::from_bytes), Some(patch));
+    /// ```
+    #[must_use]
+    pub fn to_bytes(self) -> Option<[u8; Self::SIZE]> {
+        let (kind, index) = match self.kind {
+            PatchKind::Map(index) => (0, index),
+            PatchKind::ArenaValue(index) => (1, index),
+            PatchKind::Variable(index) => (2, index),
+            PatchKind::Address(index) => (3, index),
+            PatchKind::Function(index) => (4, index),
+            PatchKind::CpuMask => (5, 0),
+            PatchKind::Stride(index) => (6, index),
+        };
+        let [a, b, c, d] = self.insn.to_le_bytes();
+        let [e, f, g, over] = index.to_le_bytes();
+        (over == 0).then_some([a, b, c, d, e, f, g, kind])
+    }
+
+    /// The patch that stands so in the blob; `None` if its kind is unknown.
+    #[must_use]
+    pub fn from_bytes([a, b, c, d, e, f, g, kind]: [u8; Self::SIZE]) -> Option<Self> {
+        let index = u32::from_le_bytes([e, f, g, 0]);
+        let kind = match kind {
+            0 => PatchKind::Map(index),
+            1 => PatchKind::ArenaValue(index),
+            2 => PatchKind::Variable(index),
+            3 => PatchKind::Address(index),
+            4 => PatchKind::Function(index),
+            5 => PatchKind::CpuMask,
+            6 => PatchKind::Stride(index),
+            _ => return None,
+        };
+        Some(Self { insn: u32::from_le_bytes([a, b, c, d]), kind })
+    }
 }
 
 /// What a patch writes.

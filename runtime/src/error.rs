@@ -104,14 +104,24 @@ impl fmt::Display for Error {
         if let Some(note) = note {
             write!(f, "\n  note: {note}")?;
         }
-        if let Some(log) = log {
-            write!(f, "\n  verifier log:")?;
-            for line in log.lines() {
-                write!(f, "\n    {line}")?;
-            }
+        match log {
+            Some(log) => fmt_log(f, log),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// How many lines of a log are shown: what is wrong stands at its end, and the whole can have millions.
+const LOG_LINES: usize = 60;
+
+fn fmt_log(f: &mut fmt::Formatter<'_>, log: &str) -> fmt::Result {
+    let lines = log.lines().count();
+    let skipped = lines.saturating_sub(LOG_LINES);
+    match skipped {
+        0 => write!(f, "\n  verifier log:")?,
+        _ => write!(f, "\n  verifier log, the last {LOG_LINES} of {lines} lines:")?,
+    }
+    log.lines().skip(skipped).try_for_each(|line| write!(f, "\n    {line}"))
 }
 
 impl std::error::Error for Error {}

@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 use skelgen_runtime::abi::{
-    Attach, Blob, Body, Map, Object, Patch, PatchKind, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol,
-    SymbolKind,
+    Attach, Blob, Body, Map, Object, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind,
 };
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
@@ -19,8 +18,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 const LICENSE: &CStr = c"GPL";
 
-/// `r1 = &data; r0 = *(u32 *)r1; exit`, then `r0 = 0; exit`, then `r0 = r9; exit` (refused), then four bytes of data.
-static BLOB: Blob<[u8; 68]> = Blob([
+/// `r1 = &data; r0 = *(u32 *)r1; exit`, then `r0 = 0; exit`, then `r0 = r9; exit` (refused), then four bytes of data,
+/// and the patch that writes map 0 into the first instruction.
+static BLOB: Blob<[u8; 80]> = Blob([
     0x18, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // ld_imm64 r1 = map value
     0x61, 0x10, 0, 0, 0, 0, 0, 0, // r0 = *(u32 *)(r1 + 0)
     0x95, 0, 0, 0, 0, 0, 0, 0, // exit
@@ -28,7 +28,8 @@ static BLOB: Blob<[u8; 68]> = Blob([
     0x95, 0, 0, 0, 0, 0, 0, 0, // exit
     0xbf, 0x90, 0, 0, 0, 0, 0, 0, // r0 = r9
     0x95, 0, 0, 0, 0, 0, 0, 0, // exit
-    7, 0, 0, 0,
+    7, 0, 0, 0, 0, 0, 0, 0, // data
+    0, 0, 0, 0, 0, 0, 0, 0, // patch
 ]);
 
 const DATA: Map = Map {
@@ -51,7 +52,7 @@ const DATA: Map = Map {
     pin_by_name: false,
 };
 
-const fn body(insns: Span, patches: &'static [Patch]) -> Body {
+const fn body(insns: Span, patches: Span) -> Body {
     Body { insns, patches, func_info: Span::EMPTY, line_info: Span::EMPTY, core_relos: Span::EMPTY }
 }
 
@@ -64,7 +65,7 @@ const READS: Program = Program {
     autoload: true,
     target: None,
     attach: Attach::Needs("a socket"),
-    body: body(Span::new(0, 32), &[Patch { insn: 0, kind: PatchKind::Map(0) }]),
+    body: body(Span::new(0, 32), Span::new(72, 8)),
     emulated: None,
 };
 
@@ -73,7 +74,7 @@ const ON_SWITCH: Program = Program {
     section: "raw_tp/sched_switch",
     program_type: ProgramType::RAW_TRACEPOINT,
     attach: Attach::RawTracepoint("sched_switch"),
-    body: body(Span::new(32, 16), &[]),
+    body: body(Span::new(32, 16), Span::EMPTY),
     emulated: None,
     ..READS
 };
@@ -111,7 +112,7 @@ const TINY: Object = Object {
 
 static GOOD: Object = TINY;
 static BAD: Object =
-    Object { programs: &[READS, ON_SWITCH, Program { body: body(Span::new(48, 16), &[]), ..DUMP }], ..TINY };
+    Object { programs: &[READS, ON_SWITCH, Program { body: body(Span::new(48, 16), Span::EMPTY), ..DUMP }], ..TINY };
 static ABSENT: Object =
     Object { symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false }], ..TINY };
 static PERCPU: Object = Object {

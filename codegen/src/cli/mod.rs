@@ -1,13 +1,13 @@
 //! Arguments, files and what is printed. Errors go to standard error, one diagnostic after another; the exit status is 1 for them
 //! and 2 for wrong arguments.
 
-use std::io::Write;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use skelgen::error::{Code, Error, Result};
-use skelgen::{Options, PercpuForm, build};
+use skelgen::{Options, PercpuForm, build, output};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -120,16 +120,19 @@ fn run(command: Command) -> Result<()> {
             let (bytes, mut options) = input.read()?;
             options.types = types.names;
             options.contexts = contexts;
-            write(output, &skelgen::generate(&bytes, &options)?)
+            let object = skelgen::inspect(&bytes, &options)?;
+            // A file with debug information is many times as large as all that is done from here on.
+            drop(bytes);
+            write(output, |out| skelgen::write(&object, &options, out))
         }
         Command::Types { input, output, types } => {
             let (bytes, mut options) = input.read()?;
             options.types = types.names;
-            write(output, &skelgen::types(&bytes, &options)?.text)
+            print(output, &skelgen::types(&bytes, &options)?.text)
         }
         Command::Plan { input } => {
             let (bytes, options) = input.read()?;
-            print(&skelgen::plan(&bytes, &options)?.to_string())
+            print(None, &skelgen::plan(&bytes, &options)?.to_string())
         }
         Command::Inspect { input, json } => {
             let (bytes, options) = input.read()?;
@@ -137,30 +140,26 @@ fn run(command: Command) -> Result<()> {
             if json {
                 let text = serde_json::to_string_pretty(&summary)
                     .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;
-                print(&(text + "\n"))
+                print(None, &(text + "\n"))
             } else {
-                print(&summary.to_string())
+                print(None, &summary.to_string())
             }
         }
     }
 }
 
-/// Writes text to a file or prints it.
-fn write(output: Option<PathBuf>, text: &str) -> Result<()> {
+/// Writes what `produce` makes to a file, or to standard output.
+fn write(output: Option<PathBuf>, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
     match output {
-        Some(path) => build::write_if_changed(&path, text),
-        None => print(text),
+        Some(path) => output::to_file(&path, produce),
+        None => output::to_stdout(produce),
     }
 }
 
-/// Prints text; a reader that closed its end early is no error.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Code::Io, format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+/// Writes text to a file, or to standard output.
+fn print(output: Option<PathBuf>, text: &str) -> Result<()> {
+    // A refusal is known to where the text goes, with its reason.
+    write(output, |out| out.write_str(text).map_err(|_| Error::new(Code::Io, "the text cannot be written")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! What a section means is the model's business.
 
 mod parse;
+pub(crate) mod partial;
+
 #[cfg(test)]
 mod tests;
 

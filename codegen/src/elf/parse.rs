@@ -304,6 +304,7 @@ impl<'data> File<'data> {
         }
         let mut reporter = Reporter::new();
         if let Some((entries, _)) = header.rel(endian, self.bytes).map_err(damaged)? {
+            target.relocations.reserve_exact(entries.len());
             for entry in entries {
                 let raw =
                     Raw { offset: entry.r_offset(endian), kind: entry.r_type(endian).0, symbol: entry.r_sym(endian) };

@@ -28,6 +28,8 @@ impl BpfObject {
         };
         let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
         let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
+        // Each function has its own records from here on; there are as many as instructions.
+        drop(ext);
         let mut maps = data.maps;
         let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
         let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
@@ -43,7 +45,7 @@ impl BpfObject {
             maps: &maps,
             btf: btf.as_ref(),
         };
-        let functions_with_references = references.resolve(&mut reporter);
+        let found = references.resolve(&mut reporter);
         let programs = programs(&functions, btf.as_ref(), &mut reporter);
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
@@ -57,7 +59,7 @@ impl BpfObject {
             kernel_version,
             btf,
             maps,
-            functions: functions_with_references,
+            functions: functions.with(found),
             programs,
             externs,
             kconfig: kconfig.list,

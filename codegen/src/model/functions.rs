@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::FunctionId;
+use super::references::Resolved;
+use super::{Function, FunctionId};
 use crate::btf::Btf;
 use crate::btf::ext::{BtfExt, SectionInfo};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
-use crate::error::{Code, Diagnostic, Reporter};
-use crate::insn::{INSN_SIZE, Insn, InsnIndex};
+use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
+use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex};
 
 /// All functions, in the order of sections and of their places within.
 pub(super) struct Functions<'a> {
@@ -57,7 +58,7 @@ impl<'a> Functions<'a> {
             if functions.len() == from {
                 let message = "the section has instructions but no function symbol";
                 reporter.report(
-                    Diagnostic::new(Code::BadInstruction, message)
+                    Diagnostic::new(ErrorCode::BadInstruction, message)
                         .section(section.name)
                         .note("keep the symbol table: do not strip the object of its symbols"),
                 );
@@ -80,6 +81,20 @@ impl<'a> Functions<'a> {
     /// The function that begins at this slot of the section.
     pub(super) fn at(&self, section: SectionId, slot: usize) -> Option<FunctionId> {
         self.by_place.get(&(section, slot)).copied()
+    }
+
+    /// The functions with what they refer to, in the same order.
+    pub(super) fn with(self, found: Vec<Resolved>) -> Vec<Function> {
+        let function = |(entry, found): (Entry<'_>, Resolved)| Function {
+            name: entry.name.to_owned(),
+            section: entry.section.name.to_owned(),
+            start: InsnIndex(entry.start),
+            global: entry.global,
+            code: Code { insns: entry.insns, refs: found.refs },
+            info: entry.info,
+            tables: found.tables,
+        };
+        self.functions.into_iter().zip(found).map(function).collect()
     }
 
     /// Calls within one section need no relocation, so the instructions tell.
@@ -116,7 +131,7 @@ fn cut<'a>(
     functions: &mut Vec<Entry<'a>>,
     reporter: &mut Reporter,
 ) {
-    let broken = |message: String| Diagnostic::new(Code::BadInstruction, message).section(section.name);
+    let broken = |message: String| Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name);
     if section.data.len() % INSN_SIZE != 0 {
         reporter.report(broken(format!("{} bytes are no whole number of instructions", section.data.len())));
         return;
@@ -145,11 +160,9 @@ fn cut<'a>(
             continue;
         }
         end = range.end;
-        let insns: Vec<Insn> = bytes
-            .chunks_exact(INSN_SIZE)
-            .filter_map(|slot| slot.try_into().ok())
-            .map(|slot| Insn::decode(slot, elf.endian))
-            .collect();
+        let mut insns = Vec::with_capacity(bytes.len() / INSN_SIZE);
+        let slots = bytes.chunks_exact(INSN_SIZE).filter_map(|slot| slot.try_into().ok());
+        insns.extend(slots.map(|slot| Insn::decode(slot, elf.endian)));
         let start = range.start / INSN_SIZE;
         check(&insns, start, symbol.name, section.name, reporter);
         functions.push(Entry {
@@ -173,7 +186,8 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: 
                 insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
             if !whole {
                 let message = format!("function `{function}` has a wide load without its second half");
-                reporter.report(Diagnostic::new(Code::BadInstruction, message).section(section).insn(start + index));
+                reporter
+                    .report(Diagnostic::new(ErrorCode::BadInstruction, message).section(section).insn(start + index));
                 return;
             }
             index += 1;
@@ -185,7 +199,7 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: 
 /// The records about the slots `from..to`, counted from `from`.
 fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
     let rebase = |insn: InsnIndex| (from..to).contains(&insn.0).then(|| InsnIndex(insn.0 - from));
-    SectionInfo {
+    let mut slice = SectionInfo {
         name: info.name,
         funcs: info
             .funcs
@@ -202,7 +216,11 @@ fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
             .iter()
             .filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r }))
             .collect(),
-    }
+    };
+    // There are as many of them as instructions, and all of them stay.
+    slice.lines.shrink_to_fit();
+    slice.relos.shrink_to_fit();
+    slice
 }
 
 /// The source line of a slot of a function.

@@ -7,11 +7,11 @@ use super::functions::{Entry, Functions, line, target};
 use super::jumps::{self, Tables};
 use super::kconfig::Configs;
 use super::maps::Definitions;
-use super::{Extern, ExternId, ExternKind, Function, Map, MapId, Reference};
+use super::{Extern, ExternId, ExternKind, Map, MapId, Reference};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, Place, Relocation, RelocationKind, SectionId, Symbol};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
-use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex, Ref, opcode};
+use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref, opcode};
 use skelgen_runtime::uapi::pseudo;
 
 /// What references can lead to.
@@ -26,15 +26,21 @@ pub(super) struct References<'a> {
     pub(super) btf: Option<&'a Btf>,
 }
 
+/// What a function refers to.
+pub(super) struct Resolved {
+    pub(super) refs: Vec<Ref<Reference>>,
+    pub(super) tables: Vec<Vec<InsnIndex>>,
+}
+
 impl References<'_> {
-    /// All functions, with what their instructions refer to.
-    pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Function> {
+    /// What each function refers to, in the functions' order.
+    pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Resolved> {
         self.functions.iter().map(|(_, entry)| self.function(entry, reporter)).collect()
     }
 
-    fn function(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> Function {
+    fn function(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> Resolved {
         let relocations = self.relocations(entry, reporter);
-        let mut code = Code { insns: entry.insns.clone(), refs: Vec::new() };
+        let mut refs = Vec::new();
         let mut tables = Tables::default();
         let mut index = 0;
         while let Some(&insn) = entry.insns.get(index) {
@@ -43,7 +49,7 @@ impl References<'_> {
                 None => self.bare(entry, index, insn),
             };
             match found {
-                Ok(Some(to)) => code.refs.push(Ref { at: InsnIndex(index), to }),
+                Ok(Some(to)) => refs.push(Ref { at: InsnIndex(index), to }),
                 Ok(None) => {}
                 Err(diagnostic) => reporter.report(self.place(*diagnostic, entry, index)),
             }
@@ -53,15 +59,7 @@ impl References<'_> {
             let message = "the relocation is of something that is neither a wide load nor a call";
             reporter.report(self.place(Diagnostic::new(ErrorCode::BadRelocation, message), entry, *slot));
         }
-        Function {
-            name: entry.name.to_owned(),
-            section: entry.section.name.to_owned(),
-            start: InsnIndex(entry.start),
-            global: entry.global,
-            code,
-            info: entry.info.clone(),
-            tables: tables.entries,
-        }
+        Resolved { refs, tables: tables.entries }
     }
 
     /// The relocations of a function by its own slots.

@@ -1,6 +1,7 @@
 //! The blob: everything long, each piece at a multiple of eight bytes, equal pieces once.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Code, Error, Result};
 use skelgen_runtime::abi::Span;
@@ -9,27 +10,41 @@ use skelgen_runtime::abi::Span;
 #[derive(Default)]
 pub(super) struct BlobBuilder {
     bytes: Vec<u8>,
-    /// Looked up only, never walked, so that its order cannot show.
-    known: HashMap<Vec<u8>, Span>,
+    /// The pieces of each hash. Looked up only, never walked, so that its order cannot show.
+    known: HashMap<u64, Vec<Span>>,
 }
 
 impl BlobBuilder {
     /// Adds a piece, or finds it if it is there.
-    pub(super) fn add(&mut self, piece: Vec<u8>) -> Result<Span> {
+    pub(super) fn add(&mut self, piece: &[u8]) -> Result<Span> {
+        self.add_parts([piece].into_iter())
+    }
+
+    /// The same for a piece that is made of parts.
+    pub(super) fn add_parts<P: AsRef<[u8]>>(&mut self, parts: impl Iterator<Item = P>) -> Result<Span> {
+        let before = self.bytes.len();
+        let begin = before.next_multiple_of(8);
+        self.bytes.resize(begin, 0);
+        parts.for_each(|part| self.bytes.extend_from_slice(part.as_ref()));
+        let (older, piece) = self.bytes.split_at(begin);
         if piece.is_empty() {
+            self.bytes.truncate(before);
             return Ok(Span::EMPTY);
         }
-        if let Some(&span) = self.known.get(&piece) {
+        let mut hasher = DefaultHasher::new();
+        piece.hash(&mut hasher);
+        let alike = self.known.entry(hasher.finish()).or_default();
+        let bytes_of = |span: &Span| older.get(span.offset as usize..)?.get(..span.len as usize);
+        if let Some(&span) = alike.iter().find(|span| bytes_of(span) == Some(piece)) {
+            self.bytes.truncate(before);
             return Ok(span);
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
-        let span = u32::try_from(self.bytes.len()).ok().zip(u32::try_from(piece.len()).ok());
+        let span = u32::try_from(begin).ok().zip(u32::try_from(piece.len()).ok());
         let Some((offset, len)) = span.filter(|(offset, len)| offset.checked_add(*len).is_some()) else {
             return Err(Error::new(Code::TooLarge, "the object's instructions and data are more than 4 GiB"));
         };
         let span = Span::new(offset, len);
-        self.bytes.extend_from_slice(&piece);
-        self.known.insert(piece, span);
+        alike.push(span);
         Ok(span)
     }
 

@@ -10,26 +10,28 @@ use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
 
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms};
-use crate::error::{Code, Diagnostic, Reporter, Result};
+use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Insn, InsnIndex};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
 /// Plans the load of an object.
-pub(super) fn lower(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) -> Result<OwnedObject> {
+pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm) -> Result<OwnedObject> {
     let mut blob = BlobBuilder::default();
     let mut symbols = Symbols::default();
     let btf = match &object.btf {
-        Some(btf) => Some(blob.add(btf.write())?),
+        Some(btf) => Some(blob.add(&btf.write())?),
         None => None,
     };
     let mut maps = maps(object, &mut blob)?;
     let mut owned = Vec::new();
+    let mut unused = Vec::new();
     for forms in programs {
+        unused.push(unused_constants(object, &forms.body));
         owned.push(program(object, forms, &mut symbols, &mut blob, &mut maps)?);
     }
-    let steps = steps(object, &maps, &owned, btf.is_some())?;
+    let steps = steps(object, &maps, unused, &symbols, btf.is_some())?;
     Ok(OwnedObject {
         name: object.name.clone(),
         license: object.license.clone(),
@@ -103,8 +105,8 @@ fn jump_table(program: u32, table: &[InsnIndex], blob: &mut BlobBuilder) -> Resu
         max_entries: index(table.len()),
         ..MapDef::default()
     };
-    let bytes = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
-    let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(bytes)?, align: 8 };
+    let bytes: Vec<u8> = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
+    let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
     let map = definition(&def, ".jumptables", ".jumptables");
     Ok(OwnedMap { section: Some(section), program: Some(program), ..map })
 }
@@ -138,13 +140,13 @@ fn takes_types(map_type: MapType) -> bool {
 fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
     let Some(section) = &map.section else { return Ok(None) };
     let used = section.bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let initial = blob.add(section.bytes[..used].to_vec())?;
+    let initial = blob.add(&section.bytes[..used])?;
     Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
 }
 
 fn program(
     object: &BpfObject,
-    forms: &Forms,
+    forms: Forms,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
     maps: &mut Vec<OwnedMap>,
@@ -174,8 +176,8 @@ fn program(
         autoload: program.autoload,
         target,
         attach,
-        body: body(object, &forms.body, symbols, blob, maps)?,
-        emulated: match &forms.emulated {
+        body: body(object, forms.body, symbols, blob, maps)?,
+        emulated: match forms.emulated {
             Some(emulated) => Some(body(object, emulated, symbols, blob, maps)?),
             None => None,
         },
@@ -184,17 +186,17 @@ fn program(
 
 fn body(
     object: &BpfObject,
-    linked: &LinkedProgram,
+    linked: LinkedProgram,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
     maps: &mut Vec<OwnedMap>,
 ) -> Result<OwnedBody> {
-    let mut insns = linked.code.insns.clone();
+    let mut insns = linked.code.insns;
     let first_table = index(maps.len());
     for table in &linked.tables {
         maps.push(jump_table(linked.program.0, table, blob)?);
     }
-    let mut patches = Vec::new();
+    let mut patches: Vec<u8> = Vec::new();
     for reference in &linked.code.refs {
         let at = reference.at.0;
         let kind = match reference.to {
@@ -230,11 +232,16 @@ fn body(
             Outside::CpuMask => PatchKind::CpuMask,
             Outside::Stride(map) => PatchKind::Stride(map.0),
         };
-        patches.push(Patch { insn: index(at), kind });
+        let patch = Patch { insn: index(at), kind };
+        patches.extend(
+            patch
+                .to_bytes()
+                .ok_or_else(|| Error::new(Code::TooLarge, "the object has more than 16 million maps or symbols"))?,
+        );
     }
     Ok(OwnedBody {
-        insns: blob.add(insns.into_iter().flat_map(Insn::encode).collect())?,
-        patches,
+        insns: blob.add_parts(insns.into_iter().map(Insn::encode))?,
+        patches: blob.add(&patches)?,
         func_info: records(linked.funcs.iter().map(|r| [index(r.insn.0), r.ty.0]), blob)?,
         line_info: records(
             linked.lines.iter().map(|r| [index(r.insn.0), r.file.0, r.text.0, r.line << 10 | r.column & 0x3ff]),
@@ -246,7 +253,7 @@ fn body(
 
 /// Records as the kernel takes them: function and line records count in instructions, CO-RE records in bytes.
 fn records<const N: usize>(records: impl Iterator<Item = [u32; N]>, blob: &mut BlobBuilder) -> Result<Span> {
-    blob.add(records.flatten().flat_map(u32::to_le_bytes).collect())
+    blob.add_parts(records.flatten().map(u32::to_le_bytes))
 }
 
 #[derive(Default)]
@@ -287,13 +294,28 @@ impl Symbols {
 }
 
 /// The maps of constants that a program does not use.
-fn unused_constants<'a>(maps: &'a [OwnedMap], program: &'a OwnedProgram) -> impl Iterator<Item = u32> + 'a {
-    let is_constant = |map: &OwnedMap| map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata);
-    let is_used = |map| program.body.patches.iter().any(|patch| patch.kind == PatchKind::Map(map));
-    (0..).zip(maps).filter(move |&(number, map)| is_constant(map) && !is_used(number)).map(|(number, _)| number)
+fn unused_constants(object: &BpfObject, program: &LinkedProgram) -> Vec<u32> {
+    let is_constant = |map: &Map| map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata);
+    let is_used = |map: u32| {
+        program.code.refs.iter().any(|reference| match reference.to {
+            Outside::Map(used) | Outside::MapValue(used, _) => used.0 == map,
+            _ => false,
+        })
+    };
+    (0..)
+        .zip(&object.maps)
+        .filter(|&(number, map)| is_constant(map) && !is_used(number))
+        .map(|(number, _)| number)
+        .collect()
 }
 
-fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: bool) -> Result<Vec<Step>> {
+fn steps(
+    object: &BpfObject,
+    maps: &[OwnedMap],
+    unused: Vec<Vec<u32>>,
+    symbols: &Symbols,
+    btf: bool,
+) -> Result<Vec<Step>> {
     let mut reporter = Reporter::new();
     let mut steps = Vec::new();
     if btf {
@@ -330,18 +352,10 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
             steps.push(Step::InsertMap { outer: index(number), key, inner: inner.0 });
         }
     }
-    let needs_kernel = programs.iter().any(|program| {
-        program.target.is_some()
-            || program
-                .body
-                .patches
-                .iter()
-                .any(|patch| !matches!(patch.kind, PatchKind::Map(_) | PatchKind::ArenaValue(_)))
-    });
-    if needs_kernel {
+    if !symbols.list.is_empty() {
         steps.push(Step::ResolveSymbols);
     }
-    for (program, owned) in programs.iter().enumerate() {
+    for (program, unused) in unused.into_iter().enumerate() {
         let tables = maps.iter().enumerate().filter(|(_, map)| map.program == Some(index(program)));
         for (map, _) in tables {
             let map = index(map);
@@ -352,7 +366,7 @@ fn steps(object: &BpfObject, maps: &[OwnedMap], programs: &[OwnedProgram], btf: 
             ]);
         }
         steps.push(Step::LoadProgram { program: index(program) });
-        steps.extend(unused_constants(maps, owned).map(|map| Step::BindMap { program: index(program), map }));
+        steps.extend(unused.into_iter().map(|map| Step::BindMap { program: index(program), map }));
     }
     for (number, map) in object.maps.iter().enumerate() {
         for &(key, function) in &map.def.inner_programs {

@@ -28,7 +28,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// The codes of phase 05.
-    pub fn new(object: &BpfObject, programs: &[Forms], percpu: PercpuForm) -> Result<Self> {
+    pub fn new(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm) -> Result<Self> {
         lower::lower(object, programs, percpu).map(|object| Self { object })
     }
 }

@@ -162,7 +162,7 @@ impl LoadPlan {
             .collect();
         write!(f, "{}", disassemble(&insns))?;
         let cpus = "the possible CPUs".to_owned();
-        for patch in &body.patches {
+        for patch in self.object.patches(body) {
             let (what, name) = match patch.kind {
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::ArenaValue(map) => ("variables of", self.object.maps.get(map as usize).map(|map| &map.name)),

@@ -1,39 +1,45 @@
-//! The end of the file, as text: the one `unsafe` expression with its comment, and the blob in lines of about a hundred columns.
+//! The end of the file: the one `unsafe` expression with its comment, and the blob in lines of about a hundred columns.
 
-use std::fmt::Write;
+use super::text::Text;
+use crate::error::Result;
 
 const COLUMNS: usize = 100;
 
-/// The static that holds the blob.
-pub(super) fn text(bytes: &[u8]) -> String {
-    let mut text = format!(
-        "/// The object as this process loads it.\n\
+/// Writes the static that holds the blob, and the one that trusts it. Nothing of it is indented: the blob's lines are long as it is.
+pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
+    text.raw(&format!(
+        "\n/// The object as this process loads it.\n\
          // SAFETY: the instructions were compiled from the source of whoever builds this program, and are its own code: they act\n\
          // with its rights and may write to memory that it shares with them.\n\
          static OBJECT: rt::Trusted = unsafe {{ rt::Trusted::new(&TABLES) }};\n\n\
          /// BTF, instructions, their records and initial values, found by the spans above.\n\
          static BLOB: rt::abi::Blob<[u8; {}]> = rt::abi::Blob(*b\"\\\n",
         bytes.len()
-    );
-    let mut column = 0;
+    ))?;
+    let mut line = String::with_capacity(COLUMNS + 8);
     for &byte in bytes {
-        let from = text.len();
         match byte {
-            b'\\' => text.push_str("\\\\"),
-            b'"' => text.push_str("\\\""),
-            b'\n' => text.push_str("\\n"),
-            0 => text.push_str("\\0"),
+            b'\\' => line.push_str("\\\\"),
+            b'"' => line.push_str("\\\""),
+            b'\n' => line.push_str("\\n"),
+            0 => line.push_str("\\0"),
             // A space at the beginning of a line would be taken for indentation.
-            b' ' if column == 0 => text.push_str("\\x20"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => drop(write!(text, "\\x{byte:02x}")),
+            b' ' if line.is_empty() => line.push_str("\\x20"),
+            b' '..=b'~' => line.push(char::from(byte)),
+            _ => line.extend(["\\x", digit(byte >> 4), digit(byte & 15)]),
         }
-        column += text.len() - from;
-        if column >= COLUMNS {
-            text.push_str("\\\n");
-            column = 0;
+        if line.len() >= COLUMNS {
+            line.push_str("\\\n");
+            text.raw(&line)?;
+            line.clear();
         }
     }
-    text.push_str("\");\n");
-    text
+    text.raw(&line)?;
+    text.raw("\");\n")
+}
+
+/// A hexadecimal digit.
+fn digit(value: u8) -> &'static str {
+    let at = usize::from(value & 15);
+    &"0123456789abcdef"[at..=at]
 }

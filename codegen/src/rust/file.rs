@@ -7,9 +7,11 @@ use skelgen_runtime::uapi::map_flags;
 
 use super::struct_ops::Tables;
 use super::tables::OwnedObject;
+use super::text::Text;
 use super::types::{Definition, Field, Needs, Types};
-use super::{Layout, ident, image};
+use super::{Layout, blob, ident, image};
 use crate::btf::{Btf, TypeId};
+use crate::error::Result;
 use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
 use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
 
@@ -19,14 +21,15 @@ pub(super) fn header(what: &str, name: &str) -> String {
     format!("// Made by skelgen {version} from the {what} `{name}`. Do not edit: make it again instead.\n\n")
 }
 
-/// The whole file but for the blob.
-pub(super) fn file(
+/// Writes the whole file.
+pub(super) fn write(
     object: &BpfObject,
     skeleton: &Skeleton,
     tables: &OwnedObject,
     types: &[TypeId],
     layout: Layout,
-) -> TokenStream {
+    text: &mut Text<'_>,
+) -> Result<()> {
     let empty = Btf::new();
     let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
     let mut needs = Needs::new(object.btf.as_ref().unwrap_or(&empty));
@@ -42,40 +45,55 @@ pub(super) fn file(
     for id in types {
         needs.ty(*id, "");
     }
-    let items = items(object, skeleton, tables, &sections, &needs.resolve());
-    let doc = module_doc(object);
-    let lints = quote! {
-        allow(
-            dead_code,
-            missing_docs,
-            non_camel_case_types,
-            non_snake_case,
-            non_upper_case_globals,
-            single_use_lifetimes,
-            unreachable_pub,
-            unused_qualifications,
-            clippy::all,
-            clippy::pedantic,
-            reason = "names are the object's own, and not all of them are used"
-        )
+    let types = needs.resolve();
+    text.raw(&header("BPF object", &object.name))?;
+    let inner = match layout {
+        Layout::File => "!",
+        Layout::Module => "",
     };
-    let safety = quote!(allow(unsafe_code, reason = "one expression, justified where it stands"));
+    for line in [
+        format!("The BPF object `{}`.", object.name),
+        String::new(),
+        "[`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs."
+            .to_owned(),
+    ] {
+        let mark = if layout == Layout::File { "//!" } else { "///" };
+        text.line(format_args!("{}", format!("{mark} {line}").trim_end()))?;
+    }
+    text.open(format_args!("#{inner}[allow("))?;
+    for lint in LINTS {
+        text.line(format_args!("{lint},"))?;
+    }
+    text.line(format_args!("reason = \"names are the object's own, and not all of them are used\""))?;
+    text.close(")]")?;
+    text.line(format_args!("#{inner}[allow(unsafe_code, reason = \"one expression, justified where it stands\")]"))?;
     match layout {
-        Layout::File => quote!(#(#![doc = #doc])* #![#lints] #![#safety] #items),
+        Layout::File => {
+            items(object, skeleton, tables, &sections, &types, text)?;
+            blob::write(&tables.blob, text)
+        }
         Layout::Module => {
-            let module = ident(&skeleton.module);
-            quote!(#(#[doc = #doc])* #[#lints] #[#safety] pub mod #module { #items })
+            text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
+            items(object, skeleton, tables, &sections, &types, text)?;
+            blob::write(&tables.blob, text)?;
+            text.close("}")
         }
     }
 }
 
-fn module_doc(object: &BpfObject) -> Vec<String> {
-    let mut doc = vec![format!(" The BPF object `{}`.", object.name), String::new()];
-    doc.push(
-        " [`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs.".into(),
-    );
-    doc
-}
+/// What the compiler may not complain about in code that nobody has written.
+const LINTS: [&str; 10] = [
+    "dead_code",
+    "missing_docs",
+    "non_camel_case_types",
+    "non_snake_case",
+    "non_upper_case_globals",
+    "single_use_lifetimes",
+    "unreachable_pub",
+    "unused_qualifications",
+    "clippy::all",
+    "clippy::pedantic",
+];
 
 fn items(
     object: &BpfObject,
@@ -83,51 +101,51 @@ fn items(
     tables: &OwnedObject,
     sections: &[Section<'_>],
     types: &Types<'_>,
-) -> TokenStream {
-    let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
-    let maps = Maps::new(object, skeleton, types);
-    let struct_ops = Tables::new(object, skeleton, types);
-    let programs = programs(object, skeleton, &struct_ops);
-    let open = open(sections, skeleton, tables, &struct_ops);
-    let loaded = loaded(object, sections, skeleton, &struct_ops);
-    let struct_ops = struct_ops.items;
-    let tables = image::image(tables);
+    text: &mut Text<'_>,
+) -> Result<()> {
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
-    let (types, cells) = (types.items(), types.cells());
-    let cells = (!cells.is_empty()).then(|| {
-        quote! {
-            /// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives.
-            pub mod cells {
-                use super::rt;
-                #(#cells)*
-            }
-        }
-    });
-    let Maps { open: open_maps, loaded: loaded_maps } = maps;
-    quote! {
+    text.items(quote! {
         use skelgen_runtime as rt;
-
         const _: () = assert!(
             rt::abi::VERSION == #version,
             "this file was made for another version of skelgen-runtime: make it again"
         );
-
-        #open
-        #open_maps
-        #loaded
-        #loaded_maps
-        #struct_ops
-        #programs
-        #(#structs)*
-        /// The object's own types.
-        pub mod types {
-            #[allow(unused_imports, reason = "an object may have no types of its own")]
-            use super::rt;
-            #(#types)*
-            #cells
-        }
-        #tables
+    })?;
+    let struct_ops = Tables::new(object, skeleton, types);
+    let maps = Maps::new(object, skeleton, types);
+    text.items(open(sections, skeleton, tables, &struct_ops))?;
+    text.items(maps.open)?;
+    text.items(loaded(object, sections, skeleton, &struct_ops))?;
+    text.items(maps.loaded)?;
+    let programs = programs(object, skeleton, &struct_ops);
+    text.items(struct_ops.items)?;
+    text.items(programs)?;
+    for section in sections {
+        text.items(section.definition(types))?;
     }
+    text.line(format_args!("/// The object's own types."))?;
+    text.open(format_args!("pub mod types {{"))?;
+    text.items(quote! {
+        #[allow(unused_imports, reason = "an object may have no types of its own")]
+        use super::rt;
+    })?;
+    for item in types.items() {
+        text.items(item)?;
+    }
+    let mut cells = types.cells().peekable();
+    if cells.peek().is_some() {
+        text.line(format_args!(
+            "/// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives."
+        ))?;
+        text.open(format_args!("pub mod cells {{"))?;
+        text.items(quote!(
+            use super::rt;
+        ))?;
+        cells.try_for_each(|item| text.items(item))?;
+        text.close("}")?;
+    }
+    text.close("}")?;
+    image::write(tables, text)
 }
 
 struct Section<'a> {

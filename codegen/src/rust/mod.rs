@@ -1,22 +1,26 @@
 //! The generated file: a skeleton's names, an object's types and a plan's tables as formatted Rust.
 //!
-//! Items are made as tokens and formatted by prettyplease; the blob is appended as text, because a formatter has nothing to say
-//! about it. The one place that names quote, proc-macro2, syn and prettyplease.
+//! Items are made as tokens and formatted by prettyplease; the tables and the blob are text, because a formatter has nothing to say
+//! about them. The one place that names quote, proc-macro2, syn and prettyplease.
 
 mod blob;
 mod file;
 mod image;
 mod struct_ops;
 pub mod tables;
+mod text;
 mod types;
+
+use std::fmt::Write;
 
 use proc_macro2::{Ident, Span};
 
 use crate::btf::{Btf, Kind, TypeId};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
 use tables::OwnedObject;
+use text::Text;
 
 /// What the generated text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,36 +34,17 @@ pub enum Layout {
 /// Writes the file. `types` are those to write beside what variables and maps need.
 ///
 /// # Errors
-/// [`Code::BadName`] if something of the object's gives no Rust name.
+/// [`Code::BadName`](crate::error::Code::BadName) if something of the object's gives no Rust name,
+/// [`Code::Io`](crate::error::Code::Io) if `out` does not take the text.
 pub fn generate(
     object: &BpfObject,
     skeleton: &Skeleton,
     tables: &OwnedObject,
     types: &[TypeId],
     layout: Layout,
-) -> Result<String> {
-    let tokens = file::file(object, skeleton, tables, types, layout);
-    let file = syn::parse2(tokens)
-        .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
-    let mut text = file::header("BPF object", &object.name);
-    let items = prettyplease::unparse(&file);
-    let blob = blob::text(&tables.blob);
-    match layout {
-        Layout::File => {
-            text.push_str(&items);
-            text.push('\n');
-            text.push_str(&blob);
-        }
-        // The blob goes inside the module: before its closing brace, which is the last thing there is.
-        Layout::Module => {
-            let body = items.trim_end().strip_suffix('}').unwrap_or(&items);
-            text.push_str(body);
-            text.push('\n');
-            text.push_str(&blob);
-            text.push_str("}\n");
-        }
-    }
-    Ok(text)
+    out: &mut dyn Write,
+) -> Result<()> {
+    file::write(object, skeleton, tables, types, layout, &mut Text::new(out))
 }
 
 /// A file of types alone.
@@ -81,7 +66,7 @@ pub struct TypeFile {
 /// to.
 ///
 /// # Errors
-/// [`Code::BadName`] if something in the table gives no Rust name.
+/// [`Code::BadName`](crate::error::Code::BadName) if something in the table gives no Rust name.
 pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
     if only.is_empty() {
@@ -94,11 +79,9 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
     let mut text = file::header("types of", name);
     let (head, tail) = types_frame(name, layout);
     text.push_str(&head);
-    // One after another: a table can have many types, and no item needs to know of the others.
+    let mut out = Text::new(&mut text);
     for item in types.items() {
-        let file = syn::parse2(item)
-            .map_err(|error| Error::new(Code::BadName, format!("a type's names make no valid Rust: {error}")))?;
-        text.push_str(&prettyplease::unparse(&file));
+        out.items(item)?;
     }
     text.push_str(tail);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();

@@ -86,10 +86,19 @@ pub struct OwnedProgram {
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedBody {
     pub insns: Span,
-    pub patches: Vec<Patch>,
+    pub patches: Span,
     pub func_info: Span,
     pub line_info: Span,
     pub core_relos: Span,
+}
+
+impl OwnedObject {
+    /// The patches of a body.
+    pub fn patches(&self, body: &OwnedBody) -> impl Iterator<Item = Patch> + '_ {
+        let from = body.patches.offset as usize;
+        let bytes = self.blob.get(from..from + body.patches.len as usize).unwrap_or_default();
+        bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
+    }
 }
 
 /// See [`skelgen_runtime::abi::Symbol`].

@@ -125,20 +125,20 @@ impl Types<'_> {
     }
 
     /// The items of the module `types`.
-    pub(super) fn items(&self) -> Vec<TokenStream> {
+    pub(super) fn items(&self) -> impl Iterator<Item = TokenStream> + '_ {
         let types = self.names.sorted().into_iter().map(|(id, node)| self.item(id, node));
         let aliases = self.names.aliases().into_iter().map(|(alias, name)| {
             let doc = format!(" `typedef … {alias}`");
             let (alias, name) = (ident(&field_name(&alias)), ident(&field_name(name)));
             quote!(#[doc = #doc] pub type #alias = #name;)
         });
-        types.chain(aliases).collect()
+        types.chain(aliases)
     }
 
     /// The items of the module `types::cells`: for each type in shared memory the cells of its members.
-    pub(super) fn cells(&self) -> Vec<TokenStream> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = TokenStream> + '_ {
         let shared = self.names.sorted().into_iter().filter(|(id, _)| self.shared.contains(id));
-        shared.filter_map(|(id, node)| self.cells_item(id, node)).collect()
+        shared.filter_map(|(id, node)| self.cells_item(id, node))
     }
 
     /// How many structs, unions and enums of the table have a Rust type or are part of one.

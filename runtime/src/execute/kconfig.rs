@@ -50,7 +50,7 @@ impl Executor {
         for open in self.open_programs.iter().filter(|open| open.autoload) {
             let body = &open.definition.body;
             let insns = self.bytes(body.insns)?;
-            let reads = body.patches.iter().filter(|patch| patch.kind == PatchKind::Map(map)).any(|patch| {
+            let reads = self.patches(body)?.flatten().filter(|patch| patch.kind == PatchKind::Map(map)).any(|patch| {
                 // The offset into the section is the second immediate of the wide load.
                 let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(8)?.checked_add(12));
                 let offset = begin.and_then(|begin| insns.get(begin..)?.first_chunk::<4>());

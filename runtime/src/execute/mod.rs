@@ -15,7 +15,7 @@ mod symbols;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::abi::{Object, Span, Step};
+use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::error::{Error, Result};
 use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
@@ -237,6 +237,15 @@ impl Executor {
         range
             .and_then(|(offset, len)| self.object.blob.0.get(offset..)?.get(..len))
             .ok_or_else(|| Error::invalid("a range of the object's tables lies outside its blob"))
+    }
+
+    /// The patches of a body.
+    fn patches(&self, body: &Body) -> Result<impl Iterator<Item = Result<Patch>> + use<>> {
+        let patch = |bytes: &[u8]| {
+            let patch = bytes.first_chunk().and_then(|bytes| Patch::from_bytes(*bytes));
+            patch.ok_or_else(|| Error::invalid("a patch of a program is of a kind that is not known here"))
+        };
+        Ok(self.bytes(body.patches)?.chunks(Patch::SIZE).map(patch))
     }
 
     fn token(&self) -> Option<BorrowedFd<'_>> {

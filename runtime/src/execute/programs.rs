@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
-use crate::abi::{Patch, PatchKind, SectionKind, percpu_stride};
+use crate::abi::{Body, Patch, PatchKind, SectionKind, Span, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType, prog_flags};
@@ -47,12 +47,12 @@ impl Executor {
         let mut fd_array = Vec::new();
         let body = program.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&program.body);
         let insns = self.bytes(body.insns)?;
-        let insns = if body.patches.is_empty() {
+        let insns = if body.patches == Span::EMPTY {
             Cow::Borrowed(insns)
         } else {
             let mut insns = insns.to_vec();
-            for patch in body.patches {
-                self.patch(&mut insns, patch, &mut fd_array).map_err(within)?;
+            for patch in self.patches(body)? {
+                self.patch(&mut insns, patch?, &mut fd_array).map_err(within)?;
             }
             Cow::Owned(insns)
         };
@@ -94,7 +94,7 @@ impl Executor {
         let loaded = request_load(&request, level, &mut memlock).map_err(|(errno, log)| {
             let what = format!("{program_type}, section `{}`", program.section);
             let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
-            let error = match self.percpu_section(body.patches) {
+            let error = match self.percpu_section(body) {
                 Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
                     "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                      since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
@@ -114,7 +114,7 @@ impl Executor {
     }
 
     /// Writes into an instruction what depends on the running system.
-    fn patch(&mut self, insns: &mut [u8], patch: &Patch, fd_array: &mut Vec<i32>) -> Result<()> {
+    fn patch(&mut self, insns: &mut [u8], patch: Patch, fd_array: &mut Vec<i32>) -> Result<()> {
         let outside = || Error::invalid("a patch lies outside its program");
         let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(INSN)).ok_or_else(outside)?;
         let rest = insns.get_mut(begin..).ok_or_else(outside)?;
@@ -197,9 +197,9 @@ impl Executor {
     }
 
     /// The percpu section among the maps that a program uses.
-    fn percpu_section(&self, patches: &[Patch]) -> Option<&'static str> {
-        patches.iter().find_map(|patch| {
-            let PatchKind::Map(map) = patch.kind else {
+    fn percpu_section(&self, body: &Body) -> Option<&'static str> {
+        self.patches(body).ok()?.find_map(|patch| {
+            let PatchKind::Map(map) = patch.ok()?.kind else {
                 return None;
             };
             let map = at(self.object.maps, map)?;

@@ -53,13 +53,20 @@ impl Executor {
         for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
             let program = open.definition;
             let own_target = target_name(open);
-            let patches = program.body.patches.iter().filter_map(|patch| match patch.kind {
-                PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => Some(symbol),
-                PatchKind::Map(_) | PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => None,
-            });
-            let target = program.target.filter(|_| own_target.is_none() && open.target_program.is_none());
-            for symbol in target.into_iter().chain(patches) {
-                at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol))?.get_or_insert(index);
+            let mut need = |symbol| {
+                at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol)).map(|by| *by.get_or_insert(index))
+            };
+            if let Some(target) = program.target.filter(|_| own_target.is_none() && open.target_program.is_none()) {
+                need(target)?;
+            }
+            // Only the forms that name nothing of the kernel's differ between the two bodies.
+            for patch in self.patches(&program.body)? {
+                match patch?.kind {
+                    PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => {
+                        need(symbol)?
+                    }
+                    PatchKind::Map(_) | PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => 0,
+                };
             }
             targets[index] = own_target;
         }

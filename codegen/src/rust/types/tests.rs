@@ -61,7 +61,7 @@ impl Table {
         let mut needs = Needs::new(&self.0);
         needs.everything();
         let types = needs.resolve();
-        let items = types.items();
+        let items: Vec<_> = types.items().collect();
         let text = items.iter().map(|item| {
             let file = syn::parse2(item.clone()).expect("the item is valid Rust");
             prettyplease::unparse(&file)

@@ -1,0 +1,133 @@
+//! Text to files and to standard output: a file whole or not at all, and only if it does not hold the same already.
+//!
+//! Knows nothing of what the text is.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::path::Path;
+
+use crate::error::{Code, Error, Result};
+
+/// Writes what `produce` makes to a file. What is no ordinary file, such as a pipe or `/dev/stdout`, is written to as it is; any
+/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text.
+///
+/// # Errors
+/// Those of `produce`, and [`Code::Io`] with the file's name.
+pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
+    let failed = |error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display()));
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        return through(file, produce, failed).map(|(result, _)| result);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // With the permissions of any new file; by itself, a temporary one is its owner's alone.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(failed)?;
+    let (result, mut file) = through(file, produce, failed)?;
+    if !same(path, file.as_file_mut()).map_err(failed)? {
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+    }
+    Ok(result)
+}
+
+/// Writes what `produce` makes to standard output. That its reader closed its end early is no error.
+///
+/// # Errors
+/// Those of `produce`, and [`Code::Io`].
+pub fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
+    let mut early = false;
+    let out = io::stdout().lock();
+    let result = through(out, produce, |error| {
+        early = error.kind() == io::ErrorKind::BrokenPipe;
+        Error::new(Code::Io, format!("cannot write to standard output: {error}"))
+    });
+    if early { Ok(()) } else { result.map(|_| ()) }
+}
+
+/// Hands text on to a writer; gives the writer back once it has all of it.
+fn through<W: Write, R>(
+    out: W,
+    produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>,
+    failed: impl FnOnce(io::Error) -> Error,
+) -> Result<(R, W)> {
+    let mut sink = Sink { out: BufWriter::new(out), error: None };
+    let result = produce(&mut sink);
+    match (result, sink.error) {
+        (_, Some(error)) => Err(failed(error)),
+        (Err(error), None) => Err(error),
+        (Ok(result), None) => match sink.out.into_inner() {
+            Ok(out) => Ok((result, out)),
+            Err(error) => Err(failed(error.into_error())),
+        },
+    }
+}
+
+/// A writer of bytes that takes text, and keeps the reason why it did not.
+struct Sink<W: Write> {
+    out: BufWriter<W>,
+    error: Option<io::Error>,
+}
+
+impl<W: Write> fmt::Write for Sink<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+/// Whether there is a file at this path with the bytes of the other, whatever its position.
+fn same(path: &Path, new: &mut File) -> io::Result<bool> {
+    let Ok(old) = File::open(path) else {
+        return Ok(false);
+    };
+    if old.metadata()?.len() != new.metadata()?.len() {
+        return Ok(false);
+    }
+    new.rewind()?;
+    let (mut old, mut new) = (BufReader::new(old), BufReader::new(new));
+    loop {
+        let (left, right) = (old.fill_buf()?, new.fill_buf()?);
+        let len = left.len().min(right.len());
+        if left.get(..len) != right.get(..len) {
+            return Ok(false);
+        }
+        if len == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        old.consume(len);
+        new.consume(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_only_if_it_differs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let write = |text: &'static str| to_file(&path, move |out| out.write_str(text).map_err(|_| unreachable!()));
+        write("one").expect("it is written");
+        let before = std::fs::metadata(&path).expect("it is there");
+        write("one").expect("it is left alone");
+        assert_eq!(inode(&before), inode(&std::fs::metadata(&path).expect("it is there")));
+        write("two").expect("it is replaced");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
+        let failed = to_file(&path, |out| {
+            assert!(out.write_str("half").is_ok());
+            Err::<(), _>(Error::new(Code::BadName, "a name"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
+    }
+
+    fn inode(metadata: &std::fs::Metadata) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(metadata)
+    }
+}
