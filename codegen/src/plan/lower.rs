@@ -131,8 +131,6 @@ fn takes_types(map_type: MapType) -> bool {
             | MapType::ARENA
             | MapType::RINGBUF
             | MapType::USER_RINGBUF
-            | MapType::PROG_ARRAY
-            | MapType::REUSEPORT_SOCKARRAY
             | MapType::STRUCT_OPS
     )
 }
