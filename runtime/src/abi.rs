@@ -263,6 +263,8 @@ pub struct Program {
     pub flags: u32,
     /// Whether it is loaded unless the user says otherwise (`?` before a section's name switches it off).
     pub autoload: bool,
+    /// The first upstream Linux that loads programs of its section, major and minor number; `(0, 0)` if that is not known.
+    pub since: (u16, u16),
     /// The symbol whose BTF id is the program's `attach_btf_id`.
     pub target: Option<u32>,
     /// How it attaches by itself.

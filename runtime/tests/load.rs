@@ -63,6 +63,7 @@ const READS: Program = Program {
     expected_attach_type: AttachType(0),
     flags: 0,
     autoload: true,
+    since: (3, 19),
     target: None,
     attach: Attach::Needs("a socket"),
     body: body(Span::new(0, 32), Span::new(72, 8)),

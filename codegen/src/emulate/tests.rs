@@ -48,6 +48,7 @@ fn object() -> BpfObject {
         expected_attach_type: AttachType(0),
         flags: 0,
         autoload: true,
+        since: (4, 17),
         target: None,
         attach: Attach::Needs("nothing"),
     };

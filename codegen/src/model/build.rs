@@ -112,6 +112,7 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, reporter: &mut Reporte
             expected_attach_type: meaning.expected_attach_type,
             flags: meaning.flags,
             autoload: meaning.autoload,
+            since: meaning.since,
             target: meaning.target,
             attach: meaning.attach,
         });

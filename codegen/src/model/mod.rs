@@ -204,6 +204,8 @@ pub struct Program {
     pub flags: u32,
     /// Whether it is loaded unless the user says otherwise.
     pub autoload: bool,
+    /// The first upstream Linux that loads programs of its section, major and minor number; `(0, 0)` if that is not known.
+    pub since: (u16, u16),
     /// The kernel type it is loaded for.
     pub target: Option<Target>,
     /// How it attaches.

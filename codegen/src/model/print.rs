@@ -77,6 +77,8 @@ pub struct ProgramSummary {
     pub insns: usize,
     /// Whether it is loaded unless the user says otherwise.
     pub autoload: bool,
+    /// The first upstream Linux that loads programs of its section, as `5.18`; nothing if that is not known.
+    pub since: Option<String>,
     /// The kernel type it is loaded for.
     pub target: Option<String>,
     /// Whether it attaches by itself.
@@ -104,6 +106,7 @@ impl BpfObject {
                         program_type: program.program_type.to_string(),
                         insns: function.code.insns.len(),
                         autoload: program.autoload,
+                        since: (program.since != (0, 0)).then(|| format!("{}.{}", program.since.0, program.since.1)),
                         target: program.target.as_ref().map(|target| target.name.clone()),
                         attaches: !matches!(program.attach, Attach::Needs(_) | Attach::Never(_)),
                     }
@@ -175,6 +178,9 @@ impl fmt::Display for Summary {
             )?;
             if let Some(target) = &program.target {
                 write!(f, ", for {target}")?;
+            }
+            if let Some(since) = &program.since {
+                write!(f, ", since Linux {since}")?;
             }
             if !program.autoload {
                 write!(f, ", loaded only if asked")?;

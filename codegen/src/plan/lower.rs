@@ -172,6 +172,7 @@ fn program(
         expected_attach_type: program.expected_attach_type,
         flags: program.flags,
         autoload: program.autoload,
+        since: program.since,
         target,
         attach,
         body: body(object, forms.body, symbols, blob, maps)?,

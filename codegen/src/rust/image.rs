@@ -121,6 +121,7 @@ fn program(text: &mut Text<'_>, program: &OwnedProgram) -> Result<()> {
     text.line(format_args!("expected_attach_type: {attach_type},"))?;
     text.line(format_args!("flags: {},", program.flags))?;
     text.line(format_args!("autoload: {},", program.autoload))?;
+    text.line(format_args!("since: ({}, {}),", program.since.0, program.since.1))?;
     text.line(format_args!("target: {},", Maybe(program.target)))?;
     text.line(format_args!("attach: rt::abi::Attach::{},", AttachText(&program.attach)))?;
     text.open(format_args!("body: rt::abi::Body {{"))?;

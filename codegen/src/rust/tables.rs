@@ -75,6 +75,7 @@ pub struct OwnedProgram {
     pub expected_attach_type: AttachType,
     pub flags: u32,
     pub autoload: bool,
+    pub since: (u16, u16),
     pub target: Option<u32>,
     pub attach: OwnedAttach,
     pub body: OwnedBody,

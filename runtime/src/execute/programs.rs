@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Body, Patch, PatchKind, SectionKind, Span, percpu_stride};
 use crate::error::{Errno, Error, Result};
+use crate::kernel;
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType, prog_flags};
 
@@ -99,7 +100,10 @@ impl Executor {
                     "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                      since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
                 )),
-                _ => advise(error),
+                _ => match too_old(program.since, program.section) {
+                    Some(note) => error.note(note),
+                    None => advise(error),
+                },
             };
             match log {
                 Some(log) => error.log(log),
@@ -130,7 +134,7 @@ impl Executor {
                 Ok(())
             }
             PatchKind::CpuMask => {
-                let mask = crate::kernel::cpus::possible()?.slots() - 1;
+                let mask = kernel::cpus::possible()?.slots() - 1;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Stride(map) => {
@@ -240,6 +244,20 @@ fn request_load(
         Err(errno) if level & 3 == 0 => Err((errno, log::whole(|buffer| Ok(attempt(level | 1, buffer))))),
         Err(errno) => Err((errno, log)),
     }
+}
+
+/// What there is to say of a program that was refused by a kernel older than its section.
+fn too_old(since: (u16, u16), section: &str) -> Option<String> {
+    let running = kernel::kconfig::version().ok()?;
+    // The number is three: major and minor version, patch level.
+    let running = (running >> 16, running >> 8 & 0xff);
+    let since = (u32::from(since.0), u32::from(since.1));
+    (running < since).then(|| {
+        format!(
+            "programs of section `{section}` load since Linux {}.{}; this is {}.{}",
+            since.0, since.1, running.0, running.1
+        )
+    })
 }
 
 /// What the verifier says where a percpu array's value may not be used directly.
