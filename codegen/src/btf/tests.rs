@@ -77,15 +77,15 @@ fn every_kind() -> Btf {
 #[test]
 fn every_kind_survives_in_both_byte_orders() {
     let btf = every_kind();
-    let bytes = btf.write();
+    let bytes = btf.write(Endian::Little);
     assert_eq!(Btf::parse(&bytes, Endian::Little).expect("it is right"), btf);
     assert_eq!(Btf::parse(&big_endian(&bytes), Endian::Big).expect("it is right"), btf);
-    assert_eq!(Btf::parse(&Btf::new().write(), Endian::Little).expect("it is right"), Btf::default());
+    assert_eq!(Btf::parse(&Btf::new().write(Endian::Little), Endian::Little).expect("it is right"), Btf::default());
 }
 
 #[test]
 fn refuses_the_other_byte_order_and_every_truncation() {
-    let bytes = every_kind().write();
+    let bytes = every_kind().write(Endian::Little);
     assert!(Btf::parse(&bytes, Endian::Big).is_err());
     for len in 0..bytes.len() {
         let error = Btf::parse(&bytes[..len], Endian::Little).expect_err("cut short");
@@ -95,7 +95,7 @@ fn refuses_the_other_byte_order_and_every_truncation() {
 
 #[test]
 fn survives_any_byte_changed() {
-    let bytes = every_kind().write();
+    let bytes = every_kind().write(Endian::Little);
     for at in 0..bytes.len() {
         for value in [0, 1, 0x13, 0x7f, 0x80, 0xff] {
             let mut bytes = bytes.clone();
@@ -113,7 +113,7 @@ fn survives_any_byte_changed() {
 fn keeps_the_length_of_text_that_is_not_utf8() {
     let mut btf = Btf::new();
     let string = btf.add_string("/* caf\u{e9} */");
-    let mut bytes = btf.write();
+    let mut bytes = btf.write(Endian::Little);
     let at = bytes.windows(2).position(|pair| pair == [0xc3, 0xa9]).expect("it is there");
     bytes[at] = b'e';
     let btf = Btf::parse(&bytes, Endian::Little).expect("only a comment");
@@ -123,7 +123,7 @@ fn keeps_the_length_of_text_that_is_not_utf8() {
 fn refused(build: impl FnOnce(&mut Btf)) {
     let mut btf = Btf::new();
     build(&mut btf);
-    let error = Btf::parse(&btf.write(), Endian::Little).expect_err("it is wrong");
+    let error = Btf::parse(&btf.write(Endian::Little), Endian::Little).expect_err("it is wrong");
     assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
 }
 
@@ -143,7 +143,7 @@ fn refuses_types_that_contain_themselves() {
     let mut list = Btf::new();
     named(&mut list, "list", Kind::Struct(composite(8, vec![member(TypeId(2), 0, 0)])));
     list.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(1)) });
-    assert!(Btf::parse(&list.write(), Endian::Little).is_ok());
+    assert!(Btf::parse(&list.write(Endian::Little), Endian::Little).is_ok());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn refuses_what_does_not_exist_or_fit() {
 fn believes_no_count() {
     let mut btf = Btf::new();
     named(&mut btf, "s", Kind::Struct(composite(0, Vec::new())));
-    let mut bytes = btf.write();
+    let mut bytes = btf.write(Endian::Little);
     bytes[28..31].fill(0xff);
     assert!(Btf::parse(&bytes, Endian::Little).is_err());
 }

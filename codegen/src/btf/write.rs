@@ -2,6 +2,7 @@
 
 use super::parse::{HEADER_LEN, MAGIC, VERSION};
 use super::{Btf, Composite, Enum, Int, Kind, Linkage, StringRef, Type, TypeId};
+use crate::insn::Endian;
 
 impl Default for Btf {
     fn default() -> Self {
@@ -42,29 +43,43 @@ impl Btf {
         StringRef(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
-    /// The table in the kernel's format, in little-endian order.
+    /// The table in the kernel's format, in this byte order.
     #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len());
-        out.extend_from_slice(&[0; HEADER_LEN]);
+    pub fn write(&self, endian: Endian) -> Vec<u8> {
+        let mut out =
+            Out { bytes: Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len()), endian };
+        // The lengths are known in the end.
+        out.bytes.resize(HEADER_LEN, 0);
         for ty in self.types.iter().skip(1) {
             write_type(&mut out, ty);
         }
-        let types_len = count(out.len() - HEADER_LEN);
-        out.extend_from_slice(self.strings.as_bytes());
+        let types_len = count(out.bytes.len() - HEADER_LEN);
+        out.bytes.extend_from_slice(self.strings.as_bytes());
 
-        let mut header = Vec::with_capacity(HEADER_LEN);
-        header.extend_from_slice(&MAGIC.to_le_bytes());
-        header.extend_from_slice(&[VERSION, 0]);
-        words(&mut header, &[count(HEADER_LEN), 0, types_len, types_len, count(self.strings.len())]);
-        out[..HEADER_LEN].copy_from_slice(&header);
-        out
+        let mut header = Out { bytes: Vec::with_capacity(HEADER_LEN), endian };
+        let magic = match endian {
+            Endian::Little => MAGIC.to_le_bytes(),
+            Endian::Big => MAGIC.to_be_bytes(),
+        };
+        header.bytes.extend_from_slice(&magic);
+        header.bytes.extend_from_slice(&[VERSION, 0]);
+        header.words(&[count(HEADER_LEN), 0, types_len, types_len, count(self.strings.len())]);
+        out.bytes[..HEADER_LEN].copy_from_slice(&header.bytes);
+        out.bytes
     }
 }
 
-fn words(out: &mut Vec<u8>, words: &[u32]) {
-    for word in words {
-        out.extend_from_slice(&word.to_le_bytes());
+/// Bytes on their way, and the order of those in a word.
+struct Out {
+    bytes: Vec<u8>,
+    endian: Endian,
+}
+
+impl Out {
+    fn words(&mut self, words: &[u32]) {
+        for &word in words {
+            self.bytes.extend_from_slice(&self.endian.to_bytes(word));
+        }
     }
 }
 
@@ -101,22 +116,22 @@ impl Kind {
     }
 }
 
-fn write_type(out: &mut Vec<u8>, ty: &Type) {
+fn write_type(out: &mut Out, ty: &Type) {
     let kind = ty.kind.number();
     let mut head = |flag: bool, len: u32, word: u32| {
-        words(out, &[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
+        out.words(&[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
     };
     match &ty.kind {
         // Only id 0 is void, and that is not written.
         Kind::Void => {}
         Kind::Int(int) => {
             head(false, 0, int.size);
-            words(out, &[int_encoding(int)]);
+            out.words(&[int_encoding(int)]);
         }
         Kind::Ptr(id) => head(false, 0, id.0),
         Kind::Array { element, index, len } => {
             head(false, 0, 0);
-            words(out, &[element.0, index.0, *len]);
+            out.words(&[element.0, index.0, *len]);
         }
         Kind::Struct(composite) => {
             head(composite.bitfields, count(composite.members.len()), composite.size);
@@ -139,23 +154,23 @@ fn write_type(out: &mut Vec<u8>, ty: &Type) {
         Kind::FuncProto { returns, params } => {
             head(false, count(params.len()), returns.0);
             for param in params {
-                words(out, &[param.name.0, param.ty.0]);
+                out.words(&[param.name.0, param.ty.0]);
             }
         }
         Kind::Var { ty, linkage } => {
             head(false, 0, ty.0);
-            words(out, &[linkage_number(*linkage)]);
+            out.words(&[linkage_number(*linkage)]);
         }
         Kind::Datasec(section) => {
             head(false, count(section.vars.len()), section.size);
             for var in &section.vars {
-                words(out, &[var.ty.0, var.offset, var.size]);
+                out.words(&[var.ty.0, var.offset, var.size]);
             }
         }
         Kind::Float(size) => head(false, 0, *size),
         Kind::DeclTag { ty, component, attribute } => {
             head(*attribute, 0, ty.0);
-            words(out, &[component.unwrap_or(u32::MAX)]);
+            out.words(&[component.unwrap_or(u32::MAX)]);
         }
         Kind::TypeTag { ty, attribute } => head(*attribute, 0, ty.0),
     }
@@ -166,24 +181,24 @@ fn int_encoding(int: &Int) -> u32 {
     flags << 24 | u32::from(int.bit_offset) << 16 | u32::from(int.bits)
 }
 
-fn write_members(out: &mut Vec<u8>, composite: &Composite) {
+fn write_members(out: &mut Out, composite: &Composite) {
     for member in &composite.members {
         let offset = if composite.bitfields {
             u32::from(member.bit_size) << 24 | member.bit_offset & 0xff_ffff
         } else {
             member.bit_offset
         };
-        words(out, &[member.name.0, member.ty.0, offset]);
+        out.words(&[member.name.0, member.ty.0, offset]);
     }
 }
 
-fn write_values(out: &mut Vec<u8>, enumeration: &Enum) {
+fn write_values(out: &mut Out, enumeration: &Enum) {
     for (name, value) in &enumeration.values {
         let [b0, b1, b2, b3, b4, b5, b6, b7] = value.to_le_bytes();
         let (low, high) = (u32::from_le_bytes([b0, b1, b2, b3]), u32::from_le_bytes([b4, b5, b6, b7]));
-        words(out, &[name.0, low]);
+        out.words(&[name.0, low]);
         if enumeration.wide {
-            words(out, &[high]);
+            out.words(&[high]);
         }
     }
 }

@@ -53,6 +53,7 @@ fn object() -> BpfObject {
         attach: Attach::Needs("nothing"),
     };
     BpfObject {
+        endian: crate::insn::Endian::Little,
         name: "test".into(),
         license: String::new(),
         kernel_version: 0,

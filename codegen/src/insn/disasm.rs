@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use skelgen_runtime::uapi::pseudo;
 
-use super::{Insn, opcode};
+use super::{Endian, Insn, opcode};
 
 /// The instructions as one line each, with the index of its first slot.
 ///
@@ -42,7 +42,7 @@ pub fn disassemble_one(insn: Insn, next: Option<Insn>) -> String {
         _ => jump(insn),
     };
     text.unwrap_or_else(|| {
-        let bytes: Vec<String> = insn.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        let bytes: Vec<String> = insn.encode(Endian::Little).iter().map(|byte| format!("{byte:02x}")).collect();
         format!(".bytes {}", bytes.join(" "))
     })
 }

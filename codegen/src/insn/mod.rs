@@ -55,6 +55,15 @@ impl Endian {
         }
     }
 
+    /// The bytes of a number in this order.
+    #[must_use]
+    pub const fn to_bytes(self, number: u32) -> [u8; 4] {
+        match self {
+            Self::Little => number.to_le_bytes(),
+            Self::Big => number.to_be_bytes(),
+        }
+    }
+
     /// A number of eight bytes in this order.
     #[must_use]
     pub const fn u64(self, bytes: [u8; 8]) -> u64 {
@@ -89,12 +98,14 @@ impl Insn {
         }
     }
 
-    /// Writes a slot in little-endian order.
+    /// Writes a slot.
     #[must_use]
-    pub fn encode(self) -> [u8; INSN_SIZE] {
-        let [o0, o1] = self.off.to_le_bytes();
-        let [i0, i1, i2, i3] = self.imm.to_le_bytes();
-        [self.code, self.dst & 0xf | self.src << 4, o0, o1, i0, i1, i2, i3]
+    pub fn encode(self, endian: Endian) -> [u8; INSN_SIZE] {
+        let (registers, [o0, o1], [i0, i1, i2, i3]) = match endian {
+            Endian::Little => (self.dst & 0xf | self.src << 4, self.off.to_le_bytes(), self.imm.to_le_bytes()),
+            Endian::Big => (self.dst << 4 | self.src & 0xf, self.off.to_be_bytes(), self.imm.to_be_bytes()),
+        };
+        [self.code, registers, o0, o1, i0, i1, i2, i3]
     }
 
     /// Whether this is the first slot of an `ld_imm64`, so that the next slot belongs to it.

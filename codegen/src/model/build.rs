@@ -54,6 +54,7 @@ impl BpfObject {
             repair::repair(btf);
         }
         reporter.finish(Self {
+            endian: elf.endian,
             name: kernel_chars(name),
             license,
             kernel_version,

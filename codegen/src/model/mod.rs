@@ -22,7 +22,7 @@ pub mod struct_ops;
 
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
-use crate::insn::{Code, InsnIndex};
+use crate::insn::{Code, Endian, InsnIndex};
 use skelgen_runtime::abi;
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
 
@@ -45,6 +45,8 @@ pub struct ExternId(pub u32);
 /// An object's meaning.
 #[derive(Debug, Clone)]
 pub struct BpfObject {
+    /// The byte order it was compiled for: that of its data, and of the machine that can load it.
+    pub endian: Endian,
     /// Its name: characters that a kernel name may hold.
     pub name: String,
     /// Its license, empty if it has none.

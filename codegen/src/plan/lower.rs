@@ -11,7 +11,7 @@ use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
-use crate::insn::{Insn, InsnIndex};
+use crate::insn::{Endian, Insn, InsnIndex};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
@@ -21,7 +21,7 @@ pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm
     let mut blob = BlobBuilder::default();
     let mut symbols = Symbols::default();
     let btf = match &object.btf {
-        Some(btf) => Some(blob.add(&btf.write())?),
+        Some(btf) => Some(blob.add(&btf.write(object.endian))?),
         None => None,
     };
     let mut maps = maps(object, &mut blob)?;
@@ -33,6 +33,7 @@ pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm
     }
     let steps = steps(object, &maps, unused, &symbols, btf.is_some())?;
     Ok(OwnedObject {
+        endian: object.endian,
         name: object.name.clone(),
         license: object.license.clone(),
         kernel_version: object.kernel_version,
@@ -239,20 +240,29 @@ fn body(
         );
     }
     Ok(OwnedBody {
-        insns: blob.add_parts(insns.into_iter().map(Insn::encode))?,
+        insns: blob.add_parts(insns.into_iter().map(|insn: Insn| insn.encode(object.endian)))?,
         patches: blob.add(&patches)?,
-        func_info: records(linked.funcs.iter().map(|r| [index(r.insn.0), r.ty.0]), blob)?,
+        func_info: records(linked.funcs.iter().map(|r| [index(r.insn.0), r.ty.0]), object.endian, blob)?,
         line_info: records(
             linked.lines.iter().map(|r| [index(r.insn.0), r.file.0, r.text.0, r.line << 10 | r.column & 0x3ff]),
+            object.endian,
             blob,
         )?,
-        core_relos: records(linked.relos.iter().map(|r| [index(r.insn.0 * 8), r.ty.0, r.access.0, r.kind]), blob)?,
+        core_relos: records(
+            linked.relos.iter().map(|r| [index(r.insn.0 * 8), r.ty.0, r.access.0, r.kind]),
+            object.endian,
+            blob,
+        )?,
     })
 }
 
 /// Records as the kernel takes them: function and line records count in instructions, CO-RE records in bytes.
-fn records<const N: usize>(records: impl Iterator<Item = [u32; N]>, blob: &mut BlobBuilder) -> Result<Span> {
-    blob.add_parts(records.flatten().map(u32::to_le_bytes))
+fn records<const N: usize>(
+    records: impl Iterator<Item = [u32; N]>,
+    endian: Endian,
+    blob: &mut BlobBuilder,
+) -> Result<Span> {
+    blob.add_parts(records.flatten().map(|word| endian.to_bytes(word)))
 }
 
 #[derive(Default)]

@@ -6,7 +6,7 @@ use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::{LoadPlan, kconfig, struct_ops};
-use crate::insn::{Endian, INSN_SIZE, Insn, disassemble};
+use crate::insn::{INSN_SIZE, Insn, disassemble};
 use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
@@ -158,7 +158,7 @@ impl LoadPlan {
             .bytes(body.insns)
             .chunks_exact(INSN_SIZE)
             .filter_map(|slot| slot.try_into().ok())
-            .map(|slot| Insn::decode(slot, Endian::Little))
+            .map(|slot| Insn::decode(slot, self.object.endian))
             .collect();
         write!(f, "{}", disassemble(&insns))?;
         let cpus = "the possible CPUs".to_owned();

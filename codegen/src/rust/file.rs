@@ -11,7 +11,8 @@ use super::text::Text;
 use super::types::{Definition, Field, Needs, Types};
 use super::{Layout, blob, ident, image};
 use crate::btf::{Btf, TypeId};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
+use crate::insn::Endian;
 use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
 use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
 
@@ -46,6 +47,11 @@ pub(super) fn write(
         needs.ty(*id, "");
     }
     let types = needs.resolve();
+    if object.endian == Endian::Big && types.has_bitfields() {
+        let message =
+            "the object is for big-endian machines and has bitfields, whose bits are counted from the other end there";
+        return Err(Error::new(Code::Unsupported, message));
+    }
     text.raw(&header("BPF object", &object.name))?;
     let inner = match layout {
         Layout::File => "!",
@@ -104,12 +110,18 @@ fn items(
     text: &mut Text<'_>,
 ) -> Result<()> {
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
+    let (order, other) = match object.endian {
+        Endian::Little => ("little", "big"),
+        Endian::Big => ("big", "little"),
+    };
+    let orders = format!("this object was compiled for {order}-endian machines: compile it for {other}-endian ones");
     text.items(quote! {
         use skelgen_runtime as rt;
         const _: () = assert!(
             rt::abi::VERSION == #version,
             "this file was made for another version of skelgen-runtime: make it again"
         );
+        const _: () = assert!(cfg!(target_endian = #order), #orders);
     })?;
     let struct_ops = Tables::new(object, skeleton, types);
     let maps = Maps::new(object, skeleton, types);

@@ -5,10 +5,14 @@
 use skelgen_runtime::abi::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
 
+use crate::insn::Endian;
+
 /// See [`skelgen_runtime::abi::Object`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedObject {
+    /// The byte order of its machines; the generated file asserts it.
+    pub endian: Endian,
     pub name: String,
     pub license: String,
     pub kernel_version: u32,

@@ -21,7 +21,7 @@ impl Executor {
                 None if given => {}
                 None => {
                     return Err(Error::invalid("the running kernel's configuration is nowhere to be found").note(
-                        "it is looked for at /boot/config-RELEASE and in /proc/config.gz (CONFIG_IKCONFIG_PROC); give it with \
+                        "it is looked for at /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; give it with \
                          `LoadOptions::set_kconfig`",
                     ));
                 }

@@ -211,7 +211,7 @@ impl Executor {
         };
         let error = |errno| {
             let error = advise(refused(errno));
-            match log::whole(|log| sys::btf::load(bytes, token, log)) {
+            match log::whole(self.options.log_size, |log| sys::btf::load(bytes, token, log)) {
                 Some(log) => error.log(log),
                 None => error,
             }

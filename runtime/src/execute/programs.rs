@@ -92,7 +92,7 @@ impl Executor {
             request.flags |= prog_flags::TOKEN_FD;
         }
         let mut memlock = self.memlock;
-        let loaded = request_load(&request, level, &mut memlock).map_err(|(errno, log)| {
+        let loaded = request_load(&request, (level, self.options.log_size), &mut memlock).map_err(|(errno, log)| {
             let what = format!("{program_type}, section `{}`", program.section);
             let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
             let error = match self.percpu_section(body) {
@@ -215,7 +215,7 @@ impl Executor {
 /// Loads a program: without a log first, as the log costs time; with it again if that fails.
 fn request_load(
     request: &Request<'_>,
-    level: u32,
+    (level, log_size): (u32, Option<usize>),
     memlock: &mut bool,
 ) -> Result<LoadedProgram, (Errno, Option<String>)> {
     let attempt = |level, log: &mut [u8]| {
@@ -225,7 +225,8 @@ fn request_load(
     // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
     let try_once = || match level {
         0 => (attempt(0, &mut []).0, None),
-        _ => log::result_and_log(|buffer| Ok(attempt(level, buffer))).unwrap_or_else(|errno| (Err(errno), None)),
+        _ => log::result_and_log(log_size, |buffer| Ok(attempt(level, buffer)))
+            .unwrap_or_else(|errno| (Err(errno), None)),
     };
     let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
     let (mut result, mut log) = try_once();
@@ -241,7 +242,7 @@ fn request_load(
     match result {
         Ok(fd) => Ok(LoadedProgram { fd, log }),
         // Statistics alone (4) are no use to see why a program was refused.
-        Err(errno) if level & 3 == 0 => Err((errno, log::whole(|buffer| Ok(attempt(level | 1, buffer))))),
+        Err(errno) if level & 3 == 0 => Err((errno, log::whole(log_size, |buffer| Ok(attempt(level | 1, buffer))))),
         Err(errno) => Err((errno, log)),
     }
 }

@@ -19,8 +19,10 @@ const MOST: usize = 16 << 20;
 
 /// The text of the running kernel's configuration; `None` if it is nowhere to be found.
 pub(crate) fn text() -> Result<Option<Vec<u8>>> {
-    let boot = format!("/boot/config-{}", release()?);
-    for path in [boot.as_str(), PROC] {
+    let release = release()?;
+    // Where distributions leave it: most of them in the first place, some since lately in the last alone.
+    let (boot, modules) = (format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"));
+    for path in [boot.as_str(), PROC, modules.as_str()] {
         match fs::read(path) {
             // Some distributions compress the file in /boot too.
             Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => return decompress(&bytes, path).map(Some),

@@ -21,6 +21,7 @@ const PIN_FOLDER: &str = "/sys/fs/bpf";
 #[derive(Debug, Default)]
 pub struct LoadOptions {
     pub(crate) log_level: u32,
+    pub(crate) log_size: Option<usize>,
     pub(crate) kernel_btf: Option<PathBuf>,
     pub(crate) pin_folder: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
@@ -39,6 +40,14 @@ impl LoadOptions {
     /// 4 statistics alone. Of a program that it refuses the log is always there.
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = level;
+        self
+    }
+
+    /// How many bytes of a log are kept at the most, of a program that is refused or of one that is asked for its log: 64 MiB unless
+    /// said otherwise. Of a longer log kernels since 6.4 keep the end, where it stands what is wrong; older ones keep the beginning,
+    /// and refuse a program for a log that does not fit if it was asked for. At least 128 bytes, which is the least the kernel takes.
+    pub fn set_log_size(&mut self, bytes: usize) -> &mut Self {
+        self.log_size = Some(bytes);
         self
     }
 
@@ -68,7 +77,8 @@ impl LoadOptions {
 
     /// Kernel configuration that counts before that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
     ///
-    /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`.
+    /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`, then in
+    /// `/lib/modules/RELEASE/config`.
     pub fn set_kconfig(&mut self, text: impl Into<Vec<u8>>) -> &mut Self {
         self.kconfig = Some(text.into());
         self

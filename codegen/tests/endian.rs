@@ -1,0 +1,60 @@
+//! Objects for big-endian machines: understood and written in their own order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use skelgen::insn::{Endian, disassemble};
+use skelgen::{Options, generate, inspect, plan};
+
+/// The bytes of a source of the fixtures, compiled for machines of this order; `None` without the compiler.
+fn compile(name: &str, target: &str) -> Option<Vec<u8>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/bpf/{name}.bpf.c"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let object: PathBuf = folder.path().join("object.o");
+    let mut command = Command::new("clang-19");
+    command.args(["-g", "-O2", "-mcpu=v3", "-target", target, "-c"]).arg(source).arg("-o").arg(&object);
+    match command.status() {
+        Ok(status) => {
+            assert!(status.success(), "{name} does not compile");
+            Some(std::fs::read(object).expect("the compiler wrote it"))
+        }
+        Err(error) => {
+            eprintln!("skipped: clang-19 cannot be run: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_same_source_means_the_same_in_both_orders() {
+    for name in ["subprogs", "medium", "percpu"] {
+        let (Some(little), Some(big)) = (compile(name, "bpfel"), compile(name, "bpfeb")) else { return };
+        let options = Options::for_file(name);
+        let understood = [&little, &big].map(|bytes| inspect(bytes, &options).expect("the object is good"));
+        assert_eq!(understood.each_ref().map(|object| object.endian), [Endian::Little, Endian::Big]);
+        let [little_code, big_code] = understood.map(|object| {
+            let code = object.functions.iter().map(|function| disassemble(&function.code.insns));
+            code.collect::<Vec<_>>()
+        });
+        assert_eq!(little_code, big_code, "{name}");
+        // A plan is printed from the bytes that the kernel gets.
+        let code = |bytes| {
+            let text = plan(bytes, &options).expect("the object is good").to_string();
+            text.split_once("\nprogram ").map(|(_, code)| code.to_owned()).expect("it has programs")
+        };
+        assert_eq!(code(&little), code(&big), "{name}");
+        let btf = plan(&big, &options).expect("the object is good").object;
+        let span = btf.btf.expect("it has types");
+        assert_eq!(btf.blob[span.offset as usize..][..2], [0xeb, 0x9f], "BTF is in the object's order");
+    }
+}
+
+#[test]
+fn a_file_asserts_the_order_of_its_machines() {
+    let Some(big) = compile("subprogs", "bpfeb") else { return };
+    let text = generate(&big, &Options::for_file("subprogs")).expect("the object is good");
+    assert!(text.contains("cfg!(target_endian = \"big\")"));
+    let Some(big) = compile("bitfields", "bpfeb") else { return };
+    let error = generate(&big, &Options::for_file("bitfields")).expect_err("bits are counted from the other end");
+    assert!(error.to_string().contains("E0309"), "{error}");
+}
