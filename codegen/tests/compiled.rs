@@ -1,4 +1,4 @@
-//! Objects for big-endian machines: understood and written in their own order.
+//! Objects that are compiled for the purpose: for big-endian machines, and with much that is zero.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,14 +8,17 @@ use skelgen::{Options, generate, inspect, plan};
 
 /// The bytes of a source of the fixtures, compiled for machines of this order; `None` without the compiler.
 fn compile(name: &str, target: &str) -> Option<Vec<u8>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/bpf/{name}.bpf.c"));
+    compile_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/bpf/{name}.bpf.c")), target)
+}
+
+fn compile_file(source: &Path, target: &str) -> Option<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a folder");
     let object: PathBuf = folder.path().join("object.o");
     let mut command = Command::new("clang-19");
     command.args(["-g", "-O2", "-mcpu=v3", "-target", target, "-c"]).arg(source).arg("-o").arg(&object);
     match command.status() {
         Ok(status) => {
-            assert!(status.success(), "{name} does not compile");
+            assert!(status.success(), "{} does not compile", source.display());
             Some(std::fs::read(object).expect("the compiler wrote it"))
         }
         Err(error) => {
@@ -57,4 +60,23 @@ fn a_file_asserts_the_order_of_its_machines() {
     let Some(big) = compile("bitfields", "bpfeb") else { return };
     let error = generate(&big, &Options::for_file("bitfields")).expect_err("bits are counted from the other end");
     assert!(error.to_string().contains("E0309"), "{error}");
+}
+
+/// A skeleton of 16 MiB of zeros is no larger than one of 16 bytes, but for the numbers in it.
+#[test]
+fn zeros_cost_nothing() {
+    let skeleton = |words: u32| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("zeros.bpf.c");
+        let text = format!(
+            "char license[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint words[{words}];\n\
+             __attribute__((section(\"raw_tp\"), used)) int count(void *ctx) {{ return words[{}]++; }}\n",
+            words - 1
+        );
+        std::fs::write(&source, text).expect("it can be written");
+        let object = compile_file(&source, "bpfel")?;
+        Some(generate(&object, &Options::for_file("zeros")).expect("the object is good"))
+    };
+    let (Some(small), Some(large)) = (skeleton(4), skeleton(4 << 20)) else { return };
+    assert!(large.len() < small.len() + 200, "{} and {} bytes", small.len(), large.len());
 }
