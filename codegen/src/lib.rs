@@ -88,8 +88,8 @@ fn generate_with_types(bytes: &[u8], options: &Options) -> Result<(String, Vec<S
     Ok((text, types.missing))
 }
 
-/// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`; with
-/// [`Options::types`], only for these and what they contain.
+/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF such as
+/// `/sys/kernel/btf/vmlinux`; with [`Options::types`], only for these and what they contain.
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and places.
@@ -99,11 +99,10 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
         [0x9f, 0xeb, ..] => Btf::parse(bytes, Endian::Little)?,
         [0xeb, 0x9f, ..] => Btf::parse(bytes, Endian::Big)?,
         _ => {
-            let elf = ElfObject::parse(bytes)?;
-            let Some(section) = elf.section_named(".BTF") else {
+            let Some((endian, data)) = elf::section_of_any(bytes, ".BTF")? else {
                 return Err(Error::from(Diagnostic::new(Code::MissingBtf, "the object has no section .BTF")));
             };
-            Btf::parse(section.data, elf.endian)?
+            Btf::parse(data, endian)?
         }
     };
     let only = Requested::find(&btf, &options.types).all()?;

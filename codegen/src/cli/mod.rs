@@ -31,7 +31,7 @@ enum Command {
         #[arg(long)]
         contexts: bool,
     },
-    /// Write Rust types of every struct, union and enum of an object, or of BTF such as /sys/kernel/btf/vmlinux
+    /// Write Rust types of every struct, union and enum of an object, a kernel's image, or BTF such as /sys/kernel/btf/vmlinux
     Types {
         #[command(flatten)]
         input: Input,
