@@ -16,7 +16,6 @@ pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
     }
     quote! {
         #errors
-        #[allow(unsafe_code, reason = "this does not compile anyway")]
         unsafe impl #runtime::data::Plain for #ident {}
     }
 }

@@ -282,7 +282,6 @@ macro_rules! layout {
             $(let _: $type = __value.$field;)*
         };
         // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
-        #[allow(unsafe_code, reason = "the layout is checked above")]
         unsafe impl $crate::data::Plain for $name {
             const LAYOUT: ::core::option::Option<&'static $crate::data::Layout> =
                 ::core::option::Option::Some(&$crate::data::Layout {
