@@ -30,6 +30,7 @@ pub struct Builder {
     percpu: PercpuForm,
     types: Vec<String>,
     contexts: bool,
+    runtime: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +99,14 @@ impl Builder {
         self
     }
 
+    /// The path of the runtime's crate, instead of `::skelgen_runtime`: for a crate that has it under another name, or through another
+    /// one that re-exports it.
+    #[must_use]
+    pub fn runtime(mut self, path: impl Into<String>) -> Self {
+        self.runtime = Some(path.into());
+        self
+    }
+
     /// Where to write, instead of `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
@@ -126,13 +135,16 @@ impl Builder {
             };
             let (Input::Source(path) | Input::Object(path)) = input;
             println!("cargo::rerun-if-changed={}", path.display());
-            let options = Options {
+            let mut options = Options {
                 layout: Layout::Module,
                 percpu: self.percpu,
                 types: self.types.clone(),
                 contexts: self.contexts,
                 ..Options::for_file(&object)
             };
+            if let Some(runtime) = &self.runtime {
+                options.runtime.clone_from(runtime);
+            }
             let (text, missing_here) = generate_with_types(&read(&object)?, &options)?;
             missing.retain(|name| missing_here.contains(name));
             write_if_changed(&out_dir.join(format!("{}.skel.rs", options.name)), &text)?;

@@ -45,6 +45,8 @@ pub struct Options {
     pub types: Vec<String>,
     /// Whether the types that programs get as their contexts are written.
     pub contexts: bool,
+    /// The path of the runtime's crate, as the generated file is to name it.
+    pub runtime: String,
 }
 
 impl Options {
@@ -57,7 +59,18 @@ impl Options {
     pub fn for_file(path: impl AsRef<std::path::Path>) -> Self {
         let file = path.as_ref().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
-        Self { name, layout: rust::Layout::File, percpu: PercpuForm::default(), types: Vec::new(), contexts: false }
+        Self {
+            name,
+            layout: rust::Layout::File,
+            percpu: PercpuForm::default(),
+            types: Vec::new(),
+            contexts: false,
+            runtime: "::skelgen_runtime".to_owned(),
+        }
+    }
+
+    fn style(&self) -> rust::Style<'_> {
+        rust::Style { layout: self.layout, runtime: &self.runtime }
     }
 }
 
@@ -84,7 +97,7 @@ fn generate_with_types(bytes: &[u8], options: &Options) -> Result<(String, Vec<S
     if options.contexts {
         types.found.extend(Requested::contexts(&object));
     }
-    let text = rust::generate(&object, &skeleton, &plan.object, &types.found, options.layout)?;
+    let text = rust::generate(&object, &skeleton, &plan.object, &types.found, options.style())?;
     Ok((text, types.missing))
 }
 
@@ -106,7 +119,7 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
         }
     };
     let only = Requested::find(&btf, &options.types).all()?;
-    rust::types(&btf, &only, &options.name, options.layout)
+    rust::types(&btf, &only, &options.name, options.style())
 }
 
 /// Plans the load of a BPF object, without writing Rust.

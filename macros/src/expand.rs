@@ -38,6 +38,7 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
                 name: #name,
                 offset: ::core::mem::offset_of!(#ident, #member),
                 size: ::core::mem::size_of::<#ty>(),
+                layout: <#ty as #runtime::data::Plain>::ELEMENT,
             }
         }
     });
@@ -47,10 +48,12 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
         let (member, vis, ty) = (&field.member, field.vis, field.ty);
         let accessor = accessor(field);
         let doc = format!("The place of `{}`.", label(member));
+        // The error of a type that is not plain points at the field here, too.
+        let place = Ident::new("field", ty.span().resolved_at(Span::call_site()));
         quote! {
             #[doc = #doc]
             #[must_use]
-            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.field(::core::mem::offset_of!(#ident, #member)) }
+            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.#place(::core::mem::offset_of!(#ident, #member)) }
         }
     });
     let doc = format!("The fields of a [`{name}`] in memory that is shared with programs.");

@@ -75,6 +75,16 @@ struct Asked {
     /// for `types` instead of all
     #[arg(long = "type", value_name = "NAME")]
     names: Vec<String>,
+    /// The path of the runtime's crate, for a crate that has it under another name
+    #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
+    runtime: String,
+}
+
+impl Asked {
+    fn put_into(self, options: &mut Options) {
+        options.types = self.names;
+        options.runtime = self.runtime;
+    }
 }
 
 /// The forms of percpu global data.
@@ -118,13 +128,13 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Gen { input, output, types, contexts } => {
             let (bytes, mut options) = input.read()?;
-            options.types = types.names;
+            types.put_into(&mut options);
             options.contexts = contexts;
             write(output, &skelgen::generate(&bytes, &options)?)
         }
         Command::Types { input, output, types } => {
             let (bytes, mut options) = input.read()?;
-            options.types = types.names;
+            types.put_into(&mut options);
             write(output, &skelgen::types(&bytes, &options)?.text)
         }
         Command::Plan { input } => {

@@ -4,6 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::map_flags;
+use syn::Path;
 
 use super::struct_ops::Tables;
 use super::tables::OwnedObject;
@@ -26,6 +27,7 @@ pub(super) fn file(
     tables: &OwnedObject,
     types: &[TypeId],
     layout: Layout,
+    runtime: &Path,
 ) -> TokenStream {
     let empty = Btf::new();
     let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
@@ -42,7 +44,7 @@ pub(super) fn file(
     for id in types {
         needs.ty(*id, "");
     }
-    let items = items(object, skeleton, tables, &sections, &needs.resolve());
+    let items = items(object, skeleton, tables, &sections, &needs.resolve(), runtime);
     let doc = module_doc(object);
     let lints = quote! {
         allow(
@@ -83,8 +85,11 @@ fn items(
     tables: &OwnedObject,
     sections: &[Section<'_>],
     types: &Types<'_>,
+    runtime: &Path,
 ) -> TokenStream {
-    let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(types)).collect();
+    let empty = Btf::new();
+    let btf = object.btf.as_ref().unwrap_or(&empty);
+    let structs: Vec<TokenStream> = sections.iter().map(|section| section.definition(btf, types)).collect();
     let maps = Maps::new(object, skeleton, types);
     let struct_ops = Tables::new(object, skeleton, types);
     let programs = programs(object, skeleton, &struct_ops);
@@ -98,14 +103,15 @@ fn items(
         quote! {
             /// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives.
             pub mod cells {
-                use super::rt;
+                use super::rt::{self, generated::*};
                 #(#cells)*
             }
         }
     });
     let Maps { open: open_maps, loaded: loaded_maps } = maps;
     quote! {
-        use skelgen_runtime as rt;
+        use #runtime as rt;
+        use rt::generated::*;
 
         const _: () = assert!(
             rt::abi::VERSION == #version,
@@ -122,7 +128,7 @@ fn items(
         /// The object's own types.
         pub mod types {
             #[allow(unused_imports, reason = "an object may have no types of its own")]
-            use super::rt;
+            use super::rt::{self, generated::*};
             #(#types)*
             #cells
         }
@@ -195,19 +201,21 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn definition(&self, types: &Types<'_>) -> TokenStream {
+    fn definition(&self, btf: &Btf, types: &Types<'_>) -> TokenStream {
         let mut scope = Scope::default();
         let mut fields = Vec::new();
         let mut cells = Vec::new();
         let ty = self.ty();
         let mut cell_scope = Scope::default();
         cell_scope.claim("snapshot");
+        cell_scope.claim("snapshot_boxed");
         for variable in self.variables() {
             let name = scope.claim(&field_name(&variable.name));
             let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
             let offset = Literal::u32_unsuffixed(variable.offset);
             let cell = ident(&cell_scope.claim(&name));
-            let doc = format!(" The variable `{}`.", variable.name);
+            let declared = btf.declaration(variable.ty, &variable.name);
+            let doc = format!(" The variable `{declared}`.");
             cells.push(quote! {
                 #[doc = #doc]
                 #[must_use]
@@ -220,7 +228,7 @@ impl<'a> Section<'a> {
                 size,
                 align,
                 hidden: false,
-                doc: format!(" `{}`", variable.name),
+                doc: format!(" `{declared}`"),
             });
         }
         // A section ends with its last variable; its struct ends where another could follow.
@@ -245,6 +253,9 @@ impl<'a> Section<'a> {
                 /// All of them at once, each as it was at some moment.
                 #[must_use]
                 pub fn snapshot(self) -> #ty { self.0.get() }
+                /// The same in memory of its own: for what the stack has no room for.
+                #[must_use]
+                pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
             }
         }
     }
@@ -438,11 +449,6 @@ impl Maps {
             quote!((#name, self.#field.as_fd()))
         });
         let what = format!("object `{}`", object.name);
-        let import = (!skeleton.maps.is_empty()).then(|| {
-            quote!(
-                use ::std::os::fd::AsFd as _;
-            )
-        });
         Self {
             open: quote! {
                 /// The maps before they are created.
@@ -455,8 +461,7 @@ impl Maps {
                 pub struct Maps { #(#loaded),* }
 
                 impl rt::map::FindMap for Maps {
-                    fn find_map(&self, name: &str) -> rt::Result<Option<::std::os::fd::OwnedFd>> {
-                        #import
+                    fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
                         rt::map::find(name, &[#(#known),*])
                     }
                     fn what(&self) -> String { #what.into() }
@@ -528,7 +533,8 @@ fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
 fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields = sections.iter().filter_map(|section| {
         let (field, holder) = (section.field(), section.holder()?);
-        Some(quote!(#field: #holder))
+        let doc = format!(" The map that holds section `{}`.", section.name);
+        Some(quote!(#[doc = #doc] pub #field: #holder))
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());

@@ -6,11 +6,14 @@
 mod blob;
 mod file;
 mod image;
+mod macros;
 mod struct_ops;
 pub mod tables;
 mod types;
 
 use proc_macro2::{Ident, Span};
+use quote::quote;
+use syn::Path;
 
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Error, Result};
@@ -27,24 +30,41 @@ pub enum Layout {
     Module,
 }
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Style<'a> {
+    /// What the text is.
+    pub layout: Layout,
+    /// The path of the runtime's crate.
+    pub runtime: &'a str,
+}
+
+impl Style<'_> {
+    /// The path of the runtime's crate, if it is one.
+    fn runtime(&self) -> Result<Path> {
+        syn::parse_str(self.runtime)
+            .map_err(|_| Error::new(Code::BadName, format!("`{}` is no path of a crate", self.runtime)))
+    }
+}
+
 /// Writes the file. `types` are those to write beside what variables and maps need.
 ///
 /// # Errors
-/// [`Code::BadName`] if something of the object's gives no Rust name.
+/// [`Code::BadName`] if something of the object's gives no Rust name, or the runtime's path is none.
 pub fn generate(
     object: &BpfObject,
     skeleton: &Skeleton,
     tables: &OwnedObject,
     types: &[TypeId],
-    layout: Layout,
+    style: Style<'_>,
 ) -> Result<String> {
-    let tokens = file::file(object, skeleton, tables, types, layout);
+    let tokens = file::file(object, skeleton, tables, types, style.layout, &style.runtime()?);
     let file = syn::parse2(tokens)
         .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
     let mut text = file::header("BPF object", &object.name);
-    let items = prettyplease::unparse(&file);
+    let items = macros::lay_out(&prettyplease::unparse(&file));
     let blob = blob::text(&tables.blob);
-    match layout {
+    match style.layout {
         Layout::File => {
             text.push_str(&items);
             text.push('\n');
@@ -82,7 +102,7 @@ pub struct TypeFile {
 ///
 /// # Errors
 /// [`Code::BadName`] if something in the table gives no Rust name.
-pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<TypeFile> {
+pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
     if only.is_empty() {
         needs.everything();
@@ -92,13 +112,13 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
     }
     let types = needs.resolve();
     let mut text = file::header("types of", name);
-    let (head, tail) = types_frame(name, layout);
+    let (head, tail) = types_frame(name, style.layout, &style.runtime()?);
     text.push_str(&head);
     // One after another: a table can have many types, and no item needs to know of the others.
     for item in types.items() {
         let file = syn::parse2(item)
             .map_err(|error| Error::new(Code::BadName, format!("a type's names make no valid Rust: {error}")))?;
-        text.push_str(&prettyplease::unparse(&file));
+        text.push_str(&macros::lay_out(&prettyplease::unparse(&file)));
     }
     text.push_str(tail);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
@@ -112,10 +132,13 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
 }
 
 /// What stands before and behind the items of a file of types.
-fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
+fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static str) {
     let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
                  clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
-    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
+    let runtime = quote!(#runtime).to_string().replace(' ', "");
+    let uses = format!(
+        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::*;\n\n"
+    );
     match layout {
         Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
         Layout::Module => {

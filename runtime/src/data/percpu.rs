@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use super::cell::Cells;
 use super::plain::{Plain, as_bytes, from_prefix, holds};
 use super::words;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu};
 use crate::sys::mmap::Region;
@@ -227,11 +227,9 @@ impl Copies {
     }
 }
 
-impl<T: Plain> FromFd for PercpuData<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?;
-        let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
-        let (data_len, section_len) = (bytes(info.data_size), bytes(info.section_size));
+impl<T: Plain> PercpuData<T> {
+    /// The data of which the variables take so many bytes of a CPU's copy, and so many are used in all.
+    fn check(handle: Handle, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
             return Err(handle.invalid(format_args!(
                 "its variables take {data_len} of {section_len} bytes, but their Rust type has {}",
@@ -255,6 +253,38 @@ impl<T: Plain> FromFd for PercpuData<T> {
         let region = Region::new(handle.as_fd(), 0, len, true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
         Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
+    }
+}
+
+impl<T: Plain> FromFd for PercpuData<T> {
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+        let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
+        Self::check(Handle::new(fd, info)?, bytes(info.data_size), bytes(info.section_size))
+    }
+}
+
+/// Asks the kernel what map it is, and fails if it is not one that holds a `T` for each CPU. What the section was made longer by is
+/// not known then, and left alone.
+impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let handle = Handle::of_fd(fd)?;
+        let len = handle.map().value_len();
+        let (data_len, section_len) = match handle.map().map_type() {
+            MapType::PERCPU_ARRAY if holds::<T>(len) => (len, len),
+            MapType::PERCPU_ARRAY => (size_of::<T>(), len),
+            // Of emulated data the map says only how far copies are apart.
+            _ => (size_of::<T>(), size_of::<T>()),
+        };
+        Self::check(handle, data_len, section_len)
+    }
+}
+
+impl<T> From<PercpuData<T>> for OwnedFd {
+    /// The map's file descriptor alone; emulated data is not mapped any more then.
+    fn from(data: PercpuData<T>) -> Self {
+        data.handle.into_fd()
     }
 }
 

@@ -158,6 +158,17 @@ impl<V: Plain> Redirects<V> {
         self.handle.delete(as_bytes(&index)).map(drop)
     }
 
+    /// Makes the element at `index` empty and gives what stood there. The kernel does not do both at once: what is put there between
+    /// the two is lost.
+    ///
+    /// # Errors
+    /// If there is no such element, or the map may not be read and written.
+    pub fn take(&self, index: u32) -> Result<Option<V>> {
+        let value = self.get(index)?;
+        self.remove(index)?;
+        Ok(value)
+    }
+
     /// All elements that are not empty. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));

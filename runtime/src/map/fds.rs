@@ -101,7 +101,16 @@ impl<O: Kind> FdArray<O> {
     /// # Errors
     /// If there is no such element, the object is not of the map's kind, or the map may not be written.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
-        set(&self.handle, as_bytes(&index), object)
+        self.set_with(index, object, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: maps of sockets take `NOEXIST`, only to fill an empty place, and `EXIST`, only to
+    /// replace an object.
+    ///
+    /// # Errors
+    /// The same as of [`Self::set`], and those that the flags ask for.
+    pub fn set_with(&self, index: u32, object: impl AsFd, flags: u64) -> Result<()> {
+        set(&self.handle, as_bytes(&index), object, flags)
     }
 
     /// Takes the object at `index` out, and says whether there was one.
@@ -130,6 +139,20 @@ impl<O: Kind> FdArray<O> {
     pub fn id_at(&self, index: u32) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(&index))
     }
+
+    /// The indices at which there are objects, and the objects' ids, as of [`Self::id_at`]. Ends at the first error.
+    pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64)>> + '_ {
+        let mut places = 0..self.max_entries();
+        let mut ids = std::iter::from_fn(move || {
+            places.find_map(|index| self.id_at(index).map(|id| id.map(|id| (index, id))).transpose())
+        });
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            let next = if failed { None } else { ids.next() };
+            failed = matches!(next, Some(Err(_)));
+            next
+        })
+    }
 }
 
 impl<K: Plain, O: Kind> FdHash<K, O> {
@@ -142,7 +165,15 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// # Errors
     /// If the map is full, the object is not of the map's kind, or the map may not be written.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
-        set(&self.handle, as_bytes(key), object)
+        self.insert_with(key, object, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
+    ///
+    /// # Errors
+    /// The same as of [`Self::insert`], and those that the flags ask for.
+    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: u64) -> Result<()> {
+        set(&self.handle, as_bytes(key), object, flags)
     }
 
     /// Takes the object under `key` out, and says whether there was one.
@@ -206,12 +237,12 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
     }
 }
 
-fn set(handle: &Handle, key: &[u8], object: impl AsFd) -> Result<()> {
+fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: u64) -> Result<()> {
     // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
-    handle.update(key, value, elem_flags::ANY)
+    handle.update(key, value, flags)
 }
 
 fn id_of(handle: &Handle, key: &[u8]) -> Result<Option<u64>> {

@@ -97,10 +97,19 @@ macro_rules! keyed {
             /// # Errors
             /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
+                self.insert_many_with(keys, values, elem_flags::ANY)
+            }
+
+            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock meanwhile. Others are refused by kernels
+            /// that set many elements at once.
+            ///
+            /// # Errors
+            /// The same as of [`Self::insert_many`], and those that the flags ask for.
+            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: u64) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
                 }
-                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), elem_flags::ANY)
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags)
             }
 
             /// Removes `key`, and says whether it was there.
@@ -150,6 +159,11 @@ macro_rules! keyed {
             /// removes others meanwhile; those that are set or removed meanwhile come or not.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
+            }
+
+            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock while it is copied.
+            pub fn iter_with(&self, flags: u64) -> Entries<'_, K, V> {
+                Entries { scan: Scan::with_flags(&self.handle, flags), element: PhantomData }
             }
 
             /// All keys, as [`Self::iter`] gives them.

@@ -103,6 +103,19 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
+    /// All indices and the values of all possible CPUs there, in order. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
+        elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
+    }
+
+    /// All indices and the values of one CPU there, in order. Ends at the first error.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(u32, V)>> + '_> {
+        Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
+    }
+
     /// The values of one CPU of all elements, with as few system calls as the kernel allows.
     ///
     /// # Errors

@@ -63,6 +63,19 @@ macro_rules! queue {
                 Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
             }
 
+            /// Takes all values out until there is none and gives each to `each`; says how many they were.
+            ///
+            /// # Errors
+            /// If the map may not be read and written.
+            pub fn drain(&self, mut each: impl FnMut(V)) -> Result<usize> {
+                let mut count = 0;
+                while let Some(value) = self.pop()? {
+                    each(value);
+                    count += 1;
+                }
+                Ok(count)
+            }
+
             /// The next value, which stays in, if there is one.
             ///
             /// # Errors

@@ -56,4 +56,14 @@ impl<V: Plain> Storage<V> {
     pub fn remove(&self, object: impl AsFd) -> Result<bool> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
+
+    /// Removes the value kept with an object and gives it. The kernel does not do both at once: what is written between the two is
+    /// lost.
+    ///
+    /// # Errors
+    /// If the object is not of the map's kind.
+    pub fn take(&self, object: impl AsFd) -> Result<Option<V>> {
+        let mut value = zeroed();
+        Ok(self.handle.take_keyed(as_bytes(&object.as_fd().as_raw_fd()), as_bytes_mut(&mut value))?.then_some(value))
+    }
 }
