@@ -1,7 +1,7 @@
 //! From a BPF object to a Rust skeleton.
 //!
 //! [`generate`] is the whole way, [`Builder`] is for a build.rs. Each phase is a module and a value: [`elf`] reads syntax,
-//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`] orders what the kernel will be asked for,
+//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`](mod@plan) orders what the kernel will be asked for,
 //! [`skeleton`] chooses names and [`rust`] writes them down. Generation is a pure function of the object's bytes and the options.
 #![forbid(unsafe_code)]
 

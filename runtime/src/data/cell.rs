@@ -6,7 +6,7 @@
 //! # Safety
 //! - A cell is made from a place whose words, those of eight bytes that hold it, are valid for reads (and writes, unless its maker
 //!   says otherwise) for all of `'a`, and only narrowed after that, with checked bounds.
-//! - All access is that of [`words`](super::words): atomic and of one size, so two accesses at once are never a data race, whoever
+//! - All access is that of the module `words`: atomic and of one size, so two accesses at once are never a data race, whoever
 //!   makes them. A value that one word cannot hold may be read while it is written and come out mixed; any bytes are a value of a
 //!   plain type, so that is a wrong number at worst.
 //! - That makes cells `Send` and `Sync`: nothing about them belongs to a thread.
@@ -85,6 +85,17 @@ impl<T: Plain> Cells<'_, T> {
 ///
 /// [`get`](Self::get) and [`set`](Self::set) of a value of 1, 2, 4 or 8 bytes at an address that is a multiple of its size are
 /// one relaxed atomic access; other values are copied piece by piece. Nothing but the value's own bytes is ever changed.
+///
+/// ```
+/// use skelgen_runtime::Cell;
+/// use std::sync::atomic::Ordering;
+///
+/// fn count(total: Cell<'_, u64>, by_kind: Cell<'_, [u32; 4]>) -> u32 {
+///     total.fetch_add(1, Ordering::Relaxed);
+///     by_kind.index(2).set(7);
+///     by_kind.iter().map(Cell::get).sum()
+/// }
+/// ```
 pub struct Cell<'a, T> {
     place: NonNull<u8>,
     lifetime: PhantomData<(&'a (), T)>,

@@ -6,7 +6,9 @@ use crate::error::Result;
 use crate::map::{Handle, handle};
 use crate::uapi::MapType;
 
-/// A section of constant global data: the copy that was made when it was loaded.
+/// A section of constant global data: the copy that was made when it was loaded, which nobody changes any more.
+///
+/// A skeleton has one for each section: `skeleton.rodata` is the map, `skeleton.rodata()` the constants.
 pub struct Frozen<T> {
     handle: Handle,
     value: Box<T>,

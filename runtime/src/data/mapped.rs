@@ -18,6 +18,8 @@ use crate::sys::mmap::Region;
 use crate::uapi::MapType;
 
 /// A section of global data, in memory that is shared with the programs.
+///
+/// A skeleton has one for each section: `skeleton.bss` is the map, `skeleton.bss()` the cells of its variables.
 pub struct Mapped<T> {
     handle: Handle,
     region: Region,

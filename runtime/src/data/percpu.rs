@@ -30,6 +30,18 @@ use crate::uapi::{MapType, elem_flags};
 /// - tools see a map of type array, whose element is all copies, and iterators over percpu maps do not see it;
 /// - natively one CPU's copy is read or set at once as far as the kernel's copying goes; emulated data is read and written in
 ///   pieces of at most eight bytes, while programs may change it.
+///
+/// ```
+/// use skelgen_runtime::PercpuData;
+///
+/// fn sum(hits: &PercpuData<u64>) -> skelgen_runtime::Result<u64> {
+///     hits.set(0, &5)?;
+///     for (cpu, count) in hits.iter()? {
+///         println!("CPU {cpu}: {count}");
+///     }
+///     hits.fold(0, |sum, count| sum + count)
+/// }
+/// ```
 pub struct PercpuData<T> {
     handle: Handle,
     copies: Option<Copies>,

@@ -58,12 +58,32 @@ pub mod kind {
 use kind::Kind;
 
 /// An array of kernel objects.
+///
+/// ```
+/// use skelgen_runtime::map::{Array, ArrayOfMaps};
+///
+/// fn exchange(tables: &ArrayOfMaps, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
+///     let before = tables.open_at(0)?;
+///     tables.set(0, new)?;
+///     Ok(before)
+/// }
+/// ```
 pub struct FdArray<O> {
     handle: Handle,
     object: PhantomData<fn() -> O>,
 }
 
 /// A hash map of kernel objects.
+///
+/// ```
+/// use skelgen_runtime::map::SockHash;
+///
+/// fn add(sockets: &SockHash<u32>, socket: &std::net::TcpStream) -> skelgen_runtime::Result<()> {
+///     sockets.insert(&7, socket)?;
+///     println!("{:?} has cookie {:?}", sockets.keys()?, sockets.id_of(&7)?);
+///     Ok(())
+/// }
+/// ```
 pub struct FdHash<K, O> {
     handle: Handle,
     object: PhantomData<fn() -> (K, O)>,

@@ -11,12 +11,44 @@ use crate::uapi::{MapType, elem_flags};
 
 /// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
 /// cgroup storage.
+///
+/// ```
+/// use skelgen_runtime::map::HashMap;
+///
+/// fn lower(packets: &HashMap<u32, u64>) -> skelgen_runtime::Result<()> {
+///     packets.insert_many(&[1, 2, 3], &[10, 20, 30])?;
+///     if !packets.insert_new(&1, &0)? {
+///         println!("there were {:?} already", packets.take(&1)?);
+///     }
+///     for element in packets {
+///         let (address, count) = element?;
+///         if count < 15 {
+///             packets.remove(&address)?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct HashMap<K, V> {
     handle: Handle,
     element: PhantomData<fn() -> (K, V)>,
 }
 
 /// A trie of longest prefixes. A key begins with the length of its prefix in bits, in a `u32`.
+///
+/// ```
+/// use skelgen_runtime::map::LpmTrie;
+///
+/// /// The length, and the address's bytes.
+/// type Key = [u8; 8];
+///
+/// fn route(routes: &LpmTrie<Key, u32>) -> skelgen_runtime::Result<Option<u32>> {
+///     routes.insert(&[8, 0, 0, 0, 10, 0, 0, 0], &1)?;
+///     routes.insert(&[16, 0, 0, 0, 10, 1, 0, 0], &2)?;
+///     // That of 10.1.0.0/16: 2.
+///     routes.get(&[32, 0, 0, 0, 10, 1, 2, 3])
+/// }
+/// ```
 pub struct LpmTrie<K, V> {
     handle: Handle,
     element: PhantomData<fn() -> (K, V)>,

@@ -9,6 +9,17 @@ use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 
 /// Values that come out in the order they went in.
+///
+/// ```
+/// use skelgen_runtime::map::Queue;
+///
+/// fn next(work: &Queue<u64>) -> skelgen_runtime::Result<Option<u64>> {
+///     work.push(&1)?;
+///     work.push_over(&2)?;
+///     println!("{:?} comes next", work.peek()?);
+///     work.pop()
+/// }
+/// ```
 pub struct Queue<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
@@ -21,6 +32,16 @@ pub struct Stack<V> {
 }
 
 /// A set that knows surely what is not in it, and what is only probably.
+///
+/// ```
+/// use skelgen_runtime::map::BloomFilter;
+///
+/// fn is_new(seen: &BloomFilter<u32>, address: u32) -> skelgen_runtime::Result<bool> {
+///     let is_new = !seen.may_contain(&address)?;
+///     seen.insert(&address)?;
+///     Ok(is_new)
+/// }
+/// ```
 pub struct BloomFilter<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,

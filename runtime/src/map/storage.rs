@@ -10,6 +10,14 @@ use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 
 /// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
+///
+/// ```
+/// use skelgen_runtime::map::Storage;
+///
+/// fn bytes_of(sent: &Storage<u64>, socket: &std::net::TcpStream) -> skelgen_runtime::Result<u64> {
+///     Ok(sent.get(socket)?.unwrap_or(0))
+/// }
+/// ```
 pub struct Storage<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
