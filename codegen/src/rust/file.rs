@@ -3,16 +3,17 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::map_flags;
 use syn::Path;
 
+use super::maps::Maps;
+use super::section::Section;
 use super::struct_ops::Tables;
 use super::tables::OwnedObject;
-use super::types::{Definition, Field, Needs, Types};
+use super::types::{Needs, Types};
 use super::{Layout, ident, image};
 use crate::btf::{Btf, TypeId};
-use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
-use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
+use crate::model::{Attach, BpfObject};
+use crate::skeleton::{ProgramField, Skeleton};
 
 /// What stands above everything: where the file comes from.
 pub(super) fn header(what: &str, name: &str) -> String {
@@ -133,131 +134,6 @@ fn items(
             #cells
         }
         #tables
-    }
-}
-
-struct Section<'a> {
-    field: &'a SectionField,
-    name: &'a str,
-    data: &'a DataSection,
-}
-
-impl<'a> Section<'a> {
-    fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
-        let map = object.maps.get(field.map.0 as usize)?;
-        let data = map.section.as_ref()?;
-        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
-        Some(Self { field, name, data })
-    }
-
-    fn field(&self) -> proc_macro2::Ident {
-        ident(&self.field.field)
-    }
-
-    fn ty(&self) -> proc_macro2::Ident {
-        ident(&self.field.ty)
-    }
-
-    fn index(&self) -> Literal {
-        Literal::u32_unsuffixed(self.field.map.0)
-    }
-
-    /// Whether its variables are cells once it is loaded.
-    fn is_shared(&self) -> bool {
-        matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
-    }
-
-    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
-    fn holder(&self) -> Option<TokenStream> {
-        let ty = self.ty();
-        Some(match self.data.kind {
-            SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
-            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
-            SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
-        })
-    }
-
-    /// The variables to see.
-    fn variables(&self) -> impl Iterator<Item = &'a Variable> {
-        self.data.variables.iter().filter(|variable| variable.visible)
-    }
-
-    /// The path that names a variable's type if C does not.
-    fn path(&self, variable: &Variable) -> String {
-        format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
-    }
-
-    fn needs(&self, needs: &mut Needs<'_>) {
-        for variable in self.variables() {
-            let path = self.path(variable);
-            needs.variable(variable.ty, &path, variable.size.into());
-            if self.is_shared() {
-                needs.shared(variable.ty, &path);
-            }
-            if self.data.kind == SectionKind::Arena {
-                needs.behind_pointers(variable.ty);
-            }
-        }
-    }
-
-    fn definition(&self, btf: &Btf, types: &Types<'_>) -> TokenStream {
-        let mut scope = Scope::default();
-        let mut fields = Vec::new();
-        let mut cells = Vec::new();
-        let ty = self.ty();
-        let mut cell_scope = Scope::default();
-        cell_scope.claim("snapshot");
-        cell_scope.claim("snapshot_boxed");
-        for variable in self.variables() {
-            let name = scope.claim(&field_name(&variable.name));
-            let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
-            let offset = Literal::u32_unsuffixed(variable.offset);
-            let cell = ident(&cell_scope.claim(&name));
-            let declared = btf.declaration(variable.ty, &variable.name);
-            let doc = format!(" The variable `{declared}`.");
-            cells.push(quote! {
-                #[doc = #doc]
-                #[must_use]
-                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
-            });
-            fields.push(Field {
-                name,
-                ty: rust,
-                offset: variable.offset.into(),
-                size,
-                align,
-                hidden: false,
-                doc: format!(" `{declared}`"),
-            });
-        }
-        // A section ends with its last variable; its struct ends where another could follow.
-        let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
-        let size = u64::from(self.data.size).next_multiple_of(align);
-        let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
-        let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
-        definition.wrap_displaced();
-        let definition = definition.write();
-        if !self.is_shared() {
-            return definition;
-        }
-        let cells_name = format_ident!("{}Cells", ty);
-        let doc = format!(" The variables of section `{}`, in memory shared with the running programs.", self.name);
-        quote! {
-            #definition
-            #[doc = #doc]
-            #[derive(Clone, Copy, Debug)]
-            pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
-            impl<'a> #cells_name<'a> {
-                #(#cells)*
-                /// All of them at once, each as it was at some moment.
-                #[must_use]
-                pub fn snapshot(self) -> #ty { self.0.get() }
-                /// The same in memory of its own: for what the stack has no room for.
-                #[must_use]
-                pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
-            }
-        }
     }
 }
 
@@ -403,89 +279,6 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
                 })
             }
         }
-    }
-}
-
-struct Maps {
-    open: TokenStream,
-    loaded: TokenStream,
-}
-
-impl Maps {
-    fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
-        let map = &object.maps[field.map.0 as usize];
-        let name = &map.name;
-        for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")] {
-            if let Some(Data::Type(id)) = data {
-                let path = format!("{name}__{what}");
-                needs.ty(id, &path);
-                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
-                    needs.shared(id, &path);
-                }
-            }
-        }
-    }
-
-    fn new(object: &BpfObject, skeleton: &Skeleton, types: &Types<'_>) -> Self {
-        let mut open = Vec::new();
-        let mut loaded = Vec::new();
-        for field in &skeleton.maps {
-            let map = &object.maps[field.map.0 as usize];
-            let name = ident(&field.field);
-            let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
-            let section = skeleton.sections.iter().find(|section| section.map == field.map);
-            let handle = match section {
-                Some(section) => {
-                    let ty = ident(&section.ty);
-                    quote!(rt::map::Arena<#ty>)
-                }
-                None => handle(&field.handle, &map.name, types),
-            };
-            open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
-            loaded.push(quote!(#[doc = #doc] pub #name: #handle));
-        }
-        let known = skeleton.maps.iter().map(|field| {
-            let (name, field) = (&object.maps[field.map.0 as usize].name, ident(&field.field));
-            quote!((#name, self.#field.as_fd()))
-        });
-        let what = format!("object `{}`", object.name);
-        Self {
-            open: quote! {
-                /// The maps before they are created.
-                #[derive(Debug)]
-                pub struct OpenMaps { #(#open),* }
-            },
-            loaded: quote! {
-                /// The maps.
-                #[derive(Debug)]
-                pub struct Maps { #(#loaded),* }
-
-                impl rt::map::FindMap for Maps {
-                    fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
-                        rt::map::find(name, &[#(#known),*])
-                    }
-                    fn what(&self) -> String { #what.into() }
-                }
-            },
-        }
-    }
-}
-
-fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
-    let name = format_ident!("{}", handle.name);
-    let data = |data: Data, what: &str| match data {
-        Data::Type(id) => types.of(id, &format!("{map}__{what}")),
-        Data::Bytes(len) => {
-            let len = Literal::u32_unsuffixed(len);
-            quote!([u8; #len])
-        }
-    };
-    let key = handle.key.map(|key| data(key, "key"));
-    let value = handle.value.map(|value| data(value, "value"));
-    match (key, value) {
-        (Some(key), Some(value)) => quote!(rt::map::#name<#key, #value>),
-        (Some(one), None) | (None, Some(one)) => quote!(rt::map::#name<#one>),
-        (None, None) => quote!(rt::map::#name),
     }
 }
 

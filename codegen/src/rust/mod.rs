@@ -7,6 +7,8 @@ mod blob;
 mod file;
 mod image;
 mod macros;
+mod maps;
+mod section;
 mod struct_ops;
 pub mod tables;
 mod types;

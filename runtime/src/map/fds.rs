@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::bytes::Untyped;
 use super::handle::{Handle, handle};
 use super::scan::Keys;
 use crate::data::Plain;
@@ -13,6 +14,10 @@ use crate::uapi::{MapType, elem_flags};
 
 /// What such maps hold.
 pub mod kind {
+    use std::convert::Infallible;
+    use std::marker::PhantomData;
+
+    use crate::map::Untyped;
     use crate::uapi::MapType;
 
     /// A kind of kernel object that maps can hold.
@@ -39,11 +44,21 @@ pub mod kind {
         };
     }
 
+    /// Maps that a handle of type `M` is for.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Map<M = Untyped> {
+        /// There is no value of it; handles are what it says.
+        #[doc(hidden)]
+        Never(Infallible, PhantomData<fn() -> M>),
+    }
+    impl<M> sealed::Sealed for Map<M> {}
+    impl<M: 'static> Kind for Map<M> {
+        const TYPES: &'static [MapType] = &[MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS];
+    }
+
     kinds! {
         /// Programs, for tail calls.
         Program: PROG_ARRAY;
-        /// Maps.
-        Map: ARRAY_OF_MAPS, HASH_OF_MAPS;
         /// Perf events.
         PerfEvent: PERF_EVENT_ARRAY;
         /// Cgroups.
@@ -62,7 +77,7 @@ use kind::Kind;
 /// ```
 /// use skelgen_runtime::map::{Array, ArrayOfMaps};
 ///
-/// fn exchange(tables: &ArrayOfMaps, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
+/// fn exchange(tables: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
 ///     let before = tables.open_at(0)?;
 ///     tables.set(0, new)?;
 ///     Ok(before)
@@ -91,8 +106,8 @@ pub struct FdHash<K, O> {
 
 /// Programs for tail calls.
 pub type ProgArray = FdArray<kind::Program>;
-/// An array of maps.
-pub type ArrayOfMaps = FdArray<kind::Map>;
+/// An array of maps, which handles of type `M` are for.
+pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
 /// An array of perf events.
 pub type PerfEventArray = FdArray<kind::PerfEvent>;
 /// An array of cgroups.
@@ -103,8 +118,8 @@ pub type SockMap = FdArray<kind::Socket>;
 pub type ReuseportArray = FdArray<kind::Socket>;
 /// An array of AF_XDP sockets.
 pub type XskMap = FdArray<kind::Xsk>;
-/// A hash map of maps.
-pub type HashOfMaps<K> = FdHash<K, kind::Map>;
+/// A hash map of maps, which handles of type `M` are for.
+pub type HashOfMaps<K, M = Untyped> = FdHash<K, kind::Map<M>>;
 /// A hash map of sockets to redirect to.
 pub type SockHash<K> = FdHash<K, kind::Socket>;
 
@@ -226,23 +241,38 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     }
 }
 
-impl FdArray<kind::Map> {
-    /// The map at `index`, if there is one, as a handle of its type: `Array<u64>`, say, or [`Untyped`](super::Untyped). It is
-    /// opened by its id, which asks for `CAP_SYS_ADMIN`.
+impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
+    /// The map at `index`, if there is one. It is opened by its id, which asks for `CAP_SYS_ADMIN`.
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
-    pub fn open_at<M: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<M>> {
+    pub fn open_at(&self, index: u32) -> Result<Option<M>> {
+        self.open_at_as(index)
+    }
+
+    /// The same as a handle of another type: `Array<u64>`, say, or [`Untyped`].
+    ///
+    /// # Errors
+    /// As of [`Self::open_at`].
+    pub fn open_at_as<N: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<N>> {
         open(&self.handle, self.id_at(index)?)
     }
 }
 
-impl<K: Plain> FdHash<K, kind::Map> {
+impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map<M>> {
     /// The map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
-    pub fn open<M: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<M>> {
+    pub fn open(&self, key: &K) -> Result<Option<M>> {
+        self.open_as(key)
+    }
+
+    /// The same as a handle of another type.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn open_as<N: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<N>> {
         open(&self.handle, self.id_of(key)?)
     }
 }
