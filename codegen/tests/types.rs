@@ -62,6 +62,10 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
     let with = Options { contexts: true, ..options("kinds", &["struct bpf_iter_meta"]) };
     let with = skelgen::generate(&bytes, &with).expect("the object is good");
     assert!(with.contains("pub struct bpf_iter__task {") && with.contains("pub struct bpf_iter_meta {"));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    Builder::new().object(path("kinds")).context_types().out_dir(folder.path()).build().expect("the object is good");
+    let text = std::fs::read_to_string(folder.path().join("kinds.skel.rs")).expect("it was written");
+    assert!(text.contains("pub struct bpf_iter__task {"));
 }
 
 #[test]

@@ -115,6 +115,17 @@ impl<T: Plain> PercpuData<T> {
         }
     }
 
+    /// Sets the copies of all CPUs, each to its own value.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn set_each(&self, values: &PerCpu<T>) -> Result<()> {
+        if self.copies.is_none() && self.section_len == self.data_len {
+            return self.handle.percpu_set_each(as_bytes(&KEY), values, elem_flags::ANY);
+        }
+        values.iter().try_for_each(|(cpu, value)| self.set(cpu, value))
+    }
+
     /// The copies of all possible CPUs.
     ///
     /// # Errors
