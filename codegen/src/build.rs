@@ -31,6 +31,7 @@ pub struct Builder {
     percpu: PercpuForm,
     types: Vec<String>,
     contexts: bool,
+    runtime: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +100,14 @@ impl Builder {
         self
     }
 
+    /// The path of the runtime's crate, instead of `::skelgen_runtime`: for a crate that has it under another name, or through another
+    /// one that re-exports it.
+    #[must_use]
+    pub fn runtime(mut self, path: impl Into<String>) -> Self {
+        self.runtime = Some(path.into());
+        self
+    }
+
     /// Where to write, instead of `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
@@ -127,13 +136,16 @@ impl Builder {
             };
             let (Input::Source(path) | Input::Object(path)) = input;
             println!("cargo::rerun-if-changed={}", path.display());
-            let options = Options {
+            let mut options = Options {
                 layout: Layout::Module,
                 percpu: self.percpu,
                 types: self.types.clone(),
                 contexts: self.contexts,
                 ..Options::for_file(&object)
             };
+            if let Some(runtime) = &self.runtime {
+                options.runtime.clone_from(runtime);
+            }
             let understood = inspect(&read(&object)?, &options)?;
             let path = out_dir.join(format!("{}.skel.rs", options.name));
             let missing_here = output::to_file(&path, |out| write_with_types(&understood, &options, out))?;

@@ -1,7 +1,7 @@
 //! From a BPF object to a Rust skeleton.
 //!
 //! [`generate`] is the whole way, [`Builder`] is for a build.rs. Each phase is a module and a value: [`elf`] reads syntax,
-//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`] orders what the kernel will be asked for,
+//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`](mod@plan) orders what the kernel will be asked for,
 //! [`skeleton`] chooses names and [`rust`] writes them down. Generation is a pure function of the object's bytes and the options.
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,8 @@ pub struct Options {
     pub types: Vec<String>,
     /// Whether the types that programs get as their contexts are written.
     pub contexts: bool,
+    /// The path of the runtime's crate, as the generated file is to name it.
+    pub runtime: String,
 }
 
 impl Options {
@@ -58,7 +60,18 @@ impl Options {
     pub fn for_file(path: impl AsRef<std::path::Path>) -> Self {
         let file = path.as_ref().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = file.split('.').find(|part| !part.is_empty()).unwrap_or("object").to_owned();
-        Self { name, layout: rust::Layout::File, percpu: PercpuForm::default(), types: Vec::new(), contexts: false }
+        Self {
+            name,
+            layout: rust::Layout::File,
+            percpu: PercpuForm::default(),
+            types: Vec::new(),
+            contexts: false,
+            runtime: "::skelgen_runtime".to_owned(),
+        }
+    }
+
+    fn style(&self) -> rust::Style<'_> {
+        rust::Style { layout: self.layout, runtime: &self.runtime }
     }
 }
 
@@ -94,12 +107,12 @@ fn write_with_types(object: &BpfObject, options: &Options, out: &mut dyn std::fm
     if options.contexts {
         types.found.extend(Requested::contexts(object));
     }
-    rust::generate(object, &skeleton, &plan.object, &types.found, options.layout, out)?;
+    rust::generate(object, &skeleton, &plan.object, &types.found, options.style(), out)?;
     Ok(types.missing)
 }
 
-/// Writes Rust types for every struct, union and enum of a BPF object, or of a file of BTF such as `/sys/kernel/btf/vmlinux`; with
-/// [`Options::types`], only for these and what they contain.
+/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF such as
+/// `/sys/kernel/btf/vmlinux`; with [`Options::types`], only for these and what they contain.
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and places.
@@ -109,15 +122,14 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
         [0x9f, 0xeb, ..] => Btf::parse(bytes, Endian::Little)?,
         [0xeb, 0x9f, ..] => Btf::parse(bytes, Endian::Big)?,
         _ => {
-            let elf = ElfObject::parse(bytes)?;
-            let Some(section) = elf.section_named(".BTF") else {
+            let Some((endian, data)) = elf::section_of_any(bytes, ".BTF")? else {
                 return Err(Error::from(Diagnostic::new(Code::MissingBtf, "the object has no section .BTF")));
             };
-            Btf::parse(section.data, elf.endian)?
+            Btf::parse(data, endian)?
         }
     };
     let only = Requested::find(&btf, &options.types).all()?;
-    rust::types(&btf, &only, &options.name, options.layout)
+    rust::types(&btf, &only, &options.name, options.style())
 }
 
 /// Plans the load of a BPF object, without writing Rust.

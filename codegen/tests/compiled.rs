@@ -69,7 +69,7 @@ fn zeros_cost_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let source = folder.path().join("zeros.bpf.c");
         let text = format!(
-            "char license[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint words[{words}];\n\
+            "char LICENSE[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint words[{words}];\n\
              __attribute__((section(\"raw_tp\"), used)) int count(void *ctx) {{ return words[{}]++; }}\n",
             words - 1
         );

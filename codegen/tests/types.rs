@@ -62,6 +62,29 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
     let with = Options { contexts: true, ..options("kinds", &["struct bpf_iter_meta"]) };
     let with = skelgen::generate(&bytes, &with).expect("the object is good");
     assert!(with.contains("pub struct bpf_iter__task {") && with.contains("pub struct bpf_iter_meta {"));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    Builder::new().object(path("kinds")).context_types().out_dir(folder.path()).build().expect("the object is good");
+    let text = std::fs::read_to_string(folder.path().join("kinds.skel.rs")).expect("it was written");
+    assert!(text.contains("pub struct bpf_iter__task {"));
+}
+
+#[test]
+fn the_runtime_may_be_somewhere_else() {
+    let bytes = object("typed");
+    let there = Options { runtime: "crate::bpf::runtime".to_owned(), ..options("typed", &[]) };
+    let skeleton = skelgen::generate(&bytes, &there).expect("the object is good");
+    let types = skelgen::types(&bytes, &there).expect("the types can be written").text;
+    assert!([skeleton, types].iter().all(|text| text.contains("\nuse crate::bpf::runtime as rt;\n")));
+    for wrong in ["", "a b", "::a;", "a::", "1"] {
+        let there = Options { runtime: wrong.to_owned(), ..options("typed", &[]) };
+        let error = skelgen::generate(&bytes, &there).expect_err(wrong);
+        assert_eq!(error.diagnostics()[0].code, Code::BadName);
+        assert!(skelgen::types(&bytes, &there).is_err());
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    Builder::new().object(path("tiny")).runtime("::rt").out_dir(folder.path()).build().expect("the object is good");
+    let text = std::fs::read_to_string(folder.path().join("tiny.skel.rs")).expect("it was written");
+    assert!(text.contains("    use ::rt as rt;\n"));
 }
 
 #[test]

@@ -28,11 +28,21 @@ impl<'a> Input<'a> {
         let fields = match &input.data {
             Data::Struct(data) => &data.fields,
             Data::Enum(data) => {
-                let message = format!("`{derive}` is for structs: a program can write a number that no variant has");
+                let why = if derive == "Maps" {
+                    "each of its fields is a map"
+                } else {
+                    "a program can write a number that no variant has"
+                };
+                let message = format!("`{derive}` is for structs: {why}");
                 return Err(Error::new(data.enum_token.span(), message));
             }
             Data::Union(data) => {
-                let message = format!("`{derive}` is for structs: of a union nobody knows which field counts");
+                let why = if derive == "Maps" {
+                    "each of its fields is a map"
+                } else {
+                    "of a union nobody knows which field counts"
+                };
+                let message = format!("`{derive}` is for structs: {why}");
                 return Err(Error::new(data.union_token.span(), message));
             }
         };

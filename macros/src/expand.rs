@@ -38,6 +38,7 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
                 name: #name,
                 offset: ::core::mem::offset_of!(#ident, #member),
                 size: ::core::mem::size_of::<#ty>(),
+                layout: <#ty as #runtime::data::Plain>::ELEMENT,
             }
         }
     });
@@ -47,10 +48,12 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
         let (member, vis, ty) = (&field.member, field.vis, field.ty);
         let accessor = accessor(field);
         let doc = format!("The place of `{}`.", label(member));
+        // The error of a type that is not plain points at the field here, too.
+        let place = Ident::new("field", ty.span().resolved_at(Span::call_site()));
         quote! {
             #[doc = #doc]
             #[must_use]
-            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.field(::core::mem::offset_of!(#ident, #member)) }
+            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.#place(::core::mem::offset_of!(#ident, #member)) }
         }
     });
     let doc = format!("The fields of a [`{name}`] in memory that is shared with programs.");
@@ -62,7 +65,6 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
             #whole
         };
         // SAFETY: checked above: each field is plain data, and together they are all the struct's bytes.
-        #[allow(unsafe_code, reason = "the layout is checked above")]
         unsafe impl #runtime::data::Plain for #ident {
             const LAYOUT: ::core::option::Option<&'static #runtime::data::Layout> =
                 ::core::option::Option::Some(&#runtime::data::Layout {
@@ -72,12 +74,17 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
                 });
         }
         #[doc = #doc]
-        #[allow(dead_code, reason = "not every field need be used")]
+        #[allow(dead_code, non_camel_case_types, reason = "its name is made of the struct's, and not every field need be used")]
         #[derive(::core::clone::Clone, ::core::marker::Copy)]
         #vis struct #cells<'a>(#runtime::Cell<'a, #ident>);
         #[allow(dead_code, reason = "not every field need be used")]
         impl<'a> #cells<'a> {
             #(#accessors)*
+        }
+        impl ::core::fmt::Debug for #cells<'_> {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                __f.debug_struct(::core::stringify!(#cells)).finish_non_exhaustive()
+            }
         }
         impl #runtime::data::Fields for #ident {
             type Cells<'a> = #cells<'a>;

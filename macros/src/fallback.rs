@@ -3,20 +3,19 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, Error};
+use syn::{Data, DeriveInput, Error, Type};
 
 use crate::attr::StructAttrs;
 
 pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
     let errors = error.to_compile_error();
     let (ident, runtime) = (&input.ident, runtime(input, "MapData"));
-    // With parameters, no implementation would be right for all of them.
-    if !input.generics.params.is_empty() {
+    // With parameters no implementation would be right for all of them, and a pointer is nothing that threads may share.
+    if !input.generics.params.is_empty() || has_pointers(&input.data) {
         return errors;
     }
     quote! {
         #errors
-        #[allow(unsafe_code, reason = "this does not compile anyway")]
         unsafe impl #runtime::data::Plain for #ident {}
     }
 }
@@ -31,6 +30,11 @@ pub(crate) fn maps(input: &DeriveInput, error: &Error) -> TokenStream {
             fn bind(_: &dyn #runtime::map::FindMap) -> #runtime::Result<Self> { ::core::unreachable!() }
         }
     }
+}
+
+fn has_pointers(data: &Data) -> bool {
+    let Data::Struct(data) = data else { return false };
+    data.fields.iter().any(|field| matches!(field.ty, Type::Ptr(_)))
 }
 
 fn runtime(input: &DeriveInput, derive: &str) -> TokenStream {

@@ -1,7 +1,7 @@
 //! Derive macros for the data of BPF maps; used through `skelgen_runtime` with its feature `derive`.
 //!
-//! [`ast`] is what a macro is given, with the attributes of [`attr`] understood; [`valid`] finds what is wrong with it, all at once;
-//! [`expand`] writes what it becomes, and [`fallback`] what it becomes if something is wrong, so that one mistake is one error. The
+//! `ast` is what a macro is given, with the attributes of `attr` understood; `valid` finds what is wrong with it, all at once;
+//! `expand` writes what it becomes, and `fallback` what it becomes if something is wrong, so that one mistake is one error. The
 //! macros know syntax only: what a type is, the compiler finds out from what they write.
 #![forbid(unsafe_code)]
 

@@ -13,6 +13,9 @@ pub mod error;
 #[cfg(feature = "load")]
 mod execute;
 #[cfg(feature = "load")]
+#[doc(hidden)]
+pub mod generated;
+#[cfg(feature = "load")]
 pub mod kernel;
 #[cfg(feature = "load")]
 pub mod link;
@@ -53,6 +56,6 @@ pub use sys::trusted::Trusted;
 #[macro_export]
 macro_rules! include_skeleton {
     ($name:literal) => {
-        include!(concat!(env!("OUT_DIR"), "/", $name, ".skel.rs"));
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/", $name, ".skel.rs"));
     };
 }

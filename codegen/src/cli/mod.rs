@@ -31,7 +31,7 @@ enum Command {
         #[arg(long)]
         contexts: bool,
     },
-    /// Write Rust types of every struct, union and enum of an object, or of BTF such as /sys/kernel/btf/vmlinux
+    /// Write Rust types of every struct, union and enum of an object, a kernel's image, or BTF such as /sys/kernel/btf/vmlinux
     Types {
         #[command(flatten)]
         input: Input,
@@ -75,6 +75,16 @@ struct Asked {
     /// for `types` instead of all
     #[arg(long = "type", value_name = "NAME")]
     names: Vec<String>,
+    /// The path of the runtime's crate, for a crate that has it under another name
+    #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
+    runtime: String,
+}
+
+impl Asked {
+    fn put_into(self, options: &mut Options) {
+        options.types = self.names;
+        options.runtime = self.runtime;
+    }
 }
 
 /// The forms of percpu global data.
@@ -118,7 +128,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Gen { input, output, types, contexts } => {
             let (bytes, mut options) = input.read()?;
-            options.types = types.names;
+            types.put_into(&mut options);
             options.contexts = contexts;
             let object = skelgen::inspect(&bytes, &options)?;
             // A file with debug information is many times as large as all that is done from here on.
@@ -127,7 +137,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Types { input, output, types } => {
             let (bytes, mut options) = input.read()?;
-            options.types = types.names;
+            types.put_into(&mut options);
             print(output, &skelgen::types(&bytes, &options)?.text)
         }
         Command::Plan { input } => {

@@ -152,6 +152,14 @@ pub enum RelocationKind {
     Call,
 }
 
+/// The bytes of the first section of this name in a 64-bit ELF file for any machine, such as a kernel's image, and their order.
+///
+/// # Errors
+/// The codes of phase 01, if the file is no such one or the section does not lie in it.
+pub fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
+    parse::section_of_any(bytes, name)
+}
+
 impl<'data> ElfObject<'data> {
     /// Reads an object file.
     ///

@@ -34,23 +34,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
     let (symbols, symbol_table) = file.symbols(&sections, &mut reporter)?;
     let mut reporter = reporter.finish(()).map(|()| Reporter::new())?;
     file.relocations(&mut sections, &symbols, symbol_table, &mut reporter);
-    let endian = if endian == Endianness::Little { Endian::Little } else { Endian::Big };
-    reporter.finish(ElfObject { endian, sections, symbols })
+    reporter.finish(ElfObject { endian: order(endian), sections, symbols })
+}
+
+/// The bytes of the section of this name in a file for any machine, and their order; nothing else of the file is looked at.
+pub(super) fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
+    let header = any_header(bytes)?;
+    let endian = header.endian().map_err(|error| bad(error.to_string()))?;
+    let table = header.sections(endian, bytes).map_err(|error| bad(error.to_string()))?;
+    let Some((_, section)) = table.section_by_name(endian, name.as_bytes()) else { return Ok(None) };
+    let data = section.data(endian, bytes).map_err(|error| bad(error.to_string()).section(name))?;
+    Ok(Some((order(endian), data)))
+}
+
+fn order(endian: Endianness) -> Endian {
+    if endian == Endianness::Little { Endian::Little } else { Endian::Big }
 }
 
 /// The file's header, if it is that of a relocatable BPF object.
 fn file_header(bytes: &[u8]) -> Result<&Header> {
-    if !bytes.starts_with(MAGIC) {
-        let what = if bytes.is_empty() { "the file is empty" } else { "the file does not begin as an ELF file does" };
-        return Err(Error::new(Code::NotElf, what));
-    }
-    // The identification comes first: a file of the other class is not cut short, however short it is.
-    if let Some(&class) = bytes.get(MAGIC.len()) {
-        if class == elf::ELFCLASS32.0 {
-            return Err(Error::new(Code::NotBpf, "the file is a 32-bit ELF file; BPF objects are 64-bit"));
-        }
-    }
-    let header = Header::parse(bytes).map_err(|error| bad(error.to_string()))?;
+    let header = any_header(bytes)?;
     let endian = header.endian().map_err(|error| bad(error.to_string()))?;
     let machine = header.e_machine(endian);
     if machine != elf::EM_BPF {
@@ -63,6 +66,21 @@ fn file_header(bytes: &[u8]) -> Result<&Header> {
         return Err(Error::new(Code::NotBpf, message));
     }
     Ok(header)
+}
+
+/// The header of a 64-bit ELF file.
+fn any_header(bytes: &[u8]) -> Result<&Header> {
+    if !bytes.starts_with(MAGIC) {
+        let what = if bytes.is_empty() { "the file is empty" } else { "the file does not begin as an ELF file does" };
+        return Err(Error::new(Code::NotElf, what));
+    }
+    // The identification comes first: a file of the other class is not cut short, however short it is.
+    if let Some(&class) = bytes.get(MAGIC.len()) {
+        if class == elf::ELFCLASS32.0 {
+            return Err(Error::new(Code::NotBpf, "the file is a 32-bit ELF file; BPF objects are 64-bit"));
+        }
+    }
+    Header::parse(bytes).map_err(|error| bad(error.to_string()).into())
 }
 
 fn bad(message: impl Into<String>) -> Diagnostic {

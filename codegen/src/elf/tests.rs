@@ -1,6 +1,6 @@
 //! Reading ELF files made for each case.
 
-use super::{Binding, ElfObject, Place, RelocationKind, SectionId, SectionKind, SymbolId, SymbolKind};
+use super::{Binding, ElfObject, Place, RelocationKind, SectionId, SectionKind, SymbolId, SymbolKind, section_of_any};
 use crate::error::Code;
 use crate::insn::Endian;
 
@@ -183,6 +183,19 @@ fn names_other_files() {
     assert_eq!(code(b"\x7fELF\x01\x01\x01"), Code::NotBpf);
     assert_eq!(code(&write(&parts(false), false, 62, 1)), Code::NotBpf);
     assert_eq!(code(&write(&parts(false), false, 247, 2)), Code::NotBpf);
+}
+
+#[test]
+fn finds_a_section_in_a_file_for_another_machine() {
+    for big in [false, true] {
+        let bytes = write(&parts(big), big, 62, 2);
+        let (endian, data) = section_of_any(&bytes, "tc").expect("it is an ELF file").expect("it has the section");
+        assert_eq!((endian == Endian::Big, data), (big, &[0; 32][..]));
+        assert!(section_of_any(&bytes, ".BTF").expect("it is an ELF file").is_none());
+    }
+    let code = |bytes: &[u8]| section_of_any(bytes, ".BTF").expect_err("no such file").diagnostics()[0].code;
+    assert_eq!((code(b"MZ"), code(b"\x7fELF\x01\x01\x01")), (Code::NotElf, Code::NotBpf));
+    assert_eq!(code(b"\x7fELF\x02\x01\x01"), Code::BadElf);
 }
 
 #[test]

@@ -3,18 +3,20 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::map_flags;
+use syn::Path;
 
+use super::maps::Maps;
+use super::section::Section;
 use super::struct_ops::Tables;
 use super::tables::OwnedObject;
 use super::text::Text;
-use super::types::{Definition, Field, Needs, Types};
-use super::{Layout, blob, ident, image};
+use super::types::{Needs, Types};
+use super::{Layout, Style, blob, ident, image};
 use crate::btf::{Btf, TypeId};
 use crate::error::{Code, Error, Result};
 use crate::insn::Endian;
-use crate::model::{Attach, BpfObject, DataSection, Variable, arena};
-use crate::skeleton::{Data, Handle, MapField, ProgramField, Scope, SectionField, Skeleton, field_name};
+use crate::model::{Attach, BpfObject};
+use crate::skeleton::{ProgramField, Skeleton};
 
 /// What stands above everything: where the file comes from.
 pub(super) fn header(what: &str, name: &str) -> String {
@@ -28,9 +30,10 @@ pub(super) fn write(
     skeleton: &Skeleton,
     tables: &OwnedObject,
     types: &[TypeId],
-    layout: Layout,
+    style: Style<'_>,
     text: &mut Text<'_>,
 ) -> Result<()> {
+    let (layout, runtime) = (style.layout, style.runtime()?);
     let empty = Btf::new();
     let sections: Vec<Section<'_>> = skeleton.sections.iter().filter_map(|field| Section::new(object, field)).collect();
     let mut needs = Needs::new(object.btf.as_ref().unwrap_or(&empty));
@@ -75,12 +78,12 @@ pub(super) fn write(
     text.line(format_args!("#{inner}[allow(unsafe_code, reason = \"one expression, justified where it stands\")]"))?;
     match layout {
         Layout::File => {
-            items(object, skeleton, tables, &sections, &types, text)?;
+            items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
             blob::write(&tables.blob, text)
         }
         Layout::Module => {
             text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
-            items(object, skeleton, tables, &sections, &types, text)?;
+            items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
             blob::write(&tables.blob, text)?;
             text.close("}")
         }
@@ -105,8 +108,8 @@ fn items(
     object: &BpfObject,
     skeleton: &Skeleton,
     tables: &OwnedObject,
-    sections: &[Section<'_>],
-    types: &Types<'_>,
+    (sections, types): (&[Section<'_>], &Types<'_>),
+    runtime: &Path,
     text: &mut Text<'_>,
 ) -> Result<()> {
     let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
@@ -116,7 +119,8 @@ fn items(
     };
     let orders = format!("this object was compiled for {order}-endian machines: compile it for {other}-endian ones");
     text.items(quote! {
-        use skelgen_runtime as rt;
+        use #runtime as rt;
+        use rt::generated::*;
         const _: () = assert!(
             rt::abi::VERSION == #version,
             "this file was made for another version of skelgen-runtime: make it again"
@@ -132,14 +136,16 @@ fn items(
     let programs = programs(object, skeleton, &struct_ops);
     text.items(struct_ops.items)?;
     text.items(programs)?;
+    let empty = Btf::new();
+    let btf = object.btf.as_ref().unwrap_or(&empty);
     for section in sections {
-        text.items(section.definition(types))?;
+        text.items(section.definition(btf, types))?;
     }
     text.line(format_args!("/// The object's own types."))?;
     text.open(format_args!("pub mod types {{"))?;
     text.items(quote! {
         #[allow(unused_imports, reason = "an object may have no types of its own")]
-        use super::rt;
+        use super::rt::{self, generated::*};
     })?;
     for item in types.items() {
         text.items(item)?;
@@ -151,133 +157,13 @@ fn items(
         ))?;
         text.open(format_args!("pub mod cells {{"))?;
         text.items(quote!(
-            use super::rt;
+            use super::rt::{self, generated::*};
         ))?;
         cells.try_for_each(|item| text.items(item))?;
         text.close("}")?;
     }
     text.close("}")?;
     image::write(tables, text)
-}
-
-struct Section<'a> {
-    field: &'a SectionField,
-    name: &'a str,
-    data: &'a DataSection,
-}
-
-impl<'a> Section<'a> {
-    fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
-        let map = object.maps.get(field.map.0 as usize)?;
-        let data = map.section.as_ref()?;
-        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
-        Some(Self { field, name, data })
-    }
-
-    fn field(&self) -> proc_macro2::Ident {
-        ident(&self.field.field)
-    }
-
-    fn ty(&self) -> proc_macro2::Ident {
-        ident(&self.field.ty)
-    }
-
-    fn index(&self) -> Literal {
-        Literal::u32_unsuffixed(self.field.map.0)
-    }
-
-    /// Whether its variables are cells once it is loaded.
-    fn is_shared(&self) -> bool {
-        matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
-    }
-
-    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
-    fn holder(&self) -> Option<TokenStream> {
-        let ty = self.ty();
-        Some(match self.data.kind {
-            SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
-            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
-            SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
-        })
-    }
-
-    /// The variables to see.
-    fn variables(&self) -> impl Iterator<Item = &'a Variable> {
-        self.data.variables.iter().filter(|variable| variable.visible)
-    }
-
-    /// The path that names a variable's type if C does not.
-    fn path(&self, variable: &Variable) -> String {
-        format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
-    }
-
-    fn needs(&self, needs: &mut Needs<'_>) {
-        for variable in self.variables() {
-            let path = self.path(variable);
-            needs.variable(variable.ty, &path, variable.size.into());
-            if self.is_shared() {
-                needs.shared(variable.ty, &path);
-            }
-            if self.data.kind == SectionKind::Arena {
-                needs.behind_pointers(variable.ty);
-            }
-        }
-    }
-
-    fn definition(&self, types: &Types<'_>) -> TokenStream {
-        let mut scope = Scope::default();
-        let mut fields = Vec::new();
-        let mut cells = Vec::new();
-        let ty = self.ty();
-        let mut cell_scope = Scope::default();
-        cell_scope.claim("snapshot");
-        for variable in self.variables() {
-            let name = scope.claim(&field_name(&variable.name));
-            let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
-            let offset = Literal::u32_unsuffixed(variable.offset);
-            let cell = ident(&cell_scope.claim(&name));
-            let doc = format!(" The variable `{}`.", variable.name);
-            cells.push(quote! {
-                #[doc = #doc]
-                #[must_use]
-                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
-            });
-            fields.push(Field {
-                name,
-                ty: rust,
-                offset: variable.offset.into(),
-                size,
-                align,
-                hidden: false,
-                doc: format!(" `{}`", variable.name),
-            });
-        }
-        // A section ends with its last variable; its struct ends where another could follow.
-        let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
-        let size = u64::from(self.data.size).next_multiple_of(align);
-        let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
-        let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
-        definition.wrap_displaced();
-        let definition = definition.write();
-        if !self.is_shared() {
-            return definition;
-        }
-        let cells_name = format_ident!("{}Cells", ty);
-        let doc = format!(" The variables of section `{}`, in memory shared with the running programs.", self.name);
-        quote! {
-            #definition
-            #[doc = #doc]
-            #[derive(Clone, Copy, Debug)]
-            pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
-            impl<'a> #cells_name<'a> {
-                #(#cells)*
-                /// All of them at once, each as it was at some moment.
-                #[must_use]
-                pub fn snapshot(self) -> #ty { self.0.get() }
-            }
-        }
-    }
 }
 
 fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, struct_ops: &Tables) -> TokenStream {
@@ -425,95 +311,6 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
     }
 }
 
-struct Maps {
-    open: TokenStream,
-    loaded: TokenStream,
-}
-
-impl Maps {
-    fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
-        let map = &object.maps[field.map.0 as usize];
-        let name = &map.name;
-        for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")] {
-            if let Some(Data::Type(id)) = data {
-                let path = format!("{name}__{what}");
-                needs.ty(id, &path);
-                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
-                    needs.shared(id, &path);
-                }
-            }
-        }
-    }
-
-    fn new(object: &BpfObject, skeleton: &Skeleton, types: &Types<'_>) -> Self {
-        let mut open = Vec::new();
-        let mut loaded = Vec::new();
-        for field in &skeleton.maps {
-            let map = &object.maps[field.map.0 as usize];
-            let name = ident(&field.field);
-            let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
-            let section = skeleton.sections.iter().find(|section| section.map == field.map);
-            let handle = match section {
-                Some(section) => {
-                    let ty = ident(&section.ty);
-                    quote!(rt::map::Arena<#ty>)
-                }
-                None => handle(&field.handle, &map.name, types),
-            };
-            open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
-            loaded.push(quote!(#[doc = #doc] pub #name: #handle));
-        }
-        let known = skeleton.maps.iter().map(|field| {
-            let (name, field) = (&object.maps[field.map.0 as usize].name, ident(&field.field));
-            quote!((#name, self.#field.as_fd()))
-        });
-        let what = format!("object `{}`", object.name);
-        let import = (!skeleton.maps.is_empty()).then(|| {
-            quote!(
-                use ::std::os::fd::AsFd as _;
-            )
-        });
-        Self {
-            open: quote! {
-                /// The maps before they are created.
-                #[derive(Debug)]
-                pub struct OpenMaps { #(#open),* }
-            },
-            loaded: quote! {
-                /// The maps.
-                #[derive(Debug)]
-                pub struct Maps { #(#loaded),* }
-
-                impl rt::map::FindMap for Maps {
-                    fn find_map(&self, name: &str) -> rt::Result<Option<::std::os::fd::OwnedFd>> {
-                        #import
-                        rt::map::find(name, &[#(#known),*])
-                    }
-                    fn what(&self) -> String { #what.into() }
-                }
-            },
-        }
-    }
-}
-
-fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
-    let name = format_ident!("{}", handle.name);
-    let data = |data: Data, what: &str| match data {
-        Data::Type(id) => types.of(id, &format!("{map}__{what}")),
-        Data::Bytes(len) => {
-            let len = Literal::u32_unsuffixed(len);
-            quote!([u8; #len])
-        }
-    };
-    let key = handle.key.map(|key| data(key, "key"));
-    let value = handle.value.map(|value| data(value, "value"));
-    match (key, value) {
-        (Some(key), Some(value)) => quote!(rt::map::#name<#key, #value>),
-        (Some(one), None) | (None, Some(one)) => quote!(rt::map::#name<#one>),
-        (None, None) => quote!(rt::map::#name),
-    }
-}
-
 fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields: Vec<_> = skeleton
         .programs
@@ -558,7 +355,8 @@ fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
 fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields = sections.iter().filter_map(|section| {
         let (field, holder) = (section.field(), section.holder()?);
-        Some(quote!(#field: #holder))
+        let doc = format!(" The map that holds section `{}`.", section.name);
+        Some(quote!(#[doc = #doc] pub #field: #holder))
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());

@@ -6,6 +6,9 @@
 mod blob;
 mod file;
 mod image;
+mod macros;
+mod maps;
+mod section;
 mod struct_ops;
 pub mod tables;
 mod text;
@@ -14,9 +17,11 @@ mod types;
 use std::fmt::Write;
 
 use proc_macro2::{Ident, Span};
+use quote::quote;
+use syn::Path;
 
 use crate::btf::{Btf, Kind, TypeId};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
 use tables::OwnedObject;
@@ -31,20 +36,37 @@ pub enum Layout {
     Module,
 }
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Style<'a> {
+    /// What the text is.
+    pub layout: Layout,
+    /// The path of the runtime's crate.
+    pub runtime: &'a str,
+}
+
+impl Style<'_> {
+    /// The path of the runtime's crate, if it is one.
+    fn runtime(&self) -> Result<Path> {
+        syn::parse_str(self.runtime)
+            .map_err(|_| Error::new(Code::BadName, format!("`{}` is no path of a crate", self.runtime)))
+    }
+}
+
 /// Writes the file. `types` are those to write beside what variables and maps need.
 ///
 /// # Errors
-/// [`Code::BadName`](crate::error::Code::BadName) if something of the object's gives no Rust name,
-/// [`Code::Io`](crate::error::Code::Io) if `out` does not take the text.
+/// [`Code::BadName`] if something of the object's gives no Rust name, or the runtime's path is none; [`Code::Io`] if `out` does not
+/// take the text.
 pub fn generate(
     object: &BpfObject,
     skeleton: &Skeleton,
     tables: &OwnedObject,
     types: &[TypeId],
-    layout: Layout,
+    style: Style<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    file::write(object, skeleton, tables, types, layout, &mut Text::new(out))
+    file::write(object, skeleton, tables, types, style, &mut Text::new(out))
 }
 
 /// A file of types alone.
@@ -66,8 +88,8 @@ pub struct TypeFile {
 /// to.
 ///
 /// # Errors
-/// [`Code::BadName`](crate::error::Code::BadName) if something in the table gives no Rust name.
-pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<TypeFile> {
+/// [`Code::BadName`] if something in the table gives no Rust name.
+pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
     if only.is_empty() {
         needs.everything();
@@ -77,7 +99,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
     }
     let types = needs.resolve();
     let mut text = file::header("types of", name);
-    let (head, tail) = types_frame(name, layout);
+    let (head, tail) = types_frame(name, style.layout, &style.runtime()?);
     text.push_str(&head);
     let mut out = Text::new(&mut text);
     for item in types.items() {
@@ -95,10 +117,13 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, layout: Layout) -> Result<T
 }
 
 /// What stands before and behind the items of a file of types.
-fn types_frame(name: &str, layout: Layout) -> (String, &'static str) {
+fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static str) {
     let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
                  clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
-    let uses = "#[allow(unused_imports, reason = \"there may be no types\")]\nuse skelgen_runtime as rt;\n\n";
+    let runtime = quote!(#runtime).to_string().replace(' ', "");
+    let uses = format!(
+        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::*;\n\n"
+    );
     match layout {
         Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
         Layout::Module => {

@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 
 use proc_macro2::TokenStream;
 
+use super::macros;
 use crate::error::{Code, Error, Result};
 
 /// Columns of one level of indentation.
@@ -15,11 +16,13 @@ const INDENT: &str = "    ";
 pub(super) struct Text<'a> {
     out: &'a mut dyn Write,
     depth: usize,
+    /// Whether an item is to stand apart from what was written before it.
+    apart: bool,
 }
 
 impl<'a> Text<'a> {
     pub(super) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, depth: 0 }
+        Self { out, depth: 0, apart: false }
     }
 
     /// Text as it is.
@@ -43,6 +46,7 @@ impl<'a> Text<'a> {
 
     /// One line, given as what `format_args!` makes.
     pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
+        self.apart = false;
         self.indent()?;
         self.out.write_fmt(line).map_err(refused)?;
         self.raw("\n")
@@ -58,7 +62,9 @@ impl<'a> Text<'a> {
     /// The line that ends what [`Self::open`] began.
     pub(super) fn close(&mut self, line: &str) -> Result<()> {
         self.depth = self.depth.saturating_sub(1);
-        self.line(format_args!("{line}"))
+        self.line(format_args!("{line}"))?;
+        self.apart = true;
+        Ok(())
     }
 
     /// One item or some, formatted.
@@ -68,7 +74,10 @@ impl<'a> Text<'a> {
         }
         let file = syn::parse2(tokens)
             .map_err(|error| Error::new(Code::BadName, format!("the object's names make no valid Rust: {error}")))?;
-        self.lines(&prettyplease::unparse(&file))
+        if std::mem::replace(&mut self.apart, true) {
+            self.raw("\n")?;
+        }
+        self.lines(&macros::lay_out(&prettyplease::unparse(&file)))
     }
 
     fn indent(&mut self) -> Result<()> {

@@ -11,7 +11,7 @@ use skelgen_runtime::uapi::MapType;
 
 use crate::btf::TypeId;
 use crate::error::{Code, Error, Result};
-use crate::model::{BpfObject, Map, MapId, ProgramId};
+use crate::model::{BpfObject, MapDef, MapId, ProgramId};
 
 pub use names::{Scope, field_name, type_ident, type_name};
 pub use request::{Requested, missing};
@@ -84,6 +84,19 @@ pub struct Handle {
     pub key: Option<Data>,
     /// The value's type, if the handle takes one.
     pub value: Option<Data>,
+    /// Of maps of maps, the handle for those in it.
+    pub inner: Option<InnerHandle>,
+}
+
+/// The handle for a map in a map: what [`Handle`] says, but that it holds no maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InnerHandle {
+    /// The name in `skelgen_runtime::map`.
+    pub name: &'static str,
+    /// The key's type, if the handle takes one.
+    pub key: Option<Data>,
+    /// The value's type, if the handle takes one.
+    pub value: Option<Data>,
 }
 
 /// The type of a key or a value.
@@ -125,7 +138,7 @@ impl Skeleton {
                 // An arena is a map that the user sees, and a section in it.
                 Some(section) if section.kind == SectionKind::Arena => {
                     let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(map) });
+                    this.maps.push(MapField { map: id, field, handle: handle(&map.def) });
                     if section.variables.iter().any(|variable| variable.visible) {
                         let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
                         this.sections.push(SectionField { map: id, field, ty });
@@ -143,7 +156,7 @@ impl Skeleton {
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(map) });
+                    this.maps.push(MapField { map: id, field, handle: handle(&map.def) });
                 }
             }
         }
@@ -161,15 +174,18 @@ impl Skeleton {
     }
 }
 
-fn handle(map: &Map) -> Handle {
+fn handle(def: &MapDef) -> Handle {
     use MapType as M;
-    let def = &map.def;
     let key = Some(def.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
     let value = Some(def.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
-    let both = |name| Handle { name, key, value };
-    let only_value = |name| Handle { name, key: None, value };
-    let only_key = |name| Handle { name, key, value: None };
-    let plain = |name| Handle { name, key: None, value: None };
+    let inner = def.inner.as_deref().map(|inner| {
+        let Handle { name, key, value, .. } = handle(inner);
+        InnerHandle { name, key, value }
+    });
+    let both = |name| Handle { name, key, value, inner: None };
+    let only_value = |name| Handle { name, key: None, value, inner: None };
+    let only_key = |name| Handle { name, key, value: None, inner: None };
+    let plain = |name| Handle { name, key: None, value: None, inner: None };
     match def.map_type {
         M::ARRAY => only_value("Array"),
         M::DEVMAP | M::CPUMAP => only_value("Redirects"),
@@ -184,8 +200,8 @@ fn handle(map: &Map) -> Handle {
         M::USER_RINGBUF => plain("UserRingBuf"),
         M::ARENA => plain("Arena"),
         M::PROG_ARRAY => plain("ProgArray"),
-        M::ARRAY_OF_MAPS => plain("ArrayOfMaps"),
-        M::HASH_OF_MAPS => only_key("HashOfMaps"),
+        M::ARRAY_OF_MAPS => Handle { inner, ..plain("ArrayOfMaps") },
+        M::HASH_OF_MAPS => Handle { inner, ..only_key("HashOfMaps") },
         M::PERF_EVENT_ARRAY => plain("PerfEventArray"),
         M::CGROUP_ARRAY => plain("CgroupArray"),
         M::SOCKMAP => plain("SockMap"),

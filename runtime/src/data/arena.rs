@@ -23,6 +23,22 @@ use crate::uapi::MapType;
 /// (section `.addr_space.1`), `()` if there are none.
 ///
 /// Programs store addresses in it as this process has them, so [`Self::cell_at`] follows them.
+///
+/// ```
+/// use skelgen_runtime::map::Arena;
+/// use skelgen_runtime::Ptr;
+///
+/// /// The values of a list whose nodes are a value and the next node's address.
+/// fn values(memory: &Arena, first: Ptr) -> Vec<u64> {
+///     let (mut values, mut next) = (Vec::new(), first.address());
+///     while let Some(node) = memory.cell_at::<[u64; 2]>(next) {
+///         let [value, following] = node.get();
+///         values.push(value);
+///         next = following;
+///     }
+///     values
+/// }
+/// ```
 pub struct Arena<T = ()> {
     handle: Handle,
     region: Region,

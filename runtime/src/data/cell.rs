@@ -6,7 +6,7 @@
 //! # Safety
 //! - A cell is made from a place whose words, those of eight bytes that hold it, are valid for reads (and writes, unless its maker
 //!   says otherwise) for all of `'a`, and only narrowed after that, with checked bounds.
-//! - All access is that of [`words`](super::words): atomic and of one size, so two accesses at once are never a data race, whoever
+//! - All access is that of the module `words`: atomic and of one size, so two accesses at once are never a data race, whoever
 //!   makes them. A value that one word cannot hold may be read while it is written and come out mixed; any bytes are a value of a
 //!   plain type, so that is a wrong number at worst.
 //! - That makes cells `Send` and `Sync`: nothing about them belongs to a thread.
@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
+use super::initial::zeroed_box;
 use super::part::{get_wide_bits, set_wide_bits};
 use super::plain::{Plain, as_bytes, as_bytes_mut, zeroed};
 use super::words::{Part, read, write, write_bits};
@@ -68,6 +69,12 @@ impl<T: Plain> Cells<'_, T> {
         self.0.get()
     }
 
+    /// The same in memory of its own, as [`Cell::get_boxed`].
+    #[must_use]
+    pub fn get_boxed(self) -> Box<T> {
+        self.0.get_boxed()
+    }
+
     /// Sets the whole struct. Not atomic.
     pub fn set(self, value: T) {
         self.0.set(value);
@@ -78,6 +85,17 @@ impl<T: Plain> Cells<'_, T> {
 ///
 /// [`get`](Self::get) and [`set`](Self::set) of a value of 1, 2, 4 or 8 bytes at an address that is a multiple of its size are
 /// one relaxed atomic access; other values are copied piece by piece. Nothing but the value's own bytes is ever changed.
+///
+/// ```
+/// use skelgen_runtime::Cell;
+/// use std::sync::atomic::Ordering;
+///
+/// fn count(total: Cell<'_, u64>, by_kind: Cell<'_, [u32; 4]>) -> u32 {
+///     total.fetch_add(1, Ordering::Relaxed);
+///     by_kind.index(2).set(7);
+///     by_kind.iter().map(Cell::get).sum()
+/// }
+/// ```
 pub struct Cell<'a, T> {
     place: NonNull<u8>,
     lifetime: PhantomData<(&'a (), T)>,
@@ -129,6 +147,15 @@ impl<T: Plain> Cell<'_, T> {
         let mut value = zeroed();
         // SAFETY: the words that hold a `T` there are valid for reads.
         unsafe { read(self.place, as_bytes_mut(&mut value)) };
+        value
+    }
+
+    /// A copy of the value in memory of its own, which never passes through the stack: for values of megabytes.
+    #[must_use]
+    pub fn get_boxed(self) -> Box<T> {
+        let mut value = zeroed_box();
+        // SAFETY: the words that hold a `T` there are valid for reads.
+        unsafe { read(self.place, as_bytes_mut(&mut *value)) };
         value
     }
 
@@ -355,6 +382,20 @@ mod tests {
         assert_eq!(cells.get()[0], u64::from_ne_bytes([[0; 4], 7u32.to_ne_bytes()].concat().try_into().unwrap()));
         cells.set([1; 4]);
         assert_eq!(memory, [1; 4]);
+    }
+
+    #[test]
+    fn large_values_never_pass_through_the_stack() {
+        const LEN: usize = if cfg!(miri) { 1 << 12 } else { 16 << 20 };
+        let mut memory = vec![7u64; LEN / 8];
+        let place = NonNull::new(memory.as_mut_ptr()).unwrap().cast();
+        // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
+        let cells = unsafe { Cells::<[u8; LEN]>::new(place) };
+        let copy = std::thread::scope(|scope| {
+            let copy = || cells.at::<[u8; LEN]>(0).get_boxed();
+            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, copy).unwrap().join().unwrap()
+        });
+        assert_eq!((copy[0], copy[LEN - 8], cells.get_boxed().len()), (memory[0].to_ne_bytes()[0], copy[0], LEN));
     }
 
     #[test]

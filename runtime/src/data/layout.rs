@@ -36,6 +36,8 @@ pub struct LayoutField {
     pub offset: usize,
     /// Its size in bytes.
     pub size: usize,
+    /// What is where in it, if it is a struct that says so or an array of such structs.
+    pub layout: Option<&'static Layout>,
 }
 
 impl LayoutField {

@@ -8,16 +8,18 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::cell::{Cell, Cells};
 use super::plain::Plain;
 use crate::error::{Errno, Result};
-use crate::map::{FromFd, Handle, Info};
+use crate::map::{Handle, handle};
 use crate::sys::mmap::Region;
 use crate::uapi::MapType;
 
 /// A section of global data, in memory that is shared with the programs.
+///
+/// A skeleton has one for each section: `skeleton.bss` is the map, `skeleton.bss()` the cells of its variables.
 pub struct Mapped<T> {
     handle: Handle,
     region: Region,
@@ -33,9 +35,11 @@ impl<T: Plain> Mapped<T> {
     }
 }
 
-impl<T: Plain> FromFd for Mapped<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect_section::<T>(MapType::ARRAY)?;
+handle!([T: Plain] Mapped<T>);
+
+impl<T: Plain> Mapped<T> {
+    fn check(handle: Handle) -> Result<Self> {
+        let handle = handle.expect_section::<T>(MapType::ARRAY)?;
         let region = Region::new(handle.as_fd(), 0, size_of::<T>(), true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
         Ok(Self { handle, region, value: PhantomData })
@@ -94,18 +98,6 @@ impl<T: Plain> MappedArray<T> {
 impl<T> fmt::Debug for MappedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MappedArray").field("len", &self.len).finish_non_exhaustive()
-    }
-}
-
-impl<T> AsFd for Mapped<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-}
-
-impl<T> fmt::Debug for Mapped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Mapped").field(&self.handle).finish()
     }
 }
 

@@ -112,6 +112,12 @@ fn halves(number: u128) -> [u64; 2] {
 /// }
 /// assert_eq!(format!("{:?} {:?}", state::RUNNING, state(7)), "RUNNING state(7)");
 /// ```
+///
+/// A type of which not any bytes are a value does not compile.
+///
+/// ```compile_fail
+/// skelgen_runtime::open_enum! { state: bool { IDLE = false } }
+/// ```
 #[macro_export]
 macro_rules! open_enum {
     ($(#[$doc:meta])* $name:ident : $number:ident { $($value:ident = $constant:expr),* $(,)? }) => {
@@ -136,8 +142,10 @@ macro_rules! open_enum {
             }
         }
 
-        // SAFETY: a number, of which any bytes are a value.
-        #[allow(unsafe_code, reason = "a number and nothing else")]
+        // Nothing but plain data may stand where the number does.
+        const _: usize = $crate::data::size_of_plain::<$number>();
+
+        // SAFETY: it is its one field, which the line above checks to be plain data.
         unsafe impl $crate::data::Plain for $name {}
     };
 }

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use super::cell::Cells;
 use super::plain::{Plain, as_bytes, from_prefix, holds};
 use super::words;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu};
 use crate::sys::mmap::Region;
@@ -30,6 +30,18 @@ use crate::uapi::{MapType, elem_flags};
 /// - tools see a map of type array, whose element is all copies, and iterators over percpu maps do not see it;
 /// - natively one CPU's copy is read or set at once as far as the kernel's copying goes; emulated data is read and written in
 ///   pieces of at most eight bytes, while programs may change it.
+///
+/// ```
+/// use skelgen_runtime::PercpuData;
+///
+/// fn sum(hits: &PercpuData<u64>) -> skelgen_runtime::Result<u64> {
+///     hits.set(0, &5)?;
+///     for (cpu, count) in hits.iter()? {
+///         println!("CPU {cpu}: {count}");
+///     }
+///     hits.fold(0, |sum, count| sum + count)
+/// }
+/// ```
 pub struct PercpuData<T> {
     handle: Handle,
     copies: Option<Copies>,
@@ -101,6 +113,17 @@ impl<T: Plain> PercpuData<T> {
             }
             None => self.handle.percpu_set_all(as_bytes(&KEY), value, elem_flags::ANY),
         }
+    }
+
+    /// Sets the copies of all CPUs, each to its own value.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn set_each(&self, values: &PerCpu<T>) -> Result<()> {
+        if self.copies.is_none() && self.section_len == self.data_len {
+            return self.handle.percpu_set_each(as_bytes(&KEY), values, elem_flags::ANY);
+        }
+        values.iter().try_for_each(|(cpu, value)| self.set(cpu, value))
     }
 
     /// The copies of all possible CPUs.
@@ -227,11 +250,9 @@ impl Copies {
     }
 }
 
-impl<T: Plain> FromFd for PercpuData<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let handle = Handle::new(fd, info)?;
-        let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
-        let (data_len, section_len) = (bytes(info.data_size), bytes(info.section_size));
+impl<T: Plain> PercpuData<T> {
+    /// The data of which the variables take so many bytes of a CPU's copy, and so many are used in all.
+    fn check(handle: Handle, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
             return Err(handle.invalid(format_args!(
                 "its variables take {data_len} of {section_len} bytes, but their Rust type has {}",
@@ -255,6 +276,38 @@ impl<T: Plain> FromFd for PercpuData<T> {
         let region = Region::new(handle.as_fd(), 0, len, true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
         Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
+    }
+}
+
+impl<T: Plain> FromFd for PercpuData<T> {
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+        let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
+        Self::check(Handle::new(fd, info)?, bytes(info.data_size), bytes(info.section_size))
+    }
+}
+
+/// Asks the kernel what map it is, and fails if it is not one that holds a `T` for each CPU. What the section was made longer by is
+/// not known then, and left alone.
+impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let handle = Handle::of_fd(fd)?;
+        let len = handle.map().value_len();
+        let (data_len, section_len) = match handle.map().map_type() {
+            MapType::PERCPU_ARRAY if holds::<T>(len) => (len, len),
+            MapType::PERCPU_ARRAY => (size_of::<T>(), len),
+            // Of emulated data the map says only how far copies are apart.
+            _ => (size_of::<T>(), size_of::<T>()),
+        };
+        Self::check(handle, data_len, section_len)
+    }
+}
+
+impl<T> From<PercpuData<T>> for OwnedFd {
+    /// The map's file descriptor alone; emulated data is not mapped any more then.
+    fn from(data: PercpuData<T>) -> Self {
+        data.handle.into_fd()
     }
 }
 

@@ -16,9 +16,19 @@ use super::layout::Layout;
 /// # Safety
 /// Any bytes must be a valid value of the type, it must have no padding, no place to write to through a shared reference, and no
 /// pointers that safe code follows.
+#[diagnostic::on_unimplemented(
+    message = "not any bytes are a `{Self}`, so it cannot be shared with programs",
+    label = "this is no plain data",
+    note = "plain data are numbers, `Bool`, `Ptr`, arrays of plain data, structs with `#[derive(MapData)]`, and what `open_enum!` \
+            makes of an enumeration"
+)]
 pub unsafe trait Plain: Copy + Send + Sync + 'static {
     /// What is where, for structs that say so.
     const LAYOUT: Option<&'static Layout> = None;
+
+    /// The same of what an array is made of, however deep; of other types their own.
+    #[doc(hidden)]
+    const ELEMENT: Option<&'static Layout> = Self::LAYOUT;
 }
 
 macro_rules! plain {
@@ -33,7 +43,9 @@ macro_rules! plain {
 plain!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
 
 // SAFETY: an array has the bytes of its elements and no others.
-unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {
+    const ELEMENT: Option<&'static Layout> = T::ELEMENT;
+}
 
 /// A value of zero bytes.
 #[must_use]
@@ -282,7 +294,6 @@ macro_rules! layout {
             $(let _: $type = __value.$field;)*
         };
         // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
-        #[allow(unsafe_code, reason = "the layout is checked above")]
         unsafe impl $crate::data::Plain for $name {
             const LAYOUT: ::core::option::Option<&'static $crate::data::Layout> =
                 ::core::option::Option::Some(&$crate::data::Layout {
@@ -292,6 +303,7 @@ macro_rules! layout {
                         name: ::core::stringify!($field),
                         offset: $offset,
                         size: ::core::mem::size_of::<$type>(),
+                        layout: <$type as $crate::data::Plain>::ELEMENT,
                     }),*],
                 });
         }

@@ -123,7 +123,7 @@ impl Part<'_> {
         if_not: Ordering,
         mut change: impl FnMut([u8; N]) -> Option<[u8; N]>,
     ) -> Result<[u8; N], [u8; N]> {
-        let changed = self.word.fetch_update(order, if_not, |old| change(self.of(old)).map(|new| self.with(old, &new)));
+        let changed = self.exchange(order, if_not, |old| change(self.of(old)).map(|new| self.with(old, &new)));
         changed.map(|old| self.of(old)).map_err(|old| self.of(old))
     }
 
@@ -136,9 +136,8 @@ impl Part<'_> {
         match <[u8; WORD]>::try_from(from) {
             Ok(whole) => self.store(whole, Ordering::Relaxed),
             Err(_) => {
-                let change = |old| Some(self.with(old, from));
                 // It always changes.
-                let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+                let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(self.with(old, from)));
             }
         }
     }
@@ -146,7 +145,25 @@ impl Part<'_> {
     fn copy_bits(self, mask: &[u8], new: &[u8]) {
         let (mask, new) = (self.with(0, mask), self.with(0, new));
         // It always changes.
-        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !mask | new & mask));
+        let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !mask | new & mask));
+    }
+
+    /// Replaces the word by what `change` makes of it, again if others changed it meanwhile, unless that is `None`; gives the word
+    /// before, as an error if it stays. The standard library's own function of this kind has had two names.
+    fn exchange(
+        self,
+        order: Ordering,
+        if_not: Ordering,
+        mut change: impl FnMut(u64) -> Option<u64>,
+    ) -> Result<u64, u64> {
+        let mut old = self.word.load(if_not);
+        loop {
+            let new = change(old).ok_or(old)?;
+            match self.word.compare_exchange_weak(old, new, order, if_not) {
+                Ok(old) => return Ok(old),
+                Err(other) => old = other,
+            }
+        }
     }
 
     fn of<const N: usize>(self, word: u64) -> [u8; N] {

@@ -260,6 +260,16 @@ impl Types {
         }
     }
 
+    /// The type without modifiers; of an array, that of its elements.
+    pub(crate) fn element(&self, id: u32) -> u32 {
+        let mut id = self.resolve(id);
+        while let Some(head) = self.head(id).filter(|head| head.kind == kind::ARRAY) {
+            let Some(element) = self.owner(id).word(head.tail) else { break };
+            id = self.resolve(element);
+        }
+        id
+    }
+
     /// The members of a struct.
     pub(crate) fn members(&self, id: u32) -> Vec<Member<'_>> {
         let owner = self.owner(id);

@@ -11,12 +11,39 @@ use crate::error::{Error, Result};
 use crate::uapi::{MapType, elem_flags, map_flags};
 
 /// An array of values.
+///
+/// ```
+/// use skelgen_runtime::map::Array;
+/// use std::sync::atomic::Ordering;
+///
+/// fn count(counters: &Array<u64>) -> skelgen_runtime::Result<()> {
+///     counters.set(0, &5)?;
+///     println!("{:?}", counters.to_vec()?);
+///     // An array with the flag BPF_F_MMAPABLE can be changed while programs run, without a system call.
+///     let memory = counters.mmap()?;
+///     if let Some(counter) = memory.get(0) {
+///         counter.fetch_add(1, Ordering::Relaxed);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Array<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
 }
 
 /// An array of devices or CPUs to redirect packets to: of which an element names one, or is empty.
+///
+/// ```
+/// use skelgen_runtime::map::Redirects;
+///
+/// /// Puts a device into an array of type devmap, whose values are the device's number, or that and a program.
+/// fn redirect(devices: &Redirects<u32>, device: u32) -> skelgen_runtime::Result<Option<u32>> {
+///     let before = devices.take(0)?;
+///     devices.set(0, &device)?;
+///     Ok(before)
+/// }
+/// ```
 pub struct Redirects<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
@@ -156,6 +183,17 @@ impl<V: Plain> Redirects<V> {
     /// If there is no such element, or the map may not be written.
     pub fn remove(&self, index: u32) -> Result<()> {
         self.handle.delete(as_bytes(&index)).map(drop)
+    }
+
+    /// Makes the element at `index` empty and gives what stood there. The kernel does not do both at once: what is put there between
+    /// the two is lost.
+    ///
+    /// # Errors
+    /// If there is no such element, or the map may not be read and written.
+    pub fn take(&self, index: u32) -> Result<Option<V>> {
+        let value = self.get(index)?;
+        self.remove(index)?;
+        Ok(value)
     }
 
     /// All elements that are not empty. Ends at the first error.

@@ -137,9 +137,10 @@ fn types(btf: BorrowedFd<'_>) -> Result<Types> {
     Types::of_program(bytes)
 }
 
-/// Compares a Rust struct with one of BTF; the error is both, side by side.
+/// Compares a Rust struct, or the one that an array is made of, with one of BTF, and then what is in them; the error is both, side by
+/// side.
 fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), String> {
-    let id = types.resolve(id);
+    let id = types.element(id);
     if !matches!(types.kind(id), kind::STRUCT | kind::UNION) {
         // An integer or an array against a struct: the size, which was compared, is all there is.
         return Ok(());
@@ -150,6 +151,7 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
         .filter(|member| !member.name.is_empty())
         .map(|member| Member {
             name: member.name.to_owned(),
+            ty: member.ty,
             offset: usize::try_from(member.bit_offset / 8).unwrap_or(usize::MAX),
             // Bitfields have no size of their own, and whatever holds them in Rust has another name.
             size: if member.bit_size == 0 {
@@ -174,7 +176,12 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     };
     let size = types.size(id).and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
     if size == ours.size && fields.iter().all(field_fits) && theirs.iter().all(member_fits) {
-        return Ok(());
+        return fields.iter().try_for_each(|field| {
+            let member = theirs.iter().find(|member| member.name == label(field.name));
+            let member = member.or_else(|| theirs.iter().find(|member| alike(field, member)));
+            let (Some(member), Some(inner)) = (member, field.layout) else { return Ok(()) };
+            compare(types, member.ty, inner).map_err(|sides| format!("    in `{}`:\n{sides}", label(field.name)))
+        });
     }
     let mut left = vec![format!("`{}`, {} bytes", ours.name, ours.size)];
     left.extend(
@@ -182,7 +189,11 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
             .iter()
             .map(|field| format!("{}{field}", if field.is_padding() || field_fits(&field) { ' ' } else { '>' })),
     );
-    let mut right = vec![format!("`struct {}` of the map, {size} bytes", types.name(id))];
+    let mut right = vec![format!(
+        "`{} {}` of the map, {size} bytes",
+        if types.kind(id) == kind::UNION { "union" } else { "struct" },
+        types.name(id)
+    )];
     right.extend(theirs.iter().map(|member| format!("{}{member}", if member_fits(member) { ' ' } else { '>' })));
     let width = left.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -197,6 +208,7 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
 /// A member of BTF.
 struct Member {
     name: String,
+    ty: u32,
     offset: usize,
     /// None for a bitfield.
     size: Option<usize>,

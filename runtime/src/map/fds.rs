@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::bytes::Untyped;
 use super::handle::{Handle, handle};
 use super::scan::Keys;
 use crate::data::Plain;
@@ -13,6 +14,10 @@ use crate::uapi::{MapType, elem_flags};
 
 /// What such maps hold.
 pub mod kind {
+    use std::convert::Infallible;
+    use std::marker::PhantomData;
+
+    use crate::map::Untyped;
     use crate::uapi::MapType;
 
     /// A kind of kernel object that maps can hold.
@@ -39,11 +44,21 @@ pub mod kind {
         };
     }
 
+    /// Maps that a handle of type `M` is for.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Map<M = Untyped> {
+        /// There is no value of it; handles are what it says.
+        #[doc(hidden)]
+        Never(Infallible, PhantomData<fn() -> M>),
+    }
+    impl<M> sealed::Sealed for Map<M> {}
+    impl<M: 'static> Kind for Map<M> {
+        const TYPES: &'static [MapType] = &[MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS];
+    }
+
     kinds! {
         /// Programs, for tail calls.
         Program: PROG_ARRAY;
-        /// Maps.
-        Map: ARRAY_OF_MAPS, HASH_OF_MAPS;
         /// Perf events.
         PerfEvent: PERF_EVENT_ARRAY;
         /// Cgroups.
@@ -58,12 +73,32 @@ pub mod kind {
 use kind::Kind;
 
 /// An array of kernel objects.
+///
+/// ```
+/// use skelgen_runtime::map::{Array, ArrayOfMaps};
+///
+/// fn exchange(tables: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
+///     let before = tables.open_at(0)?;
+///     tables.set(0, new)?;
+///     Ok(before)
+/// }
+/// ```
 pub struct FdArray<O> {
     handle: Handle,
     object: PhantomData<fn() -> O>,
 }
 
 /// A hash map of kernel objects.
+///
+/// ```
+/// use skelgen_runtime::map::SockHash;
+///
+/// fn add(sockets: &SockHash<u32>, socket: &std::net::TcpStream) -> skelgen_runtime::Result<()> {
+///     sockets.insert(&7, socket)?;
+///     println!("{:?} has cookie {:?}", sockets.keys()?, sockets.id_of(&7)?);
+///     Ok(())
+/// }
+/// ```
 pub struct FdHash<K, O> {
     handle: Handle,
     object: PhantomData<fn() -> (K, O)>,
@@ -71,8 +106,8 @@ pub struct FdHash<K, O> {
 
 /// Programs for tail calls.
 pub type ProgArray = FdArray<kind::Program>;
-/// An array of maps.
-pub type ArrayOfMaps = FdArray<kind::Map>;
+/// An array of maps, which handles of type `M` are for.
+pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
 /// An array of perf events.
 pub type PerfEventArray = FdArray<kind::PerfEvent>;
 /// An array of cgroups.
@@ -83,8 +118,8 @@ pub type SockMap = FdArray<kind::Socket>;
 pub type ReuseportArray = FdArray<kind::Socket>;
 /// An array of AF_XDP sockets.
 pub type XskMap = FdArray<kind::Xsk>;
-/// A hash map of maps.
-pub type HashOfMaps<K> = FdHash<K, kind::Map>;
+/// A hash map of maps, which handles of type `M` are for.
+pub type HashOfMaps<K, M = Untyped> = FdHash<K, kind::Map<M>>;
 /// A hash map of sockets to redirect to.
 pub type SockHash<K> = FdHash<K, kind::Socket>;
 
@@ -101,7 +136,16 @@ impl<O: Kind> FdArray<O> {
     /// # Errors
     /// If there is no such element, the object is not of the map's kind, or the map may not be written.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
-        set(&self.handle, as_bytes(&index), object)
+        self.set_with(index, object, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: maps of sockets take `NOEXIST`, only to fill an empty place, and `EXIST`, only to
+    /// replace an object.
+    ///
+    /// # Errors
+    /// The same as of [`Self::set`], and those that the flags ask for.
+    pub fn set_with(&self, index: u32, object: impl AsFd, flags: u64) -> Result<()> {
+        set(&self.handle, as_bytes(&index), object, flags)
     }
 
     /// Takes the object at `index` out, and says whether there was one.
@@ -130,6 +174,20 @@ impl<O: Kind> FdArray<O> {
     pub fn id_at(&self, index: u32) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(&index))
     }
+
+    /// The indices at which there are objects, and the objects' ids, as of [`Self::id_at`]. Ends at the first error.
+    pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64)>> + '_ {
+        let mut places = 0..self.max_entries();
+        let mut ids = std::iter::from_fn(move || {
+            places.find_map(|index| self.id_at(index).map(|id| id.map(|id| (index, id))).transpose())
+        });
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            let next = if failed { None } else { ids.next() };
+            failed = matches!(next, Some(Err(_)));
+            next
+        })
+    }
 }
 
 impl<K: Plain, O: Kind> FdHash<K, O> {
@@ -142,7 +200,15 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// # Errors
     /// If the map is full, the object is not of the map's kind, or the map may not be written.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
-        set(&self.handle, as_bytes(key), object)
+        self.insert_with(key, object, elem_flags::ANY)
+    }
+
+    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
+    ///
+    /// # Errors
+    /// The same as of [`Self::insert`], and those that the flags ask for.
+    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: u64) -> Result<()> {
+        set(&self.handle, as_bytes(key), object, flags)
     }
 
     /// Takes the object under `key` out, and says whether there was one.
@@ -175,23 +241,38 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     }
 }
 
-impl FdArray<kind::Map> {
-    /// The map at `index`, if there is one, as a handle of its type: `Array<u64>`, say, or [`Untyped`](super::Untyped). It is
-    /// opened by its id, which asks for `CAP_SYS_ADMIN`.
+impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
+    /// The map at `index`, if there is one. It is opened by its id, which asks for `CAP_SYS_ADMIN`.
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
-    pub fn open_at<M: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<M>> {
+    pub fn open_at(&self, index: u32) -> Result<Option<M>> {
+        self.open_at_as(index)
+    }
+
+    /// The same as a handle of another type: `Array<u64>`, say, or [`Untyped`].
+    ///
+    /// # Errors
+    /// As of [`Self::open_at`].
+    pub fn open_at_as<N: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<N>> {
         open(&self.handle, self.id_at(index)?)
     }
 }
 
-impl<K: Plain> FdHash<K, kind::Map> {
+impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map<M>> {
     /// The map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
-    pub fn open<M: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<M>> {
+    pub fn open(&self, key: &K) -> Result<Option<M>> {
+        self.open_as(key)
+    }
+
+    /// The same as a handle of another type.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn open_as<N: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<N>> {
         open(&self.handle, self.id_of(key)?)
     }
 }
@@ -206,12 +287,12 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
     }
 }
 
-fn set(handle: &Handle, key: &[u8], object: impl AsFd) -> Result<()> {
+fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: u64) -> Result<()> {
     // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
-    handle.update(key, value, elem_flags::ANY)
+    handle.update(key, value, flags)
 }
 
 fn id_of(handle: &Handle, key: &[u8]) -> Result<Option<u64>> {

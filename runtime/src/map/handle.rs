@@ -246,17 +246,17 @@ impl fmt::Debug for Handle {
 macro_rules! layouts {
     (V: Plain) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
-            (None, V::LAYOUT)
+            (None, V::ELEMENT)
         }
     };
     (K: Plain, V: Plain) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
-            (K::LAYOUT, V::LAYOUT)
+            (K::ELEMENT, V::ELEMENT)
         }
     };
     (K: Plain, O: Kind) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
-            (K::LAYOUT, None)
+            (K::ELEMENT, None)
         }
     };
     ($($other:tt)*) => {};
@@ -311,7 +311,7 @@ macro_rules! handle {
                 Self::check($crate::map::Handle::new(fd, info)?)
             }
 
-            $crate::map::handle::layouts!($($generics)*);
+            $crate::map::layouts!($($generics)*);
         }
 
         /// Asks the kernel what map it is, and fails if it is not one for this handle.

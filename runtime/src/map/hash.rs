@@ -11,12 +11,44 @@ use crate::uapi::{MapType, elem_flags};
 
 /// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
 /// cgroup storage.
+///
+/// ```
+/// use skelgen_runtime::map::HashMap;
+///
+/// fn lower(packets: &HashMap<u32, u64>) -> skelgen_runtime::Result<()> {
+///     packets.insert_many(&[1, 2, 3], &[10, 20, 30])?;
+///     if !packets.insert_new(&1, &0)? {
+///         println!("there were {:?} already", packets.take(&1)?);
+///     }
+///     for element in packets {
+///         let (address, count) = element?;
+///         if count < 15 {
+///             packets.remove(&address)?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct HashMap<K, V> {
     handle: Handle,
     element: PhantomData<fn() -> (K, V)>,
 }
 
 /// A trie of longest prefixes. A key begins with the length of its prefix in bits, in a `u32`.
+///
+/// ```
+/// use skelgen_runtime::map::LpmTrie;
+///
+/// /// The length, and the address's bytes.
+/// type Key = [u8; 8];
+///
+/// fn route(routes: &LpmTrie<Key, u32>) -> skelgen_runtime::Result<Option<u32>> {
+///     routes.insert(&[8, 0, 0, 0, 10, 0, 0, 0], &1)?;
+///     routes.insert(&[16, 0, 0, 0, 10, 1, 0, 0], &2)?;
+///     // That of 10.1.0.0/16: 2.
+///     routes.get(&[32, 0, 0, 0, 10, 1, 2, 3])
+/// }
+/// ```
 pub struct LpmTrie<K, V> {
     handle: Handle,
     element: PhantomData<fn() -> (K, V)>,
@@ -97,10 +129,19 @@ macro_rules! keyed {
             /// # Errors
             /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
+                self.insert_many_with(keys, values, elem_flags::ANY)
+            }
+
+            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock meanwhile. Others are refused by kernels
+            /// that set many elements at once.
+            ///
+            /// # Errors
+            /// The same as of [`Self::insert_many`], and those that the flags ask for.
+            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: u64) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
                 }
-                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), elem_flags::ANY)
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags)
             }
 
             /// Removes `key`, and says whether it was there.
@@ -150,6 +191,11 @@ macro_rules! keyed {
             /// removes others meanwhile; those that are set or removed meanwhile come or not.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
+            }
+
+            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock while it is copied.
+            pub fn iter_with(&self, flags: u64) -> Entries<'_, K, V> {
+                Entries { scan: Scan::with_flags(&self.handle, flags), element: PhantomData }
             }
 
             /// All keys, as [`Self::iter`] gives them.

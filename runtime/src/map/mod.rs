@@ -38,7 +38,7 @@ pub use storage::Storage;
 pub use struct_ops::StructOps;
 pub use user_ringbuf::UserRingBuf;
 
-pub(crate) use handle::Handle;
+pub(crate) use handle::{Handle, handle, layouts};
 
 use std::os::fd::OwnedFd;
 
@@ -76,7 +76,7 @@ pub trait FromFd: Sized {
     /// If the map is of another type, or its keys or values have another size than the handle's types.
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
 
-    /// How keys and values are laid out, where the handle's types are structs that say so.
+    /// How keys and values are laid out, where the handle's types are structs that say so, or arrays of such structs.
     #[must_use]
     fn layouts() -> (Option<&'static Layout>, Option<&'static Layout>) {
         (None, None)

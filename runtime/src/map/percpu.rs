@@ -21,12 +21,39 @@ use crate::uapi::{MapType, elem_flags};
 use request::unpack;
 
 /// A percpu array: each element has a value for each CPU.
+///
+/// ```
+/// use skelgen_runtime::map::{PerCpu, PercpuArray};
+///
+/// fn total(packets: &PercpuArray<u64>) -> skelgen_runtime::Result<u64> {
+///     packets.set_all(0, &0)?;
+///     packets.set_on(0, 1, &7)?;
+///     println!("CPU 1 has {}", packets.get_on(0, 1)?);
+///     packets.set_each(0, &PerCpu::from_fn(|cpu| 100 * u64::from(cpu))?)?;
+///     packets.fold(0, 0, |sum, of_a_cpu| sum + of_a_cpu)
+/// }
+/// ```
 pub struct PercpuArray<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
 }
 
-/// A percpu hash map, with or without LRU eviction: each element has a value for each CPU.
+/// A percpu hash map, with or without LRU eviction, or percpu cgroup storage: each element has a value for each CPU.
+///
+/// ```
+/// use skelgen_runtime::map::PercpuHashMap;
+///
+/// fn busiest(packets: &PercpuHashMap<u32, u64>) -> skelgen_runtime::Result<()> {
+///     for element in packets.iter() {
+///         let (address, counts) = element?;
+///         println!("{address}: {} in all, {} at the most", counts.sum(|&count| count), counts.max(|&count| count));
+///     }
+///     // Only what CPU 0 has, without copying what the others have where the kernel can.
+///     let of_first: Vec<(u32, u64)> = packets.iter_on(0)?.collect::<Result<_, _>>()?;
+///     packets.remove_many(&of_first.iter().map(|(address, _)| *address).collect::<Vec<_>>())?;
+///     Ok(())
+/// }
+/// ```
 pub struct PercpuHashMap<K, V> {
     handle: Handle,
     element: PhantomData<fn() -> (K, V)>,
@@ -101,6 +128,19 @@ impl<V: Plain> PercpuArray<V> {
             all.push(unpack(element?.1, size_of::<V>())?);
         }
         Ok(all)
+    }
+
+    /// All indices and the values of all possible CPUs there, in order. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
+        elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
+    }
+
+    /// All indices and the values of one CPU there, in order. Ends at the first error.
+    ///
+    /// # Errors
+    /// If there is no such CPU.
+    pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(u32, V)>> + '_> {
+        Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
     /// The values of one CPU of all elements, with as few system calls as the kernel allows.

@@ -9,6 +9,17 @@ use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 
 /// Values that come out in the order they went in.
+///
+/// ```
+/// use skelgen_runtime::map::Queue;
+///
+/// fn next(work: &Queue<u64>) -> skelgen_runtime::Result<Option<u64>> {
+///     work.push(&1)?;
+///     work.push_over(&2)?;
+///     println!("{:?} comes next", work.peek()?);
+///     work.pop()
+/// }
+/// ```
 pub struct Queue<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
@@ -21,6 +32,16 @@ pub struct Stack<V> {
 }
 
 /// A set that knows surely what is not in it, and what is only probably.
+///
+/// ```
+/// use skelgen_runtime::map::BloomFilter;
+///
+/// fn is_new(seen: &BloomFilter<u32>, address: u32) -> skelgen_runtime::Result<bool> {
+///     let is_new = !seen.may_contain(&address)?;
+///     seen.insert(&address)?;
+///     Ok(is_new)
+/// }
+/// ```
 pub struct BloomFilter<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
@@ -61,6 +82,19 @@ macro_rules! queue {
             pub fn pop(&self) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
+            }
+
+            /// Takes all values out until there is none and gives each to `each`; says how many they were.
+            ///
+            /// # Errors
+            /// If the map may not be read and written.
+            pub fn drain(&self, mut each: impl FnMut(V)) -> Result<usize> {
+                let mut count = 0;
+                while let Some(value) = self.pop()? {
+                    each(value);
+                    count += 1;
+                }
+                Ok(count)
             }
 
             /// The next value, which stays in, if there is one.

@@ -25,6 +25,17 @@ const HEADER: usize = 8;
 ///
 /// Several threads may read from one handle; each record comes to one of them. Two handles of one map must not be read from at
 /// the same time: they would give out records twice.
+///
+/// ```
+/// use skelgen_runtime::map::RingBuf;
+///
+/// fn show(events: &RingBuf) -> skelgen_runtime::Result<()> {
+///     while events.poll(None)? {
+///         events.drain_as::<[u64; 2]>(|[time, pid]| println!("{time}: {pid}"))?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct RingBuf {
     handle: Handle,
     /// Mapped when it is first read.

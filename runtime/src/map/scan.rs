@@ -58,8 +58,13 @@ enum Mode<'a> {
 impl<'a> Scan<'a> {
     /// All elements, with all that their values are.
     pub(crate) fn new(handle: &'a Handle) -> Self {
+        Self::with_flags(handle, 0)
+    }
+
+    /// The same, each looked up with these flags, which are none of the CPU flags.
+    pub(crate) fn with_flags(handle: &'a Handle, flags: u64) -> Self {
         let len = handle.map().full_len();
-        Self::with(handle, Part { flags: 0, len, from: 0, to: len }, false)
+        Self::with(handle, Part { flags, len, from: 0, to: len }, false)
     }
 
     /// All elements, which are taken out of the map as they are copied.

@@ -10,6 +10,14 @@ use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 
 /// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
+///
+/// ```
+/// use skelgen_runtime::map::Storage;
+///
+/// fn bytes_of(sent: &Storage<u64>, socket: &std::net::TcpStream) -> skelgen_runtime::Result<u64> {
+///     Ok(sent.get(socket)?.unwrap_or(0))
+/// }
+/// ```
 pub struct Storage<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,
@@ -55,5 +63,15 @@ impl<V: Plain> Storage<V> {
     /// If the object is not of the map's kind.
     pub fn remove(&self, object: impl AsFd) -> Result<bool> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
+    }
+
+    /// Removes the value kept with an object and gives it. The kernel does not do both at once: what is written between the two is
+    /// lost.
+    ///
+    /// # Errors
+    /// If the object is not of the map's kind.
+    pub fn take(&self, object: impl AsFd) -> Result<Option<V>> {
+        let mut value = zeroed();
+        Ok(self.handle.take_keyed(as_bytes(&object.as_fd().as_raw_fd()), as_bytes_mut(&mut value))?.then_some(value))
     }
 }

@@ -150,13 +150,13 @@ fn bloom_filters() {
 fn maps_of_maps() {
     let Some(inner) = create(MapType::ARRAY, 4, 4, 1, 0) else { return };
     let outer = create_outer(MapType::ARRAY_OF_MAPS, 4, 4, 2, 0, Some(inner.as_fd())).unwrap();
-    let outer = ArrayOfMaps::try_from(outer).unwrap();
+    let outer = <ArrayOfMaps>::try_from(outer).unwrap();
     outer.set(1, &inner).unwrap();
     let inner = Array::<u32>::try_from(inner).unwrap();
     assert_eq!((outer.id_at(1).unwrap(), outer.id_at(0).unwrap()), (Some(u64::from(inner.id())), None));
     assert!(outer.remove(1).unwrap());
     let outer = create_outer(MapType::HASH_OF_MAPS, 8, 4, 2, 0, Some(inner.as_fd())).unwrap();
-    let outer = HashOfMaps::<u64>::try_from(outer).unwrap();
+    let outer = <HashOfMaps<u64>>::try_from(outer).unwrap();
     outer.insert(&77, &inner).unwrap();
     assert_eq!(outer.keys().unwrap(), [77]);
     assert_eq!(outer.id_of(&77).unwrap(), Some(u64::from(inner.id())));

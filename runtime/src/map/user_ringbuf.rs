@@ -23,6 +23,17 @@ const HEADER: usize = 8;
 ///
 /// Several threads may write through one handle. Two handles of one map must not be written to at the same time: records would be
 /// lost.
+///
+/// ```
+/// use skelgen_runtime::map::UserRingBuf;
+///
+/// fn send(commands: &UserRingBuf, command: u64) -> skelgen_runtime::Result<()> {
+///     while !commands.push_as(&command)? {
+///         commands.poll(None)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct UserRingBuf {
     handle: Handle,
     /// Mapped when it is first written to.

@@ -1,0 +1,109 @@
+//! The maps in the generated file: before they are created, and as typed handles.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+use skelgen_runtime::uapi::map_flags;
+
+use super::ident;
+use super::types::{Needs, Types};
+use crate::model::BpfObject;
+use crate::skeleton::{Data, Handle, MapField, Skeleton};
+
+/// The structs of the object's maps.
+pub(super) struct Maps {
+    pub(super) open: TokenStream,
+    pub(super) loaded: TokenStream,
+}
+
+impl Maps {
+    pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
+        let map = &object.maps[field.map.0 as usize];
+        let name = &map.name;
+        let inner = field.handle.inner;
+        let of_inner = [(inner.and_then(|it| it.key), "inner__key"), (inner.and_then(|it| it.value), "inner__value")];
+        for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")].into_iter().chain(of_inner) {
+            if let Some(Data::Type(id)) = data {
+                let path = format!("{name}__{what}");
+                needs.ty(id, &path);
+                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
+                    needs.shared(id, &path);
+                }
+            }
+        }
+    }
+
+    pub(super) fn new(object: &BpfObject, skeleton: &Skeleton, types: &Types<'_>) -> Self {
+        let mut open = Vec::new();
+        let mut loaded = Vec::new();
+        for field in &skeleton.maps {
+            let map = &object.maps[field.map.0 as usize];
+            let name = ident(&field.field);
+            let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
+            let section = skeleton.sections.iter().find(|section| section.map == field.map);
+            let handle = match section {
+                Some(section) => {
+                    let ty = ident(&section.ty);
+                    quote!(rt::map::Arena<#ty>)
+                }
+                None => handle(&field.handle, &map.name, types),
+            };
+            open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
+            loaded.push(quote!(#[doc = #doc] pub #name: #handle));
+        }
+        let known = skeleton.maps.iter().map(|field| {
+            let (name, field) = (&object.maps[field.map.0 as usize].name, ident(&field.field));
+            quote!((#name, self.#field.as_fd()))
+        });
+        let what = format!("object `{}`", object.name);
+        Self {
+            open: quote! {
+                /// The maps before they are created.
+                #[derive(Debug)]
+                pub struct OpenMaps { #(#open),* }
+            },
+            loaded: quote! {
+                /// The maps.
+                #[derive(Debug)]
+                pub struct Maps { #(#loaded),* }
+
+                impl rt::map::FindMap for Maps {
+                    fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
+                        rt::map::find(name, &[#(#known),*])
+                    }
+                    fn what(&self) -> String { #what.into() }
+                }
+            },
+        }
+    }
+}
+
+fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
+    let inner =
+        handle.inner.map(|inner| typed(inner.name, inner.key, inner.value, None, &format!("{map}__inner"), types));
+    typed(handle.name, handle.key, handle.value, inner, map, types)
+}
+
+/// The handle of this name with its parameters; `path` names types that C does not.
+fn typed(
+    name: &str,
+    key: Option<Data>,
+    value: Option<Data>,
+    inner: Option<TokenStream>,
+    path: &str,
+    types: &Types<'_>,
+) -> TokenStream {
+    let data = |data: Data, what: &str| match data {
+        Data::Type(id) => types.of(id, &format!("{path}__{what}")),
+        Data::Bytes(len) => {
+            let len = Literal::u32_unsuffixed(len);
+            quote!([u8; #len])
+        }
+    };
+    let name = format_ident!("{name}");
+    let parameters: Vec<TokenStream> =
+        [key.map(|key| data(key, "key")), value.map(|value| data(value, "value")), inner]
+            .into_iter()
+            .flatten()
+            .collect();
+    if parameters.is_empty() { quote!(rt::map::#name) } else { quote!(rt::map::#name<#(#parameters),*>) }
+}

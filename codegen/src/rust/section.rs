@@ -1,0 +1,137 @@
+//! A section of global data in the generated file: its struct, and the cells of its variables if programs write them.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+use skelgen_runtime::abi::SectionKind;
+
+use super::ident;
+use super::types::{Definition, Field, Needs, Types};
+use crate::btf::Btf;
+use crate::model::{BpfObject, DataSection, Variable, arena};
+use crate::skeleton::{Scope, SectionField, field_name};
+
+/// A section with variables to see.
+pub(super) struct Section<'a> {
+    pub(super) field: &'a SectionField,
+    pub(super) name: &'a str,
+    pub(super) data: &'a DataSection,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
+        let map = object.maps.get(field.map.0 as usize)?;
+        let data = map.section.as_ref()?;
+        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
+        Some(Self { field, name, data })
+    }
+
+    pub(super) fn field(&self) -> proc_macro2::Ident {
+        ident(&self.field.field)
+    }
+
+    pub(super) fn ty(&self) -> proc_macro2::Ident {
+        ident(&self.field.ty)
+    }
+
+    pub(super) fn index(&self) -> Literal {
+        Literal::u32_unsuffixed(self.field.map.0)
+    }
+
+    /// Whether its variables are cells once it is loaded.
+    fn is_shared(&self) -> bool {
+        matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
+    }
+
+    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
+    pub(super) fn holder(&self) -> Option<TokenStream> {
+        let ty = self.ty();
+        Some(match self.data.kind {
+            SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
+            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
+            SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
+            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
+        })
+    }
+
+    /// The variables to see.
+    fn variables(&self) -> impl Iterator<Item = &'a Variable> {
+        self.data.variables.iter().filter(|variable| variable.visible)
+    }
+
+    /// The path that names a variable's type if C does not.
+    fn path(&self, variable: &Variable) -> String {
+        format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
+    }
+
+    pub(super) fn needs(&self, needs: &mut Needs<'_>) {
+        for variable in self.variables() {
+            let path = self.path(variable);
+            needs.variable(variable.ty, &path, variable.size.into());
+            if self.is_shared() {
+                needs.shared(variable.ty, &path);
+            }
+            if self.data.kind == SectionKind::Arena {
+                needs.behind_pointers(variable.ty);
+            }
+        }
+    }
+
+    pub(super) fn definition(&self, btf: &Btf, types: &Types<'_>) -> TokenStream {
+        let mut scope = Scope::default();
+        let mut fields = Vec::new();
+        let mut cells = Vec::new();
+        let ty = self.ty();
+        let mut cell_scope = Scope::default();
+        cell_scope.claim("snapshot");
+        cell_scope.claim("snapshot_boxed");
+        for variable in self.variables() {
+            let name = scope.claim(&field_name(&variable.name));
+            let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
+            let offset = Literal::u32_unsuffixed(variable.offset);
+            let cell = ident(&cell_scope.claim(&name));
+            let declared = btf.declaration(variable.ty, &variable.name);
+            let doc = format!(" The variable `{declared}`.");
+            cells.push(quote! {
+                #[doc = #doc]
+                #[must_use]
+                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
+            });
+            fields.push(Field {
+                name,
+                ty: rust,
+                offset: variable.offset.into(),
+                size,
+                align,
+                hidden: false,
+                doc: format!(" `{declared}`"),
+            });
+        }
+        // A section ends with its last variable; its struct ends where another could follow.
+        let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
+        let size = u64::from(self.data.size).next_multiple_of(align);
+        let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
+        let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
+        definition.wrap_displaced();
+        let definition = definition.write();
+        if !self.is_shared() {
+            return definition;
+        }
+        let cells_name = format_ident!("{}Cells", ty);
+        let doc = format!(" The variables of section `{}`, in memory shared with the running programs.", self.name);
+        quote! {
+            #definition
+            #[doc = #doc]
+            #[derive(Clone, Copy, Debug)]
+            pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
+            impl<'a> #cells_name<'a> {
+                #(#cells)*
+                /// All of them at once, each as it was at some moment.
+                #[must_use]
+                pub fn snapshot(self) -> #ty { self.0.get() }
+                /// The same in memory of its own: for what the stack has no room for.
+                #[must_use]
+                pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
+            }
+        }
+    }
+}
