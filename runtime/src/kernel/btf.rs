@@ -363,7 +363,7 @@ fn number(kind: SymbolKind) -> u32 {
 }
 
 /// How many bytes follow the twelve of every type.
-pub(super) fn tail_len(kind: u32, count: usize) -> Option<usize> {
+pub(crate) fn tail_len(kind: u32, count: usize) -> Option<usize> {
     Some(match kind {
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
         2 | 7..=12 | 16 | 18 => 0,

@@ -146,7 +146,6 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     }
     let theirs: Vec<Member> = types
         .members(id)
-        .into_iter()
         .filter(|member| !member.name.is_empty())
         .map(|member| Member {
             name: member.name.to_owned(),

@@ -78,11 +78,11 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
             attr.line_info_cnt = count(request.line_info, RECORD)?;
             attr.line_info_rec_size = len32(RECORD)?;
         }
-        if !request.core_relos.is_empty() {
-            attr.core_relos = address(request.core_relos);
-            attr.core_relo_cnt = count(request.core_relos, RECORD)?;
-            attr.core_relo_rec_size = len32(RECORD)?;
-        }
+    }
+    if !request.core_relos.is_empty() {
+        attr.core_relos = address(request.core_relos);
+        attr.core_relo_cnt = count(request.core_relos, RECORD)?;
+        attr.core_relo_rec_size = len32(RECORD)?;
     }
     if let Some(module) = request.attach_btf {
         attr.attach_btf_obj_fd = module.as_raw_fd();
