@@ -67,12 +67,12 @@ impl Executor {
         self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token()))
     }
 
-    /// The types of the kernel that the object is loaded into, read once a load.
+    /// The types of the running kernel, read once a load.
     pub(super) fn kernel_types(&mut self) -> Result<Rc<Types>> {
         if let Some(types) = &self.kernel_types {
             return Ok(Rc::clone(types));
         }
-        let types = types::kernel(self.options.kernel_btf.as_deref())?;
+        let types = types::kernel(None)?;
         Ok(Rc::clone(self.kernel_types.insert(types)))
     }
 }

@@ -30,9 +30,12 @@ impl Executor {
 
     fn new_relocator(&mut self) -> Result<Relocator> {
         let local = self.object_types()?;
-        let kernel = self.kernel_types()?;
-        // Types of modules continue the numbering of the running kernel's own; to others they mean nothing.
-        let modules = types::is_running(self.options.kernel_btf.as_deref());
+        // Types of modules continue the numbering of the running kernel's own; beside others they mean nothing.
+        let other = self.options.kernel_btf.as_deref().filter(|path| !types::is_running(path));
+        let (kernel, modules) = match other {
+            Some(path) => (types::kernel(Some(path))?, false),
+            None => (self.kernel_types()?, true),
+        };
         let loaded = self.open_programs.iter().filter(|open| open.autoload);
         let records = loaded.map(|open| self.bytes(self.body(open.definition).core_relos));
         let records: Vec<_> = records.collect::<Result<_>>()?;

@@ -9,15 +9,15 @@ use crate::error::{Error, Result};
 use crate::kernel::btf::FOLDER;
 use crate::sys::btf::MappedFile;
 
-/// Reads the kernel's types from this file, or from where the running kernel has its own.
+/// Reads the types of the running kernel, or those in this file.
 pub(crate) fn kernel(path: Option<&Path>) -> Result<Rc<Types>> {
-    let default = Path::new(FOLDER).join("vmlinux");
-    Types::read(path.unwrap_or(&default), is_running(path), None).map(Rc::new)
+    let own = Path::new(FOLDER).join("vmlinux");
+    Types::read(path.unwrap_or(&own), path.is_none(), None).map(Rc::new)
 }
 
 /// Whether this is where the running kernel has its own types.
-pub(crate) fn is_running(path: Option<&Path>) -> bool {
-    path.is_none_or(|path| path == Path::new(FOLDER).join("vmlinux"))
+pub(crate) fn is_running(path: &Path) -> bool {
+    path == Path::new(FOLDER).join("vmlinux")
 }
 
 /// The modules of the running kernel that have types, by name.
