@@ -18,6 +18,8 @@ pub(crate) enum Feature {
     GlobalFunctions,
     /// Variables and sections (5.2).
     Sections,
+    /// Sections without variables (5.14).
+    EmptySections,
     /// Names of sections that begin with `?` (6.10).
     OddNames,
     /// Floating-point numbers (5.13).
@@ -33,10 +35,11 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Functions,
         Self::GlobalFunctions,
         Self::Sections,
+        Self::EmptySections,
         Self::OddNames,
         Self::Floats,
         Self::DeclarationTags,
@@ -58,6 +61,7 @@ impl Feature {
             Self::Functions => [&int[..], &prototype, &[1, kind::FUNC << 24, 2]].concat(),
             Self::GlobalFunctions => [&int[..], &prototype, &[1, kind::FUNC << 24 | 1, 2]].concat(),
             Self::Sections => [&int[..], &variable, &section(3)].concat(),
+            Self::EmptySections => vec![3, kind::DATASEC << 24, 4],
             Self::OddNames => [&int[..], &variable, &section(6)].concat(),
             Self::Floats => vec![1, kind::FLOAT << 24, 4],
             Self::DeclarationTags => [&int[..], &variable, &[1, kind::DECL_TAG << 24, 2, u32::MAX]].concat(),
@@ -128,12 +132,16 @@ impl Adjusted {
                 }
                 self.write(name, kind::STRUCT, count, size_or_type, &members);
             }
+            // A struct without members has the size; C has none of such a name.
+            kind::DATASEC if count == 0 && lacks(Feature::EmptySections) => {
+                self.write(0, kind::STRUCT, 0, size_or_type, &[]);
+            }
             kind::DATASEC if self.string(name).first() == Some(&b'?') && lacks(Feature::OddNames) => {
                 let name = self.renamed(name, |byte| byte == b'?')?;
                 self.changed = true;
                 self.copy(record, name);
             }
-            // A struct without members has the size and pretends nothing of the bytes; C has no struct of such a name.
+            // The same, as nothing else says that nobody knows what the bytes are.
             kind::FLOAT if lacks(Feature::Floats) => self.write(0, kind::STRUCT, 0, size_or_type, &[]),
             // Nothing refers to tags of declarations.
             kind::DECL_TAG if lacks(Feature::DeclarationTags) || flag && lacks(Feature::Attributes) => self.stand_in(0),
