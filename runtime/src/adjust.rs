@@ -3,6 +3,9 @@
 //! Every type keeps its id, so whatever refers to types goes on doing so, and every type keeps the size of its values. Strings keep
 //! their places; new ones come after them. Knows bytes and what a kernel may lack; no kernel.
 
+#[cfg(test)]
+mod tests;
+
 use crate::kernel::btf::tail_len;
 use crate::kernel::types::kind;
 
@@ -144,21 +147,17 @@ impl Adjusted {
             // The same, as nothing else says that nobody knows what the bytes are.
             kind::FLOAT if lacks(Feature::Floats) => self.write(0, kind::STRUCT, 0, size_or_type, &[]),
             // Nothing refers to tags of declarations.
-            kind::DECL_TAG if lacks(Feature::DeclarationTags) || flag && lacks(Feature::Attributes) => self.stand_in(0),
+            kind::DECL_TAG if lacks(Feature::DeclarationTags) => self.stand_in(0),
             // A modifier that means nothing to whoever only looks at sizes.
-            kind::TYPE_TAG if lacks(Feature::TypeTags) || flag && lacks(Feature::Attributes) => {
+            kind::TYPE_TAG if lacks(Feature::TypeTags) => {
                 self.write(0, kind::CONST, 0, size_or_type, &[]);
             }
             // The number that it is, without names for its values.
             kind::ENUM64 if lacks(Feature::Enumerations) => self.integer(name, size_or_type, flag),
-            // The flag says that it has a sign.
-            kind::ENUM if flag && lacks(Feature::Enumerations) => {
-                self.changed = true;
-                let info = (kind::ENUM << 24 | count).to_ne_bytes();
-                self.types.extend_from_slice(&record.bytes[..4]);
-                self.types.extend_from_slice(&info);
-                self.types.extend_from_slice(&record.bytes[8..]);
-            }
+            // The flag says of an enumeration that it has a sign, of a tag that it is any attribute. The kernel looks for a few tags
+            // only, none of which is the name of an attribute, and wants tags before other modifiers: so it stays one.
+            kind::ENUM if flag && lacks(Feature::Enumerations) => self.copy_without_flag(record),
+            kind::TYPE_TAG | kind::DECL_TAG if flag && lacks(Feature::Attributes) => self.copy_without_flag(record),
             _ => self.copy(record, name),
         }
         Some(())
@@ -167,6 +166,13 @@ impl Adjusted {
     fn copy(&mut self, record: &Record<'_>, name: u32) {
         self.types.extend_from_slice(&name.to_ne_bytes());
         self.types.extend_from_slice(&record.bytes[4..]);
+    }
+
+    fn copy_without_flag(&mut self, record: &Record<'_>) {
+        self.changed = true;
+        self.types.extend_from_slice(&record.bytes[..4]);
+        self.types.extend_from_slice(&(record.kind << 24 | record.count).to_ne_bytes());
+        self.types.extend_from_slice(&record.bytes[8..]);
     }
 
     fn write(&mut self, name: u32, kind: u32, count: u32, size_or_type: u32, tail: &[u32]) {

@@ -19,8 +19,6 @@ mod record;
 mod value;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;

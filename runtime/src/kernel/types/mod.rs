@@ -5,6 +5,8 @@
 
 mod files;
 mod look;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::rc::Rc;
 

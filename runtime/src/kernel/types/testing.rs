@@ -2,23 +2,23 @@
 
 use std::rc::Rc;
 
-use crate::kernel::types::{Types, kind};
+use super::{Types, kind};
 
 /// BTF on its way.
 #[derive(Default)]
-pub(super) struct Btf {
+pub(crate) struct Btf {
     types: Vec<u32>,
     strings: Vec<u8>,
     count: u32,
 }
 
 impl Btf {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { strings: vec![0], ..Self::default() }
     }
 
     /// Where a string is.
-    pub(super) fn string(&mut self, text: &str) -> u32 {
+    pub(crate) fn string(&mut self, text: &str) -> u32 {
         if text.is_empty() {
             return 0;
         }
@@ -29,7 +29,7 @@ impl Btf {
     }
 
     /// Any type; its id.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         name: &str,
         kind: u32,
@@ -46,40 +46,42 @@ impl Btf {
         self.count
     }
 
-    pub(super) fn int(&mut self, name: &str, size: u32, signed: bool) -> u32 {
-        self.add(name, kind::INT, false, 0, size, &[u32::from(signed) << 24 | size * 8])
+    pub(crate) fn int(&mut self, name: &str, size: u32, signed: bool) -> u32 {
+        self.add(name, kind::INT, false, 0, size, &[(u32::from(signed) << 24) | (size * 8)])
     }
 
-    pub(super) fn pointer(&mut self, to: u32) -> u32 {
+    pub(crate) fn pointer(&mut self, to: u32) -> u32 {
         self.add("", kind::PTR, false, 0, to, &[])
     }
 
-    pub(super) fn array(&mut self, element: u32, index: u32, count: u32) -> u32 {
+    pub(crate) fn array(&mut self, element: u32, index: u32, count: u32) -> u32 {
         self.add("", kind::ARRAY, false, 0, 0, &[element, index, count])
     }
 
-    pub(super) fn typedef(&mut self, name: &str, to: u32) -> u32 {
+    pub(crate) fn typedef(&mut self, name: &str, to: u32) -> u32 {
         self.add(name, kind::TYPEDEF, false, 0, to, &[])
     }
 
     /// A struct of members with name, type and offset in bits.
-    pub(super) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
-        let tail = self.members(members.iter().map(|&(name, ty, offset)| (name, ty, offset)));
+    pub(crate) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
+        let tail = self.members(members);
         self.add(name, kind::STRUCT, false, members.len(), size, &tail)
     }
 
-    pub(super) fn union(&mut self, name: &str, size: u32, members: &[(&str, u32)]) -> u32 {
-        let tail = self.members(members.iter().map(|&(name, ty)| (name, ty, 0)));
+    pub(crate) fn union(&mut self, name: &str, size: u32, members: &[(&str, u32)]) -> u32 {
+        let all: Vec<_> = members.iter().map(|&(name, ty)| (name, ty, 0)).collect();
+        let tail = self.members(&all);
         self.add(name, kind::UNION, false, members.len(), size, &tail)
     }
 
     /// A struct of members with name, type, offset in bits and, of bitfields, size in bits.
-    pub(super) fn bitfields(&mut self, name: &str, size: u32, members: &[(&str, u32, u32, u32)]) -> u32 {
-        let tail = self.members(members.iter().map(|&(name, ty, offset, bits)| (name, ty, bits << 24 | offset)));
+    pub(crate) fn bitfields(&mut self, name: &str, size: u32, members: &[(&str, u32, u32, u32)]) -> u32 {
+        let all: Vec<_> = members.iter().map(|&(name, ty, offset, bits)| (name, ty, (bits << 24) | offset)).collect();
+        let tail = self.members(&all);
         self.add(name, kind::STRUCT, true, members.len(), size, &tail)
     }
 
-    pub(super) fn enumeration(&mut self, name: &str, signed: bool, values: &[(&str, i32)]) -> u32 {
+    pub(crate) fn enumeration(&mut self, name: &str, signed: bool, values: &[(&str, i32)]) -> u32 {
         let tail: Vec<u32> = values
             .iter()
             .flat_map(|&(name, value)| [self.string(name), u32::from_ne_bytes(value.to_ne_bytes())])
@@ -87,23 +89,23 @@ impl Btf {
         self.add(name, kind::ENUM, signed, values.len(), 4, &tail)
     }
 
-    pub(super) fn enumeration64(&mut self, name: &str, values: &[(&str, u64)]) -> u32 {
+    pub(crate) fn enumeration64(&mut self, name: &str, values: &[(&str, u64)]) -> u32 {
         let half = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap();
         let tail: Vec<u32> =
             values.iter().flat_map(|&(name, value)| [self.string(name), half(value), half(value >> 32)]).collect();
         self.add(name, kind::ENUM64, false, values.len(), 8, &tail)
     }
 
-    pub(super) fn function_type(&mut self, returns: u32, parameters: &[u32]) -> u32 {
+    pub(crate) fn function_type(&mut self, returns: u32, parameters: &[u32]) -> u32 {
         let tail: Vec<u32> = parameters.iter().flat_map(|&ty| [0, ty]).collect();
         self.add("", kind::FUNC_PROTO, false, parameters.len(), returns, &tail)
     }
 
-    fn members<'a>(&mut self, members: impl Iterator<Item = (&'a str, u32, u32)>) -> Vec<u32> {
-        members.flat_map(|(name, ty, offset)| [self.string(name), ty, offset]).collect()
+    fn members(&mut self, members: &[(&str, u32, u32)]) -> Vec<u32> {
+        members.iter().flat_map(|&(name, ty, offset)| [self.string(name), ty, offset]).collect()
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let len = |len: usize| u32::try_from(len).unwrap();
         let types: Vec<u8> = self.types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
@@ -116,11 +118,11 @@ impl Btf {
         bytes
     }
 
-    pub(super) fn types(&self) -> Types {
+    pub(crate) fn types(&self) -> Types {
         Types::of_program(self.bytes()).unwrap()
     }
 
-    pub(super) fn shared(&self) -> Rc<Types> {
+    pub(crate) fn shared(&self) -> Rc<Types> {
         Rc::new(self.types())
     }
 }
