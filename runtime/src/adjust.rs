@@ -12,27 +12,27 @@ use crate::kernel::types::kind;
 /// Bytes of the header that is written.
 const HEADER: usize = 24;
 
-/// What BTF may hold that a kernel does not take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What BTF may hold that a kernel does not take, by the age of the first that does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Feature {
     /// Functions and their types (5.0).
     Functions,
-    /// Functions that are not static (5.6).
-    GlobalFunctions,
     /// Variables and sections (5.2).
     Sections,
-    /// Sections without variables (5.14).
-    EmptySections,
-    /// Names of sections that begin with `?` (6.10).
-    OddNames,
+    /// Functions that are not static (5.6).
+    GlobalFunctions,
     /// Floating-point numbers (5.13).
     Floats,
+    /// Sections without variables (5.14).
+    EmptySections,
     /// Tags of declarations (5.16).
     DeclarationTags,
     /// Tags of types (5.17).
     TypeTags,
     /// Enumerations of 64 bits, and those with a sign (6.0).
     Enumerations,
+    /// Names of sections that begin with `?` (6.10).
+    OddNames,
     /// Tags that are any attribute (6.15).
     Attributes,
 }
@@ -40,14 +40,14 @@ pub(crate) enum Feature {
 impl Feature {
     pub(crate) const ALL: [Self; 10] = [
         Self::Functions,
-        Self::GlobalFunctions,
         Self::Sections,
-        Self::EmptySections,
-        Self::OddNames,
+        Self::GlobalFunctions,
         Self::Floats,
+        Self::EmptySections,
         Self::DeclarationTags,
         Self::TypeTags,
         Self::Enumerations,
+        Self::OddNames,
         Self::Attributes,
     ];
 
