@@ -3,11 +3,14 @@
 //! Every type keeps its id, so whatever refers to types goes on doing so, and every type keeps the size of its values. Strings keep
 //! their places; new ones come after them. Knows bytes and what a kernel may lack; no kernel.
 
+mod contexts;
 #[cfg(test)]
 mod tests;
 
 use crate::kernel::btf::tail_len;
 use crate::kernel::types::kind;
+
+pub(crate) use contexts::with_contexts;
 
 /// Bytes of the header that is written.
 const HEADER: usize = 24;

@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use super::{Executor, advise, lift_memlock, log};
-use crate::adjust::{Feature, adjusted};
+use super::{Executor, advise, at, lift_memlock, log};
+use crate::adjust::{Feature, adjusted, with_contexts};
 use crate::error::{Errno, Error, Result};
 use crate::kernel::features;
 use crate::kernel::types::{self, Types};
@@ -43,6 +43,20 @@ impl Executor {
         }
         self.btf_refused = Some(error.to_string());
         Ok(())
+    }
+
+    /// BTF for one program in which the types of arguments that are tagged as contexts are those of its type. `None` if it has none, or
+    /// the kernel does not take that either.
+    pub(super) fn btf_with_contexts(&mut self, program: u32) -> Result<Option<OwnedFd>> {
+        let (Some(span), Some(open)) = (self.object.btf, at(&self.open_programs, program)) else {
+            return Ok(None);
+        };
+        let (bytes, program_type, token) = (self.bytes(span)?, open.program_type, self.token());
+        let older = if self.btf_adjusted { adjusted(bytes, |feature| !features::btf(feature, token)) } else { None };
+        match with_contexts(bytes, older.as_deref().unwrap_or(bytes), program_type) {
+            Some(changed) => Ok(self.try_btf(&changed)?.ok()),
+            None => Ok(None),
+        }
     }
 
     fn try_btf(&mut self, bytes: &[u8]) -> Result<Result<OwnedFd, Errno>> {

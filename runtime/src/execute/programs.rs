@@ -31,7 +31,9 @@ pub(super) struct Form {
     pub(super) insns: Cow<'static, [u8]>,
     /// BTF file descriptors of modules whose functions it calls.
     fd_array: Vec<i32>,
-    func_info: &'static [u8],
+    /// BTF of its own, where the object's is not as the kernel wants it in programs of this type.
+    pub(super) btf: Option<OwnedFd>,
+    pub(super) func_info: &'static [u8],
     line_info: &'static [u8],
     /// Relocations that are left to the kernel.
     pub(super) core_relos: &'static [u8],
@@ -68,7 +70,7 @@ impl Executor {
                 }
                 Err(refusal) => refusal,
             };
-            if !self.fix_up(&mut form, errno, log.as_deref()).map_err(within)? {
+            if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
                 return Err(self.refusal(index, errno, log));
             }
         }
@@ -87,7 +89,8 @@ impl Executor {
             true => (self.bytes(body.func_info)?, self.bytes(body.line_info)?),
             false => (&[][..], &[][..]),
         };
-        Ok(Form { name: program.name, insns, fd_array, func_info, line_info, core_relos: self.bytes(body.core_relos)? })
+        let core_relos = self.bytes(body.core_relos)?;
+        Ok(Form { name: program.name, insns, fd_array, btf: None, func_info, line_info, core_relos })
     }
 
     /// The body of a program that fits the form of percpu data which is loaded.
@@ -112,7 +115,7 @@ impl Executor {
             license: self.object.license,
             kernel_version: self.object.kernel_version,
             insns: &form.insns,
-            btf: self.btf.as_ref().filter(|_| self.takes_records()).map(AsFd::as_fd),
+            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| self.takes_records())).map(AsFd::as_fd),
             func_info: form.func_info,
             line_info: form.line_info,
             core_relos: form.core_relos,

@@ -78,6 +78,17 @@ impl Types {
         id
     }
 
+    /// The names of the typedefs that a type is, one behind another.
+    pub(crate) fn typedefs(&self, mut id: u32) -> impl Iterator<Item = &str> {
+        let names = (0..MAX_DEPTH).map_while(move |_| {
+            let head = self.head(id).filter(|head| is_transparent(head.kind))?;
+            let name = (head.kind == kind::TYPEDEF).then(|| self.owner(id).string(head.name));
+            id = head.size_or_type;
+            Some(name)
+        });
+        names.flatten()
+    }
+
     /// The size of a value in bytes.
     pub(crate) fn size(&self, mut id: u32) -> Option<u64> {
         let mut elements = 1_u64;
