@@ -34,7 +34,7 @@ pub(super) struct Form {
     /// BTF of its own, where the object's is not as the kernel wants it in programs of this type.
     pub(super) btf: Option<OwnedFd>,
     pub(super) func_info: &'static [u8],
-    line_info: &'static [u8],
+    pub(super) line_info: &'static [u8],
     /// Relocations that are left to the kernel.
     pub(super) core_relos: &'static [u8],
 }
@@ -57,7 +57,7 @@ impl Executor {
             ));
         }
         let mut form = self.form(index).map_err(within)?;
-        if !form.core_relos.is_empty() && self.must_relocate() {
+        if self.must_relocate(&form) {
             self.relocate(&mut form).map_err(within)?;
         }
         loop {

@@ -12,8 +12,11 @@ use crate::relocate::{Relocator, unresolved};
 
 impl Executor {
     /// Whether it is known before anything is tried that the kernel cannot do it.
-    pub(super) fn must_relocate(&self) -> bool {
-        self.options.kernel_btf.is_some() || self.btf.is_none() || self.btf_adjusted || features::lacks_core()
+    pub(super) fn must_relocate(&self, form: &Form) -> bool {
+        // Kernels that do it may forget to if there are no other records.
+        let alone = form.func_info.is_empty() && form.line_info.is_empty();
+        let other_types = self.options.kernel_btf.is_some() || self.btf_adjusted;
+        !form.core_relos.is_empty() && (alone || other_types || features::lacks_core())
     }
 
     /// Changes the instructions of a program as its relocations say, and leaves none to the kernel.

@@ -1,10 +1,12 @@
 //! Fits instructions to types made by hand: every question, and every way in which there is no answer.
 
+use std::rc::Rc;
+
 use super::Relocator;
 use super::patch::ABSENT_HELPER;
 use crate::error::Result;
-use crate::kernel::types::kind;
 use crate::kernel::types::testing::Btf;
+use crate::kernel::types::{Types, kind};
 
 /// Numbers of questions (`enum bpf_core_relo_kind`).
 const OFFSET: u32 = 0;
@@ -427,6 +429,47 @@ fn types_without_end() {
     kernel.structure("s", 8, &[("c", 2, 0)]);
     kernel.add("", kind::ARRAY, false, 0, 0, &[2, 2, 1]);
     assert_eq!(number(local, &kernel, (s, "0:2", EXISTS), 1), Some(0));
+}
+
+#[test]
+fn bytes_without_sense_are_survived() {
+    let ((mut local, s), (mut kernel, _)) = (local(), kernel());
+    let e = local.enumeration("e", true, &[("A", 1)]);
+    kernel.enumeration("e", false, &[("A", 2)]);
+    let long = kernel.int("long", 8, false);
+    kernel.bitfields("s", 8, &[("a", long, 320, 64), ("a", long, 3, 7)]);
+    let paths = ["0", "0:0", "0:1:1", "0:2:3", "1:3"].map(|path| local.string(path));
+    let records: Vec<Vec<u8>> = (0..13)
+        .flat_map(|question| {
+            paths.map(|path| record(if question == 10 || question == 11 { e } else { s }, path, question))
+        })
+        .collect();
+    let all: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    let (local, kernel) = (local.bytes(), kernel.bytes());
+    let survive = |local: &[u8], kernel: &[u8]| {
+        let (Ok(local), Ok(kernel)) = (Types::of_program(local.to_vec()), Types::of_program(kernel.to_vec())) else {
+            return;
+        };
+        let mut relocator = Relocator::new(local, &Rc::new(kernel), false, &all);
+        for record in &all {
+            for insn in [mov(0), ldx(WORD, 0), [0x18, 1, 0, 0, 0, 0, 0, 0]] {
+                // Whatever comes of it, an answer or an error.
+                let _ = relocator.relocate([insn, [0; 8]].as_flattened_mut(), record);
+            }
+        }
+    };
+    for flip in [0x01, 0x80, 0xff] {
+        for at in 0..kernel.len() {
+            let mut bytes = kernel.clone();
+            bytes[at] ^= flip;
+            survive(&local, &bytes);
+        }
+        for at in 0..local.len() {
+            let mut bytes = local.clone();
+            bytes[at] ^= flip;
+            survive(&bytes, &kernel);
+        }
+    }
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn field(question: Question, types: &Types, path: &Path<'_>) -> Result<Answer> {
         holder(bit_offset, bit_size, size(types, ty)?)?
     } else {
         let bytes = size(types, ty)?;
-        bit_size = bytes * 8;
+        bit_size = bytes.saturating_mul(8);
         (bit_offset / 8, bytes)
     };
     // How a bitfield is read is up to the compiler, so its numbers need not be ours.
@@ -169,7 +169,7 @@ fn field(question: Question, types: &Types, path: &Path<'_>) -> Result<Answer> {
             Answer::number((integer || types.is_enum(ty) && types.flag(ty)).into())
         }
         Question::FieldLeftShift => plain(if cfg!(target_endian = "little") {
-            64_u64.wrapping_sub(bit_offset + bit_size - offset * 8)
+            64_u64.wrapping_sub(bit_offset.wrapping_add(bit_size).wrapping_sub(offset * 8))
         } else {
             8_u64.wrapping_sub(bytes).wrapping_mul(8).wrapping_add(bit_offset - offset * 8)
         }),
@@ -183,7 +183,7 @@ fn holder(bit_offset: u64, bit_size: u64, declared: u64) -> Result<(u64, u64)> {
     let mut bytes = declared.max(1);
     loop {
         let offset = bit_offset / 8 / bytes * bytes;
-        if bit_offset + bit_size - offset * 8 <= bytes * 8 {
+        if bit_offset + bit_size - offset * 8 <= bytes.saturating_mul(8) {
             return Ok((offset, bytes));
         }
         if bytes >= 8 {
