@@ -7,6 +7,8 @@ pub mod abi;
 pub mod uapi;
 
 #[cfg(feature = "load")]
+mod adjust;
+#[cfg(feature = "load")]
 pub mod data;
 #[cfg(feature = "load")]
 pub mod error;
@@ -27,6 +29,8 @@ pub mod open;
 pub mod program;
 #[cfg(feature = "load")]
 pub mod record;
+#[cfg(feature = "load")]
+mod relocate;
 #[cfg(feature = "load")]
 mod sys;
 

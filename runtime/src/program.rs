@@ -79,6 +79,20 @@ impl Program {
         self.log.as_deref()
     }
 
+    /// Its instructions as the verifier left them, eight bytes each: relocated, without what cannot be reached, maps and functions by
+    /// their ids.
+    ///
+    /// # Errors
+    /// If it was not loaded, or the kernel does not show them to this process (that takes CAP_PERFMON and CAP_SYSLOG, or root).
+    pub fn translated(&self) -> Result<Vec<u8>> {
+        let hidden = || Error::invalid(format_args!("the kernel hides the instructions of program `{}`", self.name()));
+        sys::prog::translated(self.fd()?)
+            .map_err(|errno| {
+                Error::refused(format_args!("reading the instructions of program `{}`", self.name()), errno)
+            })?
+            .ok_or_else(hidden)
+    }
+
     /// Attaches it the way its section says.
     ///
     /// # Errors

@@ -23,7 +23,6 @@ const NATIVE: &str =
     "loads; percpu data is native: percpu arrays, each filled by one BPF_MAP_UPDATE_ELEM with BPF_F_ALL_CPUS";
 const NO_DIRECT: &str =
     "does not load: programs have no direct access to percpu data, and its emulated form is left out";
-const NO_CORE: &str = "does not load: CO-RE relocations are left to the kernel";
 const NO_MAPPED: &str = "does not load: maps cannot be mapped into memory";
 
 /// The rows for an object with percpu data whose skeleton holds this form; none for an object without.
@@ -32,12 +31,10 @@ pub(super) fn kernels(object: &BpfObject, form: PercpuForm) -> Vec<KernelSummary
     if !object.maps.iter().filter_map(|map| map.section.as_ref()).any(DataSection::is_percpu) {
         return Vec::new();
     }
-    // In-kernel CO-RE (core_relos of BPF_PROG_LOAD) is in Linux 5.17, BPF_F_MMAPABLE in 5.5, direct access in 7.3.
-    let relocated = object.functions.iter().any(|function| !function.info.relos.is_empty());
-    let (before, oldest) = if relocated { (NO_CORE, "5.17") } else { (NO_MAPPED, "5.5") };
+    // BPF_F_MMAPABLE is in Linux 5.5, direct access in 7.3. Programs are fitted to the kernel's types (CO-RE) on all of them.
     match form {
         PercpuForm::Native => vec![row("0", NO_DIRECT), row("7.3", NATIVE)],
-        PercpuForm::Emulated => vec![row("0", before), row(oldest, EMULATED)],
-        PercpuForm::Either => vec![row("0", before), row(oldest, EMULATED), row("7.3", NATIVE)],
+        PercpuForm::Emulated => vec![row("0", NO_MAPPED), row("5.5", EMULATED)],
+        PercpuForm::Either => vec![row("0", NO_MAPPED), row("5.5", EMULATED), row("7.3", NATIVE)],
     }
 }

@@ -268,7 +268,8 @@ fn records<const N: usize>(
 #[derive(Default)]
 struct Symbols {
     list: Vec<OwnedSymbol>,
-    known: BTreeMap<(String, u8), u32>,
+    /// By name, kind and whether it may be missing: one program may do without what another attaches to.
+    known: BTreeMap<(String, u8, bool), u32>,
 }
 
 impl Symbols {
@@ -293,12 +294,10 @@ impl Symbols {
 
     fn add(&mut self, name: &str, kind: abi::SymbolKind, weak: bool) -> u32 {
         let list = &mut self.list;
-        let at = *self.known.entry((name.to_owned(), kind as u8)).or_insert_with(|| {
+        *self.known.entry((name.to_owned(), kind as u8, weak)).or_insert_with(|| {
             list.push(OwnedSymbol { name: name.to_owned(), kind, weak });
             index(list.len() - 1)
-        });
-        self.list[at as usize].weak &= weak;
-        at
+        })
     }
 }
 

@@ -170,6 +170,11 @@ impl Executor {
         if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
             result = sys::map::Map::create(&request);
         }
+        // A kernel says so to fields of a request that it does not know.
+        if is(&result, libc::E2BIG) && !kernel::features::names(request.token) {
+            request.name = "";
+            result = sys::map::Map::create(&request);
+        }
         // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
         if request.btf.is_some()
             && kernel_value.is_none()

@@ -5,21 +5,27 @@
 //! calls; nothing of the types that generated code gives to maps and sections.
 
 mod arena;
+mod btf;
+mod fixups;
 mod kconfig;
 mod log;
 mod maps;
 mod percpu;
 mod programs;
+mod relocate;
 mod struct_ops;
 mod symbols;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::error::{Error, Result};
+use crate::kernel::types::Types;
 use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::program::Program;
+use crate::relocate::Relocator;
 use crate::sys;
 use crate::sys::trusted::Trusted;
 
@@ -128,13 +134,19 @@ struct Executor {
     open_maps: Vec<OpenMap>,
     open_programs: Vec<OpenProgram>,
     btf: Option<OwnedFd>,
-    /// What the kernel said of the object's BTF, if it did not take it.
+    /// Whether the kernel got another BTF than the object's, because it does not take that.
+    btf_adjusted: bool,
+    /// What the kernel said of the object's BTF, if it took neither.
     btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
     symbols: symbols::Symbols,
     /// Tables of functions, by map.
     tables: Vec<Option<struct_ops::Table>>,
+    /// The types of the kernel, once something needs them.
+    kernel_types: Option<Rc<Types>>,
+    /// What fits programs to those types, once one needs it.
+    relocator: Option<Relocator>,
     /// Whether the limit on locked memory was lifted, which is tried once.
     memlock: bool,
     /// Whether percpu data is loaded in its emulated form.
@@ -170,11 +182,14 @@ impl Executor {
             open_maps,
             open_programs,
             btf: None,
+            btf_adjusted: false,
             btf_refused: None,
             maps,
             programs,
             symbols,
             tables,
+            kernel_types: None,
+            relocator: None,
             memlock: false,
             emulate: false,
         })
@@ -193,42 +208,6 @@ impl Executor {
             Step::BindMap { program, map } => self.bind_map(program, map),
             Step::InsertProgram { map, key, program } => self.insert_program(map, key, program),
         }
-    }
-
-    fn load_btf(&mut self) -> Result<()> {
-        let Some(span) = self.object.btf else {
-            return Ok(());
-        };
-        let bytes = self.bytes(span)?;
-        let token = self.options.token.as_ref().map(AsFd::as_fd);
-        let refused = |errno| Error::refused("loading the object's BTF", errno);
-        let (result, _) = sys::btf::load(bytes, token, &mut []).map_err(refused)?;
-        let result = match result {
-            Err(errno) if errno.raw() == libc::EPERM && lift_memlock(&mut self.memlock) => {
-                sys::btf::load(bytes, token, &mut []).map_err(refused)?.0
-            }
-            result => result,
-        };
-        let error = |errno| {
-            let error = advise(refused(errno));
-            match log::whole(self.options.log_size, |log| sys::btf::load(bytes, token, log)) {
-                Some(log) => error.log(log),
-                None => error,
-            }
-        };
-        match result {
-            Ok(fd) => self.btf = Some(fd),
-            Err(errno) if errno.raw() == libc::EPERM || self.needs_btf() => return Err(error(errno)),
-            Err(errno) => self.btf_refused = Some(error(errno).to_string()),
-        }
-        Ok(())
-    }
-
-    /// Whether nothing can come of a load without the object's BTF: what is in it makes tables of functions, and the kernel's own
-    /// adjustment of programs to its types. Everything else loads without, if with less to be seen from outside.
-    fn needs_btf(&self) -> bool {
-        let adjusted = self.open_programs.iter().any(|open| open.autoload && open.definition.body.core_relos.len > 0);
-        adjusted || self.open_maps.iter().any(|open| open.autocreate && open.definition.struct_ops.is_some())
     }
 
     /// A range of the blob.

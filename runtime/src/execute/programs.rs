@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
-use crate::abi::{Body, Patch, PatchKind, SectionKind, Span, percpu_stride};
+use crate::abi::{Body, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
 use crate::sys::prog::{self as sys, Request};
@@ -25,6 +25,21 @@ pub(super) struct LoadedProgram {
     pub(super) log: Option<String>,
 }
 
+/// A program as the kernel is asked to load it. What older kernels lack is taken out of it as that shows.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub(super) name: &'static str,
+    pub(super) insns: Cow<'static, [u8]>,
+    /// BTF file descriptors of modules whose functions it calls.
+    fd_array: Vec<i32>,
+    /// BTF of its own, where the object's is not as the kernel wants it in programs of this type.
+    pub(super) btf: Option<OwnedFd>,
+    pub(super) func_info: &'static [u8],
+    pub(super) line_info: &'static [u8],
+    /// Relocations that are left to the kernel.
+    pub(super) core_relos: &'static [u8],
+}
+
 impl Executor {
     pub(super) fn load_program(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
@@ -42,38 +57,69 @@ impl Executor {
                 "give the type with `set_type` before loading, or leave the program out with `set_autoload(false)`",
             ));
         }
-        let (program_type, attach_type) = (open.program_type, open.attach_type);
-        let other = self.target_program(index).map_err(within)?;
-        let target = self.target(index).map_err(within)?;
-        let mut fd_array = Vec::new();
-        let body = program.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&program.body);
-        let insns = self.bytes(body.insns)?;
-        let insns = if body.patches == Span::EMPTY {
-            Cow::Borrowed(insns)
-        } else {
-            let mut insns = insns.to_vec();
-            for patch in self.patches(body)? {
-                self.patch(&mut insns, patch?, &mut fd_array).map_err(within)?;
+        let mut form = self.form(index).map_err(within)?;
+        if self.must_relocate(&form) {
+            self.relocate(&mut form).map_err(within)?;
+        }
+        loop {
+            let (errno, log) = match self.attempt(index, &form).map_err(within)? {
+                Ok(loaded) => {
+                    if let Some(place) = at_mut(&mut self.programs, index) {
+                        *place = Some(loaded);
+                    }
+                    return Ok(());
+                }
+                Err(refusal) => refusal,
+            };
+            if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
+                return Err(self.refusal(index, errno, log));
             }
-            Cow::Owned(insns)
+        }
+    }
+
+    /// A program's instructions for the running system, and what describes them.
+    fn form(&mut self, index: u32) -> Result<Form> {
+        let program = at(self.object.programs, index).ok_or_else(|| no_such("program", index))?;
+        let body = self.body(program);
+        let mut fd_array = Vec::new();
+        let mut insns = Cow::Borrowed(self.bytes(body.insns)?);
+        for patch in self.patches(body)? {
+            self.patch(insns.to_mut(), patch?, &mut fd_array)?;
+        }
+        let (func_info, line_info) = match self.takes_records() {
+            true => (self.bytes(body.func_info)?, self.bytes(body.line_info)?),
+            false => (&[][..], &[][..]),
         };
+        let core_relos = self.bytes(body.core_relos)?;
+        Ok(Form { name: program.name, insns, fd_array, btf: None, func_info, line_info, core_relos })
+    }
+
+    /// The body of a program that fits the form of percpu data which is loaded.
+    pub(super) fn body(&self, program: &'static Program) -> &'static Body {
+        program.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&program.body)
+    }
+
+    /// Asks the kernel to load a program in this form.
+    fn attempt(&mut self, index: u32, form: &Form) -> Result<Result<LoadedProgram, (Errno, Option<String>)>> {
+        let other = self.target_program(index)?;
+        let target = self.target(index)?;
+        let place = self.struct_ops_place(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
-        let place = self.struct_ops_place(index).map_err(within)?;
         let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
         let mut request = Request {
-            name: program.name,
-            program_type,
+            name: form.name,
+            program_type: open.program_type,
             // Of a program in a table of functions the number says which member it is.
-            expected_attach_type: place.map_or(attach_type, |place| AttachType(place.member)),
+            expected_attach_type: place.map_or(open.attach_type, |place| AttachType(place.member)),
             flags: open.flags,
             license: self.object.license,
             kernel_version: self.object.kernel_version,
-            insns: &insns,
-            btf: self.btf.as_ref().map(AsFd::as_fd),
-            func_info: self.bytes(body.func_info)?,
-            line_info: self.bytes(body.line_info)?,
-            core_relos: self.bytes(body.core_relos)?,
+            insns: &form.insns,
+            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| self.takes_records())).map(AsFd::as_fd),
+            func_info: form.func_info,
+            line_info: form.line_info,
+            core_relos: form.core_relos,
             attach_btf_id: match (other, place) {
                 (Some(id), _) => id,
                 (None, Some(place)) => place.struct_type,
@@ -84,7 +130,7 @@ impl Executor {
                 .filter(|_| other.is_none())
                 .and_then(|module| self.symbols.modules.get(module))
                 .map(AsFd::as_fd),
-            fd_array: &fd_array,
+            fd_array: &form.fd_array,
             ifindex: open.ifindex,
             token: self.token(),
         };
@@ -92,29 +138,35 @@ impl Executor {
             request.flags |= prog_flags::TOKEN_FD;
         }
         let mut memlock = self.memlock;
-        let loaded = request_load(&request, (level, self.options.log_size), &mut memlock).map_err(|(errno, log)| {
-            let what = format!("{program_type}, section `{}`", program.section);
-            let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
-            let error = match self.percpu_section(body) {
-                Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
-                    "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
-                     since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
-                )),
-                _ => match too_old(program.since, program.section) {
-                    Some(note) => error.note(note),
-                    None => advise(error),
-                },
-            };
-            match log {
-                Some(log) => error.log(log),
-                None => error,
-            }
-        })?;
+        let result = request_load(&request, (level, self.options.log_size), &mut memlock);
         self.memlock = memlock;
-        if let Some(place) = at_mut(&mut self.programs, index) {
-            *place = Some(loaded);
+        Ok(result)
+    }
+
+    /// What to say of a program that the kernel refused for good.
+    fn refusal(&self, index: u32, errno: Errno, log: Option<String>) -> Error {
+        let Some(open) = at(&self.open_programs, index) else {
+            return no_such("program", index);
+        };
+        let program = open.definition;
+        let what = format!("{}, section `{}`", open.program_type, program.section);
+        let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
+        let body = self.body(program);
+        let absent = || self.unresolved(self.bytes(body.core_relos).unwrap_or_default(), log.as_deref());
+        let error = match self.percpu_section(body) {
+            Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
+                "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
+                 since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
+            )),
+            _ => match absent().or_else(|| too_old(program.since, program.section)) {
+                Some(note) => error.note(note),
+                None => advise(error),
+            },
+        };
+        match log {
+            Some(log) => error.log(log),
+            None => error,
         }
-        Ok(())
     }
 
     /// Writes into an instruction what depends on the running system.

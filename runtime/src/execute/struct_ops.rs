@@ -74,7 +74,7 @@ impl Executor {
             }
             let finder = match &finder {
                 Some(finder) => finder,
-                None => finder.insert(Finder::new(self.options.kernel_btf.as_deref())?),
+                None => finder.insert(Finder::new(self.kernel_types()?)),
             };
             let found = self.table(index, &table, &chosen, finder)?;
             for slot in &found.programs {
@@ -110,7 +110,7 @@ impl Executor {
             .note("load the module that does, or leave it out with `set_autocreate(false)`"));
         };
         let types = &owner.types;
-        let holder = types.members(owner.id).into_iter().find(|member| {
+        let holder = types.members(owner.id).find(|member| {
             let ty = types.resolve(member.ty);
             types.kind(ty) == kind::STRUCT && types.name(ty) == table.name
         });
@@ -124,7 +124,7 @@ impl Executor {
         let base = usize::try_from(holder.bit_offset / 8).unwrap_or(usize::MAX);
         let mut value = vec![0; size];
         let mut programs = Vec::new();
-        let theirs = types.members(struct_type);
+        let theirs: Vec<_> = types.members(struct_type).collect();
         for (ours, &program) in table.members.iter().zip(chosen) {
             let from = usize::try_from(ours.offset).unwrap_or(usize::MAX);
             let len = usize::try_from(ours.size).unwrap_or(0);

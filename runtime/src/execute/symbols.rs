@@ -90,12 +90,11 @@ impl Executor {
         if wanted.is_empty() {
             return Ok(());
         }
-        let path = self.options.kernel_btf.as_deref();
-        btf::find(path, &mut wanted)?;
+        btf::find(&mut wanted)?;
         for (wanted, owner) in wanted.iter_mut().zip(owners) {
             let mut module = None;
             if wanted.id.is_none() {
-                if let Some(fd) = btf::find_in_modules(path, wanted)? {
+                if let Some(fd) = btf::find_in_modules(wanted)? {
                     module = Some(self.symbols.modules.len());
                     self.symbols.modules.push(fd);
                 }

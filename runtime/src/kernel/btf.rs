@@ -44,16 +44,15 @@ pub(crate) struct Base {
     strings: u32,
 }
 
-/// Finds what it can of the wanted names in the kernel's BTF at this path, or at its usual place.
-pub(crate) fn find(path: Option<&Path>, wanted: &mut [Wanted<'_>]) -> Result<()> {
-    let default = Path::new(FOLDER).join("vmlinux");
-    let mut source = Source::open(path.unwrap_or(&default), path.is_none())?;
+/// Finds what it can of the wanted names in the BTF of the running kernel, whose ids no other file has.
+pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
+    let mut source = Source::open(&Path::new(FOLDER).join("vmlinux"), true)?;
     source.find(Base::default(), wanted)
 }
 
 /// Finds one name in the modules' BTF, and opens the BTF of the module that has it.
-pub(crate) fn find_in_modules(path: Option<&Path>, wanted: &mut Wanted<'_>) -> Result<Option<OwnedFd>> {
-    let vmlinux = path.map_or_else(|| Path::new(FOLDER).join("vmlinux"), Path::to_path_buf);
+pub(crate) fn find_in_modules(wanted: &mut Wanted<'_>) -> Result<Option<OwnedFd>> {
+    let vmlinux = Path::new(FOLDER).join("vmlinux");
     let mut base = None;
     let Ok(entries) = std::fs::read_dir(FOLDER) else {
         return Ok(None);
@@ -64,7 +63,7 @@ pub(crate) fn find_in_modules(path: Option<&Path>, wanted: &mut Wanted<'_>) -> R
     for module in modules {
         let base = match base {
             Some(base) => base,
-            None => *base.insert(Source::open(&vmlinux, path.is_none())?.measure()?),
+            None => *base.insert(Source::open(&vmlinux, true)?.measure()?),
         };
         // A module may go at any moment; then it has not what we look for.
         let Ok(mut source) = Source::open(&Path::new(FOLDER).join(&module), true) else {
@@ -363,7 +362,7 @@ fn number(kind: SymbolKind) -> u32 {
 }
 
 /// How many bytes follow the twelve of every type.
-pub(super) fn tail_len(kind: u32, count: usize) -> Option<usize> {
+pub(crate) fn tail_len(kind: u32, count: usize) -> Option<usize> {
     Some(match kind {
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
         2 | 7..=12 | 16 | 18 => 0,

@@ -39,14 +39,27 @@ pub(super) fn load_with_value(
         [0, 0, 0, 0, offset[0], offset[1], offset[2], offset[3]],
     ];
     insns.extend_from_slice(rest);
-    let request = sys::prog::Request {
+    let request = request(name, ProgramType::SOCKET_FILTER, insns.as_flattened(), token);
+    let level = u32::from(!log.is_empty());
+    sys::prog::load(&request, level, log).map(|attempt| attempt.result)
+}
+
+/// A request to load instructions and nothing else.
+pub(super) fn request<'a>(
+    name: &'a str,
+    program_type: ProgramType,
+    insns: &'a [u8],
+    token: Option<BorrowedFd<'a>>,
+) -> sys::prog::Request<'a> {
+    sys::prog::Request {
         name,
-        program_type: ProgramType::SOCKET_FILTER,
+        program_type,
         expected_attach_type: AttachType(0),
         flags: if token.is_some() { prog_flags::TOKEN_FD } else { 0 },
-        license: c"",
+        // Helpers that trials call are for programs under the GPL only.
+        license: c"GPL",
         kernel_version: 0,
-        insns: insns.as_flattened(),
+        insns,
         btf: None,
         func_info: &[],
         line_info: &[],
@@ -57,9 +70,7 @@ pub(super) fn load_with_value(
         fd_array: &[],
         ifindex: 0,
         token,
-    };
-    let level = u32::from(!log.is_empty());
-    sys::prog::load(&request, level, log).map(|attempt| attempt.result)
+    }
 }
 
 /// The byte of an instruction that holds its two registers.

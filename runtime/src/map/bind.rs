@@ -140,14 +140,13 @@ fn types(btf: BorrowedFd<'_>) -> Result<Types> {
 /// Compares a Rust struct, or the one that an array is made of, with one of BTF, and then what is in them; the error is both, side by
 /// side.
 fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), String> {
-    let id = types.element(id);
+    let id = types.innermost(id);
     if !matches!(types.kind(id), kind::STRUCT | kind::UNION) {
         // An integer or an array against a struct: the size, which was compared, is all there is.
         return Ok(());
     }
     let theirs: Vec<Member> = types
         .members(id)
-        .into_iter()
         .filter(|member| !member.name.is_empty())
         .map(|member| Member {
             name: member.name.to_owned(),

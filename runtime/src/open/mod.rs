@@ -51,7 +51,11 @@ impl LoadOptions {
         self
     }
 
-    /// Looks kernel types up in this file instead of /sys/kernel/btf/vmlinux.
+    /// Fits programs with CO-RE relocations to the kernel types in this file of BTF instead of to those in
+    /// /sys/kernel/btf/vmlinux: for kernels that have no BTF of their own (before 5.4, or without CONFIG_DEBUG_INFO_BTF).
+    ///
+    /// What programs attach to and which functions they call the kernel knows by the ids of its own types, so these are looked up
+    /// there as ever. The file is raw BTF, as /sys/kernel/btf/vmlinux is, and no ELF file.
     pub fn set_kernel_btf(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.kernel_btf = Some(path.into());
         self

@@ -78,11 +78,11 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
             attr.line_info_cnt = count(request.line_info, RECORD)?;
             attr.line_info_rec_size = len32(RECORD)?;
         }
-        if !request.core_relos.is_empty() {
-            attr.core_relos = address(request.core_relos);
-            attr.core_relo_cnt = count(request.core_relos, RECORD)?;
-            attr.core_relo_rec_size = len32(RECORD)?;
-        }
+    }
+    if !request.core_relos.is_empty() {
+        attr.core_relos = address(request.core_relos);
+        attr.core_relo_cnt = count(request.core_relos, RECORD)?;
+        attr.core_relo_rec_size = len32(RECORD)?;
     }
     if let Some(module) = request.attach_btf {
         attr.attach_btf_obj_fd = module.as_raw_fd();
@@ -180,4 +180,27 @@ pub(crate) fn btf_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
     unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let [a, b, c, d, ..] = info[16].to_ne_bytes();
     Ok(u32::from_ne_bytes([a, b, c, d]))
+}
+
+/// The instructions of a program as the verifier left them; `None` if the kernel hides them.
+pub(crate) fn translated(program: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+    let ask = |insns: &mut [u8]| {
+        // Of `struct bpf_prog_info`, up to `xlated_prog_insns` at 32 bytes: `jited_prog_len` and `xlated_prog_len` are at 16.
+        let mut info = [0_u64; 5];
+        let mut lengths = [0; 8];
+        lengths[4..].copy_from_slice(&len32(insns.len())?.to_ne_bytes());
+        info[2] = u64::from_ne_bytes(lengths);
+        info[4] = address_mut(insns);
+        let mut attr =
+            GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
+        // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `insns` as many as `info` says that it has.
+        unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+        let [_, _, _, _, len @ ..] = info[2].to_ne_bytes();
+        Ok((usize::try_from(u32::from_ne_bytes(len)).unwrap_or(0), info[4] != 0))
+    };
+    // A loaded program never changes, so the second answer is as long as the first says.
+    let (len, _) = ask(&mut [])?;
+    let mut insns = vec![0; len];
+    let (_, shown) = ask(&mut insns)?;
+    Ok((shown && len != 0).then_some(insns))
 }

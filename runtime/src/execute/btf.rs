@@ -1,0 +1,96 @@
+//! The step that loads the object's BTF, and what becomes of BTF that the kernel does not take.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::{Executor, advise, at, lift_memlock, log};
+use crate::adjust::{Feature, adjusted, with_contexts};
+use crate::error::{Errno, Error, Result};
+use crate::kernel::features;
+use crate::kernel::types::{self, Types};
+use crate::sys;
+
+impl Executor {
+    pub(super) fn load_btf(&mut self) -> Result<()> {
+        let Some(span) = self.object.btf else {
+            return Ok(());
+        };
+        let bytes = self.bytes(span)?;
+        let errno = match self.try_btf(bytes)? {
+            Ok(fd) => {
+                self.btf = Some(fd);
+                return Ok(());
+            }
+            Err(errno) => errno,
+        };
+        if errno.raw() != libc::EPERM {
+            let token = self.token();
+            if let Some(older) = adjusted(bytes, |feature| !features::btf(feature, token)) {
+                self.btf_adjusted = true;
+                if let Ok(fd) = self.try_btf(&older)? {
+                    self.btf = Some(fd);
+                    return Ok(());
+                }
+            }
+        }
+        let error = advise(refused(errno));
+        let error = match log::whole(self.options.log_size, |log| sys::btf::load(bytes, self.token(), log)) {
+            Some(log) => error.log(log),
+            None => error,
+        };
+        if errno.raw() == libc::EPERM || self.needs_btf() {
+            return Err(error);
+        }
+        self.btf_refused = Some(error.to_string());
+        Ok(())
+    }
+
+    /// BTF for one program in which the types of arguments that are tagged as contexts are those of its type. `None` if it has none, or
+    /// the kernel does not take that either.
+    pub(super) fn btf_with_contexts(&mut self, program: u32) -> Result<Option<OwnedFd>> {
+        let (Some(span), Some(open)) = (self.object.btf, at(&self.open_programs, program)) else {
+            return Ok(None);
+        };
+        let (bytes, program_type, token) = (self.bytes(span)?, open.program_type, self.token());
+        let older = if self.btf_adjusted { adjusted(bytes, |feature| !features::btf(feature, token)) } else { None };
+        match with_contexts(bytes, older.as_deref().unwrap_or(bytes), program_type) {
+            Some(changed) => Ok(self.try_btf(&changed)?.ok()),
+            None => Ok(None),
+        }
+    }
+
+    fn try_btf(&mut self, bytes: &[u8]) -> Result<Result<OwnedFd, Errno>> {
+        let (result, _) = sys::btf::load(bytes, self.token(), &mut []).map_err(refused)?;
+        match result {
+            Err(errno) if errno.raw() == libc::EPERM && lift_memlock(&mut self.memlock) => {
+                Ok(sys::btf::load(bytes, self.token(), &mut []).map_err(refused)?.0)
+            }
+            result => Ok(result),
+        }
+    }
+
+    /// Whether nothing can come of a load without the object's BTF: what is in it makes tables of functions. Everything else loads
+    /// without, if with less to be seen from outside.
+    fn needs_btf(&self) -> bool {
+        self.open_maps.iter().any(|open| open.autocreate && open.definition.struct_ops.is_some())
+    }
+
+    /// Whether the kernel has the object's BTF, and takes records about programs with it.
+    pub(super) fn takes_records(&self) -> bool {
+        // Programs could have BTF only since it knew functions.
+        self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token()))
+    }
+
+    /// The types of the running kernel, read once a load.
+    pub(super) fn kernel_types(&mut self) -> Result<Rc<Types>> {
+        if let Some(types) = &self.kernel_types {
+            return Ok(Rc::clone(types));
+        }
+        let types = types::kernel(None)?;
+        Ok(Rc::clone(self.kernel_types.insert(types)))
+    }
+}
+
+fn refused(errno: Errno) -> Error {
+    Error::refused("loading the object's BTF", errno)
+}

@@ -1,0 +1,57 @@
+//! Programs fitted to the kernel's types by us (CO-RE), where the kernel does not do it or shall not.
+//!
+//! The kernel does it since 5.17, in less time and with less memory, so it is left to it wherever it can: not if the user gave
+//! other types than the kernel's own, and not without the object's BTF as the compiler wrote it.
+
+use super::Executor;
+use super::programs::Form;
+use crate::error::{Error, Result};
+use crate::kernel::features;
+use crate::kernel::types::{self, Types};
+use crate::relocate::{Relocator, unresolved};
+
+impl Executor {
+    /// Whether it is known before anything is tried that the kernel cannot do it.
+    pub(super) fn must_relocate(&self, form: &Form) -> bool {
+        // Kernels that do it may forget to if there are no other records.
+        let alone = form.func_info.is_empty() && form.line_info.is_empty();
+        let other_types = self.options.kernel_btf.is_some() || self.btf_adjusted;
+        !form.core_relos.is_empty() && (alone || other_types || features::lacks_core())
+    }
+
+    /// Changes the instructions of a program as its relocations say, and leaves none to the kernel.
+    pub(super) fn relocate(&mut self, form: &mut Form) -> Result<()> {
+        if self.relocator.is_none() {
+            self.relocator = Some(self.new_relocator()?);
+        }
+        let records = std::mem::take(&mut form.core_relos);
+        match &mut self.relocator {
+            Some(relocator) => relocator.relocate(form.insns.to_mut(), records),
+            None => Ok(()),
+        }
+    }
+
+    fn new_relocator(&mut self) -> Result<Relocator> {
+        let local = self.object_types()?;
+        // Types of modules continue the numbering of the running kernel's own; beside others they mean nothing.
+        let other = self.options.kernel_btf.as_deref().filter(|path| !types::is_running(path));
+        let (kernel, modules) = match other {
+            Some(path) => (types::kernel(Some(path))?, false),
+            None => (self.kernel_types()?, true),
+        };
+        let loaded = self.open_programs.iter().filter(|open| open.autoload);
+        let records = loaded.map(|open| self.bytes(self.body(open.definition).core_relos));
+        let records: Vec<_> = records.collect::<Result<_>>()?;
+        Ok(Relocator::new(local, &kernel, modules, &records))
+    }
+
+    fn object_types(&self) -> Result<Types> {
+        let span = self.object.btf.ok_or_else(|| Error::invalid("it has CO-RE relocations and no BTF"))?;
+        Types::of_object(self.bytes(span)?)
+    }
+
+    /// What a program needs of the kernel's types that is not there, if the verifier refused it for that.
+    pub(super) fn unresolved(&self, records: &[u8], log: Option<&str>) -> Option<String> {
+        unresolved(&self.object_types().ok()?, records, log?)
+    }
+}

@@ -1,0 +1,107 @@
+//! What older kernels lack of what every newer one has, found out by trials: each once a process, and only after a request that
+//! may have been refused for it.
+//!
+//! The questions and what answers them are those of libbpf's `features.c` (Linux 7.3.4). What cannot be tried, for want of rights,
+//! counts as there: then the request that was refused says why better. Knows no object.
+
+use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::probe;
+use crate::adjust::Feature;
+use crate::error::Errno;
+use crate::sys;
+use crate::uapi::ProgramType;
+
+/// `r0 = 0; exit`.
+const NOTHING: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
+/// Whether a trial has shown that the kernel does not fit programs to its types.
+static NO_CORE: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is known already that the kernel does not fit programs to its types (it does since 5.17).
+pub(crate) fn lacks_core() -> bool {
+    NO_CORE.load(Ordering::Relaxed)
+}
+
+/// The same, to find out: a kernel that does not know where relocations are in a request refuses one that has any, whatever they
+/// are.
+pub(crate) fn find_core(token: Option<BorrowedFd<'_>>) -> bool {
+    if !lacks_core() {
+        let request = sys::prog::Request {
+            core_relos: &[0; 16],
+            ..probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened(), token)
+        };
+        let lacks = matches!(sys::prog::load(&request, 0, &mut []),
+            Ok(attempt) if attempt.result.as_ref().is_err_and(|errno| errno.raw() == libc::E2BIG));
+        NO_CORE.store(lacks, Ordering::Relaxed);
+    }
+    !lacks_core()
+}
+
+/// Whether programs and maps may have names (4.15).
+pub(crate) fn names(token: Option<BorrowedFd<'_>>) -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    let load = |name| load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened(), token));
+    *KNOWN.get_or_init(|| load("name_probe") || !load(""))
+}
+
+/// Whether there are helpers that read memory of the kernel and of processes by different names (5.5).
+pub(crate) fn separate_reads(token: Option<BorrowedFd<'_>>) -> bool {
+    const READ: [[u8; 8]; 6] = [
+        [0xbf, probe::registers(1, 10), 0, 0, 0, 0, 0, 0], // r1 = r10
+        [0x07, probe::registers(1, 0), 0, 0, 0, 0, 0, 0],  // r1 += a number
+        [0xb7, probe::registers(2, 0), 0, 0, 0, 0, 0, 0],  // r2 = a number
+        [0xb7, probe::registers(3, 0), 0, 0, 0, 0, 0, 0],  // r3 = 0
+        [0x85, 0, 0, 0, 0, 0, 0, 0],                       // call of a helper
+        [0x95, 0, 0, 0, 0, 0, 0, 0],                       // exit
+    ];
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    let load = |helper: i32| {
+        let mut insns = READ;
+        insns[1][4..].copy_from_slice(&(-8_i32).to_ne_bytes());
+        insns[2][4..].copy_from_slice(&8_i32.to_ne_bytes());
+        insns[4][4..].copy_from_slice(&helper.to_ne_bytes());
+        load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened(), token))
+    };
+    // Where not even the old one may be called, it is something else that is wrong.
+    *KNOWN.get_or_init(|| load(113) || !load(4))
+}
+
+/// Whether the kernel takes this in BTF.
+pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> bool {
+    static KNOWN: [OnceLock<bool>; Feature::ALL.len()] = [const { OnceLock::new() }; Feature::ALL.len()];
+    let take = |bytes: &[u8]| match sys::btf::load(bytes, token, &mut []) {
+        Ok((result, _)) => result.map(drop),
+        Err(errno) => Err(errno),
+    };
+    let refuses = |errno: Errno| errno.raw() != libc::EPERM;
+    let Some(known) = KNOWN.get(feature as usize) else { return true };
+    *known.get_or_init(|| !take(&feature.example()).is_err_and(refuses))
+}
+
+fn load(request: &sys::prog::Request<'_>) -> bool {
+    sys::prog::load(request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_all_or_says_nothing() {
+        // Debian's kernels that tests run on are younger than all of these; without rights nothing is found out.
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let major: u32 = release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        if major < 7 && !release.starts_with("6.1") {
+            eprintln!("skipped: Linux {release}");
+            return;
+        }
+        assert!(find_core(None) && !lacks_core() && names(None) && separate_reads(None));
+        for feature in Feature::ALL.into_iter().filter(|&feature| feature != Feature::Attributes) {
+            let lacks = !btf(feature, None);
+            assert!(!lacks || feature == Feature::OddNames, "{feature:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the types of the kernel and its modules are read from.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::{Bytes, Types};
+use crate::error::{Error, Result};
+use crate::kernel::btf::FOLDER;
+use crate::sys::btf::MappedFile;
+
+/// Reads the types of the running kernel, or those in this file.
+pub(crate) fn kernel(path: Option<&Path>) -> Result<Rc<Types>> {
+    let own = Path::new(FOLDER).join("vmlinux");
+    Types::read(path.unwrap_or(&own), path.is_none(), None).map(Rc::new)
+}
+
+/// Whether this is where the running kernel has its own types.
+pub(crate) fn is_running(path: &Path) -> bool {
+    path == Path::new(FOLDER).join("vmlinux")
+}
+
+/// The modules of the running kernel that have types, by name.
+pub(crate) fn modules(vmlinux: &Rc<Types>) -> impl Iterator<Item = (String, Rc<Types>)> {
+    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| !path.ends_with("vmlinux"));
+    paths.sort();
+    paths.into_iter().filter_map(|path| {
+        // A module may go at any moment; then it has not what anyone looks for.
+        let types = Types::read(&path, true, Some(Rc::clone(vmlinux))).ok()?;
+        Some((path.file_name()?.to_string_lossy().into_owned(), Rc::new(types)))
+    })
+}
+
+/// A struct that was found, and whose it is.
+pub(crate) struct Owner {
+    pub(crate) types: Rc<Types>,
+    /// The module; none for the kernel itself.
+    pub(crate) module: Option<String>,
+    pub(crate) id: u32,
+}
+
+/// Finds structs by name: in the kernel first, then in each module that is loaded.
+pub(crate) struct Finder {
+    vmlinux: Rc<Types>,
+}
+
+impl Finder {
+    pub(crate) fn new(vmlinux: Rc<Types>) -> Self {
+        Self { vmlinux }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Owner> {
+        if let Some(id) = self.vmlinux.find_struct(name) {
+            return Some(Owner { types: Rc::clone(&self.vmlinux), module: None, id });
+        }
+        modules(&self.vmlinux).find_map(|(module, types)| {
+            let id = types.find_struct(name)?;
+            Some(Owner { types, module: Some(module), id })
+        })
+    }
+}
+
+impl Types {
+    fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::io(format_args!("reading the kernel's BTF at {}", path.display()), &error)
+                .note("the kernel's types are found there; it needs CONFIG_DEBUG_INFO_BTF, or a file of its BTF given with `set_kernel_btf`")
+        };
+        let file = File::open(path).map_err(failed)?;
+        let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
+        let mapped = sysfs.then(|| MappedFile::of_sysfs(&file, len)).flatten();
+        let bytes = match mapped {
+            Some(mapped) => Bytes::Mapped(mapped),
+            None => Bytes::Owned(std::fs::read(path).map_err(failed)?),
+        };
+        // Pointers are as long as this machine's, for which the kernel is.
+        let pointer = u64::try_from(size_of::<*const ()>()).unwrap_or(8);
+        Self::new(bytes, base, pointer)
+            .ok_or_else(|| Error::invalid(format_args!("{} is no BTF of this machine", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind;
+    use super::*;
+
+    #[test]
+    fn structs_of_this_kernel() {
+        if !Path::new(FOLDER).join("vmlinux").exists() {
+            eprintln!("skipped: this kernel has no BTF");
+            return;
+        }
+        let finder = Finder::new(kernel(None).unwrap());
+        let found = finder.find("list_head").unwrap();
+        let members: Vec<_> = found.types.members(found.id).collect();
+        assert_eq!(
+            members.iter().map(|member| (member.name, member.bit_offset)).collect::<Vec<_>>(),
+            [("next", 0), ("prev", 64)]
+        );
+        assert_eq!(found.types.size(found.id), Some(16));
+        assert_eq!(found.types.pointee(members[0].ty), Some(found.id));
+        assert_eq!((found.types.name(found.id), found.types.kind(found.id)), ("list_head", kind::STRUCT));
+        assert!(finder.find("no_such_struct_anywhere").is_none());
+    }
+}

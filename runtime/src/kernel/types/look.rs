@@ -1,0 +1,205 @@
+//! What a type is: its name, kind and size, and what it is made of.
+
+use super::{Head, MAX_DEPTH, Types, kind};
+
+/// A member of a struct.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) ty: u32,
+    pub(crate) bit_offset: u32,
+    pub(crate) bit_size: u32,
+}
+
+/// What an integer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Integer {
+    /// `BTF_INT_SIGNED` 1, `BTF_INT_CHAR` 2, `BTF_INT_BOOL` 4.
+    pub(crate) encoding: u32,
+    /// Of bitfields in the form before 4.20: where it begins in its bytes.
+    pub(crate) bit_offset: u32,
+}
+
+impl Types {
+    /// Whether there is a type of this id; 0 is `void`.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        id == 0 || self.head(id).is_some()
+    }
+
+    /// The name of a type.
+    pub(crate) fn name(&self, id: u32) -> &str {
+        self.head(id).map_or("", |head| self.owner(id).string(head.name))
+    }
+
+    /// The number of a type's kind, 0 for `void`.
+    pub(crate) fn kind(&self, id: u32) -> u32 {
+        self.head(id).map_or(kind::VOID, |head| head.kind)
+    }
+
+    /// Whether it is a struct or a union.
+    pub(crate) fn is_composite(&self, id: u32) -> bool {
+        matches!(self.kind(id), kind::STRUCT | kind::UNION)
+    }
+
+    /// Whether it is an enumeration.
+    pub(crate) fn is_enum(&self, id: u32) -> bool {
+        matches!(self.kind(id), kind::ENUM | kind::ENUM64)
+    }
+
+    /// The flag that says different things of different kinds: of an enumeration that it is signed, of a type that is only
+    /// declared that it is a union.
+    pub(crate) fn flag(&self, id: u32) -> bool {
+        self.head(id).is_some_and(|head| head.flag)
+    }
+
+    /// How many members, enumerators or parameters it has.
+    pub(crate) fn count(&self, id: u32) -> u32 {
+        self.head(id).and_then(|head| u32::try_from(head.count).ok()).unwrap_or(0)
+    }
+
+    /// What a pointer points to.
+    pub(crate) fn pointee(&self, id: u32) -> Option<u32> {
+        self.about(id, kind::PTR).map(|to| self.resolve(to))
+    }
+
+    /// The type that one of this kind is about: behind a pointer, or what a function type returns.
+    pub(crate) fn about(&self, id: u32, kind: u32) -> Option<u32> {
+        self.head(id).filter(|head| head.kind == kind).map(|head| head.size_or_type)
+    }
+
+    /// The type behind typedefs and modifiers.
+    pub(crate) fn resolve(&self, mut id: u32) -> u32 {
+        for _ in 0..MAX_DEPTH {
+            match self.head(id).filter(|head| is_transparent(head.kind)) {
+                Some(head) => id = head.size_or_type,
+                None => break,
+            }
+        }
+        id
+    }
+
+    /// The names of the typedefs that a type is, one behind another.
+    pub(crate) fn typedefs(&self, mut id: u32) -> impl Iterator<Item = &str> {
+        let names = (0..MAX_DEPTH).map_while(move |_| {
+            let head = self.head(id).filter(|head| is_transparent(head.kind))?;
+            let name = (head.kind == kind::TYPEDEF).then(|| self.owner(id).string(head.name));
+            id = head.size_or_type;
+            Some(name)
+        });
+        names.flatten()
+    }
+
+    /// The size of a value in bytes.
+    pub(crate) fn size(&self, mut id: u32) -> Option<u64> {
+        let mut elements = 1_u64;
+        for _ in 0..MAX_DEPTH {
+            let head = self.head(id)?;
+            let size = match head.kind {
+                kind::PTR => self.pointer,
+                kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::FLOAT | kind::ENUM64 => {
+                    head.size_or_type.into()
+                }
+                kind::ARRAY => {
+                    let (element, count) = self.array(id)?;
+                    elements = elements.checked_mul(count.into())?;
+                    id = element;
+                    continue;
+                }
+                kind if is_transparent(kind) => {
+                    id = head.size_or_type;
+                    continue;
+                }
+                _ => return None,
+            };
+            return elements.checked_mul(size);
+        }
+        None
+    }
+
+    /// An array's type of elements, and how many there are.
+    pub(crate) fn array(&self, id: u32) -> Option<(u32, u32)> {
+        let head = self.head(id).filter(|head| head.kind == kind::ARRAY)?;
+        let owner = self.owner(id);
+        Some((owner.word(head.tail)?, owner.word(head.tail + 8)?))
+    }
+
+    /// The type of elements behind all dimensions of an array; of anything else itself.
+    pub(crate) fn innermost(&self, id: u32) -> u32 {
+        let mut id = self.resolve(id);
+        for _ in 0..MAX_DEPTH {
+            match self.array(id) {
+                Some((element, _)) => id = self.resolve(element),
+                None => break,
+            }
+        }
+        id
+    }
+
+    /// What an integer is.
+    pub(crate) fn integer(&self, id: u32) -> Option<Integer> {
+        let head = self.head(id).filter(|head| head.kind == kind::INT)?;
+        let word = self.owner(id).word(head.tail)?;
+        Some(Integer { encoding: word >> 24 & 0xf, bit_offset: word >> 16 & 0xff })
+    }
+
+    /// A member of a struct.
+    pub(crate) fn member(&self, id: u32, index: u32) -> Option<Member<'_>> {
+        let head = self.composite(id).filter(|head| usize::try_from(index).is_ok_and(|index| index < head.count))?;
+        self.owner(id).member_at(&head, index)
+    }
+
+    /// The members of a struct.
+    pub(crate) fn members(&self, id: u32) -> impl Iterator<Item = Member<'_>> {
+        let owner = self.owner(id);
+        let head = self.composite(id);
+        let count = if head.is_some() { self.count(id) } else { 0 };
+        (0..count).map_while(move |index| owner.member_at(head.as_ref()?, index))
+    }
+
+    fn composite(&self, id: u32) -> Option<Head> {
+        self.head(id).filter(|head| matches!(head.kind, kind::STRUCT | kind::UNION))
+    }
+
+    fn member_at(&self, head: &Head, index: u32) -> Option<Member<'_>> {
+        let at = head.tail + usize::try_from(index).ok()? * 12;
+        let (name, ty, offset) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+        let (bit_offset, bit_size) = if head.flag { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+        Some(Member { name: self.string(name), ty, bit_offset, bit_size })
+    }
+
+    /// The enumerators: names and values, as the 64 bits that they are when extended by their sign.
+    pub(crate) fn enumerators(&self, id: u32) -> impl Iterator<Item = (&str, u64)> {
+        let owner = self.owner(id);
+        let head = self.head(id).filter(|head| matches!(head.kind, kind::ENUM | kind::ENUM64));
+        let count = head.map_or(0, |head| head.count);
+        (0..count).map_while(move |index| {
+            let head = head?;
+            let at = head.tail + index * if head.kind == kind::ENUM { 8 } else { 12 };
+            let low = owner.word(at + 4)?;
+            let value = match head.kind {
+                // The kernel and libbpf take the field for a signed number whatever the flag says.
+                kind::ENUM => extended(low),
+                _ => u64::from(owner.word(at + 8)?) << 32 | u64::from(low),
+            };
+            Some((owner.string(owner.word(at)?), value))
+        })
+    }
+
+    /// The types of a function type's parameters.
+    pub(crate) fn parameters(&self, id: u32) -> impl Iterator<Item = u32> {
+        let owner = self.owner(id);
+        let head = self.head(id).filter(|head| head.kind == kind::FUNC_PROTO);
+        let count = head.map_or(0, |head| head.count);
+        (0..count).map_while(move |index| owner.word(head?.tail + index * 8 + 4))
+    }
+}
+
+/// A number of 32 bits with its sign as one of 64.
+fn extended(word: u32) -> u64 {
+    u64::from_ne_bytes(i64::from(i32::from_ne_bytes(word.to_ne_bytes())).to_ne_bytes())
+}
+
+/// Typedefs and modifiers.
+fn is_transparent(kind: u32) -> bool {
+    matches!(kind, kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG)
+}

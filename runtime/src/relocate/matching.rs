@@ -1,0 +1,131 @@
+//! Follows what a record is about in one of the kernel's types.
+
+use super::candidates::{essential, kinds_fit};
+use super::compatible;
+use super::path::{MAX_DEPTH, Path, Step, Subject};
+use super::record::Question;
+use crate::error::{Error, Result};
+use crate::kernel::types::{Types, kind};
+
+/// The same in the kernel's type of this id; nothing if the type does not have it.
+pub(super) fn find<'t>(
+    local: &Types,
+    subject: &Subject<'_>,
+    target: &'t Types,
+    id: u32,
+    question: Question,
+) -> Result<Option<Subject<'t>>> {
+    match subject {
+        Subject::Type { id: local_id } => {
+            let fits = if question == Question::TypeMatches {
+                compatible::types_match(local, *local_id, target, id)?
+            } else {
+                compatible::types_fit(local, *local_id, target, id)?
+            };
+            Ok(fits.then_some(Subject::Type { id }))
+        }
+        Subject::Enumerator { name, .. } => {
+            let same = |found: &(&str, u64)| essential(found.0) == essential(name);
+            let found = target.enumerators(target.resolve(id)).find(same);
+            Ok(found.map(|(name, value)| Subject::Enumerator { name, value }))
+        }
+        Subject::Field(path) => Ok(follow(local, path, target, id)?.map(Subject::Field)),
+    }
+}
+
+/// Takes the same way through the kernel's types.
+fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Result<Option<Path<'t>>> {
+    let root = target.resolve(id);
+    let first = path.steps.first().map_or(0, |step| step.index);
+    let mut found = Path::new(target, root, first)
+        .ok_or_else(|| Error::invalid(format_args!("the kernel's `{}` has no size", target.name(id))))?;
+    let mut id = root;
+    for step in path.steps.iter().skip(1) {
+        id = target.resolve(id);
+        let next = match step.name {
+            Some(name) => {
+                let ty = local.member(step.type_id, step.index).map_or(0, |member| member.ty);
+                member(&Wanted { local, name, ty }, target, id, &mut found)?
+            }
+            None if target.kind(id) == kind::ARRAY => found.element(target, id, step.index),
+            None => None,
+        };
+        match next {
+            Some(next) => id = next,
+            None => return Ok(None),
+        }
+        if found.depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+    }
+    Ok(Some(found))
+}
+
+/// A member of one of the object's structs.
+struct Wanted<'a> {
+    local: &'a Types,
+    name: &'a str,
+    ty: u32,
+}
+
+/// Goes to a member of a struct or of the anonymous ones in it, and gives its type.
+fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t>) -> Result<Option<u32>> {
+    let id = types.resolve(id);
+    if path.depth >= MAX_DEPTH {
+        return Err(too_deep());
+    }
+    let (depth, bit_offset) = (path.depth, path.bit_offset);
+    path.depth += 1;
+    for (index, member_here) in (0..).zip(types.members(id)) {
+        path.bit_offset = bit_offset + u64::from(member_here.bit_offset);
+        if member_here.name.is_empty() {
+            if let Some(found) = member(wanted, types, member_here.ty, path)? {
+                return Ok(Some(found));
+            }
+        } else if member_here.name == wanted.name {
+            if fields_fit(wanted.local, wanted.ty, types, member_here.ty) {
+                path.steps.push(Step { type_id: id, index, name: Some(member_here.name) });
+                return Ok(Some(member_here.ty));
+            }
+            // A name is in a struct once.
+            break;
+        }
+    }
+    (path.depth, path.bit_offset) = (depth, bit_offset);
+    Ok(None)
+}
+
+fn too_deep() -> Error {
+    Error::invalid("the kernel's types are nested too deep")
+}
+
+/// Whether a field of the kernel may stand for one of the object: of the same kind, whatever its size; structs and unions may stand
+/// for each other, enumerations and mere declarations if they have the same name or none, arrays if their elements may.
+fn fields_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> bool {
+    let (mut local_id, mut target_id) = (local.resolve(local_id), target.resolve(target_id));
+    for _ in 0..MAX_DEPTH {
+        if local.is_composite(local_id) && target.is_composite(target_id) {
+            return true;
+        }
+        let kind = local.kind(local_id);
+        if !kinds_fit(kind, target.kind(target_id)) {
+            return false;
+        }
+        match kind {
+            kind::PTR | kind::FLOAT => return true,
+            kind::FWD | kind::ENUM | kind::ENUM64 => {
+                let (ours, theirs) = (essential(local.name(local_id)), essential(target.name(target_id)));
+                return ours.is_empty() || theirs.is_empty() || ours == theirs;
+            }
+            kind::INT => return compatible::whole(local, local_id) && compatible::whole(target, target_id),
+            kind::ARRAY => {
+                let (Some((ours, _)), Some((theirs, _))) = (local.array(local_id), target.array(target_id)) else {
+                    return false;
+                };
+                (local_id, target_id) = (local.resolve(ours), target.resolve(theirs));
+            }
+            _ => return false,
+        }
+    }
+    false
+}
