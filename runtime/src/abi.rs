@@ -378,6 +378,9 @@ pub struct Symbol {
     pub kind: SymbolKind,
     /// Whether its absence is not an error.
     pub weak: bool,
+    /// The type that it must have, by its id in the object's BTF: of a function its prototype. Set where the object has several
+    /// declarations of one name (`name___one`, `name___two`), to find out which of them the running kernel has.
+    pub ty: Option<u32>,
 }
 
 /// The kinds of things that are looked up by name.

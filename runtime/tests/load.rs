@@ -99,7 +99,7 @@ const TINY: Object = Object {
     percpu: PercpuForm::Native,
     maps: &[DATA],
     programs: &[READS, ON_SWITCH, DUMP],
-    symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false }],
+    symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false, ty: None }],
     kconfig: &[],
     steps: &[
         Step::CreateMap { map: 0 },
@@ -114,8 +114,10 @@ const TINY: Object = Object {
 static GOOD: Object = TINY;
 static BAD: Object =
     Object { programs: &[READS, ON_SWITCH, Program { body: body(Span::new(48, 16), Span::EMPTY), ..DUMP }], ..TINY };
-static ABSENT: Object =
-    Object { symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false }], ..TINY };
+static ABSENT: Object = Object {
+    symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false, ty: None }],
+    ..TINY
+};
 static PERCPU: Object = Object {
     maps: &[Map {
         name: ".percpu",

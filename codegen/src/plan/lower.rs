@@ -268,8 +268,8 @@ fn records<const N: usize>(
 #[derive(Default)]
 struct Symbols {
     list: Vec<OwnedSymbol>,
-    /// By name, kind and whether it may be missing: one program may do without what another attaches to.
-    known: BTreeMap<(String, u8, bool), u32>,
+    /// Which are there: one program may do without what another attaches to, and one name may be wanted with several types.
+    known: BTreeMap<(String, u8, bool, Option<u32>), u32>,
 }
 
 impl Symbols {
@@ -278,7 +278,7 @@ impl Symbols {
             TargetKind::Function => abi::SymbolKind::Function,
             TargetKind::Typedef => abi::SymbolKind::Typedef,
         };
-        self.add(&target.name, kind, false)
+        self.add(OwnedSymbol { name: target.name.clone(), kind, weak: false, ty: None })
     }
 
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
@@ -288,14 +288,18 @@ impl Symbols {
             ExternKind::Variable => abi::SymbolKind::Variable,
             ExternKind::Address => abi::SymbolKind::Address,
         };
-        let name = external.name.split("___").next().unwrap_or(&external.name);
-        self.add(name, kind, external.weak)
+        // `name___one` is one of several declarations of `name`.
+        let (name, ty) = match external.name.split_once("___") {
+            Some((name, _)) if !name.is_empty() && kind != abi::SymbolKind::Address => (name, Some(external.ty.0)),
+            _ => (external.name.as_str(), None),
+        };
+        self.add(OwnedSymbol { name: name.to_owned(), kind, weak: external.weak, ty })
     }
 
-    fn add(&mut self, name: &str, kind: abi::SymbolKind, weak: bool) -> u32 {
+    fn add(&mut self, symbol: OwnedSymbol) -> u32 {
         let list = &mut self.list;
-        *self.known.entry((name.to_owned(), kind as u8, weak)).or_insert_with(|| {
-            list.push(OwnedSymbol { name: name.to_owned(), kind, weak });
+        *self.known.entry((symbol.name.clone(), symbol.kind as u8, symbol.weak, symbol.ty)).or_insert_with(|| {
+            list.push(symbol);
             index(list.len() - 1)
         })
     }

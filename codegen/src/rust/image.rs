@@ -160,8 +160,10 @@ fn symbol(text: &mut Text<'_>, symbol: &OwnedSymbol) -> Result<()> {
         SymbolKind::Address => "Address",
     };
     text.line(format_args!(
-        "rt::abi::Symbol {{ name: {:?}, kind: rt::abi::SymbolKind::{kind}, weak: {} }},",
-        symbol.name, symbol.weak
+        "rt::abi::Symbol {{ name: {:?}, kind: rt::abi::SymbolKind::{kind}, weak: {}, ty: {} }},",
+        symbol.name,
+        symbol.weak,
+        Maybe(symbol.ty)
     ))
 }
 

@@ -113,6 +113,7 @@ pub struct OwnedSymbol {
     pub name: String,
     pub kind: SymbolKind,
     pub weak: bool,
+    pub ty: Option<u32>,
 }
 
 /// See [`skelgen_runtime::abi::Kconfig`].

@@ -7,8 +7,9 @@ use crate::abi::{PatchKind, SymbolKind};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
-use crate::kernel::types::Types;
+use crate::kernel::types::{self, Types, kind};
 use crate::open::OpenProgram;
+use crate::relocate;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
@@ -99,9 +100,12 @@ impl Executor {
                     self.symbols.modules.push(fd);
                 }
             }
-            let found = wanted.id.map(|id| Found { id, module });
+            let mut found = wanted.id.map(|id| Found { id, module });
             let program = match owner {
                 Owner::Symbol(index) => {
+                    if let (Some(there), Some(ty)) = (found, object.symbols[index].ty) {
+                        found = self.is_of_type(there, ty)?.then_some(there);
+                    }
                     self.symbols.found[index] = found;
                     if object.symbols[index].weak { None } else { needed[index] }
                 }
@@ -115,6 +119,28 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Whether a function or variable of the kernel is what the object declares it as: a type of the object's own.
+    fn is_of_type(&mut self, found: Found, ty: u32) -> Result<bool> {
+        let Some(btf) = self.object.btf else {
+            return Ok(false);
+        };
+        let local = Types::of_object(self.bytes(btf)?)?;
+        let vmlinux = self.kernel_types()?;
+        let found_types = match found.module.and_then(|module| self.symbols.modules.get(module)) {
+            None => vmlinux,
+            Some(module) => {
+                let refused = |errno| Error::refused("looking at the BTF of a kernel module", errno);
+                let name = sys::btf::kernel_name(module.as_fd()).map_err(refused)?;
+                match types::modules(&vmlinux).find(|(module, _)| Some(module) == name.as_ref()) {
+                    Some((_, types)) => types,
+                    None => return Ok(false),
+                }
+            }
+        };
+        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| found_types.about(found.id, kind));
+        theirs.map_or(Ok(false), |theirs| relocate::types_fit(&local, ty, &found_types, theirs))
     }
 
     /// Finds the addresses of the symbols without a type that programs need.

@@ -9,7 +9,7 @@ const MAX_DEPTH: u32 = 32;
 
 /// Whether the kernel's type may stand for the object's in questions about whole types. Names and sizes do not count, nor do the
 /// insides of structs; pointers, arrays and functions must be about types that fit.
-pub(super) fn types_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
+pub(crate) fn types_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
     Ok(kinds_fit(local.kind(local_id), target.kind(target_id))
         && fit(&Pair { local, local_id, target, target_id }, MAX_DEPTH)?)
 }

@@ -32,6 +32,7 @@ use path::Subject;
 use record::{Question, Record};
 use value::Resolution;
 
+pub(crate) use compatible::types_fit;
 pub(crate) use describe::unresolved;
 
 /// Fits programs of one object to one kernel.
