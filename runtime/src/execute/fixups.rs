@@ -6,6 +6,7 @@ use super::Executor;
 use super::programs::Form;
 use crate::error::{Errno, Result};
 use crate::kernel::features;
+use crate::uapi::AttachType;
 
 /// Bytes of an instruction.
 const INSN: usize = 8;
@@ -25,6 +26,12 @@ impl Executor {
         // A kernel says so to fields of a request that it does not know.
         if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names(token) {
             form.name = "";
+            return Ok(true);
+        }
+        // Programs that must say where they attach are younger than the field, so these need not.
+        let said = form.attach_type != AttachType(0);
+        if errno.raw() == libc::E2BIG && said && !features::attach_types(token) {
+            form.attach_type = AttachType(0);
             return Ok(true);
         }
         if errno.raw() == libc::EINVAL && has_separate_reads(&form.insns) && !features::separate_reads(token) {

@@ -29,6 +29,8 @@ pub(super) struct LoadedProgram {
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) name: &'static str,
+    /// Where it will attach, or which member of a table of functions it is.
+    pub(super) attach_type: AttachType,
     pub(super) insns: Cow<'static, [u8]>,
     /// BTF file descriptors of modules whose functions it calls.
     fd_array: Vec<i32>,
@@ -91,7 +93,10 @@ impl Executor {
             false => (&[][..], &[][..]),
         };
         let core_relos = self.bytes(body.core_relos)?;
-        Ok(Form { name: program.name, insns, fd_array, btf: None, func_info, line_info, core_relos })
+        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        let place = self.struct_ops_place(index)?;
+        let attach_type = place.map_or(open.attach_type, |place| AttachType(place.member));
+        Ok(Form { name: program.name, attach_type, insns, fd_array, btf: None, func_info, line_info, core_relos })
     }
 
     /// The body of a program that fits the form of percpu data which is loaded.
@@ -110,8 +115,7 @@ impl Executor {
         let mut request = Request {
             name: form.name,
             program_type: open.program_type,
-            // Of a program in a table of functions the number says which member it is.
-            expected_attach_type: place.map_or(open.attach_type, |place| AttachType(place.member)),
+            expected_attach_type: form.attach_type,
             flags: open.flags,
             license: self.object.license,
             kernel_version: self.object.kernel_version,

@@ -66,7 +66,7 @@ impl Types {
     fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::io(format_args!("reading the kernel's BTF at {}", path.display()), &error)
-                .note("the kernel's types are found there; it needs CONFIG_DEBUG_INFO_BTF, or a file of its BTF given with `set_kernel_btf`")
+                .note("the kernel shows its types there if it has CONFIG_DEBUG_INFO_BTF; to fit programs to them (CO-RE), a file of its BTF can be given with `set_kernel_btf`")
         };
         let file = File::open(path).map_err(failed)?;
         let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
