@@ -288,8 +288,8 @@ impl Symbols {
             ExternKind::Variable => abi::SymbolKind::Variable,
             ExternKind::Address => abi::SymbolKind::Address,
         };
-        // `name___one` is one of several declarations of `name`.
-        let (name, ty) = match external.name.split_once("___") {
+        // `name___one` is one of several declarations of `name`; it is the last `___` that counts.
+        let (name, ty) = match external.name.rsplit_once("___") {
             Some((name, _)) if !name.is_empty() && kind != abi::SymbolKind::Address => (name, Some(external.ty.0)),
             _ => (external.name.as_str(), None),
         };
