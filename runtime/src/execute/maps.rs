@@ -26,6 +26,11 @@ pub(super) struct Created {
 }
 
 impl Created {
+    /// A map that was there before us.
+    pub(super) fn reused(map: sys::map::Map, info: Info) -> Self {
+        Self { map, info, reused: true, arena: None }
+    }
+
     /// Whether it was there before us.
     pub(super) fn is_reused(&self) -> bool {
         self.reused
@@ -64,49 +69,6 @@ impl Executor {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The map that the user gave, or the one that is pinned where this one would be.
-    fn existing(&mut self, index: u32) -> Result<Option<Created>> {
-        let Some(open) = super::at_mut(&mut self.open_maps, index) else {
-            return Err(no_such("map", index));
-        };
-        let name = open.definition.name;
-        let fd = if let Some(fd) = open.reuse.take() {
-            fd
-        } else if let Some(path) = self.options.pin_path(open) {
-            match sys::link::open_pinned(&c_path(&path)?) {
-                Ok(fd) => fd,
-                Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
-                Err(errno) => {
-                    let context = format!("map `{name}`: opening the map pinned at {}", path.display());
-                    return Err(advise(Error::refused(context, errno)));
-                }
-            }
-        } else {
-            return Ok(None);
-        };
-        let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
-            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
-        })?;
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let shape = self.shape(open)?;
-        let alike = MapType(found.map_type) == shape.map_type
-            && found.key_size == open.key_size
-            && found.value_size == shape.value_size;
-        if !alike {
-            return Err(Error::invalid(format_args!(
-                "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {} and {}",
-                MapType(found.map_type),
-                found.key_size,
-                found.value_size,
-                shape.map_type,
-                open.key_size,
-                shape.value_size
-            )));
-        }
-        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
-        Ok(Some(Created { map, info, reused: true, arena: None }))
     }
 
     fn create(&mut self, index: u32) -> Result<Created> {
@@ -339,7 +301,7 @@ fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
 
-fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
+pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
     Info {
         name: open.definition.name,
         map_type: shape.map_type,
@@ -353,7 +315,7 @@ fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
 }
 
 /// How many entries to ask for: what is not said and the kernel would not guess.
-fn max_entries(open: &OpenMap) -> Result<u32> {
+pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
     match open.map_type {
         MapType::PERF_EVENT_ARRAY if open.max_entries == 0 => {
             Ok(u32::try_from(kernel::cpus::possible()?.len()).unwrap_or(u32::MAX))

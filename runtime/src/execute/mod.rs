@@ -13,6 +13,7 @@ mod maps;
 mod percpu;
 mod programs;
 mod relocate;
+mod reuse;
 mod struct_ops;
 mod symbols;
 

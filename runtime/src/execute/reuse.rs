@@ -1,0 +1,89 @@
+//! Maps that are there before the object is loaded: handed over by the user, or pinned where the object pins its own.
+
+use super::maps::{Created, info, max_entries};
+use super::{Executor, advise, at, no_such};
+use crate::error::{Error, Result};
+use crate::link::c_path;
+use crate::map::Info;
+use crate::open::OpenMap;
+use crate::sys;
+use crate::sys::attr::MapInfo;
+use crate::uapi::{MapType, map_flags};
+
+use super::percpu::Shape;
+
+impl Executor {
+    /// The map that the user gave, or the one that is pinned where this one would be.
+    pub(super) fn existing(&mut self, index: u32) -> Result<Option<Created>> {
+        let Some(open) = super::at_mut(&mut self.open_maps, index) else {
+            return Err(no_such("map", index));
+        };
+        let name = open.definition.name;
+        let given = open.reuse.take();
+        let is_given = given.is_some();
+        let fd = if let Some(fd) = given {
+            fd
+        } else if let Some(path) = self.options.pin_path(open) {
+            match sys::link::open_pinned(&c_path(&path)?) {
+                Ok(fd) => fd,
+                Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
+                Err(errno) => {
+                    let context = format!("map `{name}`: opening the map pinned at {}", path.display());
+                    return Err(advise(Error::refused(context, errno)));
+                }
+            }
+        } else {
+            return Ok(None);
+        };
+        let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
+            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
+        })?;
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let shape = self.shape(open)?;
+        check_kind(open, &shape, &found)?;
+        if !is_given {
+            check_size(open, &shape, &found)?;
+        }
+        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
+        Ok(Some(Created::reused(map, info)))
+    }
+}
+
+/// Without these no program could use it.
+fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
+    let name = open.definition.name;
+    if MapType(found.map_type) == shape.map_type
+        && found.key_size == open.key_size
+        && found.value_size == shape.value_size
+    {
+        return Ok(());
+    }
+    Err(Error::invalid(format_args!(
+        "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {}-byte keys and \
+         {}-byte values",
+        MapType(found.map_type),
+        found.key_size,
+        found.value_size,
+        shape.map_type,
+        open.key_size,
+        shape.value_size
+    )))
+}
+
+/// Of what is pinned by the object's name it is expected to be what the object would have made; what the user hands over is as it is.
+fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
+    // The kernel makes maps of devices read-only for programs by itself.
+    let given = match shape.map_type {
+        MapType::DEVMAP | MapType::DEVMAP_HASH => map_flags::RDONLY_PROG,
+        _ => 0,
+    };
+    let wanted = max_entries(open)?;
+    if found.max_entries == wanted && found.map_flags & !given == shape.flags & !given {
+        return Ok(());
+    }
+    Err(Error::invalid(format_args!(
+        "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
+        open.definition.name, found.max_entries, found.map_flags, shape.flags
+    ))
+    .note("remove the pin, pin to another folder with `set_pin_folder`, or hand the map over with `reuse_fd`, which takes it as it is"))
+}
