@@ -345,9 +345,7 @@ macro_rules! show {
             fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 let $value = self;
                 let _ = $value;
-                __f.debug_struct($crate::data::label(::core::stringify!($name)))
-                    $(.field($crate::data::label(::core::stringify!($field)), &$shown))*
-                    .finish()
+                $crate::data::show(__f, ::core::stringify!($name), &[$((::core::stringify!($field), &$shown)),*])
             }
         }
     };
@@ -378,6 +376,16 @@ pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool
 #[must_use]
 pub const fn size_of_plain<T: Plain>() -> usize {
     size_of::<T>()
+}
+
+/// What [`show!`](crate::show) implements `Debug` with.
+#[doc(hidden)]
+pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static str, &dyn fmt::Debug)]) -> fmt::Result {
+    let mut shown = f.debug_struct(label(name));
+    for (name, value) in fields {
+        shown.field(label(name), value);
+    }
+    shown.finish()
 }
 
 /// A name without what makes it a raw identifier.
