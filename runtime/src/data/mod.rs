@@ -4,6 +4,7 @@
 //! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
 
 mod arena;
+mod atomic;
 pub mod cell;
 pub mod fields;
 pub mod frozen;
