@@ -15,12 +15,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 
 use super::initial::zeroed_box;
 use super::part::{get_wide_bits, set_wide_bits};
 use super::plain::{Plain, as_bytes, as_bytes_mut, zeroed};
-use super::words::{Part, read, write, write_bits};
+use super::words::{read, write, write_bits};
 
 /// How many bytes 128 bits can be spread over.
 const BIT_BYTES: usize = 17;
@@ -97,7 +96,7 @@ impl<T: Plain> Cells<'_, T> {
 /// }
 /// ```
 pub struct Cell<'a, T> {
-    place: NonNull<u8>,
+    pub(super) place: NonNull<u8>,
     lifetime: PhantomData<(&'a (), T)>,
 }
 
@@ -263,103 +262,10 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
     }
 }
 
-macro_rules! atomic {
-    ($($type:ty),*) => {
-        $(
-            /// Atomic operations, on the same memory that programs change with atomic instructions.
-            ///
-            /// All of them panic where the place is not a multiple of the size, as in packed structs: no machine has atomic
-            /// operations there.
-            #[allow(clippy::missing_panics_doc, reason = "said of all of them above")]
-            impl<'a> Cell<'a, $type> {
-                fn atomic(self) -> Part<'a> {
-                    let place = self.place;
-                    assert!(place.addr().get() % size_of::<$type>() == 0, "atomic access to a field that is not aligned");
-                    // SAFETY: the word that holds the value is valid for all of `'a`.
-                    unsafe { Part::new(place) }
-                }
-
-                fn change(self, order: Ordering, mut change: impl FnMut($type) -> $type) -> $type {
-                    let change = |old| change(<$type>::from_ne_bytes(old)).to_ne_bytes();
-                    <$type>::from_ne_bytes(self.atomic().update(order, change))
-                }
-
-                /// The value.
-                #[must_use]
-                pub fn load(self, order: Ordering) -> $type {
-                    <$type>::from_ne_bytes(self.atomic().load(order))
-                }
-
-                /// Sets the value.
-                pub fn store(self, value: $type, order: Ordering) {
-                    self.atomic().store(value.to_ne_bytes(), order);
-                }
-
-                /// Sets the value and gives the one before.
-                pub fn swap(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |_| value)
-                }
-
-                /// Adds, wrapping around, and gives the value before.
-                pub fn fetch_add(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old.wrapping_add(value))
-                }
-
-                /// Subtracts, wrapping around, and gives the value before.
-                pub fn fetch_sub(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old.wrapping_sub(value))
-                }
-
-                /// Bitwise and; gives the value before.
-                pub fn fetch_and(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old & value)
-                }
-
-                /// Bitwise or; gives the value before.
-                pub fn fetch_or(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old | value)
-                }
-
-                /// Bitwise exclusive or; gives the value before.
-                pub fn fetch_xor(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old ^ value)
-                }
-
-                /// Sets the value to the greater of the two and gives the one before.
-                pub fn fetch_max(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old.max(value))
-                }
-
-                /// Sets the value to the lesser of the two and gives the one before.
-                pub fn fetch_min(self, value: $type, order: Ordering) -> $type {
-                    self.change(order, |old| old.min(value))
-                }
-
-                /// Sets the value to `new` if it is `current`, and gives the value before.
-                ///
-                /// # Errors
-                /// With the value, if it is not `current`.
-                pub fn compare_exchange(
-                    self,
-                    current: $type,
-                    new: $type,
-                    success: Ordering,
-                    failure: Ordering,
-                ) -> Result<$type, $type> {
-                    let change =
-                        |old| (<$type>::from_ne_bytes(old) == current).then_some(new.to_ne_bytes());
-                    let changed = self.atomic().try_update(success, failure, change);
-                    changed.map(<$type>::from_ne_bytes).map_err(<$type>::from_ne_bytes)
-                }
-            }
-        )*
-    };
-}
-
-atomic!(u8, u16, u32, u64, i8, i16, i32, i64);
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     fn cells<const N: usize>(memory: &mut [u64; N]) -> Cells<'_, [u64; N]> {

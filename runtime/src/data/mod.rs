@@ -4,6 +4,7 @@
 //! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
 
 mod arena;
+mod atomic;
 pub mod cell;
 pub mod fields;
 pub mod frozen;
@@ -30,4 +31,4 @@ pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
 pub(crate) use shared::Shared;
 
 #[doc(hidden)]
-pub use plain::{label, size_of_plain};
+pub use plain::{check_layout, label, show, size_of_plain};

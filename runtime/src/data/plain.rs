@@ -280,20 +280,17 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
 #[macro_export]
 macro_rules! layout {
     ($name:ident : size $size:expr, align $align:expr; $($offset:expr => $field:ident : $type:ty),* $(,)?) => {
-        const _: () = {
-            assert!(::core::mem::size_of::<$name>() == $size, "the size is another");
-            assert!(::core::mem::align_of::<$name>() == $align, "the alignment is another");
-            $(assert!(
-                ::core::mem::offset_of!($name, $field) == $offset,
-                ::core::concat!("the offset of `", ::core::stringify!($field), "` is another")
-            );)*
-            assert!(0 $(+ $crate::data::size_of_plain::<$type>())* == $size, "there are bytes that belong to no field");
-        };
         const _: fn($name) = |__value| {
             let $name { $($field: _),* } = __value;
             $(let _: $type = __value.$field;)*
         };
-        // SAFETY: checked above: every field is listed with its type, each type is plain, and together they are all its bytes.
+        const _: () = $crate::data::check_layout(
+            <$name as $crate::data::Plain>::LAYOUT,
+            ::core::mem::size_of::<$name>(),
+            ::core::mem::align_of::<$name>() == $align,
+            &[$(::core::mem::offset_of!($name, $field)),*],
+        );
+        // SAFETY: checked: every field is listed with its type, each type is plain, and together they are all its bytes.
         unsafe impl $crate::data::Plain for $name {
             const LAYOUT: ::core::option::Option<&'static $crate::data::Layout> =
                 ::core::option::Option::Some(&$crate::data::Layout {
@@ -302,7 +299,7 @@ macro_rules! layout {
                     fields: &[$($crate::data::LayoutField {
                         name: ::core::stringify!($field),
                         offset: $offset,
-                        size: ::core::mem::size_of::<$type>(),
+                        size: $crate::data::size_of_plain::<$type>(),
                         layout: <$type as $crate::data::Plain>::ELEMENT,
                     }),*],
                 });
@@ -348,12 +345,30 @@ macro_rules! show {
             fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 let $value = self;
                 let _ = $value;
-                __f.debug_struct($crate::data::label(::core::stringify!($name)))
-                    $(.field($crate::data::label(::core::stringify!($field)), &$shown))*
-                    .finish()
+                $crate::data::show(__f, ::core::stringify!($name), &[$((::core::stringify!($field), &$shown)),*])
             }
         }
     };
+}
+
+/// Fails to compile if a struct is not laid out so, by what [`layout!`](crate::layout) found out of it. A function, because it is far
+/// less to compile than as many assertions.
+#[doc(hidden)]
+pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool, offsets: &[usize]) {
+    let Some(layout) = layout else { panic!("there is no layout to check") };
+    assert!(layout.size == size, "the size is another");
+    assert!(is_aligned, "the alignment is another");
+    let (mut index, mut bytes) = (0, 0);
+    while index < offsets.len() {
+        let field = &layout.fields[index];
+        if field.offset != offsets[index] {
+            // The offset of this field is another.
+            panic!("{}", field.name);
+        }
+        bytes += field.size;
+        index += 1;
+    }
+    assert!(layout.fields.len() == offsets.len() && bytes == size, "there are bytes that belong to no field");
 }
 
 /// The size of a plain type.
@@ -361,6 +376,16 @@ macro_rules! show {
 #[must_use]
 pub const fn size_of_plain<T: Plain>() -> usize {
     size_of::<T>()
+}
+
+/// What [`show!`](crate::show) implements `Debug` with.
+#[doc(hidden)]
+pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static str, &dyn fmt::Debug)]) -> fmt::Result {
+    let mut shown = f.debug_struct(label(name));
+    for (name, value) in fields {
+        shown.field(label(name), value);
+    }
+    shown.finish()
 }
 
 /// A name without what makes it a raw identifier.
