@@ -174,12 +174,29 @@ impl Builder {
             })?;
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
-            return Err(Diagnostic::new(Code::Compiler, message).note(String::from_utf8_lossy(&output.stderr)).into());
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Diagnostic::new(Code::Compiler, message)
+                .note(format!("it says\n{said}{}", advice(&said)))
+                .into());
         }
         for header in dependencies(&depend) {
             println!("cargo::rerun-if-changed={header}");
         }
         Ok(object)
+    }
+}
+
+/// What can be done about the mistakes of compilers that have nothing to do with the source.
+fn advice(said: &str) -> &'static str {
+    if said.contains("'asm/") && said.contains("file not found") {
+        "clang does not look for the headers of this machine when it compiles for BPF: on Debian and Ubuntu they are in a folder such as \
+         /usr/include/x86_64-linux-gnu, which `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")` adds"
+    } else if said.contains("'bpf/") && said.contains("file not found") {
+        "the headers of libbpf (`apt install libbpf-dev`) are not where clang looks; `Builder::clang_arg(\"-I...\")` says where they are"
+    } else if said.contains("'vmlinux.h' file not found") {
+        "`bpftool btf dump file /sys/kernel/btf/vmlinux format c` writes that file"
+    } else {
+        ""
     }
 }
 
