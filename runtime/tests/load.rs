@@ -276,6 +276,28 @@ fn another_target() {
 }
 
 #[test]
+fn a_target_that_is_none_is_not_passed_over() {
+    let _alone = ALONE.lock();
+    static TRACEPOINT: Object = Object {
+        programs: &[Program {
+            section: "tp/sched/sched_switch",
+            program_type: ProgramType::TRACEPOINT,
+            attach: Attach::Tracepoint { category: "sched", name: "sched_switch" },
+            ..ON_SWITCH
+        }],
+        steps: &[Step::LoadProgram { program: 0 }],
+        ..TINY
+    };
+    let mut program = OpenProgram::new(&TRACEPOINT, 0);
+    program.set_attach_target("sched_waking");
+    let Some(loaded) = allowed(load(&trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
+        return;
+    };
+    let error = loaded.unwrap().take_program(0).attach().unwrap_err().to_string();
+    assert!(error.contains("`sched_waking`") && error.contains("category/name"), "{error}");
+}
+
+#[test]
 fn refused_program_says_why() {
     let _alone = ALONE.lock();
     let Some(error) = refusal(&BAD) else {
@@ -359,6 +381,10 @@ fn every_failing_step_leaves_nothing_open() {
         assert!(error.to_string().contains("creating map `.data`"), "{error}");
         assert_eq!(open_fds(), before);
     }
+    let mut map = OpenMap::new(&GOOD, 0);
+    map.set_max_entries(0);
+    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
+    assert!(error.advice().is_some_and(|advice| advice.contains("set_max_entries")), "{error}");
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_autocreate(false);
     let before = open_fds();
