@@ -36,18 +36,25 @@ impl Executor {
             return Ok(None);
         };
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
-            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
+            let error =
+                Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno);
+            if errno.raw() == libc::EINVAL { error.note("it is no map") } else { error }
         })?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let shape = self.shape(open)?;
-        check_kind(open, &shape, &found)?;
-        if !is_given {
+        if is_given {
+            check_kind(open, &shape, &found)?;
+        } else {
+            check_kind(open, &shape, &found).map_err(|error| error.note(OTHER_PIN))?;
             check_size(open, &shape, &found)?;
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
         Ok(Some(Created::reused(map, info)))
     }
 }
+
+/// What to do about a pin that is not what it should be.
+const OTHER_PIN: &str = "remove the pin, or pin to another folder with `set_pin_folder`";
 
 /// Without these no program could use it.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
@@ -85,5 +92,5 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
         open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
-    .note("remove the pin, pin to another folder with `set_pin_folder`, or hand the map over with `reuse_fd`, which takes it as it is"))
+    .note(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
 }
