@@ -25,7 +25,10 @@ pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Resu
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // With the permissions of any new file; by itself, a temporary one is its owner's alone.
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(failed)?;
+    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(|error| {
+        // The name of a file that nobody asked for says less than what is wrong with the folder.
+        failed(std::fs::read_dir(folder).err().unwrap_or(error))
+    })?;
     let (result, mut file) = through(file, produce, failed)?;
     if !same(path, file.as_file_mut()).map_err(failed)? {
         file.as_file().sync_all().map_err(failed)?;
