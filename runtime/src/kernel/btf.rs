@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::abi::SymbolKind;
 use crate::error::{Error, Result};
@@ -53,25 +53,38 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
 /// Finds one name in the modules' BTF, and opens the BTF of the module that has it.
 pub(crate) fn find_in_modules(wanted: &mut Wanted<'_>) -> Result<Option<OwnedFd>> {
     let vmlinux = Path::new(FOLDER).join("vmlinux");
-    let mut base = None;
     let Ok(entries) = std::fs::read_dir(FOLDER) else {
         return Ok(None);
     };
-    let mut modules: Vec<_> =
-        entries.flatten().map(|entry| entry.file_name()).filter(|name| name != "vmlinux").collect();
+    let mut modules: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
     modules.sort();
-    for module in modules {
-        let base = match base {
-            Some(base) => base,
-            None => *base.insert(Source::open(&vmlinux, true)?.measure()?),
-        };
-        // A module may go at any moment; then it has not what we look for.
-        let Ok(mut source) = Source::open(&Path::new(FOLDER).join(&module), true) else {
-            continue;
-        };
+    if modules.is_empty() {
+        return Ok(None);
+    }
+    let base = Source::open(&vmlinux, true)?.measure()?;
+    // A module may go at any moment; then it has not what we look for.
+    let sources = modules.iter().filter_map(|path| Some((path, Source::open(path, true).ok()?)));
+    let Some(path) = first_with(sources, base, wanted)? else {
+        return Ok(None);
+    };
+    let module = path.file_name().unwrap_or_default().to_string_lossy();
+    match open_module(&module)? {
+        Some(fd) => Ok(Some(fd)),
+        // Without its module the id would be that of something else.
+        None => Err(Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at"))),
+    }
+}
+
+/// The first of several modules that has a name.
+fn first_with<T>(sources: impl Iterator<Item = (T, Source)>, base: Base, wanted: &mut Wanted<'_>) -> Result<Option<T>> {
+    let in_vmlinux = wanted.name_offset;
+    for (module, mut source) in sources {
+        // Where one module has the name among its strings says nothing about the next.
+        wanted.name_offset = in_vmlinux;
         source.find(base, std::slice::from_mut(wanted))?;
         if wanted.id.is_some() {
-            return open_module(&module.to_string_lossy());
+            return Ok(Some(module));
         }
     }
     Ok(None)
@@ -83,9 +96,11 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let mut id = 0;
     while let Some(next) = sys::next_id(id).map_err(refused)? {
         id = next;
-        // What has gone since we learnt its id was another's.
-        let Ok(fd) = sys::open(id) else {
-            continue;
+        let fd = match sys::open(id) {
+            Ok(fd) => fd,
+            // What has gone since we learnt its id was another's.
+            Err(errno) if errno.raw() == libc::ENOENT => continue,
+            Err(errno) => return Err(refused(errno)),
         };
         if sys::kernel_name(fd.as_fd()).map_err(refused)?.as_deref() == Some(name) {
             return Ok(Some(fd));
@@ -387,6 +402,28 @@ mod tests {
         assert_eq!(zero_bytes(0x0100_ff80_0001_007f), 0x0080_0000_8000_8000);
         assert_eq!(zero_bytes(u64::MAX), 0);
         assert_eq!(zero_bytes(0), 0x8080_8080_8080_8080);
+    }
+
+    #[test]
+    fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
+        use crate::kernel::types::{kind, testing::Btf};
+        let folder = std::env::temp_dir().join(format!("skelgen-modules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let module = |name: &str, btf: &Btf| {
+            std::fs::write(folder.join(name), btf.bytes()).unwrap();
+            (name.to_owned(), Source::open(&folder.join(name), false).unwrap())
+        };
+        // The first has a member of the name, the second a function of another name in the same place, the third the function.
+        let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
+        first.structure("s", 8, &[("probe", 0, 0)]);
+        second.add("other", kind::FUNC, false, 0, 0, &[]);
+        third.structure("longer", 8, &[]);
+        third.add("probe", kind::FUNC, false, 0, 0, &[]);
+        let sources = [module("first", &first), module("second", &second), module("third", &third)];
+        let mut wanted = Wanted::new("probe", SymbolKind::Function);
+        let found = first_with(sources.into_iter(), Base { types: 100, strings: 0 }, &mut wanted);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((found.unwrap().as_deref(), wanted.id), (Some("third"), Some(102)));
     }
 
     #[test]
