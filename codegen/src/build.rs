@@ -179,6 +179,10 @@ impl Builder {
                 .note(format!("it says\n{said}{}", advice(&said)))
                 .into());
         }
+        // What the compiler warns of is for whoever builds.
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            println!("cargo::warning={line}");
+        }
         for header in dependencies(&depend) {
             println!("cargo::rerun-if-changed={header}");
         }
@@ -215,4 +219,24 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     File::open(path)
         .and_then(elf::partial::read)
         .map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_compiler_says_can_be_read_where_a_build_script_shows_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let compiler = folder.path().join("compiler");
+        let script =
+            "#!/bin/sh\necho \"x.c:1: error: 'asm/types.h' file not found\" >&2\necho '    1 | line' >&2\nexit 1\n";
+        std::fs::write(&compiler, script).expect("a script");
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&compiler, permissions).expect("it is ours");
+        let built = Builder::new().out_dir(folder.path()).clang(&compiler).source("x.c").build();
+        let shown = format!("{:?}", built.expect_err("it always fails"));
+        assert!(shown.starts_with("error[E0702]: ") && shown.contains("file not found\n    1 | line\n"), "{shown}");
+        assert!(shown.contains("clang_arg(\"-I/usr/include/x86_64-linux-gnu\")"), "{shown}");
+    }
 }
