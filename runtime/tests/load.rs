@@ -298,6 +298,35 @@ fn a_target_that_is_none_is_not_passed_over() {
 }
 
 #[test]
+fn another_type_is_not_attached_as_the_section_says() {
+    let _alone = ALONE.lock();
+    let mut program = OpenProgram::new(&GOOD, 1);
+    program.set_type(ProgramType::SOCKET_FILTER, AttachType(0));
+    let programs = vec![OpenProgram::new(&GOOD, 0), program];
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
+        return;
+    };
+    let error = loaded.unwrap().take_program(1).attach().unwrap_err().to_string();
+    assert!(error.contains("`on_switch`") && error.contains("type attach to that was chosen"), "{error}");
+}
+
+#[test]
+fn what_is_no_map_is_not_reused() {
+    let _alone = ALONE.lock();
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
+        return;
+    };
+    let program = loaded.unwrap().take_program(0).fd().unwrap().try_clone_to_owned().unwrap();
+    let file = OwnedFd::from(std::fs::File::open("/proc/self/maps").unwrap());
+    for (fd, what) in [(program, "bpf-prog"), (file, "/maps")] {
+        let mut map = OpenMap::new(&GOOD, 0);
+        map.reuse_fd(fd);
+        let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
+        assert!(error.contains("no map, but") && error.contains(what), "{error}");
+    }
+}
+
+#[test]
 fn refused_program_says_why() {
     let _alone = ALONE.lock();
     let Some(error) = refusal(&BAD) else {

@@ -1,5 +1,7 @@
 //! Maps that are there before the object is loaded: handed over by the user, or pinned where the object pins its own.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
 use super::maps::{Created, info, max_entries};
 use super::{Executor, advise, at, no_such};
 use crate::error::{Error, Result};
@@ -35,10 +37,13 @@ impl Executor {
         } else {
             return Ok(None);
         };
+        if let Some(other) = other_than_map(fd.as_fd()) {
+            return Err(Error::invalid(format_args!(
+                "map `{name}`: what is to be reused for it is no map, but {other}"
+            )));
+        }
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
-            let error =
-                Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno);
-            if errno.raw() == libc::EINVAL { error.note("it is no map") } else { error }
+            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
         })?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let shape = self.shape(open)?;
@@ -50,6 +55,17 @@ impl Executor {
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
         Ok(Some(Created::reused(map, info)))
+    }
+}
+
+/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
+/// maps, so that asking it would give numbers without sense.
+fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let target = target.to_string_lossy();
+    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
+        "bpf-map" => None,
+        other => Some(other.to_owned()),
     }
 }
 

@@ -37,7 +37,21 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
             }
             _ => open.definition.attach,
         },
-        (attach, _) => attach,
+        (attach, kind) if fits(attach, kind) => attach,
+        _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
+    }
+}
+
+/// Whether a program attaches so if it is loaded as this type, which need not be that of its section.
+fn fits(attach: Attach, kind: ProgramType) -> bool {
+    match attach {
+        Attach::RawTracepoint(_) => {
+            matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
+        }
+        Attach::Tracing | Attach::Iter => matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT),
+        Attach::Tracepoint { .. } => kind == ProgramType::TRACEPOINT,
+        Attach::Kprobe { .. } => kind == ProgramType::KPROBE,
+        Attach::Needs(_) | Attach::Never(_) => true,
     }
 }
 
