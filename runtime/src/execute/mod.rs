@@ -78,7 +78,7 @@ impl Loaded {
         let map = taken.map_or_else(
             || {
                 let name = at(self.object.maps, index).map_or("?", |map| map.name);
-                Err(Error::invalid(format_args!("map `{name}` was not created")).note("its auto-create was off"))
+                Err(Error::invalid(format_args!("map `{name}` was not created")).note(NOT_CREATED))
             },
             |(fd, info)| M::from_fd(fd, &info),
         );
@@ -105,7 +105,7 @@ impl Loaded {
             .and_then(Option::take)
             .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
         let arena = found.map_or_else(
-            || Err(Error::invalid(format_args!("arena `{name}` was not created")).note("its auto-create was off")),
+            || Err(Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)),
             |((fd, info), arena)| Arena::mapped(fd, &info, arena.region, arena.globals),
         );
         self.or_unpinned(arena)
@@ -266,6 +266,10 @@ impl Executor {
         Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned }
     }
 }
+
+/// What to say of a map that its handle finds not there.
+const NOT_CREATED: &str =
+    "its auto-create was off, but the skeleton has a handle of it: only tables of functions can be left out";
 
 /// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
 fn lift_memlock(tried: &mut bool) -> bool {
