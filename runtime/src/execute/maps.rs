@@ -335,6 +335,7 @@ fn about_creation(info: &Info, errno: Errno) -> Option<&'static str> {
         libc::EINVAL if info.max_entries == 0 && !OF_OBJECTS.contains(&info.map_type) => Some(
             "it has room for nothing: give `max_entries` in the BPF source, or by `set_max_entries` before loading",
         ),
+        libc::EINVAL => Some("this kernel knows no maps of this type, or none with such sizes or flags"),
         libc::E2BIG | libc::ENOMEM => {
             Some("its values, or all of them together, take more memory than the kernel gives a map")
         }
