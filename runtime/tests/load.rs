@@ -311,6 +311,24 @@ fn another_type_is_not_attached_as_the_section_says() {
 }
 
 #[test]
+fn what_became_of_btf_is_said_beside_what_to_do() {
+    let _alone = ALONE.lock();
+    // No kernel takes these bytes for BTF, and none makes an array of no elements.
+    static NO_BTF: Object = Object {
+        btf: Some(Span::new(0, 16)),
+        maps: &[Map { max_entries: 0, ..DATA }],
+        programs: &[],
+        steps: &[Step::LoadBtf, Step::CreateMap { map: 0 }],
+        ..TINY
+    };
+    let Some(error) = refusal(&NO_BTF) else {
+        return;
+    };
+    let text = error.to_string();
+    assert!(text.contains("set_max_entries") && text.contains("did not take the object's BTF before"), "{text}");
+}
+
+#[test]
 fn what_is_no_map_is_not_reused() {
     let _alone = ALONE.lock();
     let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
