@@ -92,14 +92,11 @@ impl Executor {
             return Ok(());
         }
         btf::find(&mut wanted)?;
-        for (wanted, owner) in wanted.iter_mut().zip(owners) {
-            let mut module = None;
-            if wanted.id.is_none() {
-                if let Some(fd) = btf::find_in_modules(wanted)? {
-                    module = Some(self.symbols.modules.len());
-                    self.symbols.modules.push(fd);
-                }
-            }
+        let (places, modules) = btf::find_in_modules(&mut wanted)?;
+        let first = self.symbols.modules.len();
+        self.symbols.modules.extend(modules);
+        for ((wanted, owner), place) in wanted.iter().zip(owners).zip(places) {
+            let module = place.map(|place| first + place);
             let mut found = wanted.id.map(|id| Found { id, module });
             let program = match owner {
                 Owner::Symbol(index) => {

@@ -50,44 +50,65 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
     source.find(Base::default(), wanted)
 }
 
-/// Finds one name in the modules' BTF, and opens the BTF of the module that has it.
-pub(crate) fn find_in_modules(wanted: &mut Wanted<'_>) -> Result<Option<OwnedFd>> {
+/// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each. For every name the
+/// place of its module among those that come with it, which are open.
+pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<(Vec<Option<usize>>, Vec<OwnedFd>)> {
+    let nowhere = vec![None; wanted.len()];
     let vmlinux = Path::new(FOLDER).join("vmlinux");
+    if wanted.iter().all(|wanted| wanted.id.is_some()) {
+        return Ok((nowhere, Vec::new()));
+    }
     let Ok(entries) = std::fs::read_dir(FOLDER) else {
-        return Ok(None);
+        return Ok((nowhere, Vec::new()));
     };
     let mut modules: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
     modules.sort();
     if modules.is_empty() {
-        return Ok(None);
+        return Ok((nowhere, Vec::new()));
     }
     let base = Source::open(&vmlinux, true)?.measure()?;
     // A module may go at any moment; then it has not what we look for.
     let sources = modules.iter().filter_map(|path| Some((path, Source::open(path, true).ok()?)));
-    let Some(path) = first_with(sources, base, wanted)? else {
-        return Ok(None);
-    };
-    let module = path.file_name().unwrap_or_default().to_string_lossy();
-    match open_module(&module)? {
-        Some(fd) => Ok(Some(fd)),
+    let (places, found) = find_in(sources, base, wanted)?;
+    let open = |path: &PathBuf| {
+        let module = path.file_name().unwrap_or_default().to_string_lossy();
         // Without its module the id would be that of something else.
-        None => Err(Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at"))),
-    }
+        open_module(&module)?
+            .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
+    };
+    Ok((places, found.into_iter().map(open).collect::<Result<_>>()?))
 }
 
-/// The first of several modules that has a name.
-fn first_with<T>(sources: impl Iterator<Item = (T, Source)>, base: Base, wanted: &mut Wanted<'_>) -> Result<Option<T>> {
-    let in_vmlinux = wanted.name_offset;
+/// For each name the place of its module among those that have one of the names.
+fn find_in<T>(
+    sources: impl Iterator<Item = (T, Source)>,
+    base: Base,
+    wanted: &mut [Wanted<'_>],
+) -> Result<(Vec<Option<usize>>, Vec<T>)> {
+    let in_vmlinux: Vec<_> = wanted.iter().map(|wanted| wanted.name_offset).collect();
+    let mut places = vec![None; wanted.len()];
+    let mut found = Vec::new();
     for (module, mut source) in sources {
-        // Where one module has the name among its strings says nothing about the next.
-        wanted.name_offset = in_vmlinux;
-        source.find(base, std::slice::from_mut(wanted))?;
-        if wanted.id.is_some() {
-            return Ok(Some(module));
+        let missing: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].id.is_none()).collect();
+        if missing.is_empty() {
+            break;
+        }
+        // Where one module has a name among its strings says nothing about the next.
+        for &index in &missing {
+            wanted[index].name_offset = in_vmlinux[index];
+        }
+        source.find(base, wanted)?;
+        let mut has_any = false;
+        for index in missing.into_iter().filter(|&index| wanted[index].id.is_some()) {
+            places[index] = Some(found.len());
+            has_any = true;
+        }
+        if has_any {
+            found.push(module);
         }
     }
-    Ok(None)
+    Ok((places, found))
 }
 
 /// Opens the BTF of this module.
@@ -420,10 +441,12 @@ mod tests {
         third.structure("longer", 8, &[]);
         third.add("probe", kind::FUNC, false, 0, 0, &[]);
         let sources = [module("first", &first), module("second", &second), module("third", &third)];
-        let mut wanted = Wanted::new("probe", SymbolKind::Function);
-        let found = first_with(sources.into_iter(), Base { types: 100, strings: 0 }, &mut wanted);
+        let mut wanted = ["probe", "other", "nothing"].map(|name| Wanted::new(name, SymbolKind::Function));
+        let found = find_in(sources.into_iter(), Base { types: 100, strings: 0 }, &mut wanted);
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!((found.unwrap().as_deref(), wanted.id), (Some("third"), Some(102)));
+        let (places, modules) = found.unwrap();
+        assert_eq!((places, modules), (vec![Some(1), Some(0), None], vec!["second".to_owned(), "third".to_owned()]));
+        assert_eq!(wanted.map(|wanted| wanted.id), [Some(102), Some(101), None]);
     }
 
     #[test]
