@@ -174,12 +174,33 @@ impl Builder {
             })?;
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
-            return Err(Diagnostic::new(Code::Compiler, message).note(String::from_utf8_lossy(&output.stderr)).into());
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Diagnostic::new(Code::Compiler, message)
+                .note(format!("it says\n{said}{}", advice(&said)))
+                .into());
+        }
+        // What the compiler warns of is for whoever builds.
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            println!("cargo::warning={line}");
         }
         for header in dependencies(&depend) {
             println!("cargo::rerun-if-changed={header}");
         }
         Ok(object)
+    }
+}
+
+/// What can be done about the mistakes of compilers that have nothing to do with the source.
+fn advice(said: &str) -> &'static str {
+    if said.contains("'asm/") && said.contains("file not found") {
+        "clang does not look for the headers of this machine when it compiles for BPF: on Debian and Ubuntu they are in a folder such as \
+         /usr/include/x86_64-linux-gnu, which `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")` adds"
+    } else if said.contains("'bpf/") && said.contains("file not found") {
+        "the headers of libbpf (`apt install libbpf-dev`) are not where clang looks; `Builder::clang_arg(\"-I...\")` says where they are"
+    } else if said.contains("'vmlinux.h' file not found") {
+        "`bpftool btf dump file /sys/kernel/btf/vmlinux format c` writes that file"
+    } else {
+        ""
     }
 }
 
@@ -198,4 +219,24 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     File::open(path)
         .and_then(elf::partial::read)
         .map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_compiler_says_can_be_read_where_a_build_script_shows_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let compiler = folder.path().join("compiler");
+        let script =
+            "#!/bin/sh\necho \"x.c:1: error: 'asm/types.h' file not found\" >&2\necho '    1 | line' >&2\nexit 1\n";
+        std::fs::write(&compiler, script).expect("a script");
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&compiler, permissions).expect("it is ours");
+        let built = Builder::new().out_dir(folder.path()).clang(&compiler).source("x.c").build();
+        let shown = format!("{:?}", built.expect_err("it always fails"));
+        assert!(shown.starts_with("error[E0702]: ") && shown.contains("file not found\n    1 | line\n"), "{shown}");
+        assert!(shown.contains("clang_arg(\"-I/usr/include/x86_64-linux-gnu\")"), "{shown}");
+    }
 }

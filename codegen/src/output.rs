@@ -10,20 +10,25 @@ use std::path::Path;
 use crate::error::{Code, Error, Result};
 
 /// Writes what `produce` makes to a file. What is no ordinary file, such as a pipe or `/dev/stdout`, is written to as it is; any
-/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text.
+/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text. A link to a file stays.
 ///
 /// # Errors
 /// Those of `produce`, and [`Code::Io`] with the file's name.
 pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
     let failed = |error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display()));
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    if is_open_already(path) || std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         return through(file, produce, failed).map(|(result, _)| result);
     }
+    let target = std::fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // With the permissions of any new file; by itself, a temporary one is its owner's alone.
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(failed)?;
+    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(|error| {
+        // The name of a file that nobody asked for says less than what is wrong with the folder.
+        failed(std::fs::read_dir(folder).err().unwrap_or(error))
+    })?;
     let (result, mut file) = through(file, produce, failed)?;
     if !same(path, file.as_file_mut()).map_err(failed)? {
         file.as_file().sync_all().map_err(failed)?;
@@ -44,6 +49,14 @@ pub fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Res
         Error::new(Code::Io, format!("cannot write to standard output: {error}"))
     });
     if early { Ok(()) } else { result.map(|_| ()) }
+}
+
+/// Whether this is one of this process's open files by a name such as `/dev/stdout`: it may be an ordinary file, but to replace it
+/// would be to replace the name.
+fn is_open_already(path: &Path) -> bool {
+    let Ok(folder) = path.parent().unwrap_or(path).canonicalize() else { return false };
+    let link = std::fs::read_link(path).unwrap_or_default();
+    [&folder, &link].iter().any(|path| path.starts_with("/proc")) || folder == Path::new("/dev")
 }
 
 /// Hands text on to a writer; gives the writer back once it has all of it.
@@ -125,6 +138,34 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
         assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_link_stays_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").expect("a file");
+        std::os::unix::fs::symlink("file", &link).expect("a link");
+        to_file(&link, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
+        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "new");
+    }
+
+    #[test]
+    fn an_open_file_is_written_on() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = File::create(folder.path().join("file")).expect("a file");
+        file.write_all(b"before ").expect("it is written");
+        let link = folder.path().join("stdout");
+        let target = format!("/proc/self/fd/{}", file.as_raw_fd());
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        for name in [Path::new(&target), &link] {
+            to_file(name, |out| out.write_str("after ").map_err(|_| unreachable!())).expect("it is written");
+        }
+        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+        assert_eq!(std::fs::read_to_string(folder.path().join("file")).expect("it is there"), "before after after ");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 2, "nothing is left behind");
     }
 
     fn inode(metadata: &std::fs::Metadata) -> u64 {

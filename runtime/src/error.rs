@@ -9,10 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Its `Display` is one line that names the step and the error number, then a note and the end of the verifier's log where
 /// there is one.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     context: String,
     errno: Option<Errno>,
@@ -108,6 +106,13 @@ impl fmt::Display for Error {
             Some(log) => fmt_log(f, log),
             None => Ok(()),
         }
+    }
+}
+
+/// As for people: a `main` that returns this error shows it by its `Debug`, as does `unwrap`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

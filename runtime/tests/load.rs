@@ -276,6 +276,75 @@ fn another_target() {
 }
 
 #[test]
+fn a_target_that_is_none_is_not_passed_over() {
+    let _alone = ALONE.lock();
+    static TRACEPOINT: Object = Object {
+        programs: &[Program {
+            section: "tp/sched/sched_switch",
+            program_type: ProgramType::TRACEPOINT,
+            attach: Attach::Tracepoint { category: "sched", name: "sched_switch" },
+            ..ON_SWITCH
+        }],
+        steps: &[Step::LoadProgram { program: 0 }],
+        ..TINY
+    };
+    let mut program = OpenProgram::new(&TRACEPOINT, 0);
+    program.set_attach_target("sched_waking");
+    let Some(loaded) = allowed(load(&trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
+        return;
+    };
+    let error = loaded.unwrap().take_program(0).attach().unwrap_err().to_string();
+    assert!(error.contains("`sched_waking`") && error.contains("category/name"), "{error}");
+}
+
+#[test]
+fn another_type_is_not_attached_as_the_section_says() {
+    let _alone = ALONE.lock();
+    let mut program = OpenProgram::new(&GOOD, 1);
+    program.set_type(ProgramType::SOCKET_FILTER, AttachType(0));
+    let programs = vec![OpenProgram::new(&GOOD, 0), program];
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
+        return;
+    };
+    let error = loaded.unwrap().take_program(1).attach().unwrap_err().to_string();
+    assert!(error.contains("`on_switch`") && error.contains("type attach to that was chosen"), "{error}");
+}
+
+#[test]
+fn what_became_of_btf_is_said_beside_what_to_do() {
+    let _alone = ALONE.lock();
+    // No kernel takes these bytes for BTF, and none makes an array of no elements.
+    static NO_BTF: Object = Object {
+        btf: Some(Span::new(0, 16)),
+        maps: &[Map { max_entries: 0, ..DATA }],
+        programs: &[],
+        steps: &[Step::LoadBtf, Step::CreateMap { map: 0 }],
+        ..TINY
+    };
+    let Some(error) = refusal(&NO_BTF) else {
+        return;
+    };
+    let text = error.to_string();
+    assert!(text.contains("set_max_entries") && text.contains("did not take the object's BTF before"), "{text}");
+}
+
+#[test]
+fn what_is_no_map_is_not_reused() {
+    let _alone = ALONE.lock();
+    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
+        return;
+    };
+    let program = loaded.unwrap().take_program(0).fd().unwrap().try_clone_to_owned().unwrap();
+    let file = OwnedFd::from(std::fs::File::open("/proc/self/maps").unwrap());
+    for (fd, what) in [(program, "bpf-prog"), (file, "/maps")] {
+        let mut map = OpenMap::new(&GOOD, 0);
+        map.reuse_fd(fd);
+        let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
+        assert!(error.contains("no map, but") && error.contains(what), "{error}");
+    }
+}
+
+#[test]
 fn refused_program_says_why() {
     let _alone = ALONE.lock();
     let Some(error) = refusal(&BAD) else {
@@ -359,6 +428,10 @@ fn every_failing_step_leaves_nothing_open() {
         assert!(error.to_string().contains("creating map `.data`"), "{error}");
         assert_eq!(open_fds(), before);
     }
+    let mut map = OpenMap::new(&GOOD, 0);
+    map.set_max_entries(0);
+    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
+    assert!(error.advice().is_some_and(|advice| advice.contains("set_max_entries")), "{error}");
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_autocreate(false);
     let before = open_fds();

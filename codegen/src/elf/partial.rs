@@ -3,22 +3,29 @@
 //! What is left out is zeros in the bytes that come out, of which the memory is never touched. Anything unusual is read whole, for
 //! the parser to find out what is wrong with it.
 
-use std::io::{Read, Result, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Result, Seek, SeekFrom};
 use std::ops::Range;
 
 use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::StringTable;
-use object::read::elf::{FileHeader, SectionHeader};
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
 /// Bytes of an ELF file's header.
 const HEADER: usize = size_of::<FileHeader64<Endianness>>();
+
+/// The longest file that there is any sense in: what folders and files with holes say of their length, no memory has room for.
+const MOST: usize = 1 << 35;
 
 /// The bytes of a file, but for those of sections of debug information.
 pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     let Some(len) = length(&mut file).filter(|&len| len >= HEADER) else {
         return whole(file, 0);
     };
+    // A folder says so itself once it is read.
+    file.read_exact(&mut [0; HEADER])?;
+    if len > MOST {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
     let mut bytes = vec![0; len];
     fill(&mut file, &mut bytes, 0..HEADER)?;
     for find in [headers, names] {
@@ -80,23 +87,48 @@ fn names(bytes: &[u8]) -> Option<Range<usize>> {
     within(bytes, offset, size)
 }
 
-/// Where the contents of all sections are but those of debug information.
+/// Where the contents of all sections are but those of debug information, in order and each byte once.
 fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let (header, endian) = header(bytes)?;
-    let names = names(bytes)?;
-    let names = StringTable::new(bytes, names.start as u64, names.end as u64);
+    let table = header.sections(endian, bytes).ok()?;
     let mut ranges = Vec::new();
-    for section in header.section_headers(endian, bytes).ok()? {
-        let name = section.name(endian, names).ok()?;
-        if let (Some((offset, size)), false) = (section.file_range(endian), is_debug(name)) {
+    for section in table.iter() {
+        if let (Some((offset, size)), false) = (section.file_range(endian), is_debug(&table, section, endian)?) {
             ranges.push(within(bytes, offset, size)?);
         }
     }
-    Some(ranges)
+    ranges.sort_by_key(|range| range.start);
+    // Where headers lie, ranges overlap; a thousand of them that are all of the file are still read once.
+    let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    Some(merged)
 }
 
-fn is_debug(name: &[u8]) -> bool {
-    [".debug_", ".rel.debug_", ".rela.debug_"].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+/// Whether a section is debug information or relocations of it, which the parser does not look at; a name alone does not make it
+/// so. `None` if it has no name.
+fn is_debug(
+    table: &SectionTable<'_, FileHeader64<Endianness>>,
+    section: &elf::SectionHeader64<Endianness>,
+    endian: Endianness,
+) -> Option<bool> {
+    let is_named = |section| table.section_name(endian, section).map(|name| name.starts_with(b".debug_")).ok();
+    match section.sh_type(endian) {
+        elf::SHT_REL | elf::SHT_RELA => {
+            let target = usize::try_from(section.sh_info(endian)).ok()?;
+            table.iter().nth(target).map_or(Some(false), is_named)
+        }
+        elf::SHT_PROGBITS => {
+            let flags = section.sh_flags(endian).0;
+            let used = flags & (elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0) != 0;
+            is_named(section).map(|named| named && !used)
+        }
+        _ => is_named(section).map(|_| false),
+    }
 }
 
 fn within(bytes: &[u8], offset: u64, size: u64) -> Option<Range<usize>> {
@@ -120,7 +152,8 @@ mod tests {
         let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
         let mut left_out = 0;
         for (whole, partial) in parsed.sections.iter().zip(&partial.sections) {
-            if is_debug(whole.name.as_bytes()) {
+            let name = whole.name.trim_start_matches(".rel");
+            if name.starts_with(".debug_") {
                 left_out += usize::from(whole.data != partial.data);
             } else {
                 assert_eq!(whole.data, partial.data, "{}", whole.name);
@@ -128,6 +161,71 @@ mod tests {
         }
         let has_debug = parsed.sections.iter().any(|section| section.name.starts_with(".debug_"));
         assert_eq!(left_out > 0, has_debug);
+    }
+
+    #[test]
+    fn a_name_makes_no_debug_information() {
+        let object = include_bytes!("../../../fixtures/objects/jumps.bpf.o").to_vec();
+        let header = header(&object).expect("it has a header");
+        let table = header.0.sections(header.1, object.as_slice()).expect("it has sections");
+        let (debug, _) = table.section_by_name(header.1, b".debug_abbrev").expect("it has debug information");
+        let name = table.section(debug).expect("it is there").sh_name.get(header.1).to_le_bytes();
+        let table_begins = usize::try_from(header.0.e_shoff(header.1)).expect("it is in memory");
+        let sections = table.iter().enumerate();
+        let used = sections.filter(|(_, section)| match section.sh_type(header.1) {
+            elf::SHT_REL => !table.section_name(header.1, section).is_ok_and(|name| name.starts_with(b".rel.debug_")),
+            elf::SHT_PROGBITS => section.sh_flags(header.1).0 & elf::SHF_ALLOC.0 != 0,
+            _ => false,
+        });
+        let used: Vec<usize> = used.map(|(index, _)| index).collect();
+        assert!(used.len() > 3);
+        for index in used {
+            let mut object = object.clone();
+            let at = table_begins + index * size_of::<elf::SectionHeader64<Endianness>>();
+            object[at..at + 4].copy_from_slice(&name);
+            let read = read(Cursor::new(&object)).expect("memory can be read");
+            let whole = crate::elf::ElfObject::parse(&object).expect("it is an object");
+            let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
+            let (whole, partial) = (&whole.sections[index], &partial.sections[index]);
+            assert_eq!((whole.name, whole.data), (".debug_abbrev", partial.data));
+        }
+    }
+
+    #[test]
+    fn what_lies_about_its_length_is_an_error() {
+        struct Folder;
+        impl Read for Folder {
+            fn read(&mut self, _: &mut [u8]) -> Result<usize> {
+                Err(ErrorKind::IsADirectory.into())
+            }
+        }
+        impl Seek for Folder {
+            fn seek(&mut self, _: SeekFrom) -> Result<u64> {
+                Ok(i64::MAX.unsigned_abs())
+            }
+        }
+        assert_eq!(read(Folder).map_err(|error| error.kind()).err(), Some(ErrorKind::IsADirectory));
+        let long = tempfile::tempfile().expect("a file");
+        long.set_len(1 << 40).expect("holes take no room");
+        assert_eq!(read(long).map_err(|error| error.kind()).err(), Some(ErrorKind::FileTooLarge));
+    }
+
+    #[test]
+    fn sections_that_are_all_the_file_are_read_once() {
+        let mut object = include_bytes!("../../../fixtures/objects/sections.bpf.o").to_vec();
+        let (header, endian) = header(&object).expect("it has a header");
+        let (begin, count) = (header.e_shoff(endian), usize::from(header.e_shnum(endian)));
+        let (begin, len) = (usize::try_from(begin).expect("it is in memory"), object.len());
+        let names = header.shstrndx(endian, object.as_slice()).expect("they have names") as usize;
+        for section in (1..count).filter(|&section| section != names) {
+            let at = begin + section * size_of::<elf::SectionHeader64<Endianness>>();
+            object[at + 4..at + 8].copy_from_slice(&elf::SHT_PROGBITS.0.to_le_bytes());
+            object[at + 8..at + 16].fill(0);
+            object[at + 8] = 6;
+            object[at + 24..at + 32].fill(0);
+            object[at + 32..at + 40].copy_from_slice(&(len as u64).to_le_bytes());
+        }
+        assert!(contents(&object).is_some_and(|ranges| matches!(&ranges[..], [range] if *range == (0..len))));
     }
 
     #[test]

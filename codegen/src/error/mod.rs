@@ -16,7 +16,7 @@ pub use code::Code;
 /// let error = skelgen::error::Error::new(skelgen::error::Code::NotElf, "the file begins with `#!/bin/sh`");
 /// assert_eq!(error.diagnostics()[0].code.as_str(), "E0101");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Error {
     diagnostics: Vec<Diagnostic>,
 }
@@ -53,6 +53,13 @@ impl fmt::Display for Error {
             write!(f, "{diagnostic}")?;
         }
         Ok(())
+    }
+}
+
+/// As for people: a build.rs whose `main` returns this error shows it by its `Debug`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

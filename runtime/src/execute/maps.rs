@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use super::arena::Arena;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
@@ -151,7 +152,11 @@ impl Executor {
                 "creating map `{name}` ({}, {}-byte keys, {}-byte values, {} entries, flags {:#x})",
                 info.map_type, info.key_size, info.value_size, info.max_entries, info.flags
             );
-            advise(Error::refused(context, errno))
+            let error = Error::refused(context, errno);
+            match about_creation(&info, errno) {
+                Some(note) => error.note(note),
+                None => advise(error),
+            }
         })?;
         Ok(Created { map, info, reused: false, arena: None })
     }
@@ -272,8 +277,8 @@ impl Executor {
         }
     }
 
-    /// Pins what is to be pinned, once nothing can fail any more but this.
-    pub(super) fn pin(&self) -> Result<()> {
+    /// Pins what is to be pinned, once nothing can fail any more but this, and says where.
+    pub(super) fn pin(&self) -> Result<Vec<PathBuf>> {
         let mut pinned = Vec::new();
         for (open, created) in self.open_maps.iter().zip(&self.maps) {
             let Some(created) = created.as_ref().filter(|created| !created.reused) else {
@@ -282,17 +287,59 @@ impl Executor {
             let Some(path) = self.options.pin_path(open) else {
                 continue;
             };
+            // That the path is one was found out when something pinned there was looked for.
             if let Err(errno) = sys::link::pin(created.map.as_fd(), &c_path(&path)?) {
-                for path in pinned {
-                    // The error to tell is the first one.
-                    let _ = std::fs::remove_file(path);
-                }
-                let context = format!("pinning map `{}` to {}", created.info.name, path.display());
-                return Err(advise(Error::refused(context, errno)));
+                unpin(pinned);
+                return Err(not_pinned(created.info.name, &path, errno));
             }
             pinned.push(path);
         }
-        Ok(())
+        Ok(pinned)
+    }
+}
+
+/// Removes pins; nothing can be done about one that stays, and the error to tell is another.
+pub(super) fn unpin(pinned: Vec<PathBuf>) {
+    for path in pinned {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn not_pinned(map: &str, path: &Path, errno: Errno) -> Error {
+    let error = Error::refused(format_args!("pinning map `{map}` to {}", path.display()), errno);
+    match errno.raw() {
+        libc::EPERM => error.note(
+            "the folder must be in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), names in it have no dots, and pinning needs the \
+             capability CAP_BPF",
+        ),
+        libc::ENOENT | libc::ENOTDIR => error.note(
+            "there is no such folder: make it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another with `set_pin_folder` or \
+             `set_pin_path`",
+        ),
+        libc::EEXIST => error.note("something was pinned there since the load began, or it is to be pinned there twice"),
+        _ => error,
+    }
+}
+
+/// What is wrong with a map that the kernel refused, where its number is no help.
+fn about_creation(info: &Info, errno: Errno) -> Option<&'static str> {
+    const OF_OBJECTS: [MapType; 6] = [
+        MapType::CGROUP_STORAGE,
+        MapType::PERCPU_CGROUP_STORAGE,
+        MapType::SK_STORAGE,
+        MapType::INODE_STORAGE,
+        MapType::TASK_STORAGE,
+        MapType::CGRP_STORAGE,
+    ];
+    match errno.raw() {
+        libc::EINVAL if info.max_entries == 0 && !OF_OBJECTS.contains(&info.map_type) => Some(
+            "it has room for nothing: give `max_entries` in the BPF source, or by `set_max_entries` before loading",
+        ),
+        libc::EINVAL => Some("this kernel knows no maps of this type, or none with such sizes or flags"),
+        libc::E2BIG | libc::ENOMEM => {
+            Some("its values, or all of them together, take more memory than the kernel gives a map")
+        }
+        _ => None,
     }
 }
 

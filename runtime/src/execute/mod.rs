@@ -18,6 +18,7 @@ mod struct_ops;
 mod symbols;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::abi::{Body, Object, Patch, Span, Step};
@@ -43,14 +44,19 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             let error = match &executor.btf_refused {
-                Some(said) => error.note(format_args!("the kernel did not take the object's BTF before: {said}")),
+                Some(said) => {
+                    let note = format!("the kernel did not take the object's BTF before: {said}");
+                    let note =
+                        error.advice().map_or_else(|| note.clone(), |advice| format!("{advice}\n  note: {note}"));
+                    error.note(note)
+                }
                 None => error,
             };
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
         })?;
     }
-    executor.pin()?;
-    Ok(executor.finish())
+    let pinned = executor.pin().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
+    Ok(executor.finish(pinned))
 }
 
 /// An object that is loaded, to be taken apart by its generated code.
@@ -62,30 +68,36 @@ pub struct Loaded {
     arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
+    /// Where maps of this load were pinned.
+    pinned: Vec<PathBuf>,
 }
 
 impl Loaded {
     /// Takes the map of this index, as a handle of the type the generated code has for it.
     ///
     /// # Errors
-    /// If there is no such map (its auto-create was off, or it was taken before), or it is not what the handle expects.
+    /// If there is no such map (its auto-create was off, or it was taken before), or it is not what the handle expects. Nothing
+    /// stays pinned then.
     pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
-        let (fd, info) = at_mut(&mut self.maps, index).and_then(Option::take).ok_or_else(|| {
-            let name = at(self.object.maps, index).map_or("?", |map| map.name);
-            Error::invalid(format_args!("map `{name}` was not created")).note("its auto-create was off")
-        })?;
-        M::from_fd(fd, &info)
+        let taken = at_mut(&mut self.maps, index).and_then(Option::take);
+        let map = taken.map_or_else(
+            || {
+                let name = at(self.object.maps, index).map_or("?", |map| map.name);
+                Err(Error::invalid(format_args!("map `{name}` was not created")).note(NOT_CREATED))
+            },
+            |(fd, info)| M::from_fd(fd, &info),
+        );
+        self.or_unpinned(map)
     }
 
     /// The same, or `None` if its auto-create was off.
     ///
     /// # Errors
-    /// If it is not what the handle expects.
+    /// If it is not what the handle expects. Nothing stays pinned then.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
-        match at_mut(&mut self.maps, index).and_then(Option::take) {
-            Some((fd, info)) => M::from_fd(fd, &info).map(Some),
-            None => Ok(None),
-        }
+        let taken = at_mut(&mut self.maps, index).and_then(Option::take);
+        let map = taken.map(|(fd, info)| M::from_fd(fd, &info)).transpose();
+        self.or_unpinned(map)
     }
 
     /// Takes the arena of this index with its variables.
@@ -97,10 +109,19 @@ impl Loaded {
         let found = at_mut(&mut self.maps, index)
             .and_then(Option::take)
             .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
-        let ((fd, info), arena) = found.ok_or_else(|| {
-            Error::invalid(format_args!("arena `{name}` was not created")).note("its auto-create was off")
-        })?;
-        Arena::mapped(fd, &info, arena.region, arena.globals)
+        let arena = found.map_or_else(
+            || Err(Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)),
+            |((fd, info), arena)| Arena::mapped(fd, &info, arena.region, arena.globals),
+        );
+        self.or_unpinned(arena)
+    }
+
+    /// The same result; if it is an error, what this load has pinned is no longer, as nobody gets to use it.
+    fn or_unpinned<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            maps::unpin(std::mem::take(&mut self.pinned));
+        }
+        result
     }
 
     /// Takes the table of functions of this index.
@@ -232,7 +253,7 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    fn finish(mut self) -> Loaded {
+    fn finish(mut self, pinned: Vec<PathBuf>) -> Loaded {
         let struct_ops = self.take_struct_ops();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
@@ -246,9 +267,14 @@ impl Executor {
             };
             Some(Program::new(open, fd, log))
         });
-        Loaded { object: self.object, maps: maps.collect(), arenas, struct_ops, programs: programs.collect() }
+        let (maps, programs) = (maps.collect(), programs.collect());
+        Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned }
     }
 }
+
+/// What to say of a map that its handle finds not there.
+const NOT_CREATED: &str =
+    "its auto-create was off, but the skeleton has a handle of it: only tables of functions can be left out";
 
 /// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
 fn lift_memlock(tried: &mut bool) -> bool {

@@ -225,16 +225,8 @@ impl Executor {
                 };
                 let module = match found.module {
                     None => 0,
-                    Some(_) => {
-                        let fd = self.module_fd(found.module);
-                        // The first entry is never used: offset 0 is vmlinux.
-                        if fd_array.is_empty() {
-                            fd_array.push(0);
-                        }
-                        fd_array.push(fd);
-                        i16::try_from(fd_array.len() - 1)
-                            .map_err(|_| Error::invalid("it calls functions of too many modules"))?
-                    }
+                    Some(_) => place(fd_array, self.module_fd(found.module))
+                        .ok_or_else(|| Error::invalid("it calls functions of too many modules"))?,
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
                 set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
@@ -247,7 +239,9 @@ impl Executor {
             Some(created) => Ok(created.map.as_fd().as_raw_fd()),
             None => {
                 let name = at(self.object.maps, map).map_or("?", |map| map.name);
-                Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")))
+                Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")).note(
+                    "its auto-create is off: leave the program out too with `set_autoload(false)`, or let the map be created",
+                ))
             }
         }
     }
@@ -303,6 +297,21 @@ fn request_load(
     }
 }
 
+/// The place of a module's BTF in the list of a program's, where it is put if it is not there yet. The kernel takes 256 places, however
+/// often one module's functions are called.
+fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
+    // The first is never used: place 0 is vmlinux.
+    if fd_array.is_empty() {
+        fd_array.push(0);
+    }
+    let known = fd_array.iter().skip(1).position(|&known| known == fd);
+    let place = known.map_or(fd_array.len(), |known| known + 1);
+    if place == fd_array.len() {
+        fd_array.push(fd);
+    }
+    i16::try_from(place).ok()
+}
+
 /// What there is to say of a program that was refused by a kernel older than its section.
 fn too_old(since: (u16, u16), section: &str) -> Option<String> {
     let running = kernel::kconfig::version().ok()?;
@@ -336,4 +345,18 @@ const fn registers_without_source() -> u8 {
 
 fn number(id: u32) -> Result<i32> {
     i32::try_from(id).map_err(|_| Error::invalid("a BTF id is out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_has_one_place_however_often_it_is_called() {
+        let mut fds = Vec::new();
+        let places: Vec<_> = [7, 8, 7, 8, 7].into_iter().map(|fd| place(&mut fds, fd)).collect();
+        assert_eq!((places, fds), ([1, 2, 1, 2, 1].map(Some).to_vec(), vec![0, 7, 8]));
+        let mut fds = (0..=i32::from(i16::MAX)).collect();
+        assert_eq!((place(&mut fds, 5), place(&mut fds, -1)), (Some(5), None));
+    }
 }

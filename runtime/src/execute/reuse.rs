@@ -1,5 +1,7 @@
 //! Maps that are there before the object is loaded: handed over by the user, or pinned where the object pins its own.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
 use super::maps::{Created, info, max_entries};
 use super::{Executor, advise, at, no_such};
 use crate::error::{Error, Result};
@@ -35,19 +37,40 @@ impl Executor {
         } else {
             return Ok(None);
         };
+        if let Some(other) = other_than_map(fd.as_fd()) {
+            return Err(Error::invalid(format_args!(
+                "map `{name}`: what is to be reused for it is no map, but {other}"
+            )));
+        }
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
             Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
         })?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let shape = self.shape(open)?;
-        check_kind(open, &shape, &found)?;
-        if !is_given {
+        if is_given {
+            check_kind(open, &shape, &found)?;
+        } else {
+            check_kind(open, &shape, &found).map_err(|error| error.note(OTHER_PIN))?;
             check_size(open, &shape, &found)?;
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
         Ok(Some(Created::reused(map, info)))
     }
 }
+
+/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
+/// maps, so that asking it would give numbers without sense.
+fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let target = target.to_string_lossy();
+    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
+        "bpf-map" => None,
+        other => Some(other.to_owned()),
+    }
+}
+
+/// What to do about a pin that is not what it should be.
+const OTHER_PIN: &str = "remove the pin, or pin to another folder with `set_pin_folder`";
 
 /// Without these no program could use it.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
@@ -85,5 +108,5 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
         open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
-    .note("remove the pin, pin to another folder with `set_pin_folder`, or hand the map over with `reuse_fd`, which takes it as it is"))
+    .note(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
 }

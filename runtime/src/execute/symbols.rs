@@ -92,14 +92,11 @@ impl Executor {
             return Ok(());
         }
         btf::find(&mut wanted)?;
-        for (wanted, owner) in wanted.iter_mut().zip(owners) {
-            let mut module = None;
-            if wanted.id.is_none() {
-                if let Some(fd) = btf::find_in_modules(wanted)? {
-                    module = Some(self.symbols.modules.len());
-                    self.symbols.modules.push(fd);
-                }
-            }
+        let (places, modules) = btf::find_in_modules(&mut wanted)?;
+        let first = self.symbols.modules.len();
+        self.symbols.modules.extend(modules);
+        for ((wanted, owner), place) in wanted.iter().zip(owners).zip(places) {
+            let module = place.map(|place| first + place);
             let mut found = wanted.id.map(|id| Found { id, module });
             let program = match owner {
                 Owner::Symbol(index) => {
@@ -115,7 +112,14 @@ impl Executor {
                 }
             };
             if let (None, Some(program)) = (found, program) {
-                return Err(missing(wanted, &self.open_programs[program]));
+                let open = &self.open_programs[program];
+                let is_target = match owner {
+                    Owner::Symbol(index) => {
+                        open.definition.target.is_some_and(|target| usize::try_from(target) == Ok(index))
+                    }
+                    Owner::Target(_) => true,
+                };
+                return Err(missing(wanted, open, is_target));
             }
         }
         Ok(())
@@ -171,7 +175,7 @@ impl Executor {
                 None => None,
             };
             if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
-                return Err(missing(&Wanted::new(name, SymbolKind::Address), &self.open_programs[program]));
+                return Err(missing(&Wanted::new(name, SymbolKind::Address), &self.open_programs[program], false));
             }
         }
         Ok(())
@@ -246,7 +250,8 @@ fn target_name(open: &OpenProgram) -> Option<(String, SymbolKind)> {
     }
 }
 
-fn missing(wanted: &Wanted<'_>, open: &OpenProgram) -> Error {
+/// The error of what a program needs, be it what it attaches to or something that it uses.
+fn missing(wanted: &Wanted<'_>, open: &OpenProgram, is_target: bool) -> Error {
     let kind = match wanted.kind {
         SymbolKind::Function => "function",
         SymbolKind::Typedef => "typedef",
@@ -264,5 +269,11 @@ fn missing(wanted: &Wanted<'_>, open: &OpenProgram) -> Error {
         "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",
         open.definition.name, open.definition.section, wanted.name
     ))
-    .note("load the module that has it, choose another target with `set_attach_target`, or leave the program out with `set_autoload(false)`")
+    .note(match is_target {
+        true => {
+            "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
+             `set_autoload(false)`"
+        }
+        false => "load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`",
+    })
 }

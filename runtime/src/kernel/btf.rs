@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::abi::SymbolKind;
 use crate::error::{Error, Result};
@@ -50,31 +50,65 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
     source.find(Base::default(), wanted)
 }
 
-/// Finds one name in the modules' BTF, and opens the BTF of the module that has it.
-pub(crate) fn find_in_modules(wanted: &mut Wanted<'_>) -> Result<Option<OwnedFd>> {
+/// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each. For every name the
+/// place of its module among those that come with it, which are open.
+pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<(Vec<Option<usize>>, Vec<OwnedFd>)> {
+    let nowhere = vec![None; wanted.len()];
     let vmlinux = Path::new(FOLDER).join("vmlinux");
-    let mut base = None;
+    if wanted.iter().all(|wanted| wanted.id.is_some()) {
+        return Ok((nowhere, Vec::new()));
+    }
     let Ok(entries) = std::fs::read_dir(FOLDER) else {
-        return Ok(None);
+        return Ok((nowhere, Vec::new()));
     };
-    let mut modules: Vec<_> =
-        entries.flatten().map(|entry| entry.file_name()).filter(|name| name != "vmlinux").collect();
+    let mut modules: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
     modules.sort();
-    for module in modules {
-        let base = match base {
-            Some(base) => base,
-            None => *base.insert(Source::open(&vmlinux, true)?.measure()?),
-        };
-        // A module may go at any moment; then it has not what we look for.
-        let Ok(mut source) = Source::open(&Path::new(FOLDER).join(&module), true) else {
-            continue;
-        };
-        source.find(base, std::slice::from_mut(wanted))?;
-        if wanted.id.is_some() {
-            return open_module(&module.to_string_lossy());
+    if modules.is_empty() {
+        return Ok((nowhere, Vec::new()));
+    }
+    let base = Source::open(&vmlinux, true)?.measure()?;
+    // A module may go at any moment; then it has not what we look for.
+    let sources = modules.iter().filter_map(|path| Some((path, Source::open(path, true).ok()?)));
+    let (places, found) = find_in(sources, base, wanted)?;
+    let open = |path: &PathBuf| {
+        let module = path.file_name().unwrap_or_default().to_string_lossy();
+        // Without its module the id would be that of something else.
+        open_module(&module)?
+            .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
+    };
+    Ok((places, found.into_iter().map(open).collect::<Result<_>>()?))
+}
+
+/// For each name the place of its module among those that have one of the names.
+fn find_in<T>(
+    sources: impl Iterator<Item = (T, Source)>,
+    base: Base,
+    wanted: &mut [Wanted<'_>],
+) -> Result<(Vec<Option<usize>>, Vec<T>)> {
+    let in_vmlinux: Vec<_> = wanted.iter().map(|wanted| wanted.name_offset).collect();
+    let mut places = vec![None; wanted.len()];
+    let mut found = Vec::new();
+    for (module, mut source) in sources {
+        let missing: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].id.is_none()).collect();
+        if missing.is_empty() {
+            break;
+        }
+        // Where one module has a name among its strings says nothing about the next.
+        for &index in &missing {
+            wanted[index].name_offset = in_vmlinux[index];
+        }
+        source.find(base, wanted)?;
+        let mut has_any = false;
+        for index in missing.into_iter().filter(|&index| wanted[index].id.is_some()) {
+            places[index] = Some(found.len());
+            has_any = true;
+        }
+        if has_any {
+            found.push(module);
         }
     }
-    Ok(None)
+    Ok((places, found))
 }
 
 /// Opens the BTF of this module.
@@ -83,9 +117,11 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let mut id = 0;
     while let Some(next) = sys::next_id(id).map_err(refused)? {
         id = next;
-        // What has gone since we learnt its id was another's.
-        let Ok(fd) = sys::open(id) else {
-            continue;
+        let fd = match sys::open(id) {
+            Ok(fd) => fd,
+            // What has gone since we learnt its id was another's.
+            Err(errno) if errno.raw() == libc::ENOENT => continue,
+            Err(errno) => return Err(refused(errno)),
         };
         if sys::kernel_name(fd.as_fd()).map_err(refused)?.as_deref() == Some(name) {
             return Ok(Some(fd));
@@ -387,6 +423,30 @@ mod tests {
         assert_eq!(zero_bytes(0x0100_ff80_0001_007f), 0x0080_0000_8000_8000);
         assert_eq!(zero_bytes(u64::MAX), 0);
         assert_eq!(zero_bytes(0), 0x8080_8080_8080_8080);
+    }
+
+    #[test]
+    fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
+        use crate::kernel::types::{kind, testing::Btf};
+        let folder = std::env::temp_dir().join(format!("skelgen-modules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let module = |name: &str, btf: &Btf| {
+            std::fs::write(folder.join(name), btf.bytes()).unwrap();
+            (name.to_owned(), Source::open(&folder.join(name), false).unwrap())
+        };
+        // The first has a member of the name, the second a function of another name in the same place, the third the function.
+        let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
+        first.structure("s", 8, &[("probe", 0, 0)]);
+        second.add("other", kind::FUNC, false, 0, 0, &[]);
+        third.structure("longer", 8, &[]);
+        third.add("probe", kind::FUNC, false, 0, 0, &[]);
+        let sources = [module("first", &first), module("second", &second), module("third", &third)];
+        let mut wanted = ["probe", "other", "nothing"].map(|name| Wanted::new(name, SymbolKind::Function));
+        let found = find_in(sources.into_iter(), Base { types: 100, strings: 0 }, &mut wanted);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let (places, modules) = found.unwrap();
+        assert_eq!((places, modules), (vec![Some(1), Some(0), None], vec!["second".to_owned(), "third".to_owned()]));
+        assert_eq!(wanted.map(|wanted| wanted.id), [Some(102), Some(101), None]);
     }
 
     #[test]

@@ -37,7 +37,21 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
             }
             _ => open.definition.attach,
         },
-        (attach, _) => attach,
+        (attach, kind) if fits(attach, kind) => attach,
+        _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
+    }
+}
+
+/// Whether a program attaches so if it is loaded as this type, which need not be that of its section.
+fn fits(attach: Attach, kind: ProgramType) -> bool {
+    match attach {
+        Attach::RawTracepoint(_) => {
+            matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
+        }
+        Attach::Tracing | Attach::Iter => matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT),
+        Attach::Tracepoint { .. } => kind == ProgramType::TRACEPOINT,
+        Attach::Kprobe { .. } => kind == ProgramType::KPROBE,
+        Attach::Needs(_) | Attach::Never(_) => true,
     }
 }
 
@@ -67,8 +81,16 @@ pub(crate) fn attach(
         }
         Attach::RawTracepoint(tracepoint) => {
             let tracepoint = target.unwrap_or(tracepoint);
-            sys::raw_tracepoint(fd, Some(&c_string(tracepoint)?), 0)
-                .map_err(refused(format!("raw tracepoint `{tracepoint}`")))?
+            sys::raw_tracepoint(fd, Some(&c_string(tracepoint)?), 0).map_err(|errno| {
+                let error = refused(format!("raw tracepoint `{tracepoint}`"))(errno);
+                match errno.raw() {
+                    libc::ENOENT => error.note(
+                        "the kernel has no such tracepoint, nor has a module that is loaded; choose another with `set_attach_target` \
+                         before loading",
+                    ),
+                    _ => error,
+                }
+            })?
         }
         Attach::Tracing => match sys::create(fd, 0, attach_type, 0, 0) {
             // Kernels before 5.16 or so attach these without LINK_CREATE.
@@ -78,7 +100,15 @@ pub(crate) fn attach(
         .map_err(refused("what it was loaded for".to_owned()))?,
         Attach::Iter => sys::create_iter(fd, &[]).map_err(refused("the iterator it was loaded for".to_owned()))?,
         Attach::Tracepoint { category, name } => {
-            let (category, name) = target.and_then(|target| target.split_once('/')).unwrap_or((category, name));
+            let (category, name) = match target {
+                None => (category, name),
+                Some(target) => target.split_once('/').ok_or_else(|| {
+                    Error::invalid(format_args!(
+                        "attaching program `{}`: its target `{target}` is no tracepoint, which would be `category/name`",
+                        program.name
+                    ))
+                })?,
+            };
             let what = format!("tracepoint `{category}/{name}`");
             let event = perf::tracepoint(tracepoint_id(program.name, category, name)?)
                 .map_err(refused(format!("{what} (opening its perf event)")))?;

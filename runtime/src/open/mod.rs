@@ -250,7 +250,8 @@ impl OpenMap {
         self
     }
 
-    /// Whether to create the map at all. Programs that use a map which is not there cannot be loaded.
+    /// Whether to create the map at all. Programs that use a map which is not there cannot be loaded, and a generated skeleton, which has
+    /// a handle of each of its maps, cannot either: this is for tables of functions, and for whoever calls [`crate::load`] without one.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.autocreate = autocreate;
         self

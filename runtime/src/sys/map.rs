@@ -156,7 +156,8 @@ pub(crate) fn remove_first(map: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { bpf(Command::MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
-/// Asks the kernel what a map is. `EINVAL` for anything that is no map.
+/// Asks the kernel what a map is. `EINVAL` for what has nothing to do with BPF; of programs and links the numbers mean other things,
+/// and every request that takes a map refuses them.
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
     let mut info = MapInfo::default();
     let mut attr = GetInfo {
