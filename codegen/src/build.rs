@@ -32,6 +32,7 @@ pub struct Builder {
     types: Vec<String>,
     contexts: bool,
     runtime: Option<String>,
+    optional_maps: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +94,14 @@ impl Builder {
         self
     }
 
+    /// Makes this map's handle an `Option`, so that the map can be left out of a load with `OpenMap::set_autocreate(false)`: on kernels
+    /// that do not know its type, or where nobody wants it. One of the inputs must have it.
+    #[must_use]
+    pub fn optional_map(mut self, name: impl Into<String>) -> Self {
+        self.optional_maps.push(name.into());
+        self
+    }
+
     /// Writes the types that programs get as their contexts, such as `struct xdp_md`.
     #[must_use]
     pub fn context_types(mut self) -> Self {
@@ -129,6 +138,7 @@ impl Builder {
             return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
         }
         let mut missing = self.types.clone();
+        let mut missing_maps = self.optional_maps.clone();
         for input in &self.inputs {
             let object = match input {
                 Input::Source(source) => self.compile(source, &out_dir)?,
@@ -141,6 +151,7 @@ impl Builder {
                 percpu: self.percpu,
                 types: self.types.clone(),
                 contexts: self.contexts,
+                optional_maps: self.optional_maps.clone(),
                 ..Options::for_file(&object)
             };
             if let Some(runtime) = &self.runtime {
@@ -150,6 +161,10 @@ impl Builder {
             let path = out_dir.join(format!("{}.skel.rs", options.name));
             let missing_here = output::to_file(&path, |out| write_with_types(&understood, &options, out))?;
             missing.retain(|name| missing_here.contains(name));
+            missing_maps.retain(|name| !crate::skeleton::has_map(&understood, name));
+        }
+        if let Some(name) = missing_maps.first() {
+            return Err(crate::skeleton::no_map(name));
         }
         if missing.is_empty() { Ok(()) } else { Err(crate::skeleton::missing(&missing)) }
     }

@@ -48,6 +48,8 @@ pub struct Options {
     pub contexts: bool,
     /// The path of the runtime's crate, as the generated file is to name it.
     pub runtime: String,
+    /// Maps that may be left out of a load (`OpenMap::set_autocreate`), by their names: their handles are `Option`s.
+    pub optional_maps: Vec<String>,
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             types: Vec::new(),
             contexts: false,
             runtime: "::skelgen_runtime".to_owned(),
+            optional_maps: Vec::new(),
         }
     }
 
@@ -91,6 +94,9 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
 /// phases', [`Code::BadName`] or that.
 pub fn write(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
+    if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(object, name)) {
+        return Err(skeleton::no_map(name));
+    }
     let missing = write_with_types(object, options, out)?;
     if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
 }
@@ -99,7 +105,7 @@ pub fn write(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Writ
 fn write_with_types(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<Vec<String>> {
     let programs = forms(object, link(object)?, options.percpu)?;
     let plan = LoadPlan::new(object, programs, options.percpu)?;
-    let skeleton = Skeleton::new(object)?;
+    let skeleton = Skeleton::new(object, &options.optional_maps)?;
     let mut types = match &object.btf {
         Some(btf) => Requested::find(btf, &options.types),
         None => Requested { found: Vec::new(), missing: options.types.clone() },

@@ -240,10 +240,11 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
     });
     let taken_maps = skeleton.maps.iter().map(|map| {
         let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
-        if map.handle.name == "Arena" {
-            quote!(#field: loaded.take_arena(#index)?)
-        } else {
-            quote!(#field: loaded.take_map(#index)?)
+        match (map.handle.name == "Arena", map.optional) {
+            (true, false) => quote!(#field: loaded.take_arena(#index)?),
+            (true, true) => quote!(#field: loaded.take_arena_if_created(#index)?),
+            (false, false) => quote!(#field: loaded.take_map(#index)?),
+            (false, true) => quote!(#field: loaded.take_map_if_created(#index)?),
         }
     });
     let taken_programs = skeleton.programs.iter().map(|program| {

@@ -48,11 +48,21 @@ impl Maps {
                 None => handle(&field.handle, &map.name, types),
             };
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
-            loaded.push(quote!(#[doc = #doc] pub #name: #handle));
+            loaded.push(if field.optional {
+                let doc = format!("{doc} `None` if its auto-create was off.");
+                quote!(#[doc = #doc] pub #name: Option<#handle>)
+            } else {
+                quote!(#[doc = #doc] pub #name: #handle)
+            });
         }
         let known = skeleton.maps.iter().map(|field| {
-            let (name, field) = (&object.maps[field.map.0 as usize].name, ident(&field.field));
-            quote!((#name, self.#field.as_fd()))
+            let (name, optional, field) =
+                (&object.maps[field.map.0 as usize].name, field.optional, ident(&field.field));
+            if optional {
+                quote!((#name, self.#field.as_ref().map(|map| map.as_fd())))
+            } else {
+                quote!((#name, Some(self.#field.as_fd())))
+            }
         });
         let what = format!("object `{}`", object.name);
         Self {

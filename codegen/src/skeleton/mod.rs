@@ -64,6 +64,20 @@ pub struct MapField {
     pub field: String,
     /// Its handle.
     pub handle: Handle,
+    /// Whether it may be left out of a load.
+    pub optional: bool,
+}
+
+/// Whether an object has a map of this name.
+#[must_use]
+pub fn has_map(object: &BpfObject, name: &str) -> bool {
+    object.maps.iter().any(|map| map.name == name)
+}
+
+/// The error about a map that is to be optional and is not there.
+#[must_use]
+pub fn no_map(name: &str) -> Error {
+    Error::new(Code::BadOptions, format!("there is no map `{name}` to be optional"))
 }
 
 /// A program.
@@ -113,7 +127,7 @@ impl Skeleton {
     ///
     /// # Errors
     /// [`Code::BadName`] if the object's name gives no name for a module.
-    pub fn new(object: &BpfObject) -> Result<Self> {
+    pub fn new(object: &BpfObject, optional_maps: &[String]) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {
             let message = format!("no module can be called `{}`", object.name);
@@ -133,12 +147,13 @@ impl Skeleton {
         let mut this =
             Self { module, sections: Vec::new(), maps: Vec::new(), struct_ops: Vec::new(), programs: Vec::new() };
         for (index, map) in object.maps.iter().enumerate() {
+            let optional = optional_maps.contains(&map.name);
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
                 // An arena is a map that the user sees, and a section in it.
                 Some(section) if section.kind == SectionKind::Arena => {
                     let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(&map.def) });
+                    this.maps.push(MapField { map: id, field, handle: handle(&map.def), optional });
                     if section.variables.iter().any(|variable| variable.visible) {
                         let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
                         this.sections.push(SectionField { map: id, field, ty });
@@ -156,7 +171,7 @@ impl Skeleton {
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(&map.def) });
+                    this.maps.push(MapField { map: id, field, handle: handle(&map.def), optional });
                 }
             }
         }

@@ -105,14 +105,22 @@ impl Loaded {
     /// # Errors
     /// As [`Self::take_map`].
     pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
-        let name = at(self.object.maps, index).map_or("?", |map| map.name);
+        let arena = self.take_arena_if_created(index)?.ok_or_else(|| {
+            let name = at(self.object.maps, index).map_or("?", |map| map.name);
+            Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)
+        });
+        self.or_unpinned(arena)
+    }
+
+    /// The same, or `None` if its auto-create was off.
+    ///
+    /// # Errors
+    /// As [`Self::take_map_if_created`].
+    pub fn take_arena_if_created<T>(&mut self, index: u32) -> Result<Option<Arena<T>>> {
         let found = at_mut(&mut self.maps, index)
             .and_then(Option::take)
             .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
-        let arena = found.map_or_else(
-            || Err(Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)),
-            |((fd, info), arena)| Arena::mapped(fd, &info, arena.region, arena.globals),
-        );
+        let arena = found.map(|((fd, info), arena)| Arena::mapped(fd, &info, arena.region, arena.globals)).transpose();
         self.or_unpinned(arena)
     }
 
@@ -273,8 +281,8 @@ impl Executor {
 }
 
 /// What to say of a map that its handle finds not there.
-const NOT_CREATED: &str =
-    "its auto-create was off, but the skeleton has a handle of it: only tables of functions can be left out";
+const NOT_CREATED: &str = "its auto-create was off, but the skeleton has a handle of it: generate it with the map declared optional (`Builder::optional_map`, \
+     `skelgen gen --optional-map`)";
 
 /// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
 fn lift_memlock(tried: &mut bool) -> bool {

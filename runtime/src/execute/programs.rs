@@ -17,6 +17,9 @@ const INSN: usize = 8;
 /// The function that calls of absent weak functions are made to: none, by a number that shows where it comes from in a log.
 const NO_FUNCTION: i32 = 2_002_000_000;
 
+/// The functions that addresses of maps which were not created become calls of, the number of the map added: none, as above.
+const NO_MAP: i32 = 2_001_000_000;
+
 /// A program that is loaded.
 #[derive(Debug)]
 pub(super) struct LoadedProgram {
@@ -162,7 +165,7 @@ impl Executor {
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                  since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
             )),
-            _ => match absent().or_else(|| too_old(program.since, program.section)) {
+            _ => match self.uncreated(log.as_deref()).or_else(absent).or_else(|| too_old(program.since, program.section)) {
                 Some(note) => error.note(note),
                 None => advise(error),
             },
@@ -179,9 +182,14 @@ impl Executor {
         let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(INSN)).ok_or_else(outside)?;
         let rest = insns.get_mut(begin..).ok_or_else(outside)?;
         match patch.kind {
-            PatchKind::Map(map) => set_immediate(rest, 0, self.map_fd(map)?).ok_or_else(outside),
+            PatchKind::Map(map) => match self.map_fd(map)? {
+                Some(fd) => set_immediate(rest, 0, fd).ok_or_else(outside),
+                None => poison(rest, map).ok_or_else(outside),
+            },
             PatchKind::ArenaValue(map) => {
-                let fd = self.map_fd(map)?;
+                let Some(fd) = self.map_fd(map)? else {
+                    return poison(rest, map).ok_or_else(outside);
+                };
                 set_immediate(rest, 0, fd).ok_or_else(outside)?;
                 let begin = self.arena_globals(map)?;
                 let place = rest.get_mut(INSN + 4..INSN + 8).ok_or_else(outside)?;
@@ -234,16 +242,23 @@ impl Executor {
         }
     }
 
-    fn map_fd(&self, map: u32) -> Result<i32> {
-        match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
-            Some(created) => Ok(created.map.as_fd().as_raw_fd()),
-            None => {
-                let name = at(self.object.maps, map).map_or("?", |map| map.name);
-                Err(Error::invalid(format_args!("it uses map `{name}`, which was not created")).note(
-                    "its auto-create is off: leave the program out too with `set_autoload(false)`, or let the map be created",
-                ))
-            }
-        }
+    /// The file descriptor of a map, if it was created.
+    fn map_fd(&self, map: u32) -> Result<Option<i32>> {
+        let created = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
+        Ok(created.as_ref().map(|created| created.map.as_fd().as_raw_fd()))
+    }
+
+    /// What a program needs of a map that was not created, if the verifier refused it for that.
+    fn uncreated(&self, log: Option<&str>) -> Option<String> {
+        let log = log?;
+        let is_called =
+            |&(map, _): &(u32, _)| log.contains(&format!("unknown#{}", NO_MAP.saturating_add_unsigned(map)));
+        let (_, map) = (0..).zip(self.object.maps).find(is_called)?;
+        Some(format!(
+            "it uses map `{}`, which was not created, as its auto-create is off: leave the program out too with \
+             `set_autoload(false)`, let the map be created, or keep the program from it by a constant in .rodata",
+            map.name
+        ))
     }
 
     fn module_fd(&self, module: Option<usize>) -> i32 {
@@ -329,6 +344,18 @@ fn too_old(since: (u16, u16), section: &str) -> Option<String> {
 /// What the verifier says where a percpu array's value may not be used directly.
 fn lacks_direct_access(log: &str) -> bool {
     log.contains("no direct value access support")
+}
+
+/// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
+fn poison(insns: &mut [u8], map: u32) -> Option<()> {
+    const CALL: u8 = 0x85;
+    for slot in 0..2 {
+        let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
+        insn.fill(0);
+        *insn.first_mut()? = CALL;
+        set_immediate(insn, 0, NO_MAP.saturating_add_unsigned(map))?;
+    }
+    Some(())
 }
 
 /// Sets the immediate of the instruction this many after the first.

@@ -123,12 +123,13 @@ pub fn bind<M: FromFd>(from: &dyn FindMap, name: &'static str) -> Result<M> {
 }
 
 /// The file descriptor of the map of this name among these: what generated code finds its own maps by.
+/// A map that was left out of the load has none.
 ///
 /// # Errors
 /// If it cannot be duplicated.
-pub fn find(name: &str, maps: &[(&str, BorrowedFd<'_>)]) -> Result<Option<OwnedFd>> {
-    let found = maps.iter().find(|(known, _)| *known == name);
-    let fd = found.map(|(_, fd)| fd.try_clone_to_owned()).transpose();
+pub fn find(name: &str, maps: &[(&str, Option<BorrowedFd<'_>>)]) -> Result<Option<OwnedFd>> {
+    let found = maps.iter().find(|(known, _)| *known == name).and_then(|(_, fd)| *fd);
+    let fd = found.map(|fd| fd.try_clone_to_owned()).transpose();
     fd.map_err(|error| Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error))
 }
 

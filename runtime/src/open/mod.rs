@@ -250,8 +250,11 @@ impl OpenMap {
         self
     }
 
-    /// Whether to create the map at all. Programs that use a map which is not there cannot be loaded, and a generated skeleton, which has
-    /// a handle of each of its maps, cannot either: this is for tables of functions, and for whoever calls [`crate::load`] without one.
+    /// Whether to create the map at all. A skeleton has a handle of each of its maps and cannot be loaded without one of them, but for
+    /// those that were declared optional when it was generated (`Builder::optional_map`, `skelgen gen --optional-map`).
+    ///
+    /// A program that uses a map which is not there loads if the verifier finds that it never gets that far, because a constant in
+    /// `.rodata` says so.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.autocreate = autocreate;
         self
