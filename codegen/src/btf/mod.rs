@@ -150,7 +150,7 @@ pub struct Int {
 }
 
 /// A struct or a union.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Composite {
     /// Size in bytes.
     pub size: u32,

@@ -214,6 +214,10 @@ impl<'data> Reader<'data> {
     fn int(&mut self, size: u32) -> Result<Kind, String> {
         let word = self.u32()?;
         let [_, bit_offset, reserved, bits] = word.to_be_bytes();
+        if size == 0 && word & 0xff_ffff == 0 {
+            // So rustc writes `()`. The kernel knows no such integer, but structs of nothing.
+            return Ok(Kind::Struct(Composite::default()));
+        }
         let sound = matches!(size, 1 | 2 | 4 | 8 | 16)
             && word >> 27 == 0
             && reserved == 0

@@ -74,6 +74,20 @@ fn every_kind() -> Btf {
     btf
 }
 
+/// rustc writes `()` as an integer of no bytes, which no kernel takes: it becomes a struct of nothing, with the same id.
+#[test]
+fn an_integer_of_no_bytes_is_nothing() {
+    let mut btf = Btf::new();
+    let name = btf.add_string("()");
+    let nothing = Int { size: 0, bits: 0, bit_offset: 0, signed: false, char: false, bool: false };
+    let unit = btf.push(Type { name, kind: Kind::Int(nothing) });
+    let pointer = btf.push(Type { name: StringRef(0), kind: Kind::Ptr(unit) });
+    let read = Btf::parse(&btf.write(Endian::Little), Endian::Little).expect("compilers write it");
+    assert_eq!(read.get(unit).kind, Kind::Struct(Composite::default()));
+    assert_eq!(read.get(pointer).kind, Kind::Ptr(unit));
+    assert_eq!(Btf::parse(&read.write(Endian::Little), Endian::Little).expect("it is right"), read);
+}
+
 #[test]
 fn every_kind_survives_in_both_byte_orders() {
     let btf = every_kind();
