@@ -436,6 +436,9 @@ fn every_failing_step_leaves_nothing_open() {
     map.set_autocreate(false);
     let before = open_fds();
     let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
-    assert!(error.contains("loading program `reads`: it uses map `.data`, which was not created"), "{error}");
+    assert!(
+        error.contains("loading program `reads`") && error.contains("it uses map `.data`, which was not created"),
+        "{error}"
+    );
     assert_eq!(open_fds(), before);
 }
