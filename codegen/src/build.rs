@@ -157,9 +157,9 @@ impl Builder {
             if let Some(runtime) = &self.runtime {
                 options.runtime.clone_from(runtime);
             }
-            let understood = inspect(&read(&object)?, &options)?;
+            let mut understood = inspect(&read(&object)?, &options)?;
             let path = out_dir.join(format!("{}.skel.rs", options.name));
-            let missing_here = output::to_file(&path, |out| write_with_types(&understood, &options, out))?;
+            let missing_here = output::to_file(&path, |out| write_with_types(&mut understood, &options, out))?;
             missing.retain(|name| missing_here.contains(name));
             missing_maps.retain(|name| !crate::skeleton::has_map(&understood, name));
         }

@@ -84,7 +84,7 @@ impl Options {
 /// Everything that is wrong with the object, with codes and places.
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     let mut text = String::new();
-    write(&inspect(bytes, options)?, options, &mut text)?;
+    write(inspect(bytes, options)?, options, &mut text)?;
     Ok(text)
 }
 
@@ -93,26 +93,30 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// # Errors
 /// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
 /// phases', [`Code::BadName`] or that.
-pub fn write(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
-    if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(object, name)) {
+pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
+    if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
     }
-    let missing = write_with_types(object, options, out)?;
+    let missing = write_with_types(&mut object, options, out)?;
     if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
 }
 
 /// The same, but names for which the object has no type are returned: another object may have it.
-fn write_with_types(object: &BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<Vec<String>> {
+fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<Vec<String>> {
     let programs = forms(object, link(object)?, options.percpu)?;
+    let contexts = if options.contexts { Requested::contexts(object) } else { Vec::new() };
+    // Programs have copies of their functions now. Of a large object these are most of the memory.
+    for function in &mut object.functions {
+        (function.code, function.info) = Default::default();
+    }
+    let object = &*object;
     let plan = LoadPlan::new(object, programs, options.percpu)?;
     let skeleton = Skeleton::new(object, &options.optional_maps)?;
     let mut types = match &object.btf {
         Some(btf) => Requested::find(btf, &options.types),
         None => Requested { found: Vec::new(), missing: options.types.clone() },
     };
-    if options.contexts {
-        types.found.extend(Requested::contexts(object));
-    }
+    types.found.extend(contexts);
     rust::generate(object, &skeleton, &plan.object, &types.found, options.style(), out)?;
     Ok(types.missing)
 }

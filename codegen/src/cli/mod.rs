@@ -137,7 +137,7 @@ fn run(command: Command) -> Result<()> {
             let object = skelgen::inspect(&bytes, &options)?;
             // A file with debug information is many times as large as all that is done from here on.
             drop(bytes);
-            write(output, |out| skelgen::write(&object, &options, out))
+            write(output, |out| skelgen::write(object, &options, out))
         }
         Command::Types { input, output, types } => {
             let (bytes, mut options) = input.read()?;
