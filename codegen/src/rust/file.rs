@@ -56,9 +56,10 @@ pub(super) fn write(
         return Err(Error::new(Code::Unsupported, message));
     }
     text.raw(&header("BPF object", &object.name))?;
-    let inner = match layout {
-        Layout::File => "!",
-        Layout::Module => "",
+    // A file says of itself what a module is told from outside.
+    let (mark, inner) = match layout {
+        Layout::File => ("//!", "!"),
+        Layout::Module => ("///", ""),
     };
     for line in [
         format!("The BPF object `{}`.", object.name),
@@ -66,7 +67,6 @@ pub(super) fn write(
         "[`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs."
             .to_owned(),
     ] {
-        let mark = if layout == Layout::File { "//!" } else { "///" };
         text.line(format_args!("{}", format!("{mark} {line}").trim_end()))?;
     }
     text.open(format_args!("#{inner}[allow("))?;
@@ -76,18 +76,12 @@ pub(super) fn write(
     text.line(format_args!("reason = \"names are the object's own, and not all of them are used\""))?;
     text.close(")]")?;
     text.line(format_args!("#{inner}[allow(unsafe_code, reason = \"one expression, justified where it stands\")]"))?;
-    match layout {
-        Layout::File => {
-            items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
-            blob::write(&tables.blob, text)
-        }
-        Layout::Module => {
-            text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
-            items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
-            blob::write(&tables.blob, text)?;
-            text.close("}")
-        }
+    if layout == Layout::Module {
+        text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
     }
+    items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
+    blob::write(&tables.blob, text)?;
+    if layout == Layout::Module { text.close("}") } else { Ok(()) }
 }
 
 /// What the compiler may not complain about in code that nobody has written.
