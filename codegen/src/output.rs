@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::error::{Code, Error, Result};
 
 /// Writes what `produce` makes to a file. What is no ordinary file, such as a pipe or `/dev/stdout`, is written to as it is; any
-/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text. A link to a file stays.
+/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text. A link to a file stays,
+/// and so do the permissions of a file that is replaced.
 ///
 /// # Errors
 /// Those of `produce`, and [`Code::Io`] with the file's name.
@@ -31,6 +32,9 @@ pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Resu
     })?;
     let (result, mut file) = through(file, produce, failed)?;
     if !same(path, file.as_file_mut()).map_err(failed)? {
+        if let Ok(replaced) = std::fs::metadata(path) {
+            file.as_file().set_permissions(replaced.permissions()).map_err(failed)?;
+        }
         file.as_file().sync_all().map_err(failed)?;
         file.persist(path).map_err(|error| failed(error.error))?;
     }
@@ -138,6 +142,17 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
         assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "old").expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+        to_file(&path, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
     }
 
     #[test]
