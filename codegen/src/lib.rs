@@ -3,6 +3,17 @@
 //! [`generate`] is the whole way, [`Builder`] is for a build.rs. Each phase is a module and a value: [`elf`] reads syntax,
 //! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`](mod@plan) orders what the kernel will be asked for,
 //! [`skeleton`] chooses names and [`rust`] writes them down. Generation is a pure function of the object's bytes and the options.
+//!
+//! ```no_run
+//! use skelgen::{PercpuForm, elf::ElfObject, emulate::forms, link::link, model::BpfObject, plan::LoadPlan, skeleton::Skeleton};
+//!
+//! let bytes = std::fs::read("counters.bpf.o")?;
+//! let object = BpfObject::from_elf(&ElfObject::parse(&bytes)?, "counters")?;
+//! let percpu = PercpuForm::default();
+//! let plan = LoadPlan::new(&object, forms(&object, link(&object)?, percpu)?, percpu)?;
+//! let skeleton = Skeleton::new(&object, &[])?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod btf;
@@ -34,6 +45,12 @@ use plan::LoadPlan;
 use skeleton::{Requested, Skeleton};
 
 /// What can be chosen about a generated file.
+///
+/// ```
+/// let mut options = skelgen::Options::for_file("counters.bpf.o");
+/// options.types.push("event".to_owned());
+/// options.optional_maps.push("debug_log".to_owned());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What the object is called: the module's name, and the beginning of the kernel's names for global data.
@@ -82,6 +99,13 @@ impl Options {
 ///
 /// # Errors
 /// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let text = skelgen::generate(&std::fs::read("counters.bpf.o")?, &options)?;
+/// std::fs::write("counters.rs", text)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     let mut text = String::new();
     write(inspect(bytes, options)?, options, &mut text)?;
@@ -93,6 +117,15 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// # Errors
 /// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
 /// phases', [`Code::BadName`] or that.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?;
+/// println!("{} programs", object.programs.len());
+/// let mut text = String::new();
+/// skelgen::write(object, &options, &mut text)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
     if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
@@ -126,6 +159,13 @@ fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and places.
+///
+/// ```no_run
+/// let mut options = skelgen::Options::for_file("vmlinux");
+/// options.types.push("struct task_struct".to_owned());
+/// let file = skelgen::types(&std::fs::read("/sys/kernel/btf/vmlinux")?, &options)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
     let btf = match bytes {
         // A file of BTF begins with its magic number, in the order of its bytes.
@@ -146,6 +186,13 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
 ///
 /// # Errors
 /// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// // What the kernel will be asked for, step by step.
+/// print!("{}", skelgen::plan(&std::fs::read("counters.bpf.o")?, &options)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
@@ -157,6 +204,14 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
 ///
 /// # Errors
 /// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// for program in &skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?.programs {
+///     println!("section {}: {}", program.section, program.program_type);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
     BpfObject::from_elf(&ElfObject::parse(bytes)?, &options.name)
 }

@@ -9,6 +9,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Its `Display` is one line that names the step and the error number, then a note and the end of the verifier's log where
 /// there is one.
+///
+/// ```
+/// use skelgen_runtime::Error;
+///
+/// fn explain(error: &Error) -> String {
+///     match (error.impossible_cpu(), error.errno()) {
+///         (Some(cpu), _) => format!("this machine has no CPU {cpu}"),
+///         (None, Some(errno)) => format!("the kernel says {errno}; {}", error.advice().unwrap_or("no more is known")),
+///         (None, None) => error.to_string(),
+///     }
+/// }
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {

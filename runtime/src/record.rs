@@ -47,6 +47,14 @@ pub fn replay<R>(work: impl FnOnce() -> R) -> (R, Result<Replay, Error>) {
 ///
 /// Its `Display` is one line without addresses, file descriptors and times, so that it is the same wherever the kernel's
 /// answer is.
+///
+/// ```no_run
+/// use skelgen_runtime::{record, uapi::Command};
+///
+/// let ((), calls) = record::calls(|| { /* load something */ });
+/// let updates = calls.iter().filter(|call| call.command == Command::MAP_UPDATE_ELEM);
+/// println!("{} elements were written", updates.count());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The command.

@@ -66,6 +66,14 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 /// One thing that is wrong, where, and what to do about it.
+///
+/// ```
+/// use skelgen::error::{Code, Diagnostic};
+///
+/// let diagnostic = Diagnostic::new(Code::NotElf, "the file begins with `#!/bin/sh`").section(".text").insn(3);
+/// assert_eq!(diagnostic.location.section.as_deref(), Some(".text"));
+/// assert!(diagnostic.to_string().starts_with("error[E0101]: the file begins"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Which of the known mistakes it is.
@@ -194,6 +202,15 @@ pub struct SourceLine {
 }
 
 /// Collects the diagnostics of one phase.
+///
+/// ```
+/// use skelgen::error::{Code, Diagnostic, Reporter};
+///
+/// let mut reporter = Reporter::default();
+/// reporter.report(Diagnostic::new(Code::BadName, "one"));
+/// reporter.report(Diagnostic::new(Code::BadName, "another"));
+/// assert_eq!(reporter.finish(()).unwrap_err().diagnostics().len(), 2);
+/// ```
 #[derive(Debug, Default)]
 pub struct Reporter {
     diagnostics: Vec<Diagnostic>,

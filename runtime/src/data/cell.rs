@@ -25,6 +25,15 @@ use super::words::{read, write, write_bits};
 const BIT_BYTES: usize = 17;
 
 /// A struct in shared memory, whose fields are reached by offset. What generated skeletons build on.
+///
+/// ```
+/// use skelgen_runtime::Cells;
+///
+/// /// The second field, whose offset a skeleton knows: `skeleton.bss().hits()` is this.
+/// fn hits(section: Cells<'_, [u64; 2]>) -> u64 {
+///     section.at::<u64>(8).get()
+/// }
+/// ```
 pub struct Cells<'a, T>(Cell<'a, T>);
 
 impl<T> Clone for Cells<'_, T> {

@@ -9,6 +9,15 @@ use crate::uapi::MapType;
 /// A section of constant global data: the copy that was made when it was loaded, which nobody changes any more.
 ///
 /// A skeleton has one for each section: `skeleton.rodata` is the map, `skeleton.rodata()` the constants.
+///
+/// ```
+/// use skelgen_runtime::Frozen;
+///
+/// /// The kernel lets nobody write it, so a reference is sound.
+/// fn pid(rodata: &Frozen<u32>) -> &u32 {
+///     rodata.get()
+/// }
+/// ```
 pub struct Frozen<T> {
     handle: Handle,
     value: Box<T>,

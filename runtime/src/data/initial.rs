@@ -16,6 +16,15 @@ use crate::abi;
 
 /// What a section of global data holds at first, to be looked at and changed before the object is loaded: it is the section's
 /// struct, by reference.
+///
+/// ```
+/// use skelgen_runtime::Initial;
+///
+/// /// Sets the second of two variables of a section. In a skeleton they have names: `open.rodata_mut().pid = 42`.
+/// fn choose(rodata: &mut Initial<[u32; 2]>, pid: u32) {
+///     rodata[1] = pid;
+/// }
+/// ```
 pub struct Initial<T: Plain> {
     object: &'static abi::Object,
     map: u32,

@@ -28,6 +28,13 @@ pub struct Layout {
 }
 
 /// A field of a struct.
+///
+/// ```
+/// use skelgen_runtime::data::LayoutField;
+///
+/// let field = LayoutField { name: "packets", offset: 8, size: 4, layout: None };
+/// assert_eq!(field.offset + field.size, 12);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayoutField {
     /// Its name.

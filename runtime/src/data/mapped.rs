@@ -20,6 +20,17 @@ use crate::uapi::MapType;
 /// A section of global data, in memory that is shared with the programs.
 ///
 /// A skeleton has one for each section: `skeleton.bss` is the map, `skeleton.bss()` the cells of its variables.
+///
+/// ```
+/// use skelgen_runtime::Mapped;
+///
+/// /// What a section holds now, and nothing in it any more. Fields have cells of their own in a skeleton: `skeleton.bss().hits().set(0)`.
+/// fn drain(bss: &Mapped<[u64; 2]>) -> [u64; 2] {
+///     let seen = bss.cells().get();
+///     bss.cells().set([0; 2]);
+///     seen
+/// }
+/// ```
 pub struct Mapped<T> {
     handle: Handle,
     region: Region,
@@ -47,6 +58,14 @@ impl<T: Plain> Mapped<T> {
 }
 
 /// The elements of an array, in memory that is shared with the programs.
+///
+/// ```
+/// use skelgen_runtime::{Cell, data::MappedArray};
+///
+/// fn sum(counters: &MappedArray<u64>) -> u64 {
+///     counters.iter().map(Cell::get).sum()
+/// }
+/// ```
 pub struct MappedArray<T> {
     region: Region,
     len: u32,

@@ -99,6 +99,13 @@ pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
 }
 
 /// A boolean of a program: zero is false, and any other byte is true.
+///
+/// ```
+/// use skelgen_runtime::Bool;
+///
+/// let on = Bool::from(true);
+/// assert!(on.get() && on == true);
+/// ```
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]
 pub struct Bool(u8);
@@ -178,6 +185,14 @@ impl fmt::Display for Bool {
 }
 
 /// An address in the kernel or in another process: a number here, which cannot be followed.
+///
+/// ```
+/// use skelgen_runtime::Ptr;
+///
+/// let task = Ptr::new(0xffff_8880_0000_1000);
+/// assert!(!task.is_null());
+/// assert_eq!(format!("{task:?}"), "0xffff888000001000");
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Ptr(u64);
@@ -215,6 +230,13 @@ impl fmt::Debug for Ptr {
 }
 
 /// A value that may begin at any address: for what packed types put where Rust would not.
+///
+/// ```
+/// use skelgen_runtime::Unaligned;
+///
+/// let stamp = Unaligned::new(7_u64);
+/// assert_eq!((stamp.get(), align_of::<Unaligned<u64>>()), (7, 1));
+/// ```
 #[derive(Clone, Copy, Default)]
 #[repr(C, packed)]
 pub struct Unaligned<T>(T);

@@ -16,6 +16,28 @@ use crate::sys;
 use crate::uapi::MapType;
 
 /// Where maps are found by name.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+/// use skelgen_runtime::{Result, map::{Array, FindMap, bind}};
+///
+/// /// Maps that came over a socket, say.
+/// struct Received(Vec<(String, OwnedFd)>);
+///
+/// impl FindMap for Received {
+///     fn find_map(&self, name: &str) -> Result<Option<OwnedFd>> {
+///         let found = self.0.iter().find(|(known, _)| known == name);
+///         Ok(found.and_then(|(_, fd)| fd.try_clone().ok()))
+///     }
+///
+///     fn what(&self) -> String {
+///         "what was received".to_owned()
+///     }
+/// }
+///
+/// let none: Result<Array<u64>> = bind(&Received(Vec::new()), "counts");
+/// assert_eq!(none.unwrap_err().to_string(), "what was received has no map `counts`");
+/// ```
 pub trait FindMap {
     /// A file descriptor of the map of this name; `None` if there is no such map.
     ///
@@ -60,6 +82,23 @@ impl FindMap for Pins {
 }
 
 /// A struct of typed map handles; `#[derive(Maps)]` implements it.
+///
+/// ```no_run
+/// # #[cfg(feature = "derive")]
+/// # mod example {
+/// use skelgen_runtime::{Maps, map::{Array, HashMap, Maps as _}};
+///
+/// #[derive(Maps)]
+/// struct Tables {
+///     counts: Array<u64>,
+///     flows: HashMap<u32, u64>,
+/// }
+///
+/// fn open() -> skelgen_runtime::Result<Tables> {
+///     Tables::from_pins("/sys/fs/bpf/counters")
+/// }
+/// # }
+/// ```
 pub trait Maps: Sized {
     /// Finds every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other place.
     ///

@@ -7,6 +7,19 @@ use crate::uapi::Command;
 
 /// A map of any type whose keys and values are bytes. Percpu maps have the values of all possible CPUs in one, each rounded up
 /// to eight bytes.
+///
+/// ```
+/// use skelgen_runtime::map::Untyped;
+///
+/// /// Any map at all, as hexadecimal numbers.
+/// fn dump(map: &Untyped) -> skelgen_runtime::Result<()> {
+///     for element in map.iter() {
+///         let (key, value) = element?;
+///         println!("{key:02x?}: {value:02x?}");
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Untyped {
     handle: Handle,
 }

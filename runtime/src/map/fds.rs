@@ -105,22 +105,103 @@ pub struct FdHash<K, O> {
 }
 
 /// Programs for tail calls.
+///
+/// ```
+/// use skelgen_runtime::{Program, map::ProgArray};
+///
+/// fn chain(tails: &ProgArray, next: &Program) -> skelgen_runtime::Result<()> {
+///     tails.set(0, next.fd()?)
+/// }
+/// ```
 pub type ProgArray = FdArray<kind::Program>;
 /// An array of maps, which handles of type `M` are for.
+///
+/// ```
+/// use skelgen_runtime::map::{Array, ArrayOfMaps};
+///
+/// fn swap(tables: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<()> {
+///     tables.set(0, new)
+/// }
+/// ```
 pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
 /// An array of perf events.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+/// use skelgen_runtime::map::PerfEventArray;
+///
+/// /// Gives each CPU its event, which the caller has opened.
+/// fn fill(events: &PerfEventArray, opened: &[OwnedFd]) -> skelgen_runtime::Result<()> {
+///     (0..).zip(opened).try_for_each(|(cpu, event)| events.set(cpu, event))
+/// }
+/// ```
 pub type PerfEventArray = FdArray<kind::PerfEvent>;
 /// An array of cgroups.
+///
+/// ```no_run
+/// use skelgen_runtime::map::CgroupArray;
+///
+/// fn watch(cgroups: &CgroupArray) -> Result<(), Box<dyn std::error::Error>> {
+///     Ok(cgroups.set(0, std::fs::File::open("/sys/fs/cgroup/user.slice")?)?)
+/// }
+/// ```
 pub type CgroupArray = FdArray<kind::Cgroup>;
 /// An array of sockets to redirect to.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use skelgen_runtime::map::SockMap;
+///
+/// fn pair(sockets: &SockMap, one: &TcpStream, other: &TcpStream) -> skelgen_runtime::Result<()> {
+///     sockets.set(0, one)?;
+///     sockets.set(1, other)
+/// }
+/// ```
 pub type SockMap = FdArray<kind::Socket>;
 /// An array of listening sockets to choose from.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use skelgen_runtime::map::ReuseportArray;
+///
+/// /// The socket has `SO_REUSEPORT` and is bound.
+/// fn serve(listeners: &ReuseportArray, worker: u32, socket: &UdpSocket) -> skelgen_runtime::Result<()> {
+///     listeners.set(worker, socket)
+/// }
+/// ```
 pub type ReuseportArray = FdArray<kind::Socket>;
 /// An array of AF_XDP sockets.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+/// use skelgen_runtime::map::XskMap;
+///
+/// /// The socket is bound to this queue of a device.
+/// fn receive(sockets: &XskMap, queue: u32, socket: &OwnedFd) -> skelgen_runtime::Result<()> {
+///     sockets.set(queue, socket)
+/// }
+/// ```
 pub type XskMap = FdArray<kind::Xsk>;
 /// A hash map of maps, which handles of type `M` are for.
+///
+/// ```
+/// use skelgen_runtime::map::{HashMap, HashOfMaps};
+///
+/// /// Those of one network namespace.
+/// fn flows(of: &HashOfMaps<u32, HashMap<u64, u64>>, netns: u32) -> skelgen_runtime::Result<Option<HashMap<u64, u64>>> {
+///     of.open(&netns)
+/// }
+/// ```
 pub type HashOfMaps<K, M = Untyped> = FdHash<K, kind::Map<M>>;
 /// A hash map of sockets to redirect to.
+///
+/// ```
+/// use skelgen_runtime::map::SockHash;
+///
+/// fn forget(sockets: &SockHash<u64>, cookie: u64) -> skelgen_runtime::Result<bool> {
+///     sockets.remove(&cookie)
+/// }
+/// ```
 pub type SockHash<K> = FdHash<K, kind::Socket>;
 
 handle!([O: Kind] FdArray<O>);

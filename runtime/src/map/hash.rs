@@ -228,6 +228,18 @@ keyed!(HashMap, [HASH, LRU_HASH, RHASH, DEVMAP_HASH, STACK_TRACE, CGROUP_STORAGE
 keyed!(LpmTrie, [LPM_TRIE]);
 
 /// The elements of a map.
+///
+/// ```
+/// use skelgen_runtime::map::HashMap;
+///
+/// fn largest(packets: &HashMap<u32, u64>) -> skelgen_runtime::Result<Option<(u32, u64)>> {
+///     let mut entries = packets.iter();
+///     entries.try_fold(None, |best: Option<(u32, u64)>, entry| {
+///         let entry = entry?;
+///         Ok(best.filter(|best| best.1 >= entry.1).or(Some(entry)))
+///     })
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Entries<'a, K, V> {
     scan: Scan<'a>,

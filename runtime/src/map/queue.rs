@@ -26,6 +26,15 @@ pub struct Queue<V> {
 }
 
 /// Values that come out in the opposite order.
+///
+/// ```
+/// use skelgen_runtime::map::Stack;
+///
+/// fn top(waiting: &Stack<u32>) -> skelgen_runtime::Result<Option<u32>> {
+///     waiting.push(&7)?;
+///     waiting.pop()
+/// }
+/// ```
 pub struct Stack<V> {
     handle: Handle,
     value: PhantomData<fn() -> V>,

@@ -11,6 +11,15 @@ use crate::uapi::{AttachType, elem_flags, map_flags};
 /// A table of functions: a kernel struct whose functions are programs (`struct_ops`).
 ///
 /// Nothing calls them before it is attached.
+///
+/// ```
+/// use skelgen_runtime::{Link, map::StructOps};
+///
+/// /// A congestion control of one's own; it is there for connections to choose until the link is dropped.
+/// fn register(cubic: &StructOps) -> skelgen_runtime::Result<Link> {
+///     cubic.attach()
+/// }
+/// ```
 pub struct StructOps {
     name: &'static str,
     table: Option<Table>,
