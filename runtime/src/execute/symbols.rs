@@ -227,7 +227,7 @@ impl Executor {
         if id == 0 {
             return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
         }
-        let btf = sys::btf::open(id).map_err(refused)?;
+        let btf = sys::btf::open(id, self.token()).map_err(refused)?;
         let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
         match types.find_function(function) {
             Some(id) => Ok(Some(id)),

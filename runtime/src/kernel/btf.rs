@@ -117,7 +117,7 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let mut id = 0;
     while let Some(next) = sys::next_id(id).map_err(refused)? {
         id = next;
-        let fd = match sys::open(id) {
+        let fd = match sys::open(id, None) {
             Ok(fd) => fd,
             // What has gone since we learnt its id was another's.
             Err(errno) if errno.raw() == libc::ENOENT => continue,

@@ -8,4 +8,5 @@ pub(crate) mod kallsyms;
 pub(crate) mod kconfig;
 pub(crate) mod percpu;
 mod probe;
+pub(crate) mod token;
 pub(crate) mod types;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::error::Errno;
 use crate::sys;
-use crate::uapi::{AttachType, MapType, ProgramType, map_flags, prog_flags};
+use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// Loads these instructions as a socket filter; the first is a wide load of the value of a map of this type, one element of eight
 /// bytes, at this offset. The outer error is that of creating the map.
@@ -24,7 +24,7 @@ pub(super) fn load_with_value(
         key_size: 4,
         value_size: 8,
         max_entries: 1,
-        flags: if token.is_some() { map_flags::TOKEN_FD } else { 0 },
+        flags: 0,
         numa_node: 0,
         extra: 0,
         inner: None,
@@ -55,7 +55,7 @@ pub(super) fn request<'a>(
         name,
         program_type,
         expected_attach_type: AttachType(0),
-        flags: if token.is_some() { prog_flags::TOKEN_FD } else { 0 },
+        flags: 0,
         // Helpers that trials call are for programs under the GPL only.
         license: c"GPL",
         kernel_version: 0,
