@@ -84,7 +84,10 @@ impl Values {
         for (index, config) in self.configs.iter().enumerate() {
             let value = match config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
-                "LINUX_HAS_BPF_COOKIE" => kconfig::has_bpf_cookie(executor.token()).into(),
+                "LINUX_HAS_BPF_COOKIE" => {
+                    // A kernel with tokens is younger, and a token need not be good for the trial.
+                    (executor.token().is_some() || kconfig::has_bpf_cookie()).into()
+                }
                 "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
                 _ => continue,
             };

@@ -132,7 +132,7 @@ impl Executor {
             result = sys::map::Map::create(&request);
         }
         // A kernel says so to fields of a request that it does not know.
-        if is(&result, libc::E2BIG) && !kernel::features::names(request.token) {
+        if is(&result, libc::E2BIG) && !kernel::features::names() {
             request.name = "";
             result = sys::map::Map::create(&request);
         }

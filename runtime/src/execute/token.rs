@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Executor, advise};
 use crate::error::{Error, Result};
+use crate::kernel::probe::Trial;
 use crate::kernel::token::{self, Delegated};
 use crate::open::BPFFS;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
@@ -45,6 +46,22 @@ impl Executor {
         };
         self.options.token = token;
         Ok(())
+    }
+
+    /// How to load a trial: as the first type of some that the token, if there is one, delegates.
+    pub(super) fn trial(&self) -> Trial<'_> {
+        const TYPES: [ProgramType; 6] = [
+            ProgramType::SOCKET_FILTER,
+            ProgramType::XDP,
+            ProgramType::SCHED_CLS,
+            ProgramType::KPROBE,
+            ProgramType::TRACEPOINT,
+            ProgramType::RAW_TRACEPOINT,
+        ];
+        let token = self.token();
+        let delegated = token.and_then(|token| Delegated::of(token).ok().flatten());
+        let is_delegated = |program_type: &ProgramType| delegated.is_none_or(|all| all.program(*program_type));
+        Trial { program_type: TYPES.into_iter().find(is_delegated).unwrap_or(TYPES[0]), token }
     }
 
     /// Says what a lack of rights for such a request may come from.

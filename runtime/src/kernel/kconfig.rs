@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Result};
 use crate::kernel::{kallsyms, probe};
@@ -56,10 +55,10 @@ pub(crate) fn version() -> Result<u32> {
 }
 
 /// Whether programs can ask for the cookie of their attachment (Linux 5.15).
-pub(crate) fn has_bpf_cookie(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn has_bpf_cookie() -> bool {
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [[0x85, 0, 0, 0, 174, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
-    let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened(), token);
+    let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     sys::prog::load(&request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
 }
 

@@ -20,8 +20,13 @@ pub(crate) fn in_user_namespace() -> bool {
     std::fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() != FIRST_NAMESPACE)
 }
 
-/// Creates a token from the bpffs that is mounted at this path.
-pub(crate) fn create(path: &Path) -> Result<OwnedFd> {
+/// Creates a BPF token from the bpffs that is mounted at this path, for [`LoadOptions::set_token`](crate::LoadOptions::set_token) of
+/// several loads. For one, [`set_token_path`](crate::LoadOptions::set_token_path) does the same.
+///
+/// # Errors
+/// If nothing is delegated there, this process is in another user namespace than the bpffs or in the first one, or the kernel has no
+/// tokens (before Linux 6.9).
+pub fn create(path: &Path) -> Result<OwnedFd> {
     let what = format!("creating a BPF token from the bpffs at {}", path.display());
     let folder = File::open(path).map_err(|error| Error::io(&what, &error))?;
     sys::token::create(folder.as_fd()).map_err(|errno| {
@@ -73,7 +78,7 @@ impl Delegated {
     }
 
     pub(crate) fn command(&self, command: Command) -> bool {
-        has(self.commands, command.0.into())
+        has(self.commands, command.0)
     }
 
     pub(crate) fn map(&self, map_type: MapType) -> bool {
