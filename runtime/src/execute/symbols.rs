@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
 use crate::kernel::types::{self, Types, kind};
@@ -222,7 +222,16 @@ impl Executor {
             }
             return Ok(None);
         };
-        let refused = |errno| Error::refused("looking at the BTF of the program that it attaches to", errno);
+        let refused = |errno: Errno| {
+            let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
+            match errno.raw() {
+                libc::EPERM => error.note(
+                    "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
+                     does not yet)",
+                ),
+                _ => error,
+            }
+        };
         let id = sys::prog::btf_id(fd.as_fd()).map_err(refused)?;
         if id == 0 {
             return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
