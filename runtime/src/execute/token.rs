@@ -48,20 +48,25 @@ impl Executor {
         Ok(())
     }
 
-    /// How to load a trial: as the first type of some that the token, if there is one, delegates.
+    /// How to load a trial: as the first of some that the token, if there is one, delegates.
     pub(super) fn trial(&self) -> Trial<'_> {
-        const TYPES: [ProgramType; 6] = [
-            ProgramType::SOCKET_FILTER,
-            ProgramType::XDP,
-            ProgramType::SCHED_CLS,
-            ProgramType::KPROBE,
-            ProgramType::TRACEPOINT,
-            ProgramType::RAW_TRACEPOINT,
+        const WAYS: [(ProgramType, AttachType); 8] = [
+            (ProgramType::SOCKET_FILTER, AttachType(0)),
+            (ProgramType::XDP, AttachType(0)),
+            (ProgramType::XDP, AttachType::XDP),
+            (ProgramType::SCHED_CLS, AttachType(0)),
+            (ProgramType::SCHED_CLS, AttachType::TCX_INGRESS),
+            (ProgramType::KPROBE, AttachType(0)),
+            (ProgramType::TRACEPOINT, AttachType(0)),
+            (ProgramType::RAW_TRACEPOINT, AttachType(0)),
         ];
         let token = self.token();
         let delegated = token.and_then(|token| Delegated::of(token).ok().flatten());
-        let is_delegated = |program_type: &ProgramType| delegated.is_none_or(|all| all.program(*program_type));
-        Trial { program_type: TYPES.into_iter().find(is_delegated).unwrap_or(TYPES[0]), token }
+        let is_delegated = |&(program_type, attach_type): &(ProgramType, AttachType)| {
+            delegated.is_none_or(|all| all.program(program_type) && all.attachment(attach_type))
+        };
+        let (program_type, attach_type) = WAYS.into_iter().find(is_delegated).unwrap_or(WAYS[0]);
+        Trial { program_type, attach_type, token }
     }
 
     /// Says what a lack of rights for such a request may come from.

@@ -13,6 +13,8 @@ use crate::uapi::{AttachType, MapType, ProgramType};
 pub(crate) struct Trial<'a> {
     /// As what: a type that takes any result.
     pub(crate) program_type: ProgramType,
+    /// For where.
+    pub(crate) attach_type: AttachType,
     /// With whose rights.
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
@@ -47,7 +49,11 @@ pub(super) fn load_with_value(
         [0, 0, 0, 0, offset[0], offset[1], offset[2], offset[3]],
     ];
     insns.extend_from_slice(rest);
-    let request = sys::prog::Request { token: trial.token, ..request(name, trial.program_type, insns.as_flattened()) };
+    let request = sys::prog::Request {
+        expected_attach_type: trial.attach_type,
+        token: trial.token,
+        ..request(name, trial.program_type, insns.as_flattened())
+    };
     let level = u32::from(!log.is_empty());
     sys::prog::load(&request, level, log).map(|attempt| attempt.result)
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::sys;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
-/// The number of the first user namespace (`USER_NS_INIT_INO` of linux/nsfs.h, Linux 7.3.4; the same since 3.8).
+/// The number of the first user namespace (`USER_NS_INIT_INO` of linux/nsfs.h, Linux 7.3.4).
 const FIRST_NAMESPACE: u64 = 0xefff_fffd;
 
 /// Whether this process is in another user namespace than the first, as far as can be seen. Only there can a token be, and only there
