@@ -3,7 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use super::{Executor, advise, at, lift_memlock, log};
+use super::token::Asked;
+use super::{Executor, at, lift_memlock, log};
 use crate::adjust::{Feature, adjusted, with_contexts};
 use crate::error::{Errno, Error, Result};
 use crate::kernel::features;
@@ -33,7 +34,7 @@ impl Executor {
                 }
             }
         }
-        let error = advise(refused(errno));
+        let error = self.advise(refused(errno), Asked::Btf);
         let error = match log::whole(self.options.log_size, |log| sys::btf::load(bytes, self.token(), log)) {
             Some(log) => error.log(log),
             None => error,

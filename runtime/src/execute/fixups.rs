@@ -22,19 +22,18 @@ impl Executor {
             self.relocate(form)?;
             return Ok(true);
         }
-        let token = self.token();
         // A kernel says so to fields of a request that it does not know.
-        if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names(token) {
+        if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names() {
             form.name = "";
             return Ok(true);
         }
         // Programs that must say where they attach are younger than the field, so these need not.
         let said = form.attach_type != AttachType(0);
-        if errno.raw() == libc::E2BIG && said && !features::attach_types(token) {
+        if errno.raw() == libc::E2BIG && said && !features::attach_types() {
             form.attach_type = AttachType(0);
             return Ok(true);
         }
-        if errno.raw() == libc::EINVAL && has_separate_reads(&form.insns) && !features::separate_reads(token) {
+        if errno.raw() == libc::EINVAL && has_separate_reads(&form.insns) && !features::separate_reads() {
             unite_reads(form.insns.to_mut());
             return Ok(true);
         }
@@ -51,7 +50,7 @@ impl Executor {
     fn kernel_cannot_relocate(&self, errno: Errno, log: Option<&str>) -> bool {
         let gave_up = |log: &str| log.contains("relo #") && log.contains("processed 0 insns");
         match errno.raw() {
-            libc::E2BIG => !features::find_core(self.token()),
+            libc::E2BIG => !features::find_core(),
             libc::EOPNOTSUPP => true,
             _ => log.is_some_and(gave_up),
         }

@@ -12,28 +12,32 @@ impl Executor {
         let mut values = Values::new(self.object.kconfig, open.value_size);
         values.resolve_kernel(self)?;
         if let Some(text) = &self.options.kconfig {
-            values.resolve_options(text)?;
+            values.resolve_options(text);
         }
         let given = self.options.kconfig.is_some();
-        if values.wants_options() {
+        let wanted: Vec<_> = values.wanted_options().collect();
+        if !wanted.is_empty() {
             match kconfig::text()? {
-                Some(text) => values.resolve_options(&text)?,
+                Some(text) => values.resolve_options(&text),
                 None if given => {}
                 None => {
-                    return Err(Error::invalid("the running kernel's configuration is nowhere to be found").note(
-                        "it is looked for at /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; give it with \
-                         `LoadOptions::set_kconfig`",
-                    ));
+                    for config in wanted {
+                        if let Some(program) = self.reader_of(map, config)? {
+                            return Err(nowhere(program));
+                        }
+                    }
                 }
             }
         }
-        for config in values.missing() {
+        // What is missing or of another type stops nobody but who reads it.
+        for (config, state) in self.object.kconfig.iter().zip(values.states) {
+            let error = match state {
+                State::Unknown if !config.weak => missing(config),
+                State::Wrong(error) => error,
+                State::Unknown | State::Known => continue,
+            };
             if let Some(program) = self.reader_of(map, config)? {
-                return Err(Error::invalid(format_args!(
-                    "program `{program}` reads kernel configuration `{}`, which this kernel's does not set",
-                    config.name
-                ))
-                .note("declare it __weak if it may be missing, give it with `LoadOptions::set_kconfig`, or leave the program out"));
+                return Err(error.within(format_args!("program `{program}`")));
             }
         }
         let Some(created) = at(&self.maps, map).and_then(Option::as_ref).filter(|created| !created.is_reused()) else {
@@ -45,7 +49,7 @@ impl Executor {
             .map_err(|errno| advise(Error::refused("filling the section of kernel configuration", errno)))
     }
 
-    /// A program to be loaded that reads this variable: what only others read may be missing.
+    /// A program to be loaded that reads this variable.
     fn reader_of(&self, map: u32, config: &Kconfig) -> Result<Option<&'static str>> {
         for open in self.open_programs.iter().filter(|open| open.autoload) {
             let body = &open.definition.body;
@@ -66,17 +70,42 @@ impl Executor {
     }
 }
 
+fn nowhere(program: &str) -> Error {
+    Error::invalid(format_args!(
+        "program `{program}` reads kernel configuration, and the running kernel's is nowhere to be found"
+    ))
+    .note(
+        "it is looked for at /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; give it with \
+         `LoadOptions::set_kconfig`",
+    )
+}
+
+fn missing(config: &Kconfig) -> Error {
+    Error::invalid(format_args!("it reads kernel configuration `{}`, which this kernel's does not set", config.name))
+        .note(
+            "declare it __weak if it may be missing, give it with `LoadOptions::set_kconfig`, or leave the program out",
+        )
+}
+
 /// The section on its way.
 struct Values {
     configs: &'static [Kconfig],
-    known: Vec<bool>,
+    states: Vec<State>,
     bytes: Vec<u8>,
+}
+
+/// What is known of a variable.
+enum State {
+    Unknown,
+    Known,
+    /// There is a value, but not one of the variable's type.
+    Wrong(Error),
 }
 
 impl Values {
     fn new(configs: &'static [Kconfig], size: u32) -> Self {
         let size = usize::try_from(size).unwrap_or(0);
-        Self { configs, known: vec![false; configs.len()], bytes: vec![0; size] }
+        Self { configs, states: configs.iter().map(|_| State::Unknown).collect(), bytes: vec![0; size] }
     }
 
     /// What is asked of the kernel itself.
@@ -84,28 +113,31 @@ impl Values {
         for (index, config) in self.configs.iter().enumerate() {
             let value = match config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
-                "LINUX_HAS_BPF_COOKIE" => kconfig::has_bpf_cookie(executor.token()).into(),
+                "LINUX_HAS_BPF_COOKIE" => {
+                    // A kernel with tokens is younger, and a token need not be good for the trial.
+                    (executor.token().is_some() || kconfig::has_bpf_cookie()).into()
+                }
                 "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
                 _ => continue,
             };
-            if config.kind == KconfigKind::Bool {
-                self.write(index, &[u8::from(value != 0)])?;
+            let result = if config.kind == KconfigKind::Bool {
+                self.write(index, &[u8::from(value != 0)])
             } else {
-                self.integer(index, value.into(), &value.to_string())?;
-            }
+                self.integer(index, value.into(), &value.to_string())
+            };
+            self.states[index] = result.map_or_else(State::Wrong, |()| State::Known);
         }
         Ok(())
     }
 
     /// What a configuration's text says of what is not known yet.
-    fn resolve_options(&mut self, text: &[u8]) -> Result<()> {
+    fn resolve_options(&mut self, text: &[u8]) {
         for (name, value) in kconfig::options(text) {
             let index = self.configs.iter().position(|config| config.name == name);
-            if let Some(index) = index.filter(|&index| !self.known[index]) {
-                self.option(index, value)?;
+            if let Some(index) = index.filter(|&index| matches!(self.states[index], State::Unknown)) {
+                self.states[index] = self.option(index, value).map_or_else(State::Wrong, |()| State::Known);
             }
         }
-        Ok(())
     }
 
     fn option(&mut self, index: usize, value: &str) -> Result<()> {
@@ -158,7 +190,6 @@ impl Values {
             .filter(|_| fits)
             .ok_or_else(|| Error::invalid("a variable lies outside its section"))?
             .copy_from_slice(value);
-        self.known[index] = true;
         Ok(())
     }
 
@@ -178,17 +209,12 @@ impl Values {
         .note("declare it with another type in the BPF source")
     }
 
-    fn wants_options(&self) -> bool {
-        self.configs.iter().zip(&self.known).any(|(config, known)| !known && config.name.starts_with("CONFIG_"))
-    }
-
-    /// What has no value and should have one.
-    fn missing(&self) -> impl Iterator<Item = &'static Kconfig> {
-        self.configs
-            .iter()
-            .zip(&self.known)
-            .filter(|(config, known)| !**known && !config.weak)
-            .map(|(config, _)| config)
+    /// What a configuration's text may still tell.
+    fn wanted_options(&self) -> impl Iterator<Item = &'static Kconfig> {
+        let unknown = |(config, state): (&'static Kconfig, &State)| {
+            (matches!(state, State::Unknown) && config.name.starts_with("CONFIG_")).then_some(config)
+        };
+        self.configs.iter().zip(&self.states).filter_map(unknown)
     }
 }
 
@@ -221,8 +247,9 @@ mod tests {
 
     fn values(text: &str) -> Result<Vec<u8>> {
         let mut values = Values::new(&CONFIGS, 16);
-        values.resolve_options(text.as_bytes())?;
-        Ok(values.bytes)
+        values.resolve_options(text.as_bytes());
+        let wrong = |state| if let State::Wrong(error) = state { Some(error) } else { None };
+        values.states.into_iter().find_map(wrong).map_or(Ok(values.bytes), Err)
     }
 
     #[test]
@@ -241,6 +268,7 @@ mod tests {
     fn the_first_value_counts() {
         let bytes = values("CONFIG_INT=1\nCONFIG_INT=2\n").unwrap();
         assert_eq!(bytes[..4], 1_u32.to_ne_bytes());
+        assert!(values("CONFIG_INT=y\nCONFIG_INT=2\n").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::arena::Arena;
+use super::token::Asked;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
@@ -124,9 +125,6 @@ impl Executor {
             kernel_value,
             token: self.token(),
         };
-        if request.token.is_some() {
-            request.flags |= crate::uapi::map_flags::TOKEN_FD;
-        }
         let info = Info { max_entries: request.max_entries, flags: request.flags, ..info(open, &shape) };
         let mut memlock = self.memlock;
         let mut result = sys::map::Map::create(&request);
@@ -134,7 +132,7 @@ impl Executor {
             result = sys::map::Map::create(&request);
         }
         // A kernel says so to fields of a request that it does not know.
-        if is(&result, libc::E2BIG) && !kernel::features::names(request.token) {
+        if is(&result, libc::E2BIG) && !kernel::features::names() {
             request.name = "";
             result = sys::map::Map::create(&request);
         }
@@ -155,7 +153,7 @@ impl Executor {
             let error = Error::refused(context, errno);
             match about_creation(&info, errno) {
                 Some(note) => error.note(note),
-                None => advise(error),
+                None => self.advise(error, Asked::Map(info.map_type)),
             }
         })?;
         Ok(Created { map, info, reused: false, arena: None })

@@ -16,6 +16,7 @@ mod relocate;
 mod reuse;
 mod struct_ops;
 mod symbols;
+mod token;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ use crate::sys::trusted::Trusted;
 pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
+    executor.choose_token().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     executor.choose_percpu()?;
     executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     for (number, step) in object.steps.iter().enumerate() {

@@ -37,9 +37,9 @@ impl Executor {
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
-                let mut found = percpu::direct_access(self.token());
+                let mut found = percpu::direct_access(self.trial());
                 if found.is_err() && lift_memlock(&mut self.memlock) {
-                    found = percpu::direct_access(self.token());
+                    found = percpu::direct_access(self.trial());
                 }
                 // Where not even that may be loaded, the object's own loads will say it better.
                 found.is_ok_and(|direct| !direct)

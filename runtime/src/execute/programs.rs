@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::{Executor, advise, at, at_mut, lift_memlock, log, no_such};
+use super::token::Asked;
+use super::{Executor, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Body, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
 use crate::sys::prog::{self as sys, Request};
-use crate::uapi::{AttachType, ProgramType, prog_flags};
+use crate::uapi::{AttachType, ProgramType};
 
 /// How often a load that the kernel gave up for the moment is tried again.
 const TRIES: u32 = 5;
@@ -115,7 +116,7 @@ impl Executor {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
         let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
-        let mut request = Request {
+        let request = Request {
             name: form.name,
             program_type: open.program_type,
             expected_attach_type: form.attach_type,
@@ -141,9 +142,6 @@ impl Executor {
             ifindex: open.ifindex,
             token: self.token(),
         };
-        if request.token.is_some() {
-            request.flags |= prog_flags::TOKEN_FD;
-        }
         let mut memlock = self.memlock;
         let result = request_load(&request, (level, self.options.log_size), &mut memlock);
         self.memlock = memlock;
@@ -167,7 +165,7 @@ impl Executor {
             )),
             _ => match self.uncreated(log.as_deref()).or_else(absent).or_else(|| too_old(program.since, program.section)) {
                 Some(note) => error.note(note),
-                None => advise(error),
+                None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
             },
         };
         match log {

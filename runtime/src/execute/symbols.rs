@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
 use crate::kernel::types::{self, Types, kind};
@@ -92,12 +92,22 @@ impl Executor {
             return Ok(());
         }
         btf::find(&mut wanted)?;
-        let (places, modules) = btf::find_in_modules(&mut wanted)?;
-        let first = self.symbols.modules.len();
-        self.symbols.modules.extend(modules);
+        let (places, opened) = btf::find_in_modules(&mut wanted)?;
+        let mut modules = Vec::new();
+        for module in opened {
+            modules.push(module.map_err(Some).map(|fd| {
+                self.symbols.modules.push(fd);
+                self.symbols.modules.len() - 1
+            }));
+        }
         for ((wanted, owner), place) in wanted.iter().zip(owners).zip(places) {
-            let module = place.map(|place| first + place);
-            let mut found = wanted.id.map(|id| Found { id, module });
+            // What is in a module that this process may not open is as good as absent.
+            let module = place.and_then(|place| modules.get_mut(place));
+            let mut found = match (wanted.id, &module) {
+                (Some(id), None) => Some(Found { id, module: None }),
+                (Some(id), Some(Ok(module))) => Some(Found { id, module: Some(*module) }),
+                (_, Some(Err(_))) | (None, _) => None,
+            };
             let program = match owner {
                 Owner::Symbol(index) => {
                     if let (Some(there), Some(ty)) = (found, object.symbols[index].ty) {
@@ -113,6 +123,9 @@ impl Executor {
             };
             if let (None, Some(program)) = (found, program) {
                 let open = &self.open_programs[program];
+                if let Some(error) = module.and_then(|module| module.as_mut().err()?.take()) {
+                    return Err(error.within(format_args!("program `{}`", open.definition.name)));
+                }
                 let is_target = match owner {
                     Owner::Symbol(index) => {
                         open.definition.target.is_some_and(|target| usize::try_from(target) == Ok(index))
@@ -222,12 +235,21 @@ impl Executor {
             }
             return Ok(None);
         };
-        let refused = |errno| Error::refused("looking at the BTF of the program that it attaches to", errno);
+        let refused = |errno: Errno| {
+            let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
+            match errno.raw() {
+                libc::EPERM => error.note(
+                    "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
+                     does not yet)",
+                ),
+                _ => error,
+            }
+        };
         let id = sys::prog::btf_id(fd.as_fd()).map_err(refused)?;
         if id == 0 {
             return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
         }
-        let btf = sys::btf::open(id).map_err(refused)?;
+        let btf = sys::btf::open(id, self.token()).map_err(refused)?;
         let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
         match types.find_function(function) {
             Some(id) => Ok(Some(id)),

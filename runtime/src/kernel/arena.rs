@@ -2,10 +2,9 @@
 //!
 //! Linux lets them since 7.1 or so; a program is loaded for trial, once in a process. Knows no object.
 
-use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
-use super::probe;
+use super::probe::{self, Trial};
 use crate::error::Errno;
 use crate::uapi::MapType;
 
@@ -16,7 +15,7 @@ const FAR: u32 = 1 << 30;
 ///
 /// # Errors
 /// What the kernel said, if that does not tell.
-pub(crate) fn any_offset(token: Option<BorrowedFd<'_>>) -> Result<bool, Errno> {
+pub(crate) fn any_offset(trial: Trial<'_>) -> Result<bool, Errno> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     if let Some(&known) = KNOWN.get() {
         return Ok(known);
@@ -24,7 +23,7 @@ pub(crate) fn any_offset(token: Option<BorrowedFd<'_>>) -> Result<bool, Errno> {
     let exit = [[0x95, 0, 0, 0, 0, 0, 0, 0]];
     let mut log = [0; 1024];
     // The offset lies outside the map's value, so the program is refused in any case; by what is said the two are told apart.
-    drop(probe::load_with_value("arena_probe", MapType::ARRAY, FAR, &exit, token, &mut log)?);
+    drop(probe::load_with_value("arena_probe", (MapType::ARRAY, FAR), &exit, trial, &mut log)?);
     let len = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(&log[..len]).into_owned();
     Ok(*KNOWN.get_or_init(|| !text.is_empty() && !text.contains("direct value offset of")))

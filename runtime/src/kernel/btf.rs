@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::abi::SymbolKind;
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
 use crate::sys::btf as sys;
 
 /// Where the kernel's BTF is, and that of its modules.
@@ -50,9 +50,12 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
     source.find(Base::default(), wanted)
 }
 
+/// For each name the place of its module, if it has one, and the modules.
+type InModules = (Vec<Option<usize>>, Vec<Result<OwnedFd>>);
+
 /// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each. For every name the
-/// place of its module among those that come with it, which are open.
-pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<(Vec<Option<usize>>, Vec<OwnedFd>)> {
+/// place of its module among those that come with it, opened if this process may.
+pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     let nowhere = vec![None; wanted.len()];
     let vmlinux = Path::new(FOLDER).join("vmlinux");
     if wanted.iter().all(|wanted| wanted.id.is_some()) {
@@ -77,7 +80,7 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<(Vec<Option<u
         open_module(&module)?
             .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
     };
-    Ok((places, found.into_iter().map(open).collect::<Result<_>>()?))
+    Ok((places, found.into_iter().map(open).collect()))
 }
 
 /// For each name the place of its module among those that have one of the names.
@@ -113,11 +116,19 @@ fn find_in<T>(
 
 /// Opens the BTF of this module.
 pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
-    let refused = |errno| Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno);
+    let refused = |errno: Errno| {
+        let error = Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno);
+        match errno.raw() {
+            libc::EPERM => {
+                error.note("that takes CAP_SYS_ADMIN, in the first user namespace: a BPF token does not give it")
+            }
+            _ => error,
+        }
+    };
     let mut id = 0;
     while let Some(next) = sys::next_id(id).map_err(refused)? {
         id = next;
-        let fd = match sys::open(id) {
+        let fd = match sys::open(id, None) {
             Ok(fd) => fd,
             // What has gone since we learnt its id was another's.
             Err(errno) if errno.raw() == libc::ENOENT => continue,

@@ -2,7 +2,8 @@
 //! may have been refused for it.
 //!
 //! The questions and what answers them are those of libbpf's `features.c` (Linux 7.3.4). What cannot be tried, for want of rights,
-//! counts as there: then the request that was refused says why better. Knows no object.
+//! counts as there: then the request that was refused says why better. So no trial of what is older than BPF tokens needs one: a kernel
+//! that has tokens (6.9) has it. Knows no object.
 
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
@@ -33,11 +34,11 @@ pub(crate) fn lacks_core() -> bool {
 
 /// The same, to find out: a kernel that does not know where relocations are in a request refuses one that has any, whatever they
 /// are.
-pub(crate) fn find_core(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn find_core() -> bool {
     if !lacks_core() {
         let request = sys::prog::Request {
             core_relos: &[0; 16],
-            ..probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened(), token)
+            ..probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened())
         };
         let lacks = matches!(sys::prog::load(&request, 0, &mut []),
             Ok(attempt) if attempt.result.as_ref().is_err_and(|errno| errno.raw() == libc::E2BIG));
@@ -47,26 +48,26 @@ pub(crate) fn find_core(token: Option<BorrowedFd<'_>>) -> bool {
 }
 
 /// Whether programs and maps may have names (4.15).
-pub(crate) fn names(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn names() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
-    let load = |name| load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened(), token));
+    let load = |name| load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
     *KNOWN.get_or_init(|| load("name_probe") || !load(""))
 }
 
 /// Whether a program may say where it will attach (4.17).
-pub(crate) fn attach_types(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn attach_types() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     let load = |expected_attach_type| {
         load(&sys::prog::Request {
             expected_attach_type,
-            ..probe::request("", ProgramType::CGROUP_SOCK, ALLOW.as_flattened(), token)
+            ..probe::request("", ProgramType::CGROUP_SOCK, ALLOW.as_flattened())
         })
     };
     *KNOWN.get_or_init(|| load(AttachType::CGROUP_INET_SOCK_CREATE) || !load(AttachType(0)))
 }
 
 /// Whether there are helpers that read memory of the kernel and of processes by different names (5.5).
-pub(crate) fn separate_reads(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn separate_reads() -> bool {
     const READ: [[u8; 8]; 6] = [
         [0xbf, probe::registers(1, 10), 0, 0, 0, 0, 0, 0], // r1 = r10
         [0x07, probe::registers(1, 0), 0, 0, 0, 0, 0, 0],  // r1 += a number
@@ -81,7 +82,7 @@ pub(crate) fn separate_reads(token: Option<BorrowedFd<'_>>) -> bool {
         insns[1][4..].copy_from_slice(&(-8_i32).to_ne_bytes());
         insns[2][4..].copy_from_slice(&8_i32.to_ne_bytes());
         insns[4][4..].copy_from_slice(&helper.to_ne_bytes());
-        load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened(), token))
+        load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
     // Where not even the old one may be called, it is something else that is wrong.
     *KNOWN.get_or_init(|| load(113) || !load(4))
@@ -128,9 +129,9 @@ mod tests {
         for feature in Feature::ALL {
             assert!(running < since(feature) || btf(feature, None), "{feature:?} on {release}");
         }
-        assert!(running < (5, 17) || find_core(None) && !lacks_core(), "{release}");
-        assert!(running < (4, 15) || names(None), "{release}");
-        assert!(running < (4, 17) || attach_types(None), "{release}");
-        assert!(running < (5, 5) || separate_reads(None), "{release}");
+        assert!(running < (5, 17) || find_core() && !lacks_core(), "{release}");
+        assert!(running < (4, 15) || names(), "{release}");
+        assert!(running < (4, 17) || attach_types(), "{release}");
+        assert!(running < (5, 5) || separate_reads(), "{release}");
     }
 }

@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Result};
-use crate::kernel::kallsyms;
+use crate::kernel::{kallsyms, probe};
 use crate::sys;
-use crate::uapi::{AttachType, ProgramType};
+use crate::uapi::ProgramType;
 
 /// The configuration as a kernel with `CONFIG_IKCONFIG_PROC` shows it.
 const PROC: &str = "/proc/config.gz";
@@ -56,28 +55,10 @@ pub(crate) fn version() -> Result<u32> {
 }
 
 /// Whether programs can ask for the cookie of their attachment (Linux 5.15).
-pub(crate) fn has_bpf_cookie(token: Option<BorrowedFd<'_>>) -> bool {
+pub(crate) fn has_bpf_cookie() -> bool {
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [[0x85, 0, 0, 0, 174, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
-    let request = sys::prog::Request {
-        name: "cookie_probe",
-        program_type: ProgramType::TRACEPOINT,
-        expected_attach_type: AttachType(0),
-        flags: if token.is_some() { crate::uapi::prog_flags::TOKEN_FD } else { 0 },
-        license: c"GPL",
-        kernel_version: 0,
-        insns: insns.as_flattened(),
-        btf: None,
-        func_info: &[],
-        line_info: &[],
-        core_relos: &[],
-        attach_btf_id: 0,
-        attach_program: None,
-        attach_btf: None,
-        fd_array: &[],
-        ifindex: 0,
-        token,
-    };
+    let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     sys::prog::load(&request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
 }
 

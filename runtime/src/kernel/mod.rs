@@ -7,5 +7,6 @@ pub(crate) mod features;
 pub(crate) mod kallsyms;
 pub(crate) mod kconfig;
 pub(crate) mod percpu;
-mod probe;
+pub(crate) mod probe;
+pub mod token;
 pub(crate) mod types;

@@ -3,10 +3,9 @@
 //! Linux does since 7.3, where the JIT knows percpu instructions; there is no version to ask, so a program that does it is loaded
 //! for trial: two bpf() calls, once in a process. Knows no object.
 
-use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
-use super::probe;
+use super::probe::{self, Trial};
 use crate::error::Errno;
 use crate::uapi::MapType;
 
@@ -14,19 +13,19 @@ use crate::uapi::MapType;
 ///
 /// # Errors
 /// What the kernel said, if that does not tell.
-pub(crate) fn direct_access(token: Option<BorrowedFd<'_>>) -> Result<bool, Errno> {
+pub(crate) fn direct_access(trial: Trial<'_>) -> Result<bool, Errno> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     if let Some(&known) = KNOWN.get() {
         return Ok(known);
     }
-    let found = probe(token)?;
+    let found = probe(trial)?;
     Ok(*KNOWN.get_or_init(|| found))
 }
 
-fn probe(token: Option<BorrowedFd<'_>>) -> Result<bool, Errno> {
+fn probe(trial: Trial<'_>) -> Result<bool, Errno> {
     // r0 = the address of the map's value, then: r0 = *(u32 *)(r0 + 0); exit
     let rest = [[0x61, probe::registers(0, 0), 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
-    match probe::load_with_value("percpu_probe", MapType::PERCPU_ARRAY, 0, &rest, token, &mut [])? {
+    match probe::load_with_value("percpu_probe", (MapType::PERCPU_ARRAY, 0), &rest, trial, &mut [])? {
         Ok(_) => Ok(true),
         // The verifier says EINVAL, a JIT without percpu instructions ENOTSUPP (524).
         Err(errno) if [libc::EINVAL, libc::EACCES, libc::EOPNOTSUPP, 524].contains(&errno.raw()) => Ok(false),

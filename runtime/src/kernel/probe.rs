@@ -6,16 +6,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::error::Errno;
 use crate::sys;
-use crate::uapi::{AttachType, MapType, ProgramType, map_flags, prog_flags};
+use crate::uapi::{AttachType, MapType, ProgramType};
 
-/// Loads these instructions as a socket filter; the first is a wide load of the value of a map of this type, one element of eight
-/// bytes, at this offset. The outer error is that of creating the map.
+/// How a trial is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial<'a> {
+    /// As what: a type that takes any result.
+    pub(crate) program_type: ProgramType,
+    /// For where.
+    pub(crate) attach_type: AttachType,
+    /// With whose rights.
+    pub(crate) token: Option<BorrowedFd<'a>>,
+}
+
+/// Loads these instructions; the first is a wide load of the value of a map of this type, one element of eight bytes, at this offset.
+/// The outer error is that of creating the map.
 pub(super) fn load_with_value(
     name: &str,
-    map_type: MapType,
-    offset: u32,
+    (map_type, offset): (MapType, u32),
     rest: &[[u8; 8]],
-    token: Option<BorrowedFd<'_>>,
+    trial: Trial<'_>,
     log: &mut [u8],
 ) -> Result<Result<OwnedFd, Errno>, Errno> {
     let map = sys::map::Map::create(&sys::map::Request {
@@ -24,13 +34,13 @@ pub(super) fn load_with_value(
         key_size: 4,
         value_size: 8,
         max_entries: 1,
-        flags: if token.is_some() { map_flags::TOKEN_FD } else { 0 },
+        flags: 0,
         numa_node: 0,
         extra: 0,
         inner: None,
         btf: None,
         kernel_value: None,
-        token,
+        token: trial.token,
     })?;
     let fd = map.as_fd().as_raw_fd().to_ne_bytes();
     let offset = offset.to_ne_bytes();
@@ -39,23 +49,22 @@ pub(super) fn load_with_value(
         [0, 0, 0, 0, offset[0], offset[1], offset[2], offset[3]],
     ];
     insns.extend_from_slice(rest);
-    let request = request(name, ProgramType::SOCKET_FILTER, insns.as_flattened(), token);
+    let request = sys::prog::Request {
+        expected_attach_type: trial.attach_type,
+        token: trial.token,
+        ..request(name, trial.program_type, insns.as_flattened())
+    };
     let level = u32::from(!log.is_empty());
     sys::prog::load(&request, level, log).map(|attempt| attempt.result)
 }
 
 /// A request to load instructions and nothing else.
-pub(super) fn request<'a>(
-    name: &'a str,
-    program_type: ProgramType,
-    insns: &'a [u8],
-    token: Option<BorrowedFd<'a>>,
-) -> sys::prog::Request<'a> {
+pub(super) fn request<'a>(name: &'a str, program_type: ProgramType, insns: &'a [u8]) -> sys::prog::Request<'a> {
     sys::prog::Request {
         name,
         program_type,
         expected_attach_type: AttachType(0),
-        flags: if token.is_some() { prog_flags::TOKEN_FD } else { 0 },
+        flags: 0,
         // Helpers that trials call are for programs under the GPL only.
         license: c"GPL",
         kernel_version: 0,
@@ -69,7 +78,7 @@ pub(super) fn request<'a>(
         attach_btf: None,
         fd_array: &[],
         ifindex: 0,
-        token,
+        token: None,
     }
 }
 

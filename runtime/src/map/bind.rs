@@ -140,7 +140,7 @@ pub fn bind<M: FromFd>(from: &dyn FindMap, name: &'static str) -> Result<M> {
     let handle = M::from_fd(fd, &info)?;
     let (key, value) = M::layouts();
     if found.btf_id != 0 && (key.is_some() || value.is_some()) {
-        let btf = match sys::btf::open(found.btf_id) {
+        let btf = match sys::btf::open(found.btf_id, None) {
             Ok(btf) => btf,
             // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
             Err(errno) if errno.raw() == libc::EPERM => return Ok(handle),

@@ -14,8 +14,8 @@ use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
 
 pub use struct_ops::OpenStructOps;
 
-/// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless said otherwise.
-const PIN_FOLDER: &str = "/sys/fs/bpf";
+/// Where a bpffs is by custom: where maps with `LIBBPF_PIN_BY_NAME` are pinned, and where a token comes from, unless said otherwise.
+pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 
 /// What is the same for the whole object.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub struct LoadOptions {
     pub(crate) kernel_btf: Option<PathBuf>,
     pub(crate) pin_folder: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
+    pub(crate) token_path: Option<PathBuf>,
     pub(crate) percpu: abi::PercpuForm,
     pub(crate) kconfig: Option<Vec<u8>>,
 }
@@ -73,9 +74,22 @@ impl LoadOptions {
         self
     }
 
-    /// Loads with the rights of this BPF token (Linux 6.9).
+    /// Loads with the rights of this BPF token (Linux 6.9): what `BPF_TOKEN_CREATE` gives in a user namespace for a bpffs that was
+    /// mounted with delegation.
     pub fn set_token(&mut self, token: OwnedFd) -> &mut Self {
         self.token = Some(token);
+        self.token_path = None;
+        self
+    }
+
+    /// Loads with the rights of a BPF token that is created for this load from the bpffs mounted at this path.
+    ///
+    /// Unless this or [`Self::set_token`] says otherwise, the environment variable `LIBBPF_BPF_TOKEN_PATH` names the path. If it does
+    /// not either, a process in a user namespace tries `/sys/fs/bpf`, and goes on without a token if none is to be had there. So a
+    /// container in which a bpffs with delegation is mounted there needs to say nothing.
+    pub fn set_token_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.token_path = Some(path.into());
+        self.token = None;
         self
     }
 
@@ -90,7 +104,7 @@ impl LoadOptions {
 
     pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
         let by_name = || {
-            let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(PIN_FOLDER));
+            let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(BPFFS));
             map.definition.pin_by_name.then(|| folder.join(map.definition.name))
         };
         map.pin_path.clone().or_else(by_name)

@@ -48,16 +48,22 @@ impl Pair<'_> {
         (self.local.kind(self.local_id), self.target.kind(self.target_id))
     }
 
-    /// What both are about: the types behind pointers, or what functions return.
+    /// What both are about: the types behind pointers, or the results of functions.
     fn about(&self, kind: u32) -> Option<Self> {
         Some(self.with(self.local.about(self.local_id, kind)?, self.target.about(self.target_id, kind)?))
     }
 
-    /// Parameters by pairs; nothing if one has more of them.
-    fn parameters(&self) -> Option<impl Iterator<Item = Self>> {
-        let same = self.local.count(self.local_id) == self.target.count(self.target_id);
-        let pairs = self.local.parameters(self.local_id).zip(self.target.parameters(self.target_id));
-        same.then(|| pairs.map(|(ours, theirs)| self.with(ours, theirs)))
+    /// What two functions return, if they have as many parameters and each two of these pass.
+    fn returned(&self, pass: impl Fn(&Self) -> Result<bool>) -> Result<Option<Self>> {
+        if self.local.count(self.local_id) != self.target.count(self.target_id) {
+            return Ok(None);
+        }
+        for (ours, theirs) in self.local.parameters(self.local_id).zip(self.target.parameters(self.target_id)) {
+            if !pass(&self.with(ours, theirs))? {
+                return Ok(None);
+            }
+        }
+        Ok(self.about(kind::FUNC_PROTO))
     }
 
     fn same_name(&self) -> bool {
@@ -79,15 +85,7 @@ fn fit(pair: &Pair<'_>, level: u32) -> Result<bool> {
             kind::INT => return Ok(whole(pair.local, pair.local_id) && whole(pair.target, pair.target_id)),
             kind::PTR => pair.about(kind::PTR),
             kind::ARRAY => elements(&pair).map(|(pair, _)| pair),
-            kind::FUNC_PROTO => {
-                let Some(parameters) = pair.parameters() else { return Ok(false) };
-                for parameter in parameters {
-                    if !fit(&parameter, level)? {
-                        return Ok(false);
-                    }
-                }
-                pair.about(kind::FUNC_PROTO)
-            }
+            kind::FUNC_PROTO => pair.returned(|parameter| fit(parameter, level))?,
             _ => None,
         };
         match next {
@@ -133,13 +131,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
             }
             (kind::ARRAY, kind::ARRAY) => elements(&pair).filter(|(_, same)| *same).map(|(pair, _)| pair),
             (kind::FUNC_PROTO, kind::FUNC_PROTO) => {
-                let Some(parameters) = pair.parameters() else { return Ok(false) };
-                for parameter in parameters {
-                    if !look_alike(&parameter, behind_pointer, level)? {
-                        return Ok(false);
-                    }
-                }
-                pair.about(kind::FUNC_PROTO)
+                pair.returned(|parameter| look_alike(parameter, behind_pointer, level))?
             }
             _ => None,
         };

@@ -155,10 +155,11 @@ attr! {
 
 attr! {
     /// `BPF_*_GET_NEXT_ID` and `BPF_*_GET_FD_BY_ID`.
-    GetId: 12 {
+    GetId: 16 {
         id: u32 = 0,
         next_id: u32 = 4,
         open_flags: u32 = 8,
+        token_fd: i32 = 12,
     }
 }
 
@@ -221,6 +222,14 @@ attr! {
         prog_fd: i32 = 0,
         map_fd: i32 = 4,
         flags: u32 = 8,
+    }
+}
+
+attr! {
+    /// `BPF_TOKEN_CREATE`.
+    TokenCreate: 8 {
+        flags: u32 = 0,
+        bpffs_fd: i32 = 4,
     }
 }
 

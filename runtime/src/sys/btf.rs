@@ -9,7 +9,7 @@ use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
 use crate::uapi::Command;
 
-/// `BPF_F_TOKEN_FD`, of `btf_flags` too.
+/// `BPF_F_TOKEN_FD`, of `btf_flags` and `open_flags` too.
 const TOKEN_FD: u32 = 1 << 16;
 
 /// Loads BTF. The kernel's log goes to `log` unless that is empty.
@@ -44,11 +44,19 @@ pub(crate) fn next_id(id: u32) -> Result<Option<u32>, Errno> {
     }
 }
 
-/// Opens the BTF object of this id.
-pub(crate) fn open(id: u32) -> Result<OwnedFd, Errno> {
+/// Opens the BTF object of this id, with the rights of a token where the kernel takes one for this.
+pub(crate) fn open(id: u32, token: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
     let mut attr = GetId { id, ..GetId::default() };
+    if let Some(token) = token {
+        attr.open_flags = TOKEN_FD;
+        attr.token_fd = token.as_raw_fd();
+    }
     // SAFETY: the request holds no address.
-    unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) }
+    match unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) } {
+        // The first kernels with tokens know none here.
+        Err(errno) if token.is_some() && errno.raw() == libc::EINVAL => open(id, None),
+        result => result,
+    }
 }
 
 /// The bytes of a BTF object.

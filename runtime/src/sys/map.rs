@@ -66,6 +66,7 @@ impl Map {
         }
         if let Some(token) = request.token {
             attr.map_token_fd = token.as_raw_fd();
+            attr.map_flags |= map_flags::TOKEN_FD;
         }
         // SAFETY: the request holds no address.
         let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;

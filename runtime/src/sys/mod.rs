@@ -15,6 +15,7 @@ pub(crate) mod mmap;
 pub(crate) mod perf;
 pub(crate) mod prog;
 pub(crate) mod replay;
+pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod trusted;
 

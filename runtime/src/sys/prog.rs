@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use super::attr::{BindMap, EnableStats, GetInfo, ProgLoad, TestRun};
 use super::{address, address_mut, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
-use crate::uapi::{AttachType, Command, ProgramType};
+use crate::uapi::{AttachType, Command, ProgramType, prog_flags};
 
 /// Size of an instruction, and of `struct bpf_func_info`.
 const INSN: usize = 8;
@@ -93,6 +93,7 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
     }
     if let Some(token) = request.token {
         attr.prog_token_fd = token.as_raw_fd();
+        attr.prog_flags |= prog_flags::TOKEN_FD;
     }
     attr.fd_array = address(request.fd_array);
     if log_level != 0 {

@@ -1,0 +1,15 @@
+//! BPF tokens: rights to load that a bpffs carries into a user namespace.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::attr::TokenCreate;
+use super::bpf_fd;
+use crate::error::Errno;
+use crate::uapi::Command;
+
+/// Creates a token with the rights that the root of a bpffs delegates (Linux 6.9).
+pub(crate) fn create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mut attr = TokenCreate { bpffs_fd: bpffs.as_raw_fd(), ..TokenCreate::default() };
+    // SAFETY: the request holds no address.
+    unsafe { bpf_fd(Command::TOKEN_CREATE, &mut attr) }
+}
