@@ -222,17 +222,7 @@ impl Executor {
             }
             return Ok(None);
         };
-        let refused = |errno| Error::refused("looking at the BTF of the program that it attaches to", errno);
-        let id = sys::prog::btf_id(fd.as_fd()).map_err(refused)?;
-        if id == 0 {
-            return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
-        }
-        let btf = sys::btf::open(id).map_err(refused)?;
-        let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
-        match types.find_function(function) {
-            Some(id) => Ok(Some(id)),
-            None => Err(Error::invalid(format_args!("the program that it attaches to has no function `{function}`"))),
-        }
+        crate::link::function_id(fd.as_fd(), function).map(Some)
     }
 }
 

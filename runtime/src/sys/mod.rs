@@ -12,9 +12,11 @@ pub(crate) mod elem;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod netlink;
 pub(crate) mod perf;
 pub(crate) mod prog;
 pub(crate) mod replay;
+pub(crate) mod socket;
 pub(crate) mod trace;
 pub(crate) mod trusted;
 
