@@ -29,7 +29,7 @@ impl Program {
         self.attach_cgroup_at(cgroup, Place::default())
     }
 
-    /// The same at a place among the programs that are there (Linux 6.16).
+    /// The same at a place among the programs that are there (Linux 6.17).
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
@@ -49,7 +49,7 @@ impl Program {
             Err(errno) => {
                 let error = self.refused("a cgroup", errno);
                 Err(match errno.raw() {
-                    libc::EINVAL | libc::E2BIG => error.note("order among the programs of a cgroup needs Linux 6.16"),
+                    libc::EINVAL | libc::E2BIG => error.note("order among the programs of a cgroup needs Linux 6.17"),
                     libc::EBADF => error.note("what was given is no folder of a cgroup of version 2"),
                     libc::ESTALE => error.note("the programs of the cgroup were changed since their revision was read"),
                     _ => error,

@@ -29,6 +29,9 @@ impl Program {
         self.of_interface(ifindex, "", created).map_err(|error| match error.errno().map(Errno::raw) {
             Some(libc::EBUSY) => error.note("the interface has an XDP program: detach that, or update its link"),
             Some(libc::EEXIST) => error.note("the interface has an XDP program of another mode"),
+            Some(libc::EINVAL) => error.note(
+                "this network namespace has no interface of that index, the flags do not go together, or the program was loaded for maps",
+            ),
             Some(libc::EOPNOTSUPP) => {
                 error.note("its driver has no XDP: `xdp_flags::SKB_MODE` works on every interface")
             }
