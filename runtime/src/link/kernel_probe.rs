@@ -114,7 +114,7 @@ impl Program {
         // What wraps system calls since 4.17 is tried first; kernels without have their functions by the other names.
         for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {
             match self.attach_kprobe(&Kprobe { at_return, cookie, ..Kprobe::new(&function) }) {
-                Err(error) if error.errno().is_some_and(|errno| no_such_function(errno)) => {
+                Err(error) if error.errno().is_some_and(no_such_function) => {
                     failed = Some(failed.unwrap_or(error));
                 }
                 result => return result,
@@ -218,7 +218,7 @@ fn find(patterns: &[&str]) -> Result<Functions> {
         found.addresses.extend(addresses);
     }
     if found.addresses.is_empty() {
-        let file = pmu::open_tracefs(LIST).map_err(unreadable)?;
+        let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
         let mut names = BTreeSet::new();
         each_line(file, |words| {
             if let [name, ..] = words {
@@ -238,8 +238,8 @@ fn find(patterns: &[&str]) -> Result<Functions> {
 
 const LIST: &str = "available_filter_functions";
 
-fn unreadable(error: std::io::Error) -> Error {
-    Error::io(format_args!("reading {LIST} of tracefs"), &error)
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::io(format_args!("reading {LIST} of tracefs"), error)
         .note("tracefs is not mounted at /sys/kernel/tracing, or not for this process to read")
 }
 
@@ -248,7 +248,7 @@ fn each_line(file: std::fs::File, mut take: impl FnMut(&[&[u8]])) -> Result<()> 
     let mut line = Vec::new();
     loop {
         line.clear();
-        if lines.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+        if lines.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))? == 0 {
             return Ok(());
         }
         let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();

@@ -1,7 +1,7 @@
 //! Attached programs.
 //!
 //! A link is what holds a program to the place where it runs; it is a file descriptor, and the place is free again when the last
-//! one is closed. What a program attaches to is a file of its own here, with the methods of [`Program`](crate::Program) that attach so;
+//! one is closed. What a program attaches to is a file of its own here, with the methods of [`Program`] that attach so;
 //! what follows from a section alone is in `attach`. Knows nothing of objects or plans.
 
 mod attach;
@@ -165,7 +165,7 @@ impl Link {
     }
 
     /// Puts another program in the place of the one that is attached, without a moment between them in which there is none: of XDP, tcx,
-    /// netkit, cgroups, namespaces, sockets maps and iterators.
+    /// netkit, cgroups, namespaces, maps of sockets and iterators.
     ///
     /// # Errors
     /// If the program was not loaded, is of another type, or links of this kind cannot change their program.

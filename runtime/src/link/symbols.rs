@@ -279,7 +279,7 @@ mod tests {
         let found = functions(&file, |name| name.windows(25).any(|part| part == b"skelgen_symbols_are_found")).unwrap();
         let offset = found.first().expect("test programs have symbols").offset;
         // What lies there in the file is what lies in memory: the place of the mapping tells the one from the other.
-        let address = skelgen_symbols_are_found as usize as u64;
+        let address = skelgen_symbols_are_found as *const () as usize as u64;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let mapped = maps.lines().find_map(|line| {
             let mut words = line.split(' ');

@@ -157,6 +157,7 @@ const ERROR: u16 = 2;
 const HEADER: usize = 16;
 
 /// `struct tcmsg`, without its family, which is none.
+#[derive(Clone, Copy)]
 struct Target {
     ifindex: u32,
     handle: u32,
