@@ -491,4 +491,9 @@ pub enum Attach {
         /// At their returns instead of at their entries; of sessions it does not matter.
         at_return: bool,
     },
+    /// To all places of a USDT probe of a program file.
+    Usdt {
+        /// `PATH:PROVIDER:NAME`.
+        place: &'static str,
+    },
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::link::{self, c_path};
+use crate::link::{self, UsdtSpecs, c_path};
 use crate::open::OpenProgram;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
@@ -21,6 +22,8 @@ pub struct Program {
     autoattach: bool,
     target: Option<String>,
     log: Option<String>,
+    /// Where the object's programs find the arguments of USDT probes.
+    usdt_specs: Option<Arc<UsdtSpecs>>,
 }
 
 impl Program {
@@ -28,7 +31,7 @@ impl Program {
     pub(crate) fn new(open: OpenProgram, fd: Option<OwnedFd>, log: Option<String>) -> Self {
         let attach = link::way(&open);
         let OpenProgram { definition, program_type, attach_type, autoattach, target, .. } = open;
-        Self { definition, program_type, attach_type, attach, fd, autoattach, target, log }
+        Self { definition, program_type, attach_type, attach, fd, autoattach, target, log, usdt_specs: None }
     }
 
     /// The name of its function.
@@ -58,6 +61,16 @@ impl Program {
     /// How it attaches by itself.
     pub(crate) fn way(&self) -> abi::Attach {
         self.attach
+    }
+
+    /// The same program, which finds the arguments of USDT probes there.
+    pub(crate) fn with_usdt_specs(self, usdt_specs: Option<Arc<UsdtSpecs>>) -> Self {
+        Self { usdt_specs, ..self }
+    }
+
+    /// Where it finds the arguments of USDT probes.
+    pub(crate) fn usdt_specs(&self) -> Option<&UsdtSpecs> {
+        self.usdt_specs.as_deref()
     }
 
     /// What the user chose for it to attach to by itself.

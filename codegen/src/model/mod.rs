@@ -289,6 +289,11 @@ pub enum Attach {
         /// At their returns.
         at_return: bool,
     },
+    /// To a USDT probe.
+    Usdt {
+        /// Path, provider and name, as the section has them.
+        place: String,
+    },
 }
 
 /// Something the object expects of the kernel.

@@ -116,6 +116,8 @@ enum Form {
     Uprobe { at_return: bool },
     /// A program file and a pattern of functions in it.
     UprobeMulti { at_return: bool },
+    /// A program file, and a provider and name of a probe in it.
+    Usdt,
 }
 
 impl Form {
@@ -136,7 +138,8 @@ impl Form {
             | Self::KprobeMulti { .. }
             | Self::Ksyscall { .. }
             | Self::Uprobe { .. }
-            | Self::UprobeMulti { .. } => {
+            | Self::UprobeMulti { .. }
+            | Self::Usdt => {
                 return None;
             }
         };
@@ -176,6 +179,10 @@ impl Form {
             (Self::UprobeMulti { at_return }, Some(rest)) if is_place(rest) => {
                 Attach::UprobeMulti { place: rest.to_owned(), at_return }
             }
+            (Self::Usdt, Some(rest)) if rest.matches(':').count() == 2 && is_place(rest) => {
+                Attach::Usdt { place: rest.to_owned() }
+            }
+            (Self::Usdt, _) => Attach::Needs("a program file, and a provider and name of a probe in it"),
             (Self::Uprobe { .. } | Self::UprobeMulti { .. }, _) => Attach::Needs("a program file and a function in it"),
         }
     }
@@ -218,7 +225,6 @@ const INTERFACE: Form = Form::Needs("a network interface");
 const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
-const USDT: Form = Form::Given("the places and arguments of the USDT probe, which skelgen does not look up");
 const TRACED: Form =
     Form::Given("the BTF ids of the kernel functions that the pattern means, which skelgen does not look up");
 const IN_TABLE: Form = Form::Never("as part of its table of functions");
@@ -260,8 +266,8 @@ static TABLE: &[Row] = &[
     row((6, 13), "uprobe.session.s", P::KPROBE, A::TRACE_UPROBE_SESSION, SLEEP, UPROBES),
     row((4, 1), "ksyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: false }),
     row((4, 1), "kretsyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: true }),
-    row((4, 1), "usdt", P::KPROBE, NONE, 0, USDT),
-    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, USDT),
+    row((4, 1), "usdt", P::KPROBE, NONE, 0, Form::Usdt),
+    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, Form::Usdt),
     row((6, 6), "tc/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),
     row((6, 6), "tc/egress", P::SCHED_CLS, A::TCX_EGRESS, 0, INTERFACE),
     row((6, 6), "tcx/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),

@@ -142,4 +142,5 @@ pub enum OwnedAttach {
     Ksyscall { name: String, at_return: bool },
     Uprobe { place: String, at_return: bool },
     UprobeMulti { place: String, at_return: bool },
+    Usdt { place: String },
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti};
+use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
 use crate::abi::Attach;
 use crate::error::{Error, Result};
 use crate::open::OpenProgram;
@@ -45,6 +45,7 @@ fn of_probe(section: &str) -> Option<Attach> {
         "uprobe" | "uretprobe" => Attach::Uprobe { place: "", at_return },
         "kprobe.multi" | "kretprobe.multi" | "kprobe.session" => Attach::KprobeMulti { pattern: "", at_return },
         "uprobe.multi" | "uretprobe.multi" | "uprobe.session" => Attach::UprobeMulti { place: "", at_return },
+        "usdt" => Attach::Usdt { place: "" },
         _ => return None,
     })
 }
@@ -61,7 +62,8 @@ fn fits(attach: Attach, kind: ProgramType) -> bool {
         | Attach::KprobeMulti { .. }
         | Attach::Ksyscall { .. }
         | Attach::Uprobe { .. }
-        | Attach::UprobeMulti { .. } => kind == ProgramType::KPROBE,
+        | Attach::UprobeMulti { .. }
+        | Attach::Usdt { .. } => kind == ProgramType::KPROBE,
         Attach::Needs(_) | Attach::Never(_) => true,
     }
 }
@@ -134,6 +136,14 @@ pub(crate) fn attach(program: &Program, attach: Attach, target: Option<&str>, co
             let cookies = if cookie == 0 { &[][..] } else { &cookies };
             let probes = UprobeMulti { functions: &functions, cookies, at_return, ..UprobeMulti::new(path) };
             program.attach_uprobe_multi(&probes)
+        }
+        Attach::Usdt { place } => {
+            let place = target.unwrap_or(place);
+            let (path, probe) = path_and_function(place).map_err(within)?;
+            let (provider, name) = probe.split_once(':').ok_or_else(|| {
+                within(Error::invalid(format_args!("its target `{place}` is no USDT probe, which would be `path:provider:name`")))
+            })?;
+            program.attach_usdt(&Usdt { cookie, ..Usdt::new(path, provider, name) })
         }
     }
 }
@@ -218,6 +228,7 @@ mod tests {
         assert_eq!(of_probe("uretprobe.s"), Some(Attach::Uprobe { place: "", at_return: true }));
         assert_eq!(of_probe("kprobe.session"), Some(Attach::KprobeMulti { pattern: "", at_return: false }));
         assert_eq!(of_probe("uprobe.multi.s/x"), Some(Attach::UprobeMulti { place: "", at_return: false }));
-        assert_eq!(of_probe("usdt/x"), None);
+        assert_eq!(of_probe("usdt.s"), Some(Attach::Usdt { place: "" }));
+        assert_eq!(of_probe("fentry.multi"), None);
     }
 }

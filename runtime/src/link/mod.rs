@@ -6,12 +6,14 @@
 
 mod attach;
 mod cgroup;
+mod elf;
 mod freplace;
 mod info;
 mod iter;
 mod kernel_probe;
 mod netfilter;
 mod network;
+mod notes;
 mod order;
 mod pattern;
 mod perf;
@@ -21,6 +23,8 @@ mod socket;
 mod symbols;
 mod tc;
 mod undo;
+mod usdt;
+mod usdt_arguments;
 mod user_probe;
 
 pub(crate) use self::attach::way;
@@ -33,6 +37,8 @@ pub use self::order::{Order, Other, Place};
 pub use self::perf::{PerfEvent, Sample};
 pub use self::socket::{detach_reuseport, detach_socket_filter};
 pub use self::tc::{TcDirection, TcFilter};
+pub use self::usdt::Usdt;
+pub(crate) use self::usdt::{SPECS as USDT_SPECS, Specs as UsdtSpecs};
 pub use self::user_probe::{Uprobe, UprobeMulti};
 
 use std::borrow::Cow;
@@ -66,11 +72,13 @@ pub struct Link {
     program: Cow<'static, str>,
     /// What undoes an attachment that the kernel has no link for.
     undo: Option<Undo>,
+    /// The links of other places where the program is attached to the same thing: of a USDT probe that has several.
+    others: Vec<OwnedFd>,
 }
 
 impl Link {
     pub(crate) fn new(fd: OwnedFd, program: impl Into<Cow<'static, str>>) -> Self {
-        Self { fd, program: program.into(), undo: None }
+        Self { fd, program: program.into(), undo: None, others: Vec::new() }
     }
 
     /// A table of functions without a link of the kernel's, by its map.
@@ -82,7 +90,12 @@ impl Link {
 
     /// Something that the kernel has no link for, and what undoes it.
     fn undone(fd: OwnedFd, program: &'static str, how: How) -> Self {
-        Self { fd, program: program.into(), undo: Some(Undo::new(how)) }
+        Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new() }
+    }
+
+    /// Takes in the link of another place.
+    fn add(&mut self, other: Self) {
+        self.others.push(other.fd);
     }
 
     /// Opens a link that is pinned at a path in a bpffs.
@@ -145,7 +158,7 @@ impl Link {
         if let Some(undo) = self.undo {
             undo.forget();
         }
-        std::mem::forget(self.fd);
+        std::mem::forget((self.fd, self.others));
     }
 
     /// Detaches the program, also if the link is pinned or others hold it, where the kernel can do that (Linux 5.9, and not for probes,
@@ -220,6 +233,12 @@ impl Link {
 
     /// That the kernel has a link for it.
     fn kernel_link(&self, doing: &str) -> Result<()> {
+        if !self.others.is_empty() {
+            let count = self.others.len() + 1;
+            return Err(Error::invalid(format_args!("{doing}: it is attached to {count} places, by a link for each")).note(
+                "it is one link if the program is loaded with the attach type TRACE_UPROBE_MULTI (`set_type`), since Linux 6.6",
+            ));
+        }
         if self.undo.is_none() && is_link(self.fd.as_fd()) {
             return Ok(());
         }
@@ -236,8 +255,10 @@ impl AsFd for Link {
 }
 
 impl From<Link> for OwnedFd {
-    /// The link's file descriptor. What has none stays attached; the file descriptor is that of its program or map then.
+    /// The link's file descriptor. What has none stays attached; the file descriptor is that of its program or map then. So do the
+    /// other places of a link that is attached to several.
     fn from(link: Link) -> Self {
+        std::mem::forget(link.others);
         if let Some(undo) = link.undo {
             undo.forget();
         }

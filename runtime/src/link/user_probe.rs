@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::symbols::{self, Fault, Function};
+use super::elf::Fault;
+use super::symbols::{self, Function};
 use super::{Link, c_path, pattern, pmu};
 use crate::error::{Errno, Error, Result};
 use crate::program::Program;
@@ -182,7 +183,7 @@ impl Program {
 }
 
 /// The file of this name: itself if it names a folder, else the first that is found in those for its kind.
-fn resolve(path: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().as_bytes().contains(&b'/') {
         return Ok(path.to_owned());
     }
