@@ -496,4 +496,9 @@ pub enum Attach {
         /// `PATH:PROVIDER:NAME`.
         place: &'static str,
     },
+    /// To all kernel functions that a pattern stands for, as tracing programs do (`fentry.multi`).
+    TracingMulti {
+        /// The pattern.
+        pattern: &'static str,
+    },
 }

@@ -289,6 +289,11 @@ pub enum Attach {
         /// At their returns.
         at_return: bool,
     },
+    /// To the kernel functions that a pattern stands for, as tracing programs do.
+    TracingMulti {
+        /// The pattern.
+        pattern: String,
+    },
     /// To a USDT probe.
     Usdt {
         /// Path, provider and name, as the section has them.

@@ -88,8 +88,6 @@ enum Form {
     Needs(&'static str),
     /// It is never attached, but runs in the way that is named here; what follows is only for people.
     Never(&'static str),
-    /// A target may follow that attaching needs and skelgen does not attach by itself.
-    Given(&'static str),
     /// A raw tracepoint.
     RawTracepoint,
     /// A tracepoint of the kernel's BTF.
@@ -116,6 +114,8 @@ enum Form {
     Uprobe { at_return: bool },
     /// A program file and a pattern of functions in it.
     UprobeMulti { at_return: bool },
+    /// Kernel functions of the kernel's BTF, by a pattern.
+    Functions,
     /// A program file, and a provider and name of a probe in it.
     Usdt,
 }
@@ -131,7 +131,6 @@ impl Form {
             Self::Needs(_)
             | Self::Never(_)
             | Self::Replace
-            | Self::Given(_)
             | Self::RawTracepoint
             | Self::Tracepoint
             | Self::Kprobe { .. }
@@ -139,6 +138,7 @@ impl Form {
             | Self::Ksyscall { .. }
             | Self::Uprobe { .. }
             | Self::UprobeMulti { .. }
+            | Self::Functions
             | Self::Usdt => {
                 return None;
             }
@@ -148,7 +148,7 @@ impl Form {
 
     fn attach(self, rest: Option<&str>) -> Attach {
         match (self, rest) {
-            (Self::Needs(what) | Self::Given(what), _) => Attach::Needs(what),
+            (Self::Needs(what), _) => Attach::Needs(what),
             (Self::Never(how), _) => Attach::Never(how),
             (Self::Replace, _) => Attach::Tracing,
             (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
@@ -179,6 +179,8 @@ impl Form {
             (Self::UprobeMulti { at_return }, Some(rest)) if is_place(rest) => {
                 Attach::UprobeMulti { place: rest.to_owned(), at_return }
             }
+            (Self::Functions, Some(rest)) => Attach::TracingMulti { pattern: rest.to_owned() },
+            (Self::Functions, None) => Attach::Needs("the names of kernel functions"),
             (Self::Usdt, Some(rest)) if rest.matches(':').count() == 2 && is_place(rest) => {
                 Attach::Usdt { place: rest.to_owned() }
             }
@@ -225,8 +227,6 @@ const INTERFACE: Form = Form::Needs("a network interface");
 const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
-const TRACED: Form =
-    Form::Given("the BTF ids of the kernel functions that the pattern means, which skelgen does not look up");
 const IN_TABLE: Form = Form::Never("as part of its table of functions");
 const KPROBE: Form = Form::Kprobe { at_return: false };
 const KRETPROBE: Form = Form::Kprobe { at_return: true };
@@ -297,12 +297,12 @@ static TABLE: &[Row] = &[
     row((5, 10), "fmod_ret.s", P::TRACING, A::MODIFY_RETURN, SLEEP, Form::Function),
     row((7, 0), "fsession", P::TRACING, A::TRACE_FSESSION, 0, Form::Function),
     row((7, 0), "fsession.s", P::TRACING, A::TRACE_FSESSION, SLEEP, Form::Function),
-    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, TRACED),
-    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, TRACED),
-    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, TRACED),
-    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, TRACED),
-    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, TRACED),
-    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, TRACED),
+    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, Form::Functions),
+    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, Form::Functions),
+    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, Form::Functions),
+    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, Form::Functions),
+    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, Form::Functions),
+    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, Form::Functions),
     row((5, 6), "freplace", P::EXT, NONE, 0, Form::Replace),
     row((5, 6), "struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
     row((6, 3), "struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),

@@ -173,6 +173,7 @@ fn program(
         Attach::UprobeMulti { place, at_return } => {
             OwnedAttach::UprobeMulti { place: place.clone(), at_return: *at_return }
         }
+        Attach::TracingMulti { pattern } => OwnedAttach::TracingMulti { pattern: pattern.clone() },
         Attach::Usdt { place } => OwnedAttach::Usdt { place: place.clone() },
     };
     Ok(OwnedProgram {

@@ -161,6 +161,7 @@ impl LoadPlan {
             OwnedAttach::UprobeMulti { place, at_return } => {
                 write!(f, ", attaches to {}functions {place}", if *at_return { "returns of " } else { "" })?;
             }
+            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {pattern}")?,
             OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {place}")?,
         }
         writeln!(f)?;

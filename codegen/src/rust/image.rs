@@ -268,6 +268,7 @@ impl Display for AttachText<'_> {
             OwnedAttach::UprobeMulti { place, at_return } => {
                 write!(f, "UprobeMulti {{ place: {place:?}, at_return: {at_return} }}")
             }
+            OwnedAttach::TracingMulti { pattern } => write!(f, "TracingMulti {{ pattern: {pattern:?} }}"),
             OwnedAttach::Usdt { place } => write!(f, "Usdt {{ place: {place:?} }}"),
         }
     }

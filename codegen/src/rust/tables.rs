@@ -142,5 +142,6 @@ pub enum OwnedAttach {
     Ksyscall { name: String, at_return: bool },
     Uprobe { place: String, at_return: bool },
     UprobeMulti { place: String, at_return: bool },
+    TracingMulti { pattern: String },
     Usdt { place: String },
 }

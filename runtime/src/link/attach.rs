@@ -19,6 +19,9 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
             match open.attach_type {
                 AttachType::TRACE_ITER => Attach::Iter,
                 AttachType::LSM_CGROUP => open.definition.attach,
+                AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
+                    Attach::TracingMulti { pattern: "" }
+                }
                 _ => Attach::Tracing,
             }
         }
@@ -56,6 +59,7 @@ fn fits(attach: Attach, kind: ProgramType) -> bool {
         Attach::RawTracepoint(_) => {
             matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
         }
+        Attach::TracingMulti { .. } => kind == ProgramType::TRACING,
         Attach::Tracing | Attach::Iter => matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT),
         Attach::Tracepoint { .. } => kind == ProgramType::TRACEPOINT,
         Attach::Kprobe { .. }
@@ -136,6 +140,11 @@ pub(crate) fn attach(program: &Program, attach: Attach, target: Option<&str>, co
             let cookies = if cookie == 0 { &[][..] } else { &cookies };
             let probes = UprobeMulti { functions: &functions, cookies, at_return, ..UprobeMulti::new(path) };
             program.attach_uprobe_multi(&probes)
+        }
+        Attach::TracingMulti { pattern } => {
+            let cookies = [cookie];
+            let cookies = if cookie == 0 { &[][..] } else { &cookies };
+            program.attach_trace_multi(&[target.unwrap_or(pattern)], cookies)
         }
         Attach::Usdt { place } => {
             let place = target.unwrap_or(place);

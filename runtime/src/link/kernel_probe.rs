@@ -181,7 +181,7 @@ const WRAPPER: &str = if cfg!(target_arch = "x86_64") {
 };
 
 fn no_such_function(errno: Errno) -> bool {
-    [libc::ENOENT, libc::EADDRNOTAVAIL, libc::EINVAL].contains(&errno.raw())
+    [libc::ENOENT, libc::EADDRNOTAVAIL].contains(&errno.raw())
 }
 
 /// Functions as the kernel is asked for them: by names or by addresses.
@@ -218,22 +218,28 @@ fn find(patterns: &[&str]) -> Result<Functions> {
         found.addresses.extend(addresses);
     }
     if found.addresses.is_empty() {
-        let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
-        let mut names = BTreeSet::new();
-        each_line(file, |words| {
-            if let [name, ..] = words {
-                if wanted(name) {
-                    names.extend(CString::new(*name).ok());
-                }
-            }
-        })?;
-        found.names.extend(names);
+        let names = names(patterns)?.into_iter().filter(|name| wanted(name));
+        found.names.extend(names.filter_map(|name| CString::new(name).ok()));
     }
     if found.addresses.is_empty() && found.names.is_empty() {
         return Err(Error::invalid(format_args!("no kernel function is called `{}`", patterns.join("` or `")))
             .note(format_args!("/sys/kernel/tracing/{LIST} lists those that can be probed")));
     }
     Ok(found)
+}
+
+/// The names of all functions that can be probed and that one of the patterns stands for.
+pub(super) fn names(patterns: &[&str]) -> Result<BTreeSet<Vec<u8>>> {
+    let mut names = BTreeSet::new();
+    let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
+    each_line(file, |words| {
+        if let [name, ..] = words {
+            if patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name)) {
+                names.insert(name.to_vec());
+            }
+        }
+    })?;
+    Ok(names)
 }
 
 const LIST: &str = "available_filter_functions";

@@ -22,6 +22,7 @@ mod raw;
 mod socket;
 mod symbols;
 mod tc;
+mod trace_multi;
 mod undo;
 mod usdt;
 mod usdt_arguments;

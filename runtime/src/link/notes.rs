@@ -58,8 +58,11 @@ pub(super) fn places(source: &impl Source, provider: &str, name: &str) -> Result
     Ok(found)
 }
 
-/// The first note of these bytes, its owner, kind and description, and what follows it.
-fn note<'b>(elf: &Elf<'_, impl Source>, bytes: &'b [u8]) -> Option<(&'b [u8], u64, &'b [u8], &'b [u8])> {
+/// A note's owner, kind and description, and what follows it.
+type Raw<'b> = (&'b [u8], u64, &'b [u8], &'b [u8]);
+
+/// The first note of these bytes.
+fn note<'b>(elf: &Elf<'_, impl Source>, bytes: &'b [u8]) -> Option<Raw<'b>> {
     let size = |at| usize::try_from(elf.number(bytes, at, 4)?).ok();
     let (owner_size, size, kind) = (size(0)?, size(4)?, elf.number(bytes, 8, 4)?);
     let begin = owner_size.checked_next_multiple_of(4)?.checked_add(12)?;

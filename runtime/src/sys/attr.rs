@@ -241,6 +241,20 @@ attr! {
 }
 
 attr! {
+    /// `BPF_LINK_CREATE` with `tracing_multi`.
+    TracingMulti: 40 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        ids: u64 = 16,
+        cookies: u64 = 24,
+        count: u32 = 32,
+        zero: u32 = 36,
+    }
+}
+
+attr! {
     /// `BPF_LINK_CREATE` with `netfilter`.
     Netfilter: 32 {
         prog_fd: i32 = 0,

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::attr::{
     GetInfo, IterCreate, KprobeMulti, LinkCreate, LinkCreateWide, LinkDetach, LinkUpdate, Netfilter, Obj, ProgAttach,
-    RawTracepoint, UprobeMulti,
+    RawTracepoint, TracingMulti, UprobeMulti,
 };
 use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
@@ -145,6 +145,28 @@ pub(crate) fn create_uprobe_multi(
         ..UprobeMulti::default()
     };
     // SAFETY: the path ends with NUL, each array that is given has as many entries as the count says, and all outlive the call.
+    unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Attaches to several functions of the kernel by their BTF ids (Linux 7.2), with a cookie for each or none.
+pub(crate) fn create_tracing_multi(
+    program: BorrowedFd<'_>,
+    attach_type: AttachType,
+    ids: &[u32],
+    cookies: &[u64],
+) -> Result<OwnedFd, Errno> {
+    if ![0, ids.len()].contains(&cookies.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    let mut attr = TracingMulti {
+        prog_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        ids: address(ids),
+        cookies: address(cookies),
+        count: len32(ids.len())?,
+        ..TracingMulti::default()
+    };
+    // SAFETY: each array that is given has as many entries as the count says, and both outlive the call.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
