@@ -5,6 +5,7 @@
 //! what follows from a section alone is in `attach`. Knows nothing of objects or plans.
 
 mod attach;
+mod attached;
 mod cgroup;
 mod elf;
 mod freplace;
@@ -29,6 +30,7 @@ mod usdt_arguments;
 mod user_probe;
 
 pub(crate) use self::attach::way;
+pub use self::attached::Attached;
 pub(crate) use self::freplace::function_id;
 pub use self::info::{LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};

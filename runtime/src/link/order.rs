@@ -20,7 +20,7 @@ use crate::uapi::attach_flags;
 pub struct Place<'a> {
     /// Before or after which other.
     pub order: Order<'a>,
-    /// How often the list of programs has been changed, if it must not have been changed since (`BPF_PROG_QUERY` tells); 0 if that does
+    /// How often the list of programs has been changed, if it must not have been changed since ([`Attached`](super::Attached) tells); 0 if that does
     /// not matter.
     pub expected_revision: u64,
     /// Of cgroups: run before the programs of the cgroups below (Linux 6.15).

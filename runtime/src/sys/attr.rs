@@ -280,6 +280,23 @@ attr! {
 }
 
 attr! {
+    /// `BPF_PROG_QUERY`.
+    ProgQuery: 64 {
+        target: i32 = 0,
+        attach_type: u32 = 4,
+        query_flags: u32 = 8,
+        attach_flags: u32 = 12,
+        prog_ids: u64 = 16,
+        count: u32 = 24,
+        zero: u32 = 28,
+        prog_attach_flags: u64 = 32,
+        link_ids: u64 = 40,
+        link_attach_flags: u64 = 48,
+        revision: u64 = 56,
+    }
+}
+
+attr! {
     /// `BPF_LINK_DETACH`.
     LinkDetach: 4 {
         link_fd: i32 = 0,

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::attr::{
     GetInfo, IterCreate, KprobeMulti, LinkCreate, LinkCreateWide, LinkDetach, LinkUpdate, Netfilter, Obj, ProgAttach,
-    RawTracepoint, TracingMulti, UprobeMulti,
+    ProgQuery, RawTracepoint, TracingMulti, UprobeMulti,
 };
 use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
@@ -219,6 +219,33 @@ pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_typ
     };
     // SAFETY: the request holds no address.
     unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
+}
+
+/// Asks which programs a target has attached, by their ids, and, if there is room for them, their links. How many there are, and how
+/// often that was changed, where the kernel counts it.
+pub(crate) fn query(
+    target: i32,
+    attach_type: AttachType,
+    programs: &mut [u32],
+    links: &mut [u32],
+) -> Result<(usize, u64), Errno> {
+    if ![0, programs.len()].contains(&links.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    // The kernel tells of hooks of several kinds at once only together with the flags of each program.
+    let mut flags = vec![0_u32; if attach_type == AttachType::LSM_CGROUP { programs.len() } else { 0 }];
+    let mut attr = ProgQuery {
+        target,
+        attach_type: attach_type.0,
+        prog_ids: address_mut(programs),
+        count: len32(programs.len())?,
+        prog_attach_flags: address_mut(&mut flags),
+        link_ids: address_mut(links),
+        ..ProgQuery::default()
+    };
+    // SAFETY: each array whose address is given has as many entries as the count says, and all outlive the call.
+    unsafe { bpf(Command::PROG_QUERY, &mut attr) }?;
+    Ok((usize::try_from(attr.count).unwrap_or(usize::MAX), attr.revision))
 }
 
 /// Takes a link's program from its place, whoever else holds the link (Linux 5.9).
