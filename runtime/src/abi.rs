@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -462,5 +462,43 @@ pub enum Attach {
         offset: u64,
         /// At its return instead of at its entry.
         at_return: bool,
+    },
+    /// To all kernel functions that a pattern stands for, in which `*` is any characters and `?` one.
+    KprobeMulti {
+        /// The pattern.
+        pattern: &'static str,
+        /// At their returns instead of at their entries; of sessions it does not matter.
+        at_return: bool,
+    },
+    /// To the kernel's function for a system call.
+    Ksyscall {
+        /// The system call, as its manual has it.
+        name: &'static str,
+        /// At its return instead of at its entry.
+        at_return: bool,
+    },
+    /// To a place in a program file by uprobe.
+    Uprobe {
+        /// `PATH:FUNCTION` or `PATH:FUNCTION+OFFSET`.
+        place: &'static str,
+        /// At its return instead of at its entry.
+        at_return: bool,
+    },
+    /// To all functions of a program file that a pattern stands for.
+    UprobeMulti {
+        /// `PATH:PATTERN`.
+        place: &'static str,
+        /// At their returns instead of at their entries; of sessions it does not matter.
+        at_return: bool,
+    },
+    /// To all places of a USDT probe of a program file.
+    Usdt {
+        /// `PATH:PROVIDER:NAME`.
+        place: &'static str,
+    },
+    /// To all kernel functions that a pattern stands for, as tracing programs do (`fentry.multi`).
+    TracingMulti {
+        /// The pattern.
+        pattern: &'static str,
     },
 }

@@ -2,4 +2,5 @@
 //! of its own (`no_std`), and in one without a prelude.
 
 pub use std::os::fd::{AsFd, OwnedFd};
+pub use std::path::Path;
 pub use std::prelude::rust_2024::*;

@@ -1,12 +1,13 @@
-//! Handles of loaded programs.
+//! Handles of loaded programs. How they attach is in `link`.
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::link::{self, Link, c_path};
+use crate::link::{self, UsdtSpecs, c_path};
 use crate::open::OpenProgram;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
@@ -21,6 +22,8 @@ pub struct Program {
     autoattach: bool,
     target: Option<String>,
     log: Option<String>,
+    /// Where the object's programs find the arguments of USDT probes.
+    usdt_specs: Option<Arc<UsdtSpecs>>,
 }
 
 impl Program {
@@ -28,7 +31,7 @@ impl Program {
     pub(crate) fn new(open: OpenProgram, fd: Option<OwnedFd>, log: Option<String>) -> Self {
         let attach = link::way(&open);
         let OpenProgram { definition, program_type, attach_type, autoattach, target, .. } = open;
-        Self { definition, program_type, attach_type, attach, fd, autoattach, target, log }
+        Self { definition, program_type, attach_type, attach, fd, autoattach, target, log, usdt_specs: None }
     }
 
     /// The name of its function.
@@ -47,6 +50,37 @@ impl Program {
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
         self.program_type
+    }
+
+    /// Where it attaches, as it was loaded for; `AttachType(0)` where the kernel need not know.
+    #[must_use]
+    pub fn attach_type(&self) -> AttachType {
+        self.attach_type
+    }
+
+    /// How it attaches by itself.
+    pub(crate) fn way(&self) -> abi::Attach {
+        self.attach
+    }
+
+    /// The same program, which finds the arguments of USDT probes there.
+    pub(crate) fn with_usdt_specs(self, usdt_specs: Option<Arc<UsdtSpecs>>) -> Self {
+        Self { usdt_specs, ..self }
+    }
+
+    /// Where it finds the arguments of USDT probes.
+    pub(crate) fn usdt_specs(&self) -> Option<&UsdtSpecs> {
+        self.usdt_specs.as_deref()
+    }
+
+    /// What the user chose for it to attach to by itself.
+    pub(crate) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Whether the skeleton's `attach` attaches it.
+    pub(crate) fn autoattaches(&self) -> bool {
+        self.autoattach
     }
 
     /// Whether it was loaded: not if auto-load was off.
@@ -91,73 +125,6 @@ impl Program {
                 Error::refused(format_args!("reading the instructions of program `{}`", self.name()), errno)
             })?
             .ok_or_else(hidden)
-    }
-
-    /// Attaches it the way its section says.
-    ///
-    /// # Errors
-    /// If it was not loaded, cannot attach by itself, or the kernel refuses.
-    pub fn attach(&self) -> Result<Link> {
-        link::attach(self.definition, (self.attach, self.attach_type), self.fd()?, self.target.as_deref())
-    }
-
-    /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
-    ///
-    /// # Errors
-    /// If it cannot attach by itself or the kernel refuses.
-    pub fn auto_attach(&self) -> Result<Option<Link>> {
-        if self.autoattach && self.is_loaded() { self.attach().map(Some) } else { Ok(None) }
-    }
-
-    /// Attaches an XDP program to a network interface, by its index. `flags` are `XDP_FLAGS_*` of `linux/if_link.h`: 0 lets the
-    /// kernel choose the mode.
-    ///
-    /// # Errors
-    /// If it was not loaded or the kernel refuses.
-    pub fn attach_xdp(&self, ifindex: u32, flags: u32) -> Result<Link> {
-        self.create_link(index(ifindex), AttachType::XDP, flags, format_args!("network interface {ifindex}"))
-    }
-
-    /// Attaches a traffic control program to a network interface (Linux 6.6), after those already there; for what comes in
-    /// ([`AttachType::TCX_INGRESS`]) or goes out ([`AttachType::TCX_EGRESS`]).
-    ///
-    /// # Errors
-    /// If it was not loaded or the kernel refuses.
-    pub fn attach_tcx(&self, ifindex: u32, direction: AttachType) -> Result<Link> {
-        self.create_link(index(ifindex), direction, 0, format_args!("{direction} of network interface {ifindex}"))
-    }
-
-    /// Attaches to a cgroup, as the type that it was loaded for.
-    ///
-    /// # Errors
-    /// If it was not loaded or the kernel refuses.
-    pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>) -> Result<Link> {
-        self.create_link(cgroup.as_raw_fd(), self.attach_type, 0, format_args!("a cgroup"))
-    }
-
-    /// Attaches to a network namespace, as the type that it was loaded for (`sk_lookup`, `flow_dissector`).
-    ///
-    /// # Errors
-    /// If it was not loaded or the kernel refuses.
-    pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
-        let attach_type = self.attach_type;
-        self.create_link(namespace.as_raw_fd(), attach_type, 0, format_args!("a network namespace"))
-    }
-
-    /// Attaches to an open perf event.
-    ///
-    /// # Errors
-    /// If it was not loaded or the kernel refuses, as those before 5.15 do.
-    pub fn attach_perf_event(&self, event: BorrowedFd<'_>, cookie: u64) -> Result<Link> {
-        sys::link::create_perf(self.fd()?, event, cookie)
-            .map(|fd| Link::new(fd, self.name()))
-            .map_err(|errno| Error::refused(format_args!("attaching program `{}` to a perf event", self.name()), errno))
-    }
-
-    fn create_link(&self, target: RawFd, attach_type: AttachType, flags: u32, to: fmt::Arguments<'_>) -> Result<Link> {
-        sys::link::create(self.fd()?, target, attach_type, flags, 0)
-            .map(|fd| Link::new(fd, self.name()))
-            .map_err(|errno| Error::refused(format_args!("attaching program `{}` to {to}", self.name()), errno))
     }
 
     /// Runs the program once or more without attaching it (`BPF_PROG_TEST_RUN`).
@@ -243,11 +210,6 @@ pub struct TestRunResult {
     pub data_len: u32,
     /// Bytes of the context afterwards.
     pub context_len: u32,
-}
-
-/// An interface's index where the request has a file descriptor otherwise.
-fn index(ifindex: u32) -> RawFd {
-    RawFd::from_ne_bytes(ifindex.to_ne_bytes())
 }
 
 /// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).

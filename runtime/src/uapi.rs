@@ -334,6 +334,38 @@ pub mod prog_flags {
     pub const TOKEN_FD: u32 = 1 << 16;
 }
 
+/// Flags of attaching: of links, and of `BPF_PROG_ATTACH`.
+pub mod attach_flags {
+    /// Cgroups below may have another program in this one's place (`BPF_F_ALLOW_OVERRIDE`).
+    pub const ALLOW_OVERRIDE: u32 = 1 << 0;
+    /// The programs of cgroups below run beside this one (`BPF_F_ALLOW_MULTI`).
+    pub const ALLOW_MULTI: u32 = 1 << 1;
+    /// Another program is replaced (`BPF_F_REPLACE`).
+    pub const REPLACE: u32 = 1 << 2;
+    /// Before another (`BPF_F_BEFORE`).
+    pub const BEFORE: u32 = 1 << 3;
+    /// After another (`BPF_F_AFTER`).
+    pub const AFTER: u32 = 1 << 4;
+    /// The other is given by its id (`BPF_F_ID`).
+    pub const ID: u32 = 1 << 5;
+    /// Before the programs of cgroups below (`BPF_F_PREORDER`).
+    pub const PREORDER: u32 = 1 << 6;
+    /// The other is a link (`BPF_F_LINK`).
+    pub const LINK: u32 = 1 << 13;
+}
+
+/// Flags of attaching XDP programs (`linux/if_link.h`).
+pub mod xdp_flags {
+    /// Not if there is a program already (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
+    pub const UPDATE_IF_NOEXIST: u32 = 1 << 0;
+    /// In the network stack, whatever the device can do (`XDP_FLAGS_SKB_MODE`).
+    pub const SKB_MODE: u32 = 1 << 1;
+    /// In the driver (`XDP_FLAGS_DRV_MODE`).
+    pub const DRV_MODE: u32 = 1 << 2;
+    /// In the hardware (`XDP_FLAGS_HW_MODE`).
+    pub const HW_MODE: u32 = 1 << 3;
+}
+
 /// Values of an instruction's source register that give its immediate a meaning.
 pub mod pseudo {
     /// `ld_imm64`: the immediate is a map's file descriptor.

@@ -261,6 +261,44 @@ pub enum Attach {
         /// At its return.
         at_return: bool,
     },
+    /// To the kernel functions that a pattern stands for.
+    KprobeMulti {
+        /// The pattern.
+        pattern: String,
+        /// At their returns.
+        at_return: bool,
+    },
+    /// To the kernel's function for a system call.
+    Ksyscall {
+        /// The system call.
+        name: String,
+        /// At its return.
+        at_return: bool,
+    },
+    /// To a place in a program file.
+    Uprobe {
+        /// Path, function and perhaps an offset, as the section has them.
+        place: String,
+        /// At the function's return.
+        at_return: bool,
+    },
+    /// To functions of a program file.
+    UprobeMulti {
+        /// Path and pattern, as the section has them.
+        place: String,
+        /// At their returns.
+        at_return: bool,
+    },
+    /// To the kernel functions that a pattern stands for, as tracing programs do.
+    TracingMulti {
+        /// The pattern.
+        pattern: String,
+    },
+    /// To a USDT probe.
+    Usdt {
+        /// Path, provider and name, as the section has them.
+        place: String,
+    },
 }
 
 /// Something the object expects of the kernel.

@@ -88,8 +88,6 @@ enum Form {
     Needs(&'static str),
     /// It is never attached, but runs in the way that is named here; what follows is only for people.
     Never(&'static str),
-    /// A target may follow that attaching needs and skelgen does not attach by itself.
-    Given(&'static str),
     /// A raw tracepoint.
     RawTracepoint,
     /// A tracepoint of the kernel's BTF.
@@ -108,6 +106,18 @@ enum Form {
     Tracepoint,
     /// A kernel function, and perhaps an offset.
     Kprobe { at_return: bool },
+    /// Kernel functions, by a pattern.
+    KprobeMulti { at_return: bool },
+    /// A system call.
+    Ksyscall { at_return: bool },
+    /// A program file, a function in it, and perhaps an offset.
+    Uprobe { at_return: bool },
+    /// A program file and a pattern of functions in it.
+    UprobeMulti { at_return: bool },
+    /// Kernel functions of the kernel's BTF, by a pattern.
+    Functions,
+    /// A program file, and a provider and name of a probe in it.
+    Usdt,
 }
 
 impl Form {
@@ -121,10 +131,15 @@ impl Form {
             Self::Needs(_)
             | Self::Never(_)
             | Self::Replace
-            | Self::Given(_)
             | Self::RawTracepoint
             | Self::Tracepoint
-            | Self::Kprobe { .. } => {
+            | Self::Kprobe { .. }
+            | Self::KprobeMulti { .. }
+            | Self::Ksyscall { .. }
+            | Self::Uprobe { .. }
+            | Self::UprobeMulti { .. }
+            | Self::Functions
+            | Self::Usdt => {
                 return None;
             }
         };
@@ -133,7 +148,7 @@ impl Form {
 
     fn attach(self, rest: Option<&str>) -> Attach {
         match (self, rest) {
-            (Self::Needs(what) | Self::Given(what), _) => Attach::Needs(what),
+            (Self::Needs(what), _) => Attach::Needs(what),
             (Self::Never(how), _) => Attach::Never(how),
             (Self::Replace, _) => Attach::Tracing,
             (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
@@ -152,6 +167,25 @@ impl Form {
             (Self::Tracepoint, None) => Attach::Needs("a tracepoint's category and name"),
             (Self::Kprobe { at_return }, Some(rest)) => kprobe(rest, at_return),
             (Self::Kprobe { .. }, None) => Attach::Needs("the name of a kernel function"),
+            (Self::KprobeMulti { at_return }, Some(rest)) => {
+                Attach::KprobeMulti { pattern: rest.to_owned(), at_return }
+            }
+            (Self::KprobeMulti { .. }, None) => Attach::Needs("the names of kernel functions"),
+            (Self::Ksyscall { at_return }, Some(rest)) => Attach::Ksyscall { name: rest.to_owned(), at_return },
+            (Self::Ksyscall { .. }, None) => Attach::Needs("the name of a system call"),
+            (Self::Uprobe { at_return }, Some(rest)) if is_place(rest) => {
+                Attach::Uprobe { place: rest.to_owned(), at_return }
+            }
+            (Self::UprobeMulti { at_return }, Some(rest)) if is_place(rest) => {
+                Attach::UprobeMulti { place: rest.to_owned(), at_return }
+            }
+            (Self::Functions, Some(rest)) => Attach::TracingMulti { pattern: rest.to_owned() },
+            (Self::Functions, None) => Attach::Needs("the names of kernel functions"),
+            (Self::Usdt, Some(rest)) if rest.matches(':').count() == 2 && is_place(rest) => {
+                Attach::Usdt { place: rest.to_owned() }
+            }
+            (Self::Usdt, _) => Attach::Needs("a program file, and a provider and name of a probe in it"),
+            (Self::Uprobe { .. } | Self::UprobeMulti { .. }, _) => Attach::Needs("a program file and a function in it"),
         }
     }
 }
@@ -162,6 +196,11 @@ fn prefixed(prefix: &str, rest: &str) -> String {
         Some((module, name)) => format!("{module}:{prefix}{name}"),
         None => format!("{prefix}{rest}"),
     }
+}
+
+/// `path:function`.
+fn is_place(rest: &str) -> bool {
+    rest.split_once(':').is_some_and(|(path, function)| !path.is_empty() && !function.is_empty())
 }
 
 /// `function`, `function+offset`; the offset in decimal or hexadecimal bytes.
@@ -188,11 +227,15 @@ const INTERFACE: Form = Form::Needs("a network interface");
 const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
-const BINARY: Form = Form::Given("a program file and a place in it");
-const PATTERN: Form = Form::Given("the kernel functions that the pattern means");
 const IN_TABLE: Form = Form::Never("as part of its table of functions");
 const KPROBE: Form = Form::Kprobe { at_return: false };
 const KRETPROBE: Form = Form::Kprobe { at_return: true };
+const KPROBES: Form = Form::KprobeMulti { at_return: false };
+const KRETPROBES: Form = Form::KprobeMulti { at_return: true };
+const UPROBE: Form = Form::Uprobe { at_return: false };
+const URETPROBE: Form = Form::Uprobe { at_return: true };
+const UPROBES: Form = Form::UprobeMulti { at_return: false };
+const URETPROBES: Form = Form::UprobeMulti { at_return: true };
 
 /// Every kind of program section. The order does not matter: a row matches a whole name or a whole part before a slash.
 static TABLE: &[Row] = &[
@@ -208,23 +251,23 @@ static TABLE: &[Row] = &[
     row((4, 19), "sk_reuseport", P::SK_REUSEPORT, A::SK_REUSEPORT_SELECT, 0, Form::Needs("a socket")),
     row((4, 1), "kprobe", P::KPROBE, NONE, 0, KPROBE),
     row((4, 1), "kretprobe", P::KPROBE, NONE, 0, KRETPROBE),
-    row((4, 1), "uprobe", P::KPROBE, NONE, 0, BINARY),
-    row((6, 0), "uprobe.s", P::KPROBE, NONE, SLEEP, BINARY),
-    row((4, 1), "uretprobe", P::KPROBE, NONE, 0, BINARY),
-    row((6, 0), "uretprobe.s", P::KPROBE, NONE, SLEEP, BINARY),
-    row((5, 18), "kprobe.multi", P::KPROBE, A::TRACE_KPROBE_MULTI, 0, PATTERN),
-    row((5, 18), "kretprobe.multi", P::KPROBE, A::TRACE_KPROBE_MULTI, 0, PATTERN),
-    row((6, 10), "kprobe.session", P::KPROBE, A::TRACE_KPROBE_SESSION, 0, PATTERN),
-    row((6, 6), "uprobe.multi", P::KPROBE, A::TRACE_UPROBE_MULTI, 0, BINARY),
-    row((6, 6), "uretprobe.multi", P::KPROBE, A::TRACE_UPROBE_MULTI, 0, BINARY),
-    row((6, 13), "uprobe.session", P::KPROBE, A::TRACE_UPROBE_SESSION, 0, BINARY),
-    row((6, 6), "uprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, BINARY),
-    row((6, 6), "uretprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, BINARY),
-    row((6, 13), "uprobe.session.s", P::KPROBE, A::TRACE_UPROBE_SESSION, SLEEP, BINARY),
-    row((4, 1), "ksyscall", P::KPROBE, NONE, 0, Form::Given("the kernel's function for the system call")),
-    row((4, 1), "kretsyscall", P::KPROBE, NONE, 0, Form::Given("the kernel's function for the system call")),
-    row((4, 1), "usdt", P::KPROBE, NONE, 0, BINARY),
-    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, BINARY),
+    row((4, 1), "uprobe", P::KPROBE, NONE, 0, UPROBE),
+    row((6, 0), "uprobe.s", P::KPROBE, NONE, SLEEP, UPROBE),
+    row((4, 1), "uretprobe", P::KPROBE, NONE, 0, URETPROBE),
+    row((6, 0), "uretprobe.s", P::KPROBE, NONE, SLEEP, URETPROBE),
+    row((5, 18), "kprobe.multi", P::KPROBE, A::TRACE_KPROBE_MULTI, 0, KPROBES),
+    row((5, 18), "kretprobe.multi", P::KPROBE, A::TRACE_KPROBE_MULTI, 0, KRETPROBES),
+    row((6, 10), "kprobe.session", P::KPROBE, A::TRACE_KPROBE_SESSION, 0, KPROBES),
+    row((6, 6), "uprobe.multi", P::KPROBE, A::TRACE_UPROBE_MULTI, 0, UPROBES),
+    row((6, 6), "uretprobe.multi", P::KPROBE, A::TRACE_UPROBE_MULTI, 0, URETPROBES),
+    row((6, 13), "uprobe.session", P::KPROBE, A::TRACE_UPROBE_SESSION, 0, UPROBES),
+    row((6, 6), "uprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, UPROBES),
+    row((6, 6), "uretprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, URETPROBES),
+    row((6, 13), "uprobe.session.s", P::KPROBE, A::TRACE_UPROBE_SESSION, SLEEP, UPROBES),
+    row((4, 1), "ksyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: false }),
+    row((4, 1), "kretsyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: true }),
+    row((4, 1), "usdt", P::KPROBE, NONE, 0, Form::Usdt),
+    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, Form::Usdt),
     row((6, 6), "tc/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),
     row((6, 6), "tc/egress", P::SCHED_CLS, A::TCX_EGRESS, 0, INTERFACE),
     row((6, 6), "tcx/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),
@@ -254,12 +297,12 @@ static TABLE: &[Row] = &[
     row((5, 10), "fmod_ret.s", P::TRACING, A::MODIFY_RETURN, SLEEP, Form::Function),
     row((7, 0), "fsession", P::TRACING, A::TRACE_FSESSION, 0, Form::Function),
     row((7, 0), "fsession.s", P::TRACING, A::TRACE_FSESSION, SLEEP, Form::Function),
-    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, PATTERN),
-    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, PATTERN),
-    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, PATTERN),
-    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, PATTERN),
-    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, PATTERN),
-    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, PATTERN),
+    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, Form::Functions),
+    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, Form::Functions),
+    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, Form::Functions),
+    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, Form::Functions),
+    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, Form::Functions),
+    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, Form::Functions),
     row((5, 6), "freplace", P::EXT, NONE, 0, Form::Replace),
     row((5, 6), "struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
     row((6, 3), "struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
@@ -337,6 +380,15 @@ mod tests {
         assert_eq!(meaning("xdp.frags").unwrap().flags, FRAGS);
         assert_eq!(meaning("xdp/foo"), None);
         assert_eq!(meaning("fentryx/foo"), None);
+        assert_eq!(
+            meaning("uretprobe.s//bin/a:f").unwrap().attach,
+            Attach::Uprobe { place: "/bin/a:f".into(), at_return: true }
+        );
+        assert_eq!(meaning("uprobe//bin/a").unwrap().attach, Attach::Needs("a program file and a function in it"));
+        assert_eq!(
+            meaning("kprobe.session/a*").unwrap().attach,
+            Attach::KprobeMulti { pattern: "a*".into(), at_return: false }
+        );
         assert_eq!(
             meaning("kprobe/f+0x10").unwrap().attach,
             Attach::Kprobe { function: "f".into(), offset: 16, at_return: false }

@@ -165,6 +165,16 @@ fn program(
         Attach::Kprobe { function, offset, at_return } => {
             OwnedAttach::Kprobe { function: function.clone(), offset: *offset, at_return: *at_return }
         }
+        Attach::KprobeMulti { pattern, at_return } => {
+            OwnedAttach::KprobeMulti { pattern: pattern.clone(), at_return: *at_return }
+        }
+        Attach::Ksyscall { name, at_return } => OwnedAttach::Ksyscall { name: name.clone(), at_return: *at_return },
+        Attach::Uprobe { place, at_return } => OwnedAttach::Uprobe { place: place.clone(), at_return: *at_return },
+        Attach::UprobeMulti { place, at_return } => {
+            OwnedAttach::UprobeMulti { place: place.clone(), at_return: *at_return }
+        }
+        Attach::TracingMulti { pattern } => OwnedAttach::TracingMulti { pattern: pattern.clone() },
+        Attach::Usdt { place } => OwnedAttach::Usdt { place: place.clone() },
     };
     Ok(OwnedProgram {
         name: function.name.clone(),

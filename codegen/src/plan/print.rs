@@ -147,6 +147,22 @@ impl LoadPlan {
                 let place = if *at_return { "return of " } else { "" };
                 write!(f, ", attaches to {place}{function}+{offset:#x}")?;
             }
+            OwnedAttach::KprobeMulti { pattern, at_return } => {
+                let place = if *at_return { "returns of " } else { "" };
+                write!(f, ", attaches to {place}kernel functions {pattern}")?;
+            }
+            OwnedAttach::Ksyscall { name, at_return } => {
+                let place = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {place}system call {name}")?;
+            }
+            OwnedAttach::Uprobe { place, at_return } => {
+                write!(f, ", attaches to {}{place}", if *at_return { "return of " } else { "" })?;
+            }
+            OwnedAttach::UprobeMulti { place, at_return } => {
+                write!(f, ", attaches to {}functions {place}", if *at_return { "returns of " } else { "" })?;
+            }
+            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {pattern}")?,
+            OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {place}")?,
         }
         writeln!(f)?;
         size(f, "", &program.body)?;

@@ -328,6 +328,15 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
     let links = attached.map(|(_, (name, doc))| quote!(#[doc = #doc] pub #name: Option<rt::Link>,));
     let (open, loaded) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)));
     let tables = &struct_ops.links;
+    let names = skeleton.programs.iter().filter(|field| is_attached(object, field)).map(|field| field.field.as_str());
+    let named: Vec<_> = names
+        .chain(skeleton.struct_ops.iter().map(|table| table.link.as_str()))
+        .map(|name| {
+            let field = ident(name);
+            quote!((#name, &self.#field))
+        })
+        .collect();
+    let count = Literal::usize_unsuffixed(named.len());
     quote! {
         /// The programs before they are loaded.
         #[derive(Debug)]
@@ -339,6 +348,22 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         #[must_use = "dropping the links detaches the programs"]
         #[derive(Debug)]
         pub struct Links { #(#links)* #tables }
+
+        impl Links {
+            /// What is attached, by the names of programs and tables of functions.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &rt::Link)> {
+                let links: [(&'static str, &Option<rt::Link>); #count] = [#(#named),*];
+                links.into_iter().filter_map(|(name, link)| Some((name, link.as_ref()?)))
+            }
+
+            /// Pins each to the file of its name in a folder of a bpffs, which is made if it is not there.
+            ///
+            /// # Errors
+            /// The first that cannot be pinned; none stays pinned then.
+            pub fn pin(&self, folder: impl AsRef<rt::generated::Path>) -> rt::Result<()> {
+                rt::link::pin_all(&self.iter().collect::<Vec<_>>(), folder.as_ref())
+            }
+        }
     }
 }
 

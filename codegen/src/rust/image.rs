@@ -256,6 +256,20 @@ impl Display for AttachText<'_> {
             OwnedAttach::Kprobe { function, offset, at_return } => {
                 write!(f, "Kprobe {{ function: {function:?}, offset: {offset}, at_return: {at_return} }}")
             }
+            OwnedAttach::KprobeMulti { pattern, at_return } => {
+                write!(f, "KprobeMulti {{ pattern: {pattern:?}, at_return: {at_return} }}")
+            }
+            OwnedAttach::Ksyscall { name, at_return } => {
+                write!(f, "Ksyscall {{ name: {name:?}, at_return: {at_return} }}")
+            }
+            OwnedAttach::Uprobe { place, at_return } => {
+                write!(f, "Uprobe {{ place: {place:?}, at_return: {at_return} }}")
+            }
+            OwnedAttach::UprobeMulti { place, at_return } => {
+                write!(f, "UprobeMulti {{ place: {place:?}, at_return: {at_return} }}")
+            }
+            OwnedAttach::TracingMulti { pattern } => write!(f, "TracingMulti {{ pattern: {pattern:?} }}"),
+            OwnedAttach::Usdt { place } => write!(f, "Usdt {{ place: {place:?} }}"),
         }
     }
 }

@@ -138,4 +138,10 @@ pub enum OwnedAttach {
     Iter,
     Tracepoint { category: String, name: String },
     Kprobe { function: String, offset: u64, at_return: bool },
+    KprobeMulti { pattern: String, at_return: bool },
+    Ksyscall { name: String, at_return: bool },
+    Uprobe { place: String, at_return: bool },
+    UprobeMulti { place: String, at_return: bool },
+    TracingMulti { pattern: String },
+    Usdt { place: String },
 }

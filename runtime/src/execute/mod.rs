@@ -21,10 +21,12 @@ mod token;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::error::{Error, Result};
 use crate::kernel::types::Types;
+use crate::link::{self, UsdtSpecs};
 use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::program::Program;
@@ -263,8 +265,16 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
+    /// The map that programs of USDT probes take arguments from, if the object has one.
+    fn usdt_specs(&self) -> Option<Arc<UsdtSpecs>> {
+        let place = self.object.maps.iter().position(|map| map.name == link::USDT_SPECS)?;
+        let created = self.maps.get(place)?.as_ref()?;
+        created.map.as_fd().try_clone_to_owned().ok().map(UsdtSpecs::new)
+    }
+
     fn finish(mut self, pinned: Vec<PathBuf>) -> Loaded {
         let struct_ops = self.take_struct_ops();
+        let usdt_specs = self.usdt_specs();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
             created.filter(|_| !definition.template && definition.program.is_none()).map(maps::Created::into_parts)
@@ -275,7 +285,7 @@ impl Executor {
                 (Some(said), true) => Some(format!("loaded without BTF: {said}\n{}", log.unwrap_or_default())),
                 _ => log,
             };
-            Some(Program::new(open, fd, log))
+            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.clone()))
         });
         let (maps, programs) = (maps.collect(), programs.collect());
         Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
 use crate::kernel::types::{self, Types, kind};
@@ -235,26 +235,7 @@ impl Executor {
             }
             return Ok(None);
         };
-        let refused = |errno: Errno| {
-            let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
-            match errno.raw() {
-                libc::EPERM => error.note(
-                    "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
-                     does not yet)",
-                ),
-                _ => error,
-            }
-        };
-        let id = sys::prog::btf_id(fd.as_fd()).map_err(refused)?;
-        if id == 0 {
-            return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
-        }
-        let btf = sys::btf::open(id, self.token()).map_err(refused)?;
-        let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
-        match types.find_function(function) {
-            Some(id) => Ok(Some(id)),
-            None => Err(Error::invalid(format_args!("the program that it attaches to has no function `{function}`"))),
-        }
+        crate::link::function_id(fd.as_fd(), function, self.token()).map(Some)
     }
 }
 

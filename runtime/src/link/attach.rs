@@ -1,39 +1,35 @@
 //! Attaches programs the way their sections say.
 
-use std::ffi::CString;
-use std::fs::read_to_string;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
-use super::Link;
-use crate::abi::{Attach, Program};
-use crate::error::{Errno, Error, Result};
+use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
+use crate::abi::Attach;
+use crate::error::{Error, Result};
 use crate::open::OpenProgram;
-use crate::sys::{link as sys, perf};
+use crate::program::Program;
+use crate::sys::link as sys;
 use crate::uapi::{AttachType, ProgramType};
-
-/// The PMU of kprobes in sysfs (Linux 4.17).
-const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
-/// The two places where tracefs can be.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// How a program attaches: as its section says, or, where that leaves open to what, as what the user chose before the load says.
 pub(crate) fn way(open: &OpenProgram) -> Attach {
-    let section = open.definition.section.trim_start_matches('?');
     match (open.definition.attach, open.program_type) {
         (Attach::Needs(_), ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT)
             if open.target.is_some() || open.target_program.is_some() =>
         {
-            if open.attach_type == AttachType::TRACE_ITER {
-                Attach::Iter
-            } else {
-                Attach::Tracing
+            match open.attach_type {
+                AttachType::TRACE_ITER => Attach::Iter,
+                AttachType::LSM_CGROUP => open.definition.attach,
+                AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
+                    Attach::TracingMulti { pattern: "" }
+                }
+                _ => Attach::Tracing,
             }
         }
         (Attach::Needs(_), kind) if open.target.is_some() => match kind {
             ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::RawTracepoint(""),
             ProgramType::TRACEPOINT => Attach::Tracepoint { category: "", name: "" },
-            ProgramType::KPROBE if ["kprobe", "kretprobe"].contains(&section) => {
-                Attach::Kprobe { function: "", offset: 0, at_return: section == "kretprobe" }
+            ProgramType::KPROBE => {
+                of_probe(open.definition.section.trim_start_matches('?')).unwrap_or(open.definition.attach)
             }
             _ => open.definition.attach,
         },
@@ -42,142 +38,206 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
     }
 }
 
+/// How a probe attaches whose section does not say to what.
+fn of_probe(section: &str) -> Option<Attach> {
+    let kind = section.split('/').next()?;
+    let at_return = kind.starts_with("kret") || kind.starts_with("uret");
+    Some(match kind.trim_end_matches(".s") {
+        "kprobe" | "kretprobe" => Attach::Kprobe { function: "", offset: 0, at_return },
+        "ksyscall" | "kretsyscall" => Attach::Ksyscall { name: "", at_return },
+        "uprobe" | "uretprobe" => Attach::Uprobe { place: "", at_return },
+        "kprobe.multi" | "kretprobe.multi" | "kprobe.session" => Attach::KprobeMulti { pattern: "", at_return },
+        "uprobe.multi" | "uretprobe.multi" | "uprobe.session" => Attach::UprobeMulti { place: "", at_return },
+        "usdt" => Attach::Usdt { place: "" },
+        _ => return None,
+    })
+}
+
 /// Whether a program attaches so if it is loaded as this type, which need not be that of its section.
 fn fits(attach: Attach, kind: ProgramType) -> bool {
     match attach {
         Attach::RawTracepoint(_) => {
             matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
         }
+        Attach::TracingMulti { .. } => kind == ProgramType::TRACING,
         Attach::Tracing | Attach::Iter => matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT),
         Attach::Tracepoint { .. } => kind == ProgramType::TRACEPOINT,
-        Attach::Kprobe { .. } => kind == ProgramType::KPROBE,
+        Attach::Kprobe { .. }
+        | Attach::KprobeMulti { .. }
+        | Attach::Ksyscall { .. }
+        | Attach::Uprobe { .. }
+        | Attach::UprobeMulti { .. }
+        | Attach::Usdt { .. } => kind == ProgramType::KPROBE,
         Attach::Needs(_) | Attach::Never(_) => true,
     }
 }
 
-/// Attaches a loaded program as this type; `target` replaces the name that its section has.
-pub(crate) fn attach(
-    program: &'static Program,
-    (attach, attach_type): (Attach, AttachType),
-    fd: BorrowedFd<'_>,
-    target: Option<&str>,
-) -> Result<Link> {
-    let name = program.name;
-    let refused =
-        |what: String| move |errno| Error::refused(format_args!("attaching program `{name}` to {what}"), errno);
-    let fd = match attach {
-        Attach::Needs(what) => {
-            return Err(Error::invalid(format_args!(
-                "program `{name}` (section `{}`) cannot attach by itself: it needs {what}",
-                program.section
-            ))
-            .note("attach it yourself, and switch it off with `set_autoattach(false)` before loading"));
-        }
-        Attach::Never(how) => {
-            return Err(Error::invalid(format_args!(
-                "program `{name}` (section `{}`) is not attached: it runs {how}",
-                program.section
-            )));
-        }
-        Attach::RawTracepoint(tracepoint) => {
-            let tracepoint = target.unwrap_or(tracepoint);
-            sys::raw_tracepoint(fd, Some(&c_string(tracepoint)?), 0).map_err(|errno| {
-                let error = refused(format!("raw tracepoint `{tracepoint}`"))(errno);
+/// Attaches a loaded program in this way; `target` replaces the name that its section has. Ways without cookies take 0 only.
+pub(crate) fn attach(program: &Program, attach: Attach, target: Option<&str>, cookie: u64) -> Result<Link> {
+    let within = |error: Error| error.within(format_args!("attaching program `{}`", program.name()));
+    match attach {
+        Attach::Needs(what) => Err(Error::invalid(format_args!(
+            "program `{}` (section `{}`) cannot attach by itself: it needs {what}",
+            program.name(),
+            program.section()
+        ))
+        .note(
+            "attach it with the method of `Program` for that (`attach_cgroup`, `attach_xdp` …), and switch this off with \
+             `set_autoattach(false)` before loading",
+        )),
+        Attach::Never(how) => Err(Error::invalid(format_args!(
+            "program `{}` (section `{}`) is not attached: it runs {how}",
+            program.name(),
+            program.section()
+        ))),
+        Attach::Iter if cookie == 0 => sys::create_iter(program.fd()?, &[])
+            .map(|fd| Link::new(fd, program.name()))
+            .map_err(|errno| {
+                let error = program.refused("the iterator it was loaded for", errno);
                 match errno.raw() {
-                    libc::ENOENT => error.note(
-                        "the kernel has no such tracepoint, nor has a module that is loaded; choose another with `set_attach_target` \
-                         before loading",
-                    ),
+                    libc::EBADF | libc::EINVAL => {
+                        error.note("iterators over elements of a map need the map: `attach_iter` takes it")
+                    }
                     _ => error,
                 }
-            })?
-        }
-        Attach::Tracing => match sys::create(fd, 0, attach_type, 0, 0) {
-            // Kernels before 5.16 or so attach these without LINK_CREATE.
-            Err(error) if error.raw() == libc::EINVAL => sys::raw_tracepoint(fd, None, 0),
-            result => result,
-        }
-        .map_err(refused("what it was loaded for".to_owned()))?,
-        Attach::Iter => sys::create_iter(fd, &[]).map_err(refused("the iterator it was loaded for".to_owned()))?,
+            }),
+        Attach::Iter => Err(within(Error::invalid("iterators have no cookies"))),
+        Attach::RawTracepoint(name) => program.attach_raw_tracepoint(target.unwrap_or(name), cookie),
+        Attach::Tracing => program.attach_trace(cookie),
         Attach::Tracepoint { category, name } => {
             let (category, name) = match target {
                 None => (category, name),
                 Some(target) => target.split_once('/').ok_or_else(|| {
-                    Error::invalid(format_args!(
-                        "attaching program `{}`: its target `{target}` is no tracepoint, which would be `category/name`",
-                        program.name
-                    ))
+                    within(Error::invalid(format_args!(
+                        "its target `{target}` is no tracepoint, which would be `category/name`"
+                    )))
                 })?,
             };
-            let what = format!("tracepoint `{category}/{name}`");
-            let event = perf::tracepoint(tracepoint_id(program.name, category, name)?)
-                .map_err(refused(format!("{what} (opening its perf event)")))?;
-            perf_link(fd, event, refused(what))?
+            program.attach_tracepoint(category, name, cookie)
         }
         Attach::Kprobe { function, offset, at_return } => {
             let function = target.unwrap_or(function);
-            let what =
-                format!("{} of kernel function `{function}`", if at_return { "the return" } else { "the entry" });
-            let (event_type, return_bit) = kprobe_pmu(program.name)?;
-            let event = perf::kprobe(event_type, at_return.then_some(return_bit), &c_string(function)?, offset)
-                .map_err(refused(format!("{what} (opening its perf event)")))?;
-            perf_link(fd, event, refused(what))?
+            program.attach_kprobe(&Kprobe { function, offset, at_return, cookie })
         }
-    };
-    Ok(Link::new(fd, name))
-}
-
-/// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself.
-fn perf_link(
-    program: BorrowedFd<'_>,
-    event: std::os::fd::OwnedFd,
-    refused: impl Fn(Errno) -> Error,
-) -> Result<std::os::fd::OwnedFd> {
-    match sys::create_perf(program, event.as_fd(), 0) {
-        Ok(link) => {
-            perf::enable(event.as_fd()).map_err(refused)?;
-            Ok(link)
+        Attach::Ksyscall { name, at_return } => program.attach_ksyscall(target.unwrap_or(name), at_return, cookie),
+        Attach::KprobeMulti { pattern, at_return } => {
+            let functions = [target.unwrap_or(pattern)];
+            let cookies = [cookie];
+            let cookies = if cookie == 0 { &[][..] } else { &cookies };
+            program.attach_kprobe_multi(&KprobeMulti { functions: &functions, cookies, at_return, pattern: "" })
         }
-        Err(error) if error.raw() == libc::EINVAL => {
-            perf::attach(event.as_fd(), program).map_err(refused)?;
-            Ok(event)
-        }
-        Err(error) => Err(refused(error)),
-    }
-}
-
-fn tracepoint_id(program: &str, category: &str, name: &str) -> Result<u64> {
-    let context = || format!("attaching program `{program}`: the id of tracepoint `{category}/{name}`");
-    let mut failed = None;
-    for root in TRACEFS {
-        match read_to_string(format!("{root}/events/{category}/{name}/id")) {
-            Ok(text) => {
-                return text.trim().parse().map_err(|_| Error::invalid(format_args!("{} is no number", context())));
+        Attach::Uprobe { place, at_return } => {
+            let (path, function) = path_and_function(target.unwrap_or(place)).map_err(within)?;
+            let (function, offset) = function_and_offset(function);
+            if at_return && offset != 0 {
+                return Err(within(Error::invalid(format_args!("the return of `{function}` has no offset"))));
             }
-            Err(error) => failed = Some(failed.unwrap_or(error)),
+            program.attach_uprobe(&Uprobe { offset, at_return, cookie, ..Uprobe::new(path, function) })
+        }
+        Attach::UprobeMulti { place, at_return } => {
+            let (path, function) = path_and_function(target.unwrap_or(place)).map_err(within)?;
+            let (functions, cookies) = ([function], [cookie]);
+            let cookies = if cookie == 0 { &[][..] } else { &cookies };
+            let probes = UprobeMulti { functions: &functions, cookies, at_return, ..UprobeMulti::new(path) };
+            program.attach_uprobe_multi(&probes)
+        }
+        Attach::TracingMulti { pattern } => {
+            let cookies = [cookie];
+            let cookies = if cookie == 0 { &[][..] } else { &cookies };
+            program.attach_trace_multi(&[target.unwrap_or(pattern)], cookies)
+        }
+        Attach::Usdt { place } => {
+            let place = target.unwrap_or(place);
+            let (path, probe) = path_and_function(place).map_err(within)?;
+            let (provider, name) = probe.split_once(':').ok_or_else(|| {
+                within(Error::invalid(format_args!("its target `{place}` is no USDT probe, which would be `path:provider:name`")))
+            })?;
+            program.attach_usdt(&Usdt { cookie, ..Usdt::new(path, provider, name) })
         }
     }
-    Err(failed
-        .map_or_else(|| Error::invalid(context()), |error| Error::io(context(), &error))
-        .note("the kernel has no such tracepoint, or tracefs is not mounted at /sys/kernel/tracing"))
 }
 
-/// The type of the kprobe PMU, and the bit of its configuration that means a return.
-fn kprobe_pmu(program: &str) -> Result<(u32, u32)> {
-    let read = |file: &str| {
-        let path = format!("{KPROBE_PMU}/{file}");
-        read_to_string(&path).map_err(|error| {
-            Error::io(format_args!("attaching program `{program}`: reading {path}"), &error)
-                .note("the kernel has no kprobes (CONFIG_KPROBE_EVENTS), or none through perf events (Linux 4.17)")
-        })
-    };
-    let bad = |file: &str| Error::invalid(format_args!("{KPROBE_PMU}/{file} cannot be understood"));
-    let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
-    let format = read("format/retprobe")?;
-    let bit = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
-    Ok((event_type, bit.ok_or_else(|| bad("format/retprobe"))?))
+/// `PATH:FUNCTION`.
+fn path_and_function(place: &str) -> Result<(&Path, &str)> {
+    match place.split_once(':') {
+        Some((path, function)) if !path.is_empty() => Ok((Path::new(path), function)),
+        _ => Err(Error::invalid(format_args!(
+            "its target `{place}` is no place in a program file, which would be `path:function`"
+        ))),
+    }
 }
 
-fn c_string(name: &str) -> Result<CString> {
-    CString::new(name).map_err(|_| Error::invalid(format_args!("the name {name:?} holds a zero byte")))
+/// `FUNCTION`, `FUNCTION+OFFSET`; what follows a plus and is no number belongs to the name.
+fn function_and_offset(text: &str) -> (&str, u64) {
+    let split = text.rsplit_once('+').and_then(|(function, offset)| {
+        let number = match offset.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => offset.parse(),
+        };
+        Some((function, number.ok()?))
+    });
+    split.unwrap_or((text, 0))
+}
+
+impl Program {
+    /// Attaches it the way its section says.
+    ///
+    /// # Errors
+    /// If it was not loaded, cannot attach by itself, or the kernel refuses.
+    pub fn attach(&self) -> Result<Link> {
+        self.attach_with_cookie(0)
+    }
+
+    /// The same with a cookie: a number that the program gets from `bpf_get_attach_cookie`, by which it knows which of its attachments
+    /// it runs for (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for raw tracepoints).
+    ///
+    /// ```no_run
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let links = [program.attach_with_cookie(1)?, program.attach_with_cookie(2)?];
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded, cannot attach by itself, or the kernel refuses.
+    pub fn attach_with_cookie(&self, cookie: u64) -> Result<Link> {
+        attach(self, self.way(), self.target(), cookie)
+    }
+
+    /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
+    ///
+    /// # Errors
+    /// If it cannot attach by itself or the kernel refuses.
+    pub fn auto_attach(&self) -> Result<Option<Link>> {
+        if self.autoattaches() && self.is_loaded() { self.attach().map(Some) } else { Ok(None) }
+    }
+
+    /// The error of this program, which the kernel does not attach.
+    pub(super) fn refused(&self, to: impl std::fmt::Display, errno: crate::Errno) -> Error {
+        super::refused(self.name(), to, errno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_files() {
+        assert!(path_and_function("/bin/true").is_err() && path_and_function(":f").is_err());
+        assert_eq!(path_and_function("/a/b:c+1").unwrap(), (Path::new("/a/b"), "c+1"));
+        assert_eq!(function_and_offset("f"), ("f", 0));
+        assert_eq!(function_and_offset("f+0x10"), ("f", 16));
+        assert_eq!(function_and_offset("operator+"), ("operator+", 0));
+        assert_eq!(function_and_offset("+16"), ("", 16));
+    }
+
+    #[test]
+    fn probes_by_their_sections() {
+        assert_eq!(of_probe("uretprobe.s"), Some(Attach::Uprobe { place: "", at_return: true }));
+        assert_eq!(of_probe("kprobe.session"), Some(Attach::KprobeMulti { pattern: "", at_return: false }));
+        assert_eq!(of_probe("uprobe.multi.s/x"), Some(Attach::UprobeMulti { place: "", at_return: false }));
+        assert_eq!(of_probe("usdt.s"), Some(Attach::Usdt { place: "" }));
+        assert_eq!(of_probe("fentry.multi"), None);
+    }
 }

@@ -1,55 +1,133 @@
 //! Attached programs.
 //!
 //! A link is what holds a program to the place where it runs; it is a file descriptor, and the place is free again when the last
-//! one is closed. Knows nothing of objects or plans.
+//! one is closed. What a program attaches to is a file of its own here, with the methods of [`Program`] that attach so;
+//! what follows from a section alone is in `attach`. Knows nothing of objects or plans.
 
 mod attach;
+mod attached;
+mod cgroup;
+mod elf;
+mod freplace;
+mod info;
+mod iter;
+mod kernel_probe;
+mod netfilter;
+mod network;
+mod notes;
+mod order;
+mod pattern;
+mod perf;
+mod pmu;
+mod raw;
+mod socket;
+mod symbols;
+mod tc;
+mod trace_multi;
+mod undo;
+mod usdt;
+mod usdt_arguments;
+mod user_probe;
 
-pub(crate) use attach::{attach, way};
+pub(crate) use self::attach::way;
+pub use self::attached::Attached;
+pub(crate) use self::freplace::function_id;
+pub use self::info::{LinkInfo, LinkTarget};
+pub use self::iter::{CgroupOrder, IterTarget};
+pub use self::kernel_probe::{Kprobe, KprobeMulti};
+pub use self::netfilter::Netfilter;
+pub use self::order::{Order, Other, Place};
+pub use self::perf::{PerfEvent, Sample};
+pub use self::socket::{detach_reuseport, detach_socket_filter};
+pub use self::tc::{TcDirection, TcFilter};
+pub use self::usdt::Usdt;
+pub(crate) use self::usdt::{SPECS as USDT_SPECS, Specs as UsdtSpecs};
+pub use self::user_probe::{Uprobe, UprobeMulti};
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use self::undo::{How, Undo};
+use crate::error::{Errno, Error, Result};
+use crate::program::Program;
 use crate::sys::link as sys;
 
 /// A program attached. Dropping it detaches, unless it was pinned.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let link = program.attach()?;
+/// println!("link {} of program {}", link.info()?.id, link.info()?.program_id);
+/// // From here on it outlives this process, until the file is removed.
+/// link.into_pinned("/sys/fs/bpf/my-link")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a link detaches the program"]
 pub struct Link {
     fd: OwnedFd,
     /// The program's name, for messages.
-    program: &'static str,
+    program: Cow<'static, str>,
     /// What undoes an attachment that the kernel has no link for.
-    registered: Option<Registered>,
-}
-
-/// A table of functions that is registered for as long as its map has a value.
-#[derive(Debug)]
-struct Registered(Option<OwnedFd>);
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        if let Some(map) = &self.0 {
-            // Nothing can be done if the kernel does not let go of it; it is busy until its last user is gone.
-            let _ = crate::sys::map::remove_first(map.as_fd());
-        }
-    }
+    undo: Option<Undo>,
+    /// The links of other places where the program is attached to the same thing: of a USDT probe that has several.
+    others: Vec<OwnedFd>,
 }
 
 impl Link {
-    pub(crate) fn new(fd: OwnedFd, program: &'static str) -> Self {
-        Self { fd, program, registered: None }
+    pub(crate) fn new(fd: OwnedFd, program: impl Into<Cow<'static, str>>) -> Self {
+        Self { fd, program: program.into(), undo: None, others: Vec::new() }
     }
 
     /// A table of functions without a link of the kernel's, by its map.
     pub(crate) fn registered(map: OwnedFd, table: &'static str) -> Result<Self> {
         let other =
             map.try_clone().map_err(|error| Error::io(format_args!("attaching struct_ops `{table}`"), &error))?;
-        Ok(Self { fd: map, program: table, registered: Some(Registered(Some(other))) })
+        Ok(Self::undone(map, table, How::Table(other)))
+    }
+
+    /// Something that the kernel has no link for, and what undoes it.
+    fn undone(fd: OwnedFd, program: &'static str, how: How) -> Self {
+        Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new() }
+    }
+
+    /// Takes in the link of another place.
+    fn add(&mut self, other: Self) {
+        self.others.push(other.fd);
+    }
+
+    /// Opens a link that is pinned at a path in a bpffs.
+    ///
+    /// ```no_run
+    /// # fn f() -> skelgen_runtime::Result<()> {
+    /// use skelgen_runtime::Link;
+    /// println!("{:?}", Link::open_pinned("/sys/fs/bpf/my-link")?.info()?.target);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If nothing is pinned there, or what is pinned is no link.
+    pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let opening = || format!("opening the link pinned at {}", path.display());
+        let fd = sys::open_pinned(&c_path(path)?).map_err(|errno| Error::refused(opening(), errno))?;
+        // The kernel gives no file descriptor away that is not named after what it is.
+        if !is_link(fd.as_fd()) {
+            return Err(Error::invalid(format_args!("{}: it is a map or a program", opening())));
+        }
+        Ok(Self::new(fd, path.display().to_string()))
+    }
+
+    /// The name of its program or table; of a link from elsewhere, where it comes from.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.program
     }
 
     /// Pins the link to a path in a bpffs: the program stays attached until the file is removed.
@@ -58,9 +136,92 @@ impl Link {
     /// If the path is in no bpffs, is taken, or the way of attaching is an old one without a link (perf events before 5.15).
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        let doing = format!("pinning the link of `{}` to {}", self.program, path.display());
+        self.kernel_link(&doing)?;
         sys::pin(self.fd.as_fd(), &c_path(path)?).map_err(|errno| {
-            Error::refused(format_args!("pinning the link of program `{}` to {}", self.program, path.display()), errno)
+            let error = Error::refused(doing, errno);
+            match errno.raw() {
+                libc::EINVAL | libc::EPERM => error.note("the path must be in a bpffs, such as /sys/fs/bpf"),
+                libc::EEXIST => error.note("something has that path: remove it, or open it with `Link::open_pinned`"),
+                _ => error,
+            }
         })
+    }
+
+    /// The same for a link that this process needs no more.
+    ///
+    /// # Errors
+    /// As for [`pin`](Self::pin); the program is detached then.
+    pub fn into_pinned(self, path: impl AsRef<Path>) -> Result<()> {
+        self.pin(path)
+    }
+
+    /// Leaves the program attached for as long as this process lives, and what has no link for as long as its target does.
+    pub fn leak(self) {
+        if let Some(undo) = self.undo {
+            undo.forget();
+        }
+        std::mem::forget((self.fd, self.others));
+    }
+
+    /// Detaches the program, also if the link is pinned or others hold it, where the kernel can do that (Linux 5.9, and not for probes,
+    /// tracing programs and perf events): those it detaches when the last of the others lets go.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn detach(self) -> Result<()> {
+        let result = match self.undo {
+            Some(undo) => undo.run(),
+            None => sys::detach_link(self.fd.as_fd()).or_else(|errno| match errno.raw() {
+                libc::EOPNOTSUPP | libc::EINVAL => Ok(()),
+                _ => Err(errno),
+            }),
+        };
+        result.map_err(|errno| Error::refused(format_args!("detaching `{}`", self.program), errno))
+    }
+
+    /// Puts another program in the place of the one that is attached, without a moment between them in which there is none: of XDP, tcx,
+    /// netkit, cgroups, namespaces, maps of sockets and iterators.
+    ///
+    /// # Errors
+    /// If the program was not loaded, is of another type, or links of this kind cannot change their program.
+    pub fn update(&self, program: &Program) -> Result<()> {
+        self.change(program, None)
+    }
+
+    /// The same if this other program is the one that is attached.
+    ///
+    /// # Errors
+    /// As for [`update`](Self::update), and if the link has another program.
+    pub fn replace(&self, old: &Program, program: &Program) -> Result<()> {
+        self.change(program, Some(old))
+    }
+
+    fn change(&self, program: &Program, old: Option<&Program>) -> Result<()> {
+        let doing = format!("putting program `{}` in the place of `{}`", program.name(), self.program);
+        self.kernel_link(&doing)?;
+        let old = old.map(Program::fd).transpose()?;
+        sys::update(self.fd.as_fd(), program.fd()?, old).map_err(|errno| {
+            let error = Error::refused(doing, errno);
+            match errno.raw() {
+                libc::EINVAL => error.note(
+                    "the program must be of the same type for the same place, and links of some kinds (probes, tracepoints, tracing \
+                     programs) keep their program: attach it beside the other and drop that",
+                ),
+                libc::EPERM => error.note("the link has another program than the one that was to be replaced"),
+                _ => error,
+            }
+        })
+    }
+
+    /// What the kernel says of it (Linux 5.8; of some targets later).
+    ///
+    /// # Errors
+    /// If it is no link of the kernel's or the kernel does not say.
+    pub fn info(&self) -> Result<LinkInfo> {
+        let doing = format!("looking at the link of `{}`", self.program);
+        self.kernel_link(&doing)?;
+        LinkInfo::of(self.fd.as_fd()).map_err(|errno| Error::refused(doing, errno))
     }
 
     /// Runs an attached iterator: what it writes is what the file holds. Every call is a new run.
@@ -72,6 +233,22 @@ impl Link {
             .map(File::from)
             .map_err(|errno| Error::refused(format_args!("opening an instance of iterator `{}`", self.program), errno))
     }
+
+    /// That the kernel has a link for it.
+    fn kernel_link(&self, doing: &str) -> Result<()> {
+        if !self.others.is_empty() {
+            let count = self.others.len() + 1;
+            return Err(Error::invalid(format_args!("{doing}: it is attached to {count} places, by a link for each")).note(
+                "it is one link if the program is loaded with the attach type TRACE_UPROBE_MULTI (`set_type`), since Linux 6.6",
+            ));
+        }
+        if self.undo.is_none() && is_link(self.fd.as_fd()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format_args!("{doing}: it was attached in a way that the kernel has no links for")).note(
+            "newer kernels have them for most: perf events since 5.15, cgroups since 5.7, socket maps since 6.10",
+        ))
+    }
 }
 
 impl AsFd for Link {
@@ -81,12 +258,65 @@ impl AsFd for Link {
 }
 
 impl From<Link> for OwnedFd {
-    /// The link's file descriptor. What has none stays registered; the file descriptor is that of its map then.
+    /// The link's file descriptor. What has none stays attached; the file descriptor is that of its program or map then. So do the
+    /// other places of a link that is attached to several.
     fn from(link: Link) -> Self {
-        if let Some(mut registered) = link.registered {
-            registered.0 = None;
+        std::mem::forget(link.others);
+        if let Some(undo) = link.undo {
+            undo.forget();
         }
         link.fd
+    }
+}
+
+impl From<OwnedFd> for Link {
+    /// A link that was opened elsewhere.
+    fn from(fd: OwnedFd) -> Self {
+        Self::new(fd, "a link from elsewhere")
+    }
+}
+
+/// Pins links to the files of their names in a folder of a bpffs, which is made if it is not there; for the skeleton's `pin`.
+///
+/// # Errors
+/// The first link that cannot be pinned; those that were are not pinned any more then.
+pub fn pin_all(links: &[(&'static str, &Link)], folder: &Path) -> Result<()> {
+    if let Err(error) = std::fs::create_dir(folder) {
+        if !folder.is_dir() {
+            return Err(Error::io(format_args!("making the folder {} for pins", folder.display()), &error));
+        }
+    }
+    let mut pinned = Vec::new();
+    for (name, link) in links {
+        let path = folder.join(name);
+        if let Err(error) = link.pin(&path) {
+            for path in pinned {
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(error);
+        }
+        pinned.push(path);
+    }
+    Ok(())
+}
+
+/// Whether a file descriptor is a link's: the kernel calls them `anon_inode:bpf_link` and `anon_inode:bpf-link`.
+fn is_link(fd: BorrowedFd<'_>) -> bool {
+    match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+        Ok(name) => [&b"anon_inode:bpf_link"[..], b"anon_inode:bpf-link"].contains(&name.as_os_str().as_bytes()),
+        // Without /proc it is up to the kernel to say so.
+        Err(_) => true,
+    }
+}
+
+/// The error of a program that the kernel does not attach.
+fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
+    let error = Error::refused(format_args!("attaching program `{program}` to {to}"), errno);
+    match errno.raw() {
+        libc::EPERM | libc::EACCES => error.note(
+            "that takes CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN, or root; a program that is attached exclusively also keeps others out",
+        ),
+        _ => error,
     }
 }
 
@@ -94,4 +324,9 @@ impl From<Link> for OwnedFd {
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::invalid(format_args!("the path {} holds a zero byte", path.display())))
+}
+
+/// A name as the kernel takes it.
+fn c_string(name: &str) -> Result<CString> {
+    CString::new(name).map_err(|_| Error::invalid(format_args!("the name {name:?} holds a zero byte")))
 }

@@ -85,7 +85,7 @@ impl StructOps {
             result => result.map_err(refused)?,
         }
         if by_link {
-            let fd = sys::link::create(table.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, 0).map_err(refused)?;
+            let fd = sys::link::create(table.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0)).map_err(refused)?;
             return Ok(Link::new(fd, self.name));
         }
         let fd = table.map.as_fd().try_clone_to_owned();

@@ -209,6 +209,102 @@ attr! {
 }
 
 attr! {
+    /// `BPF_LINK_CREATE` with `kprobe_multi`.
+    KprobeMulti: 48 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        multi_flags: u32 = 16,
+        count: u32 = 20,
+        syms: u64 = 24,
+        addrs: u64 = 32,
+        cookies: u64 = 40,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_CREATE` with `uprobe_multi`.
+    UprobeMulti: 64 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        path: u64 = 16,
+        offsets: u64 = 24,
+        ref_ctr_offsets: u64 = 32,
+        cookies: u64 = 40,
+        count: u32 = 48,
+        multi_flags: u32 = 52,
+        pid: u32 = 56,
+        path_fd: i32 = 60,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_CREATE` with `tracing_multi`.
+    TracingMulti: 40 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        ids: u64 = 16,
+        cookies: u64 = 24,
+        count: u32 = 32,
+        zero: u32 = 36,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_CREATE` with `netfilter`.
+    Netfilter: 32 {
+        prog_fd: i32 = 0,
+        target: i32 = 4,
+        attach_type: u32 = 8,
+        flags: u32 = 12,
+        family: u32 = 16,
+        hook: u32 = 20,
+        priority: i32 = 24,
+        hook_flags: u32 = 28,
+    }
+}
+
+attr! {
+    /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, as kernels before 6.6 know them too.
+    ProgAttach: 20 {
+        target: i32 = 0,
+        attach_bpf_fd: i32 = 4,
+        attach_type: u32 = 8,
+        attach_flags: u32 = 12,
+        replace_bpf_fd: i32 = 16,
+    }
+}
+
+attr! {
+    /// `BPF_PROG_QUERY`.
+    ProgQuery: 64 {
+        target: i32 = 0,
+        attach_type: u32 = 4,
+        query_flags: u32 = 8,
+        attach_flags: u32 = 12,
+        prog_ids: u64 = 16,
+        count: u32 = 24,
+        zero: u32 = 28,
+        prog_attach_flags: u64 = 32,
+        link_ids: u64 = 40,
+        link_attach_flags: u64 = 48,
+        revision: u64 = 56,
+    }
+}
+
+attr! {
+    /// `BPF_LINK_DETACH`.
+    LinkDetach: 4 {
+        link_fd: i32 = 0,
+    }
+}
+
+attr! {
     /// `BPF_ITER_CREATE`.
     IterCreate: 8 {
         link_fd: i32 = 0,

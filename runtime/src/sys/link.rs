@@ -3,10 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{IterCreate, LinkCreate, LinkCreateWide, LinkUpdate, Obj, RawTracepoint};
-use super::{bpf, bpf_fd};
+use super::attr::{
+    GetInfo, IterCreate, KprobeMulti, LinkCreate, LinkCreateWide, LinkDetach, LinkUpdate, Netfilter, Obj, ProgAttach,
+    ProgQuery, RawTracepoint, TracingMulti, UprobeMulti,
+};
+use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
-use crate::uapi::{AttachType, Command};
+use crate::uapi::{AttachType, Command, attach_flags};
 
 /// Attaches to a raw tracepoint; without a name to what the program was loaded for (the way before 5.8).
 pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cookie: u64) -> Result<OwnedFd, Errno> {
@@ -21,19 +24,22 @@ pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cooki
 }
 
 /// Attaches to a target that is a file descriptor or a network interface, or to what the program was loaded for (target 0).
+///
+/// `first` and `second` are a BTF id and a cookie, or another program or link and a revision.
 pub(crate) fn create(
     program: BorrowedFd<'_>,
     target: i32,
     attach_type: AttachType,
     flags: u32,
-    cookie: u64,
+    (first, second): (u32, u64),
 ) -> Result<OwnedFd, Errno> {
     let mut attr = LinkCreate {
         prog_fd: program.as_raw_fd(),
         target,
         attach_type: attach_type.0,
         flags,
-        second: cookie,
+        first,
+        second,
         ..LinkCreate::default()
     };
     // SAFETY: for the attach types of the callers (not iterators or probes of several places) the request holds no address.
@@ -45,8 +51,8 @@ pub(crate) fn create_iter(program: BorrowedFd<'_>, info: &[u8]) -> Result<OwnedF
     let mut attr = LinkCreateWide {
         prog_fd: program.as_raw_fd(),
         attach_type: AttachType::TRACE_ITER.0,
-        first: super::address(info),
-        second: super::len32(info.len())?,
+        first: address(info),
+        second: len32(info.len())?,
         ..LinkCreateWide::default()
     };
     // SAFETY: the address is that of a slice that outlives the call and stands beside its length.
@@ -64,6 +70,210 @@ pub(crate) fn create_perf(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie
     };
     // SAFETY: the request holds no address.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Kernel functions to attach to at once: by their names or by their addresses, of which one is empty.
+#[derive(Debug)]
+pub(crate) struct Functions<'a> {
+    pub(crate) names: &'a [&'a CStr],
+    pub(crate) addresses: &'a [u64],
+    /// One for each, or none.
+    pub(crate) cookies: &'a [u64],
+}
+
+/// Attaches to several kernel functions (Linux 5.18).
+pub(crate) fn create_kprobe_multi(
+    program: BorrowedFd<'_>,
+    attach_type: AttachType,
+    functions: &Functions<'_>,
+    at_return: bool,
+) -> Result<OwnedFd, Errno> {
+    let count = functions.names.len().max(functions.addresses.len());
+    if ![0, count].contains(&functions.cookies.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    let names: Vec<u64> = functions.names.iter().map(|name| name.as_ptr().expose_provenance() as u64).collect();
+    let mut attr = KprobeMulti {
+        prog_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        multi_flags: u32::from(at_return),
+        count: len32(count)?,
+        syms: address(&names),
+        addrs: if names.is_empty() { address(functions.addresses) } else { 0 },
+        cookies: address(functions.cookies),
+        ..KprobeMulti::default()
+    };
+    // SAFETY: the names end with NUL; the one array of names or addresses that is given, and that of the cookies, have as many entries
+    // as the count says; all of them outlive the call.
+    unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Places in a file to attach to at once.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    pub(crate) path: &'a CStr,
+    pub(crate) offsets: &'a [u64],
+    /// One for each, or none.
+    pub(crate) ref_ctr_offsets: &'a [u64],
+    /// One for each, or none.
+    pub(crate) cookies: &'a [u64],
+    /// The one process whose runs count, or 0.
+    pub(crate) pid: u32,
+}
+
+/// Attaches to several places in a file (Linux 6.6).
+pub(crate) fn create_uprobe_multi(
+    program: BorrowedFd<'_>,
+    attach_type: AttachType,
+    places: &Places<'_>,
+    at_return: bool,
+) -> Result<OwnedFd, Errno> {
+    let count = places.offsets.len();
+    if ![0, count].contains(&places.cookies.len()) || ![0, count].contains(&places.ref_ctr_offsets.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    let mut attr = UprobeMulti {
+        prog_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        path: places.path.as_ptr().expose_provenance() as u64,
+        offsets: address(places.offsets),
+        ref_ctr_offsets: address(places.ref_ctr_offsets),
+        cookies: address(places.cookies),
+        count: len32(count)?,
+        multi_flags: u32::from(at_return),
+        pid: places.pid,
+        ..UprobeMulti::default()
+    };
+    // SAFETY: the path ends with NUL, each array that is given has as many entries as the count says, and all outlive the call.
+    unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Attaches to several functions of the kernel by their BTF ids (Linux 7.2), with a cookie for each or none.
+pub(crate) fn create_tracing_multi(
+    program: BorrowedFd<'_>,
+    attach_type: AttachType,
+    ids: &[u32],
+    cookies: &[u64],
+) -> Result<OwnedFd, Errno> {
+    if ![0, ids.len()].contains(&cookies.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    let mut attr = TracingMulti {
+        prog_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        ids: address(ids),
+        cookies: address(cookies),
+        count: len32(ids.len())?,
+        ..TracingMulti::default()
+    };
+    // SAFETY: each array that is given has as many entries as the count says, and both outlive the call.
+    unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Attaches to a hook of netfilter (Linux 6.4) in this thread's network namespace.
+pub(crate) fn create_netfilter(
+    program: BorrowedFd<'_>,
+    (family, hook): (u32, u32),
+    priority: i32,
+    hook_flags: u32,
+) -> Result<OwnedFd, Errno> {
+    let mut attr = Netfilter {
+        prog_fd: program.as_raw_fd(),
+        attach_type: AttachType::NETFILTER.0,
+        family,
+        hook,
+        priority,
+        hook_flags,
+        ..Netfilter::default()
+    };
+    // SAFETY: the request holds no address.
+    unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
+}
+
+/// Attaches without a link; `replaced` is the program whose place it takes, if the flags say so.
+pub(crate) fn attach(
+    program: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    attach_type: AttachType,
+    flags: u32,
+    replaced: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let mut attr = ProgAttach {
+        target: target.as_raw_fd(),
+        attach_bpf_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        attach_flags: flags,
+        replace_bpf_fd: replaced.map_or(0, |program| program.as_raw_fd()),
+    };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
+}
+
+/// Undoes that.
+pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_type: AttachType) -> Result<(), Errno> {
+    let mut attr = ProgAttach {
+        target: target.as_raw_fd(),
+        attach_bpf_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        ..ProgAttach::default()
+    };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
+}
+
+/// Asks which programs a target has attached, by their ids, and, if there is room for them, their links. How many there are, and how
+/// often that was changed, where the kernel counts it.
+pub(crate) fn query(
+    target: i32,
+    attach_type: AttachType,
+    programs: &mut [u32],
+    links: &mut [u32],
+) -> Result<(usize, u64), Errno> {
+    if ![0, programs.len()].contains(&links.len()) {
+        return Err(Errno::from_raw(libc::EINVAL));
+    }
+    // The kernel tells of hooks of several kinds at once only together with the flags of each program.
+    let mut flags = vec![0_u32; if attach_type == AttachType::LSM_CGROUP { programs.len() } else { 0 }];
+    let mut attr = ProgQuery {
+        target,
+        attach_type: attach_type.0,
+        prog_ids: address_mut(programs),
+        count: len32(programs.len())?,
+        prog_attach_flags: address_mut(&mut flags),
+        link_ids: address_mut(links),
+        ..ProgQuery::default()
+    };
+    // SAFETY: each array whose address is given has as many entries as the count says, and all outlive the call.
+    unsafe { bpf(Command::PROG_QUERY, &mut attr) }?;
+    Ok((usize::try_from(attr.count).unwrap_or(usize::MAX), attr.revision))
+}
+
+/// Takes a link's program from its place, whoever else holds the link (Linux 5.9).
+pub(crate) fn detach_link(link: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut attr = LinkDetach { link_fd: link.as_raw_fd() };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::LINK_DETACH, &mut attr) }.map(drop)
+}
+
+/// What the kernel says of a link: `struct bpf_link_info`, 64 bytes up to what 7.3.4 knows, in words.
+pub(crate) type Info = [u64; 8];
+
+/// Asks for it. `name` is where the name goes that some kinds of links have, with the words in which the kernel wants its address and
+/// (in the lower half) its length.
+pub(crate) fn info(link: BorrowedFd<'_>, name: Option<(usize, usize, &mut [u8])>) -> Result<Info, Errno> {
+    let mut info = Info::default();
+    if let Some((address_at, length_at, name)) = name {
+        let length = len32(name.len())?.to_ne_bytes();
+        let place = info.get_mut(length_at).ok_or(Errno::from_raw(libc::EINVAL))?;
+        *place = u64::from_ne_bytes([length[0], length[1], length[2], length[3], 0, 0, 0, 0]);
+        *info.get_mut(address_at).ok_or(Errno::from_raw(libc::EINVAL))? = address_mut(name);
+    }
+    let mut attr =
+        GetInfo { bpf_fd: link.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `name`, which outlives the call, at most as many as stand
+    // beside its address; all other addresses are zero.
+    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(info)
 }
 
 /// Opens an instance of an attached iterator.
@@ -86,6 +296,18 @@ pub(crate) fn open_pinned(path: &CStr) -> Result<OwnedFd, Errno> {
     let mut attr = Obj { pathname: path.as_ptr().expose_provenance() as u64, ..Obj::default() };
     // SAFETY: the path ends with NUL and outlives the call.
     unsafe { bpf_fd(Command::OBJ_GET, &mut attr) }
+}
+
+/// Puts a program in the place of the one that a link attached; `old` is the one that must be there, if it is said.
+pub(crate) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let mut attr = LinkUpdate {
+        link_fd: link.as_raw_fd(),
+        new_fd: program.as_raw_fd(),
+        flags: if old.is_some() { attach_flags::REPLACE } else { 0 },
+        old_fd: old.map_or(0, |old| old.as_raw_fd()),
+    };
+    // SAFETY: the request holds no address.
+    unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }
 
 /// Puts a table of functions in the place of the one that a link registered (Linux 6.4).

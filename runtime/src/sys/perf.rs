@@ -51,39 +51,80 @@ const REQUESTS: (libc::c_ulong, libc::c_ulong) = (0x2000_2400, 0x8004_2408);
 
 /// The event of the tracepoint of this id, of all processes on one CPU; programs see every CPU all the same.
 pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
-    open(&EventAttr {
+    let attr = EventAttr {
         event_type: TYPE_TRACEPOINT,
         config: id,
         sample_period: 1,
         wakeup_events: 1,
         ..EventAttr::default()
-    })
+    };
+    open(&attr, (ANY, 0))
 }
 
-/// The event of a kprobe; `event_type` and `return_bit` are what sysfs says of the kprobe PMU.
-pub(crate) fn kprobe(event_type: u32, return_bit: Option<u32>, function: &CStr, offset: u64) -> Result<OwnedFd, Errno> {
-    open(&EventAttr {
-        event_type,
-        config: return_bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0),
-        config1: function.as_ptr().expose_provenance() as u64,
-        config2: offset,
+/// A kprobe or uprobe: what sysfs says of its PMU, and where it is.
+#[derive(Debug)]
+pub(crate) struct Probe<'a> {
+    /// The type of the PMU.
+    pub(crate) event_type: u32,
+    /// The bits that say at what of the function, and where a reference counter is.
+    pub(crate) config: u64,
+    /// The kernel function, or the path of the file.
+    pub(crate) name: &'a CStr,
+    /// Bytes from the beginning of the one or the other.
+    pub(crate) offset: u64,
+    /// The one process whose runs count.
+    pub(crate) pid: Option<i32>,
+}
+
+/// The event of a probe.
+pub(crate) fn probe(probe: &Probe<'_>) -> Result<OwnedFd, Errno> {
+    let attr = EventAttr {
+        event_type: probe.event_type,
+        config: probe.config,
+        config1: probe.name.as_ptr().expose_provenance() as u64,
+        config2: probe.offset,
         ..EventAttr::default()
-    })
+    };
+    open(&attr, probe.pid.map_or((ANY, 0), |pid| (pid, ANY)))
 }
 
-fn open(attr: &EventAttr) -> Result<OwnedFd, Errno> {
+/// An event that is counted, and samples taken of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sampled {
+    pub(crate) event_type: u32,
+    pub(crate) config: u64,
+    /// A sample every so many events, or, as a frequency, so many times a second.
+    pub(crate) sample: u64,
+    pub(crate) is_frequency: bool,
+    pub(crate) pid: Option<i32>,
+    pub(crate) cpu: Option<i32>,
+}
+
+/// Opens such an event; of no process it is that of all.
+pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
+    let attr = EventAttr {
+        event_type: event.event_type,
+        config: event.config,
+        // `sample_period` and `sample_freq` are one field.
+        sample_period: event.sample,
+        flags: if event.is_frequency { FREQUENCY } else { 0 },
+        ..EventAttr::default()
+    };
+    open(&attr, (event.pid.unwrap_or(ANY), event.cpu.unwrap_or(ANY)))
+}
+
+/// Every process, or every CPU.
+const ANY: i32 = -1;
+
+/// The flag `freq` of `struct perf_event_attr`: the eleventh bit of its bit fields, which are counted from the other end on big-endian
+/// machines.
+const FREQUENCY: u64 = if cfg!(target_endian = "little") { 1 << 10 } else { 1 << 53 };
+
+/// Opens an event whose address, if it has one, is that of a C string of the caller.
+fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
     let attr = EventAttr { size: super::len32(size_of::<EventAttr>())?, ..*attr };
     // SAFETY: `attr` is a live value of the size it names; its one address, if any, is that of a C string that outlives the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attr,
-            -1 as libc::pid_t,
-            0 as libc::c_int,
-            -1 as libc::c_int,
-            CLOEXEC,
-        )
-    };
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, pid, cpu, ANY, CLOEXEC) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(Errno::last)?;
     // SAFETY: the call succeeded, so this is a new file descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

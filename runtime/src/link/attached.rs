@@ -1,0 +1,75 @@
+//! What is attached to a place where several programs can be.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::error::{Error, Result};
+use crate::sys::link as sys;
+use crate::uapi::AttachType;
+
+/// The programs of an interface, a cgroup, a network namespace or a map of sockets, by their ids, in the order in which they run.
+///
+/// ```no_run
+/// use skelgen_runtime::link::{Attached, Order, Place};
+/// use skelgen_runtime::uapi::AttachType;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// // First, unless somebody else attaches in between.
+/// let there = Attached::to_interface(2, AttachType::TCX_INGRESS)?;
+/// let place = Place { order: Order::First, expected_revision: there.revision, ..Place::default() };
+/// let link = program.attach_tcx_at(2, AttachType::TCX_INGRESS, place)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attached {
+    /// The ids of the programs.
+    pub programs: Vec<u32>,
+    /// Of interfaces: the ids of their links, 0 for one without.
+    pub links: Vec<u32>,
+    /// How often this has been changed; 0 where the kernel does not count.
+    pub revision: u64,
+}
+
+impl Attached {
+    /// What is attached to a network interface (tcx and netkit, Linux 6.6).
+    ///
+    /// # Errors
+    /// If there is no such interface or the kernel refuses.
+    pub fn to_interface(ifindex: u32, attach_type: AttachType) -> Result<Self> {
+        query(i32::from_ne_bytes(ifindex.to_ne_bytes()), attach_type, true).map_err(|errno| {
+            let error = Error::refused(format_args!("asking what network interface {ifindex} has attached"), errno);
+            match errno.raw() {
+                libc::EINVAL => error.note("interfaces tell of tcx and netkit since Linux 6.6 and 6.7"),
+                libc::ENODEV => error.note("this network namespace has no interface of that index"),
+                _ => error,
+            }
+        })
+    }
+
+    /// What is attached as this type to a cgroup itself, not to those above; or to a network namespace or a map of sockets.
+    ///
+    /// # Errors
+    /// If what was given is no such thing, or the kernel refuses.
+    pub fn to(target: BorrowedFd<'_>, attach_type: AttachType) -> Result<Self> {
+        query(target.as_raw_fd(), attach_type, false).map_err(|errno| {
+            Error::refused(format_args!("asking what a {} has attached", attach_type.name().unwrap_or("place")), errno)
+        })
+    }
+}
+
+fn query(target: i32, attach_type: AttachType, with_links: bool) -> Result<Attached, crate::Errno> {
+    let mut room = 64;
+    loop {
+        let mut programs = vec![0; room];
+        let mut links = vec![0; if with_links { room } else { 0 }];
+        match sys::query(target, attach_type, &mut programs, &mut links) {
+            Err(errno) if errno.raw() == libc::ENOSPC && room < 1 << 16 => room *= 4,
+            Err(errno) => return Err(errno),
+            Ok((count, revision)) => {
+                programs.truncate(count);
+                links.truncate(count);
+                return Ok(Attached { programs, links, revision });
+            }
+        }
+    }
+}

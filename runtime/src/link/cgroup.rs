@@ -1,0 +1,78 @@
+//! Programs of cgroups.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::undo::How;
+use super::{Link, Place};
+use crate::error::{Error, Result};
+use crate::program::Program;
+use crate::sys::link as sys;
+use crate::uapi::attach_flags;
+
+impl Program {
+    /// Attaches to a cgroup, as the type that it was loaded for; beside the programs that are there.
+    ///
+    /// Before Linux 5.7, which have no links of cgroups, it is attached without one, and detached when the [`Link`] is dropped.
+    ///
+    /// ```no_run
+    /// # use std::os::fd::AsFd as _;
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// let cgroup = std::fs::File::open("/sys/fs/cgroup/my.service")?;
+    /// let link = program.attach_cgroup(cgroup.as_fd())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>) -> Result<Link> {
+        self.attach_cgroup_at(cgroup, Place::default())
+    }
+
+    /// The same at a place among the programs that are there (Linux 6.17).
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_cgroup_at(&self, cgroup: BorrowedFd<'_>, place: Place<'_>) -> Result<Link> {
+        let (flags, other) = place.request();
+        let extra = (other, place.expected_revision);
+        match sys::create(self.fd()?, cgroup.as_raw_fd(), self.attach_type(), flags, extra) {
+            Ok(fd) => Ok(Link::new(fd, self.name())),
+            Err(errno) if errno.raw() == libc::EINVAL && place.is_default() => {
+                self.attach_cgroup_without_link(cgroup, attach_flags::ALLOW_MULTI).map_err(|_| {
+                    self.refused("a cgroup", errno).note(
+                        "what was given must be the folder of a cgroup of version 2, and the program must have been loaded for \
+                         where it attaches, as its section or `set_type` says",
+                    )
+                })
+            }
+            Err(errno) => {
+                let error = self.refused("a cgroup", errno);
+                Err(match errno.raw() {
+                    libc::EINVAL | libc::E2BIG => error.note("order among the programs of a cgroup needs Linux 6.17"),
+                    libc::EBADF => error.note("what was given is no folder of a cgroup of version 2"),
+                    libc::ESTALE => error.note("the programs of the cgroup were changed since their revision was read"),
+                    _ => error,
+                })
+            }
+        }
+    }
+
+    /// The same without a link of the kernel's (`BPF_PROG_ATTACH`), with flags of [`attach_flags`]: 0 keeps other programs from the
+    /// cgroup and those below. It is detached when the [`Link`] is dropped; after [`Link::leak`] it stays for as long as the cgroup does.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_cgroup_without_link(&self, cgroup: BorrowedFd<'_>, flags: u32) -> Result<Link> {
+        let program = self.fd()?;
+        let [held, undoing] = [program, program].map(|fd| fd.try_clone_to_owned());
+        let io =
+            |error: std::io::Error| Error::io(format_args!("attaching program `{}` to a cgroup", self.name()), &error);
+        let (held, undoing) = (held.map_err(io)?, undoing.map_err(io)?);
+        let target: OwnedFd = cgroup.try_clone_to_owned().map_err(io)?;
+        let attach_type = self.attach_type();
+        sys::attach(program, target.as_fd(), attach_type, flags, None)
+            .map_err(|errno| self.refused("a cgroup (without a link)", errno))?;
+        Ok(Link::undone(held, self.name(), How::Program { program: undoing, target, attach_type }))
+    }
+}

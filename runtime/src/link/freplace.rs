@@ -1,0 +1,64 @@
+//! Programs that take the place of a function of another program.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use super::Link;
+use crate::error::{Errno, Error, Result};
+use crate::kernel::types::Types;
+use crate::program::Program;
+use crate::sys;
+
+impl Program {
+    /// Puts an `freplace` program in the place of a function of another program than the one it was loaded for (Linux 5.10). The function
+    /// must have the same type as the one that was chosen with
+    /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before loading, which [`attach`](Self::attach) replaces.
+    ///
+    /// ```no_run
+    /// # use skelgen_runtime::Program;
+    /// # fn f(program: &Program, other: &Program) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_to(other.fd()?, "handle_packet")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded, the other program has no such function, or the kernel refuses.
+    pub fn attach_to(&self, program: BorrowedFd<'_>, function: &str) -> Result<Link> {
+        let own = self.fd()?;
+        let id = function_id(program, function, None)
+            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        sys::link::create(own, program.as_raw_fd(), self.attach_type(), 0, (id, 0))
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| {
+                let error = self.refused(format_args!("function `{function}` of another program"), errno);
+                match errno.raw() {
+                    libc::EINVAL => error.note("both functions must have the same type, and the other must be global"),
+                    libc::EBUSY => error.note("the function was replaced already"),
+                    _ => error,
+                }
+            })
+    }
+}
+
+/// The BTF id of a function of a program that is loaded. A token gives the right to look at its BTF where the kernel takes one for that.
+pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option<BorrowedFd<'_>>) -> Result<u32> {
+    let refused = |errno: Errno| {
+        let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
+        match errno.raw() {
+            libc::EPERM => error.note(
+                "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
+                 does not yet)",
+            ),
+            _ => error,
+        }
+    };
+    let id = sys::prog::btf_id(program).map_err(refused)?;
+    if id == 0 {
+        return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
+    }
+    let btf = sys::btf::open(id, token).map_err(refused)?;
+    let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
+    types
+        .find_function(function)
+        .ok_or_else(|| Error::invalid(format_args!("the program that it attaches to has no function `{function}`")))
+}

@@ -1,0 +1,87 @@
+//! Iterators over part of what there is.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::Link;
+use crate::error::Result;
+use crate::program::Program;
+use crate::sys::link as sys;
+
+/// What an iterator goes over.
+#[derive(Clone, Copy, Debug)]
+pub enum IterTarget<'a> {
+    /// The elements of this map (`iter/bpf_map_elem`, `iter/sockmap`, `iter/bpf_sk_storage_map`; Linux 5.9).
+    Map(BorrowedFd<'a>),
+    /// Cgroups from this one on (`iter/cgroup`, Linux 6.1).
+    Cgroup(BorrowedFd<'a>, CgroupOrder),
+    /// One thread, by its id (`iter/task` and its like, Linux 6.1).
+    Thread(u32),
+    /// The threads of one process, by its id (the same).
+    Process(u32),
+    /// The threads of the process of this pidfd (the same).
+    Pidfd(BorrowedFd<'a>),
+}
+
+/// In which order cgroups are visited (`enum bpf_cgroup_iter_order`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CgroupOrder {
+    /// This one alone.
+    SelfOnly = 1,
+    /// This one and all below, parents first.
+    DescendantsPre = 2,
+    /// This one and all below, children first.
+    DescendantsPost = 3,
+    /// This one and all above.
+    AncestorsUp = 4,
+    /// Those directly below, which only newer kernels know.
+    Children = 5,
+}
+
+impl IterTarget<'_> {
+    /// `union bpf_iter_link_info`, sixteen bytes: each variant begins it anew.
+    fn info(self) -> [u8; 16] {
+        let bits = |fd: BorrowedFd<'_>| u32::from_ne_bytes(fd.as_raw_fd().to_ne_bytes());
+        let words: [u32; 4] = match self {
+            Self::Map(map) => [bits(map), 0, 0, 0],
+            Self::Cgroup(cgroup, order) => [order as u32, bits(cgroup), 0, 0],
+            Self::Thread(id) => [id, 0, 0, 0],
+            Self::Process(id) => [0, id, 0, 0],
+            Self::Pidfd(fd) => [0, 0, bits(fd), 0],
+        };
+        let mut bytes = [0; 16];
+        for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+}
+
+impl Program {
+    /// Attaches an iterator that needs to be told over what it goes, or that shall not go over all there is.
+    ///
+    /// ```no_run
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// use skelgen_runtime::link::IterTarget;
+    /// let link = program.attach_iter(IterTarget::Process(std::process::id()))?;
+    /// let text = std::io::read_to_string(link.read_iter()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded, is no iterator over such things, or the kernel refuses.
+    pub fn attach_iter(&self, target: IterTarget<'_>) -> Result<Link> {
+        sys::create_iter(self.fd()?, &target.info()).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
+            let error = self.refused("the iterator it was loaded for, over what was given", errno);
+            match errno.raw() {
+                libc::EINVAL | libc::EBADF | libc::E2BIG => error.note(
+                    "what was given must be what its section goes over, on a kernel that knows it: maps since Linux 5.9, tasks and \
+                     cgroups since 6.1",
+                ),
+                libc::ESRCH => error.note("there is no such thread or process"),
+                _ => error,
+            }
+        })
+    }
+}

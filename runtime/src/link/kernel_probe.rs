@@ -1,0 +1,263 @@
+//! Programs of kernel functions: one by one, many at once, and those of system calls.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io::{BufRead, BufReader};
+
+use super::{Link, c_string, pattern, pmu};
+use crate::error::{Errno, Error, Result};
+use crate::program::Program;
+use crate::sys::{link as sys, perf};
+use crate::uapi::AttachType;
+
+/// A place in a kernel function.
+///
+/// ```no_run
+/// use skelgen_runtime::link::Kprobe;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let link = program.attach_kprobe(&Kprobe { at_return: true, cookie: 7, ..Kprobe::new("do_unlinkat") })?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kprobe<'a> {
+    /// The function.
+    pub function: &'a str,
+    /// Bytes from its beginning.
+    pub offset: u64,
+    /// At its return instead.
+    pub at_return: bool,
+    /// What the program gets from `bpf_get_attach_cookie` (Linux 5.15); 0 for none.
+    pub cookie: u64,
+}
+
+impl<'a> Kprobe<'a> {
+    /// The entry of this function.
+    #[must_use]
+    pub const fn new(function: &'a str) -> Self {
+        Self { function, offset: 0, at_return: false, cookie: 0 }
+    }
+}
+
+/// Kernel functions to attach to at once (Linux 5.18).
+///
+/// ```no_run
+/// use skelgen_runtime::link::KprobeMulti;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let reads = program.attach_kprobe_multi(&KprobeMulti::pattern("vfs_read*"))?;
+/// let two = KprobeMulti { cookies: &[1, 2], ..KprobeMulti::functions(&["vfs_open", "vfs_write"]) };
+/// let both = program.attach_kprobe_multi(&two)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KprobeMulti<'a> {
+    /// The names, in which `*` stands for any characters and `?` for one: all functions that one of them stands for.
+    pub functions: &'a [&'a str],
+    /// A pattern beside these names; empty for none.
+    pub pattern: &'a str,
+    /// What the program gets from `bpf_get_attach_cookie`, one for each of the names, which must not be patterns then; empty for none.
+    pub cookies: &'a [u64],
+    /// At their returns instead. Programs of sessions see both.
+    pub at_return: bool,
+}
+
+impl<'a> KprobeMulti<'a> {
+    /// The functions of these names.
+    #[must_use]
+    pub const fn functions(functions: &'a [&'a str]) -> Self {
+        Self { functions, pattern: "", cookies: &[], at_return: false }
+    }
+
+    /// All functions that a pattern stands for.
+    #[must_use]
+    pub const fn pattern(pattern: &'a str) -> Self {
+        Self { functions: &[], pattern, cookies: &[], at_return: false }
+    }
+}
+
+impl Program {
+    /// Attaches to a kernel function by kprobe.
+    ///
+    /// # Errors
+    /// If it was not loaded, the kernel has no such function or none that can be probed, or it refuses.
+    pub fn attach_kprobe(&self, probe: &Kprobe<'_>) -> Result<Link> {
+        let program = self.fd()?;
+        let Kprobe { function, offset, at_return, cookie } = *probe;
+        let what = format!("{} of kernel function `{function}`", if at_return { "the return" } else { "the entry" });
+        let probes = pmu::Probes::of("kprobe")
+            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let config = if at_return { probes.return_bit } else { 0 };
+        let name = c_string(function)?;
+        let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
+        let event = perf::probe(&event).map_err(|errno| {
+            let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
+            match errno.raw() {
+                libc::ENOENT | libc::EADDRNOTAVAIL | libc::EINVAL => error.note(
+                    "the kernel has no such function, or no single one that can be probed (it may have been inlined, or several have \
+                     the name): /sys/kernel/tracing/available_filter_functions lists them",
+                ),
+                _ => error,
+            }
+        })?;
+        pmu::attach(program, event, cookie)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
+    }
+
+    /// Attaches to the kernel's function for a system call, by the name that this has in its manual.
+    ///
+    /// # Errors
+    /// If it was not loaded, the kernel has no such system call, or it refuses.
+    pub fn attach_ksyscall(&self, name: &str, at_return: bool, cookie: u64) -> Result<Link> {
+        let mut failed = None;
+        // What wraps system calls since 4.17 is tried first; kernels without have their functions by the other names.
+        for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {
+            match self.attach_kprobe(&Kprobe { at_return, cookie, ..Kprobe::new(&function) }) {
+                Err(error) if error.errno().is_some_and(no_such_function) => {
+                    failed = Some(failed.unwrap_or(error));
+                }
+                result => return result,
+            }
+        }
+        let error = failed.unwrap_or_else(|| Error::invalid(format_args!("attaching program `{}`", self.name())));
+        Err(error.note(format_args!("the kernel has no function of its own for a system call `{name}`")))
+    }
+
+    /// Attaches to many kernel functions at once, as a `kprobe.multi` or `kprobe.session` program.
+    ///
+    /// # Errors
+    /// If it was not loaded as one, the kernel has none of the functions, or it refuses.
+    pub fn attach_kprobe_multi(&self, probes: &KprobeMulti<'_>) -> Result<Link> {
+        let program = self.fd()?;
+        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
+        let is_pattern = patterns().any(pattern::is_pattern);
+        if is_pattern && !probes.cookies.is_empty() {
+            return Err(within(Error::invalid("cookies are for functions by their names, not for patterns")));
+        }
+        let found = match is_pattern {
+            true => find(&patterns().collect::<Vec<_>>()).map_err(within)?,
+            false => Functions { names: patterns().map(c_string).collect::<Result<_>>()?, addresses: Vec::new() },
+        };
+        let names: Vec<_> = found.names.iter().map(CString::as_c_str).collect();
+        let functions = sys::Functions { names: &names, addresses: &found.addresses, cookies: probes.cookies };
+        let at_return = probes.at_return && self.attach_type() != AttachType::TRACE_KPROBE_SESSION;
+        sys::create_kprobe_multi(program, self.attach_type(), &functions, at_return)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| {
+                let count = names.len().max(found.addresses.len());
+                let of = patterns().collect::<Vec<_>>().join("`, `");
+                let error = self.refused(format_args!("{count} kernel functions (`{of}`)"), errno);
+                match errno.raw() {
+                    libc::EINVAL => error.note(
+                        "the program must be of section `kprobe.multi` or `kprobe.session`, on a kernel that knows it (5.18, 6.10), with \
+                         as many cookies as functions",
+                    ),
+                    libc::ESRCH | libc::ENOENT => error.note(
+                        "the kernel does not have each of them, or cannot probe it: /sys/kernel/tracing/available_filter_functions \
+                         lists those that it can",
+                    ),
+                    libc::EOPNOTSUPP => error.note("the kernel is built without fprobes (CONFIG_FPROBE)"),
+                    _ => error,
+                }
+            })
+    }
+}
+
+/// What functions of system calls begin with, by `ARCH_HAS_SYSCALL_WRAPPER` of the kernel's architectures.
+const WRAPPER: &str = if cfg!(target_arch = "x86_64") {
+    "__x64_"
+} else if cfg!(target_arch = "x86") {
+    "__ia32_"
+} else if cfg!(target_arch = "aarch64") {
+    "__arm64_"
+} else if cfg!(target_arch = "s390x") {
+    "__s390x_"
+} else if cfg!(any(target_arch = "riscv64", target_arch = "riscv32")) {
+    "__riscv_"
+} else {
+    ""
+};
+
+fn no_such_function(errno: Errno) -> bool {
+    [libc::ENOENT, libc::EADDRNOTAVAIL].contains(&errno.raw())
+}
+
+/// Functions as the kernel is asked for them: by names or by addresses.
+#[derive(Debug, Default)]
+struct Functions {
+    names: Vec<CString>,
+    addresses: Vec<u64>,
+}
+
+/// What some functions are called that the kernel has dropped.
+const DROPPED: &[u8] = b"__ftrace_invalid_address__";
+
+/// Every function that can be probed and that one of the patterns stands for: by address where the kernel lists these (6.5), since names
+/// are not unique; else by name.
+fn find(patterns: &[&str]) -> Result<Functions> {
+    let mut found = Functions::default();
+    let wanted = |name: &[u8]| {
+        !name.starts_with(DROPPED) && patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name))
+    };
+    if let Ok(file) = pmu::open_tracefs("available_filter_functions_addrs") {
+        let mut addresses = BTreeSet::new();
+        each_line(file, |words| {
+            if let [address, name, ..] = words {
+                if wanted(name) {
+                    let address = std::str::from_utf8(address)
+                        .ok()
+                        .and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+                    addresses.extend(address);
+                }
+            }
+        })?;
+        // An unprivileged look shows zeros.
+        addresses.remove(&0);
+        found.addresses.extend(addresses);
+    }
+    if found.addresses.is_empty() {
+        let names = names(patterns)?.into_iter().filter(|name| wanted(name));
+        found.names.extend(names.filter_map(|name| CString::new(name).ok()));
+    }
+    if found.addresses.is_empty() && found.names.is_empty() {
+        return Err(Error::invalid(format_args!("no kernel function is called `{}`", patterns.join("` or `")))
+            .note(format_args!("/sys/kernel/tracing/{LIST} lists those that can be probed")));
+    }
+    Ok(found)
+}
+
+/// The names of all functions that can be probed and that one of the patterns stands for.
+pub(super) fn names(patterns: &[&str]) -> Result<BTreeSet<Vec<u8>>> {
+    let mut names = BTreeSet::new();
+    let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
+    each_line(file, |words| {
+        if let [name, ..] = words {
+            if patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name)) {
+                names.insert(name.to_vec());
+            }
+        }
+    })?;
+    Ok(names)
+}
+
+const LIST: &str = "available_filter_functions";
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::io(format_args!("reading {LIST} of tracefs"), error)
+        .note("tracefs is not mounted at /sys/kernel/tracing, or not for this process to read")
+}
+
+fn each_line(file: std::fs::File, mut take: impl FnMut(&[&[u8]])) -> Result<()> {
+    let mut lines = BufReader::with_capacity(64 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))? == 0 {
+            return Ok(());
+        }
+        let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+        take(&words);
+    }
+}

@@ -1,0 +1,164 @@
+//! Programs of network interfaces, of network namespaces and of maps of sockets.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use super::undo::How;
+use super::{Link, Place};
+use crate::error::{Errno, Error, Result};
+use crate::program::Program;
+use crate::sys::link as sys;
+use crate::uapi::AttachType;
+
+impl Program {
+    /// Attaches an XDP program to a network interface, by its index (Linux 5.9). `flags` are those of
+    /// [`xdp_flags`](crate::uapi::xdp_flags): 0 lets the kernel choose the mode.
+    ///
+    /// ```no_run
+    /// # fn f(first: &skelgen_runtime::Program, second: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let link = first.attach_xdp(2, 0)?;
+    /// // Later, without a packet that sees neither:
+    /// link.update(second)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_xdp(&self, ifindex: u32, flags: u32) -> Result<Link> {
+        let created = sys::create(self.fd()?, index(ifindex), AttachType::XDP, flags, (0, 0));
+        self.of_interface(ifindex, "", created).map_err(|error| match error.errno().map(Errno::raw) {
+            Some(libc::EBUSY) => error.note("the interface has an XDP program: detach that, or update its link"),
+            Some(libc::EEXIST) => error.note("the interface has an XDP program of another mode"),
+            Some(libc::EINVAL) => error.note(
+                "this network namespace has no interface of that index, the flags do not go together, or the program was loaded for maps",
+            ),
+            Some(libc::EOPNOTSUPP) => {
+                error.note("its driver has no XDP: `xdp_flags::SKB_MODE` works on every interface")
+            }
+            _ => error,
+        })
+    }
+
+    /// Attaches a traffic control program to a network interface (Linux 6.6), after those already there; for what comes in
+    /// ([`AttachType::TCX_INGRESS`]) or goes out ([`AttachType::TCX_EGRESS`]). Older kernels have [`attach_tc`](Self::attach_tc).
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_tcx(&self, ifindex: u32, direction: AttachType) -> Result<Link> {
+        self.attach_tcx_at(ifindex, direction, Place::default())
+    }
+
+    /// The same at a place among the programs that are there, see [`Place`].
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_tcx_at(&self, ifindex: u32, direction: AttachType, place: Place<'_>) -> Result<Link> {
+        self.placed(ifindex, direction, place).map_err(|error| match error.errno().map(Errno::raw) {
+            Some(libc::EINVAL) => error.note("tcx needs Linux 6.6; before, there is `attach_tc`"),
+            _ => error,
+        })
+    }
+
+    /// Attaches to a netkit interface (Linux 6.7), by the index of the primary one of the pair; as the type that it was loaded for
+    /// (`netkit/primary`, `netkit/peer`), at a place among the programs that are there.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_netkit(&self, ifindex: u32, place: Place<'_>) -> Result<Link> {
+        self.placed(ifindex, self.attach_type(), place).map_err(|error| match error.errno().map(Errno::raw) {
+            Some(libc::ENXIO | libc::EACCES) => error.note("it must be the primary interface of a netkit pair"),
+            Some(libc::EINVAL) => error.note("netkit needs Linux 6.7"),
+            _ => error,
+        })
+    }
+
+    /// Attaches to a network namespace, as the type that it was loaded for (`sk_lookup` of Linux 5.9, `flow_dissector` of 5.8).
+    ///
+    /// ```no_run
+    /// # use std::os::fd::AsFd as _;
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// let own = std::fs::File::open("/proc/self/ns/net")?;
+    /// let link = program.attach_netns(own.as_fd())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
+        sys::create(self.fd()?, namespace.as_raw_fd(), self.attach_type(), 0, (0, 0))
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| {
+                let error = self.refused("a network namespace", errno);
+                match errno.raw() {
+                    libc::EINVAL => error.note("what was given must be a network namespace, such as /proc/self/ns/net"),
+                    libc::EEXIST | libc::E2BIG => error.note("the namespace takes no other such program"),
+                    _ => error,
+                }
+            })
+    }
+
+    /// Attaches to a map of sockets (`sockmap`, `sockhash`), as the type that it was loaded for (`sk_msg`, `sk_skb/stream_parser`,
+    /// `sk_skb/stream_verdict`, `sk_skb/verdict`): from then on it sees what the sockets send or get that are put into the map.
+    ///
+    /// Before Linux 6.10, which have no links of such maps, it is attached without one, and detached when the [`Link`] is dropped.
+    ///
+    /// ```no_run
+    /// # use std::os::fd::BorrowedFd;
+    /// # fn f(program: &skelgen_runtime::Program, map: BorrowedFd<'_>) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_sockmap(map)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded, the kernel refuses, or the map has a program for this already.
+    pub fn attach_sockmap(&self, map: BorrowedFd<'_>) -> Result<Link> {
+        let attach_type = self.attach_type();
+        match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
+            Ok(fd) => Ok(Link::new(fd, self.name())),
+            Err(errno) if errno.raw() == libc::EINVAL => self.attach_sockmap_without_link(map),
+            Err(errno) => Err(self.refused("a map of sockets", errno)),
+        }
+    }
+
+    fn attach_sockmap_without_link(&self, map: BorrowedFd<'_>) -> Result<Link> {
+        let io = |error: std::io::Error| {
+            Error::io(format_args!("attaching program `{}` to a map of sockets", self.name()), &error)
+        };
+        let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(io);
+        let (held, program, target) = (clone(self.fd()?)?, clone(self.fd()?)?, clone(map)?);
+        let attach_type = self.attach_type();
+        sys::attach(program.as_fd(), target.as_fd(), attach_type, 0, None).map_err(|errno| {
+            self.refused("a map of sockets", errno).note(
+                "the map must be a sockmap or sockhash, and the section or `set_type` must say for what the program is \
+                 (`sk_skb` alone does not)",
+            )
+        })?;
+        Ok(Link::undone(held, self.name(), How::Program { program, target, attach_type }))
+    }
+
+    fn placed(&self, ifindex: u32, attach_type: AttachType, place: Place<'_>) -> Result<Link> {
+        let (flags, other) = place.request();
+        let created = sys::create(self.fd()?, index(ifindex), attach_type, flags, (other, place.expected_revision));
+        self.of_interface(ifindex, attach_type.name().unwrap_or(""), created)
+    }
+
+    fn of_interface(&self, ifindex: u32, place: &str, created: Result<std::os::fd::OwnedFd, Errno>) -> Result<Link> {
+        created.map(|fd| Link::new(fd, self.name())).map_err(|errno| {
+            let of = if place.is_empty() { "" } else { " of " };
+            let error = self.refused(format_args!("{place}{of}network interface {ifindex}"), errno);
+            match errno.raw() {
+                libc::ENODEV => error.note("this network namespace has no interface of that index"),
+                libc::ESTALE => error.note("the programs of the interface were changed since their revision was read"),
+                libc::ENOENT => error.note("the program that it was to be before or after is not attached there"),
+                _ => error,
+            }
+        })
+    }
+}
+
+/// An interface's index where the request has a file descriptor otherwise.
+fn index(ifindex: u32) -> RawFd {
+    RawFd::from_ne_bytes(ifindex.to_ne_bytes())
+}

@@ -1,0 +1,88 @@
+//! What sysfs says of the kernel's sources of events, and attaching to an event of any of them.
+
+use std::fs::read_to_string;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Errno, Error, Result};
+use crate::sys::{link as sys, perf};
+
+/// Where they are.
+const DEVICES: &str = "/sys/bus/event_source/devices";
+/// The two places where tracefs can be.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// A source of probes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probes {
+    /// Its type, as events have it.
+    pub(super) event_type: u32,
+    /// The bit of an event's configuration that means a return.
+    pub(super) return_bit: u64,
+    /// By how many bits a reference counter is shifted in the configuration, if it can be there.
+    pub(super) counter_shift: Option<u32>,
+}
+
+impl Probes {
+    /// That of this name, `kprobe` or `uprobe`.
+    pub(super) fn of(name: &str) -> Result<Self> {
+        let read = |file: &str| {
+            let path = format!("{DEVICES}/{name}/{file}");
+            read_to_string(&path).map_err(|error| {
+                Error::io(format_args!("reading {path}"), &error).note(format_args!(
+                    "the kernel has no {name}s (CONFIG_{}_EVENTS), or none through perf events (Linux 4.17), or /sys is not mounted",
+                    name.to_uppercase()
+                ))
+            })
+        };
+        let bad = |file: &str| Error::invalid(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
+        let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
+        let format = read("format/retprobe")?;
+        let bit: Option<u32> = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
+        let return_bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).ok_or_else(|| bad("format/retprobe"))?;
+        let counter = read("format/ref_ctr_offset").ok();
+        let counter_shift = counter
+            .as_deref()
+            .and_then(|format| format.trim().strip_prefix("config:"))
+            .and_then(|bits| bits.split('-').next()?.parse().ok());
+        Ok(Self { event_type, return_bit, counter_shift })
+    }
+}
+
+/// The number of a tracepoint.
+pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
+    let context = || format!("the id of tracepoint `{category}/{name}`");
+    let mut failed = None;
+    for root in TRACEFS {
+        match read_to_string(format!("{root}/events/{category}/{name}/id")) {
+            Ok(text) => {
+                return text.trim().parse().map_err(|_| Error::invalid(format_args!("{} is no number", context())));
+            }
+            Err(error) => failed = Some(failed.unwrap_or(error)),
+        }
+    }
+    Err(failed
+        .map_or_else(|| Error::invalid(context()), |error| Error::io(context(), &error))
+        .note("the kernel has no such tracepoint, or tracefs is not mounted at /sys/kernel/tracing"))
+}
+
+/// Opens a file of tracefs.
+pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
+    let [first, second] = TRACEFS.map(|root| std::fs::File::open(format!("{root}/{file}")));
+    first.or(second)
+}
+
+/// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself, which is given back then.
+pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
+    match sys::create_perf(program, event.as_fd(), cookie) {
+        Ok(link) => {
+            perf::enable(event.as_fd())?;
+            Ok(link)
+        }
+        // Kernels without such links have no cookies either.
+        Err(error) if error.raw() == libc::EINVAL && cookie == 0 => {
+            perf::attach(event.as_fd(), program)?;
+            Ok(event)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,85 @@
+//! Programs of tracepoints, raw or not, and of what they were loaded for.
+
+use super::{Link, c_string, pmu};
+use crate::error::{Errno, Result};
+use crate::program::Program;
+use crate::sys::{link as sys, perf};
+
+impl Program {
+    /// Attaches to a raw tracepoint, by its name alone. The cookie is what the program gets from `bpf_get_attach_cookie` (Linux 6.10; 0
+    /// for none).
+    ///
+    /// # Errors
+    /// If it was not loaded, the kernel has no such tracepoint, or it refuses.
+    pub fn attach_raw_tracepoint(&self, name: &str, cookie: u64) -> Result<Link> {
+        let fd = sys::raw_tracepoint(self.fd()?, Some(&c_string(name)?), cookie);
+        fd.map(|fd| Link::new(fd, self.name())).map_err(|errno| {
+            let error = self.refused(format_args!("raw tracepoint `{name}`"), errno);
+            match errno.raw() {
+                libc::ENOENT => error.note(
+                    "the kernel has no such tracepoint, nor has a module that is loaded; choose another with `set_attach_target` \
+                     before loading",
+                ),
+                libc::EINVAL | libc::E2BIG if cookie != 0 => error.note("cookies of raw tracepoints need Linux 6.10"),
+                _ => error,
+            }
+        })
+    }
+
+    /// Attaches to a tracepoint, by its category and name as the folders of `/sys/kernel/tracing/events` have them. The cookie is what
+    /// the program gets from `bpf_get_attach_cookie` (Linux 5.15; 0 for none).
+    ///
+    /// ```no_run
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_tracepoint("sched", "sched_switch", 42)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded, the kernel has no such tracepoint, or it refuses.
+    pub fn attach_tracepoint(&self, category: &str, name: &str, cookie: u64) -> Result<Link> {
+        let what = format!("tracepoint `{category}/{name}`");
+        let program = self.fd()?;
+        let id = pmu::tracepoint_id(category, name)
+            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let event = perf::tracepoint(id)
+            .map_err(|errno| self.refused(format_args!("{what} (opening its perf event)"), errno))?;
+        pmu::attach(program, event, cookie)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
+    }
+
+    /// Attaches to the kernel function or tracepoint that it was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`, `lsm`),
+    /// with a cookie that it gets from `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10; 0 for none).
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_trace(&self, cookie: u64) -> Result<Link> {
+        let fd = self.fd()?;
+        let created = match sys::create(fd, 0, self.attach_type(), 0, (0, cookie)) {
+            // Kernels before 5.16 or so attach these without LINK_CREATE.
+            Err(error) if error.raw() == libc::EINVAL => sys::raw_tracepoint(fd, None, cookie),
+            result => result,
+        };
+        created.map(|fd| Link::new(fd, self.name())).map_err(|errno| {
+            let error = self.refused("what it was loaded for", errno);
+            match errno.raw() {
+                libc::EINVAL | libc::E2BIG if cookie != 0 => {
+                    error.note("cookies of tracing programs need Linux 6.0, of `tp_btf` 6.10")
+                }
+                libc::EBUSY => error.note("it is attached already, or the function has as many programs as it can"),
+                _ => error,
+            }
+        })
+    }
+
+    /// The error of something that is attached by way of a perf event.
+    pub(super) fn refused_with_cookie(&self, to: impl std::fmt::Display, cookie: u64, errno: Errno) -> crate::Error {
+        let error = self.refused(to, errno);
+        match errno.raw() {
+            libc::EINVAL | libc::E2BIG if cookie != 0 => error.note("cookies need Linux 5.15"),
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Programs of single sockets. Links there are none: a program stays for as long as the socket does, or until it is taken off.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::error::{Error, Result};
+use crate::program::Program;
+use crate::sys::socket::set_option;
+
+/// `SO_ATTACH_BPF` and its like of `asm-generic/socket.h`; sparc and parisc, for which this is not made, have other numbers.
+const ATTACH_BPF: i32 = 50;
+/// `SO_DETACH_BPF`, which is `SO_DETACH_FILTER`.
+const DETACH_BPF: i32 = 27;
+/// `SO_ATTACH_REUSEPORT_EBPF`.
+const ATTACH_REUSEPORT: i32 = 52;
+/// `SO_DETACH_REUSEPORT_BPF` (Linux 5.3).
+const DETACH_REUSEPORT: i32 = 68;
+
+impl Program {
+    /// Attaches a socket filter to a socket: it says of each packet how much of it the socket gets. It stays until the socket is closed
+    /// or [`detach_socket_filter`] takes it off.
+    ///
+    /// ```no_run
+    /// # use std::os::fd::AsFd as _;
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// program.attach_socket_filter(socket.as_fd())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_socket_filter(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        set_option(socket, ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
+            let error = self.refused("a socket", errno);
+            match errno.raw() {
+                libc::EINVAL => error.note("the program must be a socket filter (`SEC(\"socket\")`)"),
+                libc::EPERM => error.note("the filter of the socket is locked (SO_LOCK_FILTER)"),
+                _ => error,
+            }
+        })
+    }
+
+    /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it chooses which of them gets a
+    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] takes it off.
+    ///
+    /// # Errors
+    /// If it was not loaded or the kernel refuses.
+    pub fn attach_reuseport(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        set_option(socket, ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
+            let error = self.refused("sockets that share a port", errno);
+            match errno.raw() {
+                libc::EINVAL => error.note(
+                    "the socket must have been given SO_REUSEPORT before it was bound, and the program must be of section \
+                     `sk_reuseport` or `socket`",
+                ),
+                _ => error,
+            }
+        })
+    }
+}
+
+/// Takes the filter from a socket.
+///
+/// # Errors
+/// If the socket has none.
+pub fn detach_socket_filter(socket: BorrowedFd<'_>) -> Result<()> {
+    set_option(socket, DETACH_BPF, 0).map_err(|errno| Error::refused("taking the filter from a socket", errno))
+}
+
+/// Takes the program from a group of sockets that share a port (Linux 5.3).
+///
+/// # Errors
+/// If the group has none.
+pub fn detach_reuseport(socket: BorrowedFd<'_>) -> Result<()> {
+    set_option(socket, DETACH_REUSEPORT, 0)
+        .map_err(|errno| Error::refused("taking the program from sockets that share a port", errno))
+}

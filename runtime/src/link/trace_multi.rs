@@ -1,0 +1,93 @@
+//! Tracing programs of many kernel functions at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Link, kernel_probe, pattern};
+use crate::error::{Error, Result};
+use crate::kernel::types::{self, Types, kind};
+use crate::program::Program;
+use crate::sys::link as sys;
+
+/// The longest argument, in bytes, of a function that programs can see.
+const LONGEST: u64 = 16;
+/// The most arguments of such a function (`MAX_BPF_FUNC_ARGS` of `linux/bpf.h`).
+const MOST: usize = 12;
+
+impl Program {
+    /// Attaches to many kernel functions at once, as an `fentry.multi`, `fexit.multi` or `fsession.multi` program (Linux 7.2): by names
+    /// in which `*` stands for any characters and `?` for one, those that can be traced. Cookies, which the program gets from
+    /// `bpf_get_attach_cookie`, are one for each name, which must not be a pattern then; or none. Functions of modules are left out.
+    ///
+    /// ```no_run
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let reads = program.attach_trace_multi(&["vfs_read*", "vfs_write*"], &[])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it was not loaded as one, the kernel has no such functions, or it refuses.
+    pub fn attach_trace_multi(&self, functions: &[&str], cookies: &[u64]) -> Result<Link> {
+        let program = self.fd()?;
+        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let is_pattern = functions.iter().any(|function| pattern::is_pattern(function));
+        if !cookies.is_empty() && (is_pattern || cookies.len() != functions.len()) {
+            return Err(within(Error::invalid(
+                "cookies are for functions by their names, one for each, not for patterns",
+            )));
+        }
+        let ids = find(functions).map_err(within)?;
+        sys::create_tracing_multi(program, self.attach_type(), &ids, cookies)
+            .map(|fd| Link::new(fd, self.name()))
+            .map_err(|errno| {
+                let of = functions.join("`, `");
+                let error = self.refused(format_args!("{} kernel functions (`{of}`)", ids.len()), errno);
+                match errno.raw() {
+                    libc::EINVAL => error.note("the program must be of section `fentry.multi` or its like (Linux 7.2)"),
+                    libc::EOPNOTSUPP => error
+                        .note("the kernel is built without what that takes (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)"),
+                    _ => error,
+                }
+            })
+    }
+}
+
+/// The BTF ids of the functions: of names in their order, of patterns by rising id.
+fn find(wanted: &[&str]) -> Result<Vec<u32>> {
+    let vmlinux = types::kernel(None)?;
+    let by_name = traceable(&vmlinux, &kernel_probe::names(wanted)?);
+    let nobody = |name: &str| {
+        Error::invalid(format_args!("the kernel has no function `{name}` that can be traced"))
+            .note("/sys/kernel/tracing/available_filter_functions lists those that can, if BTF has them and programs their arguments")
+    };
+    let mut ids = Vec::new();
+    for name in wanted.iter().filter(|name| !pattern::is_pattern(name)) {
+        ids.push(*by_name.get(name.as_bytes()).ok_or_else(|| nobody(name))?);
+    }
+    let patterns = || wanted.iter().filter(|name| pattern::is_pattern(name));
+    let matched =
+        by_name.iter().filter(|(name, _)| patterns().any(|pattern| pattern::matches(pattern.as_bytes(), name)));
+    let matched: BTreeSet<u32> = matched.map(|(_, &id)| id).filter(|id| !ids.contains(id)).collect();
+    ids.extend(matched);
+    if ids.is_empty() { Err(nobody(&wanted.join("` or `"))) } else { Ok(ids) }
+}
+
+/// Those of the names that are functions whose arguments programs can see, with their ids.
+fn traceable<'t>(types: &'t Types, names: &BTreeSet<Vec<u8>>) -> BTreeMap<&'t [u8], u32> {
+    let mut found = BTreeMap::new();
+    types.each_named(|id, kind, text| {
+        if kind != kind::FUNC {
+            return;
+        }
+        let Some(name) = text.split(|&byte| byte == 0).next().filter(|name| names.contains(*name)) else { return };
+        let Some(prototype) = types.about(id, kind::FUNC) else { return };
+        // One of any number of arguments has none as its last.
+        let sizes = types.parameters(prototype).map(|parameter| types.size(parameter));
+        if types.parameters(prototype).count() <= MOST
+            && sizes.into_iter().all(|size| size.is_some_and(|size| size <= LONGEST))
+        {
+            found.insert(name, id);
+        }
+    });
+    found
+}

@@ -1,0 +1,241 @@
+//! Where arguments of USDT probes are: as notes say it, and as programs read it.
+//!
+//! A note says it in the assembler's words, `SIZE@OPERAND` for each argument; a negative size is that of a signed number. Programs read
+//! `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`, of which there are two layouts: in the one of libbpf 1.7 and later, an argument
+//! takes 24 bytes, before it took 16.
+
+use crate::error::{Error, Result};
+
+/// An argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Argument {
+    place: At,
+    /// Its bytes: 1, 2, 4 or 8.
+    size: u8,
+    signed: bool,
+}
+
+/// Where an argument is. Registers are offsets in `struct pt_regs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Nowhere: it is this number.
+    Constant(i64),
+    /// In a register.
+    Register(u16),
+    /// In memory, at a register and so many bytes.
+    Memory(u16, i64),
+    /// In memory, at a register, so many bytes, and another register shifted by so many bits.
+    Element(u16, i64, u16, u8),
+}
+
+/// The most arguments a probe has (`BPF_USDT_MAX_ARG_CNT`).
+const MOST: usize = 12;
+/// Bytes of an argument, in both layouts.
+const OLD: usize = 16;
+const NEW: usize = 24;
+/// Bytes that follow the arguments: a cookie, and how many there are.
+const REST: usize = 16;
+
+/// What a note says.
+pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
+    let not = |argument: &str| {
+        Error::invalid(format_args!("the USDT argument `{argument}` (of `{text}`) cannot be understood"))
+            .note("registers, constants and memory at registers are, on x86-64 and arm64")
+    };
+    let arguments: Vec<Argument> =
+        split(text).map(|argument| parse_one(argument).ok_or_else(|| not(argument))).collect::<Result<_>>()?;
+    match arguments.len() {
+        0..=MOST => Ok(arguments),
+        more => {
+            Err(Error::invalid(format_args!("the USDT probe has {more} arguments, and programs read at most {MOST}")))
+        }
+    }
+}
+
+/// The arguments, apart: by spaces that are in no brackets.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_u32;
+    let parts = text.split(move |c: char| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ' ' && depth == 0
+    });
+    parts.filter(|part| !part.is_empty())
+}
+
+fn parse_one(text: &str) -> Option<Argument> {
+    let (size, operand) = text.split_once('@')?;
+    let size: i8 = size.parse().ok()?;
+    let bytes = size.unsigned_abs();
+    [1, 2, 4, 8].contains(&bytes).then_some(())?;
+    let place = if cfg!(target_arch = "aarch64") { arm64(operand) } else { x86_64(operand) };
+    Some(Argument { place: place?, size: bytes, signed: size < 0 })
+}
+
+/// `$5`, `%rax`, `-8(%rbp)`, `8(%rbx,%rcx,4)`.
+fn x86_64(operand: &str) -> Option<At> {
+    if let Some(number) = operand.strip_prefix('$') {
+        return number.parse().ok().map(At::Constant);
+    }
+    if let Some(register) = operand.strip_prefix('%') {
+        return x86_64_register(register).map(At::Register);
+    }
+    let (offset, registers) = operand.strip_suffix(')')?.split_once('(')?;
+    let offset = if offset.is_empty() { 0 } else { offset.parse().ok()? };
+    let mut registers = registers.split(',').map(str::trim);
+    let mut register = || registers.next().map(|name| x86_64_register(name.strip_prefix('%')?));
+    let base = register()??;
+    let Some(index) = register() else { return Some(At::Memory(base, offset)) };
+    let shift = match registers.next() {
+        None | Some("1") => 0,
+        Some("2") => 1,
+        Some("4") => 2,
+        Some("8") => 3,
+        Some(_) => return None,
+    };
+    Some(At::Element(base, offset, index?, shift))
+}
+
+/// The place of a register in `struct pt_regs` of `asm/ptrace.h`.
+fn x86_64_register(name: &str) -> Option<u16> {
+    // In the order of the structure, with all names of each. `orig_ax`, which is none, takes the place before `rip`.
+    const REGISTERS: [[&str; 4]; 20] = [
+        ["r15", "r15d", "r15w", "r15b"],
+        ["r14", "r14d", "r14w", "r14b"],
+        ["r13", "r13d", "r13w", "r13b"],
+        ["r12", "r12d", "r12w", "r12b"],
+        ["rbp", "ebp", "bp", "bpl"],
+        ["rbx", "ebx", "bx", "bl"],
+        ["r11", "r11d", "r11w", "r11b"],
+        ["r10", "r10d", "r10w", "r10b"],
+        ["r9", "r9d", "r9w", "r9b"],
+        ["r8", "r8d", "r8w", "r8b"],
+        ["rax", "eax", "ax", "al"],
+        ["rcx", "ecx", "cx", "cl"],
+        ["rdx", "edx", "dx", "dl"],
+        ["rsi", "esi", "si", "sil"],
+        ["rdi", "edi", "di", "dil"],
+        [""; 4],
+        ["rip", "eip", "ip", "ip"],
+        [""; 4],
+        [""; 4],
+        ["rsp", "esp", "sp", "spl"],
+    ];
+    let place = REGISTERS.iter().position(|names| !name.is_empty() && names.contains(&name))?;
+    u16::try_from(place * 8).ok()
+}
+
+/// `5`, `x0`, `[sp, 16]`, `[x1]`.
+fn arm64(operand: &str) -> Option<At> {
+    if let Some(memory) = operand.strip_prefix('[') {
+        let memory = memory.strip_suffix(']')?;
+        let (register, offset) = memory.split_once(',').unwrap_or((memory, "0"));
+        return Some(At::Memory(arm64_register(register.trim())?, offset.trim().parse().ok()?));
+    }
+    operand.parse().map(At::Constant).ok().or_else(|| arm64_register(operand).map(At::Register))
+}
+
+/// The place of a register in `struct user_pt_regs` of `asm/ptrace.h`: 31 of them, then the stack pointer.
+fn arm64_register(name: &str) -> Option<u16> {
+    let number = match name {
+        "sp" => 31,
+        _ => name.strip_prefix(['x', 'w'])?.parse().ok().filter(|&number: &u16| number < 31)?,
+    };
+    Some(number * 8)
+}
+
+/// `struct __bpf_usdt_spec` of this size; `None` if there is none, or if it cannot say where an argument is.
+pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option<Vec<u8>> {
+    let each = size.checked_sub(REST)? / MOST;
+    (size == each * MOST + REST && [OLD, NEW].contains(&each)).then_some(())?;
+    let mut bytes = vec![0; size];
+    for (argument, to) in arguments.iter().zip(bytes.chunks_exact_mut(each)) {
+        argument.write(to)?;
+    }
+    let (_, rest) = bytes.split_at_mut(each * MOST);
+    rest[..8].copy_from_slice(&cookie.to_ne_bytes());
+    rest[8..10].copy_from_slice(&i16::try_from(arguments.len()).ok()?.to_ne_bytes());
+    Some(bytes)
+}
+
+impl Argument {
+    /// Writes `struct __bpf_usdt_arg_spec`: a number of eight bytes; the kind and, in the newer layout, the other register and its
+    /// shift; then, two bytes later in the newer layout, the register, whether it is signed, and the bits to shift out.
+    fn write(self, to: &mut [u8]) -> Option<()> {
+        let (kind, number, register, other) = match self.place {
+            At::Constant(number) => (0, number, 0, 0),
+            At::Register(register) => (1, 0, register, 0),
+            At::Memory(register, offset) => (2, offset, register, 0),
+            At::Element(register, offset, other, shift) => (3, offset, register, other | u16::from(shift) << 12),
+        };
+        let is_new = to.len() == NEW;
+        if other != 0 && !is_new {
+            return None;
+        }
+        to.get_mut(..8)?.copy_from_slice(&number.to_ne_bytes());
+        // Bit fields as little-endian machines have them, as are all whose arguments are known here.
+        *to.get_mut(8)? = kind;
+        to.get_mut(10..12)?.copy_from_slice(&other.to_ne_bytes());
+        let tail = to.get_mut(if is_new { 14 } else { 12 }..)?;
+        tail.get_mut(..2)?.copy_from_slice(&register.to_ne_bytes());
+        *tail.get_mut(2)? = u8::from(self.signed);
+        *tail.get_mut(3)? = 64 - 8 * self.size;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operands_of_x86_64() {
+        let all = [
+            ("$-5", At::Constant(-5)),
+            ("%edi", At::Register(112)),
+            ("%r8d", At::Register(72)),
+            ("(%rsp)", At::Memory(152, 0)),
+            ("-8(%rbp)", At::Memory(32, -8)),
+            ("8(%rbx,%rcx,4)", At::Element(40, 8, 88, 2)),
+            ("(%rbx,%rcx)", At::Element(40, 0, 88, 0)),
+        ];
+        for (text, place) in all {
+            assert_eq!(x86_64(text), Some(place), "{text}");
+        }
+        for text in ["", "%", "%xmm0", "$", "8(", "(%rax", "(%rax,%rbx,3)", "8(%nobody)", "variable(%rip)", "(,%rax,8)"]
+        {
+            assert_eq!(x86_64(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn operands_of_arm64() {
+        let all = [
+            ("5", At::Constant(5)),
+            ("x3", At::Register(24)),
+            ("w0", At::Register(0)),
+            ("[sp, 60]", At::Memory(248, 60)),
+            ("[x1]", At::Memory(8, 0)),
+        ];
+        for (text, place) in all {
+            assert_eq!(arm64(text), Some(place), "{text}");
+        }
+        assert_eq!((arm64("x31"), arm64("[x1"), arm64("d0")), (None, None, None));
+        assert_eq!(split("4@[sp, 60]  8@x0").collect::<Vec<_>>(), ["4@[sp, 60]", "8@x0"]);
+    }
+
+    #[test]
+    fn layouts() {
+        let at = |place| Argument { place, size: 4, signed: true };
+        let old = encode(&[at(At::Memory(32, -8))], 7, 208).unwrap();
+        assert_eq!(old[..16], [0xf8, 255, 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 32, 0, 1, 32]);
+        assert_eq!((old[192], old[200]), (7, 1));
+        let new = encode(&[at(At::Element(32, 1, 88, 2))], 0, 304).unwrap();
+        assert_eq!(new[..18], [1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 88, 0x20, 0, 0, 32, 0, 1, 32]);
+        assert_eq!(encode(&[at(At::Element(32, 1, 88, 2))], 0, 208), None);
+        assert_eq!(encode(&[], 0, 200), None);
+    }
+}
