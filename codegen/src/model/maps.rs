@@ -184,6 +184,12 @@ impl Definition {
             def.key_size = if def.key_size == 0 { 4 } else { def.key_size };
             def.value_size = if def.value_size == 0 { 4 } else { def.value_size };
         }
+        // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
+        if matches!(this.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
+            let def = &mut this.def;
+            def.key_size = if def.key_type.is_some() { 0 } else { def.key_size };
+            def.value_size = if def.value_type.is_some() { 0 } else { def.value_size };
+        }
         Ok(this)
     }
 }
