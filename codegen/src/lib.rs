@@ -150,6 +150,7 @@ fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std
         None => Requested { found: Vec::new(), missing: options.types.clone() },
     };
     types.found.extend(contexts);
+    types.found.extend(Requested::records(object));
     rust::generate(object, &skeleton, &plan.object, &types.found, options.style(), out)?;
     Ok(types.missing)
 }

@@ -51,7 +51,10 @@ codes! {
 
     // 02: reading BTF and .BTF.ext.
     /// There is no BTF and something needs it.
-    MissingBtf = "E0201", Some("compile with `-g`: clang writes BTF only with debug information");
+    MissingBtf = "E0201", Some(
+        "compile with debug information, from which BTF is made: clang with `-g`, Rust with `debug = 2` in its profile and \
+         bpf-linker's `--btf`"
+    );
     /// The BTF is damaged.
     BadBtf = "E0202", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
     /// The .BTF.ext is damaged.

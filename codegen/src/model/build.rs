@@ -8,7 +8,7 @@ use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, struct_ops};
+use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, struct_ops, untyped};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -75,7 +75,7 @@ pub(super) fn kernel_chars(name: &str) -> String {
 
 fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     let Some(section) = elf.section_named(".BTF") else {
-        return Ok((None, BtfExt::default()));
+        return Ok((untyped::types(elf), BtfExt::default()));
     };
     let btf = Btf::parse(section.data, elf.endian)?;
     let ext = match elf.section_named(".BTF.ext") {

@@ -9,6 +9,7 @@ use skelgen_runtime::abi::SectionKind as DataKind;
 use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 
 use super::build::{data_kind, kernel_chars};
+use super::wrappers;
 use super::{DataSection, Map, MapDef, MapId, Variable};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SymbolKind};
@@ -118,7 +119,7 @@ pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
             let Kind::Var { ty, linkage } = btf.get(var.ty).kind else { return None };
             Some(Variable {
                 name: btf.name(var.ty).to_owned(),
-                ty,
+                ty: wrappers::unwrapped(btf, ty),
                 offset: var.offset,
                 size: var.size,
                 visible: linkage == Linkage::Global,

@@ -17,12 +17,19 @@ use crate::error::{Code, Diagnostic, Reporter};
 #[derive(Default)]
 pub(super) struct Definitions {
     places: BTreeMap<(SectionId, u64), MapId>,
+    /// The section of maps that could not be read.
+    unread: Option<SectionId>,
 }
 
 impl Definitions {
     /// Says that a map is defined at this byte of the section.
     pub(super) fn insert(&mut self, section: SectionId, offset: u64, map: MapId) {
         self.places.insert((section, offset), map);
+    }
+
+    /// Whether it was reported that no map of this section is known, so that references to them need not be.
+    pub(super) fn is_unread(&self, section: SectionId) -> bool {
+        self.unread == Some(section)
     }
 
     /// The map defined at this byte of the section.
@@ -43,6 +50,7 @@ pub(super) fn collect(
     legacy::collect(elf, &mut definitions, maps, reporter);
     let Some(section) = elf.section_named(".maps") else { return definitions };
     let Some(btf) = btf else {
+        definitions.unread = Some(section.id);
         reporter.report(
             Diagnostic::new(Code::MissingBtf, "maps are defined by types, and the object has no BTF").section(".maps"),
         );
@@ -183,6 +191,12 @@ impl Definition {
             let def = &mut this.def;
             def.key_size = if def.key_size == 0 { 4 } else { def.key_size };
             def.value_size = if def.value_size == 0 { 4 } else { def.value_size };
+        }
+        // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
+        if matches!(this.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
+            let def = &mut this.def;
+            def.key_size = if def.key_type.is_some() { 0 } else { def.key_size };
+            def.value_size = if def.value_type.is_some() { 0 } else { def.value_size };
         }
         Ok(this)
     }

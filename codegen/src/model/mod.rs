@@ -19,6 +19,8 @@ mod references;
 mod repair;
 mod sections;
 pub mod struct_ops;
+mod untyped;
+mod wrappers;
 
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};

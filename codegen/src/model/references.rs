@@ -114,6 +114,11 @@ impl References<'_> {
                     .map(|index| Some(Reference::JumpTable(index)))
                     .map_err(|what| bad(format!("jump table `{}` of function `{}`: {what}", symbol.name, entry.name)))
             }
+            RelocationKind::Load
+                if section_of(self.elf, symbol.place).is_some_and(|it| self.definitions.is_unread(it.id)) =>
+            {
+                Ok(None)
+            }
             RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn).map(Some),
             RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn).map(Some),
             RelocationKind::Call

@@ -1,9 +1,11 @@
 //! What compilers write into BTF and no kernel takes, made into what it takes without a change of meaning.
 //!
-//! The rules are those of the kernel's checks (kernel/bpf/btf.c, Linux 7.3.4): a function's parameters have names, and an enumeration
-//! has a size even if it is only declared.
+//! The rules are those of the kernel's checks (kernel/bpf/btf.c, Linux 7.3.4): a function's parameters have names, names are identifiers
+//! of C, and an enumeration has a size even if it is only declared.
 
-use crate::btf::{Btf, Kind, TypeId};
+use std::collections::BTreeMap;
+
+use crate::btf::{Btf, Kind, StringRef, TypeId};
 
 /// The size of an enumeration of which no more is known, in bytes: that of C's `int`.
 const ENUM_SIZE: u32 = 4;
@@ -40,4 +42,77 @@ pub(super) fn repair(btf: &mut Btf) {
             enumeration.size = ENUM_SIZE;
         }
     }
+    rename(btf);
+}
+
+/// Rust has names that C has not, and bpf-linker leaves some of them, such as that of `()`. What no identifier may hold becomes `_`.
+fn rename(btf: &mut Btf) {
+    let mut wrong: BTreeMap<StringRef, StringRef> = BTreeMap::new();
+    let ids: Vec<TypeId> = btf.iter().map(|(id, _)| id).collect();
+    for &id in &ids {
+        for name in names(btf, id) {
+            if !wrong.contains_key(&name) && !is_name(btf.str(name)) {
+                let text = identifier(btf.str(name));
+                let right = btf.add_string(&text);
+                wrong.insert(name, right);
+            }
+        }
+    }
+    if wrong.is_empty() {
+        return;
+    }
+    let right = |name: &mut StringRef| *name = wrong.get(name).copied().unwrap_or(*name);
+    for id in ids {
+        let ty = btf.get_mut(id);
+        if has_identifier(&ty.kind) {
+            right(&mut ty.name);
+        }
+        match &mut ty.kind {
+            Kind::Struct(it) | Kind::Union(it) => it.members.iter_mut().for_each(|member| right(&mut member.name)),
+            Kind::Enum(it) => it.values.iter_mut().for_each(|(name, _)| right(name)),
+            Kind::FuncProto { params, .. } => params.iter_mut().for_each(|param| right(&mut param.name)),
+            _ => {}
+        }
+    }
+}
+
+/// The names in a type that are to be identifiers.
+fn names(btf: &Btf, id: TypeId) -> Vec<StringRef> {
+    let ty = btf.get(id);
+    let mut names: Vec<StringRef> = match &ty.kind {
+        Kind::Struct(it) | Kind::Union(it) => it.members.iter().map(|member| member.name).collect(),
+        Kind::Enum(it) => it.values.iter().map(|(name, _)| *name).collect(),
+        Kind::FuncProto { params, .. } => params.iter().map(|param| param.name).collect(),
+        _ => Vec::new(),
+    };
+    names.extend(has_identifier(&ty.kind).then_some(ty.name));
+    names
+}
+
+fn has_identifier(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Struct(_)
+            | Kind::Union(_)
+            | Kind::Enum(_)
+            | Kind::Fwd { .. }
+            | Kind::Typedef(_)
+            | Kind::Func { .. }
+            | Kind::Var { .. }
+    )
+}
+
+/// Whether this is an identifier, or no name at all.
+fn is_name(name: &str) -> bool {
+    name.chars().all(is_part) && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+fn identifier(name: &str) -> String {
+    let text: String = name.chars().map(|c| if is_part(c) { c } else { '_' }).collect();
+    if text.starts_with(|first: char| first.is_ascii_digit()) { format!("_{text}") } else { text }
+}
+
+/// Dots are in names that compilers make.
+fn is_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }

@@ -86,7 +86,8 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
         flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
         numa_node: def.numa_node.unwrap_or(0),
         extra: def.extra,
-        btf_key_type_id: id(def.key_type),
+        // A key of no bytes is none, whatever its type: queues and filters have one of `()` in Rust.
+        btf_key_type_id: if def.key_size == 0 { 0 } else { id(def.key_type) },
         btf_value_type_id: id(def.value_type),
         inner: None,
         template: false,

@@ -89,14 +89,44 @@ pub fn field_name(name: &str) -> String {
 /// assert_eq!(type_ident("task_struct"), "task_struct");
 /// assert_eq!(type_ident("u32"), "u32_");
 /// assert_eq!(type_ident("loop"), "loop");
+/// assert_eq!(type_ident("Key_3C__5B_u8_3B__20_4_5D__3E_"), "Key_u8_4", "`Key<[u8; 4]>`, as bpf-linker writes it");
 /// ```
 #[must_use]
 pub fn type_ident(name: &str) -> String {
-    let mut text = field_name(name);
+    let mut text = field_name(&without_escapes(name));
     if TYPES.contains(&text.as_str()) {
         text.push('_');
     }
     text.trim_start_matches("r#").to_owned()
+}
+
+/// The name of a generic type of Rust without bpf-linker's writing of what no name in C may hold: `_3C_` for `<`, and so on for every
+/// other character by its number. A run of these becomes one `_`.
+fn without_escapes(name: &str) -> String {
+    if !(name.contains("_3C_") && name.ends_with("_3E_")) {
+        return name.to_owned();
+    }
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let number = match rest.as_bytes() {
+            [b'_', _, _, b'_', ..] => rest.get(1..3).and_then(|number| u8::from_str_radix(number, 16).ok()),
+            _ => None,
+        };
+        match number {
+            Some(number) if number.is_ascii() && !number.is_ascii_alphanumeric() => {
+                if !text.ends_with('_') {
+                    text.push('_');
+                }
+                rest = &rest[4..];
+            }
+            _ => {
+                text.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    text.trim_end_matches('_').to_owned()
 }
 
 /// A type's name in Rust's own style, for what has no name in C.

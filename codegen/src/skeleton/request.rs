@@ -1,5 +1,7 @@
-//! Types that are asked for by name, or because programs get them as their context: no variable or map has them, as with the
-//! records of a ring buffer.
+//! Types that no variable is of and no map has as its key or value: those asked for by name, contexts of programs, records of ring
+//! buffers.
+
+use skelgen_runtime::uapi::MapType;
 
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Diagnostic, Error};
@@ -58,6 +60,18 @@ impl Requested {
             matches!(btf.get(btf.resolve(to)).kind, Kind::Struct(_) | Kind::Union(_)).then_some(to)
         };
         object.programs.iter().filter_map(context).collect()
+    }
+
+    /// The types of records that ring buffers say to have.
+    #[must_use]
+    pub fn records(object: &BpfObject) -> Vec<TypeId> {
+        let Some(btf) = &object.btf else { return Vec::new() };
+        let record = |map: &crate::model::Map| {
+            let ty =
+                map.def.value_type.filter(|_| matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF));
+            ty.filter(|&ty| matches!(btf.get(btf.resolve(ty)).kind, Kind::Struct(_) | Kind::Union(_)))
+        };
+        object.maps.iter().filter_map(record).collect()
     }
 
     /// The types.
