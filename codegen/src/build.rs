@@ -33,6 +33,7 @@ pub struct Builder {
     contexts: bool,
     runtime: Option<String>,
     optional_maps: Vec<String>,
+    untyped_maps: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +103,16 @@ impl Builder {
         self
     }
 
+    /// Makes this map's handle one for any map, so that its type and sizes can be chosen before the load (`OpenMap::set_map_type`,
+    /// `set_value_size`): a ring buffer that becomes a perf event array on older kernels. Typed handles are made of it by
+    /// `PerfEventArray::try_from(OwnedFd::from(map))`. One of the inputs must have it. A map whose keys or values have no size in the
+    /// object has such a handle anyway.
+    #[must_use]
+    pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
+        self.untyped_maps.push(name.into());
+        self
+    }
+
     /// Writes the types that programs get as their contexts, such as `struct xdp_md`.
     #[must_use]
     pub fn context_types(mut self) -> Self {
@@ -138,7 +149,7 @@ impl Builder {
             return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
         }
         let mut missing = self.types.clone();
-        let mut missing_maps = self.optional_maps.clone();
+        let mut missing_maps = [self.optional_maps.as_slice(), &self.untyped_maps].concat();
         for input in &self.inputs {
             let object = match input {
                 Input::Source(source) => self.compile(source, &out_dir)?,
@@ -152,6 +163,7 @@ impl Builder {
                 types: self.types.clone(),
                 contexts: self.contexts,
                 optional_maps: self.optional_maps.clone(),
+                untyped_maps: self.untyped_maps.clone(),
                 ..Options::for_file(&object)
             };
             if let Some(runtime) = &self.runtime {

@@ -50,6 +50,8 @@ pub struct Options {
     pub runtime: String,
     /// Maps that may be left out of a load (`OpenMap::set_autocreate`), by their names: their handles are `Option`s.
     pub optional_maps: Vec<String>,
+    /// Maps whose type or sizes are chosen before the load (`OpenMap::set_map_type`), by their names: their handles are for any map.
+    pub untyped_maps: Vec<String>,
 }
 
 impl Options {
@@ -70,7 +72,13 @@ impl Options {
             contexts: false,
             runtime: "::skelgen_runtime".to_owned(),
             optional_maps: Vec::new(),
+            untyped_maps: Vec::new(),
         }
+    }
+
+    /// The maps that some option is about.
+    fn named_maps(&self) -> impl Iterator<Item = &String> {
+        self.optional_maps.iter().chain(&self.untyped_maps)
     }
 
     fn style(&self) -> rust::Style<'_> {
@@ -94,7 +102,7 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
 /// phases', [`Code::BadName`] or that.
 pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
-    if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(&object, name)) {
+    if let Some(name) = options.named_maps().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
     }
     let missing = write_with_types(&mut object, options, out)?;
@@ -111,7 +119,7 @@ fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std
     }
     let object = &*object;
     let plan = LoadPlan::new(object, programs, options.percpu)?;
-    let skeleton = Skeleton::new(object, &options.optional_maps)?;
+    let skeleton = Skeleton::new(object, &options.optional_maps, &options.untyped_maps)?;
     let mut types = match &object.btf {
         Some(btf) => Requested::find(btf, &options.types),
         None => Requested { found: Vec::new(), missing: options.types.clone() },
