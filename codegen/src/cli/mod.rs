@@ -2,7 +2,7 @@
 //! and 2 for wrong arguments.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -60,6 +60,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+impl Command {
+    /// The file that the command is about.
+    fn file(&self) -> &Path {
+        let (Self::Gen { input, .. } | Self::Types { input, .. } | Self::Plan { input } | Self::Inspect { input, .. }) =
+            self;
+        &input.object
+    }
 }
 
 #[derive(Args)]
@@ -121,10 +130,12 @@ impl Input {
 
 /// Runs the tool.
 pub(crate) fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = Cli::parse().command;
+    let file = command.file().to_owned();
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", error.in_file(&file));
             ExitCode::FAILURE
         }
     }
