@@ -18,7 +18,6 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// How a program attaches: as its section says, or, where that leaves open to what, as what the user chose before the load says.
 pub(crate) fn way(open: &OpenProgram) -> Attach {
-    let section = open.definition.section.trim_start_matches('?');
     match (open.definition.attach, open.program_type) {
         (Attach::Needs(_), ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT)
             if open.target.is_some() || open.target_program.is_some() =>
@@ -32,13 +31,27 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
         (Attach::Needs(_), kind) if open.target.is_some() => match kind {
             ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::RawTracepoint(""),
             ProgramType::TRACEPOINT => Attach::Tracepoint { category: "", name: "" },
-            ProgramType::KPROBE if ["kprobe", "kretprobe"].contains(&section) => {
-                Attach::Kprobe { function: "", offset: 0, at_return: section == "kretprobe" }
+            ProgramType::KPROBE if is_kprobe(open.definition) => {
+                Attach::Kprobe { function: "", offset: 0, at_return: open.definition.section.contains("kretprobe") }
             }
             _ => open.definition.attach,
         },
         (attach, kind) if fits(attach, kind) => attach,
         _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
+    }
+}
+
+/// Whether a program is one of a single kernel function that its section does not name.
+fn is_kprobe(program: &Program) -> bool {
+    ["kprobe", "kretprobe"].contains(&program.section.trim_start_matches('?').trim_end_matches('/'))
+}
+
+/// Whether a program whose section leaves open what it attaches to can be told before the load.
+fn takes_target(program: &Program) -> bool {
+    match program.program_type {
+        ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE | ProgramType::TRACEPOINT => true,
+        ProgramType::KPROBE => is_kprobe(program),
+        _ => false,
     }
 }
 
@@ -71,7 +84,11 @@ pub(crate) fn attach(
                 "program `{name}` (section `{}`) cannot attach by itself: it needs {what}",
                 program.section
             ))
-            .note("attach it yourself, and switch it off with `set_autoattach(false)` before loading"));
+            .note(if takes_target(program) {
+                "choose it with `set_attach_target` before loading, or let it be with `set_autoattach(false)`"
+            } else {
+                "attach it yourself, and switch it off with `set_autoattach(false)` before loading"
+            }));
         }
         Attach::Never(how) => {
             return Err(Error::invalid(format_args!(
