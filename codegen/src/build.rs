@@ -3,6 +3,7 @@
 //! One of the few places with input and output. A file is written under another name first and renamed, so that no half-written
 //! file is ever left, and only if its text changed, so that cargo does not rebuild for nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub struct Builder {
     contexts: bool,
     runtime: Option<String>,
     optional_maps: Vec<String>,
+    untyped_maps: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +104,16 @@ impl Builder {
         self
     }
 
+    /// Makes this map's handle one for any map, so that its type and sizes can be chosen before the load (`OpenMap::set_map_type`,
+    /// `set_value_size`): a ring buffer that becomes a perf event array on older kernels. Typed handles are made of it by
+    /// `PerfEventArray::try_from(OwnedFd::from(map))`. One of the inputs must have it. A map whose keys or values have no size in the
+    /// object has such a handle anyway.
+    #[must_use]
+    pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
+        self.untyped_maps.push(name.into());
+        self
+    }
+
     /// Writes the types that programs get as their contexts, such as `struct xdp_md`.
     #[must_use]
     pub fn context_types(mut self) -> Self {
@@ -138,13 +150,21 @@ impl Builder {
             return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
         }
         let mut missing = self.types.clone();
-        let mut missing_maps = self.optional_maps.clone();
+        let mut missing_maps = [self.optional_maps.as_slice(), &self.untyped_maps].concat();
+        let mut names = BTreeMap::new();
         for input in &self.inputs {
+            let (Input::Source(path) | Input::Object(path)) = input;
+            let name = Options::for_file(path).name;
+            if let Some(other) = names.insert(name.clone(), path) {
+                let message = format!("{} and {} would both be skeleton `{name}`", other.display(), path.display());
+                return Err(Diagnostic::new(Code::BadOptions, message)
+                    .note("call one of the files otherwise, or give them builders with an `out_dir` each")
+                    .into());
+            }
             let object = match input {
                 Input::Source(source) => self.compile(source, &out_dir)?,
                 Input::Object(object) => object.clone(),
             };
-            let (Input::Source(path) | Input::Object(path)) = input;
             println!("cargo::rerun-if-changed={}", path.display());
             let mut options = Options {
                 layout: Layout::Module,
@@ -152,14 +172,16 @@ impl Builder {
                 types: self.types.clone(),
                 contexts: self.contexts,
                 optional_maps: self.optional_maps.clone(),
+                untyped_maps: self.untyped_maps.clone(),
                 ..Options::for_file(&object)
             };
             if let Some(runtime) = &self.runtime {
                 options.runtime.clone_from(runtime);
             }
-            let mut understood = inspect(&read(&object)?, &options)?;
-            let path = out_dir.join(format!("{}.skel.rs", options.name));
-            let missing_here = output::to_file(&path, |out| write_with_types(&mut understood, &options, out))?;
+            let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
+            let skeleton = out_dir.join(format!("{}.skel.rs", options.name));
+            let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut understood, &options, out))
+                .map_err(|error| error.in_file(path))?;
             missing.retain(|name| missing_here.contains(name));
             missing_maps.retain(|name| !crate::skeleton::has_map(&understood, name));
         }
@@ -239,6 +261,27 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_several_inputs_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("empty.bpf.o"), "").expect("the folder can be written");
+        let built = Builder::new().out_dir(folder.path()).object(path("empty.bpf.o")).build();
+        let error = built.expect_err("it is no object").to_string();
+        assert!(error.contains("E0101") && error.contains("/empty.bpf.o"), "{error}");
+    }
+
+    #[test]
+    fn two_skeletons_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/tiny.bpf.o");
+        let again = folder.path().join("tiny.o");
+        std::fs::copy(&tiny, &again).expect("the folder can be written");
+        let built = Builder::new().out_dir(folder.path()).object(&tiny).object(&again).build();
+        let error = built.expect_err("one would be written over the other").to_string();
+        assert!(error.contains("`tiny`") && error.contains("/tiny.bpf.o") && error.contains("/tiny.o"), "{error}");
+    }
 
     #[test]
     fn what_a_compiler_says_can_be_read_where_a_build_script_shows_it() {

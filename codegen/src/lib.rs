@@ -11,7 +11,7 @@
 //! let object = BpfObject::from_elf(&ElfObject::parse(&bytes)?, "counters")?;
 //! let percpu = PercpuForm::default();
 //! let plan = LoadPlan::new(&object, forms(&object, link(&object)?, percpu)?, percpu)?;
-//! let skeleton = Skeleton::new(&object, &[])?;
+//! let skeleton = Skeleton::new(&object, &[], &[])?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -67,6 +67,8 @@ pub struct Options {
     pub runtime: String,
     /// Maps that may be left out of a load (`OpenMap::set_autocreate`), by their names: their handles are `Option`s.
     pub optional_maps: Vec<String>,
+    /// Maps whose type or sizes are chosen before the load (`OpenMap::set_map_type`), by their names: their handles are for any map.
+    pub untyped_maps: Vec<String>,
 }
 
 impl Options {
@@ -87,7 +89,13 @@ impl Options {
             contexts: false,
             runtime: "::skelgen_runtime".to_owned(),
             optional_maps: Vec::new(),
+            untyped_maps: Vec::new(),
         }
+    }
+
+    /// The maps that some option is about.
+    fn named_maps(&self) -> impl Iterator<Item = &String> {
+        self.optional_maps.iter().chain(&self.untyped_maps)
     }
 
     fn style(&self) -> rust::Style<'_> {
@@ -127,7 +135,7 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<()> {
-    if let Some(name) = options.optional_maps.iter().find(|name| !skeleton::has_map(&object, name)) {
+    if let Some(name) = options.named_maps().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
     }
     let missing = write_with_types(&mut object, options, out)?;
@@ -144,7 +152,7 @@ fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std
     }
     let object = &*object;
     let plan = LoadPlan::new(object, programs, options.percpu)?;
-    let skeleton = Skeleton::new(object, &options.optional_maps)?;
+    let skeleton = Skeleton::new(object, &options.optional_maps, &options.untyped_maps)?;
     let mut types = match &object.btf {
         Some(btf) => Requested::find(btf, &options.types),
         None => Requested { found: Vec::new(), missing: options.types.clone() },

@@ -32,6 +32,9 @@ fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<St
         if options.name == "pins" {
             options.optional_maps.push("extra".to_owned());
         }
+        if options.name == "chosen" {
+            options.untyped_maps.push("events".to_owned());
+        }
         let bytes = fs::read(&path).expect("the object can be read");
         let text = || make(&bytes, &options).unwrap_or_else(|error| format!("{error}\n"));
         let (actual, again) = (text(), text());

@@ -35,20 +35,22 @@ pub(crate) fn map_data(input: &Input<'_>) -> Result<()> {
 pub(crate) fn maps(input: &Input<'_>) -> Result<()> {
     let mut errors = Errors::default();
     errors.no_parameters(input.generics, "names its maps' types");
-    let mut names = std::collections::BTreeMap::new();
+    let mut names = std::collections::BTreeSet::new();
     for field in &input.fields {
-        let syn::Member::Named(ident) = &field.member else {
-            if field.attrs.name.is_none() {
+        let (name, span) = match (&field.attrs.name, &field.member) {
+            (Some(name), _) => (name.value(), name.span()),
+            (None, syn::Member::Named(ident)) => (crate::expand::unraw(ident), ident.span()),
+            (None, syn::Member::Unnamed(_)) => {
                 errors.add(&field.ty, "the field has no name that could be its map's: add `#[maps(name = \"...\")]`");
+                continue;
             }
-            continue;
         };
-        let name = field.attrs.name.as_ref().map_or_else(|| crate::expand::unraw(ident), syn::LitStr::value);
         if name.is_empty() || name.contains(['/', '\0']) {
-            errors.add(&field.attrs.name.as_ref().map_or(ident.span(), syn::LitStr::span), "no map can be called so");
+            errors.add(&span, "no map can be called so");
         }
-        if names.insert(name.clone(), ()).is_some() {
-            errors.add(&ident, format!("two fields are the map `{name}`"));
+        if !names.insert(name.clone()) {
+            let place = if let syn::Member::Named(ident) = &field.member { ident.span() } else { span };
+            errors.add(&place, format!("two fields are the map `{name}`"));
         }
     }
     errors.finish()

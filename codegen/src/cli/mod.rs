@@ -2,7 +2,7 @@
 //! and 2 for wrong arguments.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +33,9 @@ enum Command {
         /// Maps whose handles are `Option`s, so that they can be left out of a load (`set_autocreate(false)`)
         #[arg(long = "optional-map", value_name = "NAME")]
         optional_maps: Vec<String>,
+        /// Maps whose handles are for any map, so that type and sizes can be chosen before the load (`set_map_type`)
+        #[arg(long = "untyped-map", value_name = "NAME")]
+        untyped_maps: Vec<String>,
     },
     /// Write Rust types of every struct, union and enum of an object, a kernel's image, or BTF such as /sys/kernel/btf/vmlinux
     Types {
@@ -57,6 +60,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+impl Command {
+    /// The file that the command is about.
+    fn file(&self) -> &Path {
+        let (Self::Gen { input, .. } | Self::Types { input, .. } | Self::Plan { input } | Self::Inspect { input, .. }) =
+            self;
+        &input.object
+    }
 }
 
 #[derive(Args)]
@@ -118,10 +130,12 @@ impl Input {
 
 /// Runs the tool.
 pub(crate) fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = Cli::parse().command;
+    let file = command.file().to_owned();
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", error.in_file(&file));
             ExitCode::FAILURE
         }
     }
@@ -129,11 +143,12 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Gen { input, output, types, contexts, optional_maps } => {
+        Command::Gen { input, output, types, contexts, optional_maps, untyped_maps } => {
             let (bytes, mut options) = input.read()?;
             types.put_into(&mut options);
             options.contexts = contexts;
             options.optional_maps = optional_maps;
+            options.untyped_maps = untyped_maps;
             let object = skelgen::inspect(&bytes, &options)?;
             // A file with debug information is many times as large as all that is done from here on.
             drop(bytes);

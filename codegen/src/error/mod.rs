@@ -7,6 +7,7 @@
 mod code;
 
 use std::fmt;
+use std::path::Path;
 
 pub use code::Code;
 
@@ -29,6 +30,15 @@ impl Error {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Diagnostic::new(code, message).into()
+    }
+
+    /// The same, about this file. What is about reading or writing names a file itself.
+    #[must_use]
+    pub fn in_file(mut self, path: &Path) -> Self {
+        for diagnostic in self.diagnostics.iter_mut().filter(|diagnostic| diagnostic.code != Code::Io) {
+            diagnostic.location.file.get_or_insert_with(|| path.display().to_string());
+        }
+        self
     }
 
     /// The diagnostics, in the order they were found; there is at least one.
@@ -148,6 +158,8 @@ impl fmt::Display for Diagnostic {
 /// A place in the object; what is not known is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Location {
+    /// The object, or the source it is compiled from, where it is one of several.
+    pub file: Option<String>,
     /// Name of the ELF section.
     pub section: Option<String>,
     /// Offset in the section, or in the file where no section is named, in bytes.
@@ -169,8 +181,12 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
+        if let Some(file) = &self.file {
+            write!(f, "{file}")?;
+            separator = ", ";
+        }
         if let Some(section) = &self.section {
-            write!(f, "section {section}")?;
+            write!(f, "{separator}section {section}")?;
             separator = ", ";
         }
         if let Some(insn) = self.insn {

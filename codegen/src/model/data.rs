@@ -3,7 +3,7 @@
 //! The compiler writes data sections into BTF without their size and without the offsets of global variables, because both are
 //! the linker's to decide. Here they are filled in from ELF, so that types for the kernel and fields for Rust agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skelgen_runtime::abi::SectionKind as DataKind;
 use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, map_flags};
@@ -140,6 +140,7 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
             Place::Undefined | Place::Elsewhere => None,
         })
         .collect();
+    let statics = Statics::new(elf);
     let ids: Vec<TypeId> = btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
     for id in ids {
         let name = btf.name(id).to_owned();
@@ -147,6 +148,10 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
         let Kind::Datasec(datasec) = &btf.get(id).kind else { continue };
         let mut datasec = datasec.clone();
         datasec.size = u32::try_from(section.size).unwrap_or(u32::MAX);
+        datasec.vars.retain(|var| {
+            let of_one_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Static, .. });
+            !(of_one_file && statics.are_elsewhere(btf.name(var.ty), section.id))
+        });
         for var in &mut datasec.vars {
             let Kind::Var { linkage, .. } = btf.get(var.ty).kind else { continue };
             if linkage == Linkage::Static {
@@ -182,5 +187,79 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
             end = u64::from(var.offset) + u64::from(var.size);
         }
         btf.get_mut(id).kind = Kind::Datasec(datasec);
+    }
+}
+
+/// Which sections static variables are in. clang 14 counts constants among those of .rodata that it puts into sections of their own,
+/// such as .rodata.cst16, where they are at offsets that other variables have in .rodata.
+struct Statics<'a>(BTreeMap<&'a str, BTreeSet<SectionId>>);
+
+impl<'a> Statics<'a> {
+    fn new(elf: &'a ElfObject<'_>) -> Self {
+        let mut sections: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for symbol in &elf.symbols {
+            if let (Binding::Local, SymbolKind::Object, Place::Section(id)) =
+                (symbol.binding, symbol.kind, symbol.place)
+            {
+                sections.entry(symbol.name).or_default().insert(id);
+            }
+        }
+        Self(sections)
+    }
+
+    /// Whether there are variables of this name, but none in this section. Of an object without local symbols nothing is known.
+    fn are_elsewhere(&self, name: &str, section: SectionId) -> bool {
+        self.0.get(name).is_some_and(|sections| !sections.contains(&section))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::{Datasec, Int, SecVar, Type};
+    use crate::elf::{SectionKind, Symbol, SymbolId};
+    use crate::insn::Endian;
+
+    fn section(id: usize, name: &'static str) -> Section<'static> {
+        let (kind, id) = (SectionKind::Bytes, SectionId(id));
+        let relocations = Vec::new();
+        Section { id, name, kind, alloc: true, write: false, data: &[0; 8], size: 8, align: 4, relocations }
+    }
+
+    fn local(name: &'static str, section: usize) -> Symbol<'static> {
+        let (kind, binding, place) = (SymbolKind::Object, Binding::Local, Place::Section(SectionId(section)));
+        Symbol { id: SymbolId(0), name, kind, binding, hidden: false, place, value: 0, size: 8 }
+    }
+
+    /// The variables that the type of `.rodata` has in the end, of two static ones that the compiler counts among them.
+    fn left(symbols: Vec<Symbol<'static>>) -> Result<Vec<String>, Vec<String>> {
+        let elf = ElfObject {
+            endian: Endian::Little,
+            sections: vec![section(0, ""), section(1, ".rodata"), section(2, ".rodata.cst8")],
+            symbols,
+        };
+        let mut btf = Btf::new();
+        let int = Int { size: 8, bits: 64, bit_offset: 0, signed: true, char: false, bool: false };
+        let name = btf.add_string("long");
+        let ty = btf.push(Type { name, kind: Kind::Int(int) });
+        let vars = ["here", "there"].map(|name| {
+            let name = btf.add_string(name);
+            SecVar { ty: btf.push(Type { name, kind: Kind::Var { ty, linkage: Linkage::Static } }), offset: 0, size: 8 }
+        });
+        let name = btf.add_string(".rodata");
+        let datasec = btf.push(Type { name, kind: Kind::Datasec(Datasec { size: 0, vars: vars.to_vec() }) });
+        let mut reporter = Reporter::new();
+        lay_out(&elf, &mut btf, &mut reporter);
+        let left = variables(&btf, datasec).into_iter().map(|variable| variable.name).collect();
+        reporter.finish(left).map_err(|error| error.diagnostics().iter().map(|it| it.message.clone()).collect())
+    }
+
+    #[test]
+    fn static_variables_are_in_the_section_of_their_symbol() {
+        assert_eq!(left(vec![local("here", 1), local("there", 2)]), Ok(vec!["here".to_owned()]));
+        // Statically linked files can have variables of one name in both.
+        assert!(left(vec![local("here", 1), local("there", 2), local("there", 1)]).is_err());
+        // Without local symbols there is no more to go by than what the compiler says.
+        assert!(left(Vec::new()).is_err());
     }
 }

@@ -74,10 +74,10 @@ pub fn has_map(object: &BpfObject, name: &str) -> bool {
     object.maps.iter().any(|map| map.name == name)
 }
 
-/// The error about a map that is to be optional and is not there.
+/// The error about a map that the options name and that is not there.
 #[must_use]
 pub fn no_map(name: &str) -> Error {
-    Error::new(Code::BadOptions, format!("there is no map `{name}` to be optional"))
+    Error::new(Code::BadOptions, format!("there is no map `{name}`, which the options name"))
 }
 
 /// A program.
@@ -127,7 +127,7 @@ impl Skeleton {
     ///
     /// # Errors
     /// [`Code::BadName`] if the object's name gives no name for a module.
-    pub fn new(object: &BpfObject, optional_maps: &[String]) -> Result<Self> {
+    pub fn new(object: &BpfObject, optional_maps: &[String], untyped_maps: &[String]) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {
             let message = format!("no module can be called `{}`", object.name);
@@ -171,7 +171,8 @@ impl Skeleton {
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(&map.def), optional });
+                    let handle = if untyped_maps.contains(&map.name) { UNTYPED } else { handle(&map.def) };
+                    this.maps.push(MapField { map: id, field, handle, optional });
                 }
             }
         }
@@ -189,7 +190,17 @@ impl Skeleton {
     }
 }
 
+/// The handle for any map.
+const UNTYPED: Handle = Handle { name: "Untyped", key: None, value: None, inner: None };
+
+/// The handle for a map. Keys or values without a size get theirs before the load, so that no Rust type can be theirs.
 fn handle(def: &MapDef) -> Handle {
+    let typed = typed_handle(def);
+    let unknown = Some(Data::Bytes(0));
+    if typed.key == unknown || typed.value == unknown { UNTYPED } else { typed }
+}
+
+fn typed_handle(def: &MapDef) -> Handle {
     use MapType as M;
     let key = Some(def.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
     let value = Some(def.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
@@ -224,6 +235,6 @@ fn handle(def: &MapDef) -> Handle {
         M::XSKMAP => plain("XskMap"),
         M::REUSEPORT_SOCKARRAY => plain("ReuseportArray"),
         M::SK_STORAGE | M::INODE_STORAGE | M::TASK_STORAGE | M::CGRP_STORAGE => only_value("Storage"),
-        _ => plain("Untyped"),
+        _ => UNTYPED,
     }
 }

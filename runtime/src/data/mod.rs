@@ -1,11 +1,13 @@
 //! Plain data, and memory that is shared with programs.
 //!
-//! [`plain`]: types that are only their bytes. [`cell`]: places in memory that programs write at the same time. [`initial`]: a
-//! section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a section once it is loaded.
+//! [`plain`]: types that are only their bytes. [`string_of`] and [`chars_of`]: C's text. [`cell`]: places in memory that programs
+//! write at the same time. [`initial`]: a section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a
+//! section once it is loaded.
 
 mod arena;
 mod atomic;
 pub mod cell;
+mod chars;
 pub mod fields;
 pub mod frozen;
 pub mod initial;
@@ -19,6 +21,7 @@ mod words;
 
 pub use arena::Arena;
 pub use cell::{Cell, Cells};
+pub use chars::{chars_of, string_of};
 pub use fields::Fields;
 pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};

@@ -89,7 +89,7 @@ impl Loaded {
                 let name = at(self.object.maps, index).map_or("?", |map| map.name);
                 Err(Error::invalid(format_args!("map `{name}` was not created")).note(NOT_CREATED))
             },
-            |(fd, info)| M::from_fd(fd, &info),
+            |(fd, info)| self.handle(index, fd, &info),
         );
         self.or_unpinned(map)
     }
@@ -100,8 +100,16 @@ impl Loaded {
     /// If it is not what the handle expects. Nothing stays pinned then.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
-        let map = taken.map(|(fd, info)| M::from_fd(fd, &info)).transpose();
+        let map = taken.map(|(fd, info)| self.handle(index, fd, &info)).transpose();
         self.or_unpinned(map)
+    }
+
+    /// The handle of a map of this index. One that does not fit because the map was changed before the load says what to do.
+    fn handle<M: FromFd>(&self, index: u32, fd: OwnedFd, info: &Info) -> Result<M> {
+        M::from_fd(fd, info).map_err(|error| match at(self.object.maps, index) {
+            Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.note(CHANGED),
+            _ => error,
+        })
     }
 
     /// Takes the arena of this index with its variables.
@@ -295,6 +303,10 @@ impl Executor {
 /// What to say of a map that its handle finds not there.
 const NOT_CREATED: &str = "its auto-create was off, but the skeleton has a handle of it: generate it with the map declared optional (`Builder::optional_map`, \
      `skelgen gen --optional-map`)";
+
+/// What to say of a map that is not what its handle is for, as it was changed.
+const CHANGED: &str = "its type or sizes were changed before the load, and the skeleton's handle is for the map as the object has it: generate it \
+     with a handle for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`)";
 
 /// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
 fn lift_memlock(tried: &mut bool) -> bool {

@@ -8,6 +8,7 @@ use super::{Executor, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Body, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
+use crate::open::OpenProgram;
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType};
 
@@ -163,6 +164,10 @@ impl Executor {
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                  since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
             )),
+            _ if lacks_target(open) => error.note(
+                "it was not told what it is for: choose a target with `set_attach_target` or `set_attach_program` before loading, or leave \
+                 the program out with `set_autoload(false)`",
+            ),
             _ => match self.uncreated(log.as_deref()).or_else(absent).or_else(|| too_old(program.since, program.section)) {
                 Some(note) => error.note(note),
                 None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
@@ -323,6 +328,17 @@ fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
         fd_array.push(fd);
     }
     i16::try_from(place).ok()
+}
+
+/// Whether a program is of a type that is loaded for one target, and has none.
+fn lacks_target(open: &OpenProgram) -> bool {
+    let of_many = [AttachType::TRACE_FENTRY_MULTI, AttachType::TRACE_FEXIT_MULTI, AttachType::TRACE_FSESSION_MULTI]
+        .contains(&open.attach_type);
+    matches!(open.program_type, ProgramType::TRACING | ProgramType::LSM)
+        && !of_many
+        && open.definition.target.is_none()
+        && open.target.is_none()
+        && open.target_program.is_none()
 }
 
 /// What there is to say of a program that was refused by a kernel older than its section.

@@ -53,6 +53,15 @@ fn of_probe(section: &str) -> Option<Attach> {
     })
 }
 
+/// Whether a program whose section leaves open what it attaches to can be told before the load.
+fn takes_target(program: &Program) -> bool {
+    match program.program_type() {
+        ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE | ProgramType::TRACEPOINT => true,
+        ProgramType::KPROBE => of_probe(program.section().trim_start_matches('?')).is_some(),
+        _ => false,
+    }
+}
+
 /// Whether a program attaches so if it is loaded as this type, which need not be that of its section.
 fn fits(attach: Attach, kind: ProgramType) -> bool {
     match attach {
@@ -81,10 +90,12 @@ pub(crate) fn attach(program: &Program, attach: Attach, target: Option<&str>, co
             program.name(),
             program.section()
         ))
-        .note(
+        .note(if takes_target(program) {
+            "choose it with `set_attach_target` before loading, or let it be with `set_autoattach(false)`"
+        } else {
             "attach it with the method of `Program` for that (`attach_cgroup`, `attach_xdp` …), and switch this off with \
-             `set_autoattach(false)` before loading",
-        )),
+             `set_autoattach(false)` before loading"
+        })),
         Attach::Never(how) => Err(Error::invalid(format_args!(
             "program `{}` (section `{}`) is not attached: it runs {how}",
             program.name(),

@@ -42,6 +42,7 @@ pub(crate) use handle::{Handle, handle, layouts};
 
 use std::os::fd::OwnedFd;
 
+use crate::abi;
 use crate::data::Layout;
 use crate::error::Result;
 use crate::uapi::MapType;
@@ -66,6 +67,13 @@ pub struct Info {
     pub max_entries: u32,
     /// Flags of `BPF_MAP_CREATE`.
     pub flags: u32,
+}
+
+impl Info {
+    /// Whether the map has the type and the sizes that the object says.
+    pub(crate) fn is_as_defined(&self, map: &abi::Map) -> bool {
+        (self.map_type, self.key_size, self.value_size) == (map.map_type, map.key_size, map.value_size)
+    }
 }
 
 /// Handles that are made from a loaded map.

@@ -202,13 +202,21 @@ impl OpenMap {
         self.map_type
     }
 
+    /// Changes its type, such as from a hash map to one that forgets what was not used for long. The skeleton's handle has to be one for
+    /// both types; where it is not, generate one that is for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`).
+    pub fn set_map_type(&mut self, map_type: MapType) -> &mut Self {
+        self.map_type = map_type;
+        self
+    }
+
     /// Size of a key in bytes.
     #[must_use]
     pub fn key_size(&self) -> u32 {
         self.key_size
     }
 
-    /// Changes the size of a key, in bytes.
+    /// Changes the size of a key, in bytes. A handle that has a Rust type for keys is for those of the object; where sizes are
+    /// chosen here, generate one that is for any (`Builder::untyped_map`, `skelgen gen --untyped-map`).
     pub fn set_key_size(&mut self, bytes: u32) -> &mut Self {
         self.key_size = bytes;
         self
@@ -220,7 +228,8 @@ impl OpenMap {
         self.value_size
     }
 
-    /// Changes the size of a value, in bytes. What a larger section holds beyond its initial value is zero.
+    /// Changes the size of a value, in bytes. What a larger section holds beyond its initial value is zero. For handles of maps it is
+    /// as with [`Self::set_key_size`]; a map whose values have no size in the object has a handle for any.
     pub fn set_value_size(&mut self, bytes: u32) -> &mut Self {
         self.value_size = bytes;
         self
