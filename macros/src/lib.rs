@@ -57,7 +57,8 @@ pub fn map_data(input: TokenStream) -> TokenStream {
 
 /// Makes a struct of map handles one that finds its maps by name: in a loaded skeleton or in a folder of pins.
 ///
-/// Every field is a handle of `skelgen_runtime::map`; its name, or `#[maps(name = "...")]`, is the map's.
+/// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that need not be there; its name, or
+/// `#[maps(name = "...")]`, is the map's.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{HashMap, Maps as _, RingBuf};

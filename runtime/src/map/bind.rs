@@ -116,14 +116,46 @@ pub trait Maps: Sized {
     }
 }
 
+/// What a field of a struct of maps can be: a handle, or an [`Option`] of one for a map that need not be there.
+///
+/// ```no_run
+/// use skelgen_runtime::map::{Array, Pins, bind};
+/// let debug: Option<Array<u64>> = bind(&Pins::new("/sys/fs/bpf/counters"), "debug")?;
+/// # Ok::<(), skelgen_runtime::Error>(())
+/// ```
+pub trait BindMap: Sized {
+    /// The handle of what was found under this name.
+    ///
+    /// # Errors
+    /// As of [`Maps::bind`].
+    fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self>;
+}
+
+impl<M: FromFd> BindMap for M {
+    fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self> {
+        match found {
+            Some(fd) => checked(fd, name),
+            None => Err(Error::invalid(format_args!("{} has no map `{name}`", from.what()))),
+        }
+    }
+}
+
+impl<M: FromFd> BindMap for Option<M> {
+    fn bind_map(found: Option<OwnedFd>, name: &'static str, _: &dyn FindMap) -> Result<Self> {
+        found.map(|fd| checked(fd, name)).transpose()
+    }
+}
+
 /// The handle of one map; what [`Maps`] does for each field.
 ///
 /// # Errors
 /// As [`Maps::bind`].
-pub fn bind<M: FromFd>(from: &dyn FindMap, name: &'static str) -> Result<M> {
-    let Some(fd) = from.find_map(name)? else {
-        return Err(Error::invalid(format_args!("{} has no map `{name}`", from.what())));
-    };
+pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
+    M::bind_map(from.find_map(name)?, name, from)
+}
+
+/// The handle of a map that was found, once its layouts have been compared with those of its BTF.
+fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let found = sys::elem::Map::new(fd.try_clone().map_err(|error| Error::io(format_args!("map `{name}`"), &error))?);
     let found = *found.map_err(refused)?.info();

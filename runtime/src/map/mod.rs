@@ -24,7 +24,7 @@ mod user_ringbuf;
 
 pub use crate::data::Arena;
 pub use array::{Array, Redirects};
-pub use bind::{FindMap, Maps, Pins, bind, find};
+pub use bind::{BindMap, FindMap, Maps, Pins, bind, find};
 pub use bytes::Untyped;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
