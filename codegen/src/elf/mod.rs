@@ -51,7 +51,7 @@ pub struct Section<'data> {
     pub size: u64,
     /// Its alignment in bytes: a power of two, at least 1.
     pub align: u64,
-    /// The relocations of its bytes, by rising offset; for `.debug_*` sections, which nothing here reads, always empty.
+    /// The relocations of its bytes, by rising offset; of debug information and BTF always none.
     pub relocations: Vec<Relocation>,
 }
 
@@ -192,4 +192,13 @@ impl<'data> ElfObject<'data> {
     pub fn symbol(&self, id: SymbolId) -> &Symbol<'data> {
         &self.symbols[id.0]
     }
+}
+
+/// How the names of sections of debug information begin.
+const DEBUG: &[u8] = b".debug_";
+
+/// Whether the relocations of the section of this name say anything. Those of debug information, which is not read, are not asked for;
+/// those of `.BTF` and `.BTF.ext` serve linkers, which move what these sections tell of: the bytes themselves are right.
+fn are_relocations_read(section: &[u8]) -> bool {
+    !section.starts_with(DEBUG) && section != b".BTF" && section != b".BTF.ext"
 }

@@ -6,7 +6,7 @@ use object::read::elf::{FileHeader, Rel, Rela, SectionHeader, SectionTable, Sym,
 use object::read::{SectionIndex, SymbolIndex};
 
 use super::{Binding, ElfObject, Place, Relocation, RelocationKind};
-use super::{Section, SectionId, SectionKind, Symbol, SymbolId, SymbolKind};
+use super::{Section, SectionId, SectionKind, Symbol, SymbolId, SymbolKind, are_relocations_read};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, INSN_SIZE};
 
@@ -301,7 +301,7 @@ impl<'data> File<'data> {
             let message = format!("its relocations are for section {}, which does not exist", header.sh_info(endian));
             return Err(bad_relocation(message).section(own_name).into());
         };
-        if target.name.starts_with(".debug_") {
+        if !are_relocations_read(target.name.as_bytes()) {
             return Ok(());
         }
         if header.sh_size(endian) == 0 {

@@ -1,4 +1,5 @@
-//! Reads an object file without what nobody asks of it: debug information, which is often most of the file.
+//! Reads an object file without what nobody asks of it: debug information, which is often most of the file, and the relocations of
+//! BTF.
 //!
 //! What is left out is zeros in the bytes that come out, of which the memory is never touched. Anything unusual is read whole, for
 //! the parser to find out what is wrong with it.
@@ -10,13 +11,15 @@ use object::Endianness;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
+use super::{DEBUG, are_relocations_read};
+
 /// Bytes of an ELF file's header.
 const HEADER: usize = size_of::<FileHeader64<Endianness>>();
 
 /// The longest file that there is any sense in: what folders and files with holes say of their length, no memory has room for.
 const MOST: usize = 1 << 35;
 
-/// The bytes of a file, but for those of sections of debug information.
+/// The bytes of a file, but for those that nobody asks for.
 pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     let Some(len) = length(&mut file).filter(|&len| len >= HEADER) else {
         return whole(file, 0);
@@ -87,13 +90,13 @@ fn names(bytes: &[u8]) -> Option<Range<usize>> {
     within(bytes, offset, size)
 }
 
-/// Where the contents of all sections are but those of debug information, in order and each byte once.
+/// Where the contents of all sections are but those that are left out, in order and each byte once.
 fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let (header, endian) = header(bytes)?;
     let table = header.sections(endian, bytes).ok()?;
     let mut ranges = Vec::new();
     for section in table.iter() {
-        if let (Some((offset, size)), false) = (section.file_range(endian), is_debug(&table, section, endian)?) {
+        if let (Some((offset, size)), false) = (section.file_range(endian), is_left_out(&table, section, endian)?) {
             ranges.push(within(bytes, offset, size)?);
         }
     }
@@ -109,25 +112,25 @@ fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     Some(merged)
 }
 
-/// Whether a section is debug information or relocations of it, which the parser does not look at; a name alone does not make it
-/// so. `None` if it has no name.
-fn is_debug(
+/// Whether a section is debug information, or relocations that the parser does not look at; a name alone does not make it so.
+/// `None` if it has no name.
+fn is_left_out(
     table: &SectionTable<'_, FileHeader64<Endianness>>,
     section: &elf::SectionHeader64<Endianness>,
     endian: Endianness,
 ) -> Option<bool> {
-    let is_named = |section| table.section_name(endian, section).map(|name| name.starts_with(b".debug_")).ok();
+    let name = |section| table.section_name(endian, section).ok();
     match section.sh_type(endian) {
         elf::SHT_REL | elf::SHT_RELA => {
             let target = usize::try_from(section.sh_info(endian)).ok()?;
-            table.iter().nth(target).map_or(Some(false), is_named)
+            table.iter().nth(target).map_or(Some(false), |target| name(target).map(|name| !are_relocations_read(name)))
         }
         elf::SHT_PROGBITS => {
             let flags = section.sh_flags(endian).0;
             let used = flags & (elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0) != 0;
-            is_named(section).map(|named| named && !used)
+            name(section).map(|name| name.starts_with(DEBUG) && !used)
         }
-        _ => is_named(section).map(|_| false),
+        _ => name(section).map(|_| false),
     }
 }
 
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_debug_information_is_left_out() {
+    fn only_what_nobody_asks_for_is_left_out() {
         let object = include_bytes!("../../../fixtures/objects/percpu.bpf.o");
         let read = read(Cursor::new(object)).expect("memory can be read");
         assert_eq!(read.len(), object.len());
@@ -152,8 +155,9 @@ mod tests {
         let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
         let mut left_out = 0;
         for (whole, partial) in parsed.sections.iter().zip(&partial.sections) {
-            let name = whole.name.trim_start_matches(".rel");
-            if name.starts_with(".debug_") {
+            let relocated = whole.name.strip_prefix(".rel");
+            if whole.name.starts_with(".debug_") || relocated.is_some_and(|name| !are_relocations_read(name.as_bytes()))
+            {
                 left_out += usize::from(whole.data != partial.data);
             } else {
                 assert_eq!(whole.data, partial.data, "{}", whole.name);
@@ -173,7 +177,9 @@ mod tests {
         let table_begins = usize::try_from(header.0.e_shoff(header.1)).expect("it is in memory");
         let sections = table.iter().enumerate();
         let used = sections.filter(|(_, section)| match section.sh_type(header.1) {
-            elf::SHT_REL => !table.section_name(header.1, section).is_ok_and(|name| name.starts_with(b".rel.debug_")),
+            elf::SHT_REL => table
+                .section_name(header.1, section)
+                .is_ok_and(|name| name.strip_prefix(b".rel").is_some_and(are_relocations_read)),
             elf::SHT_PROGBITS => section.sh_flags(header.1).0 & elf::SHF_ALLOC.0 != 0,
             _ => false,
         });
