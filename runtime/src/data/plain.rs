@@ -269,6 +269,20 @@ impl<T: Plain> From<T> for Unaligned<T> {
     }
 }
 
+impl<T: Plain + PartialEq> PartialEq for Unaligned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Plain + Eq> Eq for Unaligned<T> {}
+
+impl<T: Plain + std::hash::Hash> std::hash::Hash for Unaligned<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.get().hash(state);
+    }
+}
+
 impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.get(), f)
@@ -329,7 +343,10 @@ macro_rules! layout {
     };
 }
 
-/// Implements `Default`, all bytes zero, and `Debug`, with these fields and getters.
+/// Implements `Default`, all bytes zero; `Debug`, with these fields and getters; and `PartialEq`, `Eq` and `Hash` by bytes.
+///
+/// Values are equal if all their bytes are, as they are for a map that has them as keys: padding counts, and so do the bits of floating
+/// point numbers.
 ///
 /// ```
 /// #[derive(Clone, Copy)]
@@ -344,6 +361,7 @@ macro_rules! layout {
 /// skelgen_runtime::layout! { Data: size 8, align 4; 0 => total: u32, 4 => __pad0: [u8; 4] }
 /// skelgen_runtime::show! { Data: total, low() }
 /// assert_eq!(format!("{:?}", Data::default()), "Data { total: 0, low: 0 }");
+/// assert_ne!(Data { total: 1, ..Data::default() }, Data::default());
 /// ```
 ///
 /// For a packed struct, whose fields cannot be borrowed, the word `packed` stands before its name.
@@ -368,6 +386,20 @@ macro_rules! show {
                 let $value = self;
                 let _ = $value;
                 $crate::data::show(__f, ::core::stringify!($name), &[$((::core::stringify!($field), &$shown)),*])
+            }
+        }
+
+        impl ::core::cmp::PartialEq for $name {
+            fn eq(&self, __other: &Self) -> bool {
+                $crate::data::plain::as_bytes(self) == $crate::data::plain::as_bytes(__other)
+            }
+        }
+
+        impl ::core::cmp::Eq for $name {}
+
+        impl ::core::hash::Hash for $name {
+            fn hash<__H: ::core::hash::Hasher>(&self, __state: &mut __H) {
+                ::core::hash::Hash::hash($crate::data::plain::as_bytes(self), __state);
             }
         }
     };
