@@ -2,6 +2,7 @@
 //!
 //! ```ignore
 //! skelgen_runtime::include_skeleton!("snoop");             // the module that build.rs made of src/bpf/snoop.bpf.c
+//! use skelgen_runtime::{chars_of, string_of};              // between `char[]` and text
 //!
 //! let mut open = snoop::open();
 //! open.rodata_mut().only_comm = chars_of("bash")?;         // `const volatile char only_comm[16]`
@@ -13,9 +14,9 @@
 //!
 //! let flow = snoop::types::flow { port: 80, ..Default::default() };
 //! skeleton.maps.flows.insert(&flow, &1)?;                  // a map of BTF's own key and value types
-//! skeleton.bss().seen().get();                             // a variable of `.bss`, as it is now
+//! println!("{} seen", skeleton.bss().seen().get());        // a variable of `.bss`, as it is now
 //! skeleton.bss().hist().index(3).set(0);                   // an element of an array
-//! skeleton.bss().totals().fields().bytes().get();          // a member of a struct
+//! skeleton.bss().totals().fields().bytes().set(0);        // a member of a struct
 //! while skeleton.maps.events.poll(None)? {                 // or by its `AsFd` in an event loop
 //!     skeleton.maps.events.drain_as(|event: snoop::types::event| println!("{}", string_of(&event.comm)))?;
 //! }
