@@ -13,7 +13,7 @@ use super::text::Text;
 use super::types::{Needs, Types};
 use super::{Layout, Style, blob, ident, image};
 use crate::btf::{Btf, TypeId};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::insn::Endian;
 use crate::model::{Attach, BpfObject};
 use crate::skeleton::{ProgramField, Skeleton};
@@ -50,11 +50,6 @@ pub(super) fn write(
         needs.ty(*id, "");
     }
     let types = needs.resolve();
-    if object.endian == Endian::Big && types.has_bitfields() {
-        let message =
-            "the object is for big-endian machines and has bitfields, whose bits are counted from the other end there";
-        return Err(Error::new(Code::Unsupported, message));
-    }
     text.raw(&header("BPF object", &object.name))?;
     // A file says of itself what a module is told from outside.
     let (mark, inner) = match layout {

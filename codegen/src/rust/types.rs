@@ -141,13 +141,6 @@ impl Types<'_> {
         shared.filter_map(|(id, node)| self.cells_item(id, node))
     }
 
-    /// Whether one of the types has bitfields.
-    pub(super) fn has_bitfields(&self) -> bool {
-        let shape = |id| self.layouts.shape(id);
-        let is_bits = |part: &layout::Part| matches!(part.place, Place::Bits { .. });
-        self.names.sorted().into_iter().any(|(_, node)| shape(node.id).parts.iter().any(is_bits))
-    }
-
     /// How many structs, unions and enums of the table have a Rust type or are part of one.
     pub(super) fn covered(&self) -> usize {
         self.names.covered().len()

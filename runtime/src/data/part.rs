@@ -19,8 +19,8 @@ pub fn set_part<T: Plain, U: Plain>(value: &mut T, offset: usize, part: &U) {
     as_bytes_mut(value)[offset..offset + size_of::<U>()].copy_from_slice(as_bytes(part));
 }
 
-/// The unsigned number in up to 64 bits of a value, counted from the lowest bit of its first byte, as little-endian C compilers
-/// lay bitfields out.
+/// The unsigned number in up to 64 bits of a value, counted as C compilers lay bitfields out: on little-endian machines from the
+/// lowest bit of the first byte, on big-endian ones from its highest, where a number's first bits are its highest, too.
 ///
 /// # Panics
 /// If the bits do not lie in the value, or are more than 64.
@@ -47,15 +47,7 @@ pub fn get_signed_bits<T: Plain>(value: &T, first: usize, count: usize) -> i64 {
 #[must_use]
 pub fn get_wide_bits<T: Plain>(value: &T, first: usize, count: usize) -> u128 {
     let bytes = &as_bytes(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
-    let mut number = 0;
-    let mut at = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        // Of the first byte, the bits before the first one go.
-        let skip = if index == 0 { first % 8 } else { 0 };
-        number |= u128::from(byte >> skip) << at;
-        at += 8 - skip;
-    }
-    number & mask(count)
+    read_bits(bytes, first % 8, count, Order::NATIVE)
 }
 
 /// Replaces up to 64 bits of a value by the lowest bits of a number.
@@ -72,13 +64,63 @@ pub fn set_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u64
 /// As [`get_wide_bits`].
 pub fn set_wide_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u128) {
     let bytes = &mut as_bytes_mut(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
-    let mut at = 0;
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        let skip = if index == 0 { first % 8 } else { 0 };
-        let replaced = mask((8 - skip).min(count - at)) << skip;
-        let [replaced, new] = [replaced, number >> at << skip].map(|number| number.to_le_bytes()[0]);
-        *byte = *byte & !replaced | new & replaced;
-        at += 8 - skip;
+    write_bits(bytes, first % 8, count, number, Order::NATIVE);
+}
+
+/// From which end bits are counted. Not a `cfg`, so that both are tested on each machine.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
+
+    /// How far a byte is shifted to have these of its bits as its lowest.
+    const fn shift(self, skip: usize, taken: usize) -> usize {
+        match self {
+            Self::Little => skip,
+            Self::Big => 8 - skip - taken,
+        }
+    }
+
+    /// The place in a number of `count` bits of these, of which `before` are in earlier bytes.
+    const fn place(self, count: usize, before: usize, taken: usize) -> usize {
+        match self {
+            Self::Little => before,
+            Self::Big => count - before - taken,
+        }
+    }
+}
+
+/// The number in `count` bits of some bytes, which begin after `skip` bits of the first byte and end in the last.
+#[doc(hidden)]
+#[must_use]
+pub fn read_bits(bytes: &[u8], mut skip: usize, count: usize, order: Order) -> u128 {
+    let (mut number, mut before) = (0, 0);
+    for byte in bytes {
+        let taken = (8 - skip).min(count - before);
+        let bits = u128::from(byte >> order.shift(skip, taken)) & mask(taken);
+        number |= bits << order.place(count, before, taken);
+        before += taken;
+        skip = 0;
+    }
+    number
+}
+
+/// Replaces what [`read_bits`] reads by the lowest bits of a number.
+fn write_bits(bytes: &mut [u8], mut skip: usize, count: usize, number: u128, order: Order) {
+    let mut before = 0;
+    for byte in bytes {
+        let taken = (8 - skip).min(count - before);
+        let (shift, bits) = (order.shift(skip, taken), mask(taken));
+        let new = number >> order.place(count, before, taken) & bits;
+        let [replaced, new] = [bits << shift, new << shift].map(|number| number.to_le_bytes()[0]);
+        *byte = *byte & !replaced | new;
+        before += taken;
+        skip = 0;
     }
 }
 
@@ -158,7 +200,7 @@ mod tests {
     fn bits_cross_bytes() {
         let mut value = [0u8; 4];
         set_bits(&mut value, 6, 5, 0b10111);
-        assert_eq!(value, [0xc0, 0b101, 0, 0]);
+        assert_eq!(value, if cfg!(target_endian = "big") { [0b10, 0b1110_0000, 0, 0] } else { [0xc0, 0b101, 0, 0] });
         assert_eq!(get_bits(&value, 6, 5), 0b10111);
         assert_eq!(get_signed_bits(&value, 6, 5), -9);
         set_bits(&mut value, 0, 32, u64::MAX);
@@ -166,9 +208,41 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_the_machines() {
+        let value = 0x0123_4567_89ab_cdef_u64;
+        assert_eq!(get_bits(&value, 0, 64), value);
+        assert_eq!(get_bits(&[value, !value], 64, 64), !value);
+    }
+
+    #[test]
+    fn bits_in_both_orders() {
+        for (order, expected) in [(Order::Little, [0xc0, 0b101, 0]), (Order::Big, [0b10, 0b1110_0000, 0])] {
+            let mut bytes = [0; 3];
+            write_bits(&mut bytes[..2], 6, 5, 0b1_0111, order);
+            assert_eq!((bytes, read_bits(&bytes[..2], 6, 5, order)), (expected, 0b1_0111), "{order:?}");
+            // What is beside them stays, wherever they begin and end.
+            for skip in 0..8 {
+                for count in 1..=24 - skip {
+                    let (ones, len) = (mask(count), (skip + count).div_ceil(8));
+                    let mut bytes = [0; 3];
+                    write_bits(&mut bytes[..len], skip, count, ones, order);
+                    assert_eq!(u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]).count_ones() as usize, count);
+                    assert_eq!(read_bits(&bytes[..len], skip, count, order), ones);
+                    let number = 0x005a_3c96 & ones;
+                    write_bits(&mut bytes[..len], skip, count, number, order);
+                    assert_eq!(read_bits(&bytes[..len], skip, count, order), number);
+                    write_bits(&mut bytes[..len], skip, count, 0, order);
+                    assert_eq!(bytes, [0; 3], "{order:?}, {count} bits after {skip}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn parts() {
         let mut value = [0u32; 2];
         set_part(&mut value, 4, &7u16);
-        assert_eq!(get_part::<_, u32>(&value, 4), 7);
+        assert_eq!(get_part::<_, u16>(&value, 4), 7);
+        assert_eq!(value, [0, if cfg!(target_endian = "big") { 7 << 16 } else { 7 }]);
     }
 }

@@ -212,11 +212,11 @@ mod tests {
     }
 
     fn header(len: u32) -> [u8; 8] {
-        u64::from(len).to_le_bytes()
+        let [a, b, c, d] = len.to_ne_bytes();
+        [a, b, c, d, 0, 0, 0, 0]
     }
 
     #[test]
-    #[cfg(target_endian = "little")]
     fn records_in_order() {
         let last = page_size() - 8;
         let start = u64::try_from(last).unwrap();
@@ -241,7 +241,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_endian = "little")]
     fn nonsense_is_an_error() {
         let mut record = Vec::new();
         assert!(consumer(0, 16, &[(0, &header(1 << 20))]).read(&mut record).is_err());
