@@ -60,9 +60,13 @@ pub(crate) unsafe fn write_bits(place: NonNull<u8>, mask: &[u8], new: &[u8]) {
 
 /// The pieces of so many bytes from a place on that lie in one word each: where they begin, and their lengths.
 fn pieces(place: NonNull<u8>, len: usize) -> impl Iterator<Item = (usize, usize)> {
-    let first = len.min(WORD - place.addr().get() % WORD);
-    let rest = (first..len).step_by(WORD).map(move |at| (at, WORD.min(len - at)));
-    std::iter::once((0, first)).filter(|(_, piece)| *piece > 0).chain(rest)
+    let (mut at, mut piece) = (0, len.min(WORD - place.addr().get() % WORD));
+    std::iter::from_fn(move || {
+        let next = (piece > 0).then_some((at, piece));
+        at += piece;
+        piece = WORD.min(len - at);
+        next
+    })
 }
 
 /// Bytes that lie in one word.

@@ -67,15 +67,16 @@ impl RingBuf {
         Ok(self.read_into(&mut record)?.then_some(record))
     }
 
-    /// Gives `each` all records there are now and says how many they were. The bytes are a copy; nothing is locked meanwhile.
+    /// Gives `each` all records there are now and says how many they were. The bytes are a copy; nothing is locked meanwhile. Records
+    /// are copied out some at a time, so if `each` panics, others may be lost with the one it got.
     ///
     /// # Errors
     /// The same as of [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<usize> {
-        let (mut record, mut count) = (Vec::new(), 0);
-        while self.read_into(&mut record)? {
-            each(&record);
-            count += 1;
+        let (mut batch, mut count) = (Batch::default(), 0);
+        while self.fill(&mut batch, None)? {
+            batch.iter().for_each(&mut each);
+            count += batch.lens.len();
         }
         Ok(count)
     }
@@ -88,15 +89,18 @@ impl RingBuf {
         self.next()?.map(|record| self.value(&record)).transpose()
     }
 
-    /// Gives `each` all records there are now as values and says how many they were.
+    /// Gives `each` all records there are now as values and says how many they were. What [`Self::drain`] says of panics holds here
+    /// too.
     ///
     /// # Errors
     /// The same as of [`Self::next_as`], at the first such record.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<usize> {
-        let (mut record, mut count) = (Vec::new(), 0);
-        while self.read_into(&mut record)? {
-            each(self.value(&record)?);
-            count += 1;
+        let (mut batch, mut count) = (Batch::default(), 0);
+        while self.fill(&mut batch, Some(size_of::<T>()))? {
+            for record in batch.iter() {
+                each(self.value(record)?);
+                count += 1;
+            }
         }
         Ok(count)
     }
@@ -114,6 +118,13 @@ impl RingBuf {
     /// If the kernel refuses to wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
         self.handle.poll(Readiness::ToRead, timeout)
+    }
+
+    /// Puts the next records into `batch`, in place of what is there; false if there are none now. A record that has not the length
+    /// which is given is a batch of its own.
+    fn fill(&self, batch: &mut Batch, len: Option<usize>) -> Result<bool> {
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.consumer(&mut consumer)?.fill(batch, len).map_err(|what| self.handle.invalid(what))
     }
 
     fn consumer<'a>(&self, slot: &'a mut MutexGuard<'_, Option<Consumer>>) -> Result<&'a mut Consumer> {
@@ -152,35 +163,117 @@ impl Consumer {
 
     /// Copies the next record that was submitted; discarded ones are passed over.
     fn read(&mut self, record: &mut Vec<u8>) -> Result<bool, &'static str> {
-        loop {
-            let at = self.own.load_u64(0, Ordering::Relaxed);
-            let end = self.data.load_u64(0, Ordering::Acquire);
-            if at >= end {
-                return Ok(false);
+        let (mut at, end) = self.unread();
+        let next = self.next(&mut at, end).inspect(|next| {
+            if let Some((place, len)) = *next {
+                record.resize(len, 0);
+                self.data.read(place, record);
             }
-            let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
-            let place = usize::try_from(at & mask).map_err(|_| "its position is not one")?;
+        });
+        self.pass(at);
+        Ok(next?.is_some())
+    }
+
+    fn fill(&mut self, batch: &mut Batch, wanted: Option<usize>) -> Result<bool, &'static str> {
+        let (mut at, end) = self.unread();
+        batch.clear();
+        let mut passed = at;
+        while !batch.is_full() {
+            let next = match self.next(&mut at, end) {
+                // What comes before what makes no sense is not lost.
+                Err(_) if !batch.lens.is_empty() => break,
+                other => other,
+            };
+            let Ok(Some((place, len))) = next else {
+                self.pass(at);
+                return next.map(|_| !batch.lens.is_empty());
+            };
+            let other = wanted.is_some_and(|wanted| wanted != len);
+            if other && !batch.lens.is_empty() {
+                break;
+            }
+            self.data.read(place, batch.push(len));
+            passed = at;
+            if other {
+                break;
+            }
+        }
+        self.pass(passed);
+        Ok(true)
+    }
+
+    /// Our position and the producer's.
+    fn unread(&self) -> (u64, u64) {
+        (self.own.load_u64(0, Ordering::Relaxed), self.data.load_u64(0, Ordering::Acquire))
+    }
+
+    /// Gives the room before this position back.
+    fn pass(&mut self, at: u64) {
+        self.own.store_u64(0, at, Ordering::Release);
+    }
+
+    /// Where the next record that was submitted is and how long; `at` goes past it, and past the discarded ones before it.
+    fn next(&self, at: &mut u64, end: u64) -> Result<Option<(usize, usize)>, &'static str> {
+        let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
+        while *at < end {
+            let place = usize::try_from(*at & mask).map_err(|_| "its position is not one")?;
             if place % HEADER != 0 {
                 return Err("its position is not that of a record");
             }
             let header = self.data.load_u32(self.page + place, Ordering::Acquire);
             if header & BUSY != 0 {
-                return Ok(false);
+                return Ok(None);
             }
             let len = usize::try_from(header & !(BUSY | DISCARD)).unwrap_or(usize::MAX);
             if len > self.size - HEADER {
                 return Err("a record is longer than the buffer");
             }
-            if header & DISCARD == 0 {
-                record.resize(len, 0);
-                self.data.read(self.page + place + HEADER, record);
-            }
             let step = u64::try_from((len + HEADER).next_multiple_of(8)).unwrap_or(0);
-            self.own.store_u64(0, at.wrapping_add(step), Ordering::Release);
+            *at = at.wrapping_add(step);
             if header & DISCARD == 0 {
-                return Ok(true);
+                return Ok(Some((self.page + place + HEADER, len)));
             }
         }
+        Ok(None)
+    }
+}
+
+/// Records copied out together: what each costs beside its own bytes, locks and positions, is paid once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lens: Vec<usize>,
+}
+
+impl Batch {
+    /// So many records, or the first that goes beyond so many bytes, make a batch.
+    const RECORDS: usize = 128;
+    const BYTES: usize = 1 << 16;
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lens.clear();
+    }
+
+    fn is_full(&self) -> bool {
+        self.lens.len() >= Self::RECORDS || self.bytes.len() >= Self::BYTES
+    }
+
+    /// Room for another record.
+    fn push(&mut self, len: usize) -> &mut [u8] {
+        let begin = self.bytes.len();
+        self.bytes.resize(begin + len, 0);
+        self.lens.push(len);
+        &mut self.bytes[begin..]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        self.lens.iter().map(move |&len| {
+            let (record, others) = rest.split_at(len);
+            rest = others;
+            record
+        })
     }
 }
 
@@ -238,6 +331,42 @@ mod tests {
         assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"12345678"[..]));
         assert_eq!(consumer.read(&mut record), Ok(false));
         assert_eq!(consumer.own.load_u64(0, Ordering::Relaxed), start + 48);
+    }
+
+    #[test]
+    fn batches_lose_nothing() {
+        let two = header(2);
+        let data = [(0, &two[..]), (8, b"ab"), (16, &two), (24, b"cd"), (32, &header(5)), (40, b"other")];
+        let more = [(48, &header(1 | DISCARD)[..]), (64, &two), (72, b"ef"), (80, &header(1 << 29)), (88, b"")];
+        let mut consumer = consumer(0, 96, &[&data[..], &more].concat());
+        let mut batch = Batch::default();
+        let mut next = |wanted| {
+            let filled = consumer.fill(&mut batch, wanted);
+            let records = batch.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect::<Vec<_>>();
+            (filled, records.join(" "), consumer.own.load_u64(0, Ordering::Relaxed))
+        };
+        // One of another length is alone, and one that makes no sense comes last.
+        assert_eq!(next(Some(2)), (Ok(true), "ab cd".to_owned(), 32));
+        assert_eq!(next(Some(2)), (Ok(true), "other".to_owned(), 48));
+        assert_eq!(next(Some(2)), (Ok(true), "ef".to_owned(), 80));
+        assert!(next(Some(2)).0.is_err());
+        consumer.own.store_u64(0, 0, Ordering::Relaxed);
+        assert_eq!(consumer.fill(&mut batch, None), Ok(true));
+        assert_eq!(batch.lens, [2, 2, 5, 2]);
+    }
+
+    #[test]
+    fn batches_end() {
+        let records = Batch::RECORDS + 1;
+        let headers: Vec<(usize, Vec<u8>)> = (0..records).map(|index| (index * 8, header(0).to_vec())).collect();
+        let data: Vec<(usize, &[u8])> = headers.iter().map(|(at, header)| (*at, &header[..])).collect();
+        let mut consumer = consumer(0, u64::try_from(records * 8).unwrap(), &data);
+        let mut batch = Batch::default();
+        let mut lens = Vec::new();
+        while consumer.fill(&mut batch, Some(0)).unwrap() {
+            lens.push(batch.lens.len());
+        }
+        assert_eq!((lens, batch.iter().count()), (vec![Batch::RECORDS, 1], 0));
     }
 
     #[test]
