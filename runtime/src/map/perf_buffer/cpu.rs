@@ -156,9 +156,11 @@ impl PerfCpuBuffer {
 
     /// Whether there is reason to read.
     pub(super) fn is_due(&self) -> bool {
-        let reader = self.reader();
+        let mut reader = self.reader();
         let unread = reader.ring.unread();
-        unread >= self.enough || reader.woken && unread != 0
+        // What the kernel woke us for may have been read without waiting.
+        reader.woken &= unread != 0;
+        unread >= self.enough || reader.woken
     }
 
     /// The kernel says that there is reason to read.

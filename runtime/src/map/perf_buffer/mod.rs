@@ -58,6 +58,7 @@ pub use cpu::PerfCpuBuffer;
 pub struct PerfBuffer {
     map: Arc<Handle>,
     epoll: Epoll,
+    wakeup: PerfWakeup,
     /// By rising number, each in the epoll under its place here.
     cpus: Vec<PerfCpuBuffer>,
     /// Where to look first for the next record, so that no CPU keeps the others waiting.
@@ -231,19 +232,25 @@ impl PerfBuffer {
     /// # Errors
     /// If the kernel refuses to wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
-        let deadline = Deadline::new(timeout);
-        while !self.cpus.iter().any(PerfCpuBuffer::is_due) {
-            match self.epoll.wait(milliseconds(deadline.left())) {
-                Ok(ready) if ready.is_empty() && deadline.is_over() => return Ok(false),
-                Ok(ready) => {
-                    let places = ready.iter().filter_map(|&place| usize::try_from(place).ok());
-                    places.filter_map(|place| self.cpus.get(place)).for_each(PerfCpuBuffer::wake);
-                }
-                Err(errno) if errno.raw() == libc::EINTR => return Ok(false),
-                Err(errno) => return Err(self.map.refused("waiting", errno)),
+        if self.is_due() {
+            // What the kernel says of these records must not be taken for a word about later ones.
+            if self.wakeup != PerfWakeup::Records(1) {
+                self.wait(Some(Duration::ZERO))?;
+            }
+            return Ok(true);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let ended = self.wait(left)?;
+            if self.is_due() {
+                return Ok(true);
+            }
+            // It was woken for records that have been read already, or the time is longer than the kernel waits at once.
+            if ended == Ended::Interrupted || ended == Ended::TimeOver && left.is_some_and(|left| left < LONGEST) {
+                return Ok(false);
             }
         }
-        Ok(true)
     }
 
     /// The buffers of the single CPUs, by rising number of the CPU.
@@ -263,7 +270,7 @@ impl PerfBuffer {
         let map = Arc::new(events.handle().try_clone()?);
         options.check(&map)?;
         let epoll = Epoll::new().map_err(|errno| map.refused("making an epoll for its buffers", errno))?;
-        Ok(Self { map, epoll, cpus: Vec::new(), turn: AtomicUsize::new(0) })
+        Ok(Self { map, epoll, wakeup: options.wakeup, cpus: Vec::new(), turn: AtomicUsize::new(0) })
     }
 
     /// Adds a CPU whose number is above those before.
@@ -297,6 +304,24 @@ impl PerfBuffer {
         Ok(None)
     }
 
+    fn is_due(&self) -> bool {
+        self.cpus.iter().any(PerfCpuBuffer::is_due)
+    }
+
+    /// Waits for the kernel's word and passes it on to the CPUs that it is about.
+    fn wait(&self, timeout: Option<Duration>) -> Result<Ended> {
+        match self.epoll.wait(milliseconds(timeout)) {
+            Ok(ready) if ready.is_empty() => Ok(Ended::TimeOver),
+            Ok(ready) => {
+                let places = ready.into_iter().filter_map(|place| usize::try_from(place).ok());
+                places.filter_map(|place| self.cpus.get(place)).for_each(PerfCpuBuffer::wake);
+                Ok(Ended::Woken)
+            }
+            Err(errno) if errno.raw() == libc::EINTR => Ok(Ended::Interrupted),
+            Err(errno) => Err(self.map.refused("waiting", errno)),
+        }
+    }
+
     fn drain_each(&self, mut each: impl FnMut(&PerfCpuBuffer, &[u8]) -> Result<()>) -> Result<Drained> {
         let (mut record, mut drained) = (Vec::new(), Drained::default());
         for cpu in &self.cpus {
@@ -305,6 +330,17 @@ impl PerfBuffer {
         Ok(drained)
     }
 }
+
+/// Why a wait has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Woken,
+    TimeOver,
+    Interrupted,
+}
+
+/// Less than what the kernel waits at once.
+const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 /// Ready when the kernel has woken for a CPU, and told once.
 impl AsFd for PerfBuffer {
@@ -323,21 +359,4 @@ impl fmt::Debug for PerfBuffer {
 fn put(map: &Handle, cpu: u32, event: BorrowedFd<'_>) -> Result<()> {
     map.update(as_bytes(&cpu), as_bytes(&event.as_raw_fd()), elem_flags::ANY)
         .map_err(|error: Error| error.within(format_args!("CPU {cpu}")))
-}
-
-/// When waiting ends; never, if there is no such time.
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    fn new(timeout: Option<Duration>) -> Self {
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-
-    fn left(&self) -> Option<Duration> {
-        self.0.map(|end| end.saturating_duration_since(Instant::now()))
-    }
-
-    fn is_over(&self) -> bool {
-        self.left() == Some(Duration::ZERO)
-    }
 }
