@@ -289,6 +289,6 @@ mod tests {
             found += all(&mut ring).iter().filter(|taken| taken.is_ok()).count();
             assert_eq!(ring.unread(), 0);
         }
-        assert!(found > 0);
+        assert!(found > 0 || cfg!(miri), "two rounds may find nothing");
     }
 }
