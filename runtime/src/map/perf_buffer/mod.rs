@@ -87,7 +87,7 @@ pub struct PerfBufferOptions {
 /// When the kernel wakes who waits for a CPU's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerfWakeup {
-    /// After so many records, or when half of the buffer is full.
+    /// After so many records, or when more than half of the buffer is full.
     Records(u32),
     /// After so many bytes of records with their headers, at most half of the buffer.
     Bytes(u32),
