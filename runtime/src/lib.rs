@@ -28,6 +28,7 @@
 //! | variables after it | [`Cell`]; `fields()` and `index()` lead inside; integers have atomic operations too |
 //! | percpu variables | [`PercpuData`]: `skeleton.percpu()` |
 //! | maps | [`map`]: a handle for each type |
+//! | records that programs send | [`map::RingBuf`]; of arrays of perf events [`map::PerfBuffer`] |
 //! | maps before they are created, programs before they are loaded | [`OpenMap`], [`OpenProgram`], [`LoadOptions`] |
 //! | programs: attach, run, pin | [`Program`], [`Link`] |
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |

@@ -363,7 +363,8 @@ pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
 pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
     match open.map_type {
         MapType::PERF_EVENT_ARRAY if open.max_entries == 0 => {
-            Ok(u32::try_from(kernel::cpus::possible()?.len()).unwrap_or(u32::MAX))
+            // Programs take the element of their CPU's number, and numbers can have gaps.
+            Ok(kernel::cpus::possible()?.width())
         }
         MapType::RINGBUF | MapType::USER_RINGBUF if open.max_entries != 0 => {
             // Pages are 4 KiB in most sources and 64 KiB on some machines.

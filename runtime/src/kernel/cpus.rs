@@ -1,4 +1,4 @@
-//! The possible CPUs of the running kernel.
+//! The CPUs of the running kernel: those that are possible and those that are online.
 //!
 //! Percpu maps hold a value for each *possible* CPU, whether it is online or not. The kernel's full-width buffers are indexed by
 //! place among the possible CPUs, not by number: with CPUs `0-1,4` the third value is that of CPU 4.
@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use crate::error::{Errno, Error, Result};
 
-const PATH: &str = "/sys/devices/system/cpu/possible";
+const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 /// More CPUs than any kernel can be built for; a larger number is a file that cannot be right.
 const MOST: u32 = 1 << 16;
@@ -80,17 +81,28 @@ impl CpuSet {
 /// # Errors
 /// If `/sys/devices/system/cpu/possible` cannot be read or is not a list of CPUs.
 pub fn possible() -> Result<&'static CpuSet> {
-    static POSSIBLE: OnceLock<CpuSet> = OnceLock::new();
-    if let Some(set) = POSSIBLE.get() {
+    static POSSIBLE_CPUS: OnceLock<CpuSet> = OnceLock::new();
+    if let Some(set) = POSSIBLE_CPUS.get() {
         return Ok(set);
     }
-    let text = std::fs::read_to_string(PATH).map_err(|error| match error.raw_os_error() {
-        Some(number) => Error::refused(format_args!("reading {PATH}"), Errno::from_raw(number)),
-        None => Error::invalid(format_args!("reading {PATH}: {error}")),
+    let set = read(POSSIBLE)?;
+    Ok(POSSIBLE_CPUS.get_or_init(|| set))
+}
+
+/// The CPUs that are online now: the possible ones but for those that are not there or were switched off.
+///
+/// # Errors
+/// If `/sys/devices/system/cpu/online` cannot be read or is not a list of CPUs.
+pub fn online() -> Result<CpuSet> {
+    read(ONLINE)
+}
+
+fn read(path: &str) -> Result<CpuSet> {
+    let text = std::fs::read_to_string(path).map_err(|error| match error.raw_os_error() {
+        Some(number) => Error::refused(format_args!("reading {path}"), Errno::from_raw(number)),
+        None => Error::invalid(format_args!("reading {path}: {error}")),
     })?;
-    let set = CpuSet::parse(&text)
-        .ok_or_else(|| Error::invalid(format_args!("{PATH} is not a list of CPUs: {:?}", text.trim())))?;
-    Ok(POSSIBLE.get_or_init(|| set))
+    CpuSet::parse(&text).ok_or_else(|| Error::invalid(format_args!("{path} is not a list of CPUs: {:?}", text.trim())))
 }
 
 /// How many CPUs are possible.
@@ -121,5 +133,7 @@ mod tests {
     fn this_machine() {
         let set = possible().unwrap();
         assert!(set.contains(0) && !set.is_empty());
+        let online = online().unwrap();
+        assert!(!online.is_empty() && online.iter().all(|cpu| set.contains(cpu)));
     }
 }

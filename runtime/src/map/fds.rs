@@ -124,7 +124,7 @@ pub type ProgArray = FdArray<kind::Program>;
 /// }
 /// ```
 pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
-/// An array of perf events.
+/// An array of perf events. To read what programs output to it, open a [`PerfBuffer`](super::PerfBuffer).
 ///
 /// ```
 /// use std::os::fd::OwnedFd;
@@ -268,6 +268,12 @@ impl<O: Kind> FdArray<O> {
             failed = matches!(next, Some(Err(_)));
             next
         })
+    }
+}
+
+impl FdArray<kind::PerfEvent> {
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 

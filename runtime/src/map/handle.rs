@@ -36,6 +36,15 @@ impl Handle {
         Ok(Self { map, name })
     }
 
+    /// Another handle of the same map.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let fd = self.as_fd().try_clone_to_owned();
+        let fd = fd
+            .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))?;
+        let map = Map::new(fd).map_err(|errno| self.refused("looking at it", errno))?;
+        Ok(Self { map, name: self.name.clone() })
+    }
+
     /// The same handle, if the map is of this type and its value is a section of global data that holds a `T`.
     pub(crate) fn expect_section<T>(self, map_type: MapType) -> Result<Self> {
         let this = self.expect(&[map_type], Some(4), None)?;
@@ -200,9 +209,7 @@ impl Handle {
 
     /// Waits until the map is ready, at most for `timeout` if there is one. False if the time is over first, or a signal came.
     pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
-        // Rounded up, so that a short wait is not none at all.
-        let timeout = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-        match poll(self.as_fd(), readiness, timeout) {
+        match poll(self.as_fd(), readiness, milliseconds(timeout)) {
             Err(errno) if errno.raw() == libc::EINTR => Ok(false),
             result => result.map_err(|errno| self.refused("waiting", errno)),
         }
@@ -222,6 +229,12 @@ impl Handle {
             Err(errno) => Err(self.refused_with(what, errno, flags)),
         }
     }
+}
+
+/// How long to wait, as the kernel takes it: without end if negative.
+pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
+    // Rounded up, so that a short wait is not none at all.
+    timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
 }
 
 /// The errors of kernels and map types that do not know a command: EINVAL, EOPNOTSUPP, and the kernel's own ENOTSUPP.

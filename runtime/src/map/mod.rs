@@ -13,6 +13,7 @@ mod fds;
 mod handle;
 mod hash;
 mod percpu;
+mod perf_buffer;
 mod queue;
 mod ringbuf;
 mod scan;
@@ -32,6 +33,7 @@ pub use fds::{
 };
 pub use hash::{Entries, HashMap, LpmTrie};
 pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
+pub use perf_buffer::{Drained, PerfBuffer, PerfBufferOptions, PerfCpuBuffer, PerfWakeup};
 pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;

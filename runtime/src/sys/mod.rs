@@ -9,6 +9,7 @@
 pub(crate) mod attr;
 pub(crate) mod btf;
 pub(crate) mod elem;
+pub(crate) mod epoll;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mmap;

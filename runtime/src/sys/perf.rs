@@ -1,4 +1,4 @@
-//! Perf events, which tracepoints and kprobes attach through.
+//! Perf events: those that tracepoints and kprobes attach through, those that are sampled, and those whose memory programs output to.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -28,10 +28,12 @@ const _: () = {
     assert!(std::mem::offset_of!(EventAttr, config1) == 56);
 };
 
+const TYPE_SOFTWARE: u32 = 1;
 const TYPE_TRACEPOINT: u32 = 2;
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOEXEC: libc::c_ulong = 1 << 3;
-/// `PERF_EVENT_IOC_ENABLE` and `PERF_EVENT_IOC_SET_BPF` (`_IO('$', 0)`, `_IOW('$', 8, __u32)`).
+/// `PERF_EVENT_IOC_ENABLE`, `PERF_EVENT_IOC_DISABLE` and `PERF_EVENT_IOC_SET_BPF` (`_IO('$', 0)`, `_IO('$', 1)`,
+/// `_IOW('$', 8, __u32)`).
 #[cfg(not(any(
     target_arch = "mips",
     target_arch = "mips64",
@@ -39,7 +41,7 @@ const CLOEXEC: libc::c_ulong = 1 << 3;
     target_arch = "powerpc64",
     target_arch = "sparc64"
 )))]
-const REQUESTS: (libc::c_ulong, libc::c_ulong) = (0x2400, 0x4004_2408);
+const REQUESTS: Requests = Requests { enable: 0x2400, disable: 0x2401, set_bpf: 0x4004_2408 };
 #[cfg(any(
     target_arch = "mips",
     target_arch = "mips64",
@@ -47,7 +49,13 @@ const REQUESTS: (libc::c_ulong, libc::c_ulong) = (0x2400, 0x4004_2408);
     target_arch = "powerpc64",
     target_arch = "sparc64"
 ))]
-const REQUESTS: (libc::c_ulong, libc::c_ulong) = (0x2000_2400, 0x8004_2408);
+const REQUESTS: Requests = Requests { enable: 0x2000_2400, disable: 0x2000_2401, set_bpf: 0x8004_2408 };
+
+struct Requests {
+    enable: libc::c_ulong,
+    disable: libc::c_ulong,
+    set_bpf: libc::c_ulong,
+}
 
 /// The event of the tracepoint of this id, of all processes on one CPU; programs see every CPU all the same.
 pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
@@ -113,12 +121,47 @@ pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
     open(&attr, (event.pid.unwrap_or(ANY), event.cpu.unwrap_or(ANY)))
 }
 
+/// When those who wait for the memory of an event are woken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wakeup {
+    /// After so many samples.
+    Samples(u32),
+    /// After so many bytes.
+    Bytes(u32),
+}
+
+/// The event of one CPU that programs output to, stopped: each sample is bytes of theirs (`PERF_COUNT_SW_BPF_OUTPUT`,
+/// `PERF_SAMPLE_RAW`).
+pub(crate) fn output(cpu: i32, wakeup: Wakeup) -> Result<OwnedFd, Errno> {
+    // `wakeup_events` and `wakeup_watermark` are one field, and a flag says which it is.
+    let (flags, wakeup_events) = match wakeup {
+        Wakeup::Samples(count) => (DISABLED, count),
+        Wakeup::Bytes(count) => (DISABLED | WATERMARK, count),
+    };
+    let attr = EventAttr {
+        event_type: TYPE_SOFTWARE,
+        config: 10,
+        sample_period: 1,
+        sample_type: 1 << 10,
+        flags,
+        wakeup_events,
+        ..EventAttr::default()
+    };
+    open(&attr, (ANY, cpu))
+}
+
 /// Every process, or every CPU.
 const ANY: i32 = -1;
 
-/// The flag `freq` of `struct perf_event_attr`: the eleventh bit of its bit fields, which are counted from the other end on big-endian
-/// machines.
-const FREQUENCY: u64 = if cfg!(target_endian = "little") { 1 << 10 } else { 1 << 53 };
+/// The flags `disabled`, `freq` and `watermark` of `struct perf_event_attr`.
+const DISABLED: u64 = flag(0);
+const FREQUENCY: u64 = flag(10);
+const WATERMARK: u64 = flag(14);
+
+/// One of the bit fields of `struct perf_event_attr`, which are counted from the other end on big-endian machines.
+const fn flag(bit: u32) -> u64 {
+    if cfg!(target_endian = "little") { 1 << bit } else { 1 << (63 - bit) }
+}
 
 /// Opens an event whose address, if it has one, is that of a C string of the caller.
 fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
@@ -133,7 +176,7 @@ fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
 /// Attaches a program by ioctl, the way before perf links (5.15); it stays until the event is closed.
 pub(crate) fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: this request takes a file descriptor by value.
-    let set = unsafe { libc::ioctl(event.as_raw_fd(), REQUESTS.1 as _, program.as_raw_fd()) };
+    let set = unsafe { libc::ioctl(event.as_raw_fd(), REQUESTS.set_bpf as _, program.as_raw_fd()) };
     if set < 0 {
         return Err(Errno::last());
     }
@@ -142,7 +185,16 @@ pub(crate) fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(
 
 /// Starts an event.
 pub(crate) fn enable(event: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: this request takes a number by value.
-    let enabled = unsafe { libc::ioctl(event.as_raw_fd(), REQUESTS.0 as _, 0) };
-    if enabled < 0 { Err(Errno::last()) } else { Ok(()) }
+    switch(event, REQUESTS.enable)
+}
+
+/// Stops an event.
+pub(crate) fn disable(event: BorrowedFd<'_>) -> Result<(), Errno> {
+    switch(event, REQUESTS.disable)
+}
+
+fn switch(event: BorrowedFd<'_>, request: libc::c_ulong) -> Result<(), Errno> {
+    // SAFETY: both requests take a number by value.
+    let switched = unsafe { libc::ioctl(event.as_raw_fd(), request as _, 0) };
+    if switched < 0 { Err(Errno::last()) } else { Ok(()) }
 }

@@ -1,0 +1,248 @@
+//! What the programs of one CPU output: its event, which stands in the map, and the memory of that.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ring::{Ring, Taken};
+use super::{Drained, PerfBufferOptions, PerfWakeup};
+use crate::data::Plain;
+use crate::data::plain::{as_bytes, from_bytes};
+use crate::error::{Error, Result};
+use crate::map::Handle;
+use crate::sys::mmap::page_size;
+use crate::sys::perf;
+
+/// The part of a [`PerfBuffer`](super::PerfBuffer) that belongs to one CPU; it is read as a [`RingBuf`](crate::map::RingBuf) is.
+///
+/// ```
+/// use skelgen_runtime::map::PerfBuffer;
+///
+/// fn show(buffer: &PerfBuffer, cpu: u32) -> skelgen_runtime::Result<()> {
+///     let Some(here) = buffer.cpu(cpu) else { return Ok(()) };
+///     while let Some(record) = here.next_as::<[u64; 2]>()? {
+///         println!("{record:?}");
+///     }
+///     println!("{} were lost", here.lost());
+///     Ok(())
+/// }
+/// ```
+pub struct PerfCpuBuffer {
+    map: Arc<Handle>,
+    cpu: u32,
+    event: OwnedFd,
+    /// So many bytes are a reason to read without having been woken.
+    enough: u64,
+    reader: Mutex<Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    ring: Ring,
+    /// The kernel has woken us, and not all that was there then has been read.
+    woken: bool,
+    lost: u64,
+}
+
+impl PerfCpuBuffer {
+    /// Opens the event of a CPU and puts it into the map.
+    pub(super) fn open(map: &Arc<Handle>, options: &PerfBufferOptions, cpu: u32) -> Result<Self> {
+        let refused = |what: &str, errno| map.refused(format_args!("{what} of CPU {cpu}"), errno);
+        let number = i32::try_from(cpu).map_err(|_| map.no_cpu(cpu))?;
+        let size = usize::try_from(options.pages).ok().and_then(|pages| pages.checked_mul(page_size()));
+        let size = size.ok_or_else(|| map.invalid("its buffers would be larger than memory"))?;
+        let (wakeup, enough) = options.wakeup.of_size(size);
+        let event = perf::output(number, wakeup).map_err(|errno| {
+            let error = refused("opening the perf event", errno);
+            match errno.raw() {
+                libc::EACCES | libc::EPERM => error.note("that takes CAP_PERFMON, or root"),
+                libc::ENODEV => error.note("the CPU is not online"),
+                _ => error,
+            }
+        })?;
+        let ring = Ring::map(event.as_fd(), size).map_err(|errno| {
+            let error = refused("mapping the buffer", errno);
+            match errno.raw() {
+                libc::EPERM => error.note(
+                    "so much memory may not be locked: fewer pages, CAP_IPC_LOCK, or a higher number in \
+                     /proc/sys/kernel/perf_event_mlock_kb",
+                ),
+                _ => error,
+            }
+        })?;
+        perf::enable(event.as_fd()).map_err(|errno| refused("starting the perf event", errno))?;
+        super::put(map, cpu, event.as_fd())?;
+        let reader = Mutex::new(Reader { ring, woken: false, lost: 0 });
+        Ok(Self { map: Arc::clone(map), cpu, event, enough, reader })
+    }
+
+    /// The CPU's number.
+    #[must_use]
+    pub fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// How many records found no room up to now, because they were not read fast enough. The kernel tells of them before the first
+    /// record that finds room again, so those of the last moments may be missing.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.reader().lost
+    }
+
+    /// Copies the next record into `record`, in place of what is there. False if there is no record now.
+    ///
+    /// # Errors
+    /// If what stands there is no record, which is passed over then.
+    pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
+        let end = self.reader().ring.end();
+        loop {
+            match self.take(record, end)? {
+                Some(Taken::Sample) => return Ok(true),
+                Some(Taken::Lost(_)) => {}
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The next record, if there is one now.
+    ///
+    /// # Errors
+    /// The same as of [`Self::read_into`].
+    pub fn next(&self) -> Result<Option<Vec<u8>>> {
+        let mut record = Vec::new();
+        Ok(self.read_into(&mut record)?.then_some(record))
+    }
+
+    /// Gives `each` all records there are now, and says how many they were and how many had been lost before and between them. The bytes
+    /// are a copy; nothing is locked meanwhile.
+    ///
+    /// # Errors
+    /// The same as of [`Self::read_into`].
+    pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<Drained> {
+        let mut drained = Drained::default();
+        self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
+            each(record);
+            Ok(())
+        })?;
+        Ok(drained)
+    }
+
+    /// The next record as a value, if there is one now: its first bytes, as many as a `T` has. What is after them is not looked at, since
+    /// the kernel fills records up.
+    ///
+    /// # Errors
+    /// If the record, which is passed over then, is shorter than a `T`; or the same as of [`Self::read_into`].
+    pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
+        self.next()?.map(|record| self.value(&record)).transpose()
+    }
+
+    /// Gives `each` all records there are now as values, as [`Self::next_as`] makes them.
+    ///
+    /// # Errors
+    /// The same as of [`Self::next_as`], at the first such record.
+    pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<Drained> {
+        let mut drained = Drained::default();
+        self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
+            each(self.value(record)?);
+            Ok(())
+        })?;
+        Ok(drained)
+    }
+
+    /// What is waited for.
+    pub(super) fn event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    /// Whether there is reason to read.
+    pub(super) fn is_due(&self) -> bool {
+        let mut reader = self.reader();
+        let unread = reader.ring.unread();
+        // What the kernel woke us for may have been read without waiting.
+        reader.woken &= unread != 0;
+        unread >= self.enough || reader.woken
+    }
+
+    /// The kernel says that there is reason to read.
+    pub(super) fn wake(&self) {
+        self.reader().woken = true;
+    }
+
+    /// Gives `each` all records that there are at the beginning of this, and adds to what is counted.
+    pub(super) fn drain_into(
+        &self,
+        record: &mut Vec<u8>,
+        drained: &mut Drained,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let end = self.reader().ring.end();
+        while let Some(taken) = self.take(record, end)? {
+            match taken {
+                Taken::Lost(count) => drained.lost = drained.lost.saturating_add(count),
+                Taken::Sample => {
+                    drained.records += 1;
+                    each(record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The value that a record begins with.
+    pub(super) fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
+        record.get(..size_of::<T>()).and_then(from_bytes).ok_or_else(|| {
+            let (have, wanted) = (record.len(), size_of::<T>());
+            self.invalid(format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
+        })
+    }
+
+    fn take(&self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>> {
+        let mut reader = self.reader();
+        let taken = reader.ring.take(record, end).map_err(|what| self.invalid(what))?;
+        match taken {
+            Some(Taken::Lost(count)) => reader.lost = reader.lost.saturating_add(count),
+            Some(Taken::Sample) => {}
+            None => reader.woken = false,
+        }
+        Ok(taken)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn invalid(&self, what: impl fmt::Display) -> Error {
+        self.map.invalid(format_args!("CPU {}: {what}", self.cpu))
+    }
+}
+
+impl PerfWakeup {
+    /// The same for a buffer of this size, and how many unread bytes are reason enough to read.
+    fn of_size(self, size: usize) -> (perf::Wakeup, u64) {
+        // The kernel wakes after more bytes than were asked for, and tells nobody that a record found no room. So that the record that
+        // makes them more always has room, it must be less than half of the buffer.
+        let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
+        match self {
+            Self::Records(1) => (perf::Wakeup::Samples(1), 1),
+            Self::Records(count) => (perf::Wakeup::Samples(count), u64::from(half)),
+            Self::Bytes(count) => {
+                let count = count.min(half - 8);
+                (perf::Wakeup::Bytes(count), u64::from(count))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PerfCpuBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CPU {} of {:?}, {} lost", self.cpu, self.map, self.lost())
+    }
+}
+
+impl Drop for PerfCpuBuffer {
+    fn drop(&mut self) {
+        // What fails leaves an event that is about to be closed; nobody could do anything about it. Programs stop first.
+        let _ = self.map.map().delete(as_bytes(&self.cpu));
+        let _ = perf::disable(self.event.as_fd());
+    }
+}

@@ -1,0 +1,294 @@
+//! The memory of one perf event: records that the kernel puts in and this process takes out.
+//!
+//! The protocol, from linux/perf_event.h and kernel/events/ring_buffer.c: in the first page stand the kernel's position and ours, then
+//! come the data, a power of two of pages. A record is a header of eight bytes (its type, flags, its length with the header), then its
+//! bytes; lengths are multiples of eight, so that a header is never split, but what follows it goes on at the beginning of the data
+//! where these end. What lies between our position and the kernel's is ours: the kernel writes there only once our position is past it,
+//! and counts the records that find no room. Even so no reference goes there; all is copied out. Knows neither maps nor CPUs.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+
+use crate::data::Shared;
+use crate::error::Errno;
+use crate::sys::mmap::{Region, page_size};
+
+/// `data_head` and `data_tail` of `struct perf_event_mmap_page`: the kernel's position and ours.
+const HEAD: usize = 1024;
+const TAIL: usize = 1032;
+const HEADER: usize = 8;
+/// `PERF_RECORD_LOST`: after the header the event's number, then how many records found no room.
+const LOST: u32 = 2;
+/// `PERF_RECORD_SAMPLE`: of our events, after the header the length of what was output, then that.
+const SAMPLE: u32 = 9;
+
+/// What was taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// What a program has output.
+    Sample,
+    /// So many records found no room before this place.
+    Lost(u64),
+}
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    memory: Shared,
+    /// Where the data begin.
+    data: usize,
+    /// How many bytes of data there are, a power of two.
+    size: usize,
+}
+
+impl Ring {
+    /// Maps the memory of an event that has none yet, with so many bytes of data: pages, as many as a power of two.
+    pub(super) fn map(event: BorrowedFd<'_>, size: usize) -> Result<Self, Errno> {
+        let page = page_size();
+        let len = size.checked_add(page).filter(|_| size >= page && size.is_power_of_two());
+        let len = len.ok_or(Errno::from_raw(libc::EINVAL))?;
+        Ok(Self::of(Region::new(event, 0, len, true)?, page, size))
+    }
+
+    fn of(region: Region, data: usize, size: usize) -> Self {
+        Self { memory: Shared::new(region), data, size }
+    }
+
+    /// Up to where there are records now.
+    pub(super) fn end(&self) -> u64 {
+        self.memory.load_u64(HEAD, Ordering::Acquire)
+    }
+
+    /// How many bytes of records have not been taken.
+    pub(super) fn unread(&self) -> u64 {
+        self.end().saturating_sub(self.position())
+    }
+
+    /// Takes the next record that begins before `end`, which is what [`Self::end`] once said, and copies a sample in place of what is
+    /// in `record`. What makes no sense is passed over, an error each time: up to `end`, if it cannot be known where the next begins.
+    pub(super) fn take(&mut self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>, &'static str> {
+        loop {
+            let at = self.position();
+            if at >= end {
+                return Ok(None);
+            }
+            let unread = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let (kind, len) = match self.header(at, unread) {
+                Ok(header) => header,
+                Err(what) => {
+                    self.pass(end);
+                    return Err(what);
+                }
+            };
+            let taken = match kind {
+                SAMPLE => self.sample(at, len, record).map(|()| Some(Taken::Sample)),
+                LOST if len < HEADER + 16 => Err("a record of lost ones does not say how many"),
+                LOST => Ok(Some(Taken::Lost(u64::from_ne_bytes(self.copy(at, HEADER + 8))))),
+                _ => Ok(None),
+            };
+            self.pass(at + u64::try_from(len).unwrap_or(0));
+            if taken != Ok(None) {
+                return taken;
+            }
+        }
+    }
+
+    /// The type and the length of the record at this position, after which so many bytes have not been taken.
+    fn header(&self, at: u64, unread: usize) -> Result<(u32, usize), &'static str> {
+        if unread > self.size {
+            return Err("its positions are not those of a perf buffer");
+        }
+        if at % 8 != 0 || unread < HEADER {
+            return Err("its position is not that of a record");
+        }
+        let [a, b, c, d, _, _, e, f] = self.copy::<HEADER>(at, 0);
+        let (kind, len) = (u32::from_ne_bytes([a, b, c, d]), usize::from(u16::from_ne_bytes([e, f])));
+        if len < HEADER || len % 8 != 0 || len > unread {
+            return Err("the length of a record cannot be");
+        }
+        Ok((kind, len))
+    }
+
+    fn sample(&self, at: u64, len: usize, record: &mut Vec<u8>) -> Result<(), &'static str> {
+        let begin = HEADER + 4;
+        let room = len.checked_sub(begin).ok_or("a sample has no length")?;
+        let raw = usize::try_from(u32::from_ne_bytes(self.copy(at, HEADER))).unwrap_or(usize::MAX);
+        if raw > room {
+            return Err("a sample is longer than its record");
+        }
+        record.resize(raw, 0);
+        self.read(at, begin, record);
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.memory.load_u64(TAIL, Ordering::Relaxed)
+    }
+
+    /// Gives the room before this position back to the kernel.
+    fn pass(&mut self, position: u64) {
+        self.memory.store_u64(TAIL, position, Ordering::Release);
+    }
+
+    fn copy<const N: usize>(&self, at: u64, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.read(at, offset, &mut bytes);
+        bytes
+    }
+
+    /// Copies what stands so many bytes after a position, around the end of the data where it must; no more than all data.
+    fn read(&self, at: u64, offset: usize, into: &mut [u8]) {
+        let mask = self.size - 1;
+        // Only the lower bits of a position count.
+        let place = usize::try_from(at & u64::try_from(mask).unwrap_or(u64::MAX)).unwrap_or(0);
+        let place = (place + offset) & mask;
+        let (before, after) = into.split_at_mut(into.len().min(self.size - place));
+        self.memory.read(self.data + place, before);
+        self.memory.read(self.data, after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring of one page that the kernel has filled from this position on.
+    fn ring(from: u64, data: &[u8]) -> Ring {
+        let page = page_size();
+        let ring = Ring::of(Region::anonymous(2 * page), page, page);
+        ring.memory.store_u64(TAIL, from, Ordering::Relaxed);
+        let begin = usize::try_from(from).unwrap() % page;
+        let (before, after) = data.split_at(data.len().min(page - begin));
+        ring.memory.write(page + begin, before);
+        ring.memory.write(page, after);
+        ring.memory.store_u64(HEAD, from + u64::try_from(data.len()).unwrap(), Ordering::Relaxed);
+        ring
+    }
+
+    fn record(kind: u32, len: usize, body: &[u8]) -> Vec<u8> {
+        let mut bytes = [kind.to_ne_bytes(), [0; 4]].concat();
+        bytes[6..].copy_from_slice(&u16::try_from(len).unwrap().to_ne_bytes());
+        bytes.extend(body);
+        bytes.resize(bytes.len().max(len), 0xee);
+        bytes
+    }
+
+    /// As the kernel makes it: the length that is said includes what fills the record up.
+    fn sample(bytes: &[u8]) -> Vec<u8> {
+        let len = (12 + bytes.len()).next_multiple_of(8);
+        record(SAMPLE, len, &[&u32::try_from(len - 12).unwrap().to_ne_bytes(), bytes].concat())
+    }
+
+    fn lost(count: u64) -> Vec<u8> {
+        record(LOST, 24, &[7u64.to_ne_bytes(), count.to_ne_bytes()].concat())
+    }
+
+    fn all(ring: &mut Ring) -> Vec<Result<(Taken, Vec<u8>), &'static str>> {
+        let (mut bytes, mut all, end) = (Vec::new(), Vec::new(), ring.end());
+        loop {
+            match ring.take(&mut bytes, end) {
+                Ok(None) => return all,
+                Ok(Some(Taken::Sample)) => all.push(Ok((Taken::Sample, bytes.clone()))),
+                Ok(Some(lost)) => all.push(Ok((lost, Vec::new()))),
+                Err(what) => all.push(Err(what)),
+            }
+            assert!(all.len() <= page_size() / HEADER, "it does not end");
+        }
+    }
+
+    #[test]
+    fn records_in_order_around_the_end() {
+        let other = record(3, 16, &[1; 8]);
+        let data = [sample(b"four"), lost(5), other, sample(b"more than eight")].concat();
+        // Each place of the data is once where the memory ends.
+        for place in (0..=data.len()).step_by(8) {
+            let start = u64::try_from(7 * page_size() - place).unwrap();
+            let mut ring = ring(start, &data);
+            assert_eq!(ring.unread(), u64::try_from(data.len()).unwrap());
+            let all = all(&mut ring);
+            let padded = [&b"more than eight"[..], &[0xee; 5]].concat();
+            let expected = [(Taken::Sample, b"four".to_vec()), (Taken::Lost(5), Vec::new()), (Taken::Sample, padded)];
+            assert_eq!(all, expected.map(Ok), "{place} bytes before the end");
+            assert_eq!((ring.unread(), ring.position()), (0, start + u64::try_from(data.len()).unwrap()));
+        }
+    }
+
+    #[test]
+    fn only_up_to_where_it_was_asked() {
+        let mut ring = ring(0, &[sample(b"one!"), sample(b"two!")].concat());
+        let mut bytes = Vec::new();
+        assert_eq!(ring.take(&mut bytes, 16), Ok(Some(Taken::Sample)));
+        assert_eq!((ring.take(&mut bytes, 16), ring.take(&mut bytes, 8)), (Ok(None), Ok(None)));
+        assert_eq!((ring.take(&mut bytes, 32), &bytes[..]), (Ok(Some(Taken::Sample)), &b"two!"[..]));
+    }
+
+    /// One full ring, a record as long as all data.
+    #[test]
+    fn as_long_as_it_is() {
+        let bytes = vec![3; page_size() - 12];
+        let mut ring = ring(u64::try_from(page_size() / 2).unwrap(), &sample(&bytes));
+        assert_eq!(all(&mut ring), [Ok((Taken::Sample, bytes))]);
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_passed_over() {
+        let cannot_be = "the length of a record cannot be";
+        let good = sample(b"good");
+        for (bad, what) in [
+            (record(SAMPLE, 0, &[]), cannot_be),
+            (record(3, 4, &[]), cannot_be),
+            (record(SAMPLE, 20, &[0; 12]), cannot_be),
+            (record(SAMPLE, 4000, &[])[..16].to_vec(), cannot_be),
+        ] {
+            let mut ring = ring(0, &[bad, good.clone()].concat());
+            assert_eq!(all(&mut ring), [Err(what)]);
+            assert_eq!(ring.unread(), 0);
+        }
+        // Where the next one begins is known, so it is read.
+        for (bad, what) in [
+            (record(SAMPLE, 8, &[]), "a sample has no length"),
+            (record(SAMPLE, 16, &5u32.to_ne_bytes()), "a sample is longer than its record"),
+            (record(SAMPLE, 16, &u32::MAX.to_ne_bytes()), "a sample is longer than its record"),
+            (record(LOST, 16, &[0; 8]), "a record of lost ones does not say how many"),
+        ] {
+            let mut ring = ring(0, &[bad, good.clone()].concat());
+            assert_eq!(all(&mut ring), [Err(what), Ok((Taken::Sample, b"good".to_vec()))]);
+        }
+        let mut odd = ring(4, &good);
+        assert_eq!(all(&mut odd), [Err("its position is not that of a record")]);
+        let mut cut = ring(0, &good[..4]);
+        assert_eq!(all(&mut cut), [Err("its position is not that of a record")]);
+        let mut far = ring(0, &good);
+        far.memory.store_u64(HEAD, u64::MAX, Ordering::Relaxed);
+        assert_eq!(all(&mut far), [Err("its positions are not those of a perf buffer")]);
+        let mut back = ring(64, &good);
+        back.memory.store_u64(HEAD, 8, Ordering::Relaxed);
+        assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()));
+    }
+
+    /// Whatever stands in the memory, reading it ends. Lengths are often ones that can be, so that it goes on for a while.
+    #[test]
+    fn any_bytes() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut found = 0;
+        let words = page_size() / 8;
+        for round in 0..if cfg!(miri) { 2 } else { 200 } {
+            let mut data: Vec<u8> = (0..words).flat_map(|_| random().to_ne_bytes()).collect();
+            for word in data.chunks_exact_mut(8).filter(|word| word[0] < 0xe0) {
+                let (kind, len) = ([SAMPLE, LOST, 3][usize::from(word[5]) % 3], u16::from(word[4]) % 10 * 8);
+                word[..4].copy_from_slice(&kind.to_ne_bytes());
+                word[6..].copy_from_slice(&len.to_ne_bytes());
+            }
+            let from = random() % 100_000;
+            let mut ring = ring(if round % 2 == 0 { from / 8 * 8 } else { from }, &data);
+            found += all(&mut ring).iter().filter(|taken| taken.is_ok()).count();
+            assert_eq!(ring.unread(), 0);
+        }
+        assert!(found > 0 || cfg!(miri), "two rounds may find nothing");
+    }
+}
