@@ -61,11 +61,11 @@ impl Program {
         sys::create_netfilter(self.fd()?, place, hook.priority, u32::from(hook.defragment))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
-                let to = format_args!(
-                    "netfilter hook {} of protocol family {} with priority {}",
-                    hook.hook, hook.family, hook.priority
+                let Netfilter { family, hook, priority, .. } = hook;
+                let error = self.refused(
+                    format_args!("netfilter hook {hook} of protocol family {family} with priority {priority}"),
+                    errno,
                 );
-                let error = self.refused(to, errno);
                 match errno.raw() {
                     libc::EAFNOSUPPORT => error.note("the family is 2 (IPv4) or 10 (IPv6)"),
                     libc::ERANGE => error.note(

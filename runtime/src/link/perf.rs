@@ -95,8 +95,9 @@ impl PerfEvent {
             cpu: self.cpu.map(number).transpose()?,
         };
         sys::sampled(&event).map_err(|errno| {
-            let what = format_args!("opening a perf event of type {} and config {}", self.event_type, self.config);
-            let error = Error::refused(what, errno);
+            let Self { event_type, config, .. } = self;
+            let error =
+                Error::refused(format_args!("opening a perf event of type {event_type} and config {config}"), errno);
             match errno.raw() {
                 libc::EINVAL if self.pid.is_none() && self.cpu.is_none() => error.note("it needs a process or a CPU"),
                 libc::EINVAL => {
