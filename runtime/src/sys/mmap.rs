@@ -5,6 +5,9 @@ use std::ptr::NonNull;
 
 use crate::error::Errno;
 
+/// From asm-generic/mman-common.h; the crate `libc` does not have it for Android.
+const MAP_FIXED_NOREPLACE: libc::c_int = 0x10_0000;
+
 /// A shared mapping of a map's memory; unmapped when dropped.
 ///
 /// The memory is written by programs and by other processes at any time, so there is no way here to a reference into it, only
@@ -46,7 +49,7 @@ impl Region {
         let len = len.checked_next_multiple_of(page_size()).filter(|&len| len != 0).ok_or(invalid)?;
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
         // Kernels before 4.17 take the address for a wish; that they heeded it is checked below.
-        let fixed = if address.is_some() { libc::MAP_FIXED_NOREPLACE } else { 0 };
+        let fixed = if address.is_some() { MAP_FIXED_NOREPLACE } else { 0 };
         let wanted = std::ptr::without_provenance_mut(address.unwrap_or(0));
         // SAFETY: a new mapping at a free address touches no memory of ours: the kernel chooses it, or refuses one that is not free.
         let base = unsafe { libc::mmap(wanted, len, protection, libc::MAP_SHARED | fixed, fd.as_raw_fd(), offset) };
