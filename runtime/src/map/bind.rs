@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{FromFd, Info};
+use super::{FromFd, Info, other_than_map};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result};
 use crate::kernel::types::{Types, kind};
@@ -156,6 +156,11 @@ pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
 
 /// The handle of a map that was found, once its layouts have been compared with those of its BTF.
 fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
+    if let Some(other) = other_than_map(fd.as_fd()) {
+        return Err(Error::invalid(format_args!(
+            "`{name}`: what was found by this name is no map, but one of {other}"
+        )));
+    }
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let found = sys::elem::Map::new(fd.try_clone().map_err(|error| Error::io(format_args!("map `{name}`"), &error))?);
     let found = *found.map_err(refused)?.info();

@@ -1,16 +1,15 @@
 //! What all handles share: a map, its name, and operations on bytes whose errors name both.
 
 use std::borrow::Cow;
-use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use super::Info;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::cpus::possible;
+use crate::link::{c_path, pin_refused};
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 
@@ -29,6 +28,9 @@ impl Handle {
 
     /// The handle of a map of which nothing is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
+        if let Some(other) = other_than_map(fd.as_fd()) {
+            return Err(Error::invalid(format_args!("the file descriptor is no map's, but one of {other}")));
+        }
         let map = Map::new(fd).map_err(|errno| Error::refused("looking at a map", errno))?;
         let name = map.info().name;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -79,11 +81,17 @@ impl Handle {
     /// An error of the kernel about a request to this map with these flags of elements.
     pub(crate) fn refused_with(&self, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
         let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
-        if errno.raw() == libc::ERANGE && flags & elem_flags::CPU != 0 {
-            self.no_cpu(cpu)
-        } else {
-            self.refused(what, errno)
+        match errno.raw() {
+            libc::ERANGE if flags & elem_flags::CPU != 0 => self.no_cpu(cpu),
+            libc::E2BIG => self.is_full(self.refused(what, errno)),
+            libc::ENOSPC if self.map.map_type() == MapType::LPM_TRIE => self.is_full(self.refused(what, errno)),
+            _ => self.refused(what, errno),
         }
+    }
+
+    /// What an error means by which the kernel says that there is no room for an element.
+    fn is_full(&self, error: Error) -> Error {
+        error.note(format_args!("the map has room for {} elements, and no more", self.map.info().max_entries))
     }
 
     /// The error about a CPU that is not possible.
@@ -209,10 +217,8 @@ impl Handle {
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
-        let what = || format!("pinning it at {}", path.display());
-        let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| self.invalid(format_args!("{}: the path has a NUL byte", what())))?;
-        self.map.pin(&name).map_err(|errno| self.refused(what(), errno))
+        let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
+        self.map.pin(&c_path(path)?).map_err(|errno| pin_refused(doing, errno))
     }
 
     fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
@@ -221,6 +227,17 @@ impl Handle {
             Err(ENOENT) => Ok(false),
             Err(errno) => Err(self.refused_with(what, errno, flags)),
         }
+    }
+}
+
+/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
+/// maps, so that asking it would give numbers without sense.
+pub(crate) fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let target = target.to_string_lossy();
+    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
+        "bpf-map" => None,
+        other => Some(other.to_owned()),
     }
 }
 

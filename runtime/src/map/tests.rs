@@ -214,6 +214,20 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn what_is_no_map_is_told_apart() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let error = Array::<u64>::try_from(OwnedFd::from(file)).unwrap_err();
+    assert_eq!(error.to_string(), "the file descriptor is no map's, but one of /dev/null");
+}
+
+#[test]
+fn a_pin_that_is_refused_says_where_pins_are() {
+    let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
+    let error = map.pin(std::env::temp_dir().join("map")).unwrap_err().to_string();
+    assert!(error.contains("must be in a bpffs"), "{error}");
+}
+
+#[test]
 fn handles_are_shared_between_threads() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<Array<u8>>();
