@@ -181,12 +181,14 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
         };
         let doc = format!(" The initial value of section `{}`: {what}.", section.name);
         let doc_mut = " The same, to change.";
-        let resize = (section.data.kind == SectionKind::Percpu).then(|| {
+        let resize = (section.data.kind != SectionKind::Arena).then(|| {
             let name = format_ident!("{}_resize", section.field.field.trim_start_matches("r#"));
-            let doc = format!(
-                " Makes every CPU's copy of section `{}` longer than its variables: so many bytes in all. What is added is zero.",
-                section.name
-            );
+            let what = match section.data.kind {
+                SectionKind::Percpu => format!("every CPU's copy of section `{}`", section.name),
+                _ => format!("section `{}`", section.name),
+            };
+            let doc =
+                format!(" Makes {what} longer than its variables: so many bytes in all. What is added is zero, and the section's `tail`.");
             quote! {
                 #[doc = #doc]
                 pub fn #name(&mut self, bytes: u32) { self.#field.resize(bytes); }

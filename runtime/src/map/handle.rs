@@ -38,11 +38,12 @@ impl Handle {
         Ok(Self { map, name })
     }
 
-    /// The same handle, if the map is of this type and its value is a section of global data that holds a `T`.
-    pub(crate) fn expect_section<T>(self, map_type: MapType) -> Result<Self> {
-        let this = self.expect(&[map_type], Some(4), None)?;
+    /// The same handle, if the map is an array of one section of global data, whose variables take so many bytes (all, if that is not
+    /// known) and are a `T`.
+    pub(crate) fn expect_section<T>(self, data_len: Option<usize>) -> Result<Self> {
+        let this = self.expect(&[MapType::ARRAY], Some(4), None)?;
         let len = this.map.value_len();
-        if crate::data::plain::holds::<T>(len) {
+        if data_len.is_none_or(|data_len| data_len <= len) && crate::data::plain::holds::<T>(data_len.unwrap_or(len)) {
             return Ok(this);
         }
         Err(this.invalid(format_args!("its value has {len} bytes, but its Rust type has {}", size_of::<T>())))
@@ -283,6 +284,31 @@ pub(crate) use layouts;
 /// What every handle can do, for a struct whose field `handle` is the [`Handle`]; `check` is its function from a `Handle`.
 macro_rules! handle {
     ([$($generics:tt)*] $type:ty) => {
+        $crate::map::about!([$($generics)*] $type);
+
+        impl<$($generics)*> $crate::map::FromFd for $type {
+            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::new(fd, info)?)
+            }
+
+            $crate::map::layouts!($($generics)*);
+        }
+
+        /// Asks the kernel what map it is, and fails if it is not one for this handle.
+        impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
+            type Error = $crate::error::Error;
+
+            fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::of_fd(fd)?)
+            }
+        }
+    };
+}
+pub(crate) use handle;
+
+/// The same without how it is made: what can be said of its map, and its file descriptor.
+macro_rules! about {
+    ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
             /// The map's name in the source; in the kernel, if it was made from a file descriptor.
             #[must_use]
@@ -323,23 +349,6 @@ macro_rules! handle {
             }
         }
 
-        impl<$($generics)*> $crate::map::FromFd for $type {
-            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::new(fd, info)?)
-            }
-
-            $crate::map::layouts!($($generics)*);
-        }
-
-        /// Asks the kernel what map it is, and fails if it is not one for this handle.
-        impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
-            type Error = $crate::error::Error;
-
-            fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::of_fd(fd)?)
-            }
-        }
-
         impl<$($generics)*> From<$type> for ::std::os::fd::OwnedFd {
             fn from(map: $type) -> Self {
                 map.handle.into_fd()
@@ -359,4 +368,4 @@ macro_rules! handle {
         }
     };
 }
-pub(crate) use handle;
+pub(crate) use about;
