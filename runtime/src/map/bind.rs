@@ -174,28 +174,36 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         max_entries: found.max_entries,
         flags: found.flags,
     };
-    let handle = M::from_fd(fd, &info)?;
+    let handle = M::from_fd(fd, &info);
+    match (handle, other_layout::<M>(&found, name)?) {
+        (Ok(_), Some(other)) => Err(Error::invalid(format_args!("map `{name}`: {other}"))),
+        // Another size says less than what it is that has another size.
+        (Err(error), Some(other)) => Err(error.note(other)),
+        (handle, None) => handle,
+    }
+}
+
+/// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
+fn other_layout<M: FromFd>(found: &sys::elem::MapInfo, name: &str) -> Result<Option<String>> {
+    let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let (key, value) = M::layouts();
-    if found.btf_id != 0 && (key.is_some() || value.is_some()) {
-        let btf = match sys::btf::open(found.btf_id, None) {
-            Ok(btf) => btf,
-            // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
-            Err(errno) if errno.raw() == libc::EPERM => return Ok(handle),
-            Err(errno) => return Err(refused(errno)),
-        };
-        let types = types(btf.as_fd()).map_err(|error| error.within(format_args!("map `{name}`")))?;
-        for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
-            if let Some(layout) = layout.filter(|_| id != 0) {
-                compare(&types, id, layout).map_err(|sides| {
-                    Error::invalid(format_args!(
-                        "map `{name}`: its {what} are not laid out as `{}`\n{sides}",
-                        layout.name
-                    ))
-                })?;
-            }
+    if found.btf_id == 0 || key.is_none() && value.is_none() {
+        return Ok(None);
+    }
+    let btf = match sys::btf::open(found.btf_id, None) {
+        Ok(btf) => btf,
+        // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
+        Err(errno) if errno.raw() == libc::EPERM => return Ok(None),
+        Err(errno) => return Err(refused(errno)),
+    };
+    let types = types(btf.as_fd()).map_err(|error| error.within(format_args!("map `{name}`")))?;
+    for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
+        let Some(layout) = layout.filter(|_| id != 0) else { continue };
+        if let Err(sides) = compare(&types, id, layout) {
+            return Ok(Some(format!("its {what} are not laid out as `{}`\n{sides}", layout.name)));
         }
     }
-    Ok(handle)
+    Ok(None)
 }
 
 /// The file descriptor of the map of this name among these: what generated code finds its own maps by.
