@@ -85,17 +85,20 @@ pub(super) fn write(
 }
 
 /// What the compiler may not complain about in code that nobody has written.
-const LINTS: [&str; 10] = [
+const LINTS: [&str; 13] = [
     "dead_code",
     "missing_docs",
     "non_camel_case_types",
     "non_snake_case",
     "non_upper_case_globals",
     "single_use_lifetimes",
+    "trivial_numeric_casts",
     "unreachable_pub",
     "unused_qualifications",
     "clippy::all",
+    "clippy::nursery",
     "clippy::pedantic",
+    "clippy::restriction",
 ];
 
 fn items(

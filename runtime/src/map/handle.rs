@@ -43,10 +43,14 @@ impl Handle {
     pub(crate) fn expect_section<T>(self, data_len: Option<usize>) -> Result<Self> {
         let this = self.expect(&[MapType::ARRAY], Some(4), None)?;
         let len = this.map.value_len();
-        if data_len.is_none_or(|data_len| data_len <= len) && crate::data::plain::holds::<T>(data_len.unwrap_or(len)) {
+        let data_len = data_len.unwrap_or(len);
+        if data_len > len {
+            return Err(this.invalid(format_args!("its value has {len} bytes, but its variables take {data_len}")));
+        }
+        if crate::data::plain::holds::<T>(data_len) {
             return Ok(this);
         }
-        Err(this.invalid(format_args!("its value has {len} bytes, but its Rust type has {}", size_of::<T>())))
+        Err(this.invalid(format_args!("its variables take {data_len} bytes, but its Rust type has {}", size_of::<T>())))
     }
 
     /// The same handle, if the map is of one of these types and has keys and values of these sizes.

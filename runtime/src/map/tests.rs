@@ -180,8 +180,17 @@ fn sections() {
     assert_eq!(data.cells().get(), [1, 2, 3]);
     data.cells().at::<u64>(8).set(9);
     assert_eq!(map.get(0).unwrap(), [1, 9, 3]);
-    let frozen = Frozen::<[u64; 3]>::from_fd(map.into(), &info(MapType::ARRAY, ".rodata")).unwrap();
-    assert_eq!(frozen.get(), &[1, 9, 3]);
+    let fd = OwnedFd::from(map);
+    let made_longer = Info { data_size: 8, ..info(MapType::ARRAY, ".data") };
+    let longer = Mapped::<[u32; 2]>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    longer.tail::<u64>().unwrap().next_back().unwrap().set(4);
+    assert_eq!(data.cells().get(), [1, 9, 4]);
+    assert!(longer.tail::<[u8; 3]>().is_err() && longer.tail::<[u8; 0]>().is_err());
+    let frozen = Frozen::<u64>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    assert_eq!((frozen.get(), frozen.tail::<u64>().unwrap()), (&1, vec![9, 4]));
+    let too_long = Info { data_size: 25, ..made_longer };
+    assert!(Frozen::<[u8; 25]>::from_fd(fd.try_clone().unwrap(), &too_long).is_err());
+    assert_eq!(Frozen::<[u64; 3]>::try_from(fd).unwrap().get(), &[1, 9, 4]);
 }
 
 #[test]
