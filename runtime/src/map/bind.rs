@@ -162,8 +162,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         )));
     }
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
-    let found = sys::elem::Map::new(fd.try_clone().map_err(|error| Error::io(format_args!("map `{name}`"), &error))?);
-    let found = *found.map_err(refused)?.info();
+    let found = sys::map::info(fd.as_fd()).map_err(refused)?;
     let info = Info {
         name,
         map_type: MapType(found.map_type),
@@ -172,7 +171,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         data_size: found.value_size,
         section_size: found.value_size,
         max_entries: found.max_entries,
-        flags: found.flags,
+        flags: found.map_flags,
     };
     let handle = M::from_fd(fd, &info);
     match (handle, other_layout::<M>(&found, name)?) {
@@ -184,7 +183,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
 }
 
 /// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
-fn other_layout<M: FromFd>(found: &sys::elem::MapInfo, name: &str) -> Result<Option<String>> {
+fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<String>> {
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let (key, value) = M::layouts();
     if found.btf_id == 0 || key.is_none() && value.is_none() {

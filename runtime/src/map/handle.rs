@@ -10,6 +10,7 @@ use super::Info;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::cpus::possible;
 use crate::link::{c_path, pin_refused};
+use crate::sys;
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 
@@ -223,7 +224,7 @@ impl Handle {
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
         let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
-        self.map.pin(&c_path(path)?).map_err(|errno| pin_refused(doing, errno))
+        sys::link::pin(self.as_fd(), &c_path(path)?).map_err(|errno| pin_refused(doing, errno))
     }
 
     fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
@@ -341,7 +342,7 @@ macro_rules! about {
             /// The flags it was created with.
             #[must_use]
             pub fn flags(&self) -> u32 {
-                self.handle.map().info().flags
+                self.handle.map().info().map_flags
             }
 
             /// Gives the map a name in a bpf file system, under which it lives on after this process.
