@@ -123,6 +123,11 @@ pub trait Maps: Sized {
 /// let debug: Option<Array<u64>> = bind(&Pins::new("/sys/fs/bpf/counters"), "debug")?;
 /// # Ok::<(), skelgen_runtime::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handle of a map",
+    label = "this is no handle",
+    note = "handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
+)]
 pub trait BindMap: Sized {
     /// The handle of what was found under this name.
     ///
