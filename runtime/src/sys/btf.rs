@@ -13,6 +13,9 @@ use crate::uapi::Command;
 /// `BPF_F_TOKEN_FD`, of `btf_flags` and `open_flags` too.
 const TOKEN_FD: u32 = 1 << 16;
 
+/// `SYSFS_MAGIC` of linux/magic.h.
+const SYSFS: u64 = 0x6265_6572;
+
 /// Loads BTF. The kernel's log goes to `log` unless that is empty.
 pub(crate) fn load(
     btf: &[u8],
@@ -143,7 +146,8 @@ fn is_of_sysfs(file: &File) -> bool {
     let told = unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == 0;
     // SAFETY: numbers of which all may be zero, as they are unless the kernel wrote others.
     let about = unsafe { about.assume_init() };
-    told && about.f_type == libc::SYSFS_MAGIC
+    // The field is of another type on each kind of machine.
+    told && u64::try_from(about.f_type).is_ok_and(|magic| magic == SYSFS)
 }
 
 #[cfg(test)]
