@@ -244,8 +244,27 @@ fn advice(said: &str) -> &'static str {
 /// The files that a make rule written by the compiler names.
 fn dependencies(path: &Path) -> Vec<String> {
     let rule = std::fs::read_to_string(path).unwrap_or_default();
-    let files = rule.split_once(": ").map_or("", |(_, files)| files).replace("\\\n", " ");
-    files.split_whitespace().map(str::to_owned).collect()
+    named_in(rule.split_once(": ").map_or("", |(_, files)| files))
+}
+
+/// The words of a make rule, in which spaces that belong to a word stand behind a backslash, and so does the end of a line.
+fn named_in(files: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut letters = files.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let escaped = match (letter, letters.peek()) {
+            ('\\', Some(' ' | '#' | '\n')) | ('$', Some('$')) => letters.next(),
+            _ => None,
+        };
+        match (escaped.unwrap_or(letter), words.last_mut()) {
+            (' ', Some(word)) if escaped.is_some() => word.push(' '),
+            (' ' | '\n', _) => words.push(String::new()),
+            (letter, Some(word)) => word.push(letter),
+            (_, None) => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Reads an object file, but for its debug information, which is zeros in what comes out; any other file is read as it is.
@@ -270,6 +289,12 @@ mod tests {
         let built = Builder::new().out_dir(folder.path()).object(path("empty.bpf.o")).build();
         let error = built.expect_err("it is no object").to_string();
         assert!(error.contains("E0101") && error.contains("/empty.bpf.o"), "{error}");
+    }
+
+    #[test]
+    fn files_with_spaces_in_their_names_are_watched() {
+        let rule = " my\\ src/x.bpf.c \\\n  /usr/include/a.h \\\n  b\\#1.h c$$d.h\n";
+        assert_eq!(named_in(rule), ["my src/x.bpf.c", "/usr/include/a.h", "b#1.h", "c$d.h"]);
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
     let whole = quote_spanned! {ident.span()=>
         ::core::assert!(::core::mem::size_of::<#ident>() == #all, #whole);
     };
+    // Attributes below the derive may still change the struct: it must have just these fields in the end, of these types.
+    let (members, types) = (input.fields.iter().map(|field| &field.member), input.fields.iter().map(|field| field.ty));
+    let again = members.clone();
+    let unchanged = quote! {
+        const _: fn(#ident) = |__value| {
+            let #ident { #(#members: _),* } = __value;
+            #(let _: #types = __value.#again;)*
+        };
+    };
     let fields = input.fields.iter().map(|field| {
         let (member, ty, name) = (&field.member, field.ty, label(&field.member));
         quote! {
@@ -64,6 +73,7 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
             #(#contiguous)*
             #whole
         };
+        #unchanged
         // SAFETY: checked above: each field is plain data, and together they are all the struct's bytes.
         unsafe impl #runtime::data::Plain for #ident {
             const LAYOUT: ::core::option::Option<&'static #runtime::data::Layout> =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::link::{self, UsdtSpecs, c_path};
+use crate::link::{self, UsdtSpecs, c_path, pin_refused};
 use crate::open::OpenProgram;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
@@ -160,9 +160,8 @@ impl Program {
     /// If it was not loaded, or the path is in no bpffs or taken.
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        sys::link::pin(self.fd()?, &c_path(path)?).map_err(|errno| {
-            Error::refused(format_args!("pinning program `{}` to {}", self.name(), path.display()), errno)
-        })
+        let doing = format!("pinning program `{}` to {}", self.name(), path.display());
+        sys::link::pin(self.fd()?, &c_path(path)?).map_err(|errno| pin_refused(doing, errno))
     }
 
     /// Its file descriptor alone, or `None` if it was not loaded.

@@ -22,6 +22,8 @@ enum Command {
     Gen {
         #[command(flatten)]
         input: Input,
+        #[command(flatten)]
+        form: Form,
         /// Where to write; standard output if not given. The module goes by `mod NAME;`
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -51,11 +53,15 @@ enum Command {
     Plan {
         #[command(flatten)]
         input: Input,
+        #[command(flatten)]
+        form: Form,
     },
     /// Show the maps, programs and variables of an object, and what kernels of which versions do with its percpu data
     Inspect {
         #[command(flatten)]
         input: Input,
+        #[command(flatten)]
+        form: Form,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -65,8 +71,10 @@ enum Command {
 impl Command {
     /// The file that the command is about.
     fn file(&self) -> &Path {
-        let (Self::Gen { input, .. } | Self::Types { input, .. } | Self::Plan { input } | Self::Inspect { input, .. }) =
-            self;
+        let (Self::Gen { input, .. }
+        | Self::Types { input, .. }
+        | Self::Plan { input, .. }
+        | Self::Inspect { input, .. }) = self;
         &input.object
     }
 }
@@ -79,6 +87,10 @@ struct Input {
     /// What to call it, instead of the file's name up to the first dot
     #[arg(long)]
     name: Option<String>,
+}
+
+#[derive(Args)]
+struct Form {
     /// Which forms of percpu global data the skeleton holds
     #[arg(long, value_enum, default_value_t = Percpu::Either)]
     percpu: Percpu,
@@ -119,12 +131,17 @@ impl Input {
         if let Some(name) = &self.name {
             options.name.clone_from(name);
         }
+        Ok((build::read(&self.object)?, options))
+    }
+}
+
+impl Form {
+    fn put_into(self, options: &mut Options) {
         options.percpu = match self.percpu {
             Percpu::Native => PercpuForm::Native,
             Percpu::Emulated => PercpuForm::Emulated,
             Percpu::Either => PercpuForm::Either,
         };
-        Ok((build::read(&self.object)?, options))
     }
 }
 
@@ -143,8 +160,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Gen { input, output, types, contexts, optional_maps, untyped_maps } => {
+        Command::Gen { input, form, output, types, contexts, optional_maps, untyped_maps } => {
             let (bytes, mut options) = input.read()?;
+            form.put_into(&mut options);
             types.put_into(&mut options);
             options.contexts = contexts;
             options.optional_maps = optional_maps;
@@ -159,12 +177,14 @@ fn run(command: Command) -> Result<()> {
             types.put_into(&mut options);
             print(output, &skelgen::types(&bytes, &options)?.text)
         }
-        Command::Plan { input } => {
-            let (bytes, options) = input.read()?;
+        Command::Plan { input, form } => {
+            let (bytes, mut options) = input.read()?;
+            form.put_into(&mut options);
             print(None, &skelgen::plan(&bytes, &options)?.to_string())
         }
-        Command::Inspect { input, json } => {
-            let (bytes, options) = input.read()?;
+        Command::Inspect { input, form, json } => {
+            let (bytes, mut options) = input.read()?;
+            form.put_into(&mut options);
             let summary = skelgen::inspect(&bytes, &options)?.summary(options.percpu);
             if json {
                 let text = serde_json::to_string_pretty(&summary)

@@ -70,6 +70,11 @@ fn definition(
     let [map_type, key_size, value_size, max_entries, flags, rest @ ..] = &numbers[..] else {
         return Err(bad(format!("its {size} bytes are too few for type, sizes, entries and flags")));
     };
+    if *map_type == MapType::UNSPEC.0 {
+        // All is zero in a definition by BTF, whose members are null pointers.
+        return Err(bad("it has no type: its first number is zero".into())
+            .note("a definition with __uint and __type belongs in SEC(\".maps\")"));
+    }
     // The id is for iproute2 alone.
     let pin_by_name = match rest {
         [] | [_] | [_, 0, ..] => false,

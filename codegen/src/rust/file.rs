@@ -80,17 +80,20 @@ pub(super) fn write(
 }
 
 /// What the compiler may not complain about in code that nobody has written.
-const LINTS: [&str; 10] = [
+const LINTS: [&str; 13] = [
     "dead_code",
     "missing_docs",
     "non_camel_case_types",
     "non_snake_case",
     "non_upper_case_globals",
     "single_use_lifetimes",
+    "trivial_numeric_casts",
     "unreachable_pub",
     "unused_qualifications",
     "clippy::all",
+    "clippy::nursery",
     "clippy::pedantic",
+    "clippy::restriction",
 ];
 
 fn items(
@@ -176,12 +179,14 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
         };
         let doc = format!(" The initial value of section `{}`: {what}.", section.name);
         let doc_mut = " The same, to change.";
-        let resize = (section.data.kind == SectionKind::Percpu).then(|| {
+        let resize = (section.data.kind != SectionKind::Arena).then(|| {
             let name = format_ident!("{}_resize", section.field.field.trim_start_matches("r#"));
-            let doc = format!(
-                " Makes every CPU's copy of section `{}` longer than its variables: so many bytes in all. What is added is zero.",
-                section.name
-            );
+            let what = match section.data.kind {
+                SectionKind::Percpu => format!("every CPU's copy of section `{}`", section.name),
+                _ => format!("section `{}`", section.name),
+            };
+            let doc =
+                format!(" Makes {what} longer than its variables: so many bytes in all. What is added is zero, and the section's `tail`.");
             quote! {
                 #[doc = #doc]
                 pub fn #name(&mut self, bytes: u32) { self.#field.resize(bytes); }

@@ -118,8 +118,9 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
 
 /// What stands before and behind the items of a file of types.
 fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static str) {
-    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
-                 clippy::all, clippy::pedantic, reason = \"names are those of C, and not all of them are used\")";
+    let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, \
+                 trivial_numeric_casts, unreachable_pub, clippy::all, clippy::nursery, clippy::pedantic, clippy::restriction, \
+                 reason = \"names are those of C, and not all of them are used\")";
     let runtime = quote!(#runtime).to_string().replace(' ', "");
     let uses = format!(
         "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::*;\n\n"

@@ -162,9 +162,8 @@ impl Skeleton {
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
                     let name = map.name.trim_start_matches('.');
                     // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
-                    let change = |field: &str| format!("{}_mut", field.trim_start_matches("r#"));
-                    let (field, _) = fields.claim_pair(&field_name(name), change);
-                    let (ty, _) = types.claim_pair(&type_name(name), |ty| format!("{ty}Cells"));
+                    let field = fields.claim_with_endings(&field_name(name), &["_mut", "_resize"]);
+                    let ty = types.claim_with_endings(&type_name(name), &["Cells"]);
                     this.sections.push(SectionField { map: id, field, ty });
                 }
                 Some(_) if map.struct_ops.is_some() => tables.extend(map.def.value_type.map(|ty| (id, &map.name, ty))),

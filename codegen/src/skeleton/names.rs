@@ -29,31 +29,38 @@ pub struct Scope {
 impl Scope {
     /// Takes the name, or the first free one with a number at the end.
     pub fn claim(&mut self, name: &str) -> String {
-        self.claim_with(name, |_| None).0
+        self.claim_with(name, |_| Vec::new()).0
     }
 
     /// Takes a name and the one that `other` makes of it; with the first number at the end for which both are free.
     pub fn claim_pair(&mut self, name: &str, other: impl Fn(&str) -> String) -> (String, String) {
-        let (name, other) = self.claim_with(name, |name| Some(other(name)));
-        (name, other.unwrap_or_default())
+        let (name, others) = self.claim_with(name, |name| vec![other(name)]);
+        (name, others.into_iter().next().unwrap_or_default())
     }
 
-    fn claim_with(&mut self, name: &str, other: impl Fn(&str) -> Option<String>) -> (String, Option<String>) {
+    /// Takes a name and those that are the same with these words behind it; with the first number at the end for which all are free.
+    pub fn claim_with_endings(&mut self, name: &str, endings: &[&str]) -> String {
+        let others =
+            |name: &str| endings.iter().map(|ending| format!("{}{ending}", name.trim_start_matches("r#"))).collect();
+        self.claim_with(name, others).0
+    }
+
+    fn claim_with(&mut self, name: &str, others: impl Fn(&str) -> Vec<String>) -> (String, Vec<String>) {
         let mut number = self.taken.get(name).copied().unwrap_or(1);
-        let (found, other) = loop {
+        let (found, others) = loop {
             let wanted = if number == 1 { name.to_owned() } else { format!("{name}_{number}") };
-            let other = other(&wanted);
-            let is_free = |name: &str| !self.taken.contains_key(name);
-            if is_free(&wanted) && other.as_deref().is_none_or(is_free) {
-                break (wanted, other);
+            let others = others(&wanted);
+            let is_free = |name: &String| !self.taken.contains_key(name);
+            if std::iter::once(&wanted).chain(&others).all(is_free) {
+                break (wanted, others);
             }
             number = number.saturating_add(1);
         };
         self.taken.insert(name.to_owned(), number.saturating_add(1));
-        for name in std::iter::once(&found).chain(&other) {
+        for name in std::iter::once(&found).chain(&others) {
             self.taken.entry(name.clone()).or_insert(1);
         }
-        (found, other)
+        (found, others)
     }
 }
 

@@ -87,5 +87,6 @@ impl Requested {
 #[must_use]
 pub fn missing(names: &[String]) -> Error {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    Error::from(Diagnostic::new(Code::NoSuchType, format!("there is no type {} to write", names.join(", "))))
+    let message = format!("there is no struct, union or enum {} to write, and no typedef of one", names.join(", "));
+    Error::from(Diagnostic::new(Code::NoSuchType, message))
 }

@@ -1,10 +1,12 @@
 //! Constant global data once it is loaded.
 
+use std::os::fd::OwnedFd;
+
 use super::initial::zeroed_box;
-use super::plain::{Plain, as_bytes, as_bytes_mut};
-use crate::error::Result;
-use crate::map::{Handle, handle};
-use crate::uapi::MapType;
+use super::mapped::whole;
+use super::plain::{Plain, as_bytes, as_bytes_mut, from_prefix};
+use crate::error::{Error, Result};
+use crate::map::{FromFd, Handle, Info, about};
 
 /// A section of constant global data: the copy that was made when it was loaded, which nobody changes any more.
 ///
@@ -21,9 +23,11 @@ use crate::uapi::MapType;
 pub struct Frozen<T> {
     handle: Handle,
     value: Box<T>,
+    /// What the section was made longer by.
+    tail: Vec<u8>,
 }
 
-handle!([T: Plain] Frozen<T>);
+about!([T: Plain] Frozen<T>);
 
 impl<T: Plain> Frozen<T> {
     /// The value.
@@ -32,13 +36,46 @@ impl<T: Plain> Frozen<T> {
         &self.value
     }
 
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect_section::<T>(MapType::ARRAY)?;
+    /// What the section was made longer by (`…_resize` before the load), as values of a plain type.
+    ///
+    /// # Errors
+    /// If that many bytes are not a whole number of `U`.
+    pub fn tail<U: Plain>(&self) -> Result<Vec<U>> {
+        let count = whole::<U>(self.tail.len()).map_err(|why| self.handle.invalid(why))?;
+        Ok(self.tail.chunks_exact(size_of::<U>()).take(count).map(from_prefix).collect())
+    }
+
+    /// The section whose variables take so many bytes of its map's value; all, if that is not known.
+    fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
+        let handle = handle.expect_section::<T>(data_len)?;
+        let len = handle.map().value_len();
+        let data_len = data_len.unwrap_or(len);
         let mut value = zeroed_box::<T>();
-        if handle.lookup(as_bytes(&0u32), &mut as_bytes_mut(&mut *value)[..handle.map().value_len()], 0)? {
-            Ok(Self { handle, value })
+        let mut tail = Vec::new();
+        let found = if data_len == len {
+            handle.lookup(as_bytes(&0u32), &mut as_bytes_mut(&mut *value)[..len], 0)?
         } else {
-            Err(handle.invalid("it has no element"))
-        }
+            let mut all = vec![0; len];
+            let found = handle.lookup(as_bytes(&0u32), &mut all, 0)?;
+            tail = all.split_off(data_len);
+            as_bytes_mut(&mut *value)[..data_len].copy_from_slice(&all);
+            found
+        };
+        if found { Ok(Self { handle, value, tail }) } else { Err(handle.invalid("it has no element")) }
+    }
+}
+
+impl<T: Plain> FromFd for Frozen<T> {
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+        Self::check(Handle::new(fd, info)?, usize::try_from(info.data_size).ok())
+    }
+}
+
+/// Asks the kernel what map it is, and fails if it is not one that holds a `T` and no more.
+impl<T: Plain> TryFrom<OwnedFd> for Frozen<T> {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Self::check(Handle::of_fd(fd)?, None)
     }
 }

@@ -1,21 +1,20 @@
 //! Writable global data once it is loaded, and arrays in memory that is shared with programs.
 //!
 //! # Safety
-//! The region is at least as long as the map's value, which is checked to be as long as a `T`; of arrays it is as long as all
-//! elements, each rounded up to eight bytes as the kernel lays them out. Cells borrow from the region's owner, and nobody gets a
-//! reference into the memory.
+//! The region is at least as long as the map's value, which is checked to begin with a `T`, and as long as a `T`; of arrays it is as
+//! long as all elements, each rounded up to eight bytes as the kernel lays them out. Cells borrow from the region's owner, and nobody
+//! gets a reference into the memory.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cell::{Cell, Cells};
 use super::plain::Plain;
-use crate::error::{Errno, Result};
-use crate::map::{Handle, handle};
+use crate::error::{Errno, Error, Result};
+use crate::map::{FromFd, Handle, Info, about};
 use crate::sys::mmap::Region;
-use crate::uapi::MapType;
 
 /// A section of global data, in memory that is shared with the programs.
 ///
@@ -34,6 +33,8 @@ use crate::uapi::MapType;
 pub struct Mapped<T> {
     handle: Handle,
     region: Region,
+    /// Bytes of the map's value that are a `T`'s, without padding at its end.
+    data_len: usize,
     value: PhantomData<fn() -> T>,
 }
 
@@ -46,14 +47,60 @@ impl<T: Plain> Mapped<T> {
     }
 }
 
-handle!([T: Plain] Mapped<T>);
+about!([T: Plain] Mapped<T>);
 
 impl<T: Plain> Mapped<T> {
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect_section::<T>(MapType::ARRAY)?;
-        let region = Region::new(handle.as_fd(), 0, size_of::<T>(), true)
+    /// What the section was made longer by (`…_resize` before the load), as values of a plain type.
+    ///
+    /// It begins where the variables end. If `T` ends with padding, that holds the first of these bytes, and setting a whole `T` sets
+    /// them too.
+    ///
+    /// # Errors
+    /// If that many bytes are not a whole number of `U`.
+    pub fn tail<U: Plain>(&self) -> Result<impl ExactSizeIterator<Item = Cell<'_, U>> + DoubleEndedIterator> {
+        let count =
+            whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.invalid(why))?;
+        Ok((0..count).map(|index| {
+            // SAFETY: the region holds the value, and in it as many `U` from there on.
+            let place = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
+            // SAFETY: so it does this one; it is a whole number of words, readable and writable, and lives as long as `self`.
+            unsafe { Cells::<U>::new(place) }.at(0)
+        }))
+    }
+
+    /// The section whose variables take so many bytes of its map's value; all, if that is not known.
+    fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
+        let handle = handle.expect_section::<T>(data_len)?;
+        let len = handle.map().value_len();
+        let region = Region::new(handle.as_fd(), 0, len.max(size_of::<T>()), true)
             .map_err(|errno| handle.refused("mapping it into memory", errno))?;
-        Ok(Self { handle, region, value: PhantomData })
+        Ok(Self { handle, region, data_len: data_len.unwrap_or(len), value: PhantomData })
+    }
+}
+
+impl<T: Plain> FromFd for Mapped<T> {
+    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+        Self::check(Handle::new(fd, info)?, usize::try_from(info.data_size).ok())
+    }
+}
+
+/// Asks the kernel what map it is, and fails if it is not one that holds a `T` and no more.
+impl<T: Plain> TryFrom<OwnedFd> for Mapped<T> {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Self::check(Handle::of_fd(fd)?, None)
+    }
+}
+
+/// How many `U` so many bytes are, which a section was made longer by; the error says why they are none.
+pub(super) fn whole<U>(len: usize) -> std::result::Result<usize, String> {
+    match len.checked_rem(size_of::<U>()) {
+        Some(0) => Ok(len / size_of::<U>()),
+        _ => Err(format!(
+            "the {len} bytes that it was made longer by are no whole number of {}-byte values",
+            size_of::<U>()
+        )),
     }
 }
 

@@ -184,10 +184,14 @@ macro_rules! open_enum {
             }
         }
 
-        // Nothing but plain data may stand where the number does.
+        // Nothing but plain data may stand where the number does, whatever the attributes above have made of the struct.
         const _: usize = $crate::data::size_of_plain::<$number>();
+        const _: fn($name) = |__value| {
+            let $name(_) = __value;
+            let _: $number = __value.0;
+        };
 
-        // SAFETY: it is its one field, which the line above checks to be plain data.
+        // SAFETY: it is its one field, which the lines above check to be plain data.
         unsafe impl $crate::data::Plain for $name {}
     };
 }

@@ -5,17 +5,17 @@
 //! checked to be possible, and with that below `slots`, before its copy is touched.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
 use super::cell::Cells;
+use super::mapped::whole;
 use super::plain::{Plain, as_bytes, from_prefix, holds};
 use super::words;
 use crate::error::{Error, Result};
 use crate::kernel::cpus;
-use crate::map::{FromFd, Handle, Info, PerCpu};
+use crate::map::{FromFd, Handle, Info, PerCpu, about};
 use crate::sys::mmap::Region;
 use crate::uapi::{MapType, elem_flags};
 
@@ -194,14 +194,7 @@ impl<T: Plain> PercpuData<T> {
     }
 
     fn check_tail<U: Plain>(&self) -> Result<()> {
-        let len = self.section_len - self.data_len;
-        if size_of::<U>() != 0 && len % size_of::<U>() == 0 {
-            return Ok(());
-        }
-        Err(self.handle.invalid(format_args!(
-            "the {len} bytes that it was made longer by are no whole number of {}-byte values",
-            size_of::<U>()
-        )))
+        whole::<U>(self.section_len - self.data_len).map(drop).map_err(|why| self.handle.invalid(why))
     }
 
     /// The bytes of a value that a copy has.
@@ -304,24 +297,7 @@ impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
     }
 }
 
-impl<T> From<PercpuData<T>> for OwnedFd {
-    /// The map's file descriptor alone; emulated data is not mapped any more then.
-    fn from(data: PercpuData<T>) -> Self {
-        data.handle.into_fd()
-    }
-}
-
-impl<T> AsFd for PercpuData<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-}
-
-impl<T> fmt::Debug for PercpuData<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PercpuData").field(&self.handle).finish()
-    }
-}
+about!([T: Plain] PercpuData<T>);
 
 #[cfg(test)]
 mod tests {

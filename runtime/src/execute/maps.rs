@@ -368,7 +368,7 @@ pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
         }
         MapType::RINGBUF | MapType::USER_RINGBUF if open.max_entries != 0 => {
             // Pages are 4 KiB in most sources and 64 KiB on some machines.
-            let size = open.max_entries.max(sys::page_size());
+            let size = open.max_entries.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
             Ok(size.checked_next_power_of_two().unwrap_or(open.max_entries))
         }
         _ => Ok(open.max_entries),

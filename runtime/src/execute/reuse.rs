@@ -1,12 +1,12 @@
 //! Maps that are there before the object is loaded: handed over by the user, or pinned where the object pins its own.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use super::maps::{Created, info, max_entries};
 use super::{Executor, advise, at, no_such};
 use crate::error::{Error, Result};
 use crate::link::c_path;
-use crate::map::Info;
+use crate::map::{Info, other_than_map};
 use crate::open::OpenMap;
 use crate::sys;
 use crate::sys::attr::MapInfo;
@@ -55,17 +55,6 @@ impl Executor {
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
         Ok(Some(Created::reused(map, info)))
-    }
-}
-
-/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
-/// maps, so that asking it would give numbers without sense.
-fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
-    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    let target = target.to_string_lossy();
-    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
-        "bpf-map" => None,
-        other => Some(other.to_owned()),
     }
 }
 

@@ -139,9 +139,8 @@ impl Link {
         let doing = format!("pinning the link of `{}` to {}", self.program, path.display());
         self.kernel_link(&doing)?;
         sys::pin(self.fd.as_fd(), &c_path(path)?).map_err(|errno| {
-            let error = Error::refused(doing, errno);
+            let error = pin_refused(doing, errno);
             match errno.raw() {
-                libc::EINVAL | libc::EPERM => error.note("the path must be in a bpffs, such as /sys/fs/bpf"),
                 libc::EEXIST => error.note("something has that path: remove it, or open it with `Link::open_pinned`"),
                 _ => error,
             }
@@ -316,6 +315,18 @@ fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
         libc::EPERM | libc::EACCES => error.note(
             "that takes CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN, or root; a program that is attached exclusively also keeps others out",
         ),
+        _ => error,
+    }
+}
+
+/// The error of a map, program or link that the kernel does not pin.
+pub(crate) fn pin_refused(doing: impl std::fmt::Display, errno: Errno) -> Error {
+    let error = Error::refused(doing, errno);
+    match errno.raw() {
+        libc::EINVAL | libc::EPERM => {
+            error.note("the path must be in a bpffs, such as /sys/fs/bpf, and its name have no dots")
+        }
+        libc::ENOENT => error.note("there is no such folder: make it in a bpffs, such as /sys/fs/bpf"),
         _ => error,
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{FromFd, Info};
+use super::{FromFd, Info, other_than_map};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result};
 use crate::kernel::types::{Types, kind};
@@ -123,6 +123,11 @@ pub trait Maps: Sized {
 /// let debug: Option<Array<u64>> = bind(&Pins::new("/sys/fs/bpf/counters"), "debug")?;
 /// # Ok::<(), skelgen_runtime::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handle of a map",
+    label = "this is no handle",
+    note = "handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
+)]
 pub trait BindMap: Sized {
     /// The handle of what was found under this name.
     ///
@@ -156,9 +161,13 @@ pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
 
 /// The handle of a map that was found, once its layouts have been compared with those of its BTF.
 fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
+    if let Some(other) = other_than_map(fd.as_fd()) {
+        return Err(Error::invalid(format_args!(
+            "`{name}`: what was found by this name is no map, but one of {other}"
+        )));
+    }
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
-    let found = sys::elem::Map::new(fd.try_clone().map_err(|error| Error::io(format_args!("map `{name}`"), &error))?);
-    let found = *found.map_err(refused)?.info();
+    let found = sys::map::info(fd.as_fd()).map_err(refused)?;
     let info = Info {
         name,
         map_type: MapType(found.map_type),
@@ -167,30 +176,38 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         data_size: found.value_size,
         section_size: found.value_size,
         max_entries: found.max_entries,
-        flags: found.flags,
+        flags: found.map_flags,
     };
-    let handle = M::from_fd(fd, &info)?;
+    let handle = M::from_fd(fd, &info);
+    match (handle, other_layout::<M>(&found, name)?) {
+        (Ok(_), Some(other)) => Err(Error::invalid(format_args!("map `{name}`: {other}"))),
+        // Another size says less than what it is that has another size.
+        (Err(error), Some(other)) => Err(error.note(other)),
+        (handle, None) => handle,
+    }
+}
+
+/// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
+fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<String>> {
+    let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let (key, value) = M::layouts();
-    if found.btf_id != 0 && (key.is_some() || value.is_some()) {
-        let btf = match sys::btf::open(found.btf_id, None) {
-            Ok(btf) => btf,
-            // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
-            Err(errno) if errno.raw() == libc::EPERM => return Ok(handle),
-            Err(errno) => return Err(refused(errno)),
-        };
-        let types = types(btf.as_fd()).map_err(|error| error.within(format_args!("map `{name}`")))?;
-        for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
-            if let Some(layout) = layout.filter(|_| id != 0) {
-                compare(&types, id, layout).map_err(|sides| {
-                    Error::invalid(format_args!(
-                        "map `{name}`: its {what} are not laid out as `{}`\n{sides}",
-                        layout.name
-                    ))
-                })?;
-            }
+    if found.btf_id == 0 || key.is_none() && value.is_none() {
+        return Ok(None);
+    }
+    let btf = match sys::btf::open(found.btf_id, None) {
+        Ok(btf) => btf,
+        // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
+        Err(errno) if errno.raw() == libc::EPERM => return Ok(None),
+        Err(errno) => return Err(refused(errno)),
+    };
+    let types = types(btf.as_fd()).map_err(|error| error.within(format_args!("map `{name}`")))?;
+    for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
+        let Some(layout) = layout.filter(|_| id != 0) else { continue };
+        if let Err(sides) = compare(&types, id, layout) {
+            return Ok(Some(format!("its {what} are not laid out as `{}`\n{sides}", layout.name)));
         }
     }
-    Ok(handle)
+    Ok(None)
 }
 
 /// The file descriptor of the map of this name among these: what generated code finds its own maps by.

@@ -1,16 +1,16 @@
 //! What all handles share: a map, its name, and operations on bytes whose errors name both.
 
 use std::borrow::Cow;
-use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use super::Info;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::cpus::possible;
+use crate::link::{c_path, pin_refused};
+use crate::sys;
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 
@@ -29,6 +29,9 @@ impl Handle {
 
     /// The handle of a map of which nothing is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
+        if let Some(other) = other_than_map(fd.as_fd()) {
+            return Err(Error::invalid(format_args!("the file descriptor is no map's, but one of {other}")));
+        }
         let map = Map::new(fd).map_err(|errno| Error::refused("looking at a map", errno))?;
         let name = map.info().name;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -45,14 +48,19 @@ impl Handle {
         Ok(Self { map, name: self.name.clone() })
     }
 
-    /// The same handle, if the map is of this type and its value is a section of global data that holds a `T`.
-    pub(crate) fn expect_section<T>(self, map_type: MapType) -> Result<Self> {
-        let this = self.expect(&[map_type], Some(4), None)?;
+    /// The same handle, if the map is an array of one section of global data, whose variables take so many bytes (all, if that is not
+    /// known) and are a `T`.
+    pub(crate) fn expect_section<T>(self, data_len: Option<usize>) -> Result<Self> {
+        let this = self.expect(&[MapType::ARRAY], Some(4), None)?;
         let len = this.map.value_len();
-        if crate::data::plain::holds::<T>(len) {
+        let data_len = data_len.unwrap_or(len);
+        if data_len > len {
+            return Err(this.invalid(format_args!("its value has {len} bytes, but its variables take {data_len}")));
+        }
+        if crate::data::plain::holds::<T>(data_len) {
             return Ok(this);
         }
-        Err(this.invalid(format_args!("its value has {len} bytes, but its Rust type has {}", size_of::<T>())))
+        Err(this.invalid(format_args!("its variables take {data_len} bytes, but its Rust type has {}", size_of::<T>())))
     }
 
     /// The same handle, if the map is of one of these types and has keys and values of these sizes.
@@ -88,11 +96,17 @@ impl Handle {
     /// An error of the kernel about a request to this map with these flags of elements.
     pub(crate) fn refused_with(&self, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
         let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
-        if errno.raw() == libc::ERANGE && flags & elem_flags::CPU != 0 {
-            self.no_cpu(cpu)
-        } else {
-            self.refused(what, errno)
+        match errno.raw() {
+            libc::ERANGE if flags & elem_flags::CPU != 0 => self.no_cpu(cpu),
+            libc::E2BIG => self.is_full(self.refused(what, errno)),
+            libc::ENOSPC if self.map.map_type() == MapType::LPM_TRIE => self.is_full(self.refused(what, errno)),
+            _ => self.refused(what, errno),
         }
+    }
+
+    /// What an error means by which the kernel says that there is no room for an element.
+    fn is_full(&self, error: Error) -> Error {
+        error.note(format_args!("the map has room for {} elements, and no more", self.map.info().max_entries))
     }
 
     /// The error about a CPU that is not possible.
@@ -216,10 +230,8 @@ impl Handle {
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
-        let what = || format!("pinning it at {}", path.display());
-        let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| self.invalid(format_args!("{}: the path has a NUL byte", what())))?;
-        self.map.pin(&name).map_err(|errno| self.refused(what(), errno))
+        let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
+        sys::link::pin(self.as_fd(), &c_path(path)?).map_err(|errno| pin_refused(doing, errno))
     }
 
     fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
@@ -235,6 +247,17 @@ impl Handle {
 pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
     // Rounded up, so that a short wait is not none at all.
     timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
+}
+
+/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
+/// maps, so that asking it would give numbers without sense.
+pub(crate) fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let target = target.to_string_lossy();
+    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
+        "bpf-map" => None,
+        other => Some(other.to_owned()),
+    }
 }
 
 /// The errors of kernels and map types that do not know a command: EINVAL, EOPNOTSUPP, and the kernel's own ENOTSUPP.
@@ -279,6 +302,31 @@ pub(crate) use layouts;
 /// What every handle can do, for a struct whose field `handle` is the [`Handle`]; `check` is its function from a `Handle`.
 macro_rules! handle {
     ([$($generics:tt)*] $type:ty) => {
+        $crate::map::about!([$($generics)*] $type);
+
+        impl<$($generics)*> $crate::map::FromFd for $type {
+            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::new(fd, info)?)
+            }
+
+            $crate::map::layouts!($($generics)*);
+        }
+
+        /// Asks the kernel what map it is, and fails if it is not one for this handle.
+        impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
+            type Error = $crate::error::Error;
+
+            fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Handle::of_fd(fd)?)
+            }
+        }
+    };
+}
+pub(crate) use handle;
+
+/// The same without how it is made: what can be said of its map, and its file descriptor.
+macro_rules! about {
+    ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
             /// The map's name in the source; in the kernel, if it was made from a file descriptor.
             #[must_use]
@@ -307,7 +355,7 @@ macro_rules! handle {
             /// The flags it was created with.
             #[must_use]
             pub fn flags(&self) -> u32 {
-                self.handle.map().info().flags
+                self.handle.map().info().map_flags
             }
 
             /// Gives the map a name in a bpf file system, under which it lives on after this process.
@@ -316,23 +364,6 @@ macro_rules! handle {
             /// If the path is not in a bpf file system, is taken, or may not be written.
             pub fn pin(&self, path: impl AsRef<::std::path::Path>) -> $crate::error::Result<()> {
                 self.handle.pin(path.as_ref())
-            }
-        }
-
-        impl<$($generics)*> $crate::map::FromFd for $type {
-            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::new(fd, info)?)
-            }
-
-            $crate::map::layouts!($($generics)*);
-        }
-
-        /// Asks the kernel what map it is, and fails if it is not one for this handle.
-        impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
-            type Error = $crate::error::Error;
-
-            fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::of_fd(fd)?)
             }
         }
 
@@ -355,4 +386,4 @@ macro_rules! handle {
         }
     };
 }
-pub(crate) use handle;
+pub(crate) use about;

@@ -40,7 +40,7 @@ pub use storage::Storage;
 pub use struct_ops::StructOps;
 pub use user_ringbuf::UserRingBuf;
 
-pub(crate) use handle::{Handle, handle, layouts};
+pub(crate) use handle::{Handle, about, layouts, other_than_map};
 
 use std::os::fd::OwnedFd;
 

@@ -180,8 +180,17 @@ fn sections() {
     assert_eq!(data.cells().get(), [1, 2, 3]);
     data.cells().at::<u64>(8).set(9);
     assert_eq!(map.get(0).unwrap(), [1, 9, 3]);
-    let frozen = Frozen::<[u64; 3]>::from_fd(map.into(), &info(MapType::ARRAY, ".rodata")).unwrap();
-    assert_eq!(frozen.get(), &[1, 9, 3]);
+    let fd = OwnedFd::from(map);
+    let made_longer = Info { data_size: 8, ..info(MapType::ARRAY, ".data") };
+    let longer = Mapped::<[u32; 2]>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    longer.tail::<u64>().unwrap().next_back().unwrap().set(4);
+    assert_eq!(data.cells().get(), [1, 9, 4]);
+    assert!(longer.tail::<[u8; 3]>().is_err() && longer.tail::<[u8; 0]>().is_err());
+    let frozen = Frozen::<u64>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    assert_eq!((frozen.get(), frozen.tail::<u64>().unwrap()), (&1, vec![9, 4]));
+    let too_long = Info { data_size: 25, ..made_longer };
+    assert!(Frozen::<[u8; 25]>::from_fd(fd.try_clone().unwrap(), &too_long).is_err());
+    assert_eq!(Frozen::<[u64; 3]>::try_from(fd).unwrap().get(), &[1, 9, 4]);
 }
 
 #[test]
@@ -211,6 +220,20 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(untyped.iter().count(), 1);
     // A file that is no map.
     assert!(Untyped::try_from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap())).is_err());
+}
+
+#[test]
+fn what_is_no_map_is_told_apart() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let error = Array::<u64>::try_from(OwnedFd::from(file)).unwrap_err();
+    assert_eq!(error.to_string(), "the file descriptor is no map's, but one of /dev/null");
+}
+
+#[test]
+fn a_pin_that_is_refused_says_where_pins_are() {
+    let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
+    let error = map.pin(std::env::temp_dir().join("map")).unwrap_err().to_string();
+    assert!(error.contains("must be in a bpffs"), "{error}");
 }
 
 #[test]

@@ -54,13 +54,27 @@ attr! {
 }
 
 attr! {
-    /// `BPF_MAP_UPDATE_ELEM` and `BPF_MAP_FREEZE`.
+    /// `BPF_MAP_*_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_MAP_FREEZE`.
     MapElem: 32 {
         map_fd: i32 = 0,
         zero: u32 = 4,
         key: u64 = 8,
         value: u64 = 16,
         flags: u64 = 24,
+    }
+}
+
+attr! {
+    /// `BPF_MAP_*_BATCH`.
+    MapBatch: 56 {
+        in_batch: u64 = 0,
+        out_batch: u64 = 8,
+        keys: u64 = 16,
+        values: u64 = 24,
+        count: u32 = 32,
+        map_fd: i32 = 36,
+        elem_flags: u64 = 40,
+        flags: u64 = 48,
     }
 }
 
@@ -336,7 +350,7 @@ attr! {
     }
 }
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` says of a map: the beginning of `struct bpf_map_info`.
+/// What `BPF_OBJ_GET_INFO_BY_FD` says of a map: the beginning of `struct bpf_map_info`. What a kernel does not know stays zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct MapInfo {
@@ -347,9 +361,18 @@ pub(crate) struct MapInfo {
     pub(crate) max_entries: u32,
     pub(crate) map_flags: u32,
     pub(crate) name: [u8; 16],
+    pub(crate) ifindex: u32,
+    pub(crate) btf_vmlinux_value_type_id: u32,
+    pub(crate) netns_dev: u64,
+    pub(crate) netns_ino: u64,
+    pub(crate) btf_id: u32,
+    pub(crate) btf_key_type_id: u32,
+    pub(crate) btf_value_type_id: u32,
+    pub(crate) btf_vmlinux_id: u32,
+    pub(crate) map_extra: u64,
 }
 
-const _: () = assert!(size_of::<MapInfo>() == 40);
+const _: () = assert!(size_of::<MapInfo>() == 88);
 
 /// What it says of BTF: `struct bpf_btf_info`.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,7 @@
 //! BTF: loading ours, and reading the kernel's.
 
 use std::fs::File;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -11,6 +12,9 @@ use crate::uapi::Command;
 
 /// `BPF_F_TOKEN_FD`, of `btf_flags` and `open_flags` too.
 const TOKEN_FD: u32 = 1 << 16;
+
+/// `SYSFS_MAGIC` of linux/magic.h.
+const SYSFS: u64 = 0x6265_6572;
 
 /// Loads BTF. The kernel's log goes to `log` unless that is empty.
 pub(crate) fn load(
@@ -105,9 +109,10 @@ pub(crate) struct MappedFile {
 impl MappedFile {
     /// Maps a file of /sys/kernel/btf, which Linux allows since 6.16. `None` if it does not.
     ///
-    /// For these files only: they are the kernel's own read-only memory, which neither changes nor shrinks.
+    /// For these files only, and `None` for what something else has been mounted over: they are the kernel's own read-only memory,
+    /// which neither changes nor shrinks.
     pub(crate) fn of_sysfs(file: &File, len: usize) -> Option<Self> {
-        if len == 0 {
+        if len == 0 || !is_of_sysfs(file) {
             return None;
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
@@ -121,7 +126,8 @@ impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the mapping is readable, `len` bytes long, alive as long as `self`, and the kernel never changes the file.
+        // SAFETY: the mapping is readable, `len` bytes long and alive as long as `self`, and the kernel never changes a file of BTF in
+        // sysfs, in which this one was found to be.
         unsafe { std::slice::from_raw_parts(self.address.cast(), self.len) }
     }
 }
@@ -130,5 +136,30 @@ impl Drop for MappedFile {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this length, and no borrow of it is left.
         unsafe { libc::munmap(self.address, self.len) };
+    }
+}
+
+/// Whether the kernel itself is where a file is: no other process could change it then.
+fn is_of_sysfs(file: &File) -> bool {
+    let mut about = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `about` is memory for the one value that is written.
+    let told = unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == 0;
+    // SAFETY: numbers of which all may be zero, as they are unless the kernel wrote others.
+    let about = unsafe { about.assume_init() };
+    // The field is of another type on each kind of machine.
+    told && u64::try_from(about.f_type).is_ok_and(|magic| magic == SYSFS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_the_kernel_are_mapped() {
+        let own = File::open("/proc/self/exe").unwrap();
+        assert!(MappedFile::of_sysfs(&own, 4096).is_none());
+        if let Ok(file) = File::open("/sys/kernel/btf/vmlinux") {
+            assert!(is_of_sysfs(&file));
+        }
     }
 }

@@ -9,11 +9,11 @@ mod batch;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use super::{attr::Attr, bpf, bpf_fd};
+use super::attr::{GetId, MapElem, MapInfo};
+use super::{address, address_mut, bpf, bpf_fd};
 use crate::error::Errno;
 use crate::kernel::cpus;
 use crate::uapi::{Command, MapType, elem_flags};
@@ -24,76 +24,6 @@ pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 
 /// The flags of element operations that we know the meaning of; the upper half is a CPU's number.
 const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;
-
-/// The beginning of `struct bpf_map_info`, which every kernel with maps' names (4.15) has.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MapInfo {
-    pub(crate) map_type: u32,
-    pub(crate) id: u32,
-    pub(crate) key_size: u32,
-    pub(crate) value_size: u32,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-    pub(crate) name: [u8; 16],
-    pub(crate) ifindex: u32,
-    pub(crate) btf_vmlinux_value_type_id: u32,
-    pub(crate) netns_dev: u64,
-    pub(crate) netns_ino: u64,
-    pub(crate) btf_id: u32,
-    pub(crate) btf_key_type_id: u32,
-    pub(crate) btf_value_type_id: u32,
-    pub(crate) btf_vmlinux_id: u32,
-    pub(crate) map_extra: u64,
-}
-
-const _: () = assert!(size_of::<MapInfo>() == 88);
-
-/// `BPF_OBJ_GET_INFO_BY_FD`.
-#[repr(C)]
-struct InfoAttr {
-    fd: u32,
-    info_len: u32,
-    info: u64,
-}
-
-/// `BPF_OBJ_PIN`.
-#[repr(C)]
-struct PinAttr {
-    path: u64,
-    fd: u32,
-    file_flags: u32,
-}
-
-/// `BPF_MAP_*_ELEM` and `BPF_MAP_GET_NEXT_KEY`.
-#[repr(C)]
-struct ElemAttr {
-    map_fd: u32,
-    padding: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-/// `BPF_MAP_GET_FD_BY_ID`.
-#[repr(C)]
-struct IdAttr {
-    id: u32,
-}
-
-const _: () = assert!(size_of::<InfoAttr>() == 16);
-const _: () = assert!(size_of::<PinAttr>() == 16);
-const _: () = assert!(size_of::<ElemAttr>() == 32);
-
-// SAFETY: `repr(C)`, no padding (the size is the sum of the fields' sizes), laid out as `info` of `union bpf_attr`.
-unsafe impl Attr for InfoAttr {}
-// SAFETY: the same, for the anonymous struct of `BPF_OBJ_*` commands.
-unsafe impl Attr for PinAttr {}
-// SAFETY: the same, for the anonymous struct of `BPF_MAP_*_ELEM` commands.
-unsafe impl Attr for ElemAttr {}
-
-// SAFETY: the same, for the beginning of the anonymous struct of `BPF_*_GET_*_ID` commands.
-unsafe impl Attr for IdAttr {}
 
 /// An open map and what the kernel says it is.
 #[derive(Debug)]
@@ -110,11 +40,7 @@ impl Map {
     ///
     /// The file descriptor of something else is not told apart here: every request about it will fail.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        let mut info = MapInfo::default();
-        let mut attr =
-            InfoAttr { fd: number(fd.as_fd()), info_len: len32(size_of::<MapInfo>())?, info: address_mut(&mut info) };
-        // SAFETY: `info` is valid for `info_len` bytes, and any bytes are a valid `MapInfo`.
-        unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+        let info = super::map::info(fd.as_fd())?;
         let size = |size: u32| usize::try_from(size).map_err(|_| EINVAL);
         let key_len = size(info.key_size)?;
         let value_len = size(info.value_size)?;
@@ -161,7 +87,7 @@ impl Map {
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
         let len = self.len_with(flags)?;
         self.check(key, len.min(value.len()), flags)?;
-        let mut attr = self.attr(address(key), address_of_mut(value), flags);
+        let mut attr = self.attr(address(key), address_mut(value), flags);
         // SAFETY: the key is as long as the kernel takes it to be for this map, and the value at least as long for these flags.
         unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) }.map(drop)
     }
@@ -169,7 +95,7 @@ impl Map {
     /// Copies the value of `key` into `value` and removes the element (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`).
     pub(crate) fn lookup_and_delete(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
         self.check(key, value.len(), flags)?;
-        let mut attr = self.attr(address(key), address_of_mut(value), flags);
+        let mut attr = self.attr(address(key), address_mut(value), flags);
         // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags.
         unsafe { bpf(Command::MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) }.map(drop)
     }
@@ -199,16 +125,9 @@ impl Map {
         if next.len() != self.key_len || key.is_some_and(|key| key.len() != self.key_len) {
             return Err(EINVAL);
         }
-        let mut attr = self.attr(key.map_or(0, address), address_of_mut(next), 0);
+        let mut attr = self.attr(key.map_or(0, address), address_mut(next), 0);
         // SAFETY: both keys are as long as the map's keys are; no key is a null pointer.
         unsafe { bpf(Command::MAP_GET_NEXT_KEY, &mut attr) }.map(drop)
-    }
-
-    /// Gives the map a name in a bpf file system (`BPF_OBJ_PIN`).
-    pub(crate) fn pin(&self, path: &CStr) -> Result<(), Errno> {
-        let mut attr = PinAttr { path: address(path.to_bytes_with_nul()), fd: number(self.fd.as_fd()), file_flags: 0 };
-        // SAFETY: the path ends with a NUL.
-        unsafe { bpf(Command::OBJ_PIN, &mut attr) }.map(drop)
     }
 
     /// Whether the running kernel knows the CPU flags of element operations (7.0 and later). Asked once, of a percpu map:
@@ -245,8 +164,8 @@ impl Map {
         if key.len() == self.key_len && value_len == self.len_with(flags)? { Ok(()) } else { Err(EINVAL) }
     }
 
-    fn attr(&self, key: u64, value: u64, flags: u64) -> ElemAttr {
-        ElemAttr { map_fd: number(self.fd.as_fd()), padding: 0, key, value, flags }
+    fn attr(&self, key: u64, value: u64, flags: u64) -> MapElem {
+        MapElem { map_fd: self.fd.as_raw_fd(), zero: 0, key, value, flags }
     }
 }
 
@@ -266,7 +185,7 @@ pub(crate) fn is_percpu(map_type: MapType) -> bool {
 
 /// Opens a map by its id (`BPF_MAP_GET_FD_BY_ID`).
 pub(crate) fn open_by_id(id: u32) -> Result<OwnedFd, Errno> {
-    let mut attr = IdAttr { id };
+    let mut attr = GetId { id, ..GetId::default() };
     // SAFETY: the request holds no address, and the command gives a new file descriptor.
     unsafe { bpf_fd(Command::MAP_GET_FD_BY_ID, &mut attr) }
 }
@@ -292,26 +211,4 @@ pub(crate) fn poll(fd: BorrowedFd<'_>, readiness: Readiness, timeout: i32) -> Re
         1.. => Ok(true),
         _ => Err(Errno::last()),
     }
-}
-
-/// The number of a file descriptor as requests hold it.
-fn number(fd: BorrowedFd<'_>) -> u32 {
-    fd.as_raw_fd().unsigned_abs()
-}
-
-fn len32(len: usize) -> Result<u32, Errno> {
-    u32::try_from(len).map_err(|_| EINVAL)
-}
-
-/// The address of a slice; null for an empty one, as the kernel wants it for maps without keys.
-fn address(bytes: &[u8]) -> u64 {
-    if bytes.is_empty() { 0 } else { bytes.as_ptr().expose_provenance() as u64 }
-}
-
-fn address_of_mut(bytes: &mut [u8]) -> u64 {
-    if bytes.is_empty() { 0 } else { bytes.as_mut_ptr().expose_provenance() as u64 }
-}
-
-fn address_mut<T>(value: &mut T) -> u64 {
-    std::ptr::from_mut(value).expose_provenance() as u64
 }

@@ -95,10 +95,3 @@ fn name16(name: &str) -> [u8; 16] {
     }
     field
 }
-
-/// Bytes of a page of memory.
-pub(crate) fn page_size() -> u32 {
-    // SAFETY: asks for a number; no memory is involved.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u32::try_from(size).unwrap_or(4096)
-}

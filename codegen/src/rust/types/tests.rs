@@ -238,3 +238,18 @@ fn a_member_of_a_bitfields_kind_without_a_name_is_padding() {
     let text = table.text();
     assert_eq!(text.matches("pub fn ").count(), 2, "{text}");
 }
+
+#[test]
+fn values_that_may_be_halves_are_no_constants() {
+    let text = |wide, size| {
+        let mut table = Table::new();
+        let values = vec![(table.0.add_string("LAST"), 0xffff_ffff)];
+        table.ty("big", Kind::Enum(Enum { size, signed: false, wide, values }));
+        table.text()
+    };
+    let cut = text(false, 8);
+    assert!(!cut.contains("LAST") && cut.contains("big : u64") && cut.contains("without a typedef"), "{cut}");
+    for whole in [text(true, 8), text(false, 4)] {
+        assert!(whole.contains("LAST = 4294967295") && !whole.contains("without a typedef"), "{whole}");
+    }
+}

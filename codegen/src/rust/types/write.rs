@@ -298,14 +298,17 @@ impl Types<'_> {
     fn enumeration(&self, node: &Node, it: &Enum) -> TokenStream {
         let number = number(it.signed, it.size);
         let mut scope = Scope::default();
-        let values = it.values.iter().map(|(name, value)| {
+        // A constant that may be another number than the program's is worse than none.
+        let values = if is_cut(it) { &[] } else { it.values.as_slice() };
+        let values = values.iter().map(|(name, value)| {
             let name = ident(&scope.claim(&field_name(self.btf.str(*name))));
             let value = literal(*value, it);
             quote!(#name = #value)
         });
         let doc = format!(" `{}`, {} bytes", self.btf.declaration(node.id, ""), it.size);
+        let cut = is_cut(it).then_some(CUT).into_iter().flatten();
         let name = ident(&field_name(&node.name));
-        quote!(rt::open_enum! { #[doc = #doc] #name : #number { #(#values),* } })
+        quote!(rt::open_enum! { #[doc = #doc] #(#[doc = #cut])* #name : #number { #(#values),* } })
     }
 }
 
@@ -331,6 +334,21 @@ pub(super) fn wanted_name(part: &Part) -> String {
 fn number(signed: bool, size: u32) -> Ident {
     format_ident!("{}{}", if signed { 'i' } else { 'u' }, size * 8)
 }
+
+/// Whether the values in BTF may be only the lower halves of those in the source, which is nowhere said: `BTF_KIND_ENUM` has 32 bits for
+/// each. clang writes it for eight bytes before version 15, and where the source gives the type by a typedef (`enum kind : u64`), of
+/// which it does not see the sign either.
+fn is_cut(it: &Enum) -> bool {
+    it.size > 4 && !it.wide
+}
+
+/// What the documentation of such an enum says.
+const CUT: [&str; 4] = [
+    "",
+    " Its values have no names here: the object has 32 bits of each, so they could be other numbers than the program's.",
+    " clang 15 and later write all 64 bits if the type is given without a typedef: `enum kind : unsigned long long { ... }`",
+    " instead of `enum kind : u64 { ... }`.",
+];
 
 /// The value of an enum as a literal of its number type; of a damaged one, what fits.
 fn literal(value: i64, it: &Enum) -> Literal {

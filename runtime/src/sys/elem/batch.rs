@@ -2,30 +2,12 @@
 //!
 //! As with single elements, every slice is as long as the kernel takes it to be for the map, the count and the flags.
 
-use super::{EINVAL, ENOENT, Map, address, address_of_mut, len32, number};
+use super::{EINVAL, ENOENT, Map};
 use crate::error::Errno;
-use crate::sys::attr::Attr;
-use crate::sys::bpf;
+use crate::sys::attr::MapBatch;
+use crate::sys::{address, address_mut, bpf, len32};
 use crate::uapi::Command;
-use std::os::fd::AsFd;
-
-/// `BPF_MAP_*_BATCH`.
-#[repr(C)]
-struct BatchAttr {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
-}
-
-const _: () = assert!(size_of::<BatchAttr>() == 56);
-
-// SAFETY: `repr(C)`, no padding (the size is the sum of the fields' sizes), laid out as `batch` of `union bpf_attr`.
-unsafe impl Attr for BatchAttr {}
+use std::os::fd::AsRawFd;
 
 /// How many elements were copied, and what comes after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +41,12 @@ impl Map {
             return Err(EINVAL);
         }
         let count = self.count(keys.len(), values.len(), flags)?;
-        let cursor = address_of_mut(cursor);
-        let mut attr = BatchAttr {
+        let cursor = address_mut(cursor);
+        let mut attr = MapBatch {
             in_batch: if first { 0 } else { cursor },
             out_batch: cursor,
-            keys: address_of_mut(keys),
-            values: address_of_mut(values),
+            keys: address_mut(keys),
+            values: address_mut(values),
             ..self.batch(count, flags)
         };
         // SAFETY: there is room for `count` keys and values of the length that the flags mean, and for the cursor, which the
@@ -83,7 +65,7 @@ impl Map {
     /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). An error comes with how many were set before it.
     pub(crate) fn update_batch(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<(), (Errno, usize)> {
         let count = self.count(keys.len(), values.len(), flags).map_err(|errno| (errno, 0))?;
-        let mut attr = BatchAttr { keys: address(keys), values: address(values), ..self.batch(count, flags) };
+        let mut attr = MapBatch { keys: address(keys), values: address(values), ..self.batch(count, flags) };
         // SAFETY: there are `count` keys, and values of the length that the flags mean. Kernels that do not know the flags refuse
         // them before they read anything.
         let result = unsafe { bpf(Command::MAP_UPDATE_BATCH, &mut attr) };
@@ -95,7 +77,7 @@ impl Map {
         let count = keys.len().checked_div(self.key_len).unwrap_or(0);
         let values = count.checked_mul(self.full_len).ok_or((EINVAL, 0))?;
         let count = self.count(keys.len(), values, 0).map_err(|errno| (errno, 0))?;
-        let mut attr = BatchAttr { keys: address(keys), ..self.batch(count, 0) };
+        let mut attr = MapBatch { keys: address(keys), ..self.batch(count, 0) };
         // SAFETY: there are `count` keys, and this command has no values.
         let result = unsafe { bpf(Command::MAP_DELETE_BATCH, &mut attr) };
         done(result, attr.count, count)
@@ -109,14 +91,14 @@ impl Map {
         if whole { len32(count) } else { Err(EINVAL) }
     }
 
-    fn batch(&self, count: u32, elem_flags: u64) -> BatchAttr {
-        BatchAttr {
+    fn batch(&self, count: u32, elem_flags: u64) -> MapBatch {
+        MapBatch {
             in_batch: 0,
             out_batch: 0,
             keys: 0,
             values: 0,
             count,
-            map_fd: number(self.fd.as_fd()),
+            map_fd: self.fd.as_raw_fd(),
             elem_flags,
             flags: 0,
         }
