@@ -179,6 +179,9 @@ impl Builder {
                 options.runtime.clone_from(runtime);
             }
             let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
+            for warning in understood.warnings() {
+                println!("cargo::warning={}: {warning}", path.display());
+            }
             let skeleton = out_dir.join(format!("{}.skel.rs", options.name));
             let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut understood, &options, out))
                 .map_err(|error| error.in_file(path))?;

@@ -59,6 +59,30 @@ fn a_file_asserts_the_order_of_its_machines() {
     assert!(text.contains("cfg!(target_endian = \"big\")"));
 }
 
+/// Addresses are known only where the programs run, and nobody fills them in: that is said, wherever somebody looks.
+#[test]
+fn addresses_in_initial_values_are_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("addresses.bpf.c");
+    let text = "char LICENSE[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint there = 1, plain = 2;\n\
+                struct { int first; int *where; } holds = { 3, &there };\nstatic const char *volatile words[] = { \"a\", \"b\" };\n\
+                __attribute__((section(\"raw_tp\"), used)) int count(void *ctx) { return *words[*holds.where] + plain; }\n";
+    std::fs::write(&source, text).expect("it can be written");
+    let Some(object) = compile_file(&source, "bpfel") else { return };
+    let options = Options::for_file("addresses.bpf.o");
+    let understood = inspect(&object, &options).expect("the object is good");
+    let warnings = understood.warnings().join("\n");
+    assert!(warnings.contains("section .data: the initial value of `holds`, `words` has addresses"), "{warnings}");
+    let summary = understood.summary(options.percpu).to_string();
+    let with = |name: &str| summary.lines().any(|line| line.contains(name) && line.contains("with addresses"));
+    assert!(with(" holds ") && with(" words ") && !with(" plain ") && !with(" there "), "{summary}");
+    let text = generate(&object, &options).expect("the object is good");
+    let said = text.lines().filter(|line| line.contains("the addresses in it are not filled in"));
+    assert_eq!(said.map(|line| line.contains(" holds`; ")).collect::<Vec<_>>(), [true]);
+    let plain = inspect(&compile("subprogs", "bpfel").expect("there is a compiler"), &options);
+    assert!(plain.is_ok_and(|object| object.warnings().is_empty()));
+}
+
 /// A skeleton of 16 MiB of zeros is no larger than one of 16 bytes, but for the numbers in it.
 #[test]
 fn zeros_cost_nothing() {

@@ -170,6 +170,9 @@ fn run(command: Command) -> Result<()> {
             let object = skelgen::inspect(&bytes, &options)?;
             // A file with debug information is many times as large as all that is done from here on.
             drop(bytes);
+            for warning in object.warnings() {
+                eprintln!("warning: {}: {warning}", input.object.display());
+            }
             write(output, |out| skelgen::write(object, &options, out))
         }
         Command::Types { input, output, types } => {

@@ -29,8 +29,14 @@ fn object() -> BpfObject {
         inner_programs: Vec::new(),
         pin_by_name: false,
     };
-    let section =
-        DataSection { kind: SectionKind::Percpu, size: 8, align: 8, bytes: Vec::new(), variables: Vec::new() };
+    let section = DataSection {
+        kind: SectionKind::Percpu,
+        size: 8,
+        align: 8,
+        bytes: Vec::new(),
+        variables: Vec::new(),
+        addresses: Vec::new(),
+    };
     let function = Function {
         name: "probe".into(),
         section: "raw_tp".into(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use skelgen_runtime::abi::SectionKind;
 use skelgen_runtime::uapi::MapType;
 
-use super::data::variables;
+use super::data::{addresses, variables};
 use super::{DataSection, Map, MapId};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, SectionId};
@@ -45,6 +45,7 @@ pub(super) fn collect(
         align: u32::try_from(section.align).unwrap_or(1).max(1),
         bytes: if zero { Vec::new() } else { section.data.to_vec() },
         variables: datasec.map(|(btf, id)| variables(btf, id)).unwrap_or_default(),
+        addresses: addresses(section),
     });
     by_section.insert(section.id, MapId(u32::try_from(index).unwrap_or(u32::MAX)));
 }

@@ -94,6 +94,7 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
             align: u32::try_from(section.align).unwrap_or(1).max(1),
             bytes: if zero { Vec::new() } else { section.data.to_vec() },
             variables,
+            addresses: addresses(section),
         }),
         struct_ops: None,
     }
@@ -108,6 +109,11 @@ pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String
     let object = kernel_chars(object);
     let name: String = object.chars().take(prefix).chain(section.chars().take(suffix)).collect();
     kernel_chars(&name)
+}
+
+/// Where a section's initial value has addresses.
+pub(super) fn addresses(section: &Section<'_>) -> Vec<u32> {
+    section.relocations.iter().filter_map(|relocation| u32::try_from(relocation.offset).ok()).collect()
 }
 
 pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {

@@ -172,6 +172,7 @@ fn section(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
             align: list.iter().map(|config| config.align).max().unwrap_or(1),
             bytes: Vec::new(),
             variables,
+            addresses: Vec::new(),
         }),
     }
 }

@@ -20,6 +20,7 @@ mod repair;
 mod sections;
 pub mod struct_ops;
 mod untyped;
+mod warnings;
 mod wrappers;
 
 use crate::btf::ext::SectionInfo;
@@ -128,6 +129,9 @@ pub struct DataSection {
     pub bytes: Vec<u8>,
     /// Its variables by rising offset.
     pub variables: Vec<Variable>,
+    /// Where its initial value has addresses in the source, in bytes and by rising offset. They stay what the compiler left there,
+    /// because nobody knows them before the programs run.
+    pub addresses: Vec<u32>,
 }
 
 impl DataSection {
@@ -135,6 +139,13 @@ impl DataSection {
     #[must_use]
     pub fn is_percpu(&self) -> bool {
         self.kind == abi::SectionKind::Percpu
+    }
+
+    /// Whether the initial value of a variable has addresses.
+    #[must_use]
+    pub fn has_addresses(&self, variable: &Variable) -> bool {
+        let end = variable.offset.saturating_add(variable.size);
+        self.addresses.iter().any(|address| (variable.offset..end).contains(address))
     }
 }
 

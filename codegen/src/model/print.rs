@@ -62,6 +62,8 @@ pub struct VariableSummary {
     pub size: u32,
     /// Whether the skeleton has a field for it.
     pub visible: bool,
+    /// Whether its initial value has addresses, which nobody fills in.
+    pub addresses: bool,
 }
 
 /// A program, as `skelgen inspect` shows it.
@@ -137,12 +139,13 @@ fn map(map: &Map) -> MapSummary {
         variables: map
             .section
             .iter()
-            .flat_map(|section| &section.variables)
-            .map(|variable| VariableSummary {
+            .flat_map(|section| section.variables.iter().map(move |variable| (section, variable)))
+            .map(|(section, variable)| VariableSummary {
                 name: variable.name.clone(),
                 offset: variable.offset,
                 size: variable.size,
                 visible: variable.visible,
+                addresses: section.has_addresses(variable),
             })
             .collect(),
     }
@@ -167,7 +170,9 @@ impl fmt::Display for Summary {
             )?;
             for variable in &map.variables {
                 let hidden = if variable.visible { "" } else { ", not in the skeleton" };
-                writeln!(f, "    {:>6}  {} ({} bytes{hidden})", variable.offset, variable.name, variable.size)?;
+                let addresses = if variable.addresses { ", with addresses that are not filled in" } else { "" };
+                let VariableSummary { offset, name, size, .. } = variable;
+                writeln!(f, "    {offset:>6}  {name} ({size} bytes{hidden}{addresses})")?;
             }
         }
         for program in &self.programs {

@@ -152,7 +152,14 @@ fn table(
             value_type: Some(ty),
             ..MapDef::default()
         },
-        section: Some(DataSection { kind: SectionKind::StructOps, size, align: 8, bytes, variables: Vec::new() }),
+        section: Some(DataSection {
+            kind: SectionKind::StructOps,
+            size,
+            align: 8,
+            bytes,
+            variables: Vec::new(),
+            addresses: Vec::new(),
+        }),
         struct_ops: Some(StructOps { name: without_flavor(btf.name(ty)).to_owned(), members: table, autocreate }),
     })
 }

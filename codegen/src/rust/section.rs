@@ -91,6 +91,8 @@ impl<'a> Section<'a> {
             let cell = ident(&cell_scope.claim(&name));
             let declared = btf.declaration(variable.ty, &variable.name);
             let doc = format!(" The variable `{declared}`.");
+            let addresses =
+                if self.data.has_addresses(variable) { "; the addresses in it are not filled in" } else { "" };
             cells.push(quote! {
                 #[doc = #doc]
                 #[must_use]
@@ -103,7 +105,7 @@ impl<'a> Section<'a> {
                 size,
                 align,
                 hidden: false,
-                doc: format!(" `{declared}`"),
+                doc: format!(" `{declared}`{addresses}"),
             });
         }
         // A section ends with its last variable; its struct ends where another could follow.

@@ -1,0 +1,31 @@
+//! What is not wrong with an object and may still surprise: for whoever makes a skeleton of it. Knows nothing of where it is said.
+
+use super::{BpfObject, DataSection, Map};
+
+impl BpfObject {
+    /// What whoever makes a skeleton of the object should know, a sentence or two each.
+    ///
+    /// ```no_run
+    /// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &skelgen::Options::for_file("counters.bpf.o"))?;
+    /// for warning in object.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?)).collect()
+    }
+}
+
+/// About a section whose initial value has addresses.
+fn addresses(map: &Map, section: &DataSection) -> Option<String> {
+    let first = section.addresses.first()?;
+    let with = section.variables.iter().filter(|variable| section.has_addresses(variable));
+    let names: Vec<String> = with.map(|variable| format!("`{}`", variable.name)).collect();
+    let what = if names.is_empty() { format!("byte {first:#x}") } else { names.join(", ") };
+    Some(format!(
+        "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
+        map.name
+    ))
+}
