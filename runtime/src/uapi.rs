@@ -290,6 +290,8 @@ pub mod map_flags {
     pub const RDONLY: u32 = 1 << 3;
     /// System calls may only write (`BPF_F_WRONLY`).
     pub const WRONLY: u32 = 1 << 4;
+    /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
+    pub const STACK_BUILD_ID: u32 = 1 << 5;
     /// Programs may only read (`BPF_F_RDONLY_PROG`).
     pub const RDONLY_PROG: u32 = 1 << 7;
     /// Programs may only write (`BPF_F_WRONLY_PROG`).

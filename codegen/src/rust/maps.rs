@@ -108,6 +108,11 @@ fn typed(
             let len = Literal::u32_unsuffixed(len);
             quote!([u8; #len])
         }
+        Data::U32 => quote!(u32),
+        Data::U64s(count) => {
+            let count = Literal::u32_unsuffixed(count);
+            quote!([u64; #count])
+        }
     };
     let name = format_ident!("{name}");
     let parameters: Vec<TokenStream> =

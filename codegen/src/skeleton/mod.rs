@@ -7,7 +7,7 @@ mod names;
 mod request;
 
 use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::MapType;
+use skelgen_runtime::uapi::{MapType, map_flags};
 
 use crate::btf::TypeId;
 use crate::error::{Code, Error, Result};
@@ -120,6 +120,10 @@ pub enum Data {
     Type(TypeId),
     /// So many bytes of which no more is known.
     Bytes(u32),
+    /// A number of four bytes.
+    U32,
+    /// So many numbers of eight bytes.
+    U64s(u32),
 }
 
 impl Skeleton {
@@ -212,6 +216,9 @@ fn typed_handle(def: &MapDef) -> Handle {
     let only_key = |name| Handle { name, key, value: None, inner: None };
     let plain = |name| Handle { name, key: None, value: None, inner: None };
     match def.map_type {
+        M::STACK_TRACE if is_addresses(def) => {
+            Handle { name: "HashMap", key: Some(Data::U32), value: Some(Data::U64s(def.value_size / 8)), inner: None }
+        }
         M::ARRAY => only_value("Array"),
         M::DEVMAP | M::CPUMAP => only_value("Redirects"),
         M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::CGROUP_STORAGE | M::RHASH => both("HashMap"),
@@ -235,5 +242,31 @@ fn typed_handle(def: &MapDef) -> Handle {
         M::REUSEPORT_SOCKARRAY => plain("ReuseportArray"),
         M::SK_STORAGE | M::INODE_STORAGE | M::TASK_STORAGE | M::CGRP_STORAGE => only_value("Storage"),
         _ => UNTYPED,
+    }
+}
+
+/// Whether a map of stack traces, which are mostly defined by sizes alone, has the numbers that helpers give for keys, and addresses.
+fn is_addresses(def: &MapDef) -> bool {
+    let is_untyped = def.key_type.is_none() && def.value_type.is_none();
+    let sizes = def.key_size == 4 && def.value_size != 0 && def.value_size % 8 == 0;
+    is_untyped && sizes && def.flags & map_flags::STACK_BUILD_ID == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stack_traces_are_addresses() {
+        let of = |value_size, flags| {
+            let def = MapDef { map_type: MapType::STACK_TRACE, key_size: 4, value_size, flags, ..MapDef::default() };
+            let Handle { name, key, value, .. } = handle(&def);
+            (name, key, value)
+        };
+        assert_eq!(of(127 * 8, 0), ("HashMap", Some(Data::U32), Some(Data::U64s(127))));
+        let bytes = |len| ("HashMap", Some(Data::Bytes(4)), Some(Data::Bytes(len)));
+        assert_eq!(of(127 * 32, map_flags::STACK_BUILD_ID), bytes(127 * 32));
+        assert_eq!(of(12, 0), bytes(12));
+        assert_eq!(of(0, 0).0, "Untyped", "how deep they are is chosen before the load");
     }
 }
