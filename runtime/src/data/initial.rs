@@ -88,7 +88,8 @@ impl<T: Plain> Initial<T> {
     }
 
     /// Makes the section longer than its variables: so many bytes in all, zero at first where there is no variable. Loading
-    /// fails if that is shorter.
+    /// fails if that is shorter. For variables in an arena it does nothing: the arena is made larger, by
+    /// [`OpenMap::set_max_entries`](crate::OpenMap::set_max_entries).
     pub fn resize(&mut self, len: u32) {
         self.len = Some(len);
     }
