@@ -34,4 +34,4 @@ pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
 pub(crate) use shared::Shared;
 
 #[doc(hidden)]
-pub use plain::{check_layout, label, show, size_of_plain};
+pub use plain::{check_layout, is_alignment, label, show, size_of_plain};

@@ -85,9 +85,21 @@ pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Whether values of so many bytes are of this type: as many as it has, or as many but for padding at the end. A section of
-/// global data ends with its last variable, while a Rust struct ends at a multiple of its alignment.
+/// global data ends with its last variable, while a Rust struct ends at a multiple of its alignment, or of the one that programs see.
 pub(crate) const fn holds<T>(len: usize) -> bool {
-    len == size_of::<T>() || len != 0 && len.next_multiple_of(align_of::<T>()) == size_of::<T>()
+    let wide = is_alignment(align_of::<T>(), ALIGN_OF_WIDE) && len.next_multiple_of(ALIGN_OF_WIDE) == size_of::<T>();
+    len == size_of::<T>() || len != 0 && (wide || len.next_multiple_of(align_of::<T>()) == size_of::<T>())
+}
+
+/// The alignment of 128-bit integers in programs, whatever the machine; no other type has as great a one.
+const ALIGN_OF_WIDE: usize = 16;
+
+/// Whether a type that is aligned so here is aligned as programs want it. Rust's 128-bit integers are aligned as C's of the machine
+/// are, to 8 bytes on s390x. Less does no harm: fields are where they are because of the padding that is written out.
+#[doc(hidden)]
+#[must_use]
+pub const fn is_alignment(here: usize, wanted: usize) -> bool {
+    here == wanted || wanted == ALIGN_OF_WIDE && here == align_of::<u128>()
 }
 
 /// The value that begins with these bytes and goes on with zeros; what is more than a value is left out.
@@ -323,7 +335,7 @@ macro_rules! layout {
         const _: () = $crate::data::check_layout(
             <$name as $crate::data::Plain>::LAYOUT,
             ::core::mem::size_of::<$name>(),
-            ::core::mem::align_of::<$name>() == $align,
+            $crate::data::is_alignment(::core::mem::align_of::<$name>(), $align),
             &[$(::core::mem::offset_of!($name, $field)),*],
         );
         // SAFETY: checked: every field is listed with its type, each type is plain, and together they are all its bytes.
@@ -489,6 +501,29 @@ mod tests {
     struct Nothing {}
 
     crate::layout! { Nothing: size 0, align 1; }
+
+    #[derive(Clone, Copy)]
+    #[repr(C)]
+    struct Wide {
+        a: u8,
+        __pad0: [u8; 15],
+        b: u128,
+        c: u64,
+        __pad1: [u8; 8],
+    }
+
+    crate::layout! {
+        Wide: size 48, align 16; 0 => a: u8, 1 => __pad0: [u8; 15], 16 => b: u128, 32 => c: u64, 40 => __pad1: [u8; 8]
+    }
+
+    /// On every machine, though Rust's alignment of 128-bit integers differs.
+    #[test]
+    fn wide_integers_are_aligned_as_programs_see_them() {
+        assert!(holds::<Wide>(48) && holds::<Wide>(40) && holds::<Wide>(33));
+        assert!(!holds::<Wide>(32) && !holds::<Wide>(49) && !holds::<Wide>(0));
+        let value = Wide { a: 1, __pad0: [0; 15], b: 2, c: 3, __pad1: [0; 8] };
+        assert_eq!(from_bytes::<Wide>(as_bytes(&value)).map(|it| (it.a, it.b, it.c)), Some((1, 2, 3)));
+    }
 
     #[test]
     fn bytes_and_back() {

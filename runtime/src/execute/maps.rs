@@ -334,6 +334,9 @@ fn about_creation(info: &Info, errno: Errno) -> Option<&'static str> {
             "it has room for nothing: give `max_entries` in the BPF source, or by `set_max_entries` before loading",
         ),
         libc::EINVAL => Some("this kernel knows no maps of this type, or none with such sizes or flags"),
+        libc::EOPNOTSUPP if info.map_type == MapType::ARENA => Some(
+            "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them",
+        ),
         libc::E2BIG | libc::ENOMEM => {
             Some("its values, or all of them together, take more memory than the kernel gives a map")
         }

@@ -168,7 +168,12 @@ impl Executor {
                 "it was not told what it is for: choose a target with `set_attach_target` or `set_attach_program` before loading, or leave \
                  the program out with `set_autoload(false)`",
             ),
-            _ => match self.uncreated(log.as_deref()).or_else(absent).or_else(|| too_old(program.since, program.section)) {
+            _ => match self
+                .uncreated(log.as_deref())
+                .or_else(absent)
+                .or_else(|| too_old(program.since, program.section))
+                .or_else(|| kernel::jit::explain(errno, log.as_deref()))
+            {
                 Some(note) => error.note(note),
                 None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
             },

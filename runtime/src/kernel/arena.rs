@@ -20,7 +20,7 @@ pub(crate) fn any_offset(trial: Trial<'_>) -> Result<bool, Errno> {
     if let Some(&known) = KNOWN.get() {
         return Ok(known);
     }
-    let exit = [[0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let exit = [probe::insn(0x95, (0, 0), 0)];
     let mut log = [0; 1024];
     // The offset lies outside the map's value, so the program is refused in any case; by what is said the two are told apart.
     drop(probe::load_with_value("arena_probe", (MapType::ARRAY, FAR), &exit, trial, &mut log)?);

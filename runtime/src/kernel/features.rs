@@ -9,20 +9,17 @@ use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::probe;
+use super::probe::{self, insn};
 use crate::adjust::Feature;
 use crate::error::Errno;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
 /// `r0 = 0; exit`.
-const NOTHING: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+const NOTHING: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 0), insn(0x95, (0, 0), 0)];
 
-/// `r0 = 1; exit`, with the number in the order of this machine's bytes.
-const ALLOW: [[u8; 8]; 2] = {
-    let [a, b, c, d] = 1_i32.to_ne_bytes();
-    [[0xb7, 0, 0, 0, a, b, c, d], NOTHING[1]]
-};
+/// `r0 = 1; exit`.
+const ALLOW: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 1), NOTHING[1]];
 
 /// Whether a trial has shown that the kernel does not fit programs to its types.
 static NO_CORE: AtomicBool = AtomicBool::new(false);
@@ -68,20 +65,16 @@ pub(crate) fn attach_types() -> bool {
 
 /// Whether there are helpers that read memory of the kernel and of processes by different names (5.5).
 pub(crate) fn separate_reads() -> bool {
-    const READ: [[u8; 8]; 6] = [
-        [0xbf, probe::registers(1, 10), 0, 0, 0, 0, 0, 0], // r1 = r10
-        [0x07, probe::registers(1, 0), 0, 0, 0, 0, 0, 0],  // r1 += a number
-        [0xb7, probe::registers(2, 0), 0, 0, 0, 0, 0, 0],  // r2 = a number
-        [0xb7, probe::registers(3, 0), 0, 0, 0, 0, 0, 0],  // r3 = 0
-        [0x85, 0, 0, 0, 0, 0, 0, 0],                       // call of a helper
-        [0x95, 0, 0, 0, 0, 0, 0, 0],                       // exit
-    ];
     static KNOWN: OnceLock<bool> = OnceLock::new();
     let load = |helper: i32| {
-        let mut insns = READ;
-        insns[1][4..].copy_from_slice(&(-8_i32).to_ne_bytes());
-        insns[2][4..].copy_from_slice(&8_i32.to_ne_bytes());
-        insns[4][4..].copy_from_slice(&helper.to_ne_bytes());
+        let insns = [
+            insn(0xbf, (1, 10), 0),     // r1 = r10
+            insn(0x07, (1, 0), -8),     // r1 += -8
+            insn(0xb7, (2, 0), 8),      // r2 = 8
+            insn(0xb7, (3, 0), 0),      // r3 = 0
+            insn(0x85, (0, 0), helper), // call of a helper
+            insn(0x95, (0, 0), 0),      // exit
+        ];
         load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
     // Where not even the old one may be called, it is something else that is wrong.

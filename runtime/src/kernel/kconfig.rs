@@ -57,7 +57,7 @@ pub(crate) fn version() -> Result<u32> {
 /// Whether programs can ask for the cookie of their attachment (Linux 5.15).
 pub(crate) fn has_bpf_cookie() -> bool {
     // r0 = bpf_get_attach_cookie(r1); exit
-    let insns = [[0x85, 0, 0, 0, 174, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let insns = [probe::insn(0x85, (0, 0), 174), probe::insn(0x95, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     sys::prog::load(&request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
 }

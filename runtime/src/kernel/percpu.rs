@@ -24,7 +24,7 @@ pub(crate) fn direct_access(trial: Trial<'_>) -> Result<bool, Errno> {
 
 fn probe(trial: Trial<'_>) -> Result<bool, Errno> {
     // r0 = the address of the map's value, then: r0 = *(u32 *)(r0 + 0); exit
-    let rest = [[0x61, probe::registers(0, 0), 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let rest = [probe::insn(0x61, (0, 0), 0), probe::insn(0x95, (0, 0), 0)];
     match probe::load_with_value("percpu_probe", (MapType::PERCPU_ARRAY, 0), &rest, trial, &mut [])? {
         Ok(_) => Ok(true),
         // The verifier says EINVAL, a JIT without percpu instructions ENOTSUPP (524).

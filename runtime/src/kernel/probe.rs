@@ -42,12 +42,8 @@ pub(super) fn load_with_value(
         kernel_value: None,
         token: trial.token,
     })?;
-    let fd = map.as_fd().as_raw_fd().to_ne_bytes();
-    let offset = offset.to_ne_bytes();
-    let mut insns = vec![
-        [0x18, registers(0, 2), 0, 0, fd[0], fd[1], fd[2], fd[3]],
-        [0, 0, 0, 0, offset[0], offset[1], offset[2], offset[3]],
-    ];
+    let mut insns =
+        vec![insn(0x18, (0, 2), map.as_fd().as_raw_fd()), insn(0, (0, 0), 0_i32.wrapping_add_unsigned(offset))];
     insns.extend_from_slice(rest);
     let request = sys::prog::Request {
         expected_attach_type: trial.attach_type,
@@ -82,7 +78,25 @@ pub(super) fn request<'a>(name: &'a str, program_type: ProgramType, insns: &'a [
     }
 }
 
-/// The byte of an instruction that holds its two registers.
-pub(super) const fn registers(dst: u8, src: u8) -> u8 {
-    if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src }
+/// An instruction as this machine has it: its code, the registers that it writes and reads, its number.
+pub(super) const fn insn(code: u8, (dst, src): (u8, u8), number: i32) -> [u8; 8] {
+    let registers = if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src };
+    let [a, b, c, d] = number.to_ne_bytes();
+    [code, registers, 0, 0, a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine's `struct bpf_insn`: registers are bit fields, and the number is in its order.
+    #[test]
+    fn instructions_are_in_the_order_of_the_machine() {
+        let expected = if cfg!(target_endian = "big") {
+            [0x07, 0x12, 0, 0, 0xff, 0xff, 0xff, 0xf8]
+        } else {
+            [0x07, 0x21, 0, 0, 0xf8, 0xff, 0xff, 0xff]
+        };
+        assert_eq!(insn(0x07, (1, 2), -8), expected);
+    }
 }

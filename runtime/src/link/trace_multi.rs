@@ -44,8 +44,10 @@ impl Program {
                 let error = self.refused(format_args!("{} kernel functions (`{of}`)", ids.len()), errno);
                 match errno.raw() {
                     libc::EINVAL => error.note("the program must be of section `fentry.multi` or its like (Linux 7.2)"),
-                    libc::EOPNOTSUPP => error
-                        .note("the kernel is built without what that takes (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)"),
+                    libc::EOPNOTSUPP => error.note(
+                        "the kernel is built without what that takes (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and \
+                         CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has on x86-64 alone)",
+                    ),
                     _ => error,
                 }
             })

@@ -100,7 +100,7 @@ impl Specs {
 
 impl Program {
     /// Attaches to each place of a USDT probe (Linux 5.15), as a program of section `usdt` whose object includes libbpf's `usdt.bpf.h`.
-    /// Arguments are known of x86-64 and arm64.
+    /// Arguments are known of x86-64, arm64 and s390x.
     ///
     /// A program that was given the attach type [`AttachType::TRACE_UPROBE_MULTI`] before the load
     /// ([`set_type`](crate::OpenProgram::set_type), Linux 6.6) has one link for all places, which can be pinned.

@@ -40,7 +40,7 @@ const REST: usize = 16;
 pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
     let not = |argument: &str| {
         Error::invalid(format_args!("the USDT argument `{argument}` (of `{text}`) cannot be understood"))
-            .note("registers, constants and memory at registers are, on x86-64 and arm64")
+            .note("registers, constants and memory at registers are, on x86-64, arm64 and s390x")
     };
     let arguments: Vec<Argument> =
         split(text).map(|argument| parse_one(argument).ok_or_else(|| not(argument))).collect::<Result<_>>()?;
@@ -71,7 +71,13 @@ fn parse_one(text: &str) -> Option<Argument> {
     let size: i8 = size.parse().ok()?;
     let bytes = size.unsigned_abs();
     [1, 2, 4, 8].contains(&bytes).then_some(())?;
-    let place = if cfg!(target_arch = "aarch64") { arm64(operand) } else { x86_64(operand) };
+    let place = if cfg!(target_arch = "aarch64") {
+        arm64(operand)
+    } else if cfg!(target_arch = "s390x") {
+        s390x(operand)
+    } else {
+        x86_64(operand)
+    };
     Some(Argument { place: place?, size: bytes, signed: size < 0 })
 }
 
@@ -147,6 +153,20 @@ fn arm64_register(name: &str) -> Option<u16> {
     Some(number * 8)
 }
 
+/// `5`, `%r3`, `160(%r15)`.
+fn s390x(operand: &str) -> Option<At> {
+    if let Some((offset, register)) = operand.split_once('(') {
+        return Some(At::Memory(s390x_register(register.strip_suffix(')')?.trim())?, offset.trim().parse().ok()?));
+    }
+    operand.parse().map(At::Constant).ok().or_else(|| s390x_register(operand).map(At::Register))
+}
+
+/// The place of a register in `user_pt_regs` of `asm/ptrace.h`: 16 of them, after one number and the two of the program's state.
+fn s390x_register(name: &str) -> Option<u16> {
+    let number: u16 = name.strip_prefix("%r")?.parse().ok().filter(|&number| number < 16)?;
+    Some(24 + number * 8)
+}
+
 /// `struct __bpf_usdt_spec` of this size; `None` if there is none, or if it cannot say where an argument is.
 pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option<Vec<u8>> {
     let each = size.checked_sub(REST)? / MOST;
@@ -163,27 +183,39 @@ pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option
 
 impl Argument {
     /// Writes `struct __bpf_usdt_arg_spec`: a number of eight bytes; the kind and, in the newer layout, the other register and its
-    /// shift; then, two bytes later in the newer layout, the register, whether it is signed, and the bits to shift out.
+    /// shift, which are bit fields; then, two bytes later in the newer layout, the register, whether it is signed, and the bits to shift
+    /// out.
     fn write(self, to: &mut [u8]) -> Option<()> {
         let (kind, number, register, other) = match self.place {
-            At::Constant(number) => (0, number, 0, 0),
-            At::Register(register) => (1, 0, register, 0),
-            At::Memory(register, offset) => (2, offset, register, 0),
-            At::Element(register, offset, other, shift) => (3, offset, register, other | u16::from(shift) << 12),
+            At::Constant(number) => (0, number, 0, (0, 0)),
+            At::Register(register) => (1, 0, register, (0, 0)),
+            At::Memory(register, offset) => (2, offset, register, (0, 0)),
+            At::Element(register, offset, other, shift) => (3, offset, register, (other, shift.into())),
         };
         let is_new = to.len() == NEW;
-        if other != 0 && !is_new {
+        if other != (0, 0) && !is_new {
             return None;
         }
+        let (at, other) = bits(other, is_new, cfg!(target_endian = "big"));
         to.get_mut(..8)?.copy_from_slice(&number.to_ne_bytes());
-        // Bit fields as little-endian machines have them, as are all whose arguments are known here.
-        *to.get_mut(8)? = kind;
+        *to.get_mut(at)? = kind;
         to.get_mut(10..12)?.copy_from_slice(&other.to_ne_bytes());
         let tail = to.get_mut(if is_new { 14 } else { 12 }..)?;
         tail.get_mut(..2)?.copy_from_slice(&register.to_ne_bytes());
         *tail.get_mut(2)? = u8::from(self.signed);
         *tail.get_mut(3)? = 64 - 8 * self.size;
         Some(())
+    }
+}
+
+/// At which byte the kind of an argument is, and the two bytes of the other register, of 12 bits, and its shift, of 4. The older layout
+/// has a kind of four bytes. In the newer one it is a byte, declared first on little-endian machines and last on big-endian ones, and the
+/// other two fill a number of 16 bits, the register from the end that the machine counts from.
+fn bits((other, shift): (u16, u16), is_new: bool, is_big: bool) -> (usize, u16) {
+    match (is_new, is_big) {
+        (_, false) => (8, other | shift << 12),
+        (true, true) => (12, other << 4 | shift),
+        (false, true) => (11, 0),
     }
 }
 
@@ -227,14 +259,44 @@ mod tests {
         assert_eq!(split("4@[sp, 60]  8@x0").collect::<Vec<_>>(), ["4@[sp, 60]", "8@x0"]);
     }
 
+    /// As clang lays `{ u8 : 8; u16 other : 12; u16 shift : 4; enum kind : 8; }` and its reverse out.
+    #[test]
+    fn bit_fields_of_both_orders() {
+        assert_eq!(bits((0x123, 4), true, false), (8, 0x4123));
+        assert_eq!(bits((0x123, 4), true, true), (12, 0x1234));
+        assert_eq!((bits((0, 0), false, false), bits((0, 0), false, true)), ((8, 0), (11, 0)));
+    }
+
+    #[test]
+    fn operands_of_s390x() {
+        let all = [
+            ("-5", At::Constant(-5)),
+            ("%r0", At::Register(24)),
+            ("%r15", At::Register(144)),
+            ("160(%r15)", At::Memory(144, 160)),
+            ("-28(%r11)", At::Memory(112, -28)),
+        ];
+        for (text, place) in all {
+            assert_eq!(s390x(text), Some(place), "{text}");
+        }
+        for text in ["", "%r16", "%f0", "8(%r1", "(%r1)", "8(%r2,%r3)", "%r"] {
+            assert_eq!(s390x(text), None, "{text}");
+        }
+    }
+
     #[test]
     fn layouts() {
+        let big = cfg!(target_endian = "big");
         let at = |place| Argument { place, size: 4, signed: true };
         let old = encode(&[at(At::Memory(32, -8))], 7, 208).unwrap();
-        assert_eq!(old[..16], [0xf8, 255, 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 32, 0, 1, 32]);
-        assert_eq!((old[192], old[200]), (7, 1));
+        assert_eq!(old[..8], (-8_i64).to_ne_bytes());
+        assert_eq!(old[8..12], 2_u32.to_ne_bytes());
+        assert_eq!((&old[12..14], &old[14..16]), (&32_u16.to_ne_bytes()[..], &[1, 32][..]));
+        assert_eq!((&old[192..200], &old[200..202]), (&7_u64.to_ne_bytes()[..], &1_u16.to_ne_bytes()[..]));
         let new = encode(&[at(At::Element(32, 1, 88, 2))], 0, 304).unwrap();
-        assert_eq!(new[..18], [1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 88, 0x20, 0, 0, 32, 0, 1, 32]);
+        assert_eq!(new[..8], 1_u64.to_ne_bytes());
+        assert_eq!(new[8..14], if big { [0, 0, 0x05, 0x82, 3, 0] } else { [3, 0, 88, 0x20, 0, 0] });
+        assert_eq!((&new[14..16], &new[16..18]), (&32_u16.to_ne_bytes()[..], &[1, 32][..]));
         assert_eq!(encode(&[at(At::Element(32, 1, 88, 2))], 0, 208), None);
         assert_eq!(encode(&[], 0, 200), None);
     }

@@ -26,16 +26,32 @@ const TYPE_MATCHES: u32 = 12;
 
 type Insn = [u8; 8];
 
+/// The byte of an instruction that holds its registers, of which the first is written.
+const fn registers(dst: u8, src: u8) -> u8 {
+    if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src }
+}
+
+/// An instruction that writes r1, or of which r1 is the address.
+fn of_r1(code: u8, number: i32) -> Insn {
+    let [a, b, c, d] = number.to_ne_bytes();
+    [code, registers(1, 0), 0, 0, a, b, c, d]
+}
+
 /// `r1 = number`.
 fn mov(number: i32) -> Insn {
-    let [a, b, c, d] = number.to_ne_bytes();
-    [0xb7, 1, 0, 0, a, b, c, d]
+    of_r1(0xb7, number)
+}
+
+/// `r1 = number ll`.
+fn wide(low: i32, high: i32) -> [Insn; 2] {
+    let [a, b, c, d] = high.to_ne_bytes();
+    [of_r1(0x18, low), [0, 0, 0, 0, a, b, c, d]]
 }
 
 /// `r1 = *(r2 + offset)` with these bits for its size.
 fn ldx(size: u8, offset: i16) -> Insn {
     let [a, b] = offset.to_ne_bytes();
-    [0x61 & !0x18 | size, 0x21, a, b, 0, 0, 0, 0]
+    [0x61 & !0x18 | size, registers(1, 2), a, b, 0, 0, 0, 0]
 }
 
 const BYTE: u8 = 0x10;
@@ -234,9 +250,9 @@ fn loads_and_stores_change_their_size() {
     let error = load((8, false), (3, false), ldx(DOUBLE, 0)).unwrap_err().to_string();
     assert!(error.contains("3 bytes long"), "{error}");
     // Stores of registers and of numbers; the immediate stays.
-    let store = [0x7b, 0x12, 0, 0, 0, 0, 0, 0];
+    let store = [0x7b, registers(2, 1), 0, 0, 0, 0, 0, 0];
     assert_eq!(load((8, false), (8, false), store).unwrap()[2..4], 8_i16.to_ne_bytes());
-    assert_eq!(load((4, false), (4, false), [0x62, 1, 0, 0, 9, 9, 9, 9]).unwrap()[4..], [9; 4]);
+    assert_eq!(load((4, false), (4, false), of_r1(0x62, 0x0909_0909)).unwrap()[4..], [9; 4]);
 }
 
 #[test]
@@ -259,7 +275,9 @@ fn instructions_that_say_something_else() {
     assert!(error.contains("has 5 where the object's own types say 4"), "{error}");
     let (local, s) = self::local();
     // An addition of a register.
-    let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[[0x0f, 0x21, 0, 0, 0, 0, 0, 0]]).unwrap_err().to_string();
+    let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[[0x0f, registers(1, 2), 0, 0, 0, 0, 0, 0]])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("no number that could be changed"), "{error}");
     let (local, s) = self::local();
     let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[]).unwrap_err().to_string();

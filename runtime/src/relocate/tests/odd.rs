@@ -85,7 +85,7 @@ fn bytes_without_sense_are_survived() {
         };
         let mut relocator = Relocator::new(local, &Rc::new(kernel), false, &all);
         for record in &all {
-            for insn in [mov(0), ldx(WORD, 0), [0x18, 1, 0, 0, 0, 0, 0, 0]] {
+            for insn in [mov(0), ldx(WORD, 0), of_r1(0x18, 0)] {
                 // Whatever comes of it, an answer or an error.
                 let _ = relocator.relocate([insn, [0; 8]].as_flattened_mut(), record);
             }
@@ -110,7 +110,7 @@ fn what_the_verifier_says_is_explained() {
     let (mut local, s) = local();
     let access = local.string("0:1:1");
     let mut records = record(s, access, OFFSET);
-    records[0] = 24;
+    records[..4].copy_from_slice(&24_u32.to_ne_bytes());
     let log =
         "func#0 @0\n0: R1=ctx()\n3: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 4 insns\n";
     let types = local.types();
