@@ -32,7 +32,7 @@ pub mod skeleton;
 pub use build::Builder;
 pub use error::{Error, Result};
 
-pub use skelgen_runtime::abi::PercpuForm;
+pub use skelgen_abi::plan::PercpuForm;
 
 use btf::Btf;
 use elf::ElfObject;

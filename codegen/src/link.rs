@@ -10,7 +10,7 @@ use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
 use crate::insn::{Code, InsnIndex, Ref};
 use crate::model::{BpfObject, ExternId, FunctionId, MapId, ProgramId, Reference};
-use skelgen_runtime::uapi::pseudo;
+use skelgen_abi::uapi::pseudo;
 
 /// A program with all its functions in one stream of instructions.
 #[derive(Debug, Clone)]

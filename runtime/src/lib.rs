@@ -32,65 +32,40 @@
 //! | maps before they are created, programs before they are loaded | [`OpenMap`], [`OpenProgram`], [`LoadOptions`] |
 //! | programs: attach, run, pin | [`Program`], [`Link`] |
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |
-//!
-//! Without the feature `load` (on by default) only [`abi`] and [`uapi`] are here: what the generator shares with us.
 #![deny(unsafe_code)]
 
-pub mod abi;
-pub mod uapi;
-
-#[cfg(feature = "load")]
 mod adjust;
-#[cfg(feature = "load")]
 pub mod data;
-#[cfg(feature = "load")]
 pub mod error;
-#[cfg(feature = "load")]
 mod execute;
-#[cfg(feature = "load")]
 #[doc(hidden)]
 pub mod generated;
-#[cfg(feature = "load")]
 pub mod kernel;
-#[cfg(feature = "load")]
 pub mod link;
-#[cfg(feature = "load")]
 pub mod map;
-#[cfg(feature = "load")]
 pub mod open;
-#[cfg(feature = "load")]
 pub mod program;
-#[cfg(feature = "load")]
 pub mod record;
-#[cfg(feature = "load")]
 mod relocate;
-#[cfg(feature = "load")]
 mod sys;
 
-#[cfg(feature = "load")]
 pub use data::{
     Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, MappedArray, PercpuData, Plain, Ptr, Unaligned, chars_of,
     string_of, zeroed,
 };
-#[cfg(feature = "load")]
 pub use error::{Errno, Error, Result};
-#[cfg(feature = "load")]
 pub use execute::{Loaded, load};
-#[cfg(feature = "load")]
 pub use link::Link;
-#[cfg(feature = "load")]
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
-#[cfg(feature = "load")]
 pub use program::{Program, TestRun, TestRunResult};
+pub use skelgen_abi::{plan as abi, uapi};
 #[cfg(feature = "derive")]
 pub use skelgen_macros::{MapData, Maps};
-#[cfg(feature = "load")]
 pub use sys::trusted::Trusted;
 
 /// Brings in the module that a build.rs made of this object with `skelgen::Builder`.
 ///
 /// `include_skeleton!("counters")` is the module `counters`, from `counters.bpf.c` or `counters.bpf.o`.
-#[cfg(feature = "load")]
 #[macro_export]
 macro_rules! include_skeleton {
     ($name:literal) => {

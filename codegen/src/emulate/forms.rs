@@ -2,7 +2,7 @@
 //!
 //! Knows no kernel: which form is loaded is decided where the generated file runs.
 
-use skelgen_runtime::abi::PercpuForm;
+use skelgen_abi::plan::PercpuForm;
 
 use super::emulate;
 use crate::error::{Reporter, Result};

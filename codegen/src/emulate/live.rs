@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::flow::successors;
 use super::helpers;
 use crate::insn::{Insn, opcode};
-use skelgen_runtime::uapi::pseudo;
+use skelgen_abi::uapi::pseudo;
 
 /// A set of registers, one bit each.
 type Registers = u16;

@@ -27,8 +27,8 @@ use crate::error::{Code as ErrorCode, Diagnostic, Result};
 use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
 use crate::link::{LinkedProgram, Outside};
 use crate::model::{BpfObject, MapId};
-use skelgen_runtime::abi::{SectionKind, percpu_stride};
-use skelgen_runtime::uapi::pseudo;
+use skelgen_abi::plan::{SectionKind, percpu_stride};
+use skelgen_abi::uapi::pseudo;
 
 /// The program for kernels without direct access to percpu data; `None` if it uses none.
 ///

@@ -1,7 +1,7 @@
 //! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
 
-use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::SectionKind;
+use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 use super::emulate;
 use crate::btf::ext::SectionInfo;

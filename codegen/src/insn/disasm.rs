@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use skelgen_runtime::uapi::pseudo;
+use skelgen_abi::uapi::pseudo;
 
 use super::{Endian, Insn, opcode};
 

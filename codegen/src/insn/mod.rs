@@ -28,7 +28,7 @@ pub struct Insn {
     pub code: u8,
     /// Destination register, 0 to 15.
     pub dst: u8,
-    /// Source register, or a pseudo register ([`skelgen_runtime::uapi::pseudo`]), 0 to 15.
+    /// Source register, or a pseudo register ([`skelgen_abi::uapi::pseudo`]), 0 to 15.
     pub src: u8,
     /// Offset: of a memory access in bytes, of a jump in slots.
     pub off: i16,
@@ -117,7 +117,7 @@ impl Insn {
     /// Whether this calls a function of the same object.
     #[must_use]
     pub const fn is_local_call(self) -> bool {
-        self.code == opcode::CALL && self.src == skelgen_runtime::uapi::pseudo::CALL
+        self.code == opcode::CALL && self.src == skelgen_abi::uapi::pseudo::CALL
     }
 
     /// Whether this calls a kernel helper by number.

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::MapType;
+use skelgen_abi::plan::SectionKind;
+use skelgen_abi::uapi::MapType;
 
 use super::data::{addresses, variables};
 use super::{DataSection, Map, MapId};

@@ -2,7 +2,7 @@
 //!
 //! Each step collects what is wrong and goes on, so that one run reports all of it.
 
-use skelgen_runtime::abi::SectionKind as DataKind;
+use skelgen_abi::plan::SectionKind as DataKind;
 
 use super::data::{DataSections, is_data_section};
 use super::functions::Functions;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skelgen_runtime::abi::SectionKind as DataKind;
-use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, map_flags};
+use skelgen_abi::plan::SectionKind as DataKind;
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 
 use super::build::{data_kind, kernel_chars};
 use super::wrappers;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_runtime::abi::{KconfigKind, SectionKind};
-use skelgen_runtime::uapi::{MapType, map_flags};
+use skelgen_abi::plan::{KconfigKind, SectionKind};
+use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::data::kernel_name;
 use super::{DataSection, Map, MapDef, MapId, Variable};

@@ -4,7 +4,7 @@
 //! running kernel, not by this table.
 
 use serde::Serialize;
-use skelgen_runtime::abi::PercpuForm;
+use skelgen_abi::plan::PercpuForm;
 
 use super::{BpfObject, DataSection};
 

@@ -3,7 +3,7 @@
 //! The numbers are type, key size, value size, entries and flags; then, in the form of iproute2 and aya, an id that means nothing
 //! and a way to pin. Whatever follows has no meaning here and must be zero.
 
-use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX};
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::maps::Definitions;
 use super::{Map, MapDef, MapId};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX};
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::functions::Functions;
 use super::{Map, MapDef, MapId, legacy};

@@ -26,8 +26,8 @@ mod wrappers;
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, Endian, InsnIndex};
-use skelgen_runtime::abi;
-use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan as abi;
+use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 /// Index of a map in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use skelgen_runtime::abi::PercpuForm;
+use skelgen_abi::plan::PercpuForm;
 
 pub use super::kernels::KernelSummary;
 use super::{Attach, BpfObject, Map, kernels};

@@ -12,7 +12,7 @@ use crate::btf::Btf;
 use crate::elf::{ElfObject, Place, Relocation, RelocationKind, SectionId, Symbol};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref, opcode};
-use skelgen_runtime::uapi::pseudo;
+use skelgen_abi::uapi::pseudo;
 
 /// What references can lead to.
 pub(super) struct References<'a> {

@@ -4,7 +4,7 @@
 //! kind: one line in [`TABLE`]. A name matches a line if it equals the line's prefix, or, where the line takes a target,
 //! if it continues with `/` and the target.
 
-use skelgen_runtime::uapi::{AttachType as A, ProgramType as P, prog_flags};
+use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
 use super::{Attach, Target, TargetKind};
 

@@ -3,7 +3,7 @@
 //! Each is a kernel struct, as the source declares it, whose functions are programs of the object. Which of its members the running
 //! kernel has, and where, is found out at load by their names.
 
-use skelgen_runtime::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
 
 use super::functions::Functions;
 use super::{DataSection, FunctionId, Map, MapDef};
@@ -11,7 +11,7 @@ use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
 use crate::error::{Code, Diagnostic, Reporter};
 use crate::insn::INSN_SIZE;
-use skelgen_runtime::abi::SectionKind;
+use skelgen_abi::plan::SectionKind;
 
 /// What makes a map a table of functions.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Code, Error, Result};
-use skelgen_runtime::abi::Span;
+use skelgen_abi::plan::Span;
 
 /// A growing blob.
 #[derive(Default)]

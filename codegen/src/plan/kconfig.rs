@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use skelgen_runtime::abi::KconfigKind;
+use skelgen_abi::plan::KconfigKind;
 
 use crate::model::kconfig::Config;
 use crate::rust::tables::OwnedKconfig;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_runtime::abi::{self, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
-use skelgen_runtime::uapi::{MapType, elem_flags, map_flags, pseudo};
+use skelgen_abi::plan::{self as abi, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
+use skelgen_abi::uapi::{MapType, elem_flags, map_flags, pseudo};
 
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms};
@@ -63,7 +63,7 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
     for (number, map) in object.maps.iter().enumerate() {
         if let Some(inner) = &map.def.inner {
             let name = format!("{}.inner", map.name);
-            let kernel_name: String = name.chars().take(skelgen_runtime::uapi::OBJ_NAME_MAX).collect();
+            let kernel_name: String = name.chars().take(skelgen_abi::uapi::OBJ_NAME_MAX).collect();
             maps[number].inner = Some(index(maps.len()));
             let mut template = definition(inner, &name, &kernel_name);
             template.template = true;

@@ -14,7 +14,7 @@ use crate::emulate::Forms;
 use crate::error::Result;
 use crate::model::BpfObject;
 use crate::rust::tables::OwnedObject;
-use skelgen_runtime::abi::PercpuForm;
+use skelgen_abi::plan::PercpuForm;
 
 /// What to ask of the kernel, and in which order.
 #[derive(Debug, Clone)]

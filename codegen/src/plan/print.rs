@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
-use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
+use skelgen_abi::plan::{PatchKind, SectionKind, Span, Step};
+use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::{INSN_SIZE, Insn, disassemble};

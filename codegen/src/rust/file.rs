@@ -2,7 +2,7 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::abi::SectionKind;
+use skelgen_abi::plan::SectionKind;
 use syn::Path;
 
 use super::maps::Maps;
@@ -104,7 +104,7 @@ fn items(
     runtime: &Path,
     text: &mut Text<'_>,
 ) -> Result<()> {
-    let version = Literal::u32_unsuffixed(skelgen_runtime::abi::VERSION);
+    let version = Literal::u32_unsuffixed(skelgen_abi::plan::VERSION);
     let (order, other) = match object.endian {
         Endian::Little => ("little", "big"),
         Endian::Big => ("big", "little"),

@@ -7,8 +7,8 @@ use std::ffi::CString;
 use std::fmt::{self, Display};
 
 use proc_macro2::Literal;
-use skelgen_runtime::abi::{KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
-use skelgen_runtime::uapi::{AttachType, elem_flags};
+use skelgen_abi::plan::{KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
+use skelgen_abi::uapi::{AttachType, elem_flags};
 
 use super::tables::{OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 use super::text::Text;

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::uapi::map_flags;
+use skelgen_abi::uapi::map_flags;
 
 use super::ident;
 use super::types::{Needs, Types};

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_runtime::abi::SectionKind;
+use skelgen_abi::plan::SectionKind;
 
 use super::ident;
 use super::types::{Definition, Field, Needs, Types};

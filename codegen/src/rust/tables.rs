@@ -1,13 +1,13 @@
 //! The tables of the runtime's ABI with owned contents: what a plan fills and what is written into the generated file.
 //!
-//! Field for field the structs of [`skelgen_runtime::abi`], which say what each means; only names and lists are owned here.
+//! Field for field the structs of [`skelgen_abi::plan`], which say what each means; only names and lists are owned here.
 
-use skelgen_runtime::abi::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
-use skelgen_runtime::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
+use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 use crate::insn::Endian;
 
-/// See [`skelgen_runtime::abi::Object`].
+/// See [`skelgen_abi::plan::Object`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedObject {
@@ -26,7 +26,7 @@ pub struct OwnedObject {
     pub steps: Vec<Step>,
 }
 
-/// See [`skelgen_runtime::abi::Map`].
+/// See [`skelgen_abi::plan::Map`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedMap {
@@ -49,7 +49,7 @@ pub struct OwnedMap {
     pub pin_by_name: bool,
 }
 
-/// See [`skelgen_runtime::abi::StructOps`].
+/// See [`skelgen_abi::plan::StructOps`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedStructOps {
@@ -58,7 +58,7 @@ pub struct OwnedStructOps {
     pub autocreate: bool,
 }
 
-/// See [`skelgen_runtime::abi::Member`].
+/// See [`skelgen_abi::plan::Member`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedMember {
@@ -69,7 +69,7 @@ pub struct OwnedMember {
     pub program: Option<u32>,
 }
 
-/// See [`skelgen_runtime::abi::Program`].
+/// See [`skelgen_abi::plan::Program`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedProgram {
@@ -86,7 +86,7 @@ pub struct OwnedProgram {
     pub emulated: Option<OwnedBody>,
 }
 
-/// See [`skelgen_runtime::abi::Body`].
+/// See [`skelgen_abi::plan::Body`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedBody {
@@ -106,7 +106,7 @@ impl OwnedObject {
     }
 }
 
-/// See [`skelgen_runtime::abi::Symbol`].
+/// See [`skelgen_abi::plan::Symbol`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedSymbol {
@@ -116,7 +116,7 @@ pub struct OwnedSymbol {
     pub ty: Option<u32>,
 }
 
-/// See [`skelgen_runtime::abi::Kconfig`].
+/// See [`skelgen_abi::plan::Kconfig`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the struct it mirrors")]
 pub struct OwnedKconfig {
@@ -127,7 +127,7 @@ pub struct OwnedKconfig {
     pub weak: bool,
 }
 
-/// See [`skelgen_runtime::abi::Attach`].
+/// See [`skelgen_abi::plan::Attach`].
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "documented at the enum it mirrors")]
 pub enum OwnedAttach {

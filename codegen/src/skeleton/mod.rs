@@ -6,8 +6,8 @@
 mod names;
 mod request;
 
-use skelgen_runtime::abi::SectionKind;
-use skelgen_runtime::uapi::{MapType, map_flags};
+use skelgen_abi::plan::SectionKind;
+use skelgen_abi::uapi::{MapType, map_flags};
 
 use crate::btf::TypeId;
 use crate::error::{Code, Error, Result};

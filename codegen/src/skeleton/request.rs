@@ -1,7 +1,7 @@
 //! Types that no variable is of and no map has as its key or value: those asked for by name, contexts of programs, records of ring
 //! buffers.
 
-use skelgen_runtime::uapi::MapType;
+use skelgen_abi::uapi::MapType;
 
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Diagnostic, Error};

@@ -52,7 +52,7 @@ pub enum PercpuForm {
 /// Bytes from one CPU's copy of a percpu section to the next where it is emulated: whole cache lines, and whole alignments.
 ///
 /// ```
-/// use skelgen_runtime::abi::percpu_stride;
+/// use skelgen_abi::plan::percpu_stride;
 /// assert_eq!(percpu_stride(65, 8), Some(128));
 /// assert_eq!(percpu_stride(1, 256), Some(256));
 /// ```
@@ -310,7 +310,7 @@ impl Patch {
     /// The patch as it stands in the blob; `None` if its kind is about more than [`Patch::MAX_INDEX`].
     ///
     /// ```
-    /// use skelgen_runtime::abi::{Patch, PatchKind};
+    /// use skelgen_abi::plan::{Patch, PatchKind};
     /// let patch = Patch { insn: 4, kind: PatchKind::Map(2) };
     /// assert_eq!(patch.to_bytes().and_then(Patch::from_bytes), Some(patch));
     /// ```

@@ -1,0 +1,15 @@
+//! What the generator `skelgen` and the skeletons' runtime `skelgen-runtime` share: one set of types and tables, so that neither mirrors
+//! the other.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`plan`] | an object's load plan as constant tables and one blob: what a generated file holds and the runtime executes |
+//! | [`uapi`] | the numbers of `linux/bpf.h` |
+//!
+//! It depends on nothing, makes no system call and allocates nothing. Use it through those two crates: its items are theirs, and it
+//! changes with them.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod uapi;
