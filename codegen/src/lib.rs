@@ -1,7 +1,7 @@
 //! From a BPF object to a Rust skeleton.
 //!
 //! [`generate`] is the whole way, [`Builder`] is for a build.rs. Each phase is a module and a value: [`elf`] reads syntax,
-//! [`model`] finds the meaning, [`link()`] makes programs self-contained, [`plan`](mod@plan) orders what the kernel will be asked for,
+//! [`model`] finds the meaning, [`link()`] finds the functions of each program, [`plan`](mod@plan) orders what the kernel will be asked for,
 //! [`skeleton`] chooses names and [`rust`] writes them down. Generation is a pure function of the object's bytes and the options.
 //!
 //! ```no_run
@@ -10,7 +10,7 @@
 //! let bytes = std::fs::read("counters.bpf.o")?;
 //! let object = BpfObject::from_elf(&ElfObject::parse(&bytes)?, "counters")?;
 //! let percpu = PercpuForm::default();
-//! let plan = LoadPlan::new(&object, forms(&object, link(&object)?, percpu)?, percpu)?;
+//! let plan = LoadPlan::new(&object, forms(&object, link(&object), percpu)?, percpu)?;
 //! let skeleton = Skeleton::new(&object, &[], &[])?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -144,9 +144,9 @@ pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn std::fmt::W
 
 /// The same, but names for which the object has no type are returned: another object may have it.
 fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std::fmt::Write) -> Result<Vec<String>> {
-    let programs = forms(object, link(object)?, options.percpu)?;
+    let programs = forms(object, link(object), options.percpu)?;
     let contexts = if options.contexts { Requested::contexts(object) } else { Vec::new() };
-    // Programs have copies of their functions now. Of a large object these are most of the memory.
+    // What was linked has copies of them now. Of a large object these are most of the memory.
     for function in &mut object.functions {
         (function.code, function.info) = Default::default();
     }
@@ -205,7 +205,7 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
 pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     let elf = ElfObject::parse(bytes)?;
     let object = BpfObject::from_elf(&elf, &options.name)?;
-    let programs = forms(&object, link(&object)?, options.percpu)?;
+    let programs = forms(&object, link(&object), options.percpu)?;
     LoadPlan::new(&object, programs, options.percpu)
 }
 

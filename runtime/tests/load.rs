@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 use skelgen_runtime::abi::{
-    Attach, Blob, Body, Map, Object, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind,
+    Attach, Blob, Body, Function, Map, Object, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol,
+    SymbolKind,
 };
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
@@ -48,13 +49,21 @@ const DATA: Map = Map {
     template: false,
     section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
     struct_ops: None,
-    program: None,
+    jump_table: None,
     pin_by_name: false,
 };
 
-const fn body(insns: Span, patches: Span) -> Body {
-    Body { insns, patches, func_info: Span::EMPTY, line_info: Span::EMPTY, core_relos: Span::EMPTY }
+const fn function(insns: Span, patches: Span) -> Function {
+    let body = Body { insns, patches, line_info: Span::EMPTY, core_relos: Span::EMPTY };
+    Function { btf_id: 0, body, emulated: None }
 }
+
+/// Those of `reads`, of `on_switch` and `dump`, and the one that is refused.
+const FUNCTIONS: &[Function] = &[
+    function(Span::new(0, 32), Span::new(72, 8)),
+    function(Span::new(32, 16), Span::EMPTY),
+    function(Span::new(48, 16), Span::EMPTY),
+];
 
 const READS: Program = Program {
     name: "reads",
@@ -66,8 +75,7 @@ const READS: Program = Program {
     since: (3, 19),
     target: None,
     attach: Attach::Needs("a socket"),
-    body: body(Span::new(0, 32), Span::new(72, 8)),
-    emulated: None,
+    functions: &[0],
 };
 
 const ON_SWITCH: Program = Program {
@@ -75,8 +83,7 @@ const ON_SWITCH: Program = Program {
     section: "raw_tp/sched_switch",
     program_type: ProgramType::RAW_TRACEPOINT,
     attach: Attach::RawTracepoint("sched_switch"),
-    body: body(Span::new(32, 16), Span::EMPTY),
-    emulated: None,
+    functions: &[1],
     ..READS
 };
 
@@ -98,6 +105,7 @@ const TINY: Object = Object {
     btf: None,
     percpu: PercpuForm::Native,
     maps: &[DATA],
+    functions: FUNCTIONS,
     programs: &[READS, ON_SWITCH, DUMP],
     symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false, ty: None }],
     kconfig: &[],
@@ -112,8 +120,7 @@ const TINY: Object = Object {
 };
 
 static GOOD: Object = TINY;
-static BAD: Object =
-    Object { programs: &[READS, ON_SWITCH, Program { body: body(Span::new(48, 16), Span::EMPTY), ..DUMP }], ..TINY };
+static BAD: Object = Object { programs: &[READS, ON_SWITCH, Program { functions: &[2], ..DUMP }], ..TINY };
 static ABSENT: Object = Object {
     symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false, ty: None }],
     ..TINY

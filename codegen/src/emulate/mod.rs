@@ -1,4 +1,4 @@
-//! Percpu data for kernels that do not know it: a linked program becomes one that finds its CPU's copy by itself.
+//! Percpu data for kernels that do not know it: a linked function becomes one that finds its CPU's copy by itself.
 //!
 //! Direct access to a percpu map's value needs Linux 7.3. Before, a percpu section can be the value of an ordinary array, one copy
 //! after another, each at a multiple of 64 bytes so that CPUs do not share cache lines. Every function that uses a section gets a
@@ -6,8 +6,8 @@
 //! stack. Each two-slot load of an address in the section becomes a two-slot load from there, so nothing but the prologue changes
 //! a function's length. A program cannot change its CPU while it runs, so the address stays right.
 //!
-//! A pass from [`LinkedProgram`] to [`LinkedProgram`]. It knows no kernel: how many CPUs there are is written into the prologue's
-//! mask when the program is loaded.
+//! A pass from [`LinkedFunction`] to [`LinkedFunction`], whichever programs the function is part of. It knows no kernel: how many CPUs
+//! there are is written into the prologue's mask when the program is loaded.
 
 mod flow;
 mod forms;
@@ -17,100 +17,58 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use forms::{Forms, form, forms};
+pub use forms::{Forms, FunctionForms, form, forms};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::btf::Kind;
-use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo};
-use crate::error::{Code as ErrorCode, Diagnostic, Result};
+use crate::btf::ext::{CoreRelo, LineInfo};
+use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
 use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
-use crate::link::{LinkedProgram, Outside};
+use crate::link::{Linked, LinkedFunction, Outside};
 use crate::model::{BpfObject, MapId};
 use skelgen_abi::plan::{SectionKind, percpu_stride};
-use skelgen_abi::uapi::pseudo;
 
-/// The program for kernels without direct access to percpu data; `None` if it uses none.
+/// The linked functions for kernels without direct access to percpu data, in their order; `None` for each that has no percpu data.
 ///
 /// # Errors
-/// [`ErrorCode::BadLink`] if a function has no room left on its stack.
-pub fn emulate(object: &BpfObject, program: &LinkedProgram) -> Result<Option<LinkedProgram>> {
+/// [`ErrorCode::BadLink`] for each function that has no room left on its stack, and each program that has percpu data and a jump table.
+pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedFunction>>> {
+    let mut reporter = Reporter::new();
+    let sections: Vec<_> = linked.functions.iter().map(|function| percpu_sections(object, function)).collect();
+    for program in &linked.programs {
+        let has_table = program.functions.iter().any(|&function| !linked.functions[function].tables.is_empty());
+        let has_data = program.functions.iter().any(|&function| !sections[function].is_empty());
+        if has_table && has_data {
+            let program = &object.programs[program.program.0 as usize];
+            let message = "the program has a jump table and percpu data, which together need Linux 7.3";
+            let note = "generate the native form alone (`--percpu native`, `Builder::percpu`)";
+            reporter.report(Diagnostic::new(ErrorCode::BadLink, message).section(&program.section).note(note));
+        }
+    }
+    if sections.iter().all(BTreeSet::is_empty) {
+        return reporter.finish(vec![None; linked.functions.len()]);
+    }
+    let arguments = arguments(object, &linked.functions);
+    let mut emulated = Vec::new();
+    for ((function, sections), arguments) in linked.functions.iter().zip(&sections).zip(arguments) {
+        let has_data = !sections.is_empty();
+        emulated.push(has_data.then(|| reporter.take(rewrite(object, function, sections, arguments))).flatten());
+    }
+    reporter.finish(emulated)
+}
+
+/// The percpu sections that a function uses.
+fn percpu_sections(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<MapId> {
     let is_percpu = |map: MapId| {
         let section = object.maps.get(map.0 as usize).and_then(|map| map.section.as_ref());
         section.is_some_and(|section| section.kind == SectionKind::Percpu)
     };
-    let uses_percpu = |reference: &Ref<Outside>| matches!(reference.to, Outside::MapValue(map, _) if is_percpu(map));
-    if !program.code.refs.iter().any(uses_percpu) {
-        return Ok(None);
-    }
-    if !program.tables.is_empty() {
-        let program = &object.programs[program.program.0 as usize];
-        let message = "the program has a jump table and percpu data, which together need Linux 7.3";
-        let note = "generate the native form alone (`--percpu native`, `Builder::percpu`)";
-        return Err(Diagnostic::new(ErrorCode::BadLink, message).section(&program.section).note(note).into());
-    }
-    let parts = parts(object, program);
-    let arguments = arguments(&parts);
-    let mut pieces = Vec::new();
-    for (part, arguments) in parts.iter().zip(arguments) {
-        let sections: BTreeSet<MapId> = part
-            .refs
-            .iter()
-            .filter_map(|reference| match reference.to {
-                Outside::MapValue(map, _) if is_percpu(map) => Some(map),
-                _ => None,
-            })
-            .collect();
-        pieces.push(rewrite(object, part, &sections, arguments)?);
-    }
-    Ok(Some(join(program, &parts, pieces)))
-}
-
-/// One function of a program, by itself.
-struct Part<'a> {
-    name: &'a str,
-    section: &'a str,
-    start: usize,
-    insns: &'a [Insn],
-    refs: Vec<Ref<Outside>>,
-    /// Calls and addresses of functions: slot in this function, and which part they mean.
-    calls: Vec<(usize, usize)>,
-    /// Calls of kernel functions: slot, and how many arguments they take.
-    kernel: BTreeMap<usize, u8>,
-}
-
-fn parts<'a>(object: &'a BpfObject, program: &'a LinkedProgram) -> Vec<Part<'a>> {
-    let starts: Vec<usize> = program.functions.iter().map(|(start, _)| start.0).collect();
-    let mut parts = Vec::new();
-    for (index, (start, id)) in program.functions.iter().enumerate() {
-        let end = starts.get(index + 1).copied().unwrap_or(program.code.insns.len());
-        let insns = &program.code.insns[start.0..end];
-        let own = program.code.refs.iter().filter(|reference| (start.0..end).contains(&reference.at.0));
-        let refs: Vec<_> = own.map(|r| Ref { at: InsnIndex(r.at.0 - start.0), to: r.to }).collect();
-        let calls = insns.iter().enumerate().filter(|(_, insn)| means_function(**insn)).filter_map(|(slot, insn)| {
-            let target = (start.0 + slot + 1).checked_add_signed(isize::try_from(insn.imm).ok()?)?;
-            Some((slot, starts.binary_search(&target).ok()?))
-        });
-        let kernel = refs.iter().filter_map(|reference| match reference.to {
-            Outside::Function(id) => Some((reference.at.0, parameters(object, id.0 as usize))),
-            _ => None,
-        });
-        let function = &object.functions[id.0 as usize];
-        parts.push(Part {
-            name: &function.name,
-            section: &function.section,
-            start: start.0,
-            calls: calls.collect(),
-            kernel: kernel.collect(),
-            insns,
-            refs,
-        });
-    }
-    parts
-}
-
-fn means_function(insn: Insn) -> bool {
-    insn.is_local_call() || insn.is_wide_load() && insn.src == pseudo::FUNC
+    let used = function.code.refs.iter().filter_map(|reference| match reference.to {
+        Outside::MapValue(map, _) if is_percpu(map) => Some(map),
+        _ => None,
+    });
+    used.collect()
 }
 
 fn parameters(object: &BpfObject, external: usize) -> u8 {
@@ -121,14 +79,28 @@ fn parameters(object: &BpfObject, external: usize) -> u8 {
     }
 }
 
-/// The arguments of each part. What a caller passes on depends on what its callees read, so this goes on until nothing changes.
-fn arguments(parts: &[Part<'_>]) -> Vec<u16> {
-    let mut known = vec![0; parts.len()];
+/// The arguments of each function. What a caller passes on depends on what its callees read, so this goes on until nothing changes.
+fn arguments(object: &BpfObject, functions: &[LinkedFunction]) -> Vec<u16> {
+    let kernel: Vec<BTreeMap<usize, u8>> = functions
+        .iter()
+        .map(|function| {
+            let calls = function.code.refs.iter().filter_map(|reference| match reference.to {
+                Outside::Function(id) => Some((reference.at.0, parameters(object, id.0 as usize))),
+                _ => None,
+            });
+            calls.collect()
+        })
+        .collect();
+    let mut known = vec![0; functions.len()];
     loop {
         let before = known.clone();
-        for (index, part) in parts.iter().enumerate() {
-            let local = part.calls.iter().map(|&(slot, callee)| (slot, known[callee])).collect();
-            known[index] = live::arguments(part.insns, &live::Calls { local: &local, kernel: &part.kernel });
+        for (index, (function, kernel)) in functions.iter().zip(&kernel).enumerate() {
+            let calls = function.code.refs.iter().filter_map(|reference| match reference.to {
+                Outside::Subprogram(callee) => Some((reference.at.0, known.get(callee).copied().unwrap_or(0))),
+                _ => None,
+            });
+            let local = calls.collect();
+            known[index] = live::arguments(&function.code.insns, &live::Calls { local: &local, kernel });
         }
         if known == before {
             return known;
@@ -136,31 +108,33 @@ fn arguments(parts: &[Part<'_>]) -> Vec<u16> {
     }
 }
 
-/// A rewritten function: a prologue and a body of the old length.
+/// A prologue and a body of the old length.
 struct Piece {
     prologue: Vec<Insn>,
     body: Vec<Insn>,
     refs: Vec<Ref<Outside>>,
 }
 
-fn rewrite(object: &BpfObject, part: &Part<'_>, sections: &BTreeSet<MapId>, arguments: u16) -> Result<Piece> {
-    let mut piece = Piece { prologue: Vec::new(), body: part.insns.to_vec(), refs: Vec::new() };
-    if sections.is_empty() {
-        piece.refs.clone_from(&part.refs);
-        return Ok(piece);
-    }
-    let depth = stack::depth(part.insns);
+fn rewrite(
+    object: &BpfObject,
+    function: &LinkedFunction,
+    sections: &BTreeSet<MapId>,
+    arguments: u16,
+) -> Result<LinkedFunction> {
+    let mut piece = Piece { prologue: Vec::new(), body: function.code.insns.clone(), refs: Vec::new() };
+    let depth = stack::depth(&function.code.insns);
     let aligned = (depth + 7) & !7;
     let needed = aligned + 8 * i32::try_from(sections.len()).unwrap_or(i32::MAX / 16);
     if needed > stack::STACK_SIZE {
+        let named = &object.functions[function.function.0 as usize];
         let message = format!(
             "function `{}` uses {depth} of its {} bytes of stack, and finding its CPU's data takes {} more",
-            part.name,
+            named.name,
             stack::STACK_SIZE,
             needed - aligned
         );
         return Err(Diagnostic::new(ErrorCode::BadLink, message)
-            .section(part.section)
+            .section(&named.section)
             .note("use less stack in it, or generate the native form only, for kernels from 7.3 (`--percpu native`)")
             .into());
     }
@@ -171,7 +145,7 @@ fn rewrite(object: &BpfObject, part: &Part<'_>, sections: &BTreeSet<MapId>, argu
         .collect();
     prologue(object, &mut piece, &slots, arguments)?;
     let base = piece.prologue.len();
-    for reference in &part.refs {
+    for reference in &function.code.refs {
         match reference.to {
             Outside::MapValue(map, offset) if slots.contains_key(&map) => {
                 let at = reference.at.0;
@@ -183,7 +157,7 @@ fn rewrite(object: &BpfObject, part: &Part<'_>, sections: &BTreeSet<MapId>, argu
             to => piece.refs.push(Ref { at: InsnIndex(base + reference.at.0), to }),
         }
     }
-    Ok(piece)
+    Ok(moved(function, piece))
 }
 
 /// `rD = *(u64 *)(rS + off)`.
@@ -248,39 +222,19 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
     Ok(())
 }
 
-/// Puts the functions together again and moves what refers to them.
-fn join(program: &LinkedProgram, parts: &[Part<'_>], pieces: Vec<Piece>) -> LinkedProgram {
-    let mut starts = Vec::new();
-    let mut bodies = Vec::new();
-    let mut code = Code { insns: Vec::new(), refs: Vec::new() };
-    for piece in pieces {
-        let start = code.insns.len();
-        starts.push(start);
-        bodies.push(start + piece.prologue.len());
-        code.insns.extend(piece.prologue);
-        code.insns.extend(piece.body);
-        code.refs.extend(piece.refs.into_iter().map(|r| Ref { at: InsnIndex(start + r.at.0), to: r.to }));
-    }
-    for (part, body) in parts.iter().zip(&bodies) {
-        for &(slot, callee) in &part.calls {
-            let distance = i64::try_from(starts[callee]).unwrap_or(0) - i64::try_from(body + slot + 1).unwrap_or(0);
-            code.insns[body + slot].imm = i32::try_from(distance).unwrap_or(0);
-        }
-    }
-    // A record at a function's first instruction speaks of the function, so it stays at its beginning; all others move with theirs.
-    let part_of = |insn: usize| parts.partition_point(|part| part.start <= insn).saturating_sub(1);
-    let with_body = |insn: InsnIndex| InsnIndex(bodies[part_of(insn.0)] + insn.0 - parts[part_of(insn.0)].start);
-    let with_function = |insn: InsnIndex| {
-        let part = part_of(insn.0);
-        if insn.0 == parts[part].start { InsnIndex(starts[part]) } else { with_body(insn) }
-    };
-    LinkedProgram {
-        program: program.program,
-        code,
-        functions: program.functions.iter().map(|(at, id)| (with_function(*at), *id)).collect(),
-        funcs: program.funcs.iter().map(|r| FuncInfo { insn: with_function(r.insn), ..*r }).collect(),
-        lines: program.lines.iter().map(|r| LineInfo { insn: with_function(r.insn), ..*r }).collect(),
-        relos: program.relos.iter().map(|r| CoreRelo { insn: with_body(r.insn), ..*r }).collect(),
+/// The function with these instructions; its records move with theirs.
+fn moved(function: &LinkedFunction, piece: Piece) -> LinkedFunction {
+    let base = piece.prologue.len();
+    let with_body = |insn: InsnIndex| InsnIndex(base + insn.0);
+    // A line record at the first instruction speaks of the function, so it stays at its beginning.
+    let with_function = |insn: InsnIndex| if insn.0 == 0 { insn } else { with_body(insn) };
+    let mut insns = piece.prologue;
+    insns.extend(piece.body);
+    LinkedFunction {
+        code: Code { insns, refs: piece.refs },
+        lines: function.lines.iter().map(|r| LineInfo { insn: with_function(r.insn), ..*r }).collect(),
+        relos: function.relos.iter().map(|r| CoreRelo { insn: with_body(r.insn), ..*r }).collect(),
         tables: Vec::new(),
+        ..*function
     }
 }

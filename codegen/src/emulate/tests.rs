@@ -6,7 +6,7 @@ use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 use super::emulate;
 use crate::btf::ext::SectionInfo;
 use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
-use crate::link::{LinkedProgram, Outside};
+use crate::link::{Linked, LinkedFunction, LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
 
 const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
@@ -78,36 +78,36 @@ fn object() -> BpfObject {
     }
 }
 
-/// A program of these instructions, whose wide loads are addresses in the section.
-fn program(insns: Vec<Insn>) -> LinkedProgram {
+/// A program of one function of these instructions, whose wide loads are addresses in the section.
+fn program(insns: Vec<Insn>) -> Linked {
     let refs = insns
         .iter()
         .enumerate()
         .filter(|(_, insn)| insn.is_wide_load())
         .map(|(at, _)| Ref { at: InsnIndex(at), to: Outside::MapValue(MapId(0), 0) })
         .collect();
-    LinkedProgram {
-        program: ProgramId(0),
+    let function = LinkedFunction {
+        function: FunctionId(0),
         code: Code { insns, refs },
-        functions: vec![(InsnIndex(0), FunctionId(0))],
-        funcs: Vec::new(),
+        btf_id: None,
         lines: Vec::new(),
         relos: Vec::new(),
         tables: Vec::new(),
-    }
+    };
+    Linked { functions: vec![function], programs: vec![LinkedProgram { program: ProgramId(0), functions: vec![0] }] }
 }
 
 fn address(dst: u8) -> [Insn; 2] {
     [Insn { code: opcode::LD_IMM64, dst, ..Insn::default() }, Insn::default()]
 }
 
-fn rewritten(insns: Vec<Insn>) -> LinkedProgram {
-    emulate(&object(), &program(insns)).unwrap().unwrap()
+fn rewritten(insns: Vec<Insn>) -> LinkedFunction {
+    emulate(&object(), &program(insns)).unwrap().remove(0).unwrap()
 }
 
 #[test]
 fn without_percpu_data_there_is_nothing_to_do() {
-    assert!(emulate(&object(), &program(vec![ZERO, EXIT])).unwrap().is_none());
+    assert!(emulate(&object(), &program(vec![ZERO, EXIT])).unwrap()[0].is_none());
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn only_arguments_that_are_read_are_kept() {
 fn a_full_stack_is_an_error_with_function_and_bytes() {
     let [load, second] = address(1);
     let store = |off| Insn { code: 0x7b, dst: 10, src: 1, off, imm: 0 };
-    assert!(emulate(&object(), &program(vec![load, second, store(-504), ZERO, EXIT])).unwrap().is_some());
+    assert!(emulate(&object(), &program(vec![load, second, store(-504), ZERO, EXIT])).unwrap()[0].is_some());
     let error = emulate(&object(), &program(vec![load, second, store(-512), ZERO, EXIT])).unwrap_err().to_string();
     for part in ["`probe`", "512", "8 more", "raw_tp", "--percpu native"] {
         assert!(error.contains(part), "{part}: {error}");

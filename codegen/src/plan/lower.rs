@@ -3,21 +3,21 @@
 //! The order of steps: BTF; each map, filled and frozen as soon as it exists; maps into maps of maps; kernel symbols, which only
 //! programs need; programs; programs into program arrays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use skelgen_abi::plan::{self as abi, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
+use skelgen_abi::plan::{self as abi, JumpTable, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
 use skelgen_abi::uapi::{MapType, elem_flags, map_flags, pseudo};
 
 use super::blob::BlobBuilder;
-use crate::emulate::{self, Forms};
+use crate::emulate::{self, Forms, FunctionForms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
-use crate::insn::{Endian, Insn, InsnIndex};
-use crate::link::{LinkedProgram, Outside};
+use crate::insn::{Endian, Insn};
+use crate::link::{LinkedFunction, LinkedProgram, Outside};
 use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
-use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedFunction, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
 /// Plans the load of an object.
-pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm) -> Result<OwnedObject> {
+pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<OwnedObject> {
     let mut blob = BlobBuilder::default();
     let mut symbols = Symbols::default();
     let btf = match &object.btf {
@@ -25,11 +25,26 @@ pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm
         None => None,
     };
     let mut maps = maps(object, &mut blob)?;
-    let mut owned = Vec::new();
+    let mut functions = Vec::new();
+    let mut tables = Vec::new();
+    let used: Vec<_> = forms.functions.iter().map(|function| constants(object, &function.body)).collect();
     let mut unused = Vec::new();
-    for forms in programs {
-        unused.push(unused_constants(object, &forms.body));
-        owned.push(program(object, forms, &mut symbols, &mut blob, &mut maps)?);
+    let mut programs = Vec::new();
+    let mut left = forms.functions.into_iter();
+    for linked in &forms.programs {
+        programs.push(program(object, linked, &mut symbols));
+        unused.push(unused_constants(object, linked, &used));
+        // Functions are in the order in which programs reach them, so those that are new are the next.
+        while linked.functions.iter().any(|&function| function >= functions.len()) {
+            let Some(forms) = left.next() else { break };
+            tables.push(jump_tables(&forms.body, &mut blob)?);
+            functions.push(function(object, forms, &mut symbols, &mut blob)?);
+        }
+        for &function in &linked.functions {
+            let owner = JumpTable { program: linked.program.0, function: index(function) };
+            let maps_of = tables.get(function).into_iter().flatten();
+            maps.extend(maps_of.map(|table| OwnedMap { jump_table: Some(owner), ..table.clone() }));
+        }
     }
     let steps = steps(object, &maps, unused, &symbols, btf.is_some())?;
     Ok(OwnedObject {
@@ -41,7 +56,8 @@ pub(super) fn lower(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm
         btf,
         percpu: emulate::form(object, percpu),
         maps,
-        programs: owned,
+        functions,
+        programs,
         symbols: symbols.list,
         kconfig: super::kconfig::lower(&object.kconfig),
         steps,
@@ -93,24 +109,28 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
         template: false,
         section: None,
         struct_ops: None,
-        program: None,
+        jump_table: None,
         pin_by_name: def.pin_by_name,
     }
 }
 
-/// A jump table as a map, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes.
-fn jump_table(program: u32, table: &[InsnIndex], blob: &mut BlobBuilder) -> Result<OwnedMap> {
-    let def = MapDef {
-        map_type: MapType::INSN_ARRAY,
-        key_size: 4,
-        value_size: 16,
-        max_entries: index(table.len()),
-        ..MapDef::default()
-    };
-    let bytes: Vec<u8> = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
-    let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
-    let map = definition(&def, ".jumptables", ".jumptables");
-    Ok(OwnedMap { section: Some(section), program: Some(program), ..map })
+/// The jump tables of a function as maps, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes. Each program
+/// that has the function gets its own.
+fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
+    let mut maps = Vec::new();
+    for table in &function.tables {
+        let def = MapDef {
+            map_type: MapType::INSN_ARRAY,
+            key_size: 4,
+            value_size: 16,
+            max_entries: index(table.len()),
+            ..MapDef::default()
+        };
+        let bytes: Vec<u8> = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
+        let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
+        maps.push(OwnedMap { section: Some(section), ..definition(&def, ".jumptables", ".jumptables") });
+    }
+    Ok(maps)
 }
 
 /// Whether the kernel takes BTF ids for keys and values of this type of map (`map_check_btf` of its operations).
@@ -144,14 +164,8 @@ fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
     Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
 }
 
-fn program(
-    object: &BpfObject,
-    forms: Forms,
-    symbols: &mut Symbols,
-    blob: &mut BlobBuilder,
-    maps: &mut Vec<OwnedMap>,
-) -> Result<OwnedProgram> {
-    let program = &object.programs[forms.body.program.0 as usize];
+fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) -> OwnedProgram {
+    let program = &object.programs[linked.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
     let attach = match &program.attach {
@@ -177,7 +191,7 @@ fn program(
         Attach::TracingMulti { pattern } => OwnedAttach::TracingMulti { pattern: pattern.clone() },
         Attach::Usdt { place } => OwnedAttach::Usdt { place: place.clone() },
     };
-    Ok(OwnedProgram {
+    OwnedProgram {
         name: function.name.clone(),
         section: program.section.clone(),
         program_type: program.program_type,
@@ -187,9 +201,21 @@ fn program(
         since: program.since,
         target,
         attach,
-        body: body(object, forms.body, symbols, blob, maps)?,
+        functions: linked.functions.iter().map(|&function| index(function)).collect(),
+    }
+}
+
+fn function(
+    object: &BpfObject,
+    forms: FunctionForms,
+    symbols: &mut Symbols,
+    blob: &mut BlobBuilder,
+) -> Result<OwnedFunction> {
+    Ok(OwnedFunction {
+        btf_id: forms.body.btf_id.map_or(0, |ty| ty.0),
+        body: body(object, forms.body, symbols, blob)?,
         emulated: match forms.emulated {
-            Some(emulated) => Some(body(object, emulated, symbols, blob, maps)?),
+            Some(emulated) => Some(body(object, emulated, symbols, blob)?),
             None => None,
         },
     })
@@ -197,20 +223,16 @@ fn program(
 
 fn body(
     object: &BpfObject,
-    linked: LinkedProgram,
+    linked: LinkedFunction,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
-    maps: &mut Vec<OwnedMap>,
 ) -> Result<OwnedBody> {
     let mut insns = linked.code.insns;
-    let first_table = index(maps.len());
-    for table in &linked.tables {
-        maps.push(jump_table(linked.program.0, table, blob)?);
-    }
     let mut patches: Vec<u8> = Vec::new();
     for reference in &linked.code.refs {
         let at = reference.at.0;
         let kind = match reference.to {
+            Outside::Subprogram(function) => PatchKind::Subprogram(index(function)),
             Outside::Map(map) => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_FD, 0, 0);
                 PatchKind::Map(map.0)
@@ -238,22 +260,19 @@ fn body(
             }
             Outside::JumpTable(table) => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (pseudo::MAP_VALUE, 0, 0);
-                PatchKind::Map(first_table + index(table))
+                PatchKind::JumpTable(index(table))
             }
             Outside::CpuMask => PatchKind::CpuMask,
             Outside::Stride(map) => PatchKind::Stride(map.0),
         };
         let patch = Patch { insn: index(at), kind };
-        patches.extend(
-            patch
-                .to_bytes()
-                .ok_or_else(|| Error::new(Code::TooLarge, "the object has more than 16 million maps or symbols"))?,
-        );
+        patches.extend(patch.to_bytes().ok_or_else(|| {
+            Error::new(Code::TooLarge, "the object has more than 16 million maps, symbols or functions")
+        })?);
     }
     Ok(OwnedBody {
         insns: blob.add_parts(insns.into_iter().map(|insn: Insn| insn.encode(object.endian)))?,
         patches: blob.add(&patches)?,
-        func_info: records(linked.funcs.iter().map(|r| [index(r.insn.0), r.ty.0]), object.endian, blob)?,
         line_info: records(
             linked.lines.iter().map(|r| [index(r.insn.0), r.file.0, r.text.0, r.line << 10 | r.column & 0x3ff]),
             object.endian,
@@ -267,7 +286,7 @@ fn body(
     })
 }
 
-/// Records as the kernel takes them: function and line records count in instructions, CO-RE records in bytes.
+/// Records as the kernel takes them: line records count in instructions, CO-RE records in bytes.
 fn records<const N: usize>(
     records: impl Iterator<Item = [u32; N]>,
     endian: Endian,
@@ -316,15 +335,23 @@ impl Symbols {
     }
 }
 
-/// The maps of constants that a program does not use.
-fn unused_constants(object: &BpfObject, program: &LinkedProgram) -> Vec<u32> {
-    let is_constant = |map: &Map| map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata);
-    let is_used = |map: u32| {
-        program.code.refs.iter().any(|reference| match reference.to {
-            Outside::Map(used) | Outside::MapValue(used, _) => used.0 == map,
-            _ => false,
-        })
-    };
+/// The maps of constants that a function uses.
+fn constants(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<u32> {
+    let used = function.code.refs.iter().filter_map(|reference| match reference.to {
+        Outside::Map(used) | Outside::MapValue(used, _) => Some(used.0),
+        _ => None,
+    });
+    used.filter(|&map| object.maps.get(map as usize).is_some_and(is_constant)).collect()
+}
+
+fn is_constant(map: &Map) -> bool {
+    map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata)
+}
+
+/// The maps of constants that a program does not use, by those that each function uses.
+fn unused_constants(object: &BpfObject, program: &LinkedProgram, used: &[BTreeSet<u32>]) -> Vec<u32> {
+    let is_used =
+        |map: u32| program.functions.iter().any(|&function| used.get(function).is_some_and(|used| used.contains(&map)));
     (0..)
         .zip(&object.maps)
         .filter(|&(number, map)| is_constant(map) && !is_used(number))
@@ -346,7 +373,7 @@ fn steps(
     }
     for (number, map) in maps.iter().enumerate() {
         // Jump tables are created with their programs.
-        if map.template || map.program.is_some() {
+        if map.template || map.jump_table.is_some() {
             continue;
         }
         let number = index(number);
@@ -379,7 +406,10 @@ fn steps(
         steps.push(Step::ResolveSymbols);
     }
     for (program, unused) in unused.into_iter().enumerate() {
-        let tables = maps.iter().enumerate().filter(|(_, map)| map.program == Some(index(program)));
+        let tables = maps
+            .iter()
+            .enumerate()
+            .filter(|(_, map)| map.jump_table.is_some_and(|table| table.program == index(program)));
         for (map, _) in tables {
             let map = index(map);
             steps.extend([

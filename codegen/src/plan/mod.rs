@@ -4,6 +4,7 @@
 //! compared in tests, and written into the generated file as constants. What depends on the running kernel is a step's work at
 //! load time, so nothing here asks a kernel, a clock or the environment.
 
+mod assemble;
 mod blob;
 mod kconfig;
 mod lower;
@@ -24,11 +25,11 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// Plans the load of an object whose programs are in the forms that `percpu` says.
+    /// Plans the load of an object whose functions are in the forms that `percpu` says.
     ///
     /// # Errors
     /// The codes of phase 05.
-    pub fn new(object: &BpfObject, programs: Vec<Forms>, percpu: PercpuForm) -> Result<Self> {
+    pub fn new(object: &BpfObject, programs: Forms, percpu: PercpuForm) -> Result<Self> {
         lower::lower(object, programs, percpu).map(|object| Self { object })
     }
 }

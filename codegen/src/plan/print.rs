@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use skelgen_abi::plan::{PatchKind, SectionKind, Span, Step};
+use skelgen_abi::plan::{PatchKind, SectionKind, Step};
 use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
+use super::assemble::{Assembled, entries, is_emulated};
 use super::{LoadPlan, kconfig, struct_ops};
-use crate::insn::{INSN_SIZE, Insn, disassemble};
-use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
+use crate::insn::disassemble;
+use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,10 +20,10 @@ impl fmt::Display for LoadPlan {
         }
         for program in &object.programs {
             writeln!(f, "\nprogram {} ({})", program.name, program.section)?;
-            self.code(f, &program.body)?;
-            if let Some(body) = &program.emulated {
+            self.code(f, &Assembled::new(object, program, false))?;
+            if is_emulated(object, program) {
                 writeln!(f, "\nprogram {} ({}) without direct access to percpu data", program.name, program.section)?;
-                self.code(f, body)?;
+                self.code(f, &Assembled::new(object, program, true))?;
             }
         }
         Ok(())
@@ -117,7 +118,11 @@ impl LoadPlan {
                 SectionKind::Arena => "variables",
                 SectionKind::JumpTable => "instructions, little endian",
             };
-            writeln!(f, "        {kind}: {}", hex(self.bytes(section.initial)))?;
+            let bytes = self.object.bytes(section.initial);
+            match map.jump_table {
+                Some(table) => writeln!(f, "        {kind}: {}", hex(&entries(&self.object, table, bytes)))?,
+                None => writeln!(f, "        {kind}: {}", hex(bytes))?,
+            }
         }
         map.struct_ops.as_ref().map_or(Ok(()), |table| struct_ops::print(f, &self.object, table))
     }
@@ -165,21 +170,22 @@ impl LoadPlan {
             OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {place}")?,
         }
         writeln!(f)?;
-        size(f, "", &program.body)?;
-        program.emulated.as_ref().map_or(Ok(()), |body| size(f, "without direct access to percpu data: ", body))
+        size(f, "", &Assembled::new(&self.object, program, false))?;
+        if is_emulated(&self.object, program) {
+            let emulated = Assembled::new(&self.object, program, true);
+            size(f, "without direct access to percpu data: ", &emulated)?;
+        }
+        Ok(())
     }
 
-    fn code(&self, f: &mut fmt::Formatter<'_>, body: &OwnedBody) -> fmt::Result {
-        let insns: Vec<Insn> = self
-            .bytes(body.insns)
-            .chunks_exact(INSN_SIZE)
-            .filter_map(|slot| slot.try_into().ok())
-            .map(|slot| Insn::decode(slot, self.object.endian))
-            .collect();
-        write!(f, "{}", disassemble(&insns))?;
-        let cpus = "the possible CPUs".to_owned();
-        for patch in self.object.patches(body) {
+    fn code(&self, f: &mut fmt::Formatter<'_>, program: &Assembled) -> fmt::Result {
+        write!(f, "{}", disassemble(&program.insns))?;
+        let (cpus, tables) = ("the possible CPUs".to_owned(), ".jumptables".to_owned());
+        for patch in &program.patches {
             let (what, name) = match patch.kind {
+                // The instruction has the distance already.
+                PatchKind::Subprogram(_) => continue,
+                PatchKind::JumpTable(_) => ("map", Some(&tables)),
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::ArenaValue(map) => ("variables of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
@@ -192,21 +198,16 @@ impl LoadPlan {
         }
         Ok(())
     }
-
-    fn bytes(&self, span: Span) -> &[u8] {
-        let from = span.offset as usize;
-        self.object.blob.get(from..from + span.len as usize).unwrap_or_default()
-    }
 }
 
-fn size(f: &mut fmt::Formatter<'_>, what: &str, body: &OwnedBody) -> fmt::Result {
+fn size(f: &mut fmt::Formatter<'_>, what: &str, program: &Assembled) -> fmt::Result {
     writeln!(
         f,
         "        {what}{} instructions, {} functions, {} lines, {} CO-RE relocations",
-        body.insns.len / 8,
-        body.func_info.len / 8,
-        body.line_info.len / 16,
-        body.core_relos.len / 16
+        program.insns.len(),
+        program.functions,
+        program.lines,
+        program.relos
     )
 }
 

@@ -7,16 +7,19 @@ use std::ffi::CString;
 use std::fmt::{self, Display};
 
 use proc_macro2::Literal;
-use skelgen_abi::plan::{KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
+use skelgen_abi::plan::{JumpTable, KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
 use skelgen_abi::uapi::{AttachType, elem_flags};
 
-use super::tables::{OwnedAttach, OwnedBody, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use super::tables::{
+    OwnedAttach, OwnedBody, OwnedFunction, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol,
+};
 use super::text::Text;
 use crate::error::Result;
 
-/// The statics `MAPS`, `PROGRAMS`, `SYMBOLS`, `STEPS` and `TABLES`.
+/// The statics `MAPS`, `FUNCTIONS`, `PROGRAMS`, `SYMBOLS`, `STEPS` and `TABLES`.
 pub(super) fn write(object: &OwnedObject, text: &mut Text<'_>) -> Result<()> {
     list(text, "static MAPS: &[rt::abi::Map]", &object.maps, map)?;
+    list(text, "static FUNCTIONS: &[rt::abi::Function]", &object.functions, function)?;
     list(text, "static PROGRAMS: &[rt::abi::Program]", &object.programs, program)?;
     list(text, "static SYMBOLS: &[rt::abi::Symbol]", &object.symbols, symbol)?;
     list(text, "static KCONFIG: &[rt::abi::Kconfig]", &object.kconfig, kconfig)?;
@@ -36,9 +39,14 @@ pub(super) fn write(object: &OwnedObject, text: &mut Text<'_>) -> Result<()> {
         PercpuForm::Either => "Either",
     };
     text.line(format_args!("percpu: rt::abi::PercpuForm::{percpu},"))?;
-    for (field, table) in
-        [("maps", "MAPS"), ("programs", "PROGRAMS"), ("symbols", "SYMBOLS"), ("kconfig", "KCONFIG"), ("steps", "STEPS")]
-    {
+    for (field, table) in [
+        ("maps", "MAPS"),
+        ("functions", "FUNCTIONS"),
+        ("programs", "PROGRAMS"),
+        ("symbols", "SYMBOLS"),
+        ("kconfig", "KCONFIG"),
+        ("steps", "STEPS"),
+    ] {
         text.line(format_args!("{field}: {table},"))?;
     }
     text.close("};")
@@ -102,7 +110,7 @@ fn map(text: &mut Text<'_>, map: &OwnedMap) -> Result<()> {
             text.close("}),")?;
         }
     }
-    text.line(format_args!("program: {},", Maybe(map.program)))?;
+    text.line(format_args!("jump_table: {},", Maybe(map.jump_table.map(JumpTableText))))?;
     text.line(format_args!("pin_by_name: {},", map.pin_by_name))?;
     text.close("},")
 }
@@ -124,10 +132,17 @@ fn program(text: &mut Text<'_>, program: &OwnedProgram) -> Result<()> {
     text.line(format_args!("since: ({}, {}),", program.since.0, program.since.1))?;
     text.line(format_args!("target: {},", Maybe(program.target)))?;
     text.line(format_args!("attach: rt::abi::Attach::{},", AttachText(&program.attach)))?;
+    text.line(format_args!("functions: &{:?},", program.functions))?;
+    text.close("},")
+}
+
+fn function(text: &mut Text<'_>, function: &OwnedFunction) -> Result<()> {
+    text.open(format_args!("rt::abi::Function {{"))?;
+    text.line(format_args!("btf_id: {},", function.btf_id))?;
     text.open(format_args!("body: rt::abi::Body {{"))?;
-    body(text, &program.body)?;
+    body(text, &function.body)?;
     text.close("},")?;
-    match &program.emulated {
+    match &function.emulated {
         None => text.line(format_args!("emulated: None,"))?,
         Some(emulated) => {
             text.open(format_args!("emulated: Some(rt::abi::Body {{"))?;
@@ -142,7 +157,6 @@ fn body(text: &mut Text<'_>, body: &OwnedBody) -> Result<()> {
     for (field, span) in [
         ("insns", body.insns),
         ("patches", body.patches),
-        ("func_info", body.func_info),
         ("line_info", body.line_info),
         ("core_relos", body.core_relos),
     ] {
@@ -218,6 +232,14 @@ impl Display for SpanText {
             Span::EMPTY => f.write_str("rt::abi::Span::EMPTY"),
             Span { offset, len } => write!(f, "rt::abi::Span::new({offset}, {len})"),
         }
+    }
+}
+
+struct JumpTableText(JumpTable);
+
+impl Display for JumpTableText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rt::abi::JumpTable {{ program: {}, function: {} }}", self.0.program, self.0.function)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Field for field the structs of [`skelgen_abi::plan`], which say what each means; only names and lists are owned here.
 
-use skelgen_abi::plan::{KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
+use skelgen_abi::plan::{JumpTable, KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 use crate::insn::Endian;
@@ -20,6 +20,7 @@ pub struct OwnedObject {
     pub btf: Option<Span>,
     pub percpu: PercpuForm,
     pub maps: Vec<OwnedMap>,
+    pub functions: Vec<OwnedFunction>,
     pub programs: Vec<OwnedProgram>,
     pub symbols: Vec<OwnedSymbol>,
     pub kconfig: Vec<OwnedKconfig>,
@@ -45,7 +46,7 @@ pub struct OwnedMap {
     pub template: bool,
     pub section: Option<Section>,
     pub struct_ops: Option<OwnedStructOps>,
-    pub program: Option<u32>,
+    pub jump_table: Option<JumpTable>,
     pub pin_by_name: bool,
 }
 
@@ -82,6 +83,14 @@ pub struct OwnedProgram {
     pub since: (u16, u16),
     pub target: Option<u32>,
     pub attach: OwnedAttach,
+    pub functions: Vec<u32>,
+}
+
+/// See [`skelgen_abi::plan::Function`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented at the struct it mirrors")]
+pub struct OwnedFunction {
+    pub btf_id: u32,
     pub body: OwnedBody,
     pub emulated: Option<OwnedBody>,
 }
@@ -92,16 +101,21 @@ pub struct OwnedProgram {
 pub struct OwnedBody {
     pub insns: Span,
     pub patches: Span,
-    pub func_info: Span,
     pub line_info: Span,
     pub core_relos: Span,
 }
 
 impl OwnedObject {
+    /// A range of the blob; empty if it lies outside.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        let from = span.offset as usize;
+        self.blob.get(from..).and_then(|rest| rest.get(..span.len as usize)).unwrap_or_default()
+    }
+
     /// The patches of a body.
     pub fn patches(&self, body: &OwnedBody) -> impl Iterator<Item = Patch> + '_ {
-        let from = body.patches.offset as usize;
-        let bytes = self.blob.get(from..from + body.patches.len as usize).unwrap_or_default();
+        let bytes = self.bytes(body.patches);
         bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
     }
 }

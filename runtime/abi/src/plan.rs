@@ -7,7 +7,7 @@
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Object {
     pub percpu: PercpuForm,
     /// The maps; a map's place here is its index everywhere else.
     pub maps: &'static [Map],
+    /// The functions that programs are assembled from; the index here is the function's index everywhere else.
+    pub functions: &'static [Function],
     /// The programs; a program's place here is its index everywhere else.
     pub programs: &'static [Program],
     /// The names to look up in the running kernel; a symbol's place here is its index everywhere else.
@@ -184,8 +186,8 @@ pub struct Map {
     pub section: Option<Section>,
     /// For tables of functions (`struct_ops`): their members. The section holds the rest of the value.
     pub struct_ops: Option<StructOps>,
-    /// The one program that uses it, of which it is a jump table: it is created only if that is loaded, and closed again then.
-    pub program: Option<u32>,
+    /// For jump tables: whose it is. The map is created only if that program is loaded, and closed again after that.
+    pub jump_table: Option<JumpTable>,
     /// Pin it by name (`LIBBPF_PIN_BY_NAME` in the source).
     pub pin_by_name: bool,
 }
@@ -240,7 +242,8 @@ pub enum SectionKind {
     Percpu,
     /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
     Kconfig,
-    /// `.jumptables`: the instructions that a program can jump to, indexes of four bytes in little-endian order.
+    /// `.jumptables`: the instructions that a function can jump to, indexes of four bytes in little-endian order, counted from the
+    /// function's first instruction.
     JumpTable,
     /// `.addr_space.1`: the variables in an arena, written by programs and by user space.
     Arena,
@@ -269,31 +272,51 @@ pub struct Program {
     pub target: Option<u32>,
     /// How it attaches by itself.
     pub attach: Attach,
+    /// Its functions in the order in which the kernel gets them, each once: indexes into [`Object::functions`]. The program's own
+    /// function is first.
+    pub functions: &'static [u32],
+}
+
+/// The owner of a jump table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JumpTable {
+    /// The program that is loaded with the map.
+    pub program: u32,
+    /// The function of the program that jumps by it. Several maps of one program and function are the function's tables, in order.
+    pub function: u32,
+}
+
+/// A function of one or more programs.
+///
+/// It stands once in an object, whichever programs call it: [`PatchKind::Subprogram`] says where its instructions call others.
+#[derive(Debug)]
+pub struct Function {
+    /// BTF id of the function in the object's BTF, 0 if it has none. A program is loaded with function and line records only if all of
+    /// its functions have an id.
+    pub btf_id: u32,
     /// Instructions and what comes with them. Where the object holds only the emulated form of percpu data, that form.
     pub body: Body,
-    /// The same program for kernels without direct access to percpu data, if it uses any and the object holds both forms.
+    /// The same function for kernels without direct access to percpu data, if it uses any and the object holds both forms.
     pub emulated: Option<Body>,
 }
 
-/// The instructions of a program and the records that describe them.
+/// The instructions of a function and the records that describe them. Instructions are counted from the function's first.
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
     /// Instructions, eight bytes each.
     pub insns: Span,
     /// What to write into the instructions before they are loaded: [`Patch`]es, [`Patch::SIZE`] bytes each, by rising instruction.
     pub patches: Span,
-    /// `struct bpf_func_info`, eight bytes each.
-    pub func_info: Span,
     /// `struct bpf_line_info`, sixteen bytes each.
     pub line_info: Span,
     /// `struct bpf_core_relo`, sixteen bytes each.
     pub core_relos: Span,
 }
 
-/// A place in a program that depends on the running system.
+/// An instruction of a function that depends on the running system or on the program that the function is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Index of the instruction.
+    /// Index of the instruction in its function.
     pub insn: u32,
     /// What to write there.
     pub kind: PatchKind,
@@ -304,7 +327,7 @@ impl Patch {
     /// in little-endian order.
     pub const SIZE: usize = 8;
 
-    /// The most that a kind can be about: maps, symbols.
+    /// The most that a kind can be about: maps, symbols, functions.
     pub const MAX_INDEX: u32 = (1 << 24) - 1;
 
     /// The patch as it stands in the blob; `None` if its kind is about more than [`Patch::MAX_INDEX`].
@@ -324,6 +347,8 @@ impl Patch {
             PatchKind::Function(index) => (4, index),
             PatchKind::CpuMask => (5, 0),
             PatchKind::Stride(index) => (6, index),
+            PatchKind::Subprogram(index) => (7, index),
+            PatchKind::JumpTable(index) => (8, index),
         };
         let [a, b, c, d] = self.insn.to_le_bytes();
         let [e, f, g, over] = index.to_le_bytes();
@@ -342,6 +367,8 @@ impl Patch {
             4 => PatchKind::Function(index),
             5 => PatchKind::CpuMask,
             6 => PatchKind::Stride(index),
+            7 => PatchKind::Subprogram(index),
+            8 => PatchKind::JumpTable(index),
             _ => return None,
         };
         Some(Self { insn: u32::from_le_bytes([a, b, c, d]), kind })
@@ -367,6 +394,11 @@ pub enum PatchKind {
     /// How many bytes apart the copies of this emulated percpu section are, into the immediate of a multiplication: the size of
     /// a section may be changed before it is loaded.
     Stride(u32),
+    /// The distance in instructions to a function of the same program, into the immediate of a call or of an `ld_imm64`.
+    Subprogram(u32),
+    /// The file descriptor of one of the function's jump tables, by its number among them, into the immediate of an `ld_imm64` whose
+    /// source register is right.
+    JumpTable(u32),
 }
 
 /// A name to look up in the running kernel's BTF.

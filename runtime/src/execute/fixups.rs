@@ -18,7 +18,7 @@ const READS: [(i32, i32); 4] = [(112, 4), (113, 4), (114, 45), (115, 45)];
 impl Executor {
     /// Changes a program that was refused; whether there is something changed to try again with.
     pub(super) fn fix_up(&mut self, index: u32, form: &mut Form, errno: Errno, log: Option<&str>) -> Result<bool> {
-        if !form.core_relos.is_empty() && self.kernel_cannot_relocate(errno, log) {
+        if !form.code.core_relos.is_empty() && self.kernel_cannot_relocate(errno, log) {
             self.relocate(form)?;
             return Ok(true);
         }
@@ -33,12 +33,12 @@ impl Executor {
             form.attach_type = AttachType(0);
             return Ok(true);
         }
-        if errno.raw() == libc::EINVAL && has_separate_reads(&form.insns) && !features::separate_reads() {
-            unite_reads(form.insns.to_mut());
+        if errno.raw() == libc::EINVAL && has_separate_reads(&form.code.insns) && !features::separate_reads() {
+            unite_reads(form.code.insns.to_mut());
             return Ok(true);
         }
         // A kernel that goes by the tags (6.8) says the same to the other types, so it is not asked whether it does.
-        if form.btf.is_none() && !form.func_info.is_empty() {
+        if form.btf.is_none() && !form.code.func_info.is_empty() {
             form.btf = self.btf_with_contexts(index)?;
             return Ok(form.btf.is_some());
         }

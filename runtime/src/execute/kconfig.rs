@@ -1,5 +1,6 @@
 //! The step that gives a section of kernel configuration the running kernel's values.
 
+use super::assemble::functions;
 use super::{Executor, advise, at, no_such};
 use crate::abi::{Kconfig, KconfigKind, PatchKind};
 use crate::error::{Error, Result};
@@ -52,18 +53,22 @@ impl Executor {
     /// A program to be loaded that reads this variable.
     fn reader_of(&self, map: u32, config: &Kconfig) -> Result<Option<&'static str>> {
         for open in self.open_programs.iter().filter(|open| open.autoload) {
-            let body = &open.definition.body;
-            let insns = self.bytes(body.insns)?;
-            let reads = self.patches(body)?.flatten().filter(|patch| patch.kind == PatchKind::Map(map)).any(|patch| {
-                // The offset into the section is the second immediate of the wide load.
-                let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(8)?.checked_add(12));
-                let offset = begin.and_then(|begin| insns.get(begin..)?.first_chunk::<4>());
-                offset.is_some_and(|offset| {
-                    u32::from_ne_bytes(*offset).checked_sub(config.offset).is_some_and(|inside| inside < config.size)
-                })
-            });
-            if reads {
-                return Ok(Some(open.definition.name));
+            for (_, function) in functions(self.object, open.definition) {
+                let body = &function?.body;
+                let insns = self.bytes(body.insns)?;
+                let mut reads = self.patches(body)?.flatten().filter(|patch| patch.kind == PatchKind::Map(map));
+                let reads = reads.any(|patch| {
+                    // The offset into the section is the second immediate of the wide load.
+                    let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(8)?.checked_add(12));
+                    let offset = begin.and_then(|begin| insns.get(begin..)?.first_chunk::<4>());
+                    offset.is_some_and(|offset| {
+                        let inside = u32::from_ne_bytes(*offset).checked_sub(config.offset);
+                        inside.is_some_and(|inside| inside < config.size)
+                    })
+                });
+                if reads {
+                    return Ok(Some(open.definition.name));
+                }
             }
         }
         Ok(None)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::arena::Arena;
 use super::token::Asked;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
-use crate::abi::{SectionKind, Span, Step};
+use crate::abi::{JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
 use crate::link::c_path;
@@ -47,7 +47,7 @@ impl Executor {
     pub(super) fn create_map(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
-        if !open.autocreate || open.definition.program.is_some_and(left_out) {
+        if !open.autocreate || open.definition.jump_table.is_some_and(|table| left_out(table.program)) {
             return Ok(());
         }
         let created = match self.existing(index)? {
@@ -177,7 +177,9 @@ impl Executor {
         };
         match section.kind {
             SectionKind::Arena => return self.fill_arena(index),
-            SectionKind::JumpTable => return self.fill_jump_table(created, section.initial),
+            SectionKind::JumpTable => {
+                return self.fill_jump_table(created, section.initial, open.definition.jump_table);
+            }
             _ => {}
         }
         let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
@@ -214,11 +216,17 @@ impl Executor {
     }
 
     /// Puts a program's instructions into its jump table, one after another.
-    fn fill_jump_table(&self, created: &Created, insns: Span) -> Result<()> {
+    fn fill_jump_table(&self, created: &Created, insns: Span, owner: Option<JumpTable>) -> Result<()> {
+        let start = match owner.and_then(|owner| Some((at(self.object.programs, owner.program)?, owner.function))) {
+            Some((program, function)) => self.start_of(program, function)?,
+            None => 0,
+        };
         for (key, insn) in (0_u32..).zip(self.bytes(insns)?.chunks_exact(4)) {
             // `orig_off` of `struct bpf_insn_array_value`; the kernel fills in the rest.
             let mut value = [0; 16];
             let insn = u32::from_le_bytes(insn.first_chunk().copied().unwrap_or_default());
+            // What is outside the function stays outside the program.
+            let insn = start.saturating_add(insn);
             value[..4].copy_from_slice(&insn.to_ne_bytes());
             created.map.update(&key.to_ne_bytes(), &value, elem_flags::ANY).map_err(|errno| {
                 Error::refused(format_args!("putting instruction {insn} into a jump table at {key}"), errno)

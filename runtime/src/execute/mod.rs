@@ -5,6 +5,7 @@
 //! calls; nothing of the types that generated code gives to maps and sections.
 
 mod arena;
+mod assemble;
 mod btf;
 mod fixups;
 mod kconfig;
@@ -193,6 +194,8 @@ struct Executor {
     memlock: bool,
     /// Whether percpu data is loaded in its emulated form.
     emulate: bool,
+    /// What programs are assembled in.
+    buffers: assemble::Buffers,
 }
 
 impl Executor {
@@ -234,6 +237,7 @@ impl Executor {
             relocator: None,
             memlock: false,
             emulate: false,
+            buffers: assemble::Buffers::default(),
         })
     }
 
@@ -285,7 +289,7 @@ impl Executor {
         let usdt_specs = self.usdt_specs();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
-            created.filter(|_| !definition.template && definition.program.is_none()).map(maps::Created::into_parts)
+            created.filter(|_| !definition.template && definition.jump_table.is_none()).map(maps::Created::into_parts)
         });
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));

@@ -3,8 +3,10 @@
 //! The kernel does it since 5.17, in less time and with less memory, so it is left to it wherever it can: not if the user gave
 //! other types than the kernel's own, and not without the object's BTF as the compiler wrote it.
 
-use super::Executor;
+use std::collections::BTreeSet;
+
 use super::programs::Form;
+use super::{Executor, at, no_such};
 use crate::error::{Error, Result};
 use crate::kernel::features;
 use crate::kernel::types::{self, Types};
@@ -14,9 +16,9 @@ impl Executor {
     /// Whether it is known before anything is tried that the kernel cannot do it.
     pub(super) fn must_relocate(&self, form: &Form) -> bool {
         // Kernels that do it may forget to if there are no other records.
-        let alone = form.func_info.is_empty() && form.line_info.is_empty();
+        let alone = form.code.func_info.is_empty() && form.code.line_info.is_empty();
         let other_types = self.options.kernel_btf.is_some() || self.btf_adjusted;
-        !form.core_relos.is_empty() && (alone || other_types || features::lacks_core())
+        !form.code.core_relos.is_empty() && (alone || other_types || features::lacks_core())
     }
 
     /// Changes the instructions of a program as its relocations say, and leaves none to the kernel.
@@ -24,9 +26,9 @@ impl Executor {
         if self.relocator.is_none() {
             self.relocator = Some(self.new_relocator()?);
         }
-        let records = std::mem::take(&mut form.core_relos);
+        let records = std::mem::take(&mut form.code.core_relos);
         match &mut self.relocator {
-            Some(relocator) => relocator.relocate(form.insns.to_mut(), records),
+            Some(relocator) => relocator.relocate(form.code.insns.to_mut(), &records),
             None => Ok(()),
         }
     }
@@ -40,7 +42,11 @@ impl Executor {
             None => (self.kernel_types()?, true),
         };
         let loaded = self.open_programs.iter().filter(|open| open.autoload);
-        let records = loaded.map(|open| self.bytes(self.body(open.definition).core_relos));
+        let functions: BTreeSet<u32> = loaded.flat_map(|open| open.definition.functions.iter().copied()).collect();
+        let records = functions.iter().map(|&function| {
+            let function = at(self.object.functions, function).ok_or_else(|| no_such("function", function))?;
+            self.bytes(self.body(function).core_relos)
+        });
         let records: Vec<_> = records.collect::<Result<_>>()?;
         Ok(Relocator::new(local, &kernel, modules, &records))
     }

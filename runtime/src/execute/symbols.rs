@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::assemble::functions;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind};
 use crate::error::{Error, Result};
@@ -51,6 +52,7 @@ impl Executor {
         let object = self.object;
         let mut needed = vec![None; object.symbols.len()];
         let mut targets = vec![None; object.programs.len()];
+        let mut seen = vec![false; object.functions.len()];
         for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
             let program = open.definition;
             let own_target = target_name(open);
@@ -60,14 +62,25 @@ impl Executor {
             if let Some(target) = program.target.filter(|_| own_target.is_none() && open.target_program.is_none()) {
                 need(target)?;
             }
-            // Only the forms that name nothing of the kernel's differ between the two bodies.
-            for patch in self.patches(&program.body)? {
-                match patch?.kind {
-                    PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => {
-                        need(symbol)?
-                    }
-                    PatchKind::Map(_) | PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => 0,
-                };
+            for (number, function) in functions(object, program) {
+                // What a function needs, the first program that has it needs.
+                if at_mut(&mut seen, number).is_none_or(|seen| std::mem::replace(seen, true)) {
+                    continue;
+                }
+                // The two bodies name the same of the kernel.
+                for patch in self.patches(&function?.body)? {
+                    match patch?.kind {
+                        PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => {
+                            need(symbol)?
+                        }
+                        PatchKind::Map(_)
+                        | PatchKind::ArenaValue(_)
+                        | PatchKind::CpuMask
+                        | PatchKind::Stride(_)
+                        | PatchKind::Subprogram(_)
+                        | PatchKind::JumpTable(_) => 0,
+                    };
+                }
             }
             targets[index] = own_target;
         }

@@ -1,0 +1,93 @@
+//! Programs put together from their functions, as the runtime does it at load: for people who read a plan.
+//!
+//! Knows tables and instructions; nothing of a kernel, so what a patch writes stays open, but for distances between functions.
+
+use std::collections::BTreeMap;
+
+use skelgen_abi::plan::{JumpTable, Patch, PatchKind};
+
+use crate::insn::{INSN_SIZE, Insn};
+use crate::rust::tables::{OwnedBody, OwnedFunction, OwnedObject, OwnedProgram};
+
+/// A program in one form of percpu data.
+pub(super) struct Assembled {
+    pub(super) insns: Vec<Insn>,
+    /// The patches of all functions, instructions counted from the program's first.
+    pub(super) patches: Vec<Patch>,
+    /// How many function records the kernel gets.
+    pub(super) functions: usize,
+    /// How many line records.
+    pub(super) lines: usize,
+    /// How many CO-RE records.
+    pub(super) relos: usize,
+}
+
+impl Assembled {
+    /// Puts a program together.
+    pub(super) fn new(object: &OwnedObject, program: &OwnedProgram, emulated: bool) -> Self {
+        let functions = functions(object, program);
+        let starts: BTreeMap<u32, usize> = functions
+            .iter()
+            .scan(0, |end, &(index, function)| {
+                let start = *end;
+                *end += length(body(function, emulated));
+                Some((index, start))
+            })
+            .collect();
+        let described = functions.iter().all(|(_, function)| function.btf_id != 0);
+        let mut all = Self { insns: Vec::new(), patches: Vec::new(), functions: 0, lines: 0, relos: 0 };
+        for (_, function) in functions {
+            let body = body(function, emulated);
+            let start = all.insns.len();
+            let slots = object.bytes(body.insns).chunks_exact(INSN_SIZE).filter_map(|slot| slot.first_chunk());
+            all.insns.extend(slots.map(|slot| Insn::decode(*slot, object.endian)));
+            for patch in object.patches(body) {
+                let at = start + patch.insn as usize;
+                if let PatchKind::Subprogram(callee) = patch.kind {
+                    all.insns[at].imm = starts.get(&callee).map_or(0, |&callee| distance(at, callee));
+                }
+                all.patches.push(Patch { insn: u32::try_from(at).unwrap_or(u32::MAX), kind: patch.kind });
+            }
+            all.relos += body.core_relos.len as usize / 16;
+            if described {
+                all.functions += 1;
+                all.lines += body.line_info.len as usize / 16;
+            }
+        }
+        all
+    }
+}
+
+/// Whether a program has another form for kernels without direct access to percpu data.
+pub(super) fn is_emulated(object: &OwnedObject, program: &OwnedProgram) -> bool {
+    functions(object, program).iter().any(|(_, function)| function.emulated.is_some())
+}
+
+/// The contents of a jump table with instructions counted from the program's first.
+pub(super) fn entries(object: &OwnedObject, table: JumpTable, initial: &[u8]) -> Vec<u8> {
+    let program = object.programs.get(table.program as usize);
+    let functions = program.map(|program| functions(object, program)).unwrap_or_default();
+    let before = functions.iter().take_while(|(index, _)| *index != table.function);
+    let start: usize = before.map(|(_, function)| length(&function.body)).sum();
+    let start = u32::try_from(start).unwrap_or(u32::MAX);
+    let entries = initial.chunks_exact(4).filter_map(|entry| entry.first_chunk());
+    entries.flat_map(|entry| start.saturating_add(u32::from_le_bytes(*entry)).to_le_bytes()).collect()
+}
+
+fn functions<'a>(object: &'a OwnedObject, program: &OwnedProgram) -> Vec<(u32, &'a OwnedFunction)> {
+    program.functions.iter().filter_map(|&index| Some((index, object.functions.get(index as usize)?))).collect()
+}
+
+fn body(function: &OwnedFunction, emulated: bool) -> &OwnedBody {
+    function.emulated.as_ref().filter(|_| emulated).unwrap_or(&function.body)
+}
+
+fn length(body: &OwnedBody) -> usize {
+    body.insns.len as usize / INSN_SIZE
+}
+
+/// What a call at this instruction has as its immediate if it leads to that one.
+fn distance(from: usize, to: usize) -> i32 {
+    let distance = i64::try_from(to).ok().zip(i64::try_from(from).ok()).map(|(to, from)| to - from - 1);
+    distance.and_then(|distance| i32::try_from(distance).ok()).unwrap_or(0)
+}

@@ -1,0 +1,52 @@
+//! How large what is generated is, beside what it was made from.
+
+use std::path::Path;
+
+use skelgen::elf::{ElfObject, SectionKind};
+use skelgen::{Options, plan};
+
+/// The bytes of an object's sections without debug information: what a loader that reads ELF would carry. Symbols and relocations are
+/// not counted.
+fn sections(bytes: &[u8]) -> usize {
+    let elf = ElfObject::parse(bytes).expect("the object is good");
+    let counted = elf.sections.iter().filter(|section| {
+        matches!(section.kind, SectionKind::Instructions | SectionKind::Bytes) && !section.name.starts_with(".debug")
+    });
+    counted.map(|section| section.data.len()).sum()
+}
+
+#[test]
+fn a_function_that_programs_share_stands_once() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/dup_subprog.bpf.o");
+    let bytes = std::fs::read(path).expect("the object is committed");
+    let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is good");
+    let (blob, sections) = (plan.object.blob.len(), sections(&bytes));
+    assert!(blob * 10 <= sections * 11, "the blob has {blob} bytes, the object's sections {sections}");
+    // The largest function is in eight programs, and its instructions and line records are not in the blob again.
+    let function = |index: &u32| &plan.object.functions[*index as usize].body;
+    let largest = (0..8).map(|index| function(&index).insns.len).max();
+    let loaded: u32 = plan
+        .object
+        .programs
+        .iter()
+        .flat_map(|program| &program.functions)
+        .map(|index| function(index).insns.len + function(index).line_info.len)
+        .sum();
+    assert!(largest.is_some_and(|largest| loaded > 8 * largest) && loaded as usize > 4 * blob, "{loaded} of {blob}");
+}
+
+#[test]
+fn functions_that_percpu_forms_have_in_common_stand_once() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/percpu_calls.bpf.o");
+    let bytes = std::fs::read(path).expect("the object is committed");
+    let plan = plan(&bytes, &Options::for_file("percpu_calls")).expect("the object is good");
+    let (with_data, without): (Vec<_>, Vec<_>) =
+        plan.object.functions.iter().partition(|function| function.emulated.is_some());
+    assert!(!with_data.is_empty() && !without.is_empty(), "{} with, {} without", with_data.len(), without.len());
+    let program = plan.object.programs.iter().find(|program| {
+        let mut emulated =
+            program.functions.iter().map(|index| plan.object.functions[*index as usize].emulated.is_some());
+        emulated.clone().any(|emulated| emulated) && emulated.any(|emulated| !emulated)
+    });
+    assert!(program.is_some(), "a program of functions with percpu data and without");
+}

@@ -1,0 +1,415 @@
+//! Assembles a program: its functions one after another, with what the running system decides written into them.
+//!
+//! A function stands once in the blob, whichever programs call it. Where it stands in a program is known only here, so here calls get
+//! their distances and records their instructions. A program of one function is not copied unless something is patched; what
+//! is copied goes to buffers that the next program reuses. Knows nothing of requests or of what the kernel answers.
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::{Executor, at, at_mut, no_such};
+use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
+use crate::error::{Error, Result};
+use crate::kernel;
+
+/// Bytes of an instruction, and of a function record.
+const INSN: usize = 8;
+/// Bytes of a line or CO-RE record.
+const RECORD: usize = 16;
+/// The function that calls of absent weak functions are made to: none, by a number that shows where it comes from in a log.
+const NO_FUNCTION: i32 = 2_002_000_000;
+/// The functions that addresses of maps which were not created become calls of, the number of the map added: none, as above.
+pub(super) const NO_MAP: i32 = 2_001_000_000;
+/// The start of a function that is not in the program.
+const ABSENT: u32 = u32::MAX;
+
+/// A program's instructions for the running system, and what describes them.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    pub(super) insns: Cow<'static, [u8]>,
+    /// BTF file descriptors of modules whose functions it calls.
+    pub(super) fd_array: Vec<i32>,
+    pub(super) func_info: Vec<u8>,
+    pub(super) line_info: Cow<'static, [u8]>,
+    pub(super) core_relos: Cow<'static, [u8]>,
+}
+
+/// Memory that programs are assembled in, one after another.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    insns: Vec<u8>,
+    func_info: Vec<u8>,
+    line_info: Vec<u8>,
+    core_relos: Vec<u8>,
+    /// By function: its first instruction in the program that is being assembled.
+    starts: Vec<u32>,
+}
+
+impl Buffers {
+    /// Takes the memory of a program that was loaded.
+    pub(super) fn reclaim(&mut self, assembled: Assembled) {
+        self.func_info = assembled.func_info;
+        for (buffer, bytes) in [
+            (&mut self.insns, assembled.insns),
+            (&mut self.line_info, assembled.line_info),
+            (&mut self.core_relos, assembled.core_relos),
+        ] {
+            if let Cow::Owned(bytes) = bytes {
+                *buffer = bytes;
+            }
+        }
+    }
+}
+
+impl Executor {
+    /// Assembles a program.
+    pub(super) fn assemble(&mut self, index: u32) -> Result<Assembled> {
+        let program = at(self.object.programs, index).ok_or_else(|| no_such("program", index))?;
+        let mut starts = std::mem::take(&mut self.buffers.starts);
+        starts.resize(self.object.functions.len(), ABSENT);
+        let assembled = self.assemble_at(index, program, &mut starts);
+        for &function in program.functions {
+            if let Some(start) = at_mut(&mut starts, function) {
+                *start = ABSENT;
+            }
+        }
+        self.buffers.starts = starts;
+        assembled
+    }
+
+    fn assemble_at(&mut self, index: u32, program: &'static Program, starts: &mut [u32]) -> Result<Assembled> {
+        self.place_functions(program, starts)?;
+        let mut fd_array = Vec::new();
+        let mut insns = match self.body_of_one(program)? {
+            Some(body) if body.patches.len == 0 => Cow::Borrowed(self.bytes(body.insns)?),
+            _ => {
+                let mut insns = emptied(&mut self.buffers.insns);
+                for (_, function) in functions(self.object, program) {
+                    insns.extend_from_slice(self.bytes(self.body(function?).insns)?);
+                }
+                Cow::Owned(insns)
+            }
+        };
+        if let Cow::Owned(insns) = &mut insns {
+            for (number, function) in functions(self.object, program) {
+                let body = self.body(function?);
+                let start = at(starts, number).copied().unwrap_or(ABSENT);
+                let begin = bytes_of(start);
+                let len = self.bytes(body.insns)?.len();
+                let own = insns.get_mut(begin..).and_then(|rest| rest.get_mut(..len)).ok_or_else(outside)?;
+                for patch in self.patches(body)? {
+                    match patch? {
+                        Patch { insn, kind: PatchKind::Subprogram(callee) } => {
+                            let callee = at(starts, callee).copied().filter(|&callee| callee != ABSENT);
+                            let distance = callee.and_then(|callee| distance(start.checked_add(insn)?, callee));
+                            let distance = distance.ok_or_else(|| {
+                                Error::invalid("it calls a function that is not part of it, or too far away")
+                            })?;
+                            set_immediate(at_insn(own, insn)?, 0, distance).ok_or_else(outside)?;
+                        }
+                        Patch { insn, kind: PatchKind::JumpTable(table) } => {
+                            let map = self.jump_table(index, number, table)?;
+                            self.patch(own, Patch { insn, kind: PatchKind::Map(map) }, &mut fd_array)?;
+                        }
+                        patch => self.patch(own, patch, &mut fd_array)?,
+                    }
+                }
+            }
+        }
+        let mut func_info = emptied(&mut self.buffers.func_info);
+        let described = self.takes_records() && self.is_described(program)?;
+        let line_info = match described {
+            true => {
+                for (number, function) in functions(self.object, program) {
+                    let start = at(starts, number).copied().unwrap_or(ABSENT);
+                    func_info.extend_from_slice(&start.to_ne_bytes());
+                    func_info.extend_from_slice(&function?.btf_id.to_ne_bytes());
+                }
+                let buffer = emptied(&mut self.buffers.line_info);
+                self.records(program, buffer, |body| body.line_info, 1)?
+            }
+            false => Cow::Borrowed(&[][..]),
+        };
+        let core_relos = self.core_relos(program)?;
+        Ok(Assembled { insns, fd_array, func_info, line_info, core_relos })
+    }
+
+    /// The CO-RE records of a program.
+    pub(super) fn core_relos(&mut self, program: &'static Program) -> Result<Cow<'static, [u8]>> {
+        let buffer = emptied(&mut self.buffers.core_relos);
+        // They count in bytes.
+        self.records(program, buffer, |body| body.core_relos, 8)
+    }
+
+    /// Records of all functions of a program, with their first word, in `unit`s an instruction, counted from the program's first.
+    fn records(
+        &self,
+        program: &'static Program,
+        mut buffer: Vec<u8>,
+        of: impl Fn(&Body) -> crate::abi::Span,
+        unit: u32,
+    ) -> Result<Cow<'static, [u8]>> {
+        if let Some(body) = self.body_of_one(program)? {
+            return self.bytes(of(body)).map(Cow::Borrowed);
+        }
+        let mut start = 0_u32;
+        for (_, function) in functions(self.object, program) {
+            let body = self.body(function?);
+            let begin = buffer.len();
+            buffer.extend_from_slice(self.bytes(of(body))?);
+            for record in buffer[begin..].chunks_exact_mut(RECORD) {
+                if let Some(first) = record.first_chunk_mut() {
+                    *first = u32::from_ne_bytes(*first).wrapping_add(start.wrapping_mul(unit)).to_ne_bytes();
+                }
+            }
+            start = start.wrapping_add(count(body));
+        }
+        Ok(Cow::Owned(buffer))
+    }
+
+    /// Notes where the functions of a program begin.
+    fn place_functions(&self, program: &'static Program, starts: &mut [u32]) -> Result<()> {
+        let mut end = 0_u32;
+        for (number, function) in functions(self.object, program) {
+            let body = self.body(function?);
+            let start = at_mut(starts, number).filter(|start| **start == ABSENT);
+            *start.ok_or_else(|| Error::invalid("a program has a function twice"))? = end;
+            end = end.checked_add(count(body)).ok_or_else(|| Error::invalid("it is too long"))?;
+        }
+        Ok(())
+    }
+
+    /// The first instruction of a function in a program.
+    pub(super) fn start_of(&self, program: &'static Program, function: u32) -> Result<u32> {
+        let mut start = 0_u32;
+        for (number, found) in functions(self.object, program) {
+            if number == function {
+                return Ok(start);
+            }
+            start = start.saturating_add(count(self.body(found?)));
+        }
+        Err(no_such("in a program function", function))
+    }
+
+    /// The body of the only function of a program; nothing if it has several.
+    fn body_of_one(&self, program: &'static Program) -> Result<Option<&'static Body>> {
+        match program.functions {
+            &[one] => {
+                let function = at(self.object.functions, one).ok_or_else(|| no_such("function", one))?;
+                Ok(Some(self.body(function)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether all functions of a program have types.
+    fn is_described(&self, program: &'static Program) -> Result<bool> {
+        for (_, function) in functions(self.object, program) {
+            if function?.btf_id == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The body of a function that fits the form of percpu data which is loaded.
+    pub(super) fn body(&self, function: &'static Function) -> &'static Body {
+        function.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&function.body)
+    }
+
+    /// The map that is a jump table of a function in a program.
+    fn jump_table(&self, program: u32, function: u32, number: u32) -> Result<u32> {
+        let owned = (0..).zip(self.object.maps).filter(|(_, map)| {
+            map.jump_table.is_some_and(|table| (table.program, table.function) == (program, function))
+        });
+        let mut numbered = (0..).zip(owned);
+        let found = numbered.find_map(|(at, (map, _))| (at == number).then_some(map));
+        found.ok_or_else(|| no_such("of a function jump table", number))
+    }
+
+    /// The percpu section among the maps that a program uses.
+    pub(super) fn percpu_section(&self, program: &'static Program) -> Option<&'static str> {
+        let functions = functions(self.object, program).filter_map(|(_, function)| function.ok());
+        let patches = functions.filter_map(|function| self.patches(self.body(function)).ok()).flatten();
+        let mut maps = patches.filter_map(|patch| match patch.ok()?.kind {
+            PatchKind::Map(map) => at(self.object.maps, map),
+            _ => None,
+        });
+        maps.find_map(|map| (map.section?.kind == SectionKind::Percpu).then_some(map.name))
+    }
+
+    /// Writes into an instruction what depends on the running system.
+    fn patch(&mut self, insns: &mut [u8], patch: Patch, fd_array: &mut Vec<i32>) -> Result<()> {
+        let rest = at_insn(insns, patch.insn)?;
+        match patch.kind {
+            PatchKind::Map(map) => match self.map_fd(map)? {
+                Some(fd) => set_immediate(rest, 0, fd).ok_or_else(outside),
+                None => poison(rest, map).ok_or_else(outside),
+            },
+            PatchKind::ArenaValue(map) => {
+                let Some(fd) = self.map_fd(map)? else {
+                    return poison(rest, map).ok_or_else(outside);
+                };
+                set_immediate(rest, 0, fd).ok_or_else(outside)?;
+                let begin = self.arena_globals(map)?;
+                let place = rest.get_mut(INSN + 4..INSN + 8).ok_or_else(outside)?;
+                let offset = place.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
+                place.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
+                Ok(())
+            }
+            // The program decides; it is written with the program at hand.
+            PatchKind::Subprogram(_) | PatchKind::JumpTable(_) => Ok(()),
+            PatchKind::CpuMask => {
+                let mask = kernel::cpus::possible()?.slots() - 1;
+                set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
+            }
+            PatchKind::Stride(map) => {
+                let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
+                let align = open.definition.section.map_or(1, |section| section.align);
+                let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
+                let stride = stride
+                    .ok_or_else(|| Error::invalid(format_args!("section `{}` is too large", open.definition.name)))?;
+                set_immediate(rest, 0, stride).ok_or_else(outside)
+            }
+            PatchKind::Variable(symbol) => {
+                let (id, fd) = match self.symbol(symbol)? {
+                    Some(found) => (found.id, self.module_fd(found.module)),
+                    None => {
+                        // The address of what is not there is zero: a plain load of a number.
+                        *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
+                        (0, 0)
+                    }
+                };
+                set_immediate(rest, 0, number(id)?).ok_or_else(outside)?;
+                set_immediate(rest, 1, fd).ok_or_else(outside)
+            }
+            PatchKind::Address(symbol) => {
+                let [a, b, c, d, high @ ..] = self.address(symbol)?.to_le_bytes();
+                set_immediate(rest, 0, i32::from_le_bytes([a, b, c, d])).ok_or_else(outside)?;
+                set_immediate(rest, 1, i32::from_le_bytes(high)).ok_or_else(outside)
+            }
+            PatchKind::Function(symbol) => {
+                let Some(found) = self.symbol(symbol)? else {
+                    *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
+                    return set_immediate(rest, 0, NO_FUNCTION).ok_or_else(outside);
+                };
+                let module = match found.module {
+                    None => 0,
+                    Some(_) => place(fd_array, self.module_fd(found.module))
+                        .ok_or_else(|| Error::invalid("it calls functions of too many modules"))?,
+                };
+                rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
+                set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
+            }
+        }
+    }
+
+    /// The file descriptor of a map, if it was created.
+    fn map_fd(&self, map: u32) -> Result<Option<i32>> {
+        let created = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
+        Ok(created.as_ref().map(|created| created.map.as_fd().as_raw_fd()))
+    }
+
+    fn module_fd(&self, module: Option<usize>) -> i32 {
+        module.and_then(|module| self.symbols.modules.get(module)).map_or(0, AsRawFd::as_raw_fd)
+    }
+}
+
+/// The functions of a program, in its order, with their indexes.
+pub(super) fn functions(
+    object: &'static Object,
+    program: &'static Program,
+) -> impl Iterator<Item = (u32, Result<&'static Function>)> + use<> {
+    program.functions.iter().map(|&index| {
+        let function = at(object.functions, index).ok_or_else(|| no_such("function", index));
+        (index, function)
+    })
+}
+
+/// How many instructions a body has.
+fn count(body: &Body) -> u32 {
+    body.insns.len / 8
+}
+
+/// Where an instruction begins.
+fn bytes_of(insn: u32) -> usize {
+    usize::try_from(insn).ok().and_then(|insn| insn.checked_mul(INSN)).unwrap_or(usize::MAX)
+}
+
+/// The bytes of a function from an instruction on.
+fn at_insn(insns: &mut [u8], insn: u32) -> Result<&mut [u8]> {
+    insns.get_mut(bytes_of(insn)..).ok_or_else(outside)
+}
+
+fn outside() -> Error {
+    Error::invalid("a patch lies outside its function")
+}
+
+/// What a call at this instruction has as its immediate if it leads to that one.
+fn distance(from: u32, to: u32) -> Option<i32> {
+    i32::try_from(i64::from(to) - i64::from(from) - 1).ok()
+}
+
+/// A buffer that is empty but keeps its memory.
+fn emptied(buffer: &mut Vec<u8>) -> Vec<u8> {
+    let mut taken = std::mem::take(buffer);
+    taken.clear();
+    taken
+}
+
+/// The place of a module's BTF in the list of a program's, where it is put if it is not there yet. The kernel takes 256 places, however
+/// often one module's functions are called.
+fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
+    // The first is never used: place 0 is vmlinux.
+    if fd_array.is_empty() {
+        fd_array.push(0);
+    }
+    let known = fd_array.iter().skip(1).position(|&known| known == fd);
+    let place = known.map_or(fd_array.len(), |known| known + 1);
+    if place == fd_array.len() {
+        fd_array.push(fd);
+    }
+    i16::try_from(place).ok()
+}
+
+/// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
+fn poison(insns: &mut [u8], map: u32) -> Option<()> {
+    const CALL: u8 = 0x85;
+    for slot in 0..2 {
+        let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
+        insn.fill(0);
+        *insn.first_mut()? = CALL;
+        set_immediate(insn, 0, NO_MAP.saturating_add_unsigned(map))?;
+    }
+    Some(())
+}
+
+/// Sets the immediate of the instruction this many after the first.
+fn set_immediate(insns: &mut [u8], after: usize, value: i32) -> Option<()> {
+    let begin = after * INSN + 4;
+    insns.get_mut(begin..begin + 4)?.copy_from_slice(&value.to_ne_bytes());
+    Some(())
+}
+
+/// Keeps the destination of the two registers in an instruction's second byte.
+const fn registers_without_source() -> u8 {
+    if cfg!(target_endian = "little") { 0x0f } else { 0xf0 }
+}
+
+fn number(id: u32) -> Result<i32> {
+    i32::try_from(id).map_err(|_| Error::invalid("a BTF id is out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_has_one_place_however_often_it_is_called() {
+        let mut fds = Vec::new();
+        let places: Vec<_> = [7, 8, 7, 8, 7].into_iter().map(|fd| place(&mut fds, fd)).collect();
+        assert_eq!((places, fds), ([1, 2, 1, 2, 1].map(Some).to_vec(), vec![0, 7, 8]));
+        let mut fds = (0..=i32::from(i16::MAX)).collect();
+        assert_eq!((place(&mut fds, 5), place(&mut fds, -1)), (Some(5), None));
+    }
+}
