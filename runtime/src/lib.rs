@@ -33,10 +33,13 @@
 //! | programs: attach, run, pin | [`Program`], [`Link`] |
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |
 //!
-//! Without the feature `load` (on by default) only [`abi`] and [`uapi`] are here: what the generator shares with us.
+//! Without the feature `load` (on by default) only [`abi`], [`uapi`] and the escaping of text are here: what the generator shares
+//! with us.
 #![deny(unsafe_code)]
 
 pub mod abi;
+#[doc(hidden)]
+pub mod escape;
 pub mod uapi;
 
 #[cfg(feature = "load")]
