@@ -3,6 +3,7 @@
 use std::fmt;
 
 use skelgen_runtime::abi::KconfigKind;
+use skelgen_runtime::escape::Line;
 
 use crate::model::kconfig::Config;
 use crate::rust::tables::OwnedKconfig;
@@ -31,5 +32,5 @@ pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &OwnedKconfig) -> fmt::R
         KconfigKind::Text => "text",
     };
     let weak = if config.weak { ", may be missing" } else { "" };
-    writeln!(f, "        {:>6}  {}: {kind} of {} bytes{weak}", config.offset, config.name, config.size)
+    writeln!(f, "        {:>6}  {}: {kind} of {} bytes{weak}", config.offset, Line(&config.name), config.size)
 }
