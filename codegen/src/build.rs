@@ -3,12 +3,18 @@
 //! One of the few places with input and output. A file is written under another name first and renamed, so that no half-written
 //! file is ever left, and only if its text changed, so that cargo does not rebuild for nothing.
 
+mod cargo;
+mod depend;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use self::cargo::Directives;
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::rust::Layout;
 use crate::{Options, PercpuForm, elf, inspect, output, write_with_types};
@@ -136,12 +142,19 @@ impl Builder {
         self
     }
 
-    /// Does it: writes `NAME.skel.rs` for each input and tells cargo what it was made from.
+    /// Writes `NAME.skel.rs` for each input, and has cargo run the build script again when a file changes that it was made from:
+    /// the input, and all that a source includes.
+    ///
+    /// Files in cargo's `OUT_DIR` are left out, because the build script made them itself: if it makes a header there, name what
+    /// that is made from by `cargo::rerun-if-changed`.
     ///
     /// # Errors
-    /// A file that cannot be read or written, a compiler that cannot be run or fails, or what is wrong with an object.
+    /// A file that cannot be read or written, or whose path a line of text for cargo cannot hold; a compiler that cannot be run or
+    /// fails; or what is wrong with an object.
     pub fn build(self) -> Result<()> {
-        let given = self.out_dir.clone().or_else(|| std::env::var_os("OUT_DIR").map(PathBuf::from));
+        let of_cargo = std::env::var_os("OUT_DIR").map(PathBuf::from);
+        let mut cargo = Directives::new(of_cargo.as_deref());
+        let given = self.out_dir.clone().or(of_cargo);
         let Some(out_dir) = given else {
             let message = "OUT_DIR is not set: call this from a build.rs or give `out_dir`";
             return Err(Error::new(Code::BadOptions, message));
@@ -161,11 +174,11 @@ impl Builder {
                     .note("call one of the files otherwise, or give them builders with an `out_dir` each")
                     .into());
             }
+            cargo.watch(path)?;
             let object = match input {
-                Input::Source(source) => self.compile(source, &out_dir)?,
+                Input::Source(source) => self.compile(source, &out_dir, &mut cargo)?,
                 Input::Object(object) => object.clone(),
             };
-            println!("cargo::rerun-if-changed={}", path.display());
             let mut options = Options {
                 layout: Layout::Module,
                 percpu: self.percpu,
@@ -180,7 +193,7 @@ impl Builder {
             }
             let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
             for warning in understood.warnings() {
-                println!("cargo::warning={}: {warning}", path.display());
+                cargo.warn(format_args!("{}: {warning}", path.display()))?;
             }
             let skeleton = out_dir.join(format!("{}.skel.rs", options.name));
             let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut understood, &options, out))
@@ -194,45 +207,84 @@ impl Builder {
         if missing.is_empty() { Ok(()) } else { Err(crate::skeleton::missing(&missing)) }
     }
 
-    fn compile(&self, source: &Path, out_dir: &Path) -> Result<PathBuf> {
+    fn compile(&self, source: &Path, out_dir: &Path, cargo: &mut Directives) -> Result<PathBuf> {
+        if source.is_dir() {
+            return Err(Error::new(Code::Io, format!("cannot compile {}: it is a directory", source.display())));
+        }
         let object = out_dir.join(Options::for_file(source).name).with_extension("bpf.o");
-        println!("cargo::rerun-if-env-changed=CLANG");
+        cargo.watch_variable("CLANG")?;
         let clang = self.clang.clone().or_else(|| std::env::var_os("CLANG")).unwrap_or_else(|| "clang".into());
         let depend = object.with_extension("d");
         let output = Command::new(&clang)
             .args(["-g", "-O2", "--target=bpf", "-MD", "-MF"])
-            .arg(&depend)
+            .arg(&*argument(&depend))
             .args(&self.clang_args)
             .arg("-c")
-            .arg(source)
+            .arg(&*argument(source))
             .arg("-o")
-            .arg(&object)
+            .arg(&*argument(&object))
             .output()
-            .map_err(|error| {
-                Diagnostic::new(Code::Compiler, format!("cannot run {}: {error}", clang.to_string_lossy()))
-                    .note("install clang (`apt install clang`), or name it with `CLANG` or `Builder::clang`")
-            })?;
+            .map_err(|error| cannot_run(&clang, &error))?;
+        let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Diagnostic::new(Code::Compiler, message)
-                .note(format!("it says\n{said}{}", advice(&said)))
-                .into());
+            let diagnostic = Diagnostic::new(Code::Compiler, message).output(said.clone());
+            return Err(advice(&said).into_iter().fold(diagnostic, Diagnostic::note).into());
         }
         // What the compiler warns of is for whoever builds.
-        for line in String::from_utf8_lossy(&output.stderr).lines() {
-            println!("cargo::warning={line}");
-        }
-        for header in dependencies(&depend) {
-            println!("cargo::rerun-if-changed={header}");
+        said.lines().try_for_each(|line| cargo.warn(line))?;
+        let rule = std::fs::read(&depend).or_else(|error| match error.kind() {
+            // Not every compiler writes one.
+            io::ErrorKind::NotFound => Ok(Vec::new()),
+            _ => Err(Error::new(Code::Io, format!("cannot read {}: {error}", depend.display()))),
+        })?;
+        for header in depend::files(&rule) {
+            if !header.exists() {
+                return Err(unknown_header(&header, source).into());
+            }
+            cargo.watch(&header)?;
         }
         Ok(object)
     }
 }
 
+/// A path as an argument of a compiler, to which a leading `-` or `@` would mean something else.
+fn argument(path: &Path) -> Cow<'_, Path> {
+    match path.as_os_str().as_encoded_bytes() {
+        [b'-' | b'@', ..] => Path::new(".").join(path).into(),
+        _ => path.into(),
+    }
+}
+
+/// The error about a compiler that is not run.
+fn cannot_run(clang: &OsStr, error: &io::Error) -> Diagnostic {
+    let name = clang.to_string_lossy();
+    let about = |why: &dyn std::fmt::Display| Diagnostic::new(Code::Compiler, format!("cannot run {name}: {why}"));
+    let path = Path::new(clang);
+    if path.components().count() < 2 || !path.is_dir() {
+        return about(error).note("install clang (`apt install clang`), or name it with `CLANG` or `Builder::clang`");
+    }
+    let inside = ["clang", "bin/clang"].map(|inside| path.join(inside)).into_iter().find(|path| path.is_file());
+    about(&"it is a directory").note(match inside {
+        Some(program) => {
+            format!("the compiler in it is {}: give that to `CLANG` or `Builder::clang`", program.display())
+        }
+        None => "`CLANG` and `Builder::clang` take the path of the compiler itself".to_owned(),
+    })
+}
+
+/// The error about an included file that is not where the compiler says.
+fn unknown_header(header: &Path, source: &Path) -> Diagnostic {
+    let message = format!("{} includes {}, which there is no file of", source.display(), header.display());
+    Diagnostic::new(Code::BadPath, message).note(
+        "compilers list the files that they read in a form that cannot hold line feeds and backslashes: rename the directory that \
+         has one",
+    )
+}
+
 /// What can be done about the mistakes of compilers that have nothing to do with the source.
-fn advice(said: &str) -> &'static str {
-    if said.contains("'asm/") && said.contains("file not found") {
+fn advice(said: &str) -> Option<&'static str> {
+    Some(if said.contains("'asm/") && said.contains("file not found") {
         "clang does not look for the headers of this machine when it compiles for BPF: on Debian and Ubuntu they are in a folder such as \
          /usr/include/x86_64-linux-gnu, which `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")` adds"
     } else if said.contains("'bpf/") && said.contains("file not found") {
@@ -240,34 +292,8 @@ fn advice(said: &str) -> &'static str {
     } else if said.contains("'vmlinux.h' file not found") {
         "`bpftool btf dump file /sys/kernel/btf/vmlinux format c` writes that file"
     } else {
-        ""
-    }
-}
-
-/// The files that a make rule written by the compiler names.
-fn dependencies(path: &Path) -> Vec<String> {
-    let rule = std::fs::read_to_string(path).unwrap_or_default();
-    named_in(rule.split_once(": ").map_or("", |(_, files)| files))
-}
-
-/// The words of a make rule, in which spaces that belong to a word stand behind a backslash, and so does the end of a line.
-fn named_in(files: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut letters = files.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let escaped = match (letter, letters.peek()) {
-            ('\\', Some(' ' | '#' | '\n')) | ('$', Some('$')) => letters.next(),
-            _ => None,
-        };
-        match (escaped.unwrap_or(letter), words.last_mut()) {
-            (' ', Some(word)) if escaped.is_some() => word.push(' '),
-            (' ' | '\n', _) => words.push(String::new()),
-            (letter, Some(word)) => word.push(letter),
-            (_, None) => {}
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
+        return None;
+    })
 }
 
 /// Reads an object file, but for its debug information, which is zeros in what comes out; any other file is read as it is.
@@ -295,12 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn files_with_spaces_in_their_names_are_watched() {
-        let rule = " my\\ src/x.bpf.c \\\n  /usr/include/a.h \\\n  b\\#1.h c$$d.h\n";
-        assert_eq!(named_in(rule), ["my src/x.bpf.c", "/usr/include/a.h", "b#1.h", "c$d.h"]);
-    }
-
-    #[test]
     fn two_skeletons_of_one_name_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/tiny.bpf.o");
@@ -322,7 +342,10 @@ mod tests {
         std::fs::set_permissions(&compiler, permissions).expect("it is ours");
         let built = Builder::new().out_dir(folder.path()).clang(&compiler).source("x.c").build();
         let shown = format!("{:?}", built.expect_err("it always fails"));
-        assert!(shown.starts_with("error[E0702]: ") && shown.contains("file not found\n    1 | line\n"), "{shown}");
+        assert!(
+            shown.starts_with("error[E0702]: ") && shown.contains("file not found\n   |      1 | line\n"),
+            "{shown}"
+        );
         assert!(shown.contains("clang_arg(\"-I/usr/include/x86_64-linux-gnu\")"), "{shown}");
     }
 }

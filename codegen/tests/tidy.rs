@@ -111,7 +111,13 @@ fn unsafe_has_an_address() {
 #[test]
 fn input_and_output_stay_at_the_edge() {
     for (name, text) in sources("codegen/src") {
-        let edge = ["codegen/src/build.rs", "codegen/src/cli/", "codegen/src/main.rs", "codegen/src/output.rs"];
+        let edge = [
+            "codegen/src/build.rs",
+            "codegen/src/build/",
+            "codegen/src/cli/",
+            "codegen/src/main.rs",
+            "codegen/src/output.rs",
+        ];
         if edge.iter().any(|place| name.starts_with(place)) {
             continue;
         }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use crate::escape::{Line, Lines};
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What failed, why, and what can be done about it.
 ///
-/// Its `Display` is one line that names the step and the error number, then a note and the end of the verifier's log where
-/// there is one.
+/// Its `Display` is one line that names the step and the error number, then notes, details and the end of the verifier's log where
+/// there are some. It can be printed to a terminal whatever names it holds: characters that cannot be seen are escaped.
 ///
 /// ```
 /// use skelgen_runtime::Error;
@@ -24,22 +26,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error(Box<Inner>);
 
 struct Inner {
+    /// One line, escaped.
     context: String,
     errno: Option<Errno>,
     cpu: Option<u32>,
-    note: Option<String>,
+    /// Lines below all others, escaped.
+    details: Option<String>,
+    /// Escaped; the first is the advice.
+    notes: Vec<String>,
+    /// As the kernel wrote it.
     log: Option<String>,
 }
 
 impl Error {
     /// A request of the kernel that it refused.
     pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
-        Self(Box::new(Inner { context: context.to_string(), errno: Some(errno), cpu: None, note: None, log: None }))
+        Self::new(context, Some(errno))
     }
 
     /// Something that could not be done without asking the kernel.
     pub(crate) fn invalid(context: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { context: context.to_string(), errno: None, cpu: None, note: None, log: None }))
+        Self::new(context, None)
+    }
+
+    fn new(context: impl fmt::Display, errno: Option<Errno>) -> Self {
+        let context = Line(context).to_string();
+        Self(Box::new(Inner { context, errno, cpu: None, details: None, notes: Vec::new(), log: None }))
     }
 
     /// A CPU that cannot be, `ERANGE` to the kernel.
@@ -60,14 +72,28 @@ impl Error {
     /// The same, with where in a larger piece of work it happened.
     #[must_use]
     pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
-        self.0.context = format!("{place}: {}", self.0.context);
+        self.0.context = format!("{}: {}", Line(place), self.0.context);
         self
     }
 
     /// The same, with what can be done about it.
     #[must_use]
     pub(crate) fn note(mut self, note: impl fmt::Display) -> Self {
-        self.0.note = Some(note.to_string());
+        self.0.notes = vec![Line(note).to_string()];
+        self
+    }
+
+    /// Adds an earlier error as a note, behind the notes that there are.
+    #[must_use]
+    pub(crate) fn after(mut self, what: &str, earlier: &str) -> Self {
+        self.0.notes.push(format!("{what}: {}", Lines(earlier)));
+        self
+    }
+
+    /// Sets lines to show below the notes. Whatever is put into one of them must be one line.
+    #[must_use]
+    pub(crate) fn details(mut self, lines: impl fmt::Display) -> Self {
+        self.0.details = Some(Lines(lines).to_string());
         self
     }
 
@@ -94,10 +120,11 @@ impl Error {
     /// What can be done about it, where that is known.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
-        self.0.note.as_deref()
+        self.0.notes.first().map(String::as_str)
     }
 
-    /// The whole log of the verifier, if a program or BTF was refused.
+    /// Returns the whole log of the verifier, if a program or BTF was refused, as the kernel wrote it: it may hold control
+    /// characters, which `Display` of the error escapes.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.0.log.as_deref()
@@ -106,13 +133,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { context, errno, cpu: _, note, log } = &*self.0;
+        let Inner { context, errno, cpu: _, details, notes, log } = &*self.0;
         f.write_str(context)?;
         if let Some(errno) = errno {
             write!(f, ": {errno}")?;
         }
-        if let Some(note) = note {
+        for note in notes {
             write!(f, "\n  note: {note}")?;
+        }
+        if let Some(details) = details {
+            write!(f, "\n{details}")?;
         }
         match log {
             Some(log) => fmt_log(f, log),
@@ -138,7 +168,7 @@ fn fmt_log(f: &mut fmt::Formatter<'_>, log: &str) -> fmt::Result {
         0 => write!(f, "\n  verifier log:")?,
         _ => write!(f, "\n  verifier log, the last {LOG_LINES} of {lines} lines:")?,
     }
-    log.lines().skip(skipped).try_for_each(|line| write!(f, "\n    {line}"))
+    log.lines().skip(skipped).try_for_each(|line| write!(f, "\n    {}", Lines(line)))
 }
 
 impl std::error::Error for Error {}
@@ -242,5 +272,34 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         let kind = error.errno().map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names come from objects, `/proc` and `/sys`, and a log holds names of the object's types and functions.
+    #[test]
+    fn errors_can_be_shown_on_a_terminal() {
+        let hostile = "x\ncargo::warning=\r\u{1b}]0;\u{7}\u{9b}\u{202e}\t\0";
+        let earlier = Error::invalid(format_args!("BTF `{hostile}`")).log(format!("before {hostile}"));
+        let error = Error::refused(format_args!("map `{hostile}`"), Errno(libc::EINVAL))
+            .within(format_args!("object `{hostile}`"))
+            .note(format_args!("the kernel has `{hostile}`"))
+            .details(format_args!("    1  {}\n    2", Line(hostile)))
+            .after("before", &earlier.to_string())
+            .log(format!("1:\tr0 = 0\n{hostile}\n2: exit\n"));
+        for shown in [error.to_string(), format!("{error:?}"), error.advice().unwrap_or_default().to_owned()] {
+            assert!(shown.chars().all(|c| crate::escape::is_visible(c) || "\n\t".contains(c)), "{shown:?}");
+            assert!(!shown.starts_with("cargo::"), "{shown}");
+        }
+        let text = error.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        let escaped = Line(hostile).to_string();
+        assert_eq!(lines[0], format!("object `{escaped}`: map `{escaped}`: EINVAL (Invalid argument)"));
+        assert_eq!(lines[1], format!("  note: the kernel has `{escaped}`"));
+        assert!(text.contains("\n    1:\tr0 = 0\n"), "{text}");
+        assert_eq!(error.verifier_log().map(|log| log.contains(hostile)), Some(true));
     }
 }

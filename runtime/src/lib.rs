@@ -58,6 +58,7 @@ pub use execute::{Loaded, load};
 pub use link::Link;
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 pub use program::{Program, TestRun, TestRunResult};
+pub(crate) use skelgen_abi::escape;
 pub use skelgen_abi::{plan as abi, uapi};
 #[cfg(feature = "derive")]
 pub use skelgen_macros::{MapData, Maps};

@@ -13,6 +13,7 @@
 use std::fmt;
 
 use crate::error::{Errno, Error};
+use crate::escape::Line;
 pub use crate::sys::replay::Replay;
 use crate::sys::trace::{self, Mode};
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
@@ -152,13 +153,13 @@ impl fmt::Display for Call {
         write!(f, "{}", self.command)?;
         match self.command {
             Command::MAP_CREATE => {
-                write!(f, " name={} type={}", self.name(28), MapType(self.u32_at(0)))?;
+                write!(f, " name={} type={}", Line(self.name(28)), MapType(self.u32_at(0)))?;
                 let (key, value, entries) = (self.u32_at(4), self.u32_at(8), self.u32_at(12));
                 write!(f, " key={key} value={value} entries={entries}")?;
                 write!(f, " flags={} btf={}:{}", self.flags(), self.u32_at(52), self.u32_at(56))?;
             }
             Command::PROG_LOAD => {
-                write!(f, " name={} type={}", self.name(48), ProgramType(self.u32_at(0)))?;
+                write!(f, " name={} type={}", Line(self.name(48)), ProgramType(self.u32_at(0)))?;
                 let (expected, flags) = (AttachType(self.u32_at(68)), self.flags());
                 write!(f, " expected={expected} flags={flags} log_level={}", self.u32_at(24))?;
             }
@@ -166,7 +167,7 @@ impl fmt::Display for Call {
             _ => {}
         }
         if let Some(map) = &self.map {
-            write!(f, " map={}", map.name)?;
+            write!(f, " map={}", Line(&map.name))?;
             if self.command != Command::MAP_FREEZE {
                 write!(f, " flags={}", self.flags())?;
             }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use skelgen::error::{Code, Error, Result};
 use skelgen::{Options, PercpuForm, build, output};
+use skelgen_abi::escape::{Line, Lines, is_visible};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -147,7 +148,10 @@ impl Form {
 
 /// Runs the tool.
 pub(crate) fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return refuse(&error),
+    };
     let file = command.file().to_owned();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,6 +160,17 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the arguments, or what was asked for instead of a command.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let escaped = Lines(&text).to_string();
+    if escaped == text {
+        error.exit();
+    }
+    eprint!("{escaped}");
+    ExitCode::from(2)
 }
 
 fn run(command: Command) -> Result<()> {
@@ -171,7 +186,7 @@ fn run(command: Command) -> Result<()> {
             // A file with debug information is many times as large as all that is done from here on.
             drop(bytes);
             for warning in object.warnings() {
-                eprintln!("warning: {}: {warning}", input.object.display());
+                eprintln!("warning: {}: {warning}", Line(input.object.display()));
             }
             write(output, |out| skelgen::write(object, &options, out))
         }
@@ -192,7 +207,7 @@ fn run(command: Command) -> Result<()> {
             if json {
                 let text = serde_json::to_string_pretty(&summary)
                     .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;
-                print(None, &(text + "\n"))
+                print(None, &(visible_json(&text) + "\n"))
             } else {
                 print(None, &summary.to_string())
             }
@@ -208,6 +223,19 @@ fn write(output: Option<PathBuf>, produce: impl FnOnce(&mut dyn fmt::Write) -> R
     }
 }
 
+/// JSON with every character escaped that cannot be seen; such characters are in strings alone, but for line feeds.
+fn visible_json(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_visible(c) || c == '\n' {
+            visible.push(c);
+        } else {
+            visible.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    visible
+}
+
 /// Writes text to a file, or to standard output.
 fn print(output: Option<PathBuf>, text: &str) -> Result<()> {
     // A refusal is known to where the text goes, with its reason.
@@ -217,6 +245,15 @@ fn print(output: Option<PathBuf>, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn json_holds_what_it_held() {
+        let names = ["a\u{7f}\u{9b}b", "\n\r\t\u{1b}", "\u{202e}\u{feff}\u{e0041}", "ü\\\"`"];
+        let text = serde_json::to_string_pretty(&names).expect("text can be written");
+        let visible = super::visible_json(&text);
+        assert!(visible.lines().all(|line| line.chars().all(skelgen_abi::escape::is_visible)), "{visible:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&visible).expect("it is JSON"), names);
+    }
 
     #[test]
     fn arguments_do_not_contradict_each_other() {

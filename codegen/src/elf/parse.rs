@@ -125,7 +125,7 @@ impl<'data> File<'data> {
         }
         let name = self.table.section_name(endian, header);
         let name = name.map_err(|error| bad(format!("section {}: {error}", index.0)))?;
-        let name = text(name).ok_or_else(|| bad(format!("the name of section {} is not UTF-8", index.0)))?;
+        let name = text(name).map_err(|shown| not_utf8(format!("section {} is called {shown}", index.0)))?;
 
         let flags = header.sh_flags(endian).0;
         let kind = match header.sh_type(endian) {
@@ -212,7 +212,11 @@ impl<'data> File<'data> {
             0 => "",
             _ => {
                 let name = table.symbol_name(endian, symbol).map_err(|error| about(&error.to_string()))?;
-                text(name).ok_or_else(|| about("its name is not UTF-8"))?
+                text(name).map_err(|shown| match symbol.st_type() {
+                    elf::STT_FILE => not_utf8(format!("the source file is called {shown}"))
+                        .note("rename the source file and compile it again"),
+                    _ => not_utf8(format!("symbol {} is called {shown}", index.0)),
+                })?
             }
         };
         let number = table.symbol_section(endian, symbol, index).map_err(|error| about(&error.to_string()))?;
@@ -401,6 +405,11 @@ fn at(diagnostic: Diagnostic, section: &str, kind: SectionKind, offset: u64) -> 
     }
 }
 
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
+/// A name, or how it can be shown if it is not UTF-8.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| format!("`{}`, which is not UTF-8", bytes.escape_ascii()))
+}
+
+fn not_utf8(message: String) -> Diagnostic {
+    Diagnostic::new(Code::NotUtf8, message)
 }

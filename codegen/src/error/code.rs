@@ -48,6 +48,8 @@ codes! {
     OverlappingSections = "E0104", Some("the file is damaged: build it again");
     /// A relocation that points nowhere or is of an unknown kind.
     BadRelocation = "E0105", None;
+    /// A name that is not UTF-8.
+    NotUtf8 = "E0106", Some("names are UTF-8 in skelgen: rename it in the source, or the source itself, and build the object again");
 
     // 02: reading BTF and .BTF.ext.
     /// There is no BTF and something needs it.
@@ -93,6 +95,8 @@ codes! {
     Io = "E0701", None;
     /// A compiler that cannot be run, or that failed.
     Compiler = "E0702", None;
+    /// A path that cargo cannot be given, or that a compiler does not write as it is.
+    BadPath = "E0705", None;
     /// Options that contradict each other.
     BadOptions = "E0703", None;
     /// A type that was asked for by name and is not there.

@@ -1,13 +1,15 @@
 //! The one error type of the generator: a list of diagnostics, each with a stable code and the place in the object it is about.
 //!
 //! Phases collect diagnostics in a [`Reporter`] and go on as far as they can, so that one run shows all that is wrong; a phase
-//! that reported an error returns no value, so nothing runs on a bad one. How a diagnostic looks on a terminal is the command
-//! line's business. This module knows nothing of any phase.
+//! that reported an error returns no value, so nothing runs on a bad one. Fields hold names and paths as they are; the `Display` of
+//! a diagnostic escapes them ([`Line`]), whatever it is printed to. This module knows nothing of any phase.
 
 mod code;
 
 use std::fmt;
 use std::path::Path;
+
+use skelgen_abi::escape::{Line, Lines};
 
 pub use code::Code;
 
@@ -94,13 +96,16 @@ pub struct Diagnostic {
     pub location: Box<Location>,
     /// What to do about it.
     pub note: Option<String>,
+    /// What another program, such as a compiler, printed about it: lines.
+    pub output: Option<String>,
 }
 
 impl Diagnostic {
     /// A diagnostic without a place; its note is the code's own.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), location: Box::default(), note: code.help().map(str::to_owned) }
+        let note = code.help().map(str::to_owned);
+        Self { code, message: message.into(), location: Box::default(), note, output: None }
     }
 
     /// The same, in this section.
@@ -137,19 +142,29 @@ impl Diagnostic {
         self.note = Some(note.into());
         self
     }
+
+    /// Sets what another program printed about it.
+    #[must_use]
+    pub fn output(mut self, lines: impl Into<String>) -> Self {
+        self.output = Some(lines.into());
+        self
+    }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}", self.code.as_str(), self.message)?;
+        write!(f, "error[{}]: {}", self.code.as_str(), Line(&self.message))?;
         if !self.location.is_empty() {
             write!(f, "\n  --> {}", self.location)?;
         }
         if let Some(SourceLine { text: Some(text), .. }) = &self.location.line {
-            write!(f, "\n   |  {}", text.trim())?;
+            write!(f, "\n   |  {}", Line(text.trim().replace('\t', " ")))?;
+        }
+        for line in self.output.iter().flat_map(|output| output.lines()) {
+            write!(f, "\n   |  {}", Lines(line))?;
         }
         if let Some(note) = &self.note {
-            write!(f, "\n  = note: {note}")?;
+            write!(f, "\n  = note: {}", Line(note))?;
         }
         Ok(())
     }
@@ -182,11 +197,11 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if let Some(file) = &self.file {
-            write!(f, "{file}")?;
+            write!(f, "{}", Line(file))?;
             separator = ", ";
         }
         if let Some(section) = &self.section {
-            write!(f, "{separator}section {section}")?;
+            write!(f, "{separator}section {}", Line(section))?;
             separator = ", ";
         }
         if let Some(insn) = self.insn {
@@ -198,7 +213,7 @@ impl fmt::Display for Location {
             separator = ", ";
         }
         if let Some(line) = &self.line {
-            write!(f, "{separator}{}:{}:{}", line.file, line.line, line.column)?;
+            write!(f, "{separator}{}:{}:{}", Line(&line.file), line.line, line.column)?;
         }
         Ok(())
     }

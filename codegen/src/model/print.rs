@@ -1,9 +1,10 @@
-//! The model as text (`skelgen inspect`) and as serializable values (`skelgen inspect --json`).
+//! The model as text (`skelgen inspect`), in which every name is a [`Line`], and as serializable values (`skelgen inspect --json`).
 
 use std::fmt;
 
 use serde::Serialize;
 
+use skelgen_abi::escape::Line;
 use skelgen_abi::plan::PercpuForm;
 
 pub use super::kernels::KernelSummary;
@@ -153,7 +154,7 @@ fn map(map: &Map) -> MapSummary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "object {} license {:?}, {} types", self.name, self.license, self.types)?;
+        writeln!(f, "object {} license {:?}, {} types", Line(&self.name), self.license, self.types)?;
         for (index, kernel) in self.kernels.iter().enumerate() {
             match (kernel.since, self.kernels.get(index + 1)) {
                 ("0", Some(next)) => write!(f, "Linux before {}", next.since)?,
@@ -166,23 +167,31 @@ impl fmt::Display for Summary {
             writeln!(
                 f,
                 "map {}: {}, key {}, value {}, max entries {}, flags {:#x}",
-                map.name, map.map_type, map.key_size, map.value_size, map.max_entries, map.flags
+                Line(&map.name),
+                map.map_type,
+                map.key_size,
+                map.value_size,
+                map.max_entries,
+                map.flags
             )?;
             for variable in &map.variables {
                 let hidden = if variable.visible { "" } else { ", not in the skeleton" };
                 let addresses = if variable.addresses { ", with addresses that are not filled in" } else { "" };
                 let VariableSummary { offset, name, size, .. } = variable;
-                writeln!(f, "    {offset:>6}  {name} ({size} bytes{hidden}{addresses})")?;
+                writeln!(f, "    {offset:>6}  {} ({size} bytes{hidden}{addresses})", Line(name))?;
             }
         }
         for program in &self.programs {
             write!(
                 f,
                 "program {} in {}: {}, {} instructions",
-                program.name, program.section, program.program_type, program.insns
+                Line(&program.name),
+                Line(&program.section),
+                program.program_type,
+                program.insns
             )?;
             if let Some(target) = &program.target {
-                write!(f, ", for {target}")?;
+                write!(f, ", for {}", Line(target))?;
             }
             if let Some(since) = &program.since {
                 write!(f, ", since Linux {since}")?;
@@ -196,10 +205,10 @@ impl fmt::Display for Summary {
             writeln!(f)?;
         }
         for name in &self.subprograms {
-            writeln!(f, "subprogram {name}")?;
+            writeln!(f, "subprogram {}", Line(name))?;
         }
         for name in &self.externs {
-            writeln!(f, "extern {name}")?;
+            writeln!(f, "extern {}", Line(name))?;
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! What is not wrong with an object and may still surprise: for whoever makes a skeleton of it. Knows nothing of where it is said.
 
+use skelgen_abi::escape::Line;
+
 use super::{BpfObject, DataSection, Map};
 
 impl BpfObject {
-    /// What whoever makes a skeleton of the object should know, a sentence or two each.
+    /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
+    /// seen are escaped.
     ///
     /// ```no_run
     /// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &skelgen::Options::for_file("counters.bpf.o"))?;
@@ -14,7 +17,8 @@ impl BpfObject {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?)).collect()
+        let warnings = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?));
+        warnings.map(|warning| Line(warning).to_string()).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use skelgen_abi::escape::Line;
 use skelgen_abi::plan::KconfigKind;
 
 use crate::model::kconfig::Config;
@@ -31,5 +32,5 @@ pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &OwnedKconfig) -> fmt::R
         KconfigKind::Text => "text",
     };
     let weak = if config.weak { ", may be missing" } else { "" };
-    writeln!(f, "        {:>6}  {}: {kind} of {} bytes{weak}", config.offset, config.name, config.size)
+    writeln!(f, "        {:>6}  {}: {kind} of {} bytes{weak}", config.offset, Line(&config.name), config.size)
 }

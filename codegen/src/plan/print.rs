@@ -1,7 +1,8 @@
-//! A plan as text: stable, so that golden tests and people can compare two.
+//! A plan as text: stable, so that golden tests and people can compare two. Every name is a [`Line`].
 
 use std::fmt;
 
+use skelgen_abi::escape::Line;
 use skelgen_abi::plan::{PatchKind, SectionKind, Step};
 use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
@@ -13,16 +14,17 @@ use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let object = &self.object;
-        writeln!(f, "object {} license {:?} blob {} bytes", object.name, object.license, object.blob.len())?;
+        writeln!(f, "object {} license {:?} blob {} bytes", Line(&object.name), object.license, object.blob.len())?;
         for (index, step) in object.steps.iter().enumerate() {
             write!(f, "{index:>4}  ")?;
             self.step(f, *step)?;
         }
         for program in &object.programs {
-            writeln!(f, "\nprogram {} ({})", program.name, program.section)?;
+            writeln!(f, "\nprogram {} ({})", Line(&program.name), Line(&program.section))?;
             self.code(f, &Assembled::new(object, program, false))?;
             if is_emulated(object, program) {
-                writeln!(f, "\nprogram {} ({}) without direct access to percpu data", program.name, program.section)?;
+                let (name, section) = (Line(&program.name), Line(&program.section));
+                writeln!(f, "\nprogram {name} ({section}) without direct access to percpu data")?;
                 self.code(f, &Assembled::new(object, program, true))?;
             }
         }
@@ -33,15 +35,16 @@ impl fmt::Display for LoadPlan {
 impl LoadPlan {
     fn step(&self, f: &mut fmt::Formatter<'_>, step: Step) -> fmt::Result {
         let object = &self.object;
-        let name = |map: u32| object.maps.get(map as usize).map_or("?", |map| map.name.as_str());
-        let program = |index: u32| object.programs.get(index as usize).map_or("?", |program| program.name.as_str());
+        let name = |map: u32| Line(object.maps.get(map as usize).map_or("?", |map| map.name.as_str()));
+        let program =
+            |index: u32| Line(object.programs.get(index as usize).map_or("?", |program| program.name.as_str()));
         match step {
             Step::LoadBtf => writeln!(f, "load BTF, {} bytes", object.btf.map_or(0, |span| span.len)),
             Step::ResolveSymbols => {
                 writeln!(f, "resolve kernel symbols")?;
                 for symbol in &object.symbols {
                     let weak = if symbol.weak { ", may be missing" } else { "" };
-                    writeln!(f, "        {:?} {}{weak}", symbol.kind, symbol.name)?;
+                    writeln!(f, "        {:?} {}{weak}", symbol.kind, Line(&symbol.name))?;
                 }
                 Ok(())
             }
@@ -95,14 +98,14 @@ impl LoadPlan {
             write!(f, ", types [{}] [{}]", map.btf_key_type_id, map.btf_value_type_id)?;
         }
         if map.kernel_name != map.name {
-            write!(f, ", in the kernel {}", map.kernel_name)?;
+            write!(f, ", in the kernel {}", Line(&map.kernel_name))?;
         }
         if map.pin_by_name {
             write!(f, ", pinned by name")?;
         }
         writeln!(f)?;
         if let Some(inner) = map.inner.and_then(|inner| self.object.maps.get(inner as usize)) {
-            write!(f, "        inner maps like {}", inner.name)?;
+            write!(f, "        inner maps like {}", Line(&inner.name))?;
             self.map(f, inner)?;
         }
         if let Some(section) =
@@ -136,7 +139,7 @@ impl LoadPlan {
             write!(f, ", flags {}", names(program.flags, PROGRAM_FLAGS))?;
         }
         if let Some(symbol) = program.target.and_then(|target| self.object.symbols.get(target as usize)) {
-            write!(f, ", for {}", symbol.name)?;
+            write!(f, ", for {}", Line(&symbol.name))?;
         }
         if !program.autoload {
             write!(f, ", only if asked")?;
@@ -144,30 +147,32 @@ impl LoadPlan {
         match &program.attach {
             OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
             OwnedAttach::Never(how) => write!(f, ", runs {how}")?,
-            OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
+            OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {}", Line(name))?,
             OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
             OwnedAttach::Iter => write!(f, ", attaches as iterator")?,
-            OwnedAttach::Tracepoint { category, name } => write!(f, ", attaches to tracepoint {category}/{name}")?,
+            OwnedAttach::Tracepoint { category, name } => {
+                write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?;
+            }
             OwnedAttach::Kprobe { function, offset, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
-                write!(f, ", attaches to {place}{function}+{offset:#x}")?;
+                write!(f, ", attaches to {place}{}+{offset:#x}", Line(function))?;
             }
             OwnedAttach::KprobeMulti { pattern, at_return } => {
                 let place = if *at_return { "returns of " } else { "" };
-                write!(f, ", attaches to {place}kernel functions {pattern}")?;
+                write!(f, ", attaches to {place}kernel functions {}", Line(pattern))?;
             }
             OwnedAttach::Ksyscall { name, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
-                write!(f, ", attaches to {place}system call {name}")?;
+                write!(f, ", attaches to {place}system call {}", Line(name))?;
             }
             OwnedAttach::Uprobe { place, at_return } => {
-                write!(f, ", attaches to {}{place}", if *at_return { "return of " } else { "" })?;
+                write!(f, ", attaches to {}{}", if *at_return { "return of " } else { "" }, Line(place))?;
             }
             OwnedAttach::UprobeMulti { place, at_return } => {
-                write!(f, ", attaches to {}functions {place}", if *at_return { "returns of " } else { "" })?;
+                write!(f, ", attaches to {}functions {}", if *at_return { "returns of " } else { "" }, Line(place))?;
             }
-            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {pattern}")?,
-            OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {place}")?,
+            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {}", Line(pattern))?,
+            OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {}", Line(place))?,
         }
         writeln!(f)?;
         size(f, "", &Assembled::new(&self.object, program, false))?;
@@ -194,7 +199,7 @@ impl LoadPlan {
                 PatchKind::Stride(map) => ("stride of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
             };
-            writeln!(f, "  at {:>4}: {what} {}", patch.insn, name.map_or("?", String::as_str))?;
+            writeln!(f, "  at {:>4}: {what} {}", patch.insn, Line(name.map_or("?", String::as_str)))?;
         }
         Ok(())
     }

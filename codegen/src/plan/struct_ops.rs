@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use skelgen_abi::escape::Line;
+
 use crate::model::BpfObject;
 use crate::model::struct_ops::StructOps;
 use crate::rust::tables::{OwnedMember, OwnedObject, OwnedStructOps};
@@ -24,10 +26,10 @@ pub(super) fn lower(object: &BpfObject, table: &StructOps) -> OwnedStructOps {
 /// The lines of it.
 pub(super) fn print(f: &mut fmt::Formatter<'_>, object: &OwnedObject, table: &OwnedStructOps) -> fmt::Result {
     let when = if table.autocreate { "" } else { ", only if asked" };
-    writeln!(f, "        functions of struct {}{when}", table.name)?;
+    writeln!(f, "        functions of struct {}{when}", Line(&table.name))?;
     for member in &table.members {
         let Some(program) = member.program.and_then(|program| object.programs.get(program as usize)) else { continue };
-        writeln!(f, "        {:>6}  {} = {}", member.offset, member.name, program.name)?;
+        writeln!(f, "        {:>6}  {} = {}", member.offset, Line(&member.name), Line(&program.name))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use quote::{format_ident, quote};
 use skelgen_abi::plan::SectionKind;
 use syn::Path;
 
+use super::doc::{Doc, InCode};
 use super::maps::Maps;
 use super::section::Section;
 use super::struct_ops::Tables;
@@ -21,6 +22,7 @@ use crate::skeleton::{ProgramField, Skeleton};
 /// What stands above everything: where the file comes from.
 pub(super) fn header(what: &str, name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
+    let name = InCode(name);
     format!("// Made by skelgen {version} from the {what} `{name}`. Do not edit: make it again instead.\n\n")
 }
 
@@ -57,12 +59,13 @@ pub(super) fn write(
         Layout::Module => ("///", ""),
     };
     for line in [
-        format!("The BPF object `{}`.", object.name),
-        String::new(),
-        "[`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs."
-            .to_owned(),
+        Doc::new(format_args!(" The BPF object `{}`.", InCode(&object.name))),
+        Doc::default(),
+        Doc::new(
+            " [`open`] it, change what may still be changed, [`Open::load`] it, [`Skeleton::attach`] its programs.",
+        ),
     ] {
-        text.line(format_args!("{}", format!("{mark} {line}").trim_end()))?;
+        text.line(format_args!("{mark}{line}"))?;
     }
     text.open(format_args!("#{inner}[allow("))?;
     for lint in LINTS {
@@ -163,7 +166,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
     let initial = || sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
     let fields = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
-        let doc = format!(" The initial value of section `{}`, to change.", section.name);
+        let doc = Doc::new(format_args!(" The initial value of section `{}`, to change.", InCode(section.name)));
         quote!(#[doc = #doc] pub #field: rt::Initial<#ty>)
     });
     let made = initial().map(|section| {
@@ -177,16 +180,17 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
             SectionKind::Percpu => "one value, from which every CPU starts",
             _ => "from which it starts",
         };
-        let doc = format!(" The initial value of section `{}`: {what}.", section.name);
+        let doc = Doc::new(format_args!(" The initial value of section `{}`: {what}.", InCode(section.name)));
         let doc_mut = " The same, to change.";
         let resize = (section.data.kind != SectionKind::Arena).then(|| {
             let name = format_ident!("{}_resize", section.field.field.trim_start_matches("r#"));
             let what = match section.data.kind {
-                SectionKind::Percpu => format!("every CPU's copy of section `{}`", section.name),
-                _ => format!("section `{}`", section.name),
+                SectionKind::Percpu => format!("every CPU's copy of section `{}`", InCode(section.name)),
+                _ => format!("section `{}`", InCode(section.name)),
             };
-            let doc =
-                format!(" Makes {what} longer than its variables: so many bytes in all. What is added is zero, and the section's `tail`.");
+            let doc = Doc::new(format_args!(
+                " Makes {what} longer than its variables: so many bytes in all. What is added is zero, and the section's `tail`."
+            ));
             quote! {
                 #[doc = #doc]
                 pub fn #name(&mut self, bytes: u32) { self.#field.resize(bytes); }
@@ -317,7 +321,9 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
                 Attach::Never(how) => format!("; it runs {how}"),
                 _ => String::new(),
             };
-            (ident(&field.field), format!(" `SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))
+            let section = InCode(&program.section);
+            let doc = Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.program_type));
+            (ident(&field.field), doc)
         })
         .collect();
     let of = |ty: &TokenStream| {
@@ -375,12 +381,12 @@ fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
 fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
     let fields = sections.iter().filter_map(|section| {
         let (field, holder) = (section.field(), section.holder()?);
-        let doc = format!(" The map that holds section `{}`.", section.name);
+        let doc = Doc::new(format_args!(" The map that holds section `{}`.", InCode(section.name)));
         Some(quote!(#[doc = #doc] pub #field: #holder))
     });
     let accessors = sections.iter().map(|section| {
         let (field, ty) = (section.field(), section.ty());
-        let doc = format!(" Section `{}`.", section.name);
+        let doc = Doc::new(format_args!(" Section `{}`.", InCode(section.name)));
         match section.data.kind {
             SectionKind::Data | SectionKind::Bss => {
                 let cells = format_ident!("{}Cells", ty);

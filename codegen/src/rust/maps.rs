@@ -4,6 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_abi::uapi::map_flags;
 
+use super::doc::{Doc, InCode};
 use super::ident;
 use super::types::{Needs, Types};
 use crate::model::BpfObject;
@@ -38,7 +39,7 @@ impl Maps {
         for field in &skeleton.maps {
             let map = &object.maps[field.map.0 as usize];
             let name = ident(&field.field);
-            let doc = format!(" `{}`, a map of type {}.", map.name, map.def.map_type);
+            let doc = Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.name), map.def.map_type));
             let section = skeleton.sections.iter().find(|section| section.map == field.map);
             let handle = match section {
                 Some(section) => {
@@ -49,7 +50,7 @@ impl Maps {
             };
             open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
             loaded.push(if field.optional {
-                let doc = format!("{doc} `None` if its auto-create was off.");
+                let doc = Doc::new(format_args!("{doc} `None` if its auto-create was off."));
                 quote!(#[doc = #doc] pub #name: Option<#handle>)
             } else {
                 quote!(#[doc = #doc] pub #name: #handle)

@@ -4,6 +4,7 @@
 //! about them. The one place that names quote, proc-macro2, syn and prettyplease.
 
 mod blob;
+mod doc;
 mod file;
 mod image;
 mod macros;
@@ -24,6 +25,7 @@ use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
 use crate::skeleton::Skeleton;
+use doc::Doc;
 use tables::OwnedObject;
 use text::Text;
 
@@ -125,11 +127,12 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
     let uses = format!(
         "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::*;\n\n"
     );
+    let doc = Doc::new(format_args!(" The types of `{}`.", doc::InCode(name)));
     match layout {
-        Layout::File => (format!("//! The types of `{name}`.\n#![{lints}]\n\n{uses}"), ""),
+        Layout::File => (format!("//!{doc}\n#![{lints}]\n\n{uses}"), ""),
         Layout::Module => {
             let module = ident(&crate::skeleton::field_name(&name.replace('.', "_")));
-            (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
+            (format!("///{doc}\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
         }
     }
 }

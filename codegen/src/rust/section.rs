@@ -4,6 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_abi::plan::SectionKind;
 
+use super::doc::{Doc, InCode};
 use super::ident;
 use super::types::{Definition, Field, Needs, Types};
 use crate::btf::Btf;
@@ -90,7 +91,8 @@ impl<'a> Section<'a> {
             let offset = Literal::u32_unsuffixed(variable.offset);
             let cell = ident(&cell_scope.claim(&name));
             let declared = btf.declaration(variable.ty, &variable.name);
-            let doc = format!(" The variable `{declared}`.");
+            let declared = InCode(&declared);
+            let doc = Doc::new(format_args!(" The variable `{declared}`."));
             let addresses =
                 if self.data.has_addresses(variable) { "; the addresses in it are not filled in" } else { "" };
             cells.push(quote! {
@@ -105,13 +107,13 @@ impl<'a> Section<'a> {
                 size,
                 align,
                 hidden: false,
-                doc: format!(" `{declared}`{addresses}"),
+                doc: Doc::new(format_args!(" `{declared}`{addresses}")),
             });
         }
         // A section ends with its last variable; its struct ends where another could follow.
         let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let size = u64::from(self.data.size).next_multiple_of(align);
-        let doc = format!(" Section `{}`, {} bytes.", self.name, self.data.size);
+        let doc = Doc::new(format_args!(" Section `{}`, {} bytes.", InCode(self.name), self.data.size));
         let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
         definition.wrap_displaced();
         let definition = definition.write();
@@ -119,7 +121,9 @@ impl<'a> Section<'a> {
             return definition;
         }
         let cells_name = format_ident!("{}Cells", ty);
-        let doc = format!(" The variables of section `{}`, in memory shared with the running programs.", self.name);
+        let name = InCode(self.name);
+        let doc =
+            Doc::new(format_args!(" The variables of section `{name}`, in memory shared with the running programs."));
         quote! {
             #definition
             #[doc = #doc]

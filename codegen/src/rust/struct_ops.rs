@@ -3,6 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
+use super::doc::{Doc, InCode};
 use super::ident;
 use super::types::Types;
 use crate::model::BpfObject;
@@ -37,7 +38,7 @@ impl Tables {
         let doc = |table: &StructOpsField| {
             let map = &object.maps[table.map.0 as usize];
             let of = map.struct_ops.as_ref().map_or("?", |table| table.name.as_str());
-            format!(" `{}`, a `struct {of}`.", map.name)
+            Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.name), InCode(of)))
         };
         let before = each(&|table| {
             let (doc, field) = (doc(table), ident(&table.field));

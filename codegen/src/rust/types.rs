@@ -22,6 +22,7 @@ use quote::{format_ident, quote};
 
 use self::layout::{Layouts, Place};
 use self::names::{Asker, Names, NodeId, Wanted};
+use super::doc::{Doc, InCode};
 use super::ident;
 use crate::btf::{Btf, Kind, TypeId};
 use crate::skeleton::field_name;
@@ -128,7 +129,7 @@ impl Types<'_> {
     pub(super) fn items(&self) -> impl Iterator<Item = TokenStream> + '_ {
         let types = self.names.sorted().into_iter().map(|(id, node)| self.item(id, node));
         let aliases = self.names.aliases().into_iter().map(|(alias, name)| {
-            let doc = format!(" `typedef … {alias}`");
+            let doc = Doc::new(format_args!(" `typedef … {}`", InCode(&alias)));
             let (alias, name) = (ident(&field_name(&alias)), ident(&field_name(name)));
             quote!(#[doc = #doc] pub type #alias = #name;)
         });

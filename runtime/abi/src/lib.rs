@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`plan`] | an object's load plan as constant tables and one blob: what a generated file holds and the runtime executes |
+//! | [`escape`] | text that may hold anything, made fit for a line or a terminal |
 //! | [`uapi`] | the numbers of `linux/bpf.h` |
 //!
 //! It depends on nothing, makes no system call and allocates nothing. Use it through those two crates: its items are theirs, and it
@@ -11,5 +12,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod escape;
 pub mod plan;
 pub mod uapi;

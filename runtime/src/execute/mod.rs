@@ -49,12 +49,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             let error = match &executor.btf_refused {
-                Some(said) => {
-                    let note = format!("the kernel did not take the object's BTF before: {said}");
-                    let note =
-                        error.advice().map_or_else(|| note.clone(), |advice| format!("{advice}\n  note: {note}"));
-                    error.note(note)
-                }
+                Some(said) => error.after("the kernel did not take the object's BTF before", said),
                 None => error,
             };
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{FromFd, Info, other_than_map};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result};
+use crate::escape::Line;
 use crate::kernel::types::{Types, kind};
 use crate::link::c_path;
 use crate::sys;
@@ -180,15 +181,24 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     };
     let handle = M::from_fd(fd, &info);
     match (handle, other_layout::<M>(&found, name)?) {
-        (Ok(_), Some(other)) => Err(Error::invalid(format_args!("map `{name}`: {other}"))),
+        (Ok(_), Some(Other { what, sides })) => {
+            Err(Error::invalid(format_args!("map `{name}`: {what}")).details(sides))
+        }
         // Another size says less than what it is that has another size.
-        (Err(error), Some(other)) => Err(error.note(other)),
+        (Err(error), Some(Other { what, sides })) => Err(error.note(what).details(sides)),
         (handle, None) => handle,
     }
 }
 
+/// How the keys or values of a map differ from the types of its handle.
+struct Other {
+    what: String,
+    /// Both layouts side by side, a line a member.
+    sides: String,
+}
+
 /// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
-fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<String>> {
+fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<Other>> {
     let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
     let (key, value) = M::layouts();
     if found.btf_id == 0 || key.is_none() && value.is_none() {
@@ -204,7 +214,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
         let Some(layout) = layout.filter(|_| id != 0) else { continue };
         if let Err(sides) = compare(&types, id, layout) {
-            return Ok(Some(format!("its {what} are not laid out as `{}`\n{sides}", layout.name)));
+            return Ok(Some(Other { what: format!("its {what} are not laid out as `{}`", layout.name), sides }));
         }
     }
     Ok(None)
@@ -280,7 +290,7 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     let mut right = vec![format!(
         "`{} {}` of the map, {size} bytes",
         if types.kind(id) == kind::UNION { "union" } else { "struct" },
-        types.name(id)
+        Line(types.name(id))
     )];
     right.extend(theirs.iter().map(|member| format!("{}{member}", if member_fits(member) { ' ' } else { '>' })));
     let width = left.iter().map(|line| line.chars().count()).max().unwrap_or(0);
@@ -305,8 +315,8 @@ struct Member {
 impl std::fmt::Display for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.size {
-            Some(size) => write!(f, "{:>5}  {} ({size} bytes)", self.offset, self.name),
-            None => write!(f, "{:>5}  {} (bits)", self.offset, self.name),
+            Some(size) => write!(f, "{:>5}  {} ({size} bytes)", self.offset, Line(&self.name)),
+            None => write!(f, "{:>5}  {} (bits)", self.offset, Line(&self.name)),
         }
     }
 }

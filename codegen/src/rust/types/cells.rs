@@ -8,6 +8,7 @@ use super::names::{Asker, Node, NodeId};
 use super::write::{accessor_names, doc_of_setter, wanted_name};
 use super::{From, Types};
 use crate::btf::Kind;
+use crate::rust::doc::{Doc, InCode};
 use crate::rust::ident;
 use crate::skeleton::{Scope, field_name};
 
@@ -30,7 +31,7 @@ impl Types<'_> {
                 }
                 _ => ty,
             };
-            let doc = format!(" `{}`", self.declared(part));
+            let doc = Doc::new(format_args!(" `{}`", self.declared(part)));
             match part.place {
                 Place::Field { offset, .. } | Place::Shared { offset, .. } => {
                     let (get, offset) = (ident(&scope.claim(&wanted_name(part))), Literal::u64_unsuffixed(offset));
@@ -58,7 +59,8 @@ impl Types<'_> {
                 Place::Nowhere => {}
             }
         }
-        let doc = format!(" The members of `{}` in shared memory.", self.btf.declaration(node.id, ""));
+        let declared = InCode(self.btf.declaration(node.id, ""));
+        let doc = Doc::new(format_args!(" The members of `{declared}` in shared memory."));
         Some(quote! {
             #[doc = #doc]
             #[derive(Clone, Copy, Debug)]

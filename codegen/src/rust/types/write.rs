@@ -7,6 +7,7 @@ use super::layout::{Part, Place};
 use super::names::{Asker, Node, NodeId};
 use super::{From, Types};
 use crate::btf::{Enum, Kind, TypeId};
+use crate::rust::doc::{Doc, InCode};
 use crate::rust::ident;
 use crate::skeleton::{Scope, field_name};
 
@@ -19,14 +20,14 @@ pub(in crate::rust) struct Field {
     pub(in crate::rust) size: u64,
     pub(in crate::rust) align: u64,
     pub(in crate::rust) hidden: bool,
-    pub(in crate::rust) doc: String,
+    pub(in crate::rust) doc: Doc,
 }
 
 /// A struct to write: its padding, assertions, `Default` and `Debug` are made here.
 #[derive(Debug)]
 pub(in crate::rust) struct Definition<'d> {
     pub(in crate::rust) name: &'d Ident,
-    pub(in crate::rust) doc: Vec<String>,
+    pub(in crate::rust) doc: Vec<Doc>,
     pub(in crate::rust) size: u64,
     pub(in crate::rust) fields: Vec<Field>,
     /// An alignment that no field asks for.
@@ -138,7 +139,7 @@ impl Definition<'_> {
 }
 
 fn hidden(name: String, ty: TokenStream, offset: u64, size: u64) -> Field {
-    Field { name, ty, offset, size, align: 1, hidden: true, doc: String::new() }
+    Field { name, ty, offset, size, align: 1, hidden: true, doc: Doc::default() }
 }
 
 impl Types<'_> {
@@ -157,7 +158,7 @@ impl Types<'_> {
         let name = ident(&field_name(&node.name));
         let mut definition = Definition {
             name: &name,
-            doc: vec![format!(" `{}`, {size} bytes", self.btf.declaration(node.id, ""))],
+            doc: vec![Doc::new(format_args!(" `{}`, {size} bytes", InCode(self.btf.declaration(node.id, ""))))],
             size,
             fields: Vec::new(),
             raised: shape.raised.then_some(shape.align),
@@ -185,7 +186,7 @@ impl Types<'_> {
                         size,
                         align: self.layouts.align(part.ty),
                         hidden: false,
-                        doc: format!(" `{declared}`"),
+                        doc: Doc::new(format_args!(" `{declared}`")),
                     };
                     definition.fields.push(field);
                 }
@@ -195,13 +196,14 @@ impl Types<'_> {
                     definition.getters.push((definition.fields.len(), get));
                 }
                 Place::Nowhere => {
-                    definition.doc.push(format!(" Left out, as it has no size or lies outside: `{declared}`"));
+                    let why = format_args!(" Left out, as it has no size or lies outside: `{declared}`");
+                    definition.doc.push(Doc::new(why));
                 }
             }
         }
         if union {
             let len = Literal::u64_unsuffixed(size);
-            let doc = " The bytes of whichever member it is".to_owned();
+            let doc = Doc::new(" The bytes of whichever member it is");
             let storage =
                 Field { name: "storage".into(), ty: quote!([u8; #len]), offset: 0, size, align: 1, hidden: false, doc };
             definition.fields.push(Field { hidden: !definition.getters.is_empty(), ..storage });
@@ -210,9 +212,9 @@ impl Types<'_> {
         if accessors.is_empty() { definition } else { quote!(#definition impl #name { #(#accessors)* }) }
     }
 
-    /// The declaration of a member in C.
+    /// The declaration of a member in C, for a code span.
     pub(super) fn declared(&self, part: &Part) -> String {
-        let declared = self.btf.declaration(part.ty, &part.name);
+        let declared = InCode(self.btf.declaration(part.ty, &part.name)).to_string();
         match part.place {
             Place::Bits { count, .. } => format!("{declared} : {count}"),
             _ => declared,
@@ -236,7 +238,7 @@ impl Types<'_> {
     }
 
     fn accessors(&self, part: &Part, declared: &str, get: &Ident, set: &Ident, ty: &TokenStream) -> TokenStream {
-        let doc = format!(" `{declared}`");
+        let doc = Doc::new(format_args!(" `{declared}`"));
         let doc_set = doc_of_setter(part);
         let (ty, read, write) = match part.place {
             Place::Bits { first, count } => self.bits(part.ty, (first, count), ty, |function, arguments| {
@@ -305,18 +307,19 @@ impl Types<'_> {
             let value = literal(*value, it);
             quote!(#name = #value)
         });
-        let doc = format!(" `{}`, {} bytes", self.btf.declaration(node.id, ""), it.size);
+        let doc = Doc::new(format_args!(" `{}`, {} bytes", InCode(self.btf.declaration(node.id, "")), it.size));
         let cut = is_cut(it).then_some(CUT).into_iter().flatten();
         let name = ident(&field_name(&node.name));
         quote!(rt::open_enum! { #[doc = #doc] #(#[doc = #cut])* #name : #number { #(#values),* } })
     }
 }
 
-pub(super) fn doc_of_setter(part: &Part) -> String {
+pub(super) fn doc_of_setter(part: &Part) -> Doc {
+    let name = InCode(&part.name);
     match part.place {
-        Place::Bits { count: 1, .. } => format!(" Sets `{}` to the lowest bit of the value.", part.name),
-        Place::Bits { count, .. } => format!(" Sets `{}` to the lowest {count} bits of the value.", part.name),
-        _ => format!(" Sets `{}`.", part.name),
+        Place::Bits { count: 1, .. } => Doc::new(format_args!(" Sets `{name}` to the lowest bit of the value.")),
+        Place::Bits { count, .. } => Doc::new(format_args!(" Sets `{name}` to the lowest {count} bits of the value.")),
+        _ => Doc::new(format_args!(" Sets `{name}`.")),
     }
 }
 

@@ -1,0 +1,60 @@
+//! Comments of the generated file: lines that hold names of an object.
+//!
+//! A line is written as one [`Line`], so that no name can end a comment, and so that the compiler takes it: a carriage return or a
+//! character that changes the direction of text is an error in a comment. Names stand in code spans, which they cannot end either,
+//! so that nothing in them is Markdown or HTML to rustdoc. Knows nothing of what is documented.
+
+use std::fmt::{self, Display, Write};
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{ToTokens, TokenStreamExt};
+use skelgen_abi::escape::Line;
+
+/// One line of documentation.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Doc(String);
+
+impl Doc {
+    /// The line, which begins with a space.
+    pub(super) fn new(line: impl Display) -> Self {
+        Self(Line(line).to_string())
+    }
+}
+
+impl ToTokens for Doc {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.append(Literal::string(&self.0));
+    }
+}
+
+/// The text of a line, for comments that are no tokens.
+impl Display for Doc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is written inside a code span: a backtick, which would end it, is escaped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InCode<T>(pub(super) T);
+
+impl<T: Display> Display for InCode<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(InSpan(f), "{}", Line(&self.0))
+    }
+}
+
+/// A writer that escapes backticks.
+struct InSpan<'o, W>(&'o mut W);
+
+impl<W: Write> Write for InSpan<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, part) in text.split('`').enumerate() {
+            if index > 0 {
+                self.0.write_str("\\u{60}")?;
+            }
+            self.0.write_str(part)?;
+        }
+        Ok(())
+    }
+}

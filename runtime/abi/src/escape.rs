@@ -1,0 +1,114 @@
+//! Text for people that may hold anything: names in objects, paths, what other programs and the kernel print.
+//!
+//! A character that cannot be seen is written as an escape of Rust, such as `\n`, `\u{1b}` or `\u{202e}`. So a name cannot begin a
+//! line of its own, which cargo might take for a directive; control a terminal; or change the order in which a line is shown. A
+//! backslash is left alone, because lines of source hold many: what is escaped is not meant to be read back, and escaping twice
+//! is escaping once.
+//!
+//! The generator and the runtime share this module. It knows nothing of what the text is.
+
+use core::fmt::{self, Display, Write};
+
+/// Text as one line: every character that cannot be seen is escaped, line feeds and tabs too.
+///
+/// ```
+/// use skelgen_abi::escape::Line;
+/// assert_eq!(Line("a\nb\u{1b}[31m").to_string(), r"a\nb\u{1b}[31m");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Line<T>(pub T);
+
+/// Text of several lines: line feeds and tabs stay, all other characters that cannot be seen are escaped.
+///
+/// ```
+/// use skelgen_abi::escape::Lines;
+/// assert_eq!(Lines("1\ta\r\n2").to_string(), "1\ta\\r\n2");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<T>(pub T);
+
+impl<T: Display> Display for Line<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping { out: f, kept: "" }, "{}", self.0)
+    }
+}
+
+impl<T: Display> Display for Lines<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping { out: f, kept: "\n\t" }, "{}", self.0)
+    }
+}
+
+/// Whether a character can be seen, or is a space. Control and format characters cannot, nor separators of lines, nor what Unicode
+/// has not assigned. A mark that combines with the character before it can.
+#[must_use]
+pub fn is_visible(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
+    // The standard library escapes a mark only where it has nothing to combine with.
+    let mut text = [b'a', 0, 0, 0, 0];
+    let len = 1 + c.encode_utf8(&mut text[1..]).len();
+    core::str::from_utf8(&text[..len]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
+}
+
+/// A writer that escapes what goes through it, but for some characters.
+struct Escaping<'o, W> {
+    out: &'o mut W,
+    kept: &'static str,
+}
+
+impl<W: Write> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(|c| !is_visible(c) && !self.kept.contains(c)) {
+            let (visible, from) = rest.split_at(at);
+            self.out.write_str(visible)?;
+            let mut chars = from.chars();
+            chars.next().map_or(Ok(()), |c| write!(self.out, "{}", c.escape_debug()))?;
+            rest = chars.as_str();
+        }
+        self.out.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped_and_nothing_else() {
+        for seen in [' ', '~', '\\', '"', '\'', '`', 'ü', 'ш', '語', '🦀', '\u{301}', '\u{e31}', '…', '\u{fffd}']
+        {
+            assert!(is_visible(seen), "{seen:?}");
+            assert_eq!(Line(seen).to_string(), seen.to_string());
+        }
+        let invisible =
+            ('\0'..' ').chain('\u{7f}'..='\u{a0}').chain('\u{200b}'..='\u{200f}').chain('\u{2028}'..='\u{202e}');
+        let more = ('\u{2066}'..='\u{2069}').chain([
+            '\u{61c}',
+            '\u{ad}',
+            '\u{180e}',
+            '\u{2060}',
+            '\u{feff}',
+            '\u{e0041}',
+            '\u{fff9}',
+        ]);
+        for hidden in invisible.chain(more) {
+            let escaped = Line(hidden).to_string();
+            assert!(!is_visible(hidden) && escaped.starts_with('\\') && escaped.is_ascii(), "{hidden:?}");
+            assert!(escaped.chars().all(is_visible));
+        }
+    }
+
+    #[test]
+    fn twice_is_once() {
+        let text = "a\u{301}\\\u{202e}\r\n\0\t\u{9b}x";
+        let once = Line(text).to_string();
+        assert_eq!(once, "a\u{301}\\\\u{202e}\\r\\n\\0\\t\\u{9b}x");
+        assert_eq!(Line(&once).to_string(), once);
+        assert_eq!(Lines(text).to_string(), "a\u{301}\\\\u{202e}\\r\n\\0\t\\u{9b}x");
+    }
+}
