@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use skelgen_runtime::abi::{PatchKind, SectionKind, Span, Step};
+use skelgen_runtime::abi::{Attach, PatchKind, SectionKind, Span, Step};
 use skelgen_runtime::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::{INSN_SIZE, Insn, disassemble};
-use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedMap, OwnedProgram};
+use crate::rust::tables::{OwnedBody, OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,32 +137,35 @@ impl LoadPlan {
             write!(f, ", only if asked")?;
         }
         match &program.attach {
-            OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
-            OwnedAttach::Never(how) => write!(f, ", runs {how}")?,
-            OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
-            OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
-            OwnedAttach::Iter => write!(f, ", attaches as iterator")?,
-            OwnedAttach::Tracepoint { category, name } => write!(f, ", attaches to tracepoint {category}/{name}")?,
-            OwnedAttach::Kprobe { function, offset, at_return } => {
+            Attach::Needs(what) => write!(f, ", attaches with {what}")?,
+            Attach::Target(way) => write!(f, ", attaches with {}", way.needs())?,
+            Attach::Never(how) => write!(f, ", runs {how}")?,
+            Attach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {name}")?,
+            Attach::Tracing => write!(f, ", attaches to what it is for")?,
+            Attach::Iter => write!(f, ", attaches as iterator")?,
+            Attach::Tracepoint { category, name } => write!(f, ", attaches to tracepoint {category}/{name}")?,
+            Attach::Kprobe { function, offset, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
                 write!(f, ", attaches to {place}{function}+{offset:#x}")?;
             }
-            OwnedAttach::KprobeMulti { pattern, at_return } => {
+            Attach::KprobeMulti { pattern, at_return } => {
                 let place = if *at_return { "returns of " } else { "" };
                 write!(f, ", attaches to {place}kernel functions {pattern}")?;
             }
-            OwnedAttach::Ksyscall { name, at_return } => {
+            Attach::Ksyscall { name, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
                 write!(f, ", attaches to {place}system call {name}")?;
             }
-            OwnedAttach::Uprobe { place, at_return } => {
-                write!(f, ", attaches to {}{place}", if *at_return { "return of " } else { "" })?;
+            Attach::Uprobe { path, function, offset, at_return } => {
+                let place = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {place}{path}:{function}+{offset:#x}")?;
             }
-            OwnedAttach::UprobeMulti { place, at_return } => {
-                write!(f, ", attaches to {}functions {place}", if *at_return { "returns of " } else { "" })?;
+            Attach::UprobeMulti { path, pattern, at_return } => {
+                let place = if *at_return { "returns of " } else { "" };
+                write!(f, ", attaches to {place}functions {path}:{pattern}")?;
             }
-            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {pattern}")?,
-            OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {place}")?,
+            Attach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {pattern}")?,
+            Attach::Usdt { path, provider, name } => write!(f, ", attaches to USDT probe {path}:{provider}:{name}")?,
         }
         writeln!(f)?;
         size(f, "", &program.body)?;

@@ -312,9 +312,9 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         .iter()
         .map(|field| {
             let program = &object.programs[field.program.0 as usize];
-            let attaches = match &program.attach {
-                Attach::Needs(what) => format!("; attaching it needs {what}"),
-                Attach::Never(how) => format!("; it runs {how}"),
+            let attaches = match (&program.attach, program.attach.needs()) {
+                (_, Some(what)) => format!("; attaching it needs {what}"),
+                (Attach::Never(how), None) => format!("; it runs {how}"),
                 _ => String::new(),
             };
             (ident(&field.field), format!(" `SEC(\"{}\")`, type {}{attaches}.", program.section, program.program_type))

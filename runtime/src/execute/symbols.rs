@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Executor, at, at_mut, no_such};
-use crate::abi::{PatchKind, SymbolKind};
+use crate::abi::{PatchKind, SymbolKind, Way};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::kallsyms;
@@ -53,7 +53,7 @@ impl Executor {
         let mut targets = vec![None; object.programs.len()];
         for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
             let program = open.definition;
-            let own_target = target_name(open);
+            let own_target = target_name(open)?;
             let mut need = |symbol| {
                 at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol)).map(|by| *by.get_or_insert(index))
             };
@@ -213,7 +213,7 @@ impl Executor {
         if open.target_program.is_some() {
             return Ok(None);
         }
-        if target_name(open).is_some() {
+        if target_name(open)?.is_some() {
             self.resolve_symbols()?;
             return Ok(at(&self.symbols.targets, program).copied().flatten());
         }
@@ -240,17 +240,27 @@ impl Executor {
 }
 
 /// The whole name and kind of the type behind the target that the user chose.
-fn target_name(open: &OpenProgram) -> Option<(String, SymbolKind)> {
-    let target = open.target.as_deref()?;
-    match open.attach_type {
-        AttachType::TRACE_RAW_TP if open.program_type == ProgramType::TRACING => {
-            Some((format!("btf_trace_{target}"), SymbolKind::Typedef))
+fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
+    let Some(target) = open.target.as_deref() else { return Ok(None) };
+    let is_tracing = open.program_type == ProgramType::TRACING;
+    let way = match open.attach_type {
+        AttachType::TRACE_RAW_TP if is_tracing => Way::BtfTracepoint,
+        AttachType::TRACE_ITER => Way::Iter,
+        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Way::Lsm,
+        // These are loaded for no function: a pattern says which they attach to.
+        AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
+            return Ok(None);
         }
-        AttachType::TRACE_ITER => Some((format!("bpf_iter_{target}"), SymbolKind::Function)),
-        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Some((format!("bpf_lsm_{target}"), SymbolKind::Function)),
-        _ if open.program_type == ProgramType::TRACING => Some((target.to_owned(), SymbolKind::Function)),
-        _ => None,
-    }
+        _ if is_tracing => Way::Function,
+        _ => return Ok(None),
+    };
+    way.kernel_type(target).map_err(|malformed| {
+        Error::invalid(format_args!(
+            "program `{}`: its attach target {target:?} is not valid: {malformed}",
+            open.name()
+        ))
+        .note("`set_attach_target` named it")
+    })
 }
 
 /// The error of what a program needs, be it what it attaches to or something that it uses.
