@@ -7,6 +7,7 @@
 mod attach;
 mod attached;
 mod cgroup;
+mod counters;
 mod elf;
 mod freplace;
 mod info;
@@ -31,6 +32,7 @@ mod user_probe;
 
 pub(crate) use self::attach::way;
 pub use self::attached::Attached;
+pub use self::counters::{HardwareCounter, SoftwareCounter};
 pub(crate) use self::freplace::function_id;
 pub use self::info::{LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};
