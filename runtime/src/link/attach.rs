@@ -1,7 +1,7 @@
 //! Attaches programs the way their sections say.
 
 use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
-use crate::abi::{Attach, Way};
+use crate::abi::{Attach, Malformed, Way};
 use crate::error::{Error, Result};
 use crate::open::OpenProgram;
 use crate::program::Program;
@@ -76,9 +76,7 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
         )),
         Attach::Target(way) => {
             let error = needs(program, way.needs());
-            // A section that names a target which cannot be parsed.
-            let malformed = program.section().split_once('/').and_then(|(_, text)| way.parse(text).err());
-            Err(match malformed {
+            Err(match malformed(program, way) {
                 Some(malformed) => error.note(format_args!(
                     "the target in its section is not valid: {malformed}; choose another with `set_attach_target` before loading"
                 )),
@@ -127,6 +125,12 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
             program.attach_usdt(&Usdt { cookie, ..Usdt::new(path, provider, name) })
         }
     }
+}
+
+/// What is wrong with the target that a program's section names, if it names one.
+pub(super) fn malformed(program: &Program, way: Way) -> Option<Malformed> {
+    let (_, text) = program.section().split_once('/')?;
+    way.parse(text).err()
 }
 
 /// The error of a program that does not attach by itself.
