@@ -6,8 +6,8 @@ use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind, Way};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
-use crate::kernel::kallsyms;
 use crate::kernel::types::{self, Types, kind};
+use crate::kernel::{causes, kallsyms};
 use crate::open::OpenProgram;
 use crate::relocate;
 use crate::sys;
@@ -278,11 +278,14 @@ fn missing(wanted: &Wanted<'_>, open: &OpenProgram, is_target: bool) -> Error {
             .note("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
-    Error::invalid(format_args!(
+    let error = Error::invalid(format_args!(
         "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",
         open.definition.name, open.definition.section, wanted.name
-    ))
-    .note(match is_target {
+    ));
+    if let Some(why) = causes::not_in_btf(wanted.name).filter(|_| is_target && wanted.kind == SymbolKind::Function) {
+        return error.note(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
+    }
+    error.note(match is_target {
         true => {
             "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
              `set_autoload(false)`"

@@ -105,8 +105,7 @@ impl PerfEvent {
                 }
                 libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV => error
                     .note("the machine has no such event: in virtual machines there often are none of the hardware"),
-                libc::EACCES | libc::EPERM => error.note("that takes CAP_PERFMON, or root"),
-                _ => error,
+                _ => pmu::refused_event(error, errno),
             }
         })
     }

@@ -145,7 +145,7 @@ impl Program {
                 libc::EINVAL => error
                     .note("the offset must be that of an instruction of a regular file, or the kernel has no uprobes"),
                 libc::ESRCH => error.note("there is no such process"),
-                _ => error,
+                _ => pmu::refused_event(error, errno),
             }
         })?;
         attach(program, event, probe.cookie)
