@@ -240,6 +240,8 @@ impl Errno {
             libc::ENOTCONN => "ENOTCONN",
             libc::ETIMEDOUT => "ETIMEDOUT",
             libc::EALREADY => "EALREADY",
+            libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EILSEQ => "EILSEQ",
             libc::ESTALE => "ESTALE",
             libc::ECANCELED => "ECANCELED",
             libc::EKEYREJECTED => "EKEYREJECTED",

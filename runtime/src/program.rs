@@ -69,8 +69,8 @@ impl Program {
     }
 
     /// Where it finds the arguments of USDT probes.
-    pub(crate) fn usdt_specs(&self) -> Option<&UsdtSpecs> {
-        self.usdt_specs.as_deref()
+    pub(crate) fn usdt_specs(&self) -> Option<&Arc<UsdtSpecs>> {
+        self.usdt_specs.as_ref()
     }
 
     /// What the user chose for it to attach to by itself.

@@ -245,74 +245,8 @@ pub enum TargetKind {
     Typedef,
 }
 
-/// How a program attaches; see [`abi::Attach`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attach {
-    /// Only with something that the user must give.
-    Needs(&'static str),
-    /// Never: it runs in another way.
-    Never(&'static str),
-    /// To a raw tracepoint.
-    RawTracepoint(String),
-    /// To what it was loaded for.
-    Tracing,
-    /// To the iterator it was loaded for.
-    Iter,
-    /// To a tracepoint.
-    Tracepoint {
-        /// The category.
-        category: String,
-        /// The name.
-        name: String,
-    },
-    /// To a kernel function.
-    Kprobe {
-        /// The function.
-        function: String,
-        /// Bytes from its beginning.
-        offset: u64,
-        /// At its return.
-        at_return: bool,
-    },
-    /// To the kernel functions that a pattern stands for.
-    KprobeMulti {
-        /// The pattern.
-        pattern: String,
-        /// At their returns.
-        at_return: bool,
-    },
-    /// To the kernel's function for a system call.
-    Ksyscall {
-        /// The system call.
-        name: String,
-        /// At its return.
-        at_return: bool,
-    },
-    /// To a place in a program file.
-    Uprobe {
-        /// Path, function and perhaps an offset, as the section has them.
-        place: String,
-        /// At the function's return.
-        at_return: bool,
-    },
-    /// To functions of a program file.
-    UprobeMulti {
-        /// Path and pattern, as the section has them.
-        place: String,
-        /// At their returns.
-        at_return: bool,
-    },
-    /// To the kernel functions that a pattern stands for, as tracing programs do.
-    TracingMulti {
-        /// The pattern.
-        pattern: String,
-    },
-    /// To a USDT probe.
-    Usdt {
-        /// Path, provider and name, as the section has them.
-        place: String,
-    },
-}
+/// How a program attaches.
+pub type Attach = abi::Attach<String>;
 
 /// Something the object expects of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -111,7 +111,7 @@ impl BpfObject {
                         autoload: program.autoload,
                         since: (program.since != (0, 0)).then(|| format!("{}.{}", program.since.0, program.since.1)),
                         target: program.target.as_ref().map(|target| target.name.clone()),
-                        attaches: !matches!(program.attach, Attach::Needs(_) | Attach::Never(_)),
+                        attaches: program.attach.needs().is_none() && !matches!(program.attach, Attach::Never(_)),
                     }
                 })
                 .collect(),

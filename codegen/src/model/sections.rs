@@ -4,6 +4,7 @@
 //! kind: one line in [`TABLE`]. A name matches a line if it equals the line's prefix, or, where the line takes a target,
 //! if it continues with `/` and the target.
 
+use skelgen_abi::plan::{SymbolKind, Way};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
 use super::{Attach, Target, TargetKind};
@@ -81,138 +82,45 @@ impl Row {
     }
 }
 
-/// What follows a section's prefix, and what becomes of it.
+/// What follows a section's prefix, and what becomes of it. The grammar of attach targets is [`Way::parse`], which the runtime shares.
 #[derive(Clone, Copy)]
 enum Form {
     /// Nothing may follow; the user gives what is named here when attaching.
     Needs(&'static str),
     /// It is never attached, but runs in the way that is named here; what follows is only for people.
     Never(&'static str),
-    /// A raw tracepoint.
-    RawTracepoint,
-    /// A tracepoint of the kernel's BTF.
-    BtfTracepoint,
-    /// A kernel function of the kernel's BTF.
-    Function,
     /// A function of another program, which the user chooses before the load; what follows is only for people.
     Replace,
-    /// A security hook.
-    Lsm,
     /// A security hook of a cgroup.
     LsmCgroup,
-    /// An iterator.
-    Iter,
-    /// A tracepoint: category and name.
-    Tracepoint,
-    /// A kernel function, and perhaps an offset.
-    Kprobe { at_return: bool },
-    /// Kernel functions, by a pattern.
-    KprobeMulti { at_return: bool },
-    /// A system call.
-    Ksyscall { at_return: bool },
-    /// A program file, a function in it, and perhaps an offset.
-    Uprobe { at_return: bool },
-    /// A program file and a pattern of functions in it.
-    UprobeMulti { at_return: bool },
-    /// Kernel functions of the kernel's BTF, by a pattern.
-    Functions,
-    /// A program file, and a provider and name of a probe in it.
-    Usdt,
+    /// An attach target.
+    Target(Way),
 }
 
 impl Form {
     fn target(self, rest: Option<&str>) -> Option<Target> {
-        let rest = rest?;
-        let (name, kind) = match self {
-            Self::BtfTracepoint => (prefixed("btf_trace_", rest), TargetKind::Typedef),
-            Self::Function => (rest.to_owned(), TargetKind::Function),
-            Self::Lsm | Self::LsmCgroup => (prefixed("bpf_lsm_", rest), TargetKind::Function),
-            Self::Iter => (prefixed("bpf_iter_", rest), TargetKind::Function),
-            Self::Needs(_)
-            | Self::Never(_)
-            | Self::Replace
-            | Self::RawTracepoint
-            | Self::Tracepoint
-            | Self::Kprobe { .. }
-            | Self::KprobeMulti { .. }
-            | Self::Ksyscall { .. }
-            | Self::Uprobe { .. }
-            | Self::UprobeMulti { .. }
-            | Self::Functions
-            | Self::Usdt => {
-                return None;
-            }
+        let way = match self {
+            Self::Target(way) => way,
+            Self::LsmCgroup => Way::Lsm,
+            Self::Needs(_) | Self::Never(_) | Self::Replace => return None,
         };
+        let (name, kind) = way.kernel_type(rest?).ok()??;
+        let kind = if kind == SymbolKind::Typedef { TargetKind::Typedef } else { TargetKind::Function };
         Some(Target { name, kind })
     }
 
     fn attach(self, rest: Option<&str>) -> Attach {
-        match (self, rest) {
-            (Self::Needs(what), _) => Attach::Needs(what),
-            (Self::Never(how), _) => Attach::Never(how),
-            (Self::Replace, _) => Attach::Tracing,
-            (Self::RawTracepoint, Some(name)) => Attach::RawTracepoint(name.to_owned()),
-            (Self::RawTracepoint, None) => Attach::Needs("the name of a raw tracepoint"),
-            (Self::BtfTracepoint | Self::Function | Self::Lsm, Some(_)) => Attach::Tracing,
-            (Self::BtfTracepoint, None) => Attach::Needs("the name of a tracepoint before it is loaded"),
-            (Self::Function, None) => Attach::Needs("the name of a kernel function before it is loaded"),
-            (Self::Lsm, None) => Attach::Needs("the name of a security hook before it is loaded"),
-            (Self::LsmCgroup, _) => Attach::Needs("a cgroup"),
-            (Self::Iter, Some(_)) => Attach::Iter,
-            (Self::Iter, None) => Attach::Needs("the name of an iterator before it is loaded"),
-            (Self::Tracepoint, Some(rest)) => match rest.split_once('/') {
-                Some((category, name)) => Attach::Tracepoint { category: category.to_owned(), name: name.to_owned() },
-                None => Attach::Needs("a tracepoint's category and name"),
+        match self {
+            Self::Needs(what) => Attach::Needs(what),
+            Self::Never(how) => Attach::Never(how),
+            Self::Replace => Attach::Tracing,
+            Self::LsmCgroup => Attach::Needs("a cgroup"),
+            Self::Target(way) => match rest.map(|rest| way.parse(rest)) {
+                Some(Ok(target)) => target.map(str::to_owned),
+                // The user may name the target before the load; what is wrong with that of the section is said there and then.
+                None | Some(Err(_)) => Attach::Target(way),
             },
-            (Self::Tracepoint, None) => Attach::Needs("a tracepoint's category and name"),
-            (Self::Kprobe { at_return }, Some(rest)) => kprobe(rest, at_return),
-            (Self::Kprobe { .. }, None) => Attach::Needs("the name of a kernel function"),
-            (Self::KprobeMulti { at_return }, Some(rest)) => {
-                Attach::KprobeMulti { pattern: rest.to_owned(), at_return }
-            }
-            (Self::KprobeMulti { .. }, None) => Attach::Needs("the names of kernel functions"),
-            (Self::Ksyscall { at_return }, Some(rest)) => Attach::Ksyscall { name: rest.to_owned(), at_return },
-            (Self::Ksyscall { .. }, None) => Attach::Needs("the name of a system call"),
-            (Self::Uprobe { at_return }, Some(rest)) if is_place(rest) => {
-                Attach::Uprobe { place: rest.to_owned(), at_return }
-            }
-            (Self::UprobeMulti { at_return }, Some(rest)) if is_place(rest) => {
-                Attach::UprobeMulti { place: rest.to_owned(), at_return }
-            }
-            (Self::Functions, Some(rest)) => Attach::TracingMulti { pattern: rest.to_owned() },
-            (Self::Functions, None) => Attach::Needs("the names of kernel functions"),
-            (Self::Usdt, Some(rest)) if rest.matches(':').count() == 2 && is_place(rest) => {
-                Attach::Usdt { place: rest.to_owned() }
-            }
-            (Self::Usdt, _) => Attach::Needs("a program file, and a provider and name of a probe in it"),
-            (Self::Uprobe { .. } | Self::UprobeMulti { .. }, _) => Attach::Needs("a program file and a function in it"),
         }
-    }
-}
-
-/// `module:name` keeps its module in front of the prefixed name.
-fn prefixed(prefix: &str, rest: &str) -> String {
-    match rest.split_once(':') {
-        Some((module, name)) => format!("{module}:{prefix}{name}"),
-        None => format!("{prefix}{rest}"),
-    }
-}
-
-/// `path:function`.
-fn is_place(rest: &str) -> bool {
-    rest.split_once(':').is_some_and(|(path, function)| !path.is_empty() && !function.is_empty())
-}
-
-/// `function`, `function+offset`; the offset in decimal or hexadecimal bytes.
-fn kprobe(rest: &str, at_return: bool) -> Attach {
-    let (function, offset) = rest.split_once('+').unwrap_or((rest, "0"));
-    let offset = match offset.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => offset.parse(),
-    };
-    match offset {
-        Ok(offset) => Attach::Kprobe { function: function.to_owned(), offset, at_return },
-        Err(_) => Attach::Needs("a kernel function with an offset that is a number"),
     }
 }
 
@@ -228,14 +136,24 @@ const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, given by netlink");
 const IN_TABLE: Form = Form::Never("as part of its table of functions");
-const KPROBE: Form = Form::Kprobe { at_return: false };
-const KRETPROBE: Form = Form::Kprobe { at_return: true };
-const KPROBES: Form = Form::KprobeMulti { at_return: false };
-const KRETPROBES: Form = Form::KprobeMulti { at_return: true };
-const UPROBE: Form = Form::Uprobe { at_return: false };
-const URETPROBE: Form = Form::Uprobe { at_return: true };
-const UPROBES: Form = Form::UprobeMulti { at_return: false };
-const URETPROBES: Form = Form::UprobeMulti { at_return: true };
+const KPROBE: Form = Form::Target(Way::Kprobe { at_return: false });
+const KRETPROBE: Form = Form::Target(Way::Kprobe { at_return: true });
+const KPROBES: Form = Form::Target(Way::KprobeMulti { at_return: false });
+const KRETPROBES: Form = Form::Target(Way::KprobeMulti { at_return: true });
+const KSYSCALL: Form = Form::Target(Way::Ksyscall { at_return: false });
+const KRETSYSCALL: Form = Form::Target(Way::Ksyscall { at_return: true });
+const UPROBE: Form = Form::Target(Way::Uprobe { at_return: false });
+const URETPROBE: Form = Form::Target(Way::Uprobe { at_return: true });
+const UPROBES: Form = Form::Target(Way::UprobeMulti { at_return: false });
+const URETPROBES: Form = Form::Target(Way::UprobeMulti { at_return: true });
+const USDT: Form = Form::Target(Way::Usdt);
+const TRACEPOINT: Form = Form::Target(Way::Tracepoint);
+const RAW_TRACEPOINT: Form = Form::Target(Way::RawTracepoint);
+const BTF_TRACEPOINT: Form = Form::Target(Way::BtfTracepoint);
+const FUNCTION: Form = Form::Target(Way::Function);
+const FUNCTIONS: Form = Form::Target(Way::TracingMulti);
+const LSM: Form = Form::Target(Way::Lsm);
+const ITER: Form = Form::Target(Way::Iter);
 
 /// Every kind of program section. The order does not matter: a row matches a whole name or a whole part before a slash.
 static TABLE: &[Row] = &[
@@ -264,10 +182,10 @@ static TABLE: &[Row] = &[
     row((6, 6), "uprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, UPROBES),
     row((6, 6), "uretprobe.multi.s", P::KPROBE, A::TRACE_UPROBE_MULTI, SLEEP, URETPROBES),
     row((6, 13), "uprobe.session.s", P::KPROBE, A::TRACE_UPROBE_SESSION, SLEEP, UPROBES),
-    row((4, 1), "ksyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: false }),
-    row((4, 1), "kretsyscall", P::KPROBE, NONE, 0, Form::Ksyscall { at_return: true }),
-    row((4, 1), "usdt", P::KPROBE, NONE, 0, Form::Usdt),
-    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, Form::Usdt),
+    row((4, 1), "ksyscall", P::KPROBE, NONE, 0, KSYSCALL),
+    row((4, 1), "kretsyscall", P::KPROBE, NONE, 0, KRETSYSCALL),
+    row((4, 1), "usdt", P::KPROBE, NONE, 0, USDT),
+    row((6, 0), "usdt.s", P::KPROBE, NONE, SLEEP, USDT),
     row((6, 6), "tc/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),
     row((6, 6), "tc/egress", P::SCHED_CLS, A::TCX_EGRESS, 0, INTERFACE),
     row((6, 6), "tcx/ingress", P::SCHED_CLS, A::TCX_INGRESS, 0, INTERFACE),
@@ -277,40 +195,40 @@ static TABLE: &[Row] = &[
     row((4, 1), "action", P::SCHED_ACT, NONE, 0, INTERFACE),
     row((6, 7), "netkit/primary", P::SCHED_CLS, A::NETKIT_PRIMARY, 0, INTERFACE),
     row((6, 7), "netkit/peer", P::SCHED_CLS, A::NETKIT_PEER, 0, INTERFACE),
-    row((4, 7), "tracepoint", P::TRACEPOINT, NONE, 0, Form::Tracepoint),
-    row((4, 7), "tp", P::TRACEPOINT, NONE, 0, Form::Tracepoint),
-    row((7, 1), "tracepoint.s", P::TRACEPOINT, NONE, SLEEP, Form::Tracepoint),
-    row((7, 1), "tp.s", P::TRACEPOINT, NONE, SLEEP, Form::Tracepoint),
-    row((4, 17), "raw_tracepoint", P::RAW_TRACEPOINT, NONE, 0, Form::RawTracepoint),
-    row((4, 17), "raw_tp", P::RAW_TRACEPOINT, NONE, 0, Form::RawTracepoint),
-    row((7, 1), "raw_tracepoint.s", P::RAW_TRACEPOINT, NONE, SLEEP, Form::RawTracepoint),
-    row((7, 1), "raw_tp.s", P::RAW_TRACEPOINT, NONE, SLEEP, Form::RawTracepoint),
-    row((5, 2), "raw_tracepoint.w", P::RAW_TRACEPOINT_WRITABLE, NONE, 0, Form::RawTracepoint),
-    row((5, 2), "raw_tp.w", P::RAW_TRACEPOINT_WRITABLE, NONE, 0, Form::RawTracepoint),
-    row((5, 5), "tp_btf", P::TRACING, A::TRACE_RAW_TP, 0, Form::BtfTracepoint),
-    row((7, 1), "tp_btf.s", P::TRACING, A::TRACE_RAW_TP, SLEEP, Form::BtfTracepoint),
-    row((5, 5), "fentry", P::TRACING, A::TRACE_FENTRY, 0, Form::Function),
-    row((5, 10), "fentry.s", P::TRACING, A::TRACE_FENTRY, SLEEP, Form::Function),
-    row((5, 5), "fexit", P::TRACING, A::TRACE_FEXIT, 0, Form::Function),
-    row((5, 10), "fexit.s", P::TRACING, A::TRACE_FEXIT, SLEEP, Form::Function),
-    row((5, 7), "fmod_ret", P::TRACING, A::MODIFY_RETURN, 0, Form::Function),
-    row((5, 10), "fmod_ret.s", P::TRACING, A::MODIFY_RETURN, SLEEP, Form::Function),
-    row((7, 0), "fsession", P::TRACING, A::TRACE_FSESSION, 0, Form::Function),
-    row((7, 0), "fsession.s", P::TRACING, A::TRACE_FSESSION, SLEEP, Form::Function),
-    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, Form::Functions),
-    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, Form::Functions),
-    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, Form::Functions),
-    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, Form::Functions),
-    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, Form::Functions),
-    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, Form::Functions),
+    row((4, 7), "tracepoint", P::TRACEPOINT, NONE, 0, TRACEPOINT),
+    row((4, 7), "tp", P::TRACEPOINT, NONE, 0, TRACEPOINT),
+    row((7, 1), "tracepoint.s", P::TRACEPOINT, NONE, SLEEP, TRACEPOINT),
+    row((7, 1), "tp.s", P::TRACEPOINT, NONE, SLEEP, TRACEPOINT),
+    row((4, 17), "raw_tracepoint", P::RAW_TRACEPOINT, NONE, 0, RAW_TRACEPOINT),
+    row((4, 17), "raw_tp", P::RAW_TRACEPOINT, NONE, 0, RAW_TRACEPOINT),
+    row((7, 1), "raw_tracepoint.s", P::RAW_TRACEPOINT, NONE, SLEEP, RAW_TRACEPOINT),
+    row((7, 1), "raw_tp.s", P::RAW_TRACEPOINT, NONE, SLEEP, RAW_TRACEPOINT),
+    row((5, 2), "raw_tracepoint.w", P::RAW_TRACEPOINT_WRITABLE, NONE, 0, RAW_TRACEPOINT),
+    row((5, 2), "raw_tp.w", P::RAW_TRACEPOINT_WRITABLE, NONE, 0, RAW_TRACEPOINT),
+    row((5, 5), "tp_btf", P::TRACING, A::TRACE_RAW_TP, 0, BTF_TRACEPOINT),
+    row((7, 1), "tp_btf.s", P::TRACING, A::TRACE_RAW_TP, SLEEP, BTF_TRACEPOINT),
+    row((5, 5), "fentry", P::TRACING, A::TRACE_FENTRY, 0, FUNCTION),
+    row((5, 10), "fentry.s", P::TRACING, A::TRACE_FENTRY, SLEEP, FUNCTION),
+    row((5, 5), "fexit", P::TRACING, A::TRACE_FEXIT, 0, FUNCTION),
+    row((5, 10), "fexit.s", P::TRACING, A::TRACE_FEXIT, SLEEP, FUNCTION),
+    row((5, 7), "fmod_ret", P::TRACING, A::MODIFY_RETURN, 0, FUNCTION),
+    row((5, 10), "fmod_ret.s", P::TRACING, A::MODIFY_RETURN, SLEEP, FUNCTION),
+    row((7, 0), "fsession", P::TRACING, A::TRACE_FSESSION, 0, FUNCTION),
+    row((7, 0), "fsession.s", P::TRACING, A::TRACE_FSESSION, SLEEP, FUNCTION),
+    row((7, 2), "fentry.multi", P::TRACING, A::TRACE_FENTRY_MULTI, 0, FUNCTIONS),
+    row((7, 2), "fentry.multi.s", P::TRACING, A::TRACE_FENTRY_MULTI, SLEEP, FUNCTIONS),
+    row((7, 2), "fexit.multi", P::TRACING, A::TRACE_FEXIT_MULTI, 0, FUNCTIONS),
+    row((7, 2), "fexit.multi.s", P::TRACING, A::TRACE_FEXIT_MULTI, SLEEP, FUNCTIONS),
+    row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, FUNCTIONS),
+    row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, FUNCTIONS),
     row((5, 6), "freplace", P::EXT, NONE, 0, Form::Replace),
     row((5, 6), "struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
     row((6, 3), "struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
-    row((5, 7), "lsm", P::LSM, A::LSM_MAC, 0, Form::Lsm),
-    row((5, 10), "lsm.s", P::LSM, A::LSM_MAC, SLEEP, Form::Lsm),
+    row((5, 7), "lsm", P::LSM, A::LSM_MAC, 0, LSM),
+    row((5, 10), "lsm.s", P::LSM, A::LSM_MAC, SLEEP, LSM),
     row((6, 0), "lsm_cgroup", P::LSM, A::LSM_CGROUP, 0, Form::LsmCgroup),
-    row((5, 8), "iter", P::TRACING, A::TRACE_ITER, 0, Form::Iter),
-    row((5, 18), "iter.s", P::TRACING, A::TRACE_ITER, SLEEP, Form::Iter),
+    row((5, 8), "iter", P::TRACING, A::TRACE_ITER, 0, ITER),
+    row((5, 18), "iter.s", P::TRACING, A::TRACE_ITER, SLEEP, ITER),
     row((5, 14), "syscall", P::SYSCALL, NONE, SLEEP, Form::Never("by `test_run`")),
     row((5, 18), "xdp.frags/devmap", P::XDP, A::XDP_DEVMAP, FRAGS, Form::Needs("a device map")),
     row((5, 8), "xdp/devmap", P::XDP, A::XDP_DEVMAP, 0, Form::Needs("a device map")),
@@ -376,15 +294,17 @@ mod tests {
         assert_eq!(meaning("tp_btf/sched_switch").unwrap().target.unwrap().name, "btf_trace_sched_switch");
         assert_eq!(meaning("iter/task").unwrap().attach, Attach::Iter);
         assert!(!meaning("?raw_tp/sys_enter").unwrap().autoload);
-        assert_eq!(meaning("raw_tp").unwrap().attach, Attach::Needs("the name of a raw tracepoint"));
+        assert_eq!(meaning("raw_tp").unwrap().attach, Attach::Target(Way::RawTracepoint));
         assert_eq!(meaning("xdp.frags").unwrap().flags, FRAGS);
         assert_eq!(meaning("xdp/foo"), None);
         assert_eq!(meaning("fentryx/foo"), None);
         assert_eq!(
             meaning("uretprobe.s//bin/a:f").unwrap().attach,
-            Attach::Uprobe { place: "/bin/a:f".into(), at_return: true }
+            Attach::Uprobe { path: "/bin/a".into(), function: "f".into(), offset: 0, at_return: true }
         );
-        assert_eq!(meaning("uprobe//bin/a").unwrap().attach, Attach::Needs("a program file and a function in it"));
+        assert_eq!(meaning("uprobe//bin/a").unwrap().attach, Attach::Target(Way::Uprobe { at_return: false }));
+        assert_eq!(meaning("kprobe/f+x").unwrap().attach, Attach::Target(Way::Kprobe { at_return: false }));
+        assert_eq!(meaning("iter/bpf_map_elem").unwrap().attach.needs(), Some("a map (`attach_iter` takes it)"));
         assert_eq!(
             meaning("kprobe.session/a*").unwrap().attach,
             Attach::KprobeMulti { pattern: "a*".into(), at_return: false }

@@ -2,7 +2,7 @@
 
 use skelgen_abi::escape::Line;
 
-use super::{BpfObject, DataSection, Map};
+use super::{Attach, BpfObject, DataSection, Map, Program};
 
 impl BpfObject {
     /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
@@ -17,7 +17,8 @@ impl BpfObject {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let warnings = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?));
+        let maps = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?));
+        let warnings = maps.chain(self.programs.iter().filter_map(target));
         warnings.map(|warning| Line(warning).to_string()).collect()
     }
 }
@@ -31,5 +32,17 @@ fn addresses(map: &Map, section: &DataSection) -> Option<String> {
     Some(format!(
         "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
         map.name
+    ))
+}
+
+/// About a program whose section names an attach target that cannot be parsed.
+fn target(program: &Program) -> Option<String> {
+    let Attach::Target(way) = program.attach else { return None };
+    let (_, text) = program.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
+    let error = way.parse(text).err()?;
+    Some(format!(
+        "section {:?}: its attach target is not valid: {error}; until `set_attach_target` names one, its program does not attach by \
+         itself",
+        program.section
     ))
 }

@@ -13,8 +13,8 @@ use crate::emulate::{self, Forms, FunctionForms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, Insn};
 use crate::link::{LinkedFunction, LinkedProgram, Outside};
-use crate::model::{Attach, BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
-use crate::rust::tables::{OwnedAttach, OwnedBody, OwnedFunction, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use crate::model::{BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
+use crate::rust::tables::{OwnedBody, OwnedFunction, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 
 /// Plans the load of an object.
 pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<OwnedObject> {
@@ -168,29 +168,6 @@ fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) ->
     let program = &object.programs[linked.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
-    let attach = match &program.attach {
-        Attach::Needs(what) => OwnedAttach::Needs((*what).to_owned()),
-        Attach::Never(how) => OwnedAttach::Never((*how).to_owned()),
-        Attach::RawTracepoint(name) => OwnedAttach::RawTracepoint(name.clone()),
-        Attach::Tracing => OwnedAttach::Tracing,
-        Attach::Iter => OwnedAttach::Iter,
-        Attach::Tracepoint { category, name } => {
-            OwnedAttach::Tracepoint { category: category.clone(), name: name.clone() }
-        }
-        Attach::Kprobe { function, offset, at_return } => {
-            OwnedAttach::Kprobe { function: function.clone(), offset: *offset, at_return: *at_return }
-        }
-        Attach::KprobeMulti { pattern, at_return } => {
-            OwnedAttach::KprobeMulti { pattern: pattern.clone(), at_return: *at_return }
-        }
-        Attach::Ksyscall { name, at_return } => OwnedAttach::Ksyscall { name: name.clone(), at_return: *at_return },
-        Attach::Uprobe { place, at_return } => OwnedAttach::Uprobe { place: place.clone(), at_return: *at_return },
-        Attach::UprobeMulti { place, at_return } => {
-            OwnedAttach::UprobeMulti { place: place.clone(), at_return: *at_return }
-        }
-        Attach::TracingMulti { pattern } => OwnedAttach::TracingMulti { pattern: pattern.clone() },
-        Attach::Usdt { place } => OwnedAttach::Usdt { place: place.clone() },
-    };
     OwnedProgram {
         name: function.name.clone(),
         section: program.section.clone(),
@@ -200,7 +177,7 @@ fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) ->
         autoload: program.autoload,
         since: program.since,
         target,
-        attach,
+        attach: program.attach.clone(),
         functions: linked.functions.iter().map(|&function| index(function)).collect(),
     }
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::{PatchKind, SectionKind, Step};
+use skelgen_abi::plan::{Attach, PatchKind, SectionKind, Step};
 use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::assemble::{Assembled, entries, is_emulated};
 use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::disassemble;
-use crate::rust::tables::{OwnedAttach, OwnedMap, OwnedProgram};
+use crate::rust::tables::{OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,34 +145,39 @@ impl LoadPlan {
             write!(f, ", only if asked")?;
         }
         match &program.attach {
-            OwnedAttach::Needs(what) => write!(f, ", attaches with {what}")?,
-            OwnedAttach::Never(how) => write!(f, ", runs {how}")?,
-            OwnedAttach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {}", Line(name))?,
-            OwnedAttach::Tracing => write!(f, ", attaches to what it is for")?,
-            OwnedAttach::Iter => write!(f, ", attaches as iterator")?,
-            OwnedAttach::Tracepoint { category, name } => {
-                write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?;
+            Attach::Needs(what) => write!(f, ", attaches with {what}")?,
+            Attach::Target(way) => write!(f, ", attaches with {}", way.needs())?,
+            Attach::Never(how) => write!(f, ", runs {how}")?,
+            Attach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {}", Line(name))?,
+            Attach::Tracing => write!(f, ", attaches to what it is for")?,
+            Attach::Iter => write!(f, ", attaches as iterator")?,
+            Attach::Tracepoint { category, name } => {
+                write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?
             }
-            OwnedAttach::Kprobe { function, offset, at_return } => {
+            Attach::Kprobe { function, offset, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
                 write!(f, ", attaches to {place}{}+{offset:#x}", Line(function))?;
             }
-            OwnedAttach::KprobeMulti { pattern, at_return } => {
+            Attach::KprobeMulti { pattern, at_return } => {
                 let place = if *at_return { "returns of " } else { "" };
                 write!(f, ", attaches to {place}kernel functions {}", Line(pattern))?;
             }
-            OwnedAttach::Ksyscall { name, at_return } => {
+            Attach::Ksyscall { name, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
                 write!(f, ", attaches to {place}system call {}", Line(name))?;
             }
-            OwnedAttach::Uprobe { place, at_return } => {
-                write!(f, ", attaches to {}{}", if *at_return { "return of " } else { "" }, Line(place))?;
+            Attach::Uprobe { path, function, offset, at_return } => {
+                let place = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {place}{}:{}+{offset:#x}", Line(path), Line(function))?;
             }
-            OwnedAttach::UprobeMulti { place, at_return } => {
-                write!(f, ", attaches to {}functions {}", if *at_return { "returns of " } else { "" }, Line(place))?;
+            Attach::UprobeMulti { path, pattern, at_return } => {
+                let place = if *at_return { "returns of " } else { "" };
+                write!(f, ", attaches to {place}functions {}:{}", Line(path), Line(pattern))?;
             }
-            OwnedAttach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {}", Line(pattern))?,
-            OwnedAttach::Usdt { place } => write!(f, ", attaches to USDT probe {}", Line(place))?,
+            Attach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {}", Line(pattern))?,
+            Attach::Usdt { path, provider, name } => {
+                write!(f, ", attaches to USDT probe {}:{}:{}", Line(path), Line(provider), Line(name))?
+            }
         }
         writeln!(f)?;
         size(f, "", &Assembled::new(&self.object, program, false))?;

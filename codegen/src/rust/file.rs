@@ -1,6 +1,6 @@
 //! The items that a user of the skeleton sees.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_abi::plan::SectionKind;
 use syn::Path;
@@ -316,9 +316,9 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         .iter()
         .map(|field| {
             let program = &object.programs[field.program.0 as usize];
-            let attaches = match &program.attach {
-                Attach::Needs(what) => format!("; attaching it needs {what}"),
-                Attach::Never(how) => format!("; it runs {how}"),
+            let attaches = match (&program.attach, program.attach.needs()) {
+                (_, Some(what)) => format!("; attaching it needs {what}"),
+                (Attach::Never(how), None) => format!("; it runs {how}"),
                 _ => String::new(),
             };
             let section = InCode(&program.section);
@@ -343,6 +343,7 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         })
         .collect();
     let count = Literal::usize_unsuffixed(named.len());
+    let left = left_field(object, skeleton);
     quote! {
         /// The programs before they are loaded.
         #[derive(Debug)]
@@ -350,16 +351,32 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         /// The programs.
         #[derive(Debug)]
         pub struct Programs { #loaded }
-        /// What is attached; `None` for a program that is not loaded or that is not to attach by itself. Dropping it detaches.
-        #[must_use = "dropping the links detaches the programs"]
+        /// What is attached; `None` for a program that is not loaded, that needs something given, or that is not to attach by itself.
+        /// Dropping it detaches.
+        #[must_use = "dropping the links detaches the programs: keep them, as `let _links = skeleton.attach()?` does, not `let _ = …`"]
         #[derive(Debug)]
-        pub struct Links { #(#links)* #tables }
+        pub struct Links { #(#links)* #tables #left: Vec<rt::link::Left> }
 
         impl Links {
             /// What is attached, by the names of programs and tables of functions.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &rt::Link)> {
                 let links: [(&'static str, &Option<rt::Link>); #count] = [#(#named),*];
                 links.into_iter().filter_map(|(name, link)| Some((name, link.as_ref()?)))
+            }
+
+            /// The programs that were not attached because they need something given, and what. One whose link is put into its field here
+            /// is not among them any more.
+            pub fn left(&self) -> impl Iterator<Item = &rt::link::Left> {
+                self.#left.iter().filter(|left| self.iter().all(|(name, _)| name != left.field()))
+            }
+
+            /// Returns the links if no program is left that needs something given.
+            ///
+            /// # Errors
+            /// If there is one: all of them are named, and the others are detached.
+            pub fn complete(self) -> rt::Result<Self> {
+                rt::link::nothing_left(self.left())?;
+                Ok(self)
             }
 
             /// Pins each to the file of its name in a folder of a bpffs, which is made if it is not there.
@@ -371,6 +388,17 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
             }
         }
     }
+}
+
+/// The name of the field of `Links` for what is left, which no program or struct_ops map has.
+fn left_field(object: &BpfObject, skeleton: &Skeleton) -> Ident {
+    let programs = skeleton.programs.iter().filter(|field| is_attached(object, field)).map(|field| &field.field);
+    let names: Vec<&String> = programs.chain(skeleton.struct_ops.iter().map(|table| &table.link)).collect();
+    let mut name = "left".to_owned();
+    while names.contains(&&name) {
+        name.push('_');
+    }
+    ident(&name)
 }
 
 /// Whether there is a way to attach the program at all.
@@ -419,16 +447,36 @@ fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, str
             SectionKind::StructOps | SectionKind::JumpTable => TokenStream::new(),
         }
     });
-    let links = skeleton.programs.iter().filter(|program| is_attached(object, program)).map(|program| {
+    let attached = || skeleton.programs.iter().filter(|program| is_attached(object, program));
+    let links = attached().map(|program| {
         let field = ident(&program.field);
-        quote!(#field: self.programs.#field.auto_attach()?,)
+        let name = &program.field;
+        quote!(#field: attaching.program(#name, &self.programs.#field)?,)
     });
     let Tables { loaded: table_field, attached: tables_attached, .. } = struct_ops;
     let attach_doc = match skeleton.struct_ops.len() {
-        0 => " Attaches every program that is loaded, unless it was told not to.",
-        _ => {
-            " Attaches every program that is loaded and every table of functions that was created, unless it was told not to."
+        0 => {
+            " Attaches every program that is loaded and can attach by itself, unless `set_autoattach(false)` leaves it out."
         }
+        _ => {
+            " Attaches every program that is loaded and can attach by itself, and every struct_ops map that was created, unless \
+             `set_autoattach(false)` leaves it out."
+        }
+    };
+    let needs_doc: &[&str] =
+        match attached().any(|program| object.programs[program.program.0 as usize].attach.needs().is_some()) {
+            true => &[
+                "",
+                " Programs that need something given are not attached: [`Links::left`] lists those and what they need,",
+                " [`Links::complete`] makes them an error.",
+            ],
+            false => &[],
+        };
+    let left = left_field(object, skeleton);
+    // Without anything to attach there is nothing to change.
+    let attaching = match attached().next().is_some() || !skeleton.struct_ops.is_empty() {
+        true => quote!(let mut attaching =),
+        false => quote!(let attaching =),
     };
     quote! {
         /// The object, loaded. Dropping it closes its maps and programs.
@@ -446,11 +494,14 @@ fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, str
             #(#accessors)*
 
             #[doc = #attach_doc]
+            #(#[doc = #needs_doc])*
             ///
             /// # Errors
-            /// The first program that does not attach, and what it needs; the others are detached again.
+            /// If the kernel refuses one, or if none can attach by itself and there are some that need something given: they are named, and
+            /// nothing stays attached.
             pub fn attach(&self) -> rt::Result<Links> {
-                Ok(Links { #(#links)* #tables_attached })
+                #attaching rt::link::Attaching::new();
+                Ok(Links { #(#links)* #tables_attached #left: attaching.finish()? })
             }
         }
     }

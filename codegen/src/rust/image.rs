@@ -7,12 +7,10 @@ use std::ffi::CString;
 use std::fmt::{self, Display};
 
 use proc_macro2::Literal;
-use skelgen_abi::plan::{JumpTable, KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
+use skelgen_abi::plan::{Attach, JumpTable, KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
 use skelgen_abi::uapi::{AttachType, elem_flags};
 
-use super::tables::{
-    OwnedAttach, OwnedBody, OwnedFunction, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol,
-};
+use super::tables::{OwnedBody, OwnedFunction, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 use super::text::Text;
 use crate::error::Result;
 
@@ -262,36 +260,14 @@ impl Display for SectionText {
     }
 }
 
-struct AttachText<'a>(&'a OwnedAttach);
+struct AttachText<'a>(&'a Attach<String>);
 
+/// As derived `Debug` writes it, which is the expression that makes the value.
 impl Display for AttachText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            OwnedAttach::Needs(what) => write!(f, "Needs({what:?})"),
-            OwnedAttach::Never(how) => write!(f, "Never({how:?})"),
-            OwnedAttach::RawTracepoint(name) => write!(f, "RawTracepoint({name:?})"),
-            OwnedAttach::Tracing => f.write_str("Tracing"),
-            OwnedAttach::Iter => f.write_str("Iter"),
-            OwnedAttach::Tracepoint { category, name } => {
-                write!(f, "Tracepoint {{ category: {category:?}, name: {name:?} }}")
-            }
-            OwnedAttach::Kprobe { function, offset, at_return } => {
-                write!(f, "Kprobe {{ function: {function:?}, offset: {offset}, at_return: {at_return} }}")
-            }
-            OwnedAttach::KprobeMulti { pattern, at_return } => {
-                write!(f, "KprobeMulti {{ pattern: {pattern:?}, at_return: {at_return} }}")
-            }
-            OwnedAttach::Ksyscall { name, at_return } => {
-                write!(f, "Ksyscall {{ name: {name:?}, at_return: {at_return} }}")
-            }
-            OwnedAttach::Uprobe { place, at_return } => {
-                write!(f, "Uprobe {{ place: {place:?}, at_return: {at_return} }}")
-            }
-            OwnedAttach::UprobeMulti { place, at_return } => {
-                write!(f, "UprobeMulti {{ place: {place:?}, at_return: {at_return} }}")
-            }
-            OwnedAttach::TracingMulti { pattern } => write!(f, "TracingMulti {{ pattern: {pattern:?} }}"),
-            OwnedAttach::Usdt { place } => write!(f, "Usdt {{ place: {place:?} }}"),
+            Attach::Target(way) => write!(f, "Target(rt::abi::Way::{way:?})"),
+            other => write!(f, "{other:?}"),
         }
     }
 }

@@ -34,6 +34,11 @@ impl Tables {
             let all = skeleton.struct_ops.iter().map(what);
             quote!(#(#all),*)
         };
+        // Further fields follow these.
+        let fields = |what: &dyn Fn(&StructOpsField) -> TokenStream| {
+            let all = skeleton.struct_ops.iter().map(what);
+            quote!(#(#all,)*)
+        };
         let index = |table: &StructOpsField| Literal::u32_unsuffixed(table.map.0);
         let doc = |table: &StructOpsField| {
             let map = &object.maps[table.map.0 as usize];
@@ -76,13 +81,13 @@ impl Tables {
                 pub struct_ops: StructOps,
             },
             taken: quote!(struct_ops: StructOps { #taken },),
-            links: each(&|table| {
+            links: fields(&|table| {
                 let (doc, link) = (doc(table), ident(&table.link));
                 quote!(#[doc = #doc] pub #link: Option<rt::Link>)
             }),
-            attached: each(&|table| {
+            attached: fields(&|table| {
                 let (field, link) = (ident(&table.field), ident(&table.link));
-                quote!(#link: self.struct_ops.#field.auto_attach()?)
+                quote!(#link: attaching.struct_ops(&self.struct_ops.#field)?)
             }),
         }
     }

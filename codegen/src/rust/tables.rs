@@ -2,7 +2,7 @@
 //!
 //! Field for field the structs of [`skelgen_abi::plan`], which say what each means; only names and lists are owned here.
 
-use skelgen_abi::plan::{JumpTable, KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
+use skelgen_abi::plan::{Attach, JumpTable, KconfigKind, Patch, PercpuForm, Section, Span, Step, SymbolKind};
 use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 use crate::insn::Endian;
@@ -82,7 +82,7 @@ pub struct OwnedProgram {
     pub autoload: bool,
     pub since: (u16, u16),
     pub target: Option<u32>,
-    pub attach: OwnedAttach,
+    pub attach: Attach<String>,
     pub functions: Vec<u32>,
 }
 
@@ -139,23 +139,4 @@ pub struct OwnedKconfig {
     pub offset: u32,
     pub size: u32,
     pub weak: bool,
-}
-
-/// See [`skelgen_abi::plan::Attach`].
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "documented at the enum it mirrors")]
-pub enum OwnedAttach {
-    Needs(String),
-    Never(String),
-    RawTracepoint(String),
-    Tracing,
-    Iter,
-    Tracepoint { category: String, name: String },
-    Kprobe { function: String, offset: u64, at_return: bool },
-    KprobeMulti { pattern: String, at_return: bool },
-    Ksyscall { name: String, at_return: bool },
-    Uprobe { place: String, at_return: bool },
-    UprobeMulti { place: String, at_return: bool },
-    TracingMulti { pattern: String },
-    Usdt { place: String },
 }

@@ -7,11 +7,12 @@
 //! | [`escape`] | text that may hold anything, made fit for a line or a terminal |
 //! | [`uapi`] | the numbers of `linux/bpf.h` |
 //!
-//! It depends on nothing, makes no system call and allocates nothing. Use it through those two crates: its items are theirs, and it
+//! It depends on nothing and makes no system call. Use it through those two crates: its items are theirs, and it
 //! changes with them.
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

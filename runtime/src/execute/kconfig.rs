@@ -30,6 +30,7 @@ impl Executor {
                 }
             }
         }
+        self.has_cookies = values.has_cookies();
         // What is missing or of another type stops nobody but who reads it.
         for (config, state) in self.object.kconfig.iter().zip(values.states) {
             let error = match state {
@@ -143,6 +144,14 @@ impl Values {
                 self.states[index] = self.option(index, value).map_or_else(State::Wrong, |()| State::Known);
             }
         }
+    }
+
+    /// What programs read in `LINUX_HAS_BPF_COOKIE`, if the object has it: by that they find the specification of a USDT probe.
+    fn has_cookies(&self) -> Option<bool> {
+        let config = self.configs.iter().find(|config| config.name == "LINUX_HAS_BPF_COOKIE")?;
+        let begin = usize::try_from(config.offset).ok()?;
+        let bytes = self.bytes.get(begin..)?.get(..usize::try_from(config.size).ok()?)?;
+        Some(bytes.iter().any(|&byte| byte != 0))
     }
 
     fn option(&mut self, index: usize, value: &str) -> Result<()> {

@@ -191,6 +191,8 @@ struct Executor {
     emulate: bool,
     /// What programs are assembled in.
     buffers: assemble::Buffers,
+    /// What programs were told of whether the kernel has attach cookies, if they ask.
+    has_cookies: Option<bool>,
 }
 
 impl Executor {
@@ -224,6 +226,7 @@ impl Executor {
             btf: None,
             btf_adjusted: false,
             btf_refused: None,
+            has_cookies: None,
             maps,
             programs,
             symbols,
@@ -272,11 +275,13 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    /// The map that programs of USDT probes take arguments from, if the object has one.
+    /// The maps that programs of USDT probes take arguments from, if the object has them.
     fn usdt_specs(&self) -> Option<Arc<UsdtSpecs>> {
-        let place = self.object.maps.iter().position(|map| map.name == link::USDT_SPECS)?;
-        let created = self.maps.get(place)?.as_ref()?;
-        created.map.as_fd().try_clone_to_owned().ok().map(UsdtSpecs::new)
+        let map = |name| {
+            let place = self.object.maps.iter().position(|map| map.name == name)?;
+            self.maps.get(place)?.as_ref()?.map.as_fd().try_clone_to_owned().ok()
+        };
+        Some(UsdtSpecs::new(map(link::USDT_SPECS)?, map(link::USDT_IPS), self.has_cookies))
     }
 
     fn finish(mut self, pinned: Vec<PathBuf>) -> Loaded {

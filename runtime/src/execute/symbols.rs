@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::assemble::functions;
 use super::{Executor, at, at_mut, no_such};
-use crate::abi::{PatchKind, SymbolKind};
+use crate::abi::{PatchKind, SymbolKind, Way};
 use crate::error::{Error, Result};
 use crate::kernel::btf::{self, Wanted};
-use crate::kernel::kallsyms;
 use crate::kernel::types::{self, Types, kind};
+use crate::kernel::{causes, kallsyms};
 use crate::open::OpenProgram;
 use crate::relocate;
 use crate::sys;
@@ -55,7 +55,7 @@ impl Executor {
         let mut seen = vec![false; object.functions.len()];
         for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
             let program = open.definition;
-            let own_target = target_name(open);
+            let own_target = target_name(open)?;
             let mut need = |symbol| {
                 at_mut(&mut needed, symbol).ok_or_else(|| no_such("symbol", symbol)).map(|by| *by.get_or_insert(index))
             };
@@ -226,7 +226,7 @@ impl Executor {
         if open.target_program.is_some() {
             return Ok(None);
         }
-        if target_name(open).is_some() {
+        if target_name(open)?.is_some() {
             self.resolve_symbols()?;
             return Ok(at(&self.symbols.targets, program).copied().flatten());
         }
@@ -253,17 +253,27 @@ impl Executor {
 }
 
 /// The whole name and kind of the type behind the target that the user chose.
-fn target_name(open: &OpenProgram) -> Option<(String, SymbolKind)> {
-    let target = open.target.as_deref()?;
-    match open.attach_type {
-        AttachType::TRACE_RAW_TP if open.program_type == ProgramType::TRACING => {
-            Some((format!("btf_trace_{target}"), SymbolKind::Typedef))
+fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
+    let Some(target) = open.target.as_deref() else { return Ok(None) };
+    let is_tracing = open.program_type == ProgramType::TRACING;
+    let way = match open.attach_type {
+        AttachType::TRACE_RAW_TP if is_tracing => Way::BtfTracepoint,
+        AttachType::TRACE_ITER => Way::Iter,
+        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Way::Lsm,
+        // These are loaded for no function: a pattern says which they attach to.
+        AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
+            return Ok(None);
         }
-        AttachType::TRACE_ITER => Some((format!("bpf_iter_{target}"), SymbolKind::Function)),
-        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Some((format!("bpf_lsm_{target}"), SymbolKind::Function)),
-        _ if open.program_type == ProgramType::TRACING => Some((target.to_owned(), SymbolKind::Function)),
-        _ => None,
-    }
+        _ if is_tracing => Way::Function,
+        _ => return Ok(None),
+    };
+    way.kernel_type(target).map_err(|malformed| {
+        Error::invalid(format_args!(
+            "program `{}`: its attach target {target:?} is not valid: {malformed}",
+            open.name()
+        ))
+        .note("`set_attach_target` named it")
+    })
 }
 
 /// The error of what a program needs, be it what it attaches to or something that it uses.
@@ -281,11 +291,14 @@ fn missing(wanted: &Wanted<'_>, open: &OpenProgram, is_target: bool) -> Error {
             .note("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
-    Error::invalid(format_args!(
+    let error = Error::invalid(format_args!(
         "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",
         open.definition.name, open.definition.section, wanted.name
-    ))
-    .note(match is_target {
+    ));
+    if let Some(why) = causes::not_in_btf(wanted.name).filter(|_| is_target && wanted.kind == SymbolKind::Function) {
+        return error.note(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
+    }
+    error.note(match is_target {
         true => {
             "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
              `set_autoload(false)`"

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::causes;
 use crate::abi::SymbolKind;
 use crate::error::{Errno, Error, Result};
 use crate::sys::btf as sys;
@@ -162,7 +163,7 @@ impl Source {
         let name = path.display().to_string();
         let failed = |error: std::io::Error| {
             Error::io(format_args!("reading the kernel's BTF at {name}"), &error)
-                .note("what a program attaches to is looked up there; the kernel needs CONFIG_DEBUG_INFO_BTF")
+                .note(format_args!("the kernel's types are looked up there: {}", causes::no_btf(&error)))
         };
         let file = File::open(path).map_err(failed)?;
         let mut header = [0_u8; 24];

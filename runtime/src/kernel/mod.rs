@@ -2,6 +2,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod btf;
+pub(crate) mod causes;
 pub mod cpus;
 pub(crate) mod features;
 pub(crate) mod jit;

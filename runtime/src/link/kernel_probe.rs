@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use super::{Link, c_string, pattern, pmu};
 use crate::error::{Errno, Error, Result};
+use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
@@ -84,7 +85,11 @@ impl Program {
     pub fn attach_kprobe(&self, probe: &Kprobe<'_>) -> Result<Link> {
         let program = self.fd()?;
         let Kprobe { function, offset, at_return, cookie } = *probe;
-        let what = format!("{} of kernel function `{function}`", if at_return { "the return" } else { "the entry" });
+        let what = match (at_return, offset) {
+            (true, _) => format!("the return of kernel function `{function}`"),
+            (false, 0) => format!("the entry of kernel function `{function}`"),
+            (false, offset) => format!("offset {offset:#x} of kernel function `{function}`"),
+        };
         let probes = pmu::Probes::of("kprobe")
             .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
         let config = if at_return { probes.return_bit } else { 0 };
@@ -92,12 +97,9 @@ impl Program {
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
         let event = perf::probe(&event).map_err(|errno| {
             let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
-            match errno.raw() {
-                libc::ENOENT | libc::EADDRNOTAVAIL | libc::EINVAL => error.note(
-                    "the kernel has no such function, or no single one that can be probed (it may have been inlined, or several have \
-                     the name): /sys/kernel/tracing/available_filter_functions lists them",
-                ),
-                _ => error,
+            match causes::no_kprobe(function, offset, errno.raw()) {
+                Some(why) => error.note(why),
+                None => pmu::refused_event(error, errno),
             }
         })?;
         pmu::attach(program, event, cookie)
@@ -246,7 +248,7 @@ const LIST: &str = "available_filter_functions";
 
 fn unreadable(error: &std::io::Error) -> Error {
     Error::io(format_args!("reading {LIST} of tracefs"), error)
-        .note("tracefs is not mounted at /sys/kernel/tracing, or not for this process to read")
+        .note(causes::no_tracing_file(error, "CONFIG_DYNAMIC_FTRACE"))
 }
 
 fn each_line(file: std::fs::File, mut take: impl FnMut(&[&[u8]])) -> Result<()> {

@@ -4,9 +4,12 @@
 //! one is closed. What a program attaches to is a file of its own here, with the methods of [`Program`] that attach so;
 //! what follows from a section alone is in `attach`. Knows nothing of objects or plans.
 
+mod addresses;
 mod attach;
 mod attached;
+mod auto;
 mod cgroup;
+mod counters;
 mod elf;
 mod freplace;
 mod info;
@@ -27,10 +30,15 @@ mod trace_multi;
 mod undo;
 mod usdt;
 mod usdt_arguments;
+mod usdt_specs;
 mod user_probe;
 
 pub(crate) use self::attach::way;
 pub use self::attached::Attached;
+pub use self::auto::Left;
+#[doc(hidden)]
+pub use self::auto::{Attaching, nothing_left};
+pub use self::counters::{HardwareCounter, SoftwareCounter};
 pub(crate) use self::freplace::function_id;
 pub use self::info::{LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};
@@ -41,7 +49,7 @@ pub use self::perf::{PerfEvent, Sample};
 pub use self::socket::{detach_reuseport, detach_socket_filter};
 pub use self::tc::{TcDirection, TcFilter};
 pub use self::usdt::Usdt;
-pub(crate) use self::usdt::{SPECS as USDT_SPECS, Specs as UsdtSpecs};
+pub(crate) use self::usdt_specs::{IPS as USDT_IPS, SPECS as USDT_SPECS, Specs as UsdtSpecs};
 pub use self::user_probe::{Uprobe, UprobeMulti};
 
 use std::borrow::Cow;
@@ -52,6 +60,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use self::undo::{How, Undo};
+use self::usdt_specs::Taken;
 use crate::error::{Errno, Error, Result};
 use crate::program::Program;
 use crate::sys::link as sys;
@@ -77,11 +86,13 @@ pub struct Link {
     undo: Option<Undo>,
     /// The links of other places where the program is attached to the same thing: of a USDT probe that has several.
     others: Vec<OwnedFd>,
+    /// What it has taken of its object's maps, given back after all of the above are closed: fields are dropped in their order.
+    taken: Option<Taken>,
 }
 
 impl Link {
     pub(crate) fn new(fd: OwnedFd, program: impl Into<Cow<'static, str>>) -> Self {
-        Self { fd, program: program.into(), undo: None, others: Vec::new() }
+        Self { fd, program: program.into(), undo: None, others: Vec::new(), taken: None }
     }
 
     /// A table of functions without a link of the kernel's, by its map.
@@ -93,7 +104,12 @@ impl Link {
 
     /// Something that the kernel has no link for, and what undoes it.
     fn undone(fd: OwnedFd, program: &'static str, how: How) -> Self {
-        Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new() }
+        Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new(), taken: None }
+    }
+
+    /// Returns the link, which gives back what it has taken of its object's maps when it is dropped.
+    fn holding(self, taken: Taken) -> Self {
+        Self { taken: Some(taken), ..self }
     }
 
     /// Takes in the link of another place.
@@ -144,7 +160,10 @@ impl Link {
                 libc::EEXIST => error.note("something has that path: remove it, or open it with `Link::open_pinned`"),
                 _ => error,
             }
-        })
+        })?;
+        // Its programs read that for as long as the pin is there.
+        self.taken.iter().for_each(Taken::keep);
+        Ok(())
     }
 
     /// The same for a link that this process needs no more.
@@ -160,6 +179,7 @@ impl Link {
         if let Some(undo) = self.undo {
             undo.forget();
         }
+        self.taken.iter().for_each(Taken::keep);
         std::mem::forget((self.fd, self.others));
     }
 
@@ -260,6 +280,7 @@ impl From<Link> for OwnedFd {
     /// The link's file descriptor. What has none stays attached; the file descriptor is that of its program or map then. So do the
     /// other places of a link that is attached to several.
     fn from(link: Link) -> Self {
+        link.taken.iter().for_each(Taken::keep);
         std::mem::forget(link.others);
         if let Some(undo) = link.undo {
             undo.forget();

@@ -11,6 +11,8 @@ pub(super) struct Note {
     pub(super) offset: u64,
     /// Where in the file its counter of those who look is; 0 if it has none.
     pub(super) counter: u64,
+    /// Its address in memory, if that is the same in every process: of programs that are not position-independent.
+    pub(super) address: Option<u64>,
     /// Where its arguments are when it is reached.
     pub(super) arguments: String,
 }
@@ -19,6 +21,8 @@ pub(super) struct Note {
 const NOTE: u64 = 7;
 const OWNER: &[u8] = b"stapsdt\0";
 const KIND: u64 = 3;
+/// `ET_EXEC`.
+const EXECUTABLE: u64 = 2;
 
 /// The places of the probe of this provider and name.
 pub(super) fn places(source: &impl Source, provider: &str, name: &str) -> Result<Vec<Note>, Fault> {
@@ -51,8 +55,10 @@ pub(super) fn places(source: &impl Source, provider: &str, name: &str) -> Result
                 0 => 0,
                 counter => offset_of(counter.wrapping_add(moved)).ok_or(CUT)?,
             };
-            let offset = offset_of(address(0)?.wrapping_add(moved)).ok_or(CUT)?;
-            found.push(Note { offset, counter, arguments });
+            let here = address(0)?.wrapping_add(moved);
+            let offset = offset_of(here).ok_or(CUT)?;
+            let is_fixed = elf.number(&elf.header, 16, 2) == Some(EXECUTABLE);
+            found.push(Note { offset, counter, address: is_fixed.then_some(here), arguments });
         }
     }
     Ok(found)

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::{Link, pmu};
+use super::{HardwareCounter, Link, SoftwareCounter, pmu};
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::sys::perf as sys;
@@ -10,10 +10,10 @@ use crate::sys::perf as sys;
 /// A perf event to open: what is counted, how often a program sees it, and where.
 ///
 /// ```no_run
-/// use skelgen_runtime::link::{PerfEvent, Sample};
+/// use skelgen_runtime::link::{PerfEvent, Sample, SoftwareCounter};
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// // A profiler: 99 times a second on each CPU, whatever runs there.
-/// let profile = PerfEvent { sample: Sample::Frequency(99), ..PerfEvent::software(PerfEvent::CPU_CLOCK) };
+/// let profile = PerfEvent { sample: Sample::Frequency(99), ..PerfEvent::software(SoftwareCounter::CPU_CLOCK) };
 /// let links = program.attach_perf_on_each_cpu(&profile)?;
 /// # Ok(())
 /// # }
@@ -42,36 +42,36 @@ pub enum Sample {
 }
 
 impl PerfEvent {
-    /// A clock of the CPU (`PERF_COUNT_SW_CPU_CLOCK`).
-    pub const CPU_CLOCK: u64 = 0;
-    /// A clock of the task (`PERF_COUNT_SW_TASK_CLOCK`).
-    pub const TASK_CLOCK: u64 = 1;
-    /// Page faults (`PERF_COUNT_SW_PAGE_FAULTS`).
-    pub const PAGE_FAULTS: u64 = 2;
-    /// Changes of the task that runs (`PERF_COUNT_SW_CONTEXT_SWITCHES`).
-    pub const CONTEXT_SWITCHES: u64 = 3;
-    /// Moves of a task to another CPU (`PERF_COUNT_SW_CPU_MIGRATIONS`).
-    pub const CPU_MIGRATIONS: u64 = 4;
+    /// See [`SoftwareCounter::CPU_CLOCK`].
+    pub const CPU_CLOCK: SoftwareCounter = SoftwareCounter::CPU_CLOCK;
+    /// See [`SoftwareCounter::TASK_CLOCK`].
+    pub const TASK_CLOCK: SoftwareCounter = SoftwareCounter::TASK_CLOCK;
+    /// See [`SoftwareCounter::PAGE_FAULTS`].
+    pub const PAGE_FAULTS: SoftwareCounter = SoftwareCounter::PAGE_FAULTS;
+    /// See [`SoftwareCounter::CONTEXT_SWITCHES`].
+    pub const CONTEXT_SWITCHES: SoftwareCounter = SoftwareCounter::CONTEXT_SWITCHES;
+    /// See [`SoftwareCounter::CPU_MIGRATIONS`].
+    pub const CPU_MIGRATIONS: SoftwareCounter = SoftwareCounter::CPU_MIGRATIONS;
 
-    /// Cycles of the CPU, an event of the hardware (`PERF_COUNT_HW_CPU_CYCLES`).
-    pub const CPU_CYCLES: u64 = 0;
-    /// Instructions (`PERF_COUNT_HW_INSTRUCTIONS`).
-    pub const INSTRUCTIONS: u64 = 1;
-    /// Accesses of the last cache (`PERF_COUNT_HW_CACHE_REFERENCES`).
-    pub const CACHE_REFERENCES: u64 = 2;
-    /// Those that missed it (`PERF_COUNT_HW_CACHE_MISSES`).
-    pub const CACHE_MISSES: u64 = 3;
+    /// See [`HardwareCounter::CPU_CYCLES`].
+    pub const CPU_CYCLES: HardwareCounter = HardwareCounter::CPU_CYCLES;
+    /// See [`HardwareCounter::INSTRUCTIONS`].
+    pub const INSTRUCTIONS: HardwareCounter = HardwareCounter::INSTRUCTIONS;
+    /// See [`HardwareCounter::CACHE_REFERENCES`].
+    pub const CACHE_REFERENCES: HardwareCounter = HardwareCounter::CACHE_REFERENCES;
+    /// See [`HardwareCounter::CACHE_MISSES`].
+    pub const CACHE_MISSES: HardwareCounter = HardwareCounter::CACHE_MISSES;
 
-    /// An event that the kernel counts (`PERF_TYPE_SOFTWARE`), of all processes on CPU 0, a thousand times a second.
+    /// Returns an event of a counter of the kernel, of all processes on CPU 0, a thousand times a second.
     #[must_use]
-    pub const fn software(config: u64) -> Self {
-        Self { event_type: 1, config, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
+    pub const fn software(counter: SoftwareCounter) -> Self {
+        Self { event_type: 1, config: counter.0, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
     }
 
-    /// An event that the CPU counts (`PERF_TYPE_HARDWARE`), of all processes on CPU 0, a thousand times a second.
+    /// Returns an event of a counter of the CPU, of all processes on CPU 0, a thousand times a second.
     #[must_use]
-    pub const fn hardware(config: u64) -> Self {
-        Self { event_type: 0, config, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
+    pub const fn hardware(counter: HardwareCounter) -> Self {
+        Self { event_type: 0, config: counter.0, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
     }
 
     /// Opens it.
@@ -105,8 +105,7 @@ impl PerfEvent {
                 }
                 libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV => error
                     .note("the machine has no such event: in virtual machines there often are none of the hardware"),
-                libc::EACCES | libc::EPERM => error.note("that takes CAP_PERFMON, or root"),
-                _ => error,
+                _ => pmu::refused_event(error, errno),
             }
         })
     }

@@ -3,13 +3,13 @@
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::abi::Way;
 use crate::error::{Errno, Error, Result};
+use crate::kernel::causes::{self, TRACEFS};
 use crate::sys::{link as sys, perf};
 
 /// Where they are.
 const DEVICES: &str = "/sys/bus/event_source/devices";
-/// The two places where tracefs can be.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// A source of probes.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +28,7 @@ impl Probes {
         let read = |file: &str| {
             let path = format!("{DEVICES}/{name}/{file}");
             read_to_string(&path).map_err(|error| {
-                Error::io(format_args!("reading {path}"), &error).note(format_args!(
-                    "the kernel has no {name}s (CONFIG_{}_EVENTS), or none through perf events (Linux 4.17), or /sys is not mounted",
-                    name.to_uppercase()
-                ))
+                Error::io(format_args!("reading {path}"), &error).note(causes::no_event_source(name, &error))
             })
         };
         let bad = |file: &str| Error::invalid(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
@@ -51,6 +48,10 @@ impl Probes {
 /// The number of a tracepoint.
 pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     let context = || format!("the id of tracepoint `{category}/{name}`");
+    // The names become part of a path.
+    Way::Tracepoint
+        .parse(&format!("{category}/{name}"))
+        .map_err(|malformed| Error::invalid(format_args!("{}: {malformed}", context())))?;
     let mut failed = None;
     for root in TRACEFS {
         match read_to_string(format!("{root}/events/{category}/{name}/id")) {
@@ -60,9 +61,10 @@ pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
             Err(error) => failed = Some(failed.unwrap_or(error)),
         }
     }
-    Err(failed
-        .map_or_else(|| Error::invalid(context()), |error| Error::io(context(), &error))
-        .note("the kernel has no such tracepoint, or tracefs is not mounted at /sys/kernel/tracing"))
+    Err(match failed {
+        Some(error) => Error::io(context(), &error).note(causes::no_tracepoint(category, name, &error)),
+        None => Error::invalid(context()),
+    })
 }
 
 /// Opens a file of tracefs.
@@ -73,16 +75,32 @@ pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
 
 /// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself, which is given back then.
 pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
-    match sys::create_perf(program, event.as_fd(), cookie) {
-        Ok(link) => {
-            perf::enable(event.as_fd())?;
-            Ok(link)
-        }
+    match create(program, event.as_fd(), cookie) {
         // Kernels without such links have no cookies either.
         Err(error) if error.raw() == libc::EINVAL && cookie == 0 => {
             perf::attach(event.as_fd(), program)?;
             Ok(event)
         }
-        Err(error) => Err(error),
+        result => result,
+    }
+}
+
+/// Attaches to a perf event by a link alone (5.15), whose cookie the program gets, whatever it is.
+pub(super) fn attach_with_cookie(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
+    create(program, event.as_fd(), cookie)
+}
+
+fn create(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> Result<OwnedFd, Errno> {
+    let link = sys::create_perf(program, event, cookie)?;
+    perf::enable(event)?;
+    Ok(link)
+}
+
+/// The error of an event that cannot be opened, with what its number says of rights.
+pub(super) fn refused_event(error: Error, errno: Errno) -> Error {
+    match errno.raw() {
+        libc::EPERM | libc::EACCES => error.note(causes::no_perf_rights(errno.raw())),
+        libc::ENOSYS => error.note("the kernel is built without perf events (CONFIG_PERF_EVENTS)"),
+        _ => error,
     }
 }

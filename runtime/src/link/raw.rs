@@ -43,8 +43,9 @@ impl Program {
         let program = self.fd()?;
         let id = pmu::tracepoint_id(category, name)
             .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
-        let event = perf::tracepoint(id)
-            .map_err(|errno| self.refused(format_args!("{what} (opening its perf event)"), errno))?;
+        let event = perf::tracepoint(id).map_err(|errno| {
+            pmu::refused_event(self.refused(format_args!("{what} (opening its perf event)"), errno), errno)
+        })?;
         pmu::attach(program, event, cookie)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| self.refused_with_cookie(what, cookie, errno))

@@ -1,21 +1,19 @@
 //! Programs of USDT probes: places in a program file that name themselves and say where their arguments are.
 //!
-//! Programs get at the arguments by what libbpf's `usdt.bpf.h` puts into the object: a map of specifications, from which each run
-//! takes the one whose number is its cookie. Here the specifications are written (`Specs`), in the layout of that header: of libbpf
-//! 1.7 and later, or of those before, by the size of the map's values.
+//! Programs get at the arguments by what libbpf's `usdt.bpf.h` puts into the object: a map of specifications, from which each run takes the
+//! one for where it is (`usdt_specs`). They are written in the layout of that header: of libbpf 1.7 and later, or of those before, by the size
+//! of the map's values (`usdt_arguments`). Everything is found and computed before the first location is attached.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::elf::Fault;
-use super::usdt_arguments::{self as arguments, Argument};
-use super::{Link, Uprobe, UprobeMulti, notes, user_probe};
+use super::usdt_specs::{By, SPECS, Specs, Taken};
+use super::{Link, Uprobe, UprobeMulti, addresses, notes, usdt_arguments as arguments, user_probe};
 use crate::error::{Errno, Error, Result};
 use crate::program::Program;
-use crate::sys;
-use crate::uapi::{AttachType, elem_flags};
+use crate::uapi::AttachType;
 
 /// A USDT probe of a program file.
 ///
@@ -48,65 +46,23 @@ impl<'a> Usdt<'a> {
     }
 }
 
-/// The name of the map.
-pub(crate) const SPECS: &str = "__bpf_usdt_specs";
-
-/// The map of specifications that the programs of an object share.
-#[derive(Debug)]
-pub(crate) struct Specs {
-    map: OwnedFd,
-    /// Those that are in the map, by their numbers. They stay there: the next attachment may want the same.
-    known: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Specs {
-    pub(crate) fn new(map: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { map, known: Mutex::default() })
-    }
-
-    /// The numbers of specifications with these arguments, which are put into the map if they are not there.
-    fn numbers(&self, places: &[Vec<Argument>], cookie: u64) -> Result<Vec<u32>> {
-        let refused = |errno| Error::refused(format_args!("writing to map `{SPECS}`"), errno);
-        let fd = self.map.try_clone().map_err(|error| Error::io(format_args!("writing to map `{SPECS}`"), &error))?;
-        let (map, info) = sys::map::Map::adopt(fd).map_err(refused)?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = |arguments: &Vec<Argument>| {
-            let size = usize::try_from(info.value_size).unwrap_or(0);
-            let bytes = arguments::encode(arguments, cookie, size).ok_or_else(|| {
-                Error::invalid(format_args!("its arguments do not fit into values of {size} bytes of map `{SPECS}`")).note(
-                    "the map must be that of libbpf's usdt.bpf.h; arguments that are elements of arrays need that of 1.7",
-                )
-            })?;
-            let place = known.iter().position(|other| *other == bytes);
-            let number = u32::try_from(place.unwrap_or(known.len())).unwrap_or(u32::MAX);
-            if number >= info.max_entries {
-                return Err(Error::invalid(format_args!(
-                    "map `{SPECS}` is full of {} specifications",
-                    info.max_entries
-                ))
-                .note(
-                    "define BPF_USDT_MAX_SPEC_CNT before usdt.bpf.h is included, or `set_max_entries` before loading",
-                ));
-            }
-            if place.is_none() {
-                map.update(&number.to_ne_bytes(), &bytes, elem_flags::ANY).map_err(refused)?;
-                known.push(bytes);
-            }
-            Ok(number)
-        };
-        places.iter().map(number).collect()
-    }
-}
-
 impl Program {
-    /// Attaches to each place of a USDT probe (Linux 5.15), as a program of section `usdt` whose object includes libbpf's `usdt.bpf.h`.
-    /// Arguments are known of x86-64, arm64 and s390x.
+    /// Attaches to each location of a USDT probe, as a program of section `usdt` whose object includes libbpf's `usdt.bpf.h`. Arguments are
+    /// known of x86-64, arm64 and s390x.
     ///
     /// A program that was given the attach type [`AttachType::TRACE_UPROBE_MULTI`] before the load
-    /// ([`set_type`](crate::OpenProgram::set_type), Linux 6.6) has one link for all places, which can be pinned.
+    /// ([`set_type`](crate::OpenProgram::set_type), Linux 6.6) has one link for all locations, which can be pinned.
+    ///
+    /// The specifications of the arguments, of which an object's map has room for 256 different ones (`BPF_USDT_MAX_SPEC_CNT`), are given back
+    /// when the link is dropped or detached. A link that outlives its value, because it is pinned, leaked or was made into a file descriptor,
+    /// keeps them for as long as this skeleton's programs are loaded, also if its pin is removed later.
+    ///
+    /// Before Linux 5.15 there are no attach cookies, and programs tell locations apart by their addresses: those of one process
+    /// ([`Usdt::pid`]), which must have loaded the file, or of a program that is not position-independent.
     ///
     /// # Errors
-    /// If it was not loaded, the file cannot be read or has no such probe, or the kernel refuses.
+    /// If it was not loaded, the file cannot be read or has no such probe, an address is needed and not known, or the kernel refuses. It is
+    /// attached to no location then.
     pub fn attach_usdt(&self, probe: &Usdt<'_>) -> Result<Link> {
         self.fd()?;
         let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
@@ -118,34 +74,76 @@ impl Program {
         })?;
         let path = user_probe::resolve(probe.path).map_err(within)?;
         let places = look(&path, probe).map_err(within)?;
-        let arguments = places.iter().map(|place| arguments::parse(&place.arguments)).collect::<Result<Vec<_>>>();
-        let numbers = specs.numbers(&arguments.map_err(within)?, probe.cookie).map_err(within)?;
+        let taken = take(specs, &path, &places, probe).map_err(within)?;
         if self.attach_type() == AttachType::TRACE_UPROBE_MULTI {
             let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
             let counters: Vec<u64> = places.iter().map(|place| place.counter).collect();
-            let cookies: Vec<u64> = numbers.into_iter().map(u64::from).collect();
-            return self.attach_uprobe_multi(&UprobeMulti {
+            let cookies: Vec<u64> = taken.numbers.iter().copied().map(u64::from).collect();
+            let link = self.attach_uprobe_multi(&UprobeMulti {
                 offsets: &offsets,
                 ref_ctr_offsets: &counters,
                 cookies: &cookies,
                 pid: probe.pid,
                 ..UprobeMulti::new(&path)
-            });
+            })?;
+            return Ok(link.holding(taken));
         }
         let mut all: Option<Link> = None;
-        for (place, number) in places.iter().zip(numbers) {
-            let link = self.attach_uprobe(&Uprobe {
-                ref_ctr_offset: place.counter,
-                cookie: u64::from(number),
-                pid: probe.pid,
-                ..Uprobe::at(&path, place.offset)
-            })?;
+        for (place, number) in places.iter().zip(&taken.numbers) {
+            let at = Uprobe { ref_ctr_offset: place.counter, pid: probe.pid, ..Uprobe::at(&path, place.offset) };
+            let link = match specs.by() {
+                By::Cookie => self.attach_uprobe_with_cookie(&Uprobe { cookie: u64::from(*number), ..at })?,
+                By::Address => self.attach_uprobe(&at)?,
+            };
             match &mut all {
                 Some(all) => all.add(link),
                 None => all = Some(link),
             }
         }
-        all.ok_or_else(|| within(Error::invalid("the probe has no place")))
+        let all = all.ok_or_else(|| within(Error::invalid("the probe has no location")))?;
+        Ok(all.holding(taken))
+    }
+}
+
+/// Takes a specification for each place.
+fn take(specs: &Arc<Specs>, path: &Path, places: &[notes::Note], probe: &Usdt<'_>) -> Result<Taken> {
+    let (size, _) = specs.size()?;
+    let one = |place: &notes::Note| {
+        let arguments = arguments::parse(&place.arguments)?;
+        let bytes = arguments::encode(&arguments, probe.cookie, size).ok_or_else(|| {
+            Error::invalid(format_args!("its arguments do not fit into values of {size} bytes of map `{SPECS}`")).note(
+                "the map must be that of libbpf's usdt.bpf.h; arguments that are elements of arrays need that of 1.7",
+            )
+        })?;
+        let ips = match specs.by() {
+            By::Cookie => Vec::new(),
+            By::Address => addresses_of(path, place, probe.pid)?,
+        };
+        Ok((bytes, ips))
+    };
+    specs.take(places.iter().map(one).collect::<Result<_>>()?)
+}
+
+/// The addresses at which programs reach a place of the file.
+fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Vec<u64>> {
+    match (place.address, pid) {
+        (Some(address), _) => Ok(vec![address]),
+        (None, Some(pid)) => {
+            let found = addresses::of_offset(pid, path, place.offset)?;
+            if found.is_empty() {
+                return Err(Error::invalid(format_args!(
+                    "process {pid} does not have {} in its memory",
+                    path.display()
+                ))
+                .note("before Linux 5.15 a process must have loaded the file before a program is attached"));
+            }
+            Ok(found)
+        }
+        (None, None) => Err(Error::invalid(format_args!(
+            "the kernel has no attach cookies, and {} is at other addresses in each process",
+            path.display()
+        ))
+        .note("give the process (`Usdt::pid`); all processes at once need Linux 5.15")),
     }
 }
 

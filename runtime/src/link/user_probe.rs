@@ -1,6 +1,7 @@
 //! Programs of functions and other places in program files.
 
 use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,19 @@ impl Program {
     /// # Errors
     /// If it was not loaded, the file cannot be read or has no such function, or the kernel refuses.
     pub fn attach_uprobe(&self, probe: &Uprobe<'_>) -> Result<Link> {
+        self.attach_uprobe_by(probe, pmu::attach)
+    }
+
+    /// Attaches to an instruction of a program file; only by a link, without which the program would not get its cookie, even if that is 0.
+    pub(super) fn attach_uprobe_with_cookie(&self, probe: &Uprobe<'_>) -> Result<Link> {
+        self.attach_uprobe_by(probe, pmu::attach_with_cookie)
+    }
+
+    fn attach_uprobe_by(
+        &self,
+        probe: &Uprobe<'_>,
+        attach: fn(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
+    ) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
         let path = resolve(probe.path).map_err(within)?;
@@ -131,10 +145,10 @@ impl Program {
                 libc::EINVAL => error
                     .note("the offset must be that of an instruction of a regular file, or the kernel has no uprobes"),
                 libc::ESRCH => error.note("there is no such process"),
-                _ => error,
+                _ => pmu::refused_event(error, errno),
             }
         })?;
-        pmu::attach(program, event, probe.cookie)
+        attach(program, event, probe.cookie)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| self.refused_with_cookie(what, probe.cookie, errno))
     }

@@ -1,0 +1,582 @@
+//! What programs attach to, and the one parser of the text that names it.
+//!
+//! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user names another one with
+//! `OpenProgram::set_attach_target`. Both texts are parsed here, by the generator and by the
+//! runtime, so that a target means the same wherever it is given, and one that is given later replaces every part of the one before.
+//! Text is hostile: whatever it holds, parsing it ends in a target or in an error. Must not know kernels, files or processes: whether
+//! a target exists is found out when the program attaches.
+//!
+//! To add a way of attaching: a variant of [`Way`], its texts in [`Way::needs`] and [`Way::form`], its grammar in [`Way::parse`], and a
+//! variant of [`Attach`] that holds what was parsed.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+
+use super::SymbolKind;
+
+/// How a program attaches. `S` is the type of its names: `&'static str` in the tables of a generated file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach<S = &'static str> {
+    /// Only with something that the user must give, named here as a noun phrase ("a network interface").
+    Needs(&'static str),
+    /// Never: it runs in the way that is named here ("by `test_run`").
+    Never(&'static str),
+    /// This way, but to what the section does not name, or not so that it can be parsed.
+    Target(Way),
+    /// To the raw tracepoint of this name.
+    RawTracepoint(S),
+    /// To the kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
+    Tracing,
+    /// To the iterator it was loaded for.
+    Iter,
+    /// To the tracepoint of this category and name.
+    Tracepoint {
+        /// The category: the directory in tracefs.
+        category: S,
+        /// The name within it.
+        name: S,
+    },
+    /// To a kernel function by kprobe.
+    Kprobe {
+        /// The function.
+        function: S,
+        /// Bytes from its beginning.
+        offset: u64,
+        /// At its return instead of at its entry.
+        at_return: bool,
+    },
+    /// To all kernel functions that a pattern matches, in which `*` is any characters and `?` one.
+    KprobeMulti {
+        /// The pattern.
+        pattern: S,
+        /// At their returns instead of at their entries; of sessions it does not matter.
+        at_return: bool,
+    },
+    /// To the kernel's function for a system call.
+    Ksyscall {
+        /// The system call, as its manual has it.
+        name: S,
+        /// At its return instead of at its entry.
+        at_return: bool,
+    },
+    /// To an instruction of a program file by uprobe.
+    Uprobe {
+        /// The file.
+        path: S,
+        /// The function; empty if the offset is one in the file.
+        function: S,
+        /// Bytes from the beginning of the function, or of the file.
+        offset: u64,
+        /// At its return instead of at its entry.
+        at_return: bool,
+    },
+    /// To all functions of a program file that a pattern matches.
+    UprobeMulti {
+        /// The file.
+        path: S,
+        /// The pattern.
+        pattern: S,
+        /// At their returns instead of at their entries; of sessions it does not matter.
+        at_return: bool,
+    },
+    /// To every location of a USDT probe of a program file.
+    Usdt {
+        /// The file.
+        path: S,
+        /// Who has put the probe there.
+        provider: S,
+        /// The probe.
+        name: S,
+    },
+    /// To all kernel functions that a pattern matches, as tracing programs do (`fentry.multi`).
+    TracingMulti {
+        /// The pattern.
+        pattern: S,
+    },
+}
+
+/// A way of attaching to what text names, without the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// See [`Attach::RawTracepoint`].
+    RawTracepoint,
+    /// See [`Attach::Tracepoint`].
+    Tracepoint,
+    /// See [`Attach::Kprobe`].
+    Kprobe {
+        /// At the return of the function.
+        at_return: bool,
+    },
+    /// See [`Attach::KprobeMulti`].
+    KprobeMulti {
+        /// At the returns of the functions.
+        at_return: bool,
+    },
+    /// See [`Attach::Ksyscall`].
+    Ksyscall {
+        /// At the return of the function.
+        at_return: bool,
+    },
+    /// See [`Attach::Uprobe`].
+    Uprobe {
+        /// At the return of the function.
+        at_return: bool,
+    },
+    /// See [`Attach::UprobeMulti`].
+    UprobeMulti {
+        /// At the returns of the functions.
+        at_return: bool,
+    },
+    /// See [`Attach::Usdt`].
+    Usdt,
+    /// See [`Attach::TracingMulti`].
+    TracingMulti,
+    /// A tracepoint of the kernel's BTF, for which the program is loaded (`tp_btf`): [`Attach::Tracing`].
+    BtfTracepoint,
+    /// A function of the kernel's BTF, for which the program is loaded (`fentry` and its like): [`Attach::Tracing`].
+    Function,
+    /// A security hook, for which the program is loaded: [`Attach::Tracing`].
+    Lsm,
+    /// An iterator, for which the program is loaded: [`Attach::Iter`].
+    Iter,
+}
+
+/// Text that does not name an attach target.
+///
+/// ```
+/// use skelgen_runtime::abi::Way;
+/// let error = Way::Kprobe { at_return: false }.parse("do_exit+4x").unwrap_err();
+/// assert_eq!(error.to_string(), "expected `FUNCTION` or `FUNCTION+OFFSET`, but the offset is not a decimal or `0x` hexadecimal number");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    way: Way,
+    why: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, but {}", self.way.form(), self.why)
+    }
+}
+
+const EMPTY: &str = "the target is empty";
+const NO_FUNCTION: &str = "no function follows the path";
+const NO_PATH: &str = "there is no path before the colon";
+const NO_COLON: &str = "there is no colon after the path";
+const NO_NAME: &str = "one of its names is empty";
+const NO_NUMBER: &str = "the offset is not a decimal or `0x` hexadecimal number";
+const RETURN: &str = "a return probe has no offset";
+const NO_OFFSET: &str = "only single probes have an offset";
+const NUL: &str = "the target holds a NUL";
+const SPACE: &str = "the target holds white space";
+const CATEGORY: &str = "it has no category and name that are one directory each";
+const COLONS: &str = "there are more than two colons";
+
+impl Way {
+    /// What the user has to give to a program whose section does not name a target, as a noun phrase.
+    #[must_use]
+    pub const fn needs(self) -> &'static str {
+        match self {
+            Self::RawTracepoint => "the name of a raw tracepoint",
+            Self::Tracepoint => "a tracepoint's category and name",
+            Self::Kprobe { .. } => "the name of a kernel function",
+            Self::KprobeMulti { .. } | Self::TracingMulti => "the names of kernel functions",
+            Self::Ksyscall { .. } => "the name of a system call",
+            Self::Uprobe { .. } | Self::UprobeMulti { .. } => "a program file and a function in it",
+            Self::Usdt => "a program file, and a provider and name of a probe in it",
+            Self::BtfTracepoint => "the name of a tracepoint before it is loaded",
+            Self::Function => "the name of a kernel function before it is loaded",
+            Self::Lsm => "the name of a security hook before it is loaded",
+            Self::Iter => "the name of an iterator before it is loaded",
+        }
+    }
+
+    /// The forms of a target's text.
+    #[must_use]
+    pub const fn form(self) -> &'static str {
+        match self {
+            Self::RawTracepoint | Self::Ksyscall { .. } | Self::Iter => "`NAME`",
+            Self::Tracepoint => "`CATEGORY/NAME` or `CATEGORY:NAME`",
+            Self::Kprobe { at_return: false } => "`FUNCTION` or `FUNCTION+OFFSET`",
+            Self::Kprobe { at_return: true } => "`FUNCTION`",
+            Self::KprobeMulti { .. } | Self::TracingMulti => "`FUNCTION` or a pattern with `*` and `?`",
+            Self::Uprobe { at_return: false } => "`PATH:FUNCTION`, `PATH:FUNCTION+OFFSET` or `PATH:+OFFSET`",
+            Self::Uprobe { at_return: true } => "`PATH:FUNCTION`",
+            Self::UprobeMulti { .. } => "`PATH:FUNCTION` or `PATH:PATTERN`",
+            Self::Usdt => "`PATH:PROVIDER:NAME`",
+            Self::BtfTracepoint | Self::Function | Self::Lsm => "`NAME` or `MODULE:NAME`",
+        }
+    }
+
+    /// Parses a target for this way.
+    ///
+    /// ```
+    /// use skelgen_runtime::abi::{Attach, Way};
+    /// let target = Way::Uprobe { at_return: false }.parse("/bin/sh:main+0x10")?;
+    /// assert_eq!(target, Attach::Uprobe { path: "/bin/sh", function: "main", offset: 16, at_return: false });
+    /// # Ok::<(), skelgen_runtime::abi::Malformed>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the text does not have one of the forms of this way.
+    pub fn parse(self, text: &str) -> Result<Attach<&str>, Malformed> {
+        let malformed = |why| Malformed { way: self, why };
+        let check = |holds, why| if holds { Ok(()) } else { Err(malformed(why)) };
+        check(!text.is_empty(), EMPTY)?;
+        check(!text.contains('\0'), NUL)?;
+        let path = || {
+            let (path, rest) = text.split_once(':').ok_or_else(|| malformed(NO_COLON))?;
+            check(!path.is_empty(), NO_PATH)?;
+            check(!rest.is_empty(), NO_FUNCTION)?;
+            Ok((path, rest))
+        };
+        // No name in the kernel holds white space or a plus.
+        let name = || {
+            check(!text.contains(char::is_whitespace), SPACE)?;
+            check(!text.contains('+'), NO_OFFSET)
+        };
+        Ok(match self {
+            Self::RawTracepoint => {
+                name()?;
+                Attach::RawTracepoint(text)
+            }
+            Self::Tracepoint => {
+                name()?;
+                let (category, name) = text.split_once(['/', ':']).ok_or_else(|| malformed(CATEGORY))?;
+                check(is_file_name(category) && is_file_name(name), CATEGORY)?;
+                Attach::Tracepoint { category, name }
+            }
+            Self::Kprobe { at_return } => {
+                check(!text.contains(char::is_whitespace), SPACE)?;
+                let (function, offset) = text.split_once('+').unwrap_or((text, "0"));
+                check(!function.is_empty(), NO_NAME)?;
+                let offset = number(offset).ok_or_else(|| malformed(NO_NUMBER))?;
+                check(!at_return || offset == 0, RETURN)?;
+                Attach::Kprobe { function, offset, at_return }
+            }
+            Self::KprobeMulti { at_return } => {
+                name()?;
+                Attach::KprobeMulti { pattern: text, at_return }
+            }
+            Self::Ksyscall { at_return } => {
+                name()?;
+                Attach::Ksyscall { name: text, at_return }
+            }
+            Self::Uprobe { at_return } => {
+                let (path, place) = path()?;
+                let (function, offset) = function_and_offset(place).ok_or_else(|| malformed(NO_NUMBER))?;
+                check(!at_return || offset == 0, RETURN)?;
+                check(!at_return || !function.is_empty(), NO_FUNCTION)?;
+                Attach::Uprobe { path, function, offset, at_return }
+            }
+            Self::UprobeMulti { at_return } => {
+                let (path, pattern) = path()?;
+                Attach::UprobeMulti { path, pattern, at_return }
+            }
+            Self::Usdt => {
+                let (path, probe) = path()?;
+                let (provider, name) = probe.split_once(':').ok_or_else(|| malformed("there is only one colon"))?;
+                check(!provider.is_empty() && !name.is_empty(), NO_NAME)?;
+                check(!name.contains(':'), COLONS)?;
+                Attach::Usdt { path, provider, name }
+            }
+            Self::TracingMulti => {
+                name()?;
+                Attach::TracingMulti { pattern: text }
+            }
+            Self::BtfTracepoint | Self::Function | Self::Lsm => {
+                name()?;
+                let (module, name) = text.split_once(':').unwrap_or(("vmlinux", text));
+                check(!module.is_empty() && !name.is_empty(), NO_NAME)?;
+                Attach::Tracing
+            }
+            Self::Iter => {
+                name()?;
+                match text {
+                    "bpf_map_elem" | "bpf_sk_storage_map" | "sockmap" => {
+                        Attach::Needs("a map (`attach_iter` takes it)")
+                    }
+                    _ => Attach::Iter,
+                }
+            }
+        })
+    }
+
+    /// The whole name and kind of the type in the kernel's BTF that a program of this way is loaded for, if it is loaded for one.
+    ///
+    /// ```
+    /// use skelgen_runtime::abi::{SymbolKind, Way};
+    /// let hook = Way::Lsm.kernel_type("file_open")?;
+    /// assert_eq!(hook, Some(("bpf_lsm_file_open".to_owned(), SymbolKind::Function)));
+    /// # Ok::<(), skelgen_runtime::abi::Malformed>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub fn kernel_type(self, text: &str) -> Result<Option<(String, SymbolKind)>, Malformed> {
+        self.parse(text)?;
+        let (prefix, kind) = match self {
+            Self::BtfTracepoint => ("btf_trace_", SymbolKind::Typedef),
+            Self::Function => ("", SymbolKind::Function),
+            Self::Lsm => ("bpf_lsm_", SymbolKind::Function),
+            Self::Iter => ("bpf_iter_", SymbolKind::Function),
+            _ => return Ok(None),
+        };
+        // `MODULE:NAME` keeps its module in front of the prefixed name.
+        let name = match text.split_once(':') {
+            Some((module, name)) => format!("{module}:{prefix}{name}"),
+            None => format!("{prefix}{text}"),
+        };
+        Ok(Some((name, kind)))
+    }
+}
+
+impl<S> Attach<S> {
+    /// The way of attaching whose target this is, if it is one that text names.
+    #[must_use]
+    pub fn way(&self) -> Option<Way> {
+        Some(match *self {
+            Self::Needs(_) | Self::Never(_) => return None,
+            Self::Target(way) => way,
+            Self::RawTracepoint(_) => Way::RawTracepoint,
+            Self::Tracing => Way::Function,
+            Self::Iter => Way::Iter,
+            Self::Tracepoint { .. } => Way::Tracepoint,
+            Self::Kprobe { at_return, .. } => Way::Kprobe { at_return },
+            Self::KprobeMulti { at_return, .. } => Way::KprobeMulti { at_return },
+            Self::Ksyscall { at_return, .. } => Way::Ksyscall { at_return },
+            Self::Uprobe { at_return, .. } => Way::Uprobe { at_return },
+            Self::UprobeMulti { at_return, .. } => Way::UprobeMulti { at_return },
+            Self::Usdt { .. } => Way::Usdt,
+            Self::TracingMulti { .. } => Way::TracingMulti,
+        })
+    }
+
+    /// What the user has to give before it can attach, as a noun phrase; `None` if it attaches by itself, or never.
+    #[must_use]
+    pub fn needs(&self) -> Option<&'static str> {
+        match self {
+            Self::Needs(what) => Some(what),
+            Self::Target(way) => Some(way.needs()),
+            _ => None,
+        }
+    }
+
+    /// Returns the same with names of another type.
+    pub fn map<T>(self, mut to: impl FnMut(S) -> T) -> Attach<T> {
+        match self {
+            Self::Needs(what) => Attach::Needs(what),
+            Self::Never(how) => Attach::Never(how),
+            Self::Target(way) => Attach::Target(way),
+            Self::RawTracepoint(name) => Attach::RawTracepoint(to(name)),
+            Self::Tracing => Attach::Tracing,
+            Self::Iter => Attach::Iter,
+            Self::Tracepoint { category, name } => Attach::Tracepoint { category: to(category), name: to(name) },
+            Self::Kprobe { function, offset, at_return } => {
+                Attach::Kprobe { function: to(function), offset, at_return }
+            }
+            Self::KprobeMulti { pattern, at_return } => Attach::KprobeMulti { pattern: to(pattern), at_return },
+            Self::Ksyscall { name, at_return } => Attach::Ksyscall { name: to(name), at_return },
+            Self::Uprobe { path, function, offset, at_return } => {
+                Attach::Uprobe { path: to(path), function: to(function), offset, at_return }
+            }
+            Self::UprobeMulti { path, pattern, at_return } => {
+                Attach::UprobeMulti { path: to(path), pattern: to(pattern), at_return }
+            }
+            Self::Usdt { path, provider, name } => {
+                Attach::Usdt { path: to(path), provider: to(provider), name: to(name) }
+            }
+            Self::TracingMulti { pattern } => Attach::TracingMulti { pattern: to(pattern) },
+        }
+    }
+}
+
+/// Whether a name can be that of one file in a directory: tracepoints are looked up by path.
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', ':'])
+}
+
+/// A number as sections write it. One with leading zeros is refused, since libbpf reads it as octal and people as decimal.
+fn number(text: &str) -> Option<u64> {
+    let digits = |text: &str, radix| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if plain { u64::from_str_radix(text, radix).ok() } else { None }
+    };
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hexadecimal) => digits(hexadecimal, 16),
+        None if text.len() > 1 && text.starts_with('0') => None,
+        None => digits(text, 10),
+    }
+}
+
+/// `FUNCTION`, `FUNCTION+OFFSET` or `+OFFSET`. What follows a plus and does not begin with a digit belongs to the name: functions of a
+/// program can be called `operator+`.
+fn function_and_offset(text: &str) -> Option<(&str, u64)> {
+    match text.rsplit_once('+') {
+        Some((function, offset)) if offset.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some((function, number(offset)?))
+        }
+        _ => Some((text, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    const KPROBE: Way = Way::Kprobe { at_return: false };
+    const KRETPROBE: Way = Way::Kprobe { at_return: true };
+    const UPROBE: Way = Way::Uprobe { at_return: false };
+    const ALL: [Way; 18] = [
+        Way::RawTracepoint,
+        Way::Tracepoint,
+        KPROBE,
+        KRETPROBE,
+        Way::KprobeMulti { at_return: false },
+        Way::KprobeMulti { at_return: true },
+        Way::Ksyscall { at_return: false },
+        Way::Ksyscall { at_return: true },
+        UPROBE,
+        Way::Uprobe { at_return: true },
+        Way::UprobeMulti { at_return: false },
+        Way::UprobeMulti { at_return: true },
+        Way::Usdt,
+        Way::TracingMulti,
+        Way::BtfTracepoint,
+        Way::Function,
+        Way::Lsm,
+        Way::Iter,
+    ];
+
+    fn kprobe(text: &str) -> Option<(&str, u64)> {
+        match KPROBE.parse(text) {
+            Ok(Attach::Kprobe { function, offset, at_return: false }) => Some((function, offset)),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn kernel_functions_with_offsets() {
+        let good = [
+            ("f", ("f", 0)),
+            ("f+0", ("f", 0)),
+            ("f+4", ("f", 4)),
+            ("f+0x4", ("f", 4)),
+            ("f.isra.0+0X1f", ("f.isra.0", 31)),
+            ("f+18446744073709551615", ("f", u64::MAX)),
+            ("f+0xffffffffffffffff", ("f", u64::MAX)),
+        ];
+        for (text, target) in good {
+            assert_eq!(kprobe(text), Some(target), "{text}");
+        }
+        let bad = [
+            "",
+            "+",
+            "+4",
+            "f+",
+            "f+-4",
+            "f+ 4",
+            "f +4",
+            "f++4",
+            "f+4+4",
+            "f+0x",
+            "f+4x",
+            "f+x",
+            "f+010",
+            "f+1_000",
+            "f+18446744073709551616",
+            "f+0x10000000000000000",
+            "f\0",
+            "f+0x+4",
+            "f+٣",
+        ];
+        for text in bad {
+            assert_eq!(kprobe(text), None, "{text}");
+        }
+        assert!(KRETPROBE.parse("f+0").is_ok());
+        assert!(KRETPROBE.parse("f+1").unwrap_err().to_string().contains("no offset"));
+    }
+
+    #[test]
+    fn places_in_program_files() {
+        let place = |function, offset| Ok(Attach::Uprobe { path: "/a/b", function, offset, at_return: false });
+        assert_eq!(UPROBE.parse("/a/b:c"), place("c", 0));
+        assert_eq!(UPROBE.parse("/a/b:c+0x10"), place("c", 16));
+        assert_eq!(UPROBE.parse("/a/b:+16"), place("", 16));
+        assert_eq!(UPROBE.parse("/a/b:operator+"), place("operator+", 0));
+        assert_eq!(UPROBE.parse("/a/b:a::b"), place("a::b", 0));
+        for text in ["/a/b", "/a/b:", ":c", ":", "/a/b:c+1x", "/a/b:c+18446744073709551616", "/a/b:c+01"] {
+            assert!(UPROBE.parse(text).is_err(), "{text}");
+        }
+        assert!(Way::Uprobe { at_return: true }.parse("/a/b:c+1").is_err());
+        assert!(Way::Uprobe { at_return: true }.parse("/a/b:+0").is_err());
+        let multi = Way::UprobeMulti { at_return: true };
+        assert_eq!(
+            multi.parse("libc.so.6:mem*"),
+            Ok(Attach::UprobeMulti { path: "libc.so.6", pattern: "mem*", at_return: true })
+        );
+        assert_eq!(Way::Usdt.parse("a:b:c"), Ok(Attach::Usdt { path: "a", provider: "b", name: "c" }));
+        for text in ["a", "a:b", "a::c", "a:b:", ":b:c", "a:b:c:d", "::", ":::"] {
+            assert!(Way::Usdt.parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tracepoints_are_one_directory_each() {
+        for text in ["sched/sched_switch", "sched:sched_switch"] {
+            let expected = Attach::Tracepoint { category: "sched", name: "sched_switch" };
+            assert_eq!(Way::Tracepoint.parse(text), Ok(expected));
+        }
+        for text in ["sched", "sched/", "/name", "a/b/c", "../id", "a/..", "./a", "a:b:c", "a b/c"] {
+            assert!(Way::Tracepoint.parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn types_of_the_kernel() {
+        let name = |way: Way, text| way.kernel_type(text).map(|found| found.map(|(name, _)| name));
+        assert_eq!(name(Way::Function, "f"), Ok(Some("f".to_owned())));
+        assert_eq!(name(Way::BtfTracepoint, "m:t"), Ok(Some("m:btf_trace_t".to_owned())));
+        assert_eq!(name(Way::Lsm, "h"), Ok(Some("bpf_lsm_h".to_owned())));
+        assert_eq!(name(Way::Iter, "task"), Ok(Some("bpf_iter_task".to_owned())));
+        assert_eq!(name(KPROBE, "f"), Ok(None));
+        for text in ["", ":", "m:", ":f", "f+4", "a b"] {
+            assert!(name(Way::Function, text).is_err(), "{text}");
+        }
+        assert!(matches!(Way::Iter.parse("bpf_map_elem"), Ok(Attach::Needs(_))));
+    }
+
+    /// Text made of every few characters that mean something, and long text: an error or a target, and the same way as before.
+    #[test]
+    fn any_text_is_a_target_or_an_error() {
+        let parts = ["", "a", "+", ":", "/", "0", "0x", "9", "\0", " ", "*", "é", "\u{202e}", "-", "."];
+        let mut texts = vec!["a".repeat(100_000), "+".repeat(100_000), format!("a+{}", "9".repeat(100_000))];
+        for first in parts {
+            for second in parts {
+                for third in parts {
+                    texts.extend(parts.map(|fourth| [first, second, third, fourth].concat()));
+                }
+            }
+        }
+        for way in ALL {
+            for text in &texts {
+                match way.parse(text) {
+                    Ok(attach) if attach.way().is_some() => {
+                        let tracing = matches!(way, Way::BtfTracepoint | Way::Lsm);
+                        assert!(attach.way() == Some(way) || tracing, "{way:?} {text:?}");
+                    }
+                    Ok(attach) => assert!(attach.needs().is_some()),
+                    Err(error) => assert!(error.to_string().starts_with("expected `"), "{error}"),
+                }
+                let _ = way.kernel_type(text);
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Why something that the kernel should have cannot be had: what notes of errors say.
+//!
+//! The same error number has many causes: a file system that is not mounted, a kernel that was built without the feature, a right that the
+//! process does not have. Each function here looks at the running system, once something has failed, and names the one that it finds. What
+//! cannot be decided is said as such. Must not know programs or plans; nothing here fails or changes anything.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+/// The two directories where tracefs can be.
+pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Why there is no source of perf events `name` (`kprobe`, `uprobe`) in sysfs.
+pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
+    if let Some(why) = no_sysfs(error) {
+        return why;
+    }
+    if !Path::new("/sys/bus/event_source/devices").is_dir() {
+        return "the kernel is built without perf events (CONFIG_PERF_EVENTS)".to_owned();
+    }
+    // The kernel's function that opens such events is there if and only if they are.
+    if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
+        return format!(
+            "the kernel has {name}s, but /sys does not show them to this process: it is not the whole sysfs of this machine"
+        );
+    }
+    format!(
+        "the kernel has no perf events for {name}s: it is built without CONFIG_{}_EVENTS or older than Linux 4.17",
+        name.to_uppercase()
+    )
+}
+
+/// Why a file of tracefs cannot be opened; `option` is what kernels that have the file are built with.
+pub(crate) fn no_tracing_file(error: &std::io::Error, option: &str) -> String {
+    no_tracefs(error).unwrap_or_else(|| format!("tracefs is mounted, but the kernel is built without {option}"))
+}
+
+/// Why tracefs has no such tracepoint.
+pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) -> String {
+    if let Some(why) = no_tracefs(error) {
+        return why;
+    }
+    let events = |path: &str| TRACEFS.iter().any(|root| Path::new(&format!("{root}/events/{path}")).is_dir());
+    match (events(category), category) {
+        (true, _) => format!(
+            "the kernel has tracepoints of category `{category}`, but none called `{name}`: see /sys/kernel/tracing/events/{category}"
+        ),
+        (false, "syscalls") => "the kernel is built without CONFIG_FTRACE_SYSCALLS".to_owned(),
+        (false, _) => {
+            format!("the kernel has no tracepoints of category `{category}`; if a module has them, load it first")
+        }
+    }
+}
+
+/// Why there is no file of the kernel's types in sysfs.
+pub(crate) fn no_btf(error: &std::io::Error) -> String {
+    no_sysfs(error).unwrap_or_else(|| "the kernel is built without CONFIG_DEBUG_INFO_BTF".to_owned())
+}
+
+/// What is known of a function that the kernel's BTF, and that of modules, does not have; if anything.
+pub(crate) fn not_in_btf(name: &str) -> Option<String> {
+    let (module, function) = name.split_once(':').map_or((None, name), |(module, name)| (Some(module), name));
+    let symbol = Symbol::find(function)?;
+    if let Some(module) = symbol.modules.iter().find(|found| module.is_none_or(|module| module == found.as_str())) {
+        let what = format!("module `{module}` is loaded and has it");
+        return Some(match Path::new(&format!("/sys/kernel/btf/{module}")).exists() {
+            true => format!("{what}, but its BTF does not describe it: probe it with a kprobe"),
+            false => format!(
+                "{what}, but the module has no BTF (it or the kernel is built without CONFIG_DEBUG_INFO_BTF_MODULES, or was not built with the \
+                 other): probe it with a kprobe"
+            ),
+        });
+    }
+    match module {
+        Some(module) if !Path::new(&format!("/sys/module/{module}")).exists() && Path::new("/sys/module").exists() => {
+            Some(format!("module `{module}` is not loaded"))
+        }
+        None if symbol.functions > 0 => {
+            Some("the kernel has the function, but its BTF does not describe it: probe it with a kprobe".to_owned())
+        }
+        _ => symbol.other_names(),
+    }
+}
+
+/// Why perf events are refused to this process.
+pub(crate) fn no_perf_rights(errno: i32) -> String {
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = lockdown.split(['[', ']']).nth(1).filter(|mode| *mode != "none");
+    let has_right = capabilities().is_none_or(|held| held & (PERFMON | SYS_ADMIN) != 0);
+    match (mode, has_right) {
+        (Some(mode), true) => {
+            format!("kernel lockdown (`{mode}`) forbids it; it is switched off when the machine boots")
+        }
+        (None, true) if errno == libc::EPERM => {
+            "the process has CAP_PERFMON or CAP_SYS_ADMIN: a seccomp filter or a security module forbids it".to_owned()
+        }
+        (None, true) => "a security module forbids it, or the process is not in the first user namespace".to_owned(),
+        (_, false) => {
+            let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+            let paranoid = match paranoid.trim() {
+                "" => String::new(),
+                level => format!(" (/proc/sys/kernel/perf_event_paranoid is {level})"),
+            };
+            format!("the process has neither CAP_PERFMON nor CAP_SYS_ADMIN, which it takes{paranoid}")
+        }
+    }
+}
+
+/// Why the kernel does not put a kprobe there: what it means that it refused with this error number.
+pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<String> {
+    match errno {
+        libc::EILSEQ => Some(format!(
+            "offset {offset:#x} lies inside an instruction: give that of the first byte of one, as a disassembly of the running kernel shows"
+        )),
+        libc::EADDRNOTAVAIL => Some(match Symbol::find(function) {
+            Some(Symbol { functions, .. }) if functions > 1 => format!(
+                "the kernel has {functions} functions of that name and does not choose one: `kprobe.multi` attaches to all of them"
+            ),
+            _ => "the kernel has no single function of that name".to_owned(),
+        }),
+        libc::ENOENT => Some(match Symbol::find(function) {
+            None => "the kernel has no function of that name (/proc/kallsyms, which lists them, cannot be read)".to_owned(),
+            Some(symbol) if symbol.functions > 0 => {
+                "the kernel lists the function, but does not find it: it may be in a module that is being loaded or unloaded".to_owned()
+            }
+            Some(symbol) if symbol.others > 0 => NO_FUNCTION.to_owned(),
+            Some(symbol) => symbol.other_names().unwrap_or_else(|| {
+                "the kernel has no function of that name: it may have been inlined, have another name in this version, or be in a module that is \
+                 not loaded; /proc/kallsyms lists those it has"
+                    .to_owned()
+            }),
+        }),
+        libc::EINVAL => Some(if Symbol::find(function).is_some_and(|symbol| symbol.functions == 0 && symbol.others > 0) {
+            NO_FUNCTION.to_owned()
+        } else if is_blacklisted(function) {
+            "the function is on the kernel's list of those that must not be probed (/sys/kernel/debug/kprobes/blacklist)".to_owned()
+        } else if is_traced(function) == Some(false) {
+            "the kernel has the function, but cannot trace it (`notrace`, `noinstr`), so that it takes no kprobe either: \
+             /sys/kernel/tracing/available_filter_functions lists those it can trace"
+                .to_owned()
+        } else if offset != 0 {
+            format!("offset {offset:#x} is outside of the kernel's code, or at an instruction that the kernel changes itself")
+        } else {
+            "the kernel must not be probed there: the function is on its list of such (/sys/kernel/debug/kprobes/blacklist), or begins with an \
+             instruction that it changes itself"
+                .to_owned()
+        }),
+        _ => None,
+    }
+}
+
+const NO_FUNCTION: &str = "the kernel has a variable of that name, not a function";
+
+/// Why a file in sysfs cannot be read, unless the reason is that the kernel does not have it.
+fn no_sysfs(error: &std::io::Error) -> Option<String> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) if !Path::new("/sys/kernel").is_dir() => Some(
+            "sysfs is not mounted at /sys in this process's mount namespace (`mount -t sysfs sysfs /sys`)".to_owned(),
+        ),
+        Some(libc::ENOENT | libc::ENOTDIR) => None,
+        _ => Some("the file is there, but not for this process to read".to_owned()),
+    }
+}
+
+/// Why a file in tracefs cannot be opened, unless the reason is that the kernel does not have it.
+fn no_tracefs(error: &std::io::Error) -> Option<String> {
+    if TRACEFS.iter().any(|root| Path::new(&format!("{root}/events")).is_dir()) {
+        return match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => None,
+            _ => Some(
+                "tracefs is mounted, but not for this process to read: that takes root, or a mount with other rights"
+                    .to_owned(),
+            ),
+        };
+    }
+    // A directory that may not be entered seems to be empty.
+    if let Some(libc::EACCES | libc::EPERM) = error.raw_os_error() {
+        return Some(
+            "tracefs is not for this process to read: that takes root, or a mount with other rights".to_owned(),
+        );
+    }
+    Some(if !Path::new("/sys/kernel").is_dir() {
+        "sysfs is not mounted at /sys in this process's mount namespace, so that tracefs is not there either".to_owned()
+    } else if !TRACEFS.iter().any(|root| Path::new(root).is_dir()) {
+        "the kernel is built without tracefs (CONFIG_TRACING)".to_owned()
+    } else {
+        "tracefs is not mounted at /sys/kernel/tracing (`mount -t tracefs tracefs /sys/kernel/tracing`)".to_owned()
+    })
+}
+
+/// `CAP_SYS_ADMIN` and `CAP_PERFMON`, as bits.
+const SYS_ADMIN: u64 = 1 << 21;
+const PERFMON: u64 = 1 << 38;
+
+/// The effective capabilities of this process, if /proc says.
+fn capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What `/proc/kallsyms` has of a name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Symbol {
+    /// How many functions have it.
+    functions: usize,
+    /// How many variables and other things.
+    others: usize,
+    /// Modules with a function that has it.
+    modules: Vec<String>,
+    /// Functions whose name goes on behind a dot, as compilers call what they make of one; some of them.
+    variants: Vec<String>,
+}
+
+impl Symbol {
+    /// Looks for a name; `None` if the file cannot be read.
+    fn find(name: &str) -> Option<Self> {
+        Self::scan(BufReader::with_capacity(64 << 10, fs::File::open("/proc/kallsyms").ok()?), name)
+    }
+
+    fn scan(mut lines: impl BufRead, wanted: &str) -> Option<Self> {
+        const MOST: usize = 3;
+        let mut found = Self::default();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line).ok()? == 0 {
+                return Some(found);
+            }
+            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            let (Some(_), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            let Some(rest) = name.strip_prefix(wanted.as_bytes()) else { continue };
+            let is_function = matches!(kind, b"t" | b"T" | b"w" | b"W");
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            match (rest.first(), is_function) {
+                (None, true) => {
+                    found.functions += 1;
+                    let module = words.next().and_then(|module| module.strip_prefix(b"[")?.strip_suffix(b"]"));
+                    found.modules.extend(module.map(text));
+                }
+                (None, false) => found.others += 1,
+                (Some(b'.'), true) if found.variants.len() < MOST => found.variants.push(text(name)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The names by which it may be known instead.
+    fn other_names(&self) -> Option<String> {
+        let names = self.variants.join("`, `");
+        (!names.is_empty()).then(|| {
+            format!("the compiler has changed or split the function: the kernel has `{names}`, whose arguments may be others")
+        })
+    }
+}
+
+/// Whether the kernel lists a function among those that must not be probed; `false` if the list cannot be read.
+fn is_blacklisted(function: &str) -> bool {
+    // `0xSTART-0xEND NAME`.
+    let list = fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default();
+    list.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some(function))
+}
+
+/// Whether the kernel lists a function among those it can trace; `None` if the list cannot be read.
+fn is_traced(function: &str) -> Option<bool> {
+    let list = TRACEFS.iter().find_map(|root| fs::File::open(format!("{root}/available_filter_functions")).ok())?;
+    let mut lines = BufReader::with_capacity(64 << 10, list);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line).ok()? == 0 {
+            return Some(false);
+        }
+        if line.split(u8::is_ascii_whitespace).next() == Some(function.as_bytes()) {
+            return Some(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_of_a_name() {
+        let text =
+            b"0000000000000000 t wanted.isra.0\n0 T wanted\n0 t wanted\t[module]\n0 d wanted\n0 t wanted_too\n\n0 t\n\
+            0 t wanted.part.1\n0 t wanted.cold\n0 t wanted.constprop.2\n";
+        let found = Symbol::scan(&text[..], "wanted").unwrap();
+        assert_eq!((found.functions, found.others, &found.modules[..]), (2, 1, &["module".to_owned()][..]));
+        assert_eq!(found.variants, ["wanted.isra.0", "wanted.part.1", "wanted.cold"]);
+        assert!(found.other_names().unwrap().contains("`wanted.isra.0`, `wanted.part.1`"));
+        assert_eq!(Symbol::scan(&b"0 t other\n"[..], "wanted"), Some(Symbol::default()));
+    }
+
+    #[test]
+    fn an_instruction_is_not_cut() {
+        assert!(no_kprobe("f", 1, libc::EILSEQ).unwrap().contains("offset 0x1 lies inside an instruction"));
+        assert_eq!(no_kprobe("f", 1, libc::EBUSY), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_said_to_be_forbidden() {
+        let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+        if Path::new("/sys/kernel").is_dir() {
+            assert_eq!(no_sysfs(&missing), None);
+        }
+        let forbidden = std::io::Error::from_raw_os_error(libc::EACCES);
+        assert!(no_sysfs(&forbidden).unwrap().contains("not for this process"));
+    }
+}
