@@ -16,6 +16,7 @@ mod legacy;
 mod maps;
 pub mod print;
 mod references;
+mod refused;
 mod repair;
 mod sections;
 pub mod struct_ops;
