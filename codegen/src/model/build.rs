@@ -9,7 +9,7 @@ use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
 use super::refused::Refused;
-use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, struct_ops, untyped};
+use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, special, struct_ops, untyped};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -53,6 +53,7 @@ impl BpfObject {
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {
+            special::check(btf, &maps, &mut reporter);
             hide_functions(elf, btf);
             repair::repair(btf);
         }

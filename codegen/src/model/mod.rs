@@ -19,6 +19,7 @@ mod references;
 mod refused;
 mod repair;
 mod sections;
+mod special;
 pub mod struct_ops;
 mod untyped;
 mod warnings;
