@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::flow::successors;
-use super::helpers;
-use crate::insn::{Insn, opcode};
+use crate::insn::{Insn, helpers, opcode};
 use skelgen_abi::uapi::pseudo;
 
 /// A set of registers, one bit each.

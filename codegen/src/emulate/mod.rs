@@ -11,7 +11,6 @@
 
 mod flow;
 mod forms;
-mod helpers;
 mod live;
 mod stack;
 #[cfg(test)]
@@ -24,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::btf::Kind;
 use crate::btf::ext::{CoreRelo, LineInfo};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
-use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
+use crate::insn::{Code, Insn, InsnIndex, Ref, helpers, opcode};
 use crate::link::{Linked, LinkedFunction, Outside};
 use crate::model::{BpfObject, MapId};
 use skelgen_abi::plan::{SectionKind, percpu_stride};

@@ -4,6 +4,7 @@
 //! [`InsnIndex`] here is the index the kernel, `.BTF.ext` and the verifier's log use. This module knows no ELF, map or program.
 
 mod disasm;
+pub(crate) mod helpers;
 pub mod opcode;
 
 pub use disasm::{disassemble, disassemble_one};

@@ -8,6 +8,7 @@ use skelgen_abi::plan::SectionKind;
 use skelgen_abi::uapi::MapType;
 
 use super::data::{addresses, variables};
+use super::refused::Refused;
 use super::{DataSection, Map, MapId};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, SectionId};
@@ -22,19 +23,26 @@ pub(super) fn collect(
     btf: Option<&Btf>,
     maps: &mut [Map],
     by_section: &mut BTreeMap<SectionId, MapId>,
+    refused: &mut Refused,
     reporter: &mut Reporter,
 ) {
     let Some(section) = elf.section_named(SECTION).filter(|section| section.size > 0) else { return };
-    let report = |reporter: &mut Reporter, message: &str, note: &str| {
+    let maps_refused = elf.section_named(".maps").is_some_and(|maps| refused.has_any(maps.id));
+    let mut report = |message: &str, note: &str| {
+        refused.section(section.id);
+        // A map that was refused may be the arena.
+        if maps_refused {
+            return;
+        }
         reporter.report(Diagnostic::new(Code::BadMap, message).section(SECTION).note(note.to_owned()));
     };
     let mut arenas = maps.iter_mut().enumerate().filter(|(_, map)| map.def.map_type == MapType::ARENA);
     let (Some((index, map)), None) = (arenas.next(), arenas.next()) else {
         let message = "the object has variables in an arena, but not one arena that they could be in";
-        return report(reporter, message, "define one map of type BPF_MAP_TYPE_ARENA in SEC(\".maps\")");
+        return report(message, "define one map of type BPF_MAP_TYPE_ARENA in SEC(\".maps\")");
     };
     let Ok(size) = u32::try_from(section.size) else {
-        return report(reporter, "the variables are larger than any arena", "an arena has 4 GiB at the most");
+        return report("the variables are larger than any arena", "an arena has 4 GiB at the most");
     };
     let datasec = btf.and_then(|btf| btf.datasec(SECTION).map(|id| (btf, id)));
     let zero = section.data.iter().all(|&byte| byte == 0);

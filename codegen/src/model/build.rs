@@ -8,7 +8,8 @@ use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
 use super::kconfig::Configs;
 use super::references::References;
-use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, struct_ops, untyped};
+use super::refused::Refused;
+use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, special, struct_ops, untyped};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::elf::{ElfObject, Place, Section, SectionKind};
@@ -21,20 +22,21 @@ impl BpfObject {
     /// The codes of phases 02 and 03.
     pub fn from_elf(elf: &ElfObject<'_>, name: &str) -> Result<Self> {
         let mut reporter = Reporter::new();
+        let mut refused = Refused::default();
         let (mut btf, ext) = types(elf)?;
         let externs = match &mut btf {
             Some(btf) => externs::collect(elf, btf),
             None => Vec::new(),
         };
-        let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut reporter);
-        let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut reporter);
+        let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut refused, &mut reporter);
+        let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut refused, &mut reporter);
         // Each function has its own records from here on; there are as many as instructions.
         drop(ext);
         let mut maps = data.maps;
-        let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut reporter);
-        let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
-        arena::collect(elf, btf.as_ref(), &mut maps, &mut data.by_section, &mut reporter);
-        struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut reporter);
+        let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut refused, &mut reporter);
+        let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut refused, &mut reporter);
+        arena::collect(elf, btf.as_ref(), &mut maps, &mut data.by_section, &mut refused, &mut reporter);
+        struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut refused, &mut reporter);
         let references = References {
             elf,
             functions: &functions,
@@ -43,13 +45,15 @@ impl BpfObject {
             externs: &externs,
             kconfig: &kconfig,
             maps: &maps,
+            refused: &refused,
             btf: btf.as_ref(),
         };
         let found = references.resolve(&mut reporter);
-        let programs = programs(&functions, btf.as_ref(), &mut reporter);
+        let programs = programs(&functions, btf.as_ref(), &refused, &mut reporter);
         let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
         let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
         if let Some(btf) = &mut btf {
+            special::check(btf, &maps, &mut reporter);
             hide_functions(elf, btf);
             repair::repair(btf);
         }
@@ -85,7 +89,7 @@ fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     Ok((Some(btf), ext))
 }
 
-fn programs(functions: &Functions<'_>, btf: Option<&Btf>, reporter: &mut Reporter) -> Vec<Program> {
+fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused, reporter: &mut Reporter) -> Vec<Program> {
     let callbacks = btf.map(exceptions::callbacks).unwrap_or_default();
     let mut programs = Vec::new();
     for (function, entry) in functions.iter() {
@@ -99,7 +103,7 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, reporter: &mut Reporte
         };
         let exception = callbacks.get(entry.name).and_then(|callback| {
             let found = functions.iter().find(|(_, other)| other.name == *callback).map(|(id, _)| id);
-            if found.is_none() {
+            if found.is_none() && !refused.has_name(callback) {
                 let message = format!("exception callback `{callback}` of program `{}` is not defined", entry.name);
                 reporter.report(Diagnostic::new(Code::BadReference, message).section(entry.section.name));
             }

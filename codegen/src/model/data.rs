@@ -9,6 +9,7 @@ use skelgen_abi::plan::SectionKind as DataKind;
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 
 use super::build::{data_kind, kernel_chars};
+use super::refused::Refused;
 use super::wrappers;
 use super::{DataSection, Map, MapDef, MapId, Variable};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
@@ -34,11 +35,13 @@ impl DataSections {
         elf: &ElfObject<'_>,
         mut btf: Option<&mut Btf>,
         object: &str,
+        refused: &mut Refused,
         reporter: &mut Reporter,
     ) -> Self {
+        let twice = twice(elf, reporter);
         let mut sections = Self { maps: Vec::new(), by_section: BTreeMap::new() };
         if let Some(btf) = btf.as_deref_mut() {
-            lay_out(elf, btf, reporter);
+            lay_out(elf, btf, &twice, reporter);
         }
         for section in &elf.sections {
             let Some(kind) = data_kind(section) else { continue };
@@ -48,11 +51,11 @@ impl DataSections {
             let Ok(size) = u32::try_from(section.size) else {
                 let message = format!("the section's {} bytes are more than a map's value can have", section.size);
                 reporter.report(Diagnostic::new(Code::BadData, message).section(section.name));
+                refused.section(section.id);
                 continue;
             };
-            if sections.maps.iter().any(|map| map.name == section.name) {
-                let message = "two sections of global data have this name, and types cannot tell them apart";
-                reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name));
+            if twice.contains(section.name) {
+                refused.section(section.id);
                 continue;
             }
             let id = MapId(u32::try_from(sections.maps.len()).unwrap_or(u32::MAX));
@@ -60,6 +63,44 @@ impl DataSections {
             sections.maps.push(map(section, kind, size, btf.as_deref(), object));
         }
         sections
+    }
+}
+
+/// The names that several sections of global data have, each of them reported: types go by names and cannot tell them apart.
+fn twice<'a>(elf: &'a ElfObject<'_>, reporter: &mut Reporter) -> BTreeSet<&'a str> {
+    let mut seen: BTreeMap<&str, SectionId> = BTreeMap::new();
+    let mut twice = BTreeSet::new();
+    for section in elf.sections.iter().filter(|section| data_kind(section).is_some() && section.size > 0) {
+        let Some(first) = seen.insert(section.name, section.id) else { continue };
+        if !twice.insert(section.name) {
+            continue;
+        }
+        let [before, after] = [first, section.id].map(|id| variables_of(elf, id));
+        let message = format!(
+            "two sections have this name, one with {before} and one with {after}: variables of other kinds than the section's were put \
+             there by name"
+        );
+        let note = format!(
+            "declare them like the others in it (const, or with an initial value, or without), or put them into a section of \
+             their own, such as SEC(\"{}.own\")",
+            section.name
+        );
+        reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).note(note));
+    }
+    twice
+}
+
+/// The variables of a section for people, by its symbols.
+fn variables_of(elf: &ElfObject<'_>, section: SectionId) -> String {
+    const SHOWN: usize = 5;
+    let in_it = |symbol: &&crate::elf::Symbol<'_>| {
+        symbol.place == Place::Section(section) && symbol.kind == SymbolKind::Object && !symbol.name.is_empty()
+    };
+    let names: Vec<_> = elf.symbols.iter().filter(in_it).map(|symbol| format!("`{}`", symbol.name)).collect();
+    match names.len() {
+        0 => "variables without names".to_owned(),
+        more if more > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),
+        _ => names.join(", "),
     }
 }
 
@@ -136,7 +177,7 @@ pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
 
 /// Fills in what the compiler left open: the size of each data section, the offsets of its variables, and their order. Hidden
 /// variables become static, as they are to other files.
-fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
+fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, twice: &BTreeSet<&str>, reporter: &mut Reporter) {
     let symbols: BTreeMap<(SectionId, &str), _> = elf
         .symbols
         .iter()
@@ -150,13 +191,19 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, reporter: &mut Reporter) {
     let ids: Vec<TypeId> = btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
     for id in ids {
         let name = btf.name(id).to_owned();
+        if twice.contains(&name[..]) {
+            continue;
+        }
         let Some(section) = elf.section_named(&name) else { continue };
         let Kind::Datasec(datasec) = &btf.get(id).kind else { continue };
         let mut datasec = datasec.clone();
         datasec.size = u32::try_from(section.size).unwrap_or(u32::MAX);
         datasec.vars.retain(|var| {
             let of_one_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Static, .. });
-            !(of_one_file && statics.are_elsewhere(btf.name(var.ty), section.id))
+            let of_other_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Extern, .. });
+            let is_here = symbols.contains_key(&(section.id, btf.name(var.ty)));
+            // One that another file defines is missing, if anything, where it is used.
+            !(of_one_file && statics.are_elsewhere(btf.name(var.ty), section.id) || of_other_file && !is_here)
         });
         for var in &mut datasec.vars {
             let Kind::Var { linkage, .. } = btf.get(var.ty).kind else { continue };
@@ -255,7 +302,7 @@ mod tests {
         let name = btf.add_string(".rodata");
         let datasec = btf.push(Type { name, kind: Kind::Datasec(Datasec { size: 0, vars: vars.to_vec() }) });
         let mut reporter = Reporter::new();
-        lay_out(&elf, &mut btf, &mut reporter);
+        lay_out(&elf, &mut btf, &BTreeSet::new(), &mut reporter);
         let left = variables(&btf, datasec).into_iter().map(|variable| variable.name).collect();
         reporter.finish(left).map_err(|error| error.diagnostics().iter().map(|it| it.message.clone()).collect())
     }

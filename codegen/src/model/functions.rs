@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::references::Resolved;
+use super::refused::Refused;
 use super::{Function, FunctionId};
 use crate::btf::Btf;
 use crate::btf::ext::{BtfExt, SectionInfo};
-use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
+use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, Symbol, SymbolKind};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex};
 
@@ -43,7 +44,13 @@ impl Entry<'_> {
 
 impl<'a> Functions<'a> {
     /// Cuts the executable sections into functions.
-    pub(super) fn collect(elf: &'a ElfObject<'a>, btf: Option<&Btf>, ext: &BtfExt, reporter: &mut Reporter) -> Self {
+    pub(super) fn collect(
+        elf: &'a ElfObject<'a>,
+        btf: Option<&Btf>,
+        ext: &BtfExt,
+        refused: &mut Refused,
+        reporter: &mut Reporter,
+    ) -> Self {
         let records: BTreeMap<&str, &SectionInfo> = match btf {
             Some(btf) => ext.sections.iter().map(|section| (btf.str(section.name), section)).collect(),
             None => BTreeMap::new(),
@@ -54,14 +61,26 @@ impl<'a> Functions<'a> {
                 continue;
             }
             let from = functions.len();
-            cut(elf, section, records.get(section.name).copied(), &mut functions, reporter);
-            if functions.len() == from {
+            let mut own = Reporter::new();
+            cut(elf, section, records.get(section.name).copied(), &mut functions, refused, &mut own);
+            let broken = reporter.take(own.finish(())).is_none();
+            let untyped = untyped(elf, section, &functions[from..], refused);
+            if !untyped.is_empty() {
+                reporter.report(without_type(section, &untyped));
+                untyped.iter().for_each(|symbol| {
+                    refused.part(section.id, symbol.value, symbol.size);
+                    refused.name(symbol.name);
+                });
+            } else if functions.len() == from && !broken {
                 let message = "the section has instructions but no function symbol";
                 reporter.report(
                     Diagnostic::new(ErrorCode::BadInstruction, message)
                         .section(section.name)
                         .note("keep the symbol table: do not strip the object of its symbols"),
                 );
+            }
+            if functions.len() == from {
+                refused.section(section.id);
             }
         }
         let by_place = functions
@@ -129,6 +148,7 @@ fn cut<'a>(
     section: &'a Section<'a>,
     info: Option<&SectionInfo>,
     functions: &mut Vec<Entry<'a>>,
+    refused: &mut Refused,
     reporter: &mut Reporter,
 ) {
     let broken = |message: String| Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name);
@@ -151,12 +171,14 @@ fn cut<'a>(
             .and_then(|(from, size)| Some(from..from.checked_add(size)?));
         let Some((range, bytes)) = range.and_then(|range| Some((range.clone(), section.data.get(range)?))) else {
             reporter.report(broken(format!("function `{}` lies outside its section", symbol.name)));
+            refuse(refused, section, symbol);
             continue;
         };
         if range.start % INSN_SIZE != 0 || range.len() % INSN_SIZE != 0 || range.is_empty() || range.start < end {
             let message =
                 format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
             reporter.report(broken(message));
+            refuse(refused, section, symbol);
             continue;
         }
         end = range.end;
@@ -175,6 +197,49 @@ fn cut<'a>(
             called: false,
         });
     }
+}
+
+/// Notes that a function was refused.
+fn refuse(refused: &mut Refused, section: &Section<'_>, symbol: &Symbol<'_>) {
+    refused.part(section.id, symbol.value, symbol.size);
+    refused.name(symbol.name);
+}
+
+/// The symbols without a type at instructions that belong to no function: functions whose symbols do not say so.
+fn untyped<'e, 'data>(
+    elf: &'e ElfObject<'data>,
+    section: &Section<'_>,
+    functions: &[Entry<'_>],
+    refused: &Refused,
+) -> Vec<&'e Symbol<'data>> {
+    let is_in_function = |value: u64| {
+        let slot = usize::try_from(value).map_or(usize::MAX, |value| value / INSN_SIZE);
+        functions.iter().any(|function| (function.start..function.end()).contains(&slot))
+    };
+    let is_one = |symbol: &&Symbol<'_>| {
+        symbol.kind == SymbolKind::None
+            && symbol.place == Place::Section(section.id)
+            && !symbol.name.is_empty()
+            && symbol.value < section.size
+            && !is_in_function(symbol.value)
+            && !refused.has(section.id, Some(symbol.value))
+    };
+    let mut found: Vec<_> = elf.symbols.iter().filter(is_one).collect();
+    // Labels inside of functions are local; only where there is nothing else can they be functions.
+    if found.iter().any(|symbol| symbol.binding != Binding::Local) {
+        found.retain(|symbol| symbol.binding != Binding::Local);
+    }
+    found
+}
+
+fn without_type(section: &Section<'_>, symbols: &[&Symbol<'_>]) -> Diagnostic {
+    let names: Vec<_> = symbols.iter().map(|symbol| format!("`{}`", symbol.name)).collect();
+    let (names, has, first) = (names.join(", "), if symbols.len() == 1 { "has" } else { "have" }, symbols[0].name);
+    let message = format!("{names} {has} no symbol type (STT_NOTYPE), so it is not known what is a function");
+    Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name).note(format!(
+        "in assembler code, say `.type {first}, @function` and `.size {first}, .-{first}`; an old compiler that writes no types has to be \
+         replaced by a newer one"
+    ))
 }
 
 /// Every wide load has its second slot, which holds nothing but an immediate.

@@ -9,6 +9,7 @@ use skelgen_abi::plan::{KconfigKind, SectionKind};
 use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::data::kernel_name;
+use super::refused::Refused;
 use super::{DataSection, Map, MapDef, MapId, Variable};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
@@ -48,11 +49,12 @@ impl Configs {
         btf: Option<&mut Btf>,
         object: &str,
         maps: &mut Vec<Map>,
+        refused: &mut Refused,
         reporter: &mut Reporter,
     ) -> Self {
         let found = btf.and_then(|btf| btf.datasec(SECTION).map(|id| (btf, id)));
         let Some((btf, id)) = found else { return Self::default() };
-        let mut list = variables(elf, btf, id, reporter);
+        let mut list = variables(elf, btf, id, refused, reporter);
         list.sort_by(|a, b| (b.align, a.size, &a.name).cmp(&(a.align, b.size, &b.name)));
         let mut end = 0u32;
         for config in &mut list {
@@ -75,7 +77,13 @@ impl Configs {
     }
 }
 
-fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, reporter: &mut Reporter) -> Vec<Config> {
+fn variables(
+    elf: &ElfObject<'_>,
+    btf: &Btf,
+    section: TypeId,
+    refused: &mut Refused,
+    reporter: &mut Reporter,
+) -> Vec<Config> {
     let weak: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
@@ -89,6 +97,7 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, reporter: &mut Rep
         let name = btf.name(var.ty);
         let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok());
         let (Some(kind), Some(size)) = (kind(btf, ty), size) else {
+            refused.name(name);
             let message = format!("`{name}` has a type that kernel configuration cannot be");
             reporter.report(
                 Diagnostic::new(Code::BadExtern, message)
@@ -99,6 +108,7 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, reporter: &mut Rep
         };
         let known = name.starts_with("CONFIG_") || name.starts_with("LINUX_");
         if !known {
+            refused.name(name);
             let message = format!("`{name}` is no kernel configuration: names begin with CONFIG_ or LINUX_");
             reporter.report(Diagnostic::new(Code::BadExtern, message).section(SECTION));
             continue;

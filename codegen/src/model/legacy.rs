@@ -6,6 +6,7 @@
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::maps::Definitions;
+use super::refused::Refused;
 use super::{Map, MapDef, MapId};
 use crate::elf::{ElfObject, Place, Section, SymbolKind};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -21,6 +22,7 @@ pub(super) fn collect(
     elf: &ElfObject<'_>,
     definitions: &mut Definitions,
     maps: &mut Vec<Map>,
+    refused: &mut Refused,
     reporter: &mut Reporter,
 ) {
     let named = |name: &str| name.strip_prefix(SECTION).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -42,12 +44,16 @@ pub(super) fn collect(
                     let name = symbol.name.to_owned();
                     maps.push(Map { name, kernel_name, def, section: None, struct_ops: None });
                 }
-                Err(diagnostic) => reporter.report(diagnostic.section(section.name).offset(symbol.value)),
+                Err(diagnostic) => {
+                    refused.part(section.id, symbol.value, size);
+                    reporter.report(diagnostic.section(section.name).offset(symbol.value));
+                }
             }
         }
         if symbols.is_empty() {
             let message = "the section has bytes but no symbols, which maps are named by";
             reporter.report(Diagnostic::new(Code::BadMap, message).section(section.name));
+            refused.section(section.id);
         }
     }
 }

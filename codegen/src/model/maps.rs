@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 use super::functions::Functions;
+use super::refused::Refused;
 use super::{Map, MapDef, MapId, legacy};
 use crate::btf::{Btf, Composite, Kind, TypeId};
 use crate::elf::{ElfObject, Place, RelocationKind, Section, SectionId};
@@ -17,19 +18,12 @@ use crate::error::{Code, Diagnostic, Reporter};
 #[derive(Default)]
 pub(super) struct Definitions {
     places: BTreeMap<(SectionId, u64), MapId>,
-    /// The section of maps that could not be read.
-    unread: Option<SectionId>,
 }
 
 impl Definitions {
     /// Says that a map is defined at this byte of the section.
     pub(super) fn insert(&mut self, section: SectionId, offset: u64, map: MapId) {
         self.places.insert((section, offset), map);
-    }
-
-    /// Whether it was reported that no map of this section is known, so that references to them need not be.
-    pub(super) fn is_unread(&self, section: SectionId) -> bool {
-        self.unread == Some(section)
     }
 
     /// The map defined at this byte of the section.
@@ -44,13 +38,14 @@ pub(super) fn collect(
     btf: Option<&Btf>,
     functions: &Functions<'_>,
     maps: &mut Vec<Map>,
+    refused: &mut Refused,
     reporter: &mut Reporter,
 ) -> Definitions {
     let mut definitions = Definitions::default();
-    legacy::collect(elf, &mut definitions, maps, reporter);
+    legacy::collect(elf, &mut definitions, maps, refused, reporter);
     let Some(section) = elf.section_named(".maps") else { return definitions };
     let Some(btf) = btf else {
-        definitions.unread = Some(section.id);
+        refused.section(section.id);
         reporter.report(
             Diagnostic::new(Code::MissingBtf, "maps are defined by types, and the object has no BTF").section(".maps"),
         );
@@ -58,6 +53,7 @@ pub(super) fn collect(
     };
     let Some(Kind::Datasec(datasec)) = btf.datasec(".maps").map(|id| &btf.get(id).kind) else {
         reporter.report(Diagnostic::new(Code::BadMap, "the BTF has no data section of this name").section(".maps"));
+        refused.section(section.id);
         return definitions;
     };
     let mut values = Vec::new();
@@ -67,6 +63,7 @@ pub(super) fn collect(
         let definition = match Definition::read(btf, ty, name, false) {
             Ok(definition) => definition,
             Err(diagnostic) => {
+                refused.part(section.id, var.offset.into(), var.size.into());
                 reporter.report(diagnostic.section(".maps").offset(var.offset.into()));
                 continue;
             }
@@ -80,7 +77,7 @@ pub(super) fn collect(
         maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
     }
     for (id, from, to) in values {
-        initial(elf, section, functions, &definitions, (id, from, to), maps, reporter);
+        initial(elf, section, functions, &definitions, (id, from, to), maps, refused, reporter);
     }
     definitions
 }
@@ -93,6 +90,7 @@ fn initial(
     definitions: &Definitions,
     (id, from, to): (MapId, u64, u64),
     maps: &mut [Map],
+    refused: &Refused,
     reporter: &mut Reporter,
 ) {
     for relocation in section.relocations.iter().filter(|relocation| (from..to).contains(&relocation.offset)) {
@@ -110,7 +108,7 @@ fn initial(
             usize::try_from(symbol.value).ok().and_then(|value| functions.at(place, value / crate::insn::INSN_SIZE))
         {
             def.inner_programs.push((key, function));
-        } else {
+        } else if !refused.has(place, Some(symbol.value)) {
             reporter.report(bad(format!("`{}` is neither a map nor a program", symbol.name)));
         }
     }
@@ -171,7 +169,12 @@ impl Definition {
                 "pinning" => match narrow()? {
                     0 => {}
                     1 => def.pin_by_name = true,
-                    other => return Err(bad(format!("`pinning` is {other}, which is not a way to pin"))),
+                    other => {
+                        return Err(bad(format!("`pinning` is {other}, which is not a way to pin")).note(
+                            "it is 0 or 1 (LIBBPF_PIN_NONE, LIBBPF_PIN_BY_NAME); other numbers belong to another loader: leave \
+                             `pinning` out, and pin the map's handle",
+                        ));
+                    }
                 },
                 "values" if inner => return Err(bad("an inner map cannot have `values`".into())),
                 "values" => {

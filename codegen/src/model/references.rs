@@ -7,9 +7,10 @@ use super::functions::{Entry, Functions, line, target};
 use super::jumps::{self, Tables};
 use super::kconfig::Configs;
 use super::maps::Definitions;
+use super::refused::Refused;
 use super::{Extern, ExternId, ExternKind, Map, MapId, Reference};
 use crate::btf::Btf;
-use crate::elf::{ElfObject, Place, Relocation, RelocationKind, SectionId, Symbol};
+use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref, opcode};
 use skelgen_abi::uapi::pseudo;
@@ -23,6 +24,7 @@ pub(super) struct References<'a> {
     pub(super) externs: &'a [Extern],
     pub(super) kconfig: &'a Configs,
     pub(super) maps: &'a [Map],
+    pub(super) refused: &'a Refused,
     pub(super) btf: Option<&'a Btf>,
 }
 
@@ -35,10 +37,13 @@ pub(super) struct Resolved {
 impl References<'_> {
     /// What each function refers to, in the functions' order.
     pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Resolved> {
-        self.functions.iter().map(|(_, entry)| self.function(entry, reporter)).collect()
+        let mut causes = Causes::default();
+        let found = self.functions.iter().map(|(_, entry)| self.function(entry, &mut causes, reporter)).collect();
+        causes.report(reporter);
+        found
     }
 
-    fn function(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> Resolved {
+    fn function(&self, entry: &Entry<'_>, causes: &mut Causes, reporter: &mut Reporter) -> Resolved {
         let relocations = self.relocations(entry, reporter);
         let mut refs = Vec::new();
         let mut tables = Tables::default();
@@ -51,7 +56,10 @@ impl References<'_> {
             match found {
                 Ok(Some(to)) => refs.push(Ref { at: InsnIndex(index), to }),
                 Ok(None) => {}
-                Err(diagnostic) => reporter.report(self.place(*diagnostic, entry, index)),
+                Err(diagnostic) => {
+                    let symbol = relocations.get(&index).map(|relocation| relocation.symbol);
+                    causes.add(symbol, self.place(*diagnostic, entry, index));
+                }
             }
             index += if insn.is_wide_load() { 2 } else { 1 };
         }
@@ -91,6 +99,7 @@ impl References<'_> {
         let callee = target(entry.start + index, insn.imm).and_then(|slot| self.functions.at(entry.section.id, slot));
         match callee {
             Some(id) => Ok(Some(Reference::Call(id))),
+            None if self.is_refused(entry.section.id, target(entry.start + index, insn.imm)) => Ok(None),
             None => Err(bad("the call leads to no function's beginning")),
         }
     }
@@ -114,13 +123,8 @@ impl References<'_> {
                     .map(|index| Some(Reference::JumpTable(index)))
                     .map_err(|what| bad(format!("jump table `{}` of function `{}`: {what}", symbol.name, entry.name)))
             }
-            RelocationKind::Load
-                if section_of(self.elf, symbol.place).is_some_and(|it| self.definitions.is_unread(it.id)) =>
-            {
-                Ok(None)
-            }
-            RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn).map(Some),
-            RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn).map(Some),
+            RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn),
+            RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn),
             RelocationKind::Call
             | RelocationKind::Load
             | RelocationKind::Abs64
@@ -135,32 +139,33 @@ impl References<'_> {
         }
     }
 
-    fn call(&self, symbol: &Symbol<'_>, insn: Insn) -> Result<Reference, Box<Diagnostic>> {
-        if symbol.place == Place::Undefined {
+    fn call(&self, symbol: &Symbol<'_>, insn: Insn) -> Found {
+        let Some(section) = section_of(self.elf, symbol.place) else {
             return self.external(symbol, true);
+        };
+        let slot = usize::try_from(symbol.value).ok().and_then(|value| target(value / INSN_SIZE, insn.imm));
+        match slot.and_then(|slot| self.functions.at(section.id, slot)) {
+            Some(id) => Ok(Some(Reference::Call(id))),
+            None if self.is_refused(section.id, slot) => Ok(None),
+            None => Err(bad(format!("the call of `{}` leads to no function's beginning", symbol.name))),
         }
-        let function =
-            section_of(self.elf, symbol.place).zip(usize::try_from(symbol.value).ok()).and_then(|(section, value)| {
-                let slot = target(value / INSN_SIZE, insn.imm)?;
-                self.functions.at(section.id, slot)
-            });
-        function
-            .map(Reference::Call)
-            .ok_or_else(|| bad(format!("the call of `{}` leads to no function's beginning", symbol.name)))
     }
 
-    fn load(&self, symbol: &Symbol<'_>, insn: Insn) -> Result<Reference, Box<Diagnostic>> {
+    fn load(&self, symbol: &Symbol<'_>, insn: Insn) -> Found {
         let Some(section) = section_of(self.elf, symbol.place) else {
             return self.external(symbol, false);
         };
         let offset = symbol.value.checked_add_signed(i64::from(insn.imm));
         if let Some(id) = self.definitions.at(section.id, offset) {
-            return Ok(Reference::Map(id));
+            return Ok(Some(Reference::Map(id)));
+        }
+        if self.refused.has(section.id, offset) {
+            return Ok(None);
         }
         if let Some(&id) = self.data.get(&section.id) {
             let size = self.maps.get(id.0 as usize).map_or(0, |map| map.def.value_size);
             return match offset.and_then(|offset| u32::try_from(offset).ok()).filter(|&offset| offset <= size) {
-                Some(offset) => Ok(Reference::MapValue(id, offset)),
+                Some(offset) => Ok(Some(Reference::MapValue(id, offset))),
                 None => Err(bad(format!("the address of `{}` lies outside section {}", symbol.name, section.name))),
             };
         }
@@ -169,9 +174,13 @@ impl References<'_> {
                 .and_then(|offset| usize::try_from(offset).ok())
                 .and_then(|offset| self.functions.at(section.id, offset / INSN_SIZE));
             return match function {
-                Some(id) => Ok(Reference::FunctionAddress(id)),
+                Some(id) => Ok(Some(Reference::FunctionAddress(id))),
                 None => Err(bad(format!("the address of `{}` is no function's beginning", symbol.name))),
             };
+        }
+        if section.name == ".maps" || super::struct_ops::section(section.name).is_some() {
+            let message = format!("the address of `{}` is not the beginning of a map", symbol.name);
+            return Err(bad(message));
         }
         Err(Box::new(
             Diagnostic::new(
@@ -182,22 +191,31 @@ impl References<'_> {
         ))
     }
 
-    fn external(&self, symbol: &Symbol<'_>, call: bool) -> Result<Reference, Box<Diagnostic>> {
+    /// Whether what is at this slot of the section was reported as wrong.
+    fn is_refused(&self, section: SectionId, slot: Option<usize>) -> bool {
+        let offset = slot.and_then(|slot| u64::try_from(slot.checked_mul(INSN_SIZE)?).ok());
+        self.refused.has(section, offset)
+    }
+
+    fn external(&self, symbol: &Symbol<'_>, call: bool) -> Found {
         if let (Some((map, offset)), false) = (self.kconfig.place(symbol.name), call) {
-            return Ok(Reference::MapValue(map, offset));
+            return Ok(Some(Reference::MapValue(map, offset)));
+        }
+        if self.refused.has_name(symbol.name) {
+            return Ok(None);
         }
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
-            return Err(Box::new(
-                Diagnostic::new(ErrorCode::BadExtern, format!("`{}` is defined nowhere", symbol.name)).note(
-                    "link the object that defines it (`bpftool gen object`), or declare it `__ksym` if the kernel does",
-                ),
-            ));
+            let message = format!("`{}` is declared and used, and the object does not define it", symbol.name);
+            return Err(Box::new(Diagnostic::new(ErrorCode::BadExtern, message).note(
+                "if another part of the program defines it, link the parts first (`bpftool gen object all.bpf.o one.bpf.o other.bpf.o`) \
+                 and generate from the result; if the kernel does, declare it `__ksym`",
+            )));
         };
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
-            (ExternKind::Function, true) => Ok(Reference::ExternCall(id)),
-            (_, false) => Ok(Reference::ExternVariable(id)),
+            (ExternKind::Function, true) => Ok(Some(Reference::ExternCall(id))),
+            (_, false) => Ok(Some(Reference::ExternVariable(id))),
             (ExternKind::Variable | ExternKind::Address, true) => {
                 Err(bad(format!("`{}` is a variable and is called", symbol.name)))
             }
@@ -209,6 +227,36 @@ impl References<'_> {
         match line(self.btf, &entry.info, index) {
             Some(line) => diagnostic.line(line),
             None => diagnostic,
+        }
+    }
+}
+
+/// What is wrong with references, each cause once: the symbol that instructions refer to is the cause, however many there are.
+#[derive(Default)]
+struct Causes {
+    /// In the order of the first uses, each with how many there are.
+    list: Vec<(Diagnostic, usize)>,
+    /// Where the diagnostic of a symbol is in the list. Two things can be wrong with one.
+    known: BTreeMap<(SymbolId, String), usize>,
+}
+
+impl Causes {
+    /// Adds what is wrong with one instruction; `symbol` is what it refers to.
+    fn add(&mut self, symbol: Option<SymbolId>, diagnostic: Diagnostic) {
+        let next = self.list.len();
+        let known = symbol.map(|symbol| *self.known.entry((symbol, diagnostic.message.clone())).or_insert(next));
+        match known.and_then(|known| self.list.get_mut(known)) {
+            Some((_, uses)) => *uses += 1,
+            None => self.list.push((diagnostic, 1)),
+        }
+    }
+
+    fn report(self, reporter: &mut Reporter) {
+        for (mut diagnostic, uses) in self.list {
+            if uses > 1 {
+                diagnostic.message = format!("{} ({uses} uses, this is the first)", diagnostic.message);
+            }
+            reporter.report(diagnostic);
         }
     }
 }

@@ -59,6 +59,43 @@ pub(super) fn of_no_type(name: &str) -> SectionMeaning {
     }
 }
 
+/// The known name that the name of a section that nobody knows is most like, if it is like one: `raw_tp` of `raw_tpp/sys_enter`.
+pub(super) fn like(name: &str) -> Option<&'static str> {
+    let name = name.strip_prefix('?').unwrap_or(name);
+    let distance = |row: &Row| {
+        let parts = row.prefix.split('/').count();
+        let end = name.match_indices('/').nth(parts - 1).map_or(name.len(), |(at, _)| at);
+        let whole = distance(name, row.prefix);
+        whole.min(distance(&name[..end], row.prefix))
+    };
+    // One letter of three may be wrong; of long names what is no slip of the fingers.
+    let most = |prefix: &str| (prefix.len() / 3).clamp(1, 3);
+    let near = TABLE.iter().map(|row| (distance(row), row.prefix)).filter(|(far, prefix)| *far <= most(prefix));
+    near.min_by_key(|(far, _)| *far).map(|(_, prefix)| prefix)
+}
+
+/// How many bytes have to be added, left out, replaced, or swapped with their neighbours to make one name of the other.
+fn distance(from: &str, to: &str) -> usize {
+    // Names of sections are short; of others the beginning is enough to see that they are not alike.
+    let from = &from.as_bytes()[..from.len().min(64)];
+    let to = to.as_bytes();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (row, &a) in from.iter().enumerate() {
+        let mut next = vec![row + 1];
+        for (column, &b) in to.iter().enumerate() {
+            let replaced = last[column] + usize::from(a != b);
+            let mut least = replaced.min(last[column + 1] + 1).min(next[column] + 1);
+            if row > 0 && column > 0 && a == to[column - 1] && b == from[row - 1] {
+                least = least.min(before[column - 1] + 1);
+            }
+            next.push(least);
+        }
+        before = std::mem::replace(&mut last, next);
+    }
+    last[to.len()]
+}
+
 struct Row {
     /// The first Linux that loads such programs. Tested from 5.10 on, kernel by kernel (`sections_*` of the kernel tests); before
     /// that from the history of the kernel's documentation.
@@ -321,5 +358,13 @@ mod tests {
             let first = TABLE.iter().position(|other| other.matches(row.prefix).is_some());
             assert_eq!(first, Some(index), "{}", row.prefix);
         }
+    }
+
+    #[test]
+    fn names_that_are_like_known_ones() {
+        let names = ["raw_tpp/sys_enter", "kporbe/do_unlinkat", "?tracepont/a/b", "xdpp", "cgroup/conect4", "xdp/foo"];
+        let known = ["raw_tp", "kprobe", "tracepoint", "xdp", "cgroup/connect4", "xdp"];
+        assert_eq!(names.map(like), known.map(Some));
+        assert_eq!(["prog", "my_functions", "", "/", "entry_point/x"].map(like), [None; 5]);
     }
 }

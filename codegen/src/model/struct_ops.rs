@@ -6,6 +6,7 @@
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
 
 use super::functions::Functions;
+use super::refused::Refused;
 use super::{DataSection, FunctionId, Map, MapDef};
 use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
@@ -55,27 +56,37 @@ pub(super) fn collect(
     btf: Option<&Btf>,
     functions: &Functions<'_>,
     maps: &mut Vec<Map>,
+    refused: &mut Refused,
     reporter: &mut Reporter,
 ) {
     for found in elf.sections.iter().filter(|found| found.size > 0 && section(found.name).is_some()) {
         let Some(btf) = btf else {
             let message = "tables of functions are defined by types, and the object has no BTF";
             reporter.report(Diagnostic::new(Code::MissingBtf, message).section(found.name));
+            refused.section(found.id);
             continue;
         };
         let Some(Kind::Datasec(datasec)) = btf.datasec(found.name).map(|id| &btf.get(id).kind) else {
             let message = "the BTF has no data section of this name";
             reporter.report(Diagnostic::new(Code::BadMap, message).section(found.name));
+            refused.section(found.id);
             continue;
         };
         let mut used = vec![false; found.relocations.len()];
         for var in &datasec.vars {
-            match table(elf, btf, functions, found, var, &mut used) {
+            match table(elf, btf, functions, found, var, &mut used, refused) {
                 Ok(map) => maps.push(map),
-                Err(diagnostic) => reporter.report(diagnostic.section(found.name).offset(var.offset.into())),
+                Err(diagnostic) => {
+                    // Its members were not looked at beyond what is wrong.
+                    refused.part(found.id, var.offset.into(), var.size.into());
+                    reporter.report(diagnostic.section(found.name).offset(var.offset.into()));
+                }
             }
         }
         for (relocation, _) in found.relocations.iter().zip(used).filter(|(_, used)| !used) {
+            if refused.has(found.id, Some(relocation.offset)) {
+                continue;
+            }
             let message = format!(
                 "`{}` is put into a place where no member can be a program",
                 elf.symbol(relocation.symbol).name
@@ -92,6 +103,7 @@ fn table(
     section: &Section<'_>,
     var: &SecVar,
     used: &mut [bool],
+    refused: &Refused,
 ) -> Result<Map, Diagnostic> {
     let name = btf.name(var.ty);
     let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops `{name}`: {message}"));
@@ -117,10 +129,8 @@ fn table(
         let program = match found.filter(|_| size == 8) {
             Some(index) => {
                 used[index] = true;
-                Some(
-                    program(elf, functions, section, index)
-                        .map_err(|what| bad(format!("member `{member_name}`: {what}")))?,
-                )
+                let program = program(elf, functions, section, index, refused);
+                program.map_err(|what| bad(format!("member `{member_name}`: {what}")))?
             }
             None => None,
         };
@@ -164,13 +174,14 @@ fn table(
     })
 }
 
-/// The function that a relocation of the section puts in its place.
+/// The function that a relocation of the section puts in its place; nothing if it was refused.
 fn program(
     elf: &ElfObject<'_>,
     functions: &Functions<'_>,
     section: &Section<'_>,
     relocation: usize,
-) -> Result<FunctionId, String> {
+    refused: &Refused,
+) -> Result<Option<FunctionId>, String> {
     let relocation = &section.relocations[relocation];
     let symbol = elf.symbol(relocation.symbol);
     let not_program = || format!("`{}` is no program of type {}", symbol.name, ProgramType::STRUCT_OPS);
@@ -180,11 +191,15 @@ fn program(
     // A static function can be named by its section; the place in it stands where the address will be.
     let addend = usize::try_from(relocation.offset).ok().and_then(|offset| section.data.get(offset..)?.first_chunk());
     let addend = addend.map_or(0, |bytes| elf.endian.u64(*bytes));
-    let slot = symbol.value.checked_add(addend).and_then(|value| usize::try_from(value).ok());
+    let value = symbol.value.checked_add(addend);
+    if refused.has(place, value) {
+        return Ok(None);
+    }
+    let slot = value.and_then(|value| usize::try_from(value).ok());
     let function = slot.and_then(|value| functions.at(place, value / INSN_SIZE)).ok_or_else(not_program)?;
     let name = elf.section(place).name;
     let meaning = super::sections::meaning(name).filter(|meaning| meaning.program_type == ProgramType::STRUCT_OPS);
-    meaning.map(|_| function).ok_or_else(not_program)
+    meaning.map(|_| Some(function)).ok_or_else(not_program)
 }
 
 /// A type's name without what follows `___`, by which sources tell variants of a kernel's type apart.

@@ -1,8 +1,12 @@
 //! What is not wrong with an object and may still surprise: for whoever makes a skeleton of it. Knows nothing of where it is said.
 
-use skelgen_abi::escape::Line;
+use std::collections::BTreeSet;
 
-use super::{Attach, BpfObject, DataSection, Map, Program};
+use skelgen_abi::escape::Line;
+use skelgen_abi::uapi::ProgramType;
+
+use super::{Attach, BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
+use crate::insn::helpers;
 
 impl BpfObject {
     /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
@@ -17,9 +21,11 @@ impl BpfObject {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let maps = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?));
-        let warnings = maps.chain(self.programs.iter().filter_map(target));
-        warnings.map(|warning| Line(warning).to_string()).collect()
+        let mut warnings: Vec<_> = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?)).collect();
+        warnings.extend(self.programs.iter().filter_map(target));
+        warnings.extend(untyped_sections(self));
+        warnings.extend(license(self));
+        warnings.into_iter().map(|warning| Line(warning).to_string()).collect()
     }
 }
 
@@ -45,4 +51,85 @@ fn target(program: &Program) -> Option<String> {
          itself",
         program.section
     ))
+}
+
+/// About each section whose name does not say the type of its programs.
+fn untyped_sections(object: &BpfObject) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for program in object.programs.iter().filter(|program| program.program_type == ProgramType::UNSPEC) {
+        if !seen.insert(&program.section) {
+            continue;
+        }
+        let name = &object.functions[program.function.0 as usize].name;
+        let hint = match sections::like(&program.section) {
+            Some(known) => format!("did you mean `{known}`? Otherwise "),
+            None => String::new(),
+        };
+        warnings.push(format!(
+            "section `{}` of program `{name}` does not say which type of program it has, so it does not load as it is: {hint}give the type \
+             with `set_type` before the load",
+            program.section
+        ));
+    }
+    warnings
+}
+
+/// About the license, if it keeps a program from loading.
+fn license(object: &BpfObject) -> Option<String> {
+    if helpers::is_gpl(&object.license) {
+        return None;
+    }
+    let (program, needs) = object.programs.iter().find_map(|program| Some((program, needs_gpl(object, program)?)))?;
+    let has = match &object.license[..] {
+        "" => "the object has no license".to_owned(),
+        other => format!("the license {other:?} is not compatible to the GPL"),
+    };
+    let name = &object.functions[program.function.0 as usize].name;
+    Some(format!(
+        "{has}, and program `{name}` {needs}, so the kernel refuses it: if it is so licensed, say `char LICENSE[] SEC(\"license\") = \
+         \"GPL\";` or \"Dual MIT/GPL\", \"Dual BSD/GPL\""
+    ))
+}
+
+/// What about a program the kernel takes under the GPL alone.
+fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
+    if matches!(program.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
+        return Some(format!("is of type {}, which is for programs under the GPL", program.program_type));
+    }
+    reached(object, program).into_iter().find_map(|id| {
+        let code = &object.functions[id.0 as usize].code;
+        let helper = code
+            .insns
+            .iter()
+            .filter(|insn| insn.is_helper_call())
+            .find_map(|insn| helpers::gpl_only(insn.imm, program.program_type, program.expected_attach_type));
+        let kernel = code.refs.iter().find_map(|reference| match reference.to {
+            Reference::ExternCall(id) => object.externs.get(id.0 as usize),
+            _ => None,
+        });
+        match (helper, kernel) {
+            (Some(helper), _) => Some(format!("calls the helper `{helper}`, which is for programs under the GPL")),
+            (None, Some(function)) => {
+                Some(format!("calls the kernel function `{}`, as only programs under the GPL may", function.name))
+            }
+            (None, None) => None,
+        }
+    })
+}
+
+/// The functions of a program.
+fn reached(object: &BpfObject, program: &Program) -> BTreeSet<FunctionId> {
+    let mut reached: BTreeSet<FunctionId> = [Some(program.function), program.exception].into_iter().flatten().collect();
+    let mut left: Vec<_> = reached.iter().copied().collect();
+    while let Some(id) = left.pop() {
+        for reference in &object.functions[id.0 as usize].code.refs {
+            if let Reference::Call(callee) | Reference::FunctionAddress(callee) = reference.to {
+                if reached.insert(callee) {
+                    left.push(callee);
+                }
+            }
+        }
+    }
+    reached
 }

@@ -220,7 +220,7 @@ mod tests {
             template: false,
             section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
             struct_ops: None,
-            program: None,
+            jump_table: None,
             pin_by_name: false,
         }
     }
@@ -235,6 +235,7 @@ mod tests {
         btf: None,
         percpu: abi::PercpuForm::Native,
         maps: &MAPS,
+        functions: &[],
         programs: &[],
         symbols: &[],
         kconfig: &[],

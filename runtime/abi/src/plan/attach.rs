@@ -145,7 +145,7 @@ pub enum Way {
 /// Text that does not name an attach target.
 ///
 /// ```
-/// use skelgen_runtime::abi::Way;
+/// use skelgen_abi::plan::Way;
 /// let error = Way::Kprobe { at_return: false }.parse("do_exit+4x").unwrap_err();
 /// assert_eq!(error.to_string(), "expected `FUNCTION` or `FUNCTION+OFFSET`, but the offset is not a decimal or `0x` hexadecimal number");
 /// ```
@@ -213,10 +213,10 @@ impl Way {
     /// Parses a target for this way.
     ///
     /// ```
-    /// use skelgen_runtime::abi::{Attach, Way};
+    /// use skelgen_abi::plan::{Attach, Way};
     /// let target = Way::Uprobe { at_return: false }.parse("/bin/sh:main+0x10")?;
     /// assert_eq!(target, Attach::Uprobe { path: "/bin/sh", function: "main", offset: 16, at_return: false });
-    /// # Ok::<(), skelgen_runtime::abi::Malformed>(())
+    /// # Ok::<(), skelgen_abi::plan::Malformed>(())
     /// ```
     ///
     /// # Errors
@@ -307,10 +307,10 @@ impl Way {
     /// The whole name and kind of the type in the kernel's BTF that a program of this way is loaded for, if it is loaded for one.
     ///
     /// ```
-    /// use skelgen_runtime::abi::{SymbolKind, Way};
+    /// use skelgen_abi::plan::{SymbolKind, Way};
     /// let hook = Way::Lsm.kernel_type("file_open")?;
     /// assert_eq!(hook, Some(("bpf_lsm_file_open".to_owned(), SymbolKind::Function)));
-    /// # Ok::<(), skelgen_runtime::abi::Malformed>(())
+    /// # Ok::<(), skelgen_abi::plan::Malformed>(())
     /// ```
     ///
     /// # Errors

@@ -1,0 +1,121 @@
+//! Kernel helpers by their numbers: how many arguments each takes, and which are for programs under the GPL alone.
+
+use skelgen_abi::uapi::{AttachType, ProgramType};
+
+/// By helper number, from the declarations in linux/bpf.h (Linux 7.3.4). The list is closed: since 2023 the kernel adds
+/// kernel functions instead of helpers. `bpf_trace_printk` and the like count as five.
+const ARGUMENTS: [u8; 212] = [
+    5, 2, 4, 2, 3, 0, 5, 0, 0, 5, 5, 5, 3, 3, 0, 0, 2, 1, 3, 1, 4, 4, 2, 2, 1, 5, 4, 3, 5, 3, 3, 3, 2, 3, 1, 0, 3, 2,
+    3, 2, 2, 1, 0, 3, 2, 3, 1, 1, 2, 5, 4, 3, 4, 4, 2, 4, 3, 5, 2, 2, 4, 2, 2, 4, 3, 2, 5, 4, 5, 4, 4, 4, 4, 4, 4, 3,
+    4, 1, 4, 1, 0, 2, 4, 2, 5, 5, 1, 3, 2, 2, 4, 4, 3, 1, 1, 1, 1, 1, 1, 5, 5, 4, 3, 3, 3, 4, 4, 4, 2, 1, 5, 5, 3, 3,
+    3, 3, 2, 1, 0, 4, 4, 5, 1, 1, 3, 0, 5, 3, 1, 2, 4, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 4, 4, 4, 3, 4, 2, 3, 3, 5, 4, 1,
+    4, 2, 1, 2, 4, 2, 0, 2, 0, 3, 1, 5, 4, 5, 3, 4, 1, 3, 2, 3, 1, 1, 1, 1, 3, 4, 1, 4, 5, 4, 3, 3, 2, 1, 0, 1, 1, 4,
+    4, 5, 3, 3, 2, 3, 1, 4, 4, 2, 2, 5, 5, 3, 3, 3, 2, 2, 0, 4, 4, 2,
+];
+
+/// How many of r1 to r5 a call of this helper reads; 5 for a number that is not known.
+pub(crate) fn arguments(helper: i32) -> u8 {
+    usize::try_from(helper).ok().and_then(|helper| ARGUMENTS.get(helper)).copied().unwrap_or(5)
+}
+
+/// Helpers that the kernel gives to programs with a license compatible to the GPL alone, by number: those of Linux 7.3.4 whose
+/// `struct bpf_func_proto` sets `gpl_only`.
+const GPL_ONLY: [(i32, &str); 44] = [
+    (4, "bpf_probe_read"),
+    (6, "bpf_trace_printk"),
+    (22, "bpf_perf_event_read"),
+    (25, "bpf_perf_event_output"),
+    (27, "bpf_get_stackid"),
+    (35, "bpf_get_current_task"),
+    (36, "bpf_probe_write_user"),
+    (45, "bpf_probe_read_str"),
+    (55, "bpf_perf_event_read_value"),
+    (56, "bpf_perf_prog_read_value"),
+    (58, "bpf_override_return"),
+    (67, "bpf_get_stack"),
+    (69, "bpf_fib_lookup"),
+    (77, "bpf_rc_repeat"),
+    (78, "bpf_rc_keydown"),
+    (92, "bpf_rc_pointer_rel"),
+    (100, "bpf_tcp_check_syncookie"),
+    (110, "bpf_tcp_gen_syncookie"),
+    (111, "bpf_skb_output"),
+    (112, "bpf_probe_read_user"),
+    (113, "bpf_probe_read_kernel"),
+    (114, "bpf_probe_read_user_str"),
+    (115, "bpf_probe_read_kernel_str"),
+    (119, "bpf_read_branch_records"),
+    (121, "bpf_xdp_output"),
+    (126, "bpf_seq_printf"),
+    (127, "bpf_seq_write"),
+    (150, "bpf_seq_printf_btf"),
+    (158, "bpf_get_current_task_btf"),
+    (163, "bpf_check_mtu"),
+    (165, "bpf_snprintf"),
+    (169, "bpf_timer_init"),
+    (170, "bpf_timer_set_callback"),
+    (171, "bpf_timer_start"),
+    (172, "bpf_timer_cancel"),
+    (173, "bpf_get_func_ip"),
+    (175, "bpf_task_pt_regs"),
+    (176, "bpf_get_branch_snapshot"),
+    (177, "bpf_trace_vprintk"),
+    (191, "bpf_copy_from_user_task"),
+    (204, "bpf_tcp_raw_gen_syncookie_ipv4"),
+    (205, "bpf_tcp_raw_gen_syncookie_ipv6"),
+    (206, "bpf_tcp_raw_check_syncookie_ipv4"),
+    (207, "bpf_tcp_raw_check_syncookie_ipv6"),
+];
+
+/// `bpf_get_stackid`, which programs of perf events may call under any license.
+const GET_STACKID: i32 = 27;
+/// `bpf_get_func_ip`, which programs of several probes may call under any license.
+const GET_FUNC_IP: i32 = 173;
+
+/// The name of a helper that programs of this type may call under the GPL alone; `None` of others.
+pub(crate) fn gpl_only(helper: i32, program_type: ProgramType, attach_type: AttachType) -> Option<&'static str> {
+    let of_many = [
+        AttachType::TRACE_KPROBE_MULTI,
+        AttachType::TRACE_KPROBE_SESSION,
+        AttachType::TRACE_UPROBE_MULTI,
+        AttachType::TRACE_UPROBE_SESSION,
+    ];
+    match helper {
+        GET_STACKID if program_type == ProgramType::PERF_EVENT => None,
+        GET_FUNC_IP if of_many.contains(&attach_type) => None,
+        _ => GPL_ONLY.binary_search_by_key(&helper, |(number, _)| *number).ok().map(|at| GPL_ONLY[at].1),
+    }
+}
+
+/// Whether the kernel takes a license as compatible to the GPL (`license_is_gpl_compatible` of `linux/license.h`, Linux 7.3.4).
+pub(crate) fn is_gpl(license: &str) -> bool {
+    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"].contains(&license)
+}
+
+/// `bpf_get_smp_processor_id`.
+pub(crate) const GET_SMP_PROCESSOR_ID: i32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_helpers() {
+        // bpf_map_lookup_elem, bpf_get_smp_processor_id, bpf_tail_call, bpf_loop.
+        assert_eq!([1, 8, 12, 181, 100_000].map(arguments), [2, 0, 3, 4, 5]);
+    }
+
+    #[test]
+    fn helpers_for_the_gpl_alone() {
+        assert!(GPL_ONLY.is_sorted());
+        let (tracing, perf) = (ProgramType::TRACING, ProgramType::PERF_EVENT);
+        let name = |helper, of| gpl_only(helper, of, AttachType(0));
+        assert_eq!(
+            [1, 6, 27].map(|helper| name(helper, tracing)),
+            [None, Some("bpf_trace_printk"), Some("bpf_get_stackid")]
+        );
+        assert_eq!(name(27, perf), None);
+        assert_eq!(gpl_only(173, ProgramType::KPROBE, AttachType::TRACE_KPROBE_MULTI), None);
+        assert!(is_gpl("Dual MIT/GPL") && !is_gpl("MIT") && !is_gpl(""));
+    }
+}

@@ -1,0 +1,70 @@
+//! What of an object was reported as wrong, so that what refers to it is not reported again.
+//!
+//! Whoever refuses a section, a variable, a map or a function notes it here beside the diagnostic; whoever finds nothing where a
+//! symbol leads asks here before it reports. Knows places and names, not what is at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::elf::SectionId;
+
+/// Sections, parts of sections, and names that an error was reported for.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    sections: BTreeSet<SectionId>,
+    /// Parts of sections: by section and first byte, one past the last byte.
+    parts: BTreeMap<(SectionId, u64), u64>,
+    names: BTreeSet<String>,
+}
+
+impl Refused {
+    /// Notes that a whole section was refused.
+    pub(super) fn section(&mut self, section: SectionId) {
+        self.sections.insert(section);
+    }
+
+    /// Notes that what is at these bytes of a section was refused. Of something without a size the first byte counts.
+    pub(super) fn part(&mut self, section: SectionId, from: u64, size: u64) {
+        let end = self.parts.entry((section, from)).or_default();
+        *end = (*end).max(from.saturating_add(size.max(1)));
+    }
+
+    /// Notes that what has this name was refused.
+    pub(super) fn name(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+    }
+
+    /// Whether what is at this byte of the section was refused.
+    pub(super) fn has(&self, section: SectionId, offset: Option<u64>) -> bool {
+        let covers = |offset: u64| {
+            let parts = self.parts.range((section, 0)..=(section, offset));
+            parts.into_iter().any(|(_, end)| offset < *end)
+        };
+        self.sections.contains(&section) || offset.is_some_and(covers)
+    }
+
+    /// Whether something of the section was refused.
+    pub(super) fn has_any(&self, section: SectionId) -> bool {
+        self.sections.contains(&section) || self.parts.range((section, 0)..=(section, u64::MAX)).next().is_some()
+    }
+
+    /// Whether what has this name was refused.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_their_bytes() {
+        let mut refused = Refused::default();
+        let (one, other) = (SectionId(1), SectionId(2));
+        refused.part(one, 8, 16);
+        refused.part(one, 40, 0);
+        let has = |offset| refused.has(one, Some(offset));
+        assert_eq!([7, 8, 23, 24, 40, 41].map(has), [false, true, true, false, true, false]);
+        assert!(refused.has_any(one) && !refused.has_any(other) && !refused.has(other, Some(8)));
+    }
+}

@@ -1,0 +1,112 @@
+//! What the kernel keeps out of memory that is mapped: variables with locks, timers, pointers to kernel objects and the like.
+//!
+//! A section with a visible variable is mapped, and the kernel refuses to map a map that has such a field anywhere (`ENOTSUPP`, 524). Which
+//! types these are is `btf_parse_fields` of Linux 7.3.4; 7.3 and 6.18 were seen to refuse each. Where the kernel refuses the types
+//! themselves, such as two timers in one section, the map is made without types, and mapped: nothing is reported.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use skelgen_abi::uapi::map_flags;
+
+use super::Map;
+use crate::btf::{Btf, Kind, TypeId};
+use crate::error::{Code, Diagnostic, Reporter};
+
+/// Structs that only programs may touch. Of each a value has one at the most. Lists and trees are not here: they need a lock in the
+/// same section.
+const STRUCTS: [&str; 6] =
+    ["bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_task_work", "bpf_refcount"];
+
+/// Tags of types that pointers to kernel objects point to.
+const TAGS: [&str; 4] = ["kptr", "kptr_untrusted", "percpu_kptr", "uptr"];
+
+/// How deep structs are looked into.
+const DEPTH: u32 = 8;
+
+/// How many types of a section are looked at: of a damaged object there can be very many.
+const TYPES: u32 = 10_000;
+
+/// Reports each section that would be mapped and has something of this kind in it.
+pub(super) fn check(btf: &Btf, maps: &[Map], reporter: &mut Reporter) {
+    for map in maps.iter().filter(|map| map.def.flags & map_flags::MMAPABLE != 0) {
+        let Some(section) = &map.section else { continue };
+        let (mut found, mut left) = (Vec::new(), TYPES);
+        for variable in &section.variables {
+            special(btf, variable.ty, (DEPTH, &mut left), &mut |what| found.push((variable, what)));
+        }
+        let mut structs = BTreeSet::new();
+        if !found.iter().all(|(_, what)| matches!(what, Special::Pointer(_)) || structs.insert(what)) {
+            continue;
+        }
+        let Some((variable, what)) = found.first() else { continue };
+        let message = format!(
+            "section {}: `{}` has a {what} and shares the section with variables that user space sees; the kernel does not map such a \
+             section (ENOTSUPP, 524)",
+            map.name, variable.name
+        );
+        let special: BTreeSet<_> = found.iter().map(|(variable, _)| &variable.name).collect();
+        let others = section.variables.iter().filter(|other| other.visible && !special.contains(&other.name));
+        let others: Vec<_> = others.map(|other| format!("`{}`", other.name)).collect();
+        let is_hidden = if variable.visible { "declare it `static` or `__hidden` and " } else { "" };
+        let note = match others.is_empty() {
+            true => format!("declare `{}` and its like in the section `static` or `__hidden`", variable.name),
+            false => format!(
+                "{is_hidden}put it into a section of its own where nothing is visible, such as SEC(\".data.{}\"), or hide {}",
+                variable.name,
+                shown(&others)
+            ),
+        };
+        reporter.report(Diagnostic::new(Code::BadData, message).section(&map.name).note(note));
+    }
+}
+
+fn shown(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len() {
+        more if more > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),
+        _ => names.join(", "),
+    }
+}
+
+/// What the kernel keeps to programs.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Special {
+    Struct(String),
+    Pointer(String),
+}
+
+impl fmt::Display for Special {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Struct(name) => write!(f, "`struct {name}`"),
+            Self::Pointer(tag) => write!(f, "pointer of kind `{tag}`"),
+        }
+    }
+}
+
+/// Finds what of a type the kernel keeps to programs: itself, or members or elements of it.
+fn special(btf: &Btf, ty: TypeId, (depth, left): (u32, &mut u32), found: &mut dyn FnMut(Special)) {
+    let Some(rest) = left.checked_sub(1) else { return };
+    *left = rest;
+    let ty = btf.resolve(ty);
+    match &btf.get(ty).kind {
+        Kind::Struct(_) if STRUCTS.contains(&btf.name(ty)) => found(Special::Struct(btf.name(ty).to_owned())),
+        Kind::Struct(composite) if depth > 0 => {
+            composite.members.iter().for_each(|member| special(btf, member.ty, (depth - 1, left), found));
+        }
+        Kind::Array { element, len, .. } if depth > 0 => {
+            // Two are as good as many.
+            (0..(*len).min(2)).for_each(|_| special(btf, *element, (depth - 1, left), found));
+        }
+        Kind::Ptr(to) => match btf.get(*to).kind {
+            Kind::TypeTag { attribute: false, ty }
+                if TAGS.contains(&btf.name(*to)) && matches!(btf.get(btf.resolve(ty)).kind, Kind::Struct(_)) =>
+            {
+                found(Special::Pointer(btf.name(*to).to_owned()));
+            }
+            _ => {}
+        },
+        _ => {}
+    }
+}
