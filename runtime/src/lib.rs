@@ -59,6 +59,7 @@ pub mod map;
 #[cfg(feature = "load")]
 pub mod open;
 #[cfg(feature = "load")]
+mod pins;
 pub mod program;
 #[cfg(feature = "load")]
 pub mod record;

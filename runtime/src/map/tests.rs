@@ -9,7 +9,17 @@ use crate::sys::elem::testing::{create, create_outer};
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 
 fn info(map_type: MapType, name: &'static str) -> Info {
-    Info { name, map_type, key_size: 0, value_size: 0, data_size: 0, section_size: 0, max_entries: 0, flags: 0 }
+    Info {
+        name,
+        map_type,
+        key_size: 0,
+        value_size: 0,
+        data_size: 0,
+        section_size: 0,
+        max_entries: 0,
+        flags: 0,
+        inner: None,
+    }
 }
 
 /// A handle of a new map.
