@@ -60,6 +60,7 @@ pub mod map;
 pub mod open;
 #[cfg(feature = "load")]
 mod pins;
+#[cfg(feature = "load")]
 pub mod program;
 #[cfg(feature = "load")]
 pub mod record;

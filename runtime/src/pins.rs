@@ -122,7 +122,7 @@ fn why(path: &Path, errno: Errno) -> Option<String> {
             return Some(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
         }
         if errno.raw() == libc::EEXIST {
-            return Some(format!("something has that path already: remove it, or pin at another path"));
+            return Some("something has that path already: remove it, or pin at another path".into());
         }
         if matches!(errno.raw(), libc::EACCES | libc::EPERM) {
             return Some(format!("{at} may not be read and written by this user, or is not a map, program or link"));

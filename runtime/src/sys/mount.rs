@@ -20,15 +20,18 @@ pub(crate) struct Mount {
 /// Finds the file system that a path is in; links are followed.
 pub(crate) fn mount_of(path: &CStr) -> Result<Mount, Errno> {
     let (mut system, mut flags) = (MaybeUninit::<libc::statfs>::zeroed(), MaybeUninit::<libc::statvfs>::zeroed());
-    // SAFETY: the path ends with NUL, and both structs are valid for writes. All their bytes are zero before, which is a value of them.
-    let (system, flags) = unsafe {
-        if libc::statfs(path.as_ptr(), system.as_mut_ptr()) != 0
-            || libc::statvfs(path.as_ptr(), flags.as_mut_ptr()) != 0
-        {
-            return Err(Errno::last());
-        }
-        (system.assume_init(), flags.assume_init())
-    };
+    // SAFETY: the path ends with NUL, and the struct is valid for writes.
+    if unsafe { libc::statfs(path.as_ptr(), system.as_mut_ptr()) } != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the path ends with NUL, and the struct is valid for writes.
+    if unsafe { libc::statvfs(path.as_ptr(), flags.as_mut_ptr()) } != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the call succeeded; zeros, which are in what it did not write, are a value of all fields.
+    let system = unsafe { system.assume_init() };
+    // SAFETY: as above.
+    let flags = unsafe { flags.assume_init() };
     // The type's width and sign differ between machines; its lower 32 bits are the number.
     #[allow(
         clippy::cast_sign_loss,
