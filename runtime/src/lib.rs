@@ -44,6 +44,7 @@ pub mod kernel;
 pub mod link;
 pub mod map;
 pub mod open;
+mod pins;
 pub mod program;
 pub mod record;
 mod relocate;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::link::{self, UsdtSpecs, c_path, pin_refused};
+use crate::link::{self, UsdtSpecs};
 use crate::open::OpenProgram;
+use crate::pins;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
@@ -161,7 +162,7 @@ impl Program {
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let doing = format!("pinning program `{}` to {}", self.name(), path.display());
-        sys::link::pin(self.fd()?, &c_path(path)?).map_err(|errno| pin_refused(doing, errno))
+        pins::pin(self.fd()?, path, doing)
     }
 
     /// Its file descriptor alone, or `None` if it was not loaded.

@@ -195,6 +195,13 @@ impl Definition {
             def.key_size = if def.key_size == 0 { 4 } else { def.key_size };
             def.value_size = if def.value_size == 0 { 4 } else { def.value_size };
         }
+        // Elements of these are events, one a CPU. A type of values is that of the records that programs output, as objects for
+        // cilium/ebpf have it, and stays known.
+        if this.def.map_type == MapType::PERF_EVENT_ARRAY {
+            let def = &mut this.def;
+            def.key_size = if def.key_size == 0 || def.key_type.is_some() { 4 } else { def.key_size };
+            def.value_size = if def.value_size == 0 || def.value_type.is_some() { 4 } else { def.value_size };
+        }
         // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
         if matches!(this.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
             let def = &mut this.def;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::uapi::ProgramType;
+use skelgen_abi::map_types::{Definition, MapFacts};
+use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
-use super::{Attach, BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
+use super::{Attach, BpfObject, DataSection, FunctionId, Map, MapDef, Program, Reference, sections};
 use crate::insn::helpers;
 
 impl BpfObject {
@@ -22,10 +23,65 @@ impl BpfObject {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<_> = self.maps.iter().filter_map(|map| addresses(map, map.section.as_ref()?)).collect();
+        let own = self.maps.iter().filter(|map| map.section.is_none());
+        warnings.extend(own.flat_map(|map| self.definition(map)));
         warnings.extend(self.programs.iter().filter_map(target));
         warnings.extend(untyped_sections(self));
         warnings.extend(license(self));
         warnings.into_iter().map(|warning| Line(warning).to_string()).collect()
+    }
+
+    /// About a map that no kernel creates as the source defines it, and how its definition is completed before the load.
+    fn definition(&self, map: &Map) -> Vec<String> {
+        let (name, def) = (&map.name, &map.def);
+        let mut warnings = Vec::new();
+        for fault in as_loaded(def).faults() {
+            warnings.push(format!(
+                "map `{name}`: {fault}; give {} in the BPF source, or call `{}` of the open map before the load",
+                fault.source(),
+                fault.setter()
+            ));
+        }
+        let Some(inner) = &def.inner else { return warnings };
+        let template = as_loaded(inner);
+        let facts = MapFacts::of(template.map_type);
+        let held = facts.is_none_or(|facts| facts.can_be_inner);
+        let mut faults: Vec<(String, &str)> =
+            template.faults().map(|fault| (fault.to_string(), fault.source())).collect();
+        if !held {
+            faults = vec![(format!("maps of maps cannot hold maps of type {}", template.map_type), "another `type`")];
+        }
+        warnings.extend(faults.into_iter().map(|(fault, source)| {
+            format!(
+                "map `{name}`: of its inner maps: {fault}; give {source} for them in the BPF source, or call `set_inner_map` of the open map \
+                 before the load"
+            )
+        }));
+        for (key, put_in) in &def.inner_maps {
+            let Some(other) = self.maps.get(put_in.0 as usize) else { continue };
+            let shape = as_loaded(&other.def);
+            if !shape.fits(&template) {
+                warnings.push(format!(
+                    "map `{name}`: map `{}` at {key} ({shape}) is not like its inner maps ({template}); make both definitions alike in the \
+                     BPF source, or call `set_inner_map` of the open map before the load",
+                    other.name
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+/// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
+fn as_loaded(def: &MapDef) -> Definition {
+    let pages = matches!(def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && def.max_entries != 0;
+    let max_entries = if pages { def.max_entries.checked_next_power_of_two() } else { None };
+    Definition {
+        flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
+        extra: def.extra,
+        inner: def.inner.is_some(),
+        typed: def.key_type.is_some() && def.value_type.is_some(),
+        ..Definition::new(def.map_type, def.key_size, def.value_size, max_entries.unwrap_or(def.max_entries))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use skelgen_abi::map_types::MapFacts;
 use skelgen_abi::plan::{self as abi, JumpTable, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
 use skelgen_abi::uapi::{MapType, elem_flags, map_flags, pseudo};
 
@@ -90,7 +91,8 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
 }
 
 fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
-    let typed = takes_types(def.map_type);
+    // Of a type that is not known the kernel is asked.
+    let typed = MapFacts::of(def.map_type).is_none_or(|facts| facts.takes_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
     OwnedMap {
         name: name.to_owned(),
@@ -131,30 +133,6 @@ fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<
         maps.push(OwnedMap { section: Some(section), ..definition(&def, ".jumptables", ".jumptables") });
     }
     Ok(maps)
-}
-
-/// Whether the kernel takes BTF ids for keys and values of this type of map (`map_check_btf` of its operations).
-fn takes_types(map_type: MapType) -> bool {
-    !matches!(
-        map_type,
-        MapType::PERF_EVENT_ARRAY
-            | MapType::CGROUP_ARRAY
-            | MapType::STACK_TRACE
-            | MapType::ARRAY_OF_MAPS
-            | MapType::HASH_OF_MAPS
-            | MapType::DEVMAP
-            | MapType::DEVMAP_HASH
-            | MapType::CPUMAP
-            | MapType::XSKMAP
-            | MapType::SOCKMAP
-            | MapType::SOCKHASH
-            | MapType::QUEUE
-            | MapType::STACK
-            | MapType::ARENA
-            | MapType::RINGBUF
-            | MapType::USER_RINGBUF
-            | MapType::STRUCT_OPS
-    )
 }
 
 fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {

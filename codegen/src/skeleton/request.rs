@@ -1,5 +1,5 @@
 //! Types that no variable is of and no map has as its key or value: those asked for by name, contexts of programs, records of ring
-//! buffers.
+//! and perf buffers.
 
 use skelgen_abi::uapi::MapType;
 
@@ -62,13 +62,14 @@ impl Requested {
         object.programs.iter().filter_map(context).collect()
     }
 
-    /// The types of records that ring buffers say to have.
+    /// The types of records that ring buffers and arrays of perf events say to have.
     #[must_use]
     pub fn records(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
         let record = |map: &crate::model::Map| {
-            let ty =
-                map.def.value_type.filter(|_| matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF));
+            let ty = map.def.value_type.filter(|_| {
+                matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF | MapType::PERF_EVENT_ARRAY)
+            });
             ty.filter(|&ty| matches!(btf.get(btf.resolve(ty)).kind, Kind::Struct(_) | Kind::Union(_)))
         };
         object.maps.iter().filter_map(record).collect()

@@ -3,6 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`map_types`] | what the kernel requires of a map's definition, by type |
 //! | [`plan`] | an object's load plan as constant tables and one blob: what a generated file holds and the runtime executes |
 //! | [`escape`] | text that may hold anything, made fit for a line or a terminal |
 //! | [`uapi`] | the numbers of `linux/bpf.h` |
@@ -17,5 +18,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod escape;
+pub mod map_types;
 pub mod plan;
 pub mod uapi;

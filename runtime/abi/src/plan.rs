@@ -10,7 +10,7 @@ pub use self::attach::{Attach, Malformed, Way};
 use crate::uapi::{AttachType, MapType, ProgramType};
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Everything the runtime needs to know of one BPF object.
 #[derive(Debug)]

@@ -292,12 +292,18 @@ pub mod map_flags {
     pub const WRONLY: u32 = 1 << 4;
     /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
     pub const STACK_BUILD_ID: u32 = 1 << 5;
+    /// Hash without a random seed, for tests (`BPF_F_ZERO_SEED`).
+    pub const ZERO_SEED: u32 = 1 << 6;
     /// Programs may only read (`BPF_F_RDONLY_PROG`).
     pub const RDONLY_PROG: u32 = 1 << 7;
     /// Programs may only write (`BPF_F_WRONLY_PROG`).
     pub const WRONLY_PROG: u32 = 1 << 8;
+    /// A child of a socket gets a copy of the element (`BPF_F_CLONE`).
+    pub const CLONE: u32 = 1 << 9;
     /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
     pub const MMAPABLE: u32 = 1 << 10;
+    /// Perf events stay in the map when the file descriptor that put them there is closed (`BPF_F_PRESERVE_ELEMS`).
+    pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
     pub const INNER_MAP: u32 = 1 << 12;
     /// A struct_ops map registered by a link (`BPF_F_LINK`).
@@ -308,6 +314,10 @@ pub mod map_flags {
     pub const TOKEN_FD: u32 = 1 << 16;
     /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
     pub const SEGV_ON_FAULT: u32 = 1 << 17;
+    /// Addresses of an arena are not converted for user space (`BPF_F_NO_USER_CONV`).
+    pub const NO_USER_CONV: u32 = 1 << 18;
+    /// A ring buffer that is full drops its oldest records (`BPF_F_RB_OVERWRITE`).
+    pub const RB_OVERWRITE: u32 = 1 << 19;
 }
 
 /// Flags of element operations.

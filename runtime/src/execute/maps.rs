@@ -1,8 +1,7 @@
 //! The steps about maps: create, fill, freeze, insert, pin.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::arena::Arena;
 use super::token::Asked;
@@ -10,11 +9,12 @@ use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
-use crate::link::c_path;
-use crate::map::Info;
+use crate::map::{Info, definition_of, not_inner, other_than_map};
 use crate::open::OpenMap;
+use crate::pins::PinSet;
 use crate::sys;
 use crate::uapi::{MapType, elem_flags};
+use skelgen_abi::map_types::{Definition, Fault, MapFacts};
 
 /// A map that is there.
 #[derive(Debug)]
@@ -82,18 +82,24 @@ impl Executor {
                 open.definition.value_size
             )));
         }
+        if let Some(given) = &open.inner {
+            check_template(name, given.as_fd())?;
+        }
         // What an outer map's inner ones look like is told by one of them, which is closed again when the outer one is there.
-        let template = match open.definition.inner {
+        let template = match open.definition.inner.filter(|_| open.inner.is_none()) {
             Some(inner) if at(&self.maps, inner).is_none_or(Option::is_none) => {
                 Some(self.create_template(index, inner)?)
             }
             _ => None,
         };
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let inner = match (&template, open.definition.inner) {
-            (Some(template), _) => Some(template.map.as_fd()),
-            (None, Some(inner)) => at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd()),
-            (None, None) => None,
+        let inner = match (&open.inner, &template, open.definition.inner) {
+            (Some(given), ..) => Some(given.as_fd()),
+            (None, Some(template), _) => Some(template.map.as_fd()),
+            (None, None, Some(inner)) => {
+                at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd())
+            }
+            (None, None, None) => None,
         };
         let mut shape = self.shape(open)?;
         let table = at(&self.tables, index).and_then(Option::as_ref);
@@ -125,7 +131,12 @@ impl Executor {
             kernel_value,
             token: self.token(),
         };
-        let info = Info { max_entries: request.max_entries, flags: request.flags, ..info(open, &shape) };
+        if request.inner.is_none() && MapFacts::of(request.map_type).is_some_and(|facts| facts.inner) {
+            let fault = Fault::NoInner { map_type: request.map_type };
+            return Err(Error::invalid(format_args!("map `{name}`: {fault}")).note(mend(open, &fault)));
+        }
+        let inner = request.inner.and_then(|inner| definition_of(inner).ok());
+        let info = Info { max_entries: request.max_entries, flags: request.flags, inner, ..info(open, &shape) };
         let mut memlock = self.memlock;
         let mut result = sys::map::Map::create(&request);
         if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
@@ -144,18 +155,25 @@ impl Executor {
             request.btf = None;
             result = sys::map::Map::create(&request).or(result);
         }
-        self.memlock = memlock;
         let map = result.map_err(|errno| {
-            let context = format!(
-                "creating map `{name}` ({}, {}-byte keys, {}-byte values, {} entries, flags {:#x})",
-                info.map_type, info.key_size, info.value_size, info.max_entries, info.flags
-            );
-            let error = Error::refused(context, errno);
-            match about_creation(&info, errno) {
+            let definition = Definition {
+                map_type: request.map_type,
+                key_size: request.key_size,
+                value_size: request.value_size,
+                max_entries: request.max_entries,
+                flags: request.flags,
+                extra: request.extra,
+                inner: request.inner.is_some(),
+                typed: ids != (0, 0),
+            };
+            let error = Error::refused(format_args!("creating map `{name}` ({definition})"), errno);
+            match about_creation(open, &definition, &request, errno) {
                 Some(note) => error.note(note),
                 None => self.advise(error, Asked::Map(info.map_type)),
             }
-        })?;
+        });
+        self.memlock = memlock;
+        let map = map?;
         Ok(Created { map, info, reused: false, arena: None })
     }
 
@@ -252,7 +270,13 @@ impl Executor {
             return Ok(());
         };
         let what = format_args!("putting map `{}` into map `{}` at {key}", from.info.name, to.info.name).to_string();
-        insert(to, key, from.map.as_fd().as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
+        insert(to, key, from.map.as_fd().as_raw_fd()).map_err(|errno| {
+            let error = Error::refused(what, errno);
+            match not_inner(from.map.as_fd(), to.info.inner.as_ref(), errno) {
+                Some(note) => error.note(note),
+                None => advise(error),
+            }
+        })
     }
 
     pub(super) fn insert_program(&self, map: u32, key: u32, program: u32) -> Result<()> {
@@ -283,9 +307,9 @@ impl Executor {
         }
     }
 
-    /// Pins what is to be pinned, once nothing can fail any more but this, and says where.
-    pub(super) fn pin(&self) -> Result<Vec<PathBuf>> {
-        let mut pinned = Vec::new();
+    /// Pins what is to be pinned, once nothing can fail any more but this.
+    pub(super) fn pin(&self) -> Result<PinSet> {
+        let mut pins = PinSet::default();
         for (open, created) in self.open_maps.iter().zip(&self.maps) {
             let Some(created) = created.as_ref().filter(|created| !created.reused) else {
                 continue;
@@ -293,62 +317,91 @@ impl Executor {
             let Some(path) = self.options.pin_path(open) else {
                 continue;
             };
-            // That the path is one was found out when something pinned there was looked for.
-            if let Err(errno) = sys::link::pin(created.map.as_fd(), &c_path(&path)?) {
-                unpin(pinned);
-                return Err(not_pinned(created.info.name, &path, errno));
+            // The directory of maps that are pinned by name is made; that of a path which was given is the user's.
+            if let Some(directory) = self.options.pin_folder.as_deref().filter(|_| open.pin_path.is_none()) {
+                pins.directory(directory).map_err(|error| error.within(format_args!("map `{}`", created.info.name)))?;
             }
-            pinned.push(path);
+            let doing = format!("pinning map `{}` to {}", created.info.name, path.display());
+            pins.pin(created.map.as_fd(), &path, doing)?;
         }
-        Ok(pinned)
+        Ok(pins)
     }
 }
 
-/// Removes pins; nothing can be done about one that stays, and the error to tell is another.
-pub(super) fn unpin(pinned: Vec<PathBuf>) {
-    for path in pinned {
-        let _ = std::fs::remove_file(path);
+/// What is wrong with a map that the kernel refused: what its definition has that its type does not, then the kernel's own reason.
+fn about_creation(
+    open: &OpenMap,
+    definition: &Definition,
+    request: &sys::map::Request<'_>,
+    errno: Errno,
+) -> Option<String> {
+    // ENOTSUPP, which the kernel lets slip.
+    let about_definition = matches!(errno.raw(), libc::EINVAL | libc::E2BIG | libc::EOPNOTSUPP | 524);
+    let faults = definition.faults().filter(|_| about_definition);
+    let mut notes: Vec<String> = faults.map(|fault| format!("{fault}: {}", mend(open, &fault))).collect();
+    notes.extend(sys::map::Map::reason(request, errno).map(|reason| format!("the kernel's reason: {reason}")));
+    if notes.is_empty() {
+        notes.push(match errno.raw() {
+            libc::EINVAL => unknown_to_kernel(definition.map_type),
+            libc::EOPNOTSUPP if definition.map_type == MapType::ARENA => {
+                "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them".into()
+            }
+            libc::E2BIG | libc::ENOMEM => {
+                "its values, or all of them together, take more memory than the kernel gives a map".into()
+            }
+            _ => return None,
+        });
     }
+    Some(notes.join("\n  note: "))
 }
 
-fn not_pinned(map: &str, path: &Path, errno: Errno) -> Error {
-    let error = Error::refused(format_args!("pinning map `{map}` to {}", path.display()), errno);
-    match errno.raw() {
-        libc::EPERM => error.note(
-            "the folder must be in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), names in it have no dots, and pinning needs the \
-             capability CAP_BPF",
-        ),
-        libc::ENOENT | libc::ENOTDIR => error.note(
-            "there is no such folder: make it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another with `set_pin_folder` or \
-             `set_pin_path`",
-        ),
-        libc::EEXIST => error.note("something was pinned there since the load began, or it is to be pinned there twice"),
-        _ => error,
+/// What mends a fault of a map: templates have no methods, the map that they are for has one.
+fn mend(open: &OpenMap, fault: &Fault) -> String {
+    if open.definition.template {
+        return format!(
+            "give {} for the inner maps in the BPF source, or hand over a map like them with `set_inner_map` of the outer map before \
+             the load",
+            fault.source()
+        );
     }
+    format!("give {} in the BPF source, or call `{}` before the load", fault.source(), fault.setter())
 }
 
-/// What is wrong with a map that the kernel refused, where its number is no help.
-fn about_creation(info: &Info, errno: Errno) -> Option<&'static str> {
-    const OF_OBJECTS: [MapType; 6] = [
-        MapType::CGROUP_STORAGE,
-        MapType::PERCPU_CGROUP_STORAGE,
-        MapType::SK_STORAGE,
-        MapType::INODE_STORAGE,
-        MapType::TASK_STORAGE,
-        MapType::CGRP_STORAGE,
-    ];
-    match errno.raw() {
-        libc::EINVAL if info.max_entries == 0 && !OF_OBJECTS.contains(&info.map_type) => Some(
-            "it has room for nothing: give `max_entries` in the BPF source, or by `set_max_entries` before loading",
-        ),
-        libc::EINVAL => Some("this kernel knows no maps of this type, or none with such sizes or flags"),
-        libc::EOPNOTSUPP if info.map_type == MapType::ARENA => Some(
-            "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them",
-        ),
-        libc::E2BIG | libc::ENOMEM => {
-            Some("its values, or all of them together, take more memory than the kernel gives a map")
-        }
-        _ => None,
+/// What there is to say of a definition that is right for its type and was refused.
+fn unknown_to_kernel(map_type: MapType) -> String {
+    let Some(facts) = MapFacts::of(map_type) else {
+        return format!("this kernel may not have maps of type {map_type}");
+    };
+    let running = kernel::kconfig::version().unwrap_or(u32::MAX);
+    // The number is three: major and minor version, patch level.
+    let (major, minor) = (running >> 16, running >> 8 & 0xff);
+    if (major, minor) < (facts.since.0.into(), facts.since.1.into()) {
+        let (since, and) = facts.since;
+        return format!("maps of type {map_type} exist since Linux {since}.{and}; this is {major}.{minor}");
+    }
+    format!(
+        "sizes and flags are valid for maps of type {map_type}; this kernel may be built without these maps, or lack one of the flags"
+    )
+}
+
+/// Checks what the user gave as the template of the inner maps of `outer`.
+fn check_template(outer: &str, template: BorrowedFd<'_>) -> Result<()> {
+    if let Some(other) = other_than_map(template) {
+        return Err(Error::invalid(format_args!(
+            "map `{outer}`: the template of its inner maps is not a map, but {other}"
+        ))
+        .note("pass a map to `set_inner_map`"));
+    }
+    let found = definition_of(template).map_err(|errno| {
+        Error::refused(format_args!("map `{outer}`: asking the kernel about the template of its inner maps"), errno)
+    })?;
+    match MapFacts::of(found.map_type) {
+        Some(facts) if !facts.can_be_inner => Err(Error::invalid(format_args!(
+            "map `{outer}`: the template of its inner maps is a map of type {}, which maps of maps cannot hold",
+            found.map_type
+        ))
+        .note("pass a map of another type to `set_inner_map`")),
+        _ => Ok(()),
     }
 }
 
@@ -367,6 +420,7 @@ pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
         section_size: open.value_size,
         max_entries: open.max_entries,
         flags: open.flags,
+        inner: None,
     }
 }
 

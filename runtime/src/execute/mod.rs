@@ -20,7 +20,6 @@ mod symbols;
 mod token;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,6 +29,7 @@ use crate::kernel::types::Types;
 use crate::link::{self, UsdtSpecs};
 use crate::map::{Arena, FromFd, Info, StructOps};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
+use crate::pins::PinSet;
 use crate::program::Program;
 use crate::relocate::Relocator;
 use crate::sys;
@@ -68,8 +68,17 @@ pub struct Loaded {
     arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
-    /// Where maps of this load were pinned.
-    pinned: Vec<PathBuf>,
+    /// The pins of this load, kept once all its handles are taken.
+    pinned: Option<PinSet>,
+}
+
+impl Drop for Loaded {
+    /// The generated code has taken what it needs, or an error has removed the pins before.
+    fn drop(&mut self) {
+        if let Some(pins) = self.pinned.take() {
+            pins.keep();
+        }
+    }
 }
 
 impl Loaded {
@@ -135,7 +144,7 @@ impl Loaded {
     /// The same result; if it is an error, what this load has pinned is no longer, as nobody gets to use it.
     fn or_unpinned<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            maps::unpin(std::mem::take(&mut self.pinned));
+            drop(self.pinned.take());
         }
         result
     }
@@ -284,7 +293,7 @@ impl Executor {
         Some(UsdtSpecs::new(map(link::USDT_SPECS)?, map(link::USDT_IPS), self.has_cookies))
     }
 
-    fn finish(mut self, pinned: Vec<PathBuf>) -> Loaded {
+    fn finish(mut self, pinned: PinSet) -> Loaded {
         let struct_ops = self.take_struct_ops();
         let usdt_specs = self.usdt_specs();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
@@ -300,7 +309,7 @@ impl Executor {
             Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.clone()))
         });
         let (maps, programs) = (maps.collect(), programs.collect());
-        Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned }
+        Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned: Some(pinned) }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 
 use super::maps::{Created, info, max_entries};
-use super::{Executor, advise, at, no_such};
+use super::{Executor, at, no_such};
 use crate::error::{Error, Result};
 use crate::link::c_path;
 use crate::map::{Info, other_than_map};
 use crate::open::OpenMap;
+use crate::pins;
 use crate::sys;
 use crate::sys::attr::MapInfo;
 use crate::uapi::{MapType, map_flags};
@@ -31,16 +32,16 @@ impl Executor {
                 Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
                 Err(errno) => {
                     let context = format!("map `{name}`: opening the map pinned at {}", path.display());
-                    return Err(advise(Error::refused(context, errno)));
+                    return Err(pins::refused(&path, context, errno));
                 }
             }
         } else {
             return Ok(None);
         };
         if let Some(other) = other_than_map(fd.as_fd()) {
-            return Err(Error::invalid(format_args!(
-                "map `{name}`: what is to be reused for it is no map, but {other}"
-            )));
+            let error =
+                Error::invalid(format_args!("map `{name}`: what is to be reused for it is not a map, but {other}"));
+            return Err(if is_given { error } else { error.note(OTHER_PIN) });
         }
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
             Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
@@ -59,7 +60,7 @@ impl Executor {
 }
 
 /// What to do about a pin that is not what it should be.
-const OTHER_PIN: &str = "remove the pin, or pin to another folder with `set_pin_folder`";
+const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_pin_folder`";
 
 /// Without these no program could use it.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {

@@ -62,6 +62,7 @@ use std::path::Path;
 use self::undo::{How, Undo};
 use self::usdt_specs::Taken;
 use crate::error::{Errno, Error, Result};
+use crate::pins::{self, PinSet};
 use crate::program::Program;
 use crate::sys::link as sys;
 
@@ -154,13 +155,7 @@ impl Link {
         let path = path.as_ref();
         let doing = format!("pinning the link of `{}` to {}", self.program, path.display());
         self.kernel_link(&doing)?;
-        sys::pin(self.fd.as_fd(), &c_path(path)?).map_err(|errno| {
-            let error = pin_refused(doing, errno);
-            match errno.raw() {
-                libc::EEXIST => error.note("something has that path: remove it, or open it with `Link::open_pinned`"),
-                _ => error,
-            }
-        })?;
+        pins::pin(self.fd.as_fd(), path, doing)?;
         // Its programs read that for as long as the pin is there.
         self.taken.iter().for_each(Taken::keep);
         Ok(())
@@ -296,27 +291,19 @@ impl From<OwnedFd> for Link {
     }
 }
 
-/// Pins links to the files of their names in a folder of a bpffs, which is made if it is not there; for the skeleton's `pin`.
+/// Pins links to the files of their names in a directory of a bpffs, which is made if it is not there; for the skeleton's `pin`.
 ///
 /// # Errors
 /// The first link that cannot be pinned; those that were are not pinned any more then.
 pub fn pin_all(links: &[(&'static str, &Link)], folder: &Path) -> Result<()> {
-    if let Err(error) = std::fs::create_dir(folder) {
-        if !folder.is_dir() {
-            return Err(Error::io(format_args!("making the folder {} for pins", folder.display()), &error));
-        }
-    }
-    let mut pinned = Vec::new();
+    let mut pins = PinSet::default();
+    pins.directory(folder)?;
     for (name, link) in links {
         let path = folder.join(name);
-        if let Err(error) = link.pin(&path) {
-            for path in pinned {
-                let _ = std::fs::remove_file(path);
-            }
-            return Err(error);
-        }
-        pinned.push(path);
+        link.pin(&path)?;
+        pins.add(path);
     }
+    pins.keep();
     Ok(())
 }
 
@@ -336,18 +323,6 @@ fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
         libc::EPERM | libc::EACCES => error.note(
             "that takes CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN, or root; a program that is attached exclusively also keeps others out",
         ),
-        _ => error,
-    }
-}
-
-/// The error of a map, program or link that the kernel does not pin.
-pub(crate) fn pin_refused(doing: impl std::fmt::Display, errno: Errno) -> Error {
-    let error = Error::refused(doing, errno);
-    match errno.raw() {
-        libc::EINVAL | libc::EPERM => {
-            error.note("the path must be in a bpffs, such as /sys/fs/bpf, and its name have no dots")
-        }
-        libc::ENOENT => error.note("there is no such folder: make it in a bpffs, such as /sys/fs/bpf"),
         _ => error,
     }
 }

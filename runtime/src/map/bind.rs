@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::escape::Line;
 use crate::kernel::types::{Types, kind};
 use crate::link::c_path;
+use crate::pins;
 use crate::sys;
 use crate::uapi::MapType;
 
@@ -73,7 +74,9 @@ impl FindMap for Pins {
         match sys::link::open_pinned(&c_path(&path)?) {
             Ok(fd) => Ok(Some(fd)),
             Err(errno) if errno.raw() == libc::ENOENT => Ok(None),
-            Err(errno) => Err(Error::refused(format_args!("opening the map pinned at {}", path.display()), errno)),
+            Err(errno) => {
+                Err(pins::refused(&path, format_args!("opening the map pinned at {}", path.display()), errno))
+            }
         }
     }
 
@@ -178,6 +181,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         section_size: found.value_size,
         max_entries: found.max_entries,
         flags: found.map_flags,
+        inner: None,
     };
     let handle = M::from_fd(fd, &info);
     match (handle, other_layout::<M>(&found, name)?) {

@@ -1,16 +1,18 @@
 //! Maps whose values are kernel objects: they are set by file descriptor, and read, where they can be, as ids.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::bytes::Untyped;
-use super::handle::{Handle, handle};
+use super::handle::{Handle, handle, other_than_map};
 use super::scan::Keys;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes};
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
+use crate::sys;
 use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
 use crate::uapi::{MapType, elem_flags};
+use skelgen_abi::map_types::Definition;
 
 /// What such maps hold.
 pub mod kind {
@@ -379,7 +381,44 @@ fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: u64) -> Result<()>
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
-    handle.update(key, value, flags)
+    handle.update(key, value, flags).map_err(|error| {
+        let outer = [MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS].contains(&handle.map().map_type());
+        let note = error.errno().filter(|_| outer).and_then(|errno| not_inner(object.as_fd(), handle.inner(), errno));
+        match note {
+            Some(note) => error.note(note),
+            None => error,
+        }
+    })
+}
+
+/// The definition of an open map as the kernel has it.
+pub(crate) fn definition_of(map: BorrowedFd<'_>) -> Result<Definition, Errno> {
+    sys::map::info(map).map(|found| Definition {
+        flags: found.map_flags,
+        ..Definition::new(MapType(found.map_type), found.key_size, found.value_size, found.max_entries)
+    })
+}
+
+/// What to say of an object that a map of maps with this template, if it is known, does not take.
+pub(crate) fn not_inner(object: BorrowedFd<'_>, template: Option<&Definition>, errno: Errno) -> Option<String> {
+    if errno != EINVAL {
+        return None;
+    }
+    if let Some(other) = other_than_map(object) {
+        return Some(format!("only maps can be put in, and this is {other}"));
+    }
+    let found = definition_of(object).ok()?;
+    Some(match template {
+        Some(template) if found.fits(template) => format!(
+            "the map put in is ({found}), as the template of the inner maps is; what differs may be special fields of their values, such \
+             as spin locks and timers"
+        ),
+        Some(template) => format!("the map put in is ({found}), the template of the inner maps is ({template})"),
+        None => format!(
+            "the map put in is ({found}); the template of the inner maps, which the kernel does not show, has another type, other sizes \
+             or other flags"
+        ),
+    })
 }
 
 fn id_of(handle: &Handle, key: &[u8]) -> Result<Option<u64>> {

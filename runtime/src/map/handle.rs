@@ -9,14 +9,15 @@ use std::time::Duration;
 use super::Info;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::cpus::possible;
-use crate::link::{c_path, pin_refused};
-use crate::sys;
+use crate::pins;
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
+use skelgen_abi::map_types::Definition;
 
 pub(crate) struct Handle {
     map: Map,
     name: Cow<'static, str>,
+    inner: Option<Definition>,
 }
 
 impl Handle {
@@ -24,7 +25,7 @@ impl Handle {
     pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
         let map =
             Map::new(fd).map_err(|errno| Error::refused(format_args!("map `{}`: looking at it", info.name), errno))?;
-        Ok(Self { map, name: Cow::Borrowed(info.name) })
+        Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
 
     /// The handle of a map of which nothing is known.
@@ -36,7 +37,7 @@ impl Handle {
         let name = map.info().name;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
         let name = Cow::Owned(String::from_utf8_lossy(name).into_owned());
-        Ok(Self { map, name })
+        Ok(Self { map, name, inner: None })
     }
 
     /// Another handle of the same map.
@@ -45,7 +46,7 @@ impl Handle {
         let fd = fd
             .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))?;
         let map = Map::new(fd).map_err(|errno| self.refused("looking at it", errno))?;
-        Ok(Self { map, name: self.name.clone() })
+        Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
 
     /// The same handle, if the map is an array of one section of global data, whose variables take so many bytes (all, if that is not
@@ -87,6 +88,11 @@ impl Handle {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Of maps of maps, the template of their inner maps, if it is known.
+    pub(crate) fn inner(&self) -> Option<&Definition> {
+        self.inner.as_ref()
     }
 
     pub(crate) fn into_fd(self) -> OwnedFd {
@@ -231,7 +237,7 @@ impl Handle {
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
         let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
-        sys::link::pin(self.as_fd(), &c_path(path)?).map_err(|errno| pin_refused(doing, errno))
+        pins::pin(self.as_fd(), path, doing)
     }
 
     fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {

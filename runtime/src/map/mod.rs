@@ -40,6 +40,7 @@ pub use storage::Storage;
 pub use struct_ops::StructOps;
 pub use user_ringbuf::UserRingBuf;
 
+pub(crate) use fds::{definition_of, not_inner};
 pub(crate) use handle::{Handle, about, layouts, other_than_map};
 
 use std::os::fd::OwnedFd;
@@ -48,6 +49,7 @@ use crate::abi;
 use crate::data::Layout;
 use crate::error::Result;
 use crate::uapi::MapType;
+use skelgen_abi::map_types::Definition;
 
 /// What a map is: its name in the source, and what it was created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub struct Info {
     pub max_entries: u32,
     /// Flags of `BPF_MAP_CREATE`.
     pub flags: u32,
+    /// Of maps of maps that this load has created: the template of their inner maps. The kernel does not tell it of others.
+    pub inner: Option<Definition>,
 }
 
 impl Info {

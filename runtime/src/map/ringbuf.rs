@@ -3,6 +3,9 @@
 //! The protocol, from Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c: the first page holds the consumer's position and
 //! may be written, the second the producer's, then come the data twice in a row so that no record is split. A record is a header
 //! of eight bytes (its length, with a bit for "not committed yet" and one for "discarded"), then its bytes, rounded up to eight.
+//!
+//! The consumer's page is shared with every process that maps the buffer, so the position in it is not trusted: the reader keeps its own
+//! and reports an error when the two differ. Nothing else tells a wrong position from a right one: it may point into a record.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -23,8 +26,9 @@ const HEADER: usize = 8;
 
 /// The reader of a ring buffer. Records are copied out one by one and their room given back at once.
 ///
-/// Several threads may read from one handle; each record comes to one of them. Two handles of one map must not be read from at
-/// the same time: they would give out records twice.
+/// Several threads may read from one handle; each record comes to one of them. A map has one reader: once a handle has read, it is an
+/// error of every later read if another handle or another process has moved the consumer position. A handle made after that begins at
+/// the position it finds.
 ///
 /// ```
 /// use skelgen_runtime::map::RingBuf;
@@ -52,7 +56,8 @@ impl RingBuf {
     /// Copies the next record into `record`, in place of what is there. False if there is no record now.
     ///
     /// # Errors
-    /// If the buffer cannot be mapped, or does not hold what a ring buffer holds.
+    /// If the buffer cannot be mapped, its positions are not those of a ring buffer or not where this handle left them, or a record
+    /// does not fit in it.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         self.consumer(&mut consumer)?.read(record).map_err(|what| self.handle.invalid(what))
@@ -143,6 +148,8 @@ struct Consumer {
     data: Shared,
     page: usize,
     size: usize,
+    /// Up to where records have been read; what the shared page says of it anybody can change.
+    position: u64,
 }
 
 impl Consumer {
@@ -158,12 +165,13 @@ impl Consumer {
     fn map(fd: BorrowedFd<'_>, page: usize, both: usize, size: usize) -> Result<Self, Errno> {
         let own = Shared::new(Region::new(fd, 0, page, true)?);
         let data = Shared::new(Region::new(fd, page, both, false)?);
-        Ok(Self { own, data, page, size })
+        let position = own.load_u64(0, Ordering::Relaxed);
+        Ok(Self { own, data, page, size, position })
     }
 
     /// Copies the next record that was submitted; discarded ones are passed over.
     fn read(&mut self, record: &mut Vec<u8>) -> Result<bool, &'static str> {
-        let (mut at, end) = self.unread();
+        let (mut at, end) = self.unread()?;
         let next = self.next(&mut at, end).inspect(|next| {
             if let Some((place, len)) = *next {
                 record.resize(len, 0);
@@ -175,8 +183,8 @@ impl Consumer {
     }
 
     fn fill(&mut self, batch: &mut Batch, wanted: Option<usize>) -> Result<bool, &'static str> {
-        let (mut at, end) = self.unread();
         batch.clear();
+        let (mut at, end) = self.unread()?;
         let mut passed = at;
         while !batch.is_full() {
             let next = match self.next(&mut at, end) {
@@ -203,23 +211,28 @@ impl Consumer {
     }
 
     /// Our position and the producer's.
-    fn unread(&self) -> (u64, u64) {
-        (self.own.load_u64(0, Ordering::Relaxed), self.data.load_u64(0, Ordering::Acquire))
+    fn unread(&self) -> Result<(u64, u64), &'static str> {
+        let (at, end) = (self.own.load_u64(0, Ordering::Relaxed), self.data.load_u64(0, Ordering::Acquire));
+        if at != self.position {
+            return Err("another reader or process has moved its consumer position");
+        }
+        if !is_plausible(at, end, self.size) {
+            return Err("its positions are not those of a ring buffer");
+        }
+        Ok((at, end))
     }
 
     /// Gives the room before this position back.
     fn pass(&mut self, at: u64) {
+        self.position = at;
         self.own.store_u64(0, at, Ordering::Release);
     }
 
     /// Where the next record that was submitted is and how long; `at` goes past it, and past the discarded ones before it.
     fn next(&self, at: &mut u64, end: u64) -> Result<Option<(usize, usize)>, &'static str> {
         let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
-        while *at < end {
-            let place = usize::try_from(*at & mask).map_err(|_| "its position is not one")?;
-            if place % HEADER != 0 {
-                return Err("its position is not that of a record");
-            }
+        while *at != end {
+            let place = usize::try_from(*at & mask).map_err(|_| "ring buffer position does not fit in usize")?;
             let header = self.data.load_u32(self.page + place, Ordering::Acquire);
             if header & BUSY != 0 {
                 return Ok(None);
@@ -228,7 +241,10 @@ impl Consumer {
             if len > self.size - HEADER {
                 return Err("a record is longer than the buffer");
             }
-            let step = u64::try_from((len + HEADER).next_multiple_of(8)).unwrap_or(0);
+            let step = u64::try_from((len + HEADER).next_multiple_of(8)).unwrap_or(u64::MAX);
+            if step > end.wrapping_sub(*at) {
+                return Err("a record reaches beyond the producer position");
+            }
             *at = at.wrapping_add(step);
             if header & DISCARD == 0 {
                 return Ok(Some((self.page + place + HEADER, len)));
@@ -236,6 +252,13 @@ impl Consumer {
         }
         Ok(None)
     }
+}
+
+/// Whether a producer and a consumer can be at these positions of a ring buffer of this size: the producer is ahead, by no more than
+/// the size, and both are where a record begins.
+pub(super) fn is_plausible(consumer: u64, producer: u64, size: usize) -> bool {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    consumer % 8 == 0 && producer % 8 == 0 && producer.wrapping_sub(consumer) <= size
 }
 
 /// Records copied out together: what each costs beside its own bytes, locks and positions, is paid once.
@@ -350,7 +373,7 @@ mod tests {
         assert_eq!(next(Some(2)), (Ok(true), "other".to_owned(), 48));
         assert_eq!(next(Some(2)), (Ok(true), "ef".to_owned(), 80));
         assert!(next(Some(2)).0.is_err());
-        consumer.own.store_u64(0, 0, Ordering::Relaxed);
+        consumer.pass(0);
         assert_eq!(consumer.fill(&mut batch, None), Ok(true));
         assert_eq!(batch.lens, [2, 2, 5, 2]);
     }
@@ -373,6 +396,36 @@ mod tests {
     fn nonsense_is_an_error() {
         let mut record = Vec::new();
         assert!(consumer(0, 16, &[(0, &header(1 << 20))]).read(&mut record).is_err());
-        assert!(consumer(4, 16, &[]).read(&mut record).is_err());
+        assert!(consumer(0, 16, &[(0, &header(9))]).read(&mut record).is_err(), "longer than what was produced");
+        let size = u64::try_from(page_size()).unwrap();
+        for (at, end) in [(4, 16), (0, 12), (24, 16), (0, size + 8), (u64::MAX - 7, 16 + size), (1 << 63, 16)] {
+            let mut consumer = consumer(at, end, &[(0, &header(8))]);
+            for _ in 0..2 {
+                let error = consumer.read(&mut record).expect_err("these are no positions");
+                assert!(error.contains("positions are not"), "{at} {end}: {error}");
+                assert!(consumer.fill(&mut Batch::default(), None).is_err());
+            }
+        }
+        // Positions may go around the end of their type.
+        assert_eq!(consumer(u64::MAX - 7, 8, &[(page_size() - 8, &header(8))]).read(&mut record), Ok(true));
+    }
+
+    /// Whoever maps the buffer can write to the consumer's page.
+    #[test]
+    fn a_position_that_another_has_moved_is_an_error() {
+        let eight = header(8);
+        let data = [(0, &eight[..]), (16, &eight), (32, &eight), (48, &eight)];
+        for moved in [0, 4, 8, 24, 32, 64, 72, 1 << 40, u64::MAX] {
+            let mut consumer = consumer(0, 64, &data);
+            let mut record = Vec::new();
+            assert_eq!(consumer.read(&mut record), Ok(true));
+            consumer.own.store_u64(0, moved, Ordering::Relaxed);
+            let mut batch = Batch::default();
+            for _ in 0..2 {
+                assert!(consumer.read(&mut record).is_err() && consumer.fill(&mut batch, None).is_err(), "{moved}");
+            }
+            consumer.own.store_u64(0, 16, Ordering::Relaxed);
+            assert_eq!((consumer.fill(&mut batch, None), batch.lens.len()), (Ok(true), 3), "it is where it was");
+        }
     }
 }

@@ -9,7 +9,17 @@ use crate::sys::elem::testing::{create, create_outer};
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 
 fn info(map_type: MapType, name: &'static str) -> Info {
-    Info { name, map_type, key_size: 0, value_size: 0, data_size: 0, section_size: 0, max_entries: 0, flags: 0 }
+    Info {
+        name,
+        map_type,
+        key_size: 0,
+        value_size: 0,
+        data_size: 0,
+        section_size: 0,
+        max_entries: 0,
+        flags: 0,
+        inner: None,
+    }
 }
 
 /// A handle of a new map.
@@ -249,4 +259,42 @@ fn handles_are_shared_between_threads() {
     check::<PercpuData<u8>>();
     check::<crate::Initial<u8>>();
     check::<crate::Cells<'_, u8>>();
+}
+
+/// The pages of a ring buffer mapped a second time, as any process with the map can.
+#[test]
+fn ring_buffers_that_another_process_corrupts() {
+    use crate::data::Shared;
+    use crate::sys::mmap::{Region, page_size};
+    use std::sync::atomic::Ordering;
+
+    let len = u32::try_from(page_size()).unwrap();
+    let Some(events) = make::<RingBuf>(MapType::RINGBUF, 0, 0, len, 0) else { return };
+    let consumer = Shared::new(Region::new(events.as_fd(), 0, page_size(), true).unwrap());
+    assert_eq!(events.drain(|_| ()).unwrap(), 0);
+    for position in [4, 8, 4096, 1 << 40, u64::MAX] {
+        consumer.store_u64(0, position, Ordering::Relaxed);
+        for _ in 0..2 {
+            let ready = events.poll(Some(std::time::Duration::ZERO)).unwrap();
+            assert!(ready, "the kernel counts what is between the positions");
+            let error = events.drain(|_| ()).expect_err("it does not go on for ever").to_string();
+            assert!(error.contains("has moved its consumer position"), "{position}: {error}");
+            assert!(events.next().is_err() && events.drain_as::<u64>(|_| ()).is_err());
+        }
+        // Whoever begins to read then has no position of their own to compare with.
+        let fresh = RingBuf::try_from(events.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        let error = fresh.drain(|_| ()).expect_err("it is no position").to_string();
+        assert!(error.contains("not those of a ring buffer"), "{position}: {error}");
+    }
+    consumer.store_u64(0, 0, Ordering::Relaxed);
+    assert_eq!(events.drain(|_| ()).unwrap(), 0);
+
+    let Some(commands) = make::<UserRingBuf>(MapType::USER_RINGBUF, 0, 0, len, 0) else { return };
+    assert!(commands.push(b"command").unwrap());
+    let producer = Shared::new(Region::new(commands.as_fd(), page_size(), 3 * page_size(), true).unwrap());
+    for position in [0, 4, 8, 1 << 40, u64::MAX] {
+        producer.store_u64(0, position, Ordering::Relaxed);
+        let error = commands.push(b"command").expect_err("records would be lost").to_string();
+        assert!(error.contains("has moved its producer position"), "{position}: {error}");
+    }
 }

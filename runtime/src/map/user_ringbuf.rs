@@ -3,6 +3,8 @@
 //! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page holds the consumer's position and may only be read, the
 //! second the producer's, then come the data twice in a row. A record is a header of eight bytes, of which the first four are its
 //! length, then its bytes, rounded up to eight. It belongs to the programs as soon as the producer's position is past it.
+//!
+//! Any process that maps the buffer can write to the producer's page, so the position in it is compared with the writer's own.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -10,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::handle::{Handle, handle};
+use super::ringbuf::is_plausible;
 use crate::data::plain::as_bytes;
 use crate::data::{Plain, Shared};
 use crate::error::{Errno, Result};
@@ -21,8 +24,8 @@ const HEADER: usize = 8;
 
 /// The writer of a user ring buffer.
 ///
-/// Several threads may write through one handle. Two handles of one map must not be written to at the same time: records would be
-/// lost.
+/// Several threads may write through one handle. A map has one writer: once a handle has written, it is an error of every later write
+/// if another handle or another process has moved the producer position.
 ///
 /// ```
 /// use skelgen_runtime::map::UserRingBuf;
@@ -50,7 +53,8 @@ impl UserRingBuf {
     /// Puts a record in. False if there is no room for it now.
     ///
     /// # Errors
-    /// If the record is longer than the buffer, or the buffer cannot be mapped.
+    /// If the record is longer than the buffer, the buffer cannot be mapped, or its positions are not those of a ring buffer or not
+    /// where this handle left them.
     pub fn push(&self, record: &[u8]) -> Result<bool> {
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         let producer = match &mut *producer {
@@ -86,6 +90,8 @@ struct Producer {
     own: Shared,
     page: usize,
     size: usize,
+    /// Up to where records have been written; what the shared page says of it anybody can change.
+    position: u64,
 }
 
 impl Producer {
@@ -101,7 +107,8 @@ impl Producer {
     fn map(fd: BorrowedFd<'_>, page: usize, both: usize, size: usize) -> Result<Self, Errno> {
         let consumer = Shared::new(Region::new(fd, 0, page, false)?);
         let own = Shared::new(Region::new(fd, page, both, true)?);
-        Ok(Self { consumer, own, page, size })
+        let position = own.load_u64(0, Ordering::Relaxed);
+        Ok(Self { consumer, own, page, size, position })
     }
 
     fn push(&mut self, record: &[u8]) -> Result<bool, &'static str> {
@@ -114,21 +121,66 @@ impl Producer {
         }
         let at = self.own.load_u64(0, Ordering::Relaxed);
         let taken = self.consumer.load_u64(0, Ordering::Acquire);
-        let used = usize::try_from(at.wrapping_sub(taken)).unwrap_or(usize::MAX);
-        if step > self.size.checked_sub(used).ok_or("its positions are not those of a ring buffer")? {
+        if at != self.position {
+            return Err("another writer or process has moved its producer position");
+        }
+        let implausible = "its positions are not those of a ring buffer";
+        if !is_plausible(taken, at, self.size) {
+            return Err(implausible);
+        }
+        let used = usize::try_from(at.wrapping_sub(taken)).map_err(|_| implausible)?;
+        if step > self.size - used {
             return Ok(false);
         }
         let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
-        let place = usize::try_from(at & mask).map_err(|_| "its position is not one")?;
-        if place % HEADER != 0 {
-            return Err("its position is not that of a record");
-        }
+        let place = usize::try_from(at & mask).map_err(|_| "ring buffer position does not fit in usize")?;
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&len.to_ne_bytes());
         self.own.write(self.page + place, &header);
         self.own.write(self.page + place + HEADER, record);
         let step = u64::try_from(step).map_err(|_| too_long)?;
-        self.own.store_u64(0, at.wrapping_add(step), Ordering::Release);
+        self.position = at.wrapping_add(step);
+        self.own.store_u64(0, self.position, Ordering::Release);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer of one page with these positions of producer and consumer.
+    fn producer(at: u64, taken: u64) -> Producer {
+        let page = page_size();
+        let (consumer, own) = (Shared::new(Region::anonymous(page)), Shared::new(Region::anonymous(3 * page)));
+        consumer.store_u64(0, taken, Ordering::Relaxed);
+        own.store_u64(0, at, Ordering::Relaxed);
+        Producer { consumer, own, page, size: page, position: at }
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        let size = u64::try_from(page_size()).unwrap();
+        for (at, taken) in [(4, 0), (16, 12), (8, 16), (size + 8, 0), (0, 1 << 63)] {
+            let mut producer = producer(at, taken);
+            assert!(producer.push(b"record").is_err() && producer.push(b"").is_err(), "{at} {taken}");
+            assert_eq!(producer.own.load_u64(0, Ordering::Relaxed), at, "nothing is written");
+        }
+        let mut around = producer(u64::MAX - 7, u64::MAX - 15);
+        assert_eq!((around.push(b"record"), around.position), (Ok(true), 8));
+        assert_eq!(producer(size, 0).push(b""), Ok(false), "it is full");
+    }
+
+    /// Whoever maps the buffer can write to the producer's page.
+    #[test]
+    fn a_position_that_another_has_moved_is_an_error() {
+        for moved in [0, 4, 8, 24, 1 << 40, u64::MAX] {
+            let mut producer = producer(0, 0);
+            assert_eq!(producer.push(b"12345678"), Ok(true));
+            producer.own.store_u64(0, moved, Ordering::Relaxed);
+            assert!(producer.push(b"12345678").is_err() && producer.push(b"12345678").is_err(), "{moved}");
+            producer.own.store_u64(0, 16, Ordering::Relaxed);
+            assert_eq!(producer.push(b"12345678"), Ok(true), "it is where it was");
+        }
     }
 }

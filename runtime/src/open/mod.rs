@@ -5,7 +5,7 @@
 mod struct_ops;
 
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
@@ -62,7 +62,11 @@ impl LoadOptions {
         self
     }
 
-    /// Pins maps that are pinned by name in this folder of a bpffs instead of /sys/fs/bpf.
+    /// Pins maps that are pinned by name in this directory of a bpffs instead of /sys/fs/bpf. The load makes the directory if it is
+    /// not there, and removes it again if it fails.
+    ///
+    /// A process that is killed while it pins can leave some of the pins; the next load uses those and makes the others. Their
+    /// contents are those at the time.
     pub fn set_pin_folder(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pin_folder = Some(path.into());
         self
@@ -126,6 +130,8 @@ pub struct OpenMap {
     pub(crate) extra: u64,
     pub(crate) autocreate: bool,
     pub(crate) reuse: Option<OwnedFd>,
+    /// Of maps of maps: the template of their inner maps, if the user gave one.
+    pub(crate) inner: Option<OwnedFd>,
     pub(crate) pin_path: Option<PathBuf>,
     pub(crate) value: Option<Value>,
     /// Of tables of functions: members whose program the user chose, by name.
@@ -183,6 +189,7 @@ impl OpenMap {
             extra: definition.extra,
             autocreate: definition.struct_ops.is_none_or(|table| table.autocreate),
             reuse: None,
+            inner: None,
             pin_path: None,
             value: None,
             programs: Vec::new(),
@@ -281,6 +288,34 @@ impl OpenMap {
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.autocreate = autocreate;
         self
+    }
+
+    /// Sets the template of the inner maps of a map of maps: a map like those that will be put in, in place of the one that the BPF
+    /// source defines, if it does. Needed where the source has no `__array(values, …)`, or where that leaves sizes to the user.
+    ///
+    /// The template only shows type, sizes and flags, which the verifier goes by; it is not put in, and may be closed afterwards.
+    ///
+    /// # Errors
+    /// If the file descriptor cannot be duplicated. That it is a map's is found out by the load.
+    ///
+    /// # Examples
+    /// ```
+    /// use skelgen_runtime::{OpenMap, Result, map::Array};
+    ///
+    /// fn choose_inner(outer: &mut OpenMap, template: &Array<u64>) -> Result<()> {
+    ///     outer.set_inner_map(template)?.set_max_entries(64);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn set_inner_map(&mut self, template: impl AsFd) -> Result<&mut Self> {
+        let template = template.as_fd().try_clone_to_owned().map_err(|error| {
+            Error::io(
+                format_args!("map `{}`: duplicating the template of its inner maps", self.definition.name),
+                &error,
+            )
+        })?;
+        self.inner = Some(template);
+        Ok(self)
     }
 
     /// Uses this map instead of a new one. It is taken as it is: nothing is put into it, and it is not frozen.

@@ -54,6 +54,20 @@ attr! {
 }
 
 attr! {
+    /// What any command takes beside its own request if it has [`COMMON_ATTRS`] (`struct bpf_common_attr`, Linux 7.2).
+    CommonAttr: 24 {
+        log_buf: u64 = 0,
+        log_size: u32 = 8,
+        log_level: u32 = 12,
+        log_true_size: u32 = 16,
+        zero: u32 = 20,
+    }
+}
+
+/// The bit of a command that comes with a [`CommonAttr`] (`BPF_COMMON_ATTRS`).
+pub(crate) const COMMON_ATTRS: u32 = 1 << 16;
+
+attr! {
     /// `BPF_MAP_*_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_MAP_FREEZE`.
     MapElem: 32 {
         map_fd: i32 = 0,

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{GetInfo, MapCreate, MapElem, MapInfo};
-use super::{address, bpf, bpf_fd, len32, name16};
+use super::attr::{CommonAttr, GetInfo, MapCreate, MapElem, MapInfo};
+use super::{address, bpf, bpf_fd, bpf_with_log, len32, name16};
 use crate::error::Errno;
 use crate::uapi::{Command, MapType, elem_flags, map_flags};
 
@@ -38,6 +38,36 @@ pub(crate) struct Map {
 impl Map {
     /// Creates a map.
     pub(crate) fn create(request: &Request<'_>) -> Result<Self, Errno> {
+        let mut attr = Self::attr(request);
+        // SAFETY: the request holds no address.
+        let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
+        // The kernel has created the map with exactly these sizes or refused, so there is no need to ask it.
+        Ok(Self { fd, map_type: request.map_type, key_size: request.key_size, value_size: request.value_size })
+    }
+
+    /// Repeats a request that the kernel refused with `refused`, to get its reason. `None` where the kernel gives no reasons (before
+    /// Linux 7.2, and for most faults of a definition), and where the answer is another one now.
+    pub(crate) fn reason(request: &Request<'_>, refused: Errno) -> Option<String> {
+        let mut attr = Self::attr(request);
+        let mut log = vec![0_u8; 4096];
+        let mut common = CommonAttr {
+            log_buf: super::address_mut(&mut log),
+            log_size: len32(log.len()).ok()?,
+            log_level: 1,
+            ..CommonAttr::default()
+        };
+        // SAFETY: the request holds no address, and the log is as long as `common` says and outlives the call.
+        match unsafe { bpf_with_log(Command::MAP_CREATE, &mut attr, &mut common) } {
+            Err(errno) if errno == refused => {}
+            // A map that could be created now is closed again.
+            _ => return None,
+        }
+        let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = String::from_utf8_lossy(text).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn attr(request: &Request<'_>) -> MapCreate {
         let mut attr = MapCreate {
             map_type: request.map_type.0,
             key_size: request.key_size,
@@ -68,10 +98,7 @@ impl Map {
             attr.map_token_fd = token.as_raw_fd();
             attr.map_flags |= map_flags::TOKEN_FD;
         }
-        // SAFETY: the request holds no address.
-        let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
-        // The kernel has created the map with exactly these sizes or refused, so there is no need to ask it.
-        Ok(Self { fd, map_type: request.map_type, key_size: request.key_size, value_size: request.value_size })
+        attr
     }
 
     /// Takes over an open map, after asking the kernel what it is.

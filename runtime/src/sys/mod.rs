@@ -13,6 +13,7 @@ pub(crate) mod epoll;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod perf;
 pub(crate) mod prog;
@@ -60,6 +61,34 @@ unsafe fn call<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Err
 pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Result<OwnedFd, Errno> {
     // SAFETY: the caller's contract is the same.
     let fd = unsafe { bpf(command, attr) }?;
+    // SAFETY: the command succeeded, so this is a new file descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes one bpf() system call that gives a file descriptor, with room for the kernel's log. It is not recorded: it repeats a request
+/// that was refused.
+///
+/// # Safety
+/// As for [`bpf_fd`], and the log of `common` must be valid for writes of its size.
+unsafe fn bpf_with_log<A: attr::Attr>(
+    command: Command,
+    attr: &mut A,
+    common: &mut attr::CommonAttr,
+) -> Result<OwnedFd, Errno> {
+    let (command, common) = (command.0 | attr::COMMON_ATTRS, std::ptr::from_mut(common));
+    // SAFETY: both are live values of exactly these sizes, and their addresses are valid by this function's own contract. Kernels that
+    // do not know the bit refuse the command (`EINVAL`) before they look at anything.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<A>(),
+            common,
+            size_of::<attr::CommonAttr>(),
+        )
+    };
+    let fd = i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)?;
     // SAFETY: the command succeeded, so this is a new file descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

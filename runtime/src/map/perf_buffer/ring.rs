@@ -4,7 +4,8 @@
 //! come the data, a power of two of pages. A record is a header of eight bytes (its type, flags, its length with the header), then its
 //! bytes; lengths are multiples of eight, so that a header is never split, but what follows it goes on at the beginning of the data
 //! where these end. What lies between our position and the kernel's is ours: the kernel writes there only once our position is past it,
-//! and counts the records that find no room. Even so no reference goes there; all is copied out. Knows neither maps nor CPUs.
+//! and counts the records that find no room. Even so no reference goes there; all is copied out. Whoever maps the memory can write to
+//! both positions, so the reader keeps its own and reports an error when the shared one differs. Knows neither maps nor CPUs.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
@@ -38,6 +39,8 @@ pub(super) struct Ring {
     data: usize,
     /// How many bytes of data there are, a power of two.
     size: usize,
+    /// Up to where records have been taken; what the memory says of it anybody can change.
+    position: u64,
 }
 
 impl Ring {
@@ -50,7 +53,9 @@ impl Ring {
     }
 
     fn of(region: Region, data: usize, size: usize) -> Self {
-        Self { memory: Shared::new(region), data, size }
+        let memory = Shared::new(region);
+        let position = memory.load_u64(TAIL, Ordering::Relaxed);
+        Self { memory, data, size, position }
     }
 
     /// Up to where there are records now.
@@ -58,16 +63,33 @@ impl Ring {
         self.memory.load_u64(HEAD, Ordering::Acquire)
     }
 
-    /// How many bytes of records have not been taken.
+    /// How many bytes of records have not been taken. Of positions that are wrong it is more than there can be, so that somebody comes
+    /// to read and finds out.
     pub(super) fn unread(&self) -> u64 {
-        self.end().saturating_sub(self.position())
+        self.check().unwrap_or(u64::MAX)
+    }
+
+    /// How many bytes of records have not been taken, if the positions can be right.
+    fn check(&self) -> Result<u64, &'static str> {
+        if self.memory.load_u64(TAIL, Ordering::Relaxed) != self.position {
+            return Err("another process has moved its tail");
+        }
+        let unread = self.end().checked_sub(self.position);
+        unread
+            .filter(|&unread| usize::try_from(unread).is_ok_and(|unread| unread <= self.size))
+            .ok_or("its positions are not those of a perf buffer")
     }
 
     /// Takes the next record that begins before `end`, which is what [`Self::end`] once said, and copies a sample in place of what is
     /// in `record`. What makes no sense is passed over, an error each time: up to `end`, if it cannot be known where the next begins.
     pub(super) fn take(&mut self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>, &'static str> {
         loop {
-            let at = self.position();
+            if let Err(what) = self.check() {
+                self.pass(self.end());
+                return Err(what);
+            }
+            let at = self.position;
+            // It is behind if another thread has taken records since.
             if at >= end {
                 return Ok(None);
             }
@@ -120,12 +142,9 @@ impl Ring {
         Ok(())
     }
 
-    fn position(&self) -> u64 {
-        self.memory.load_u64(TAIL, Ordering::Relaxed)
-    }
-
     /// Gives the room before this position back to the kernel.
     fn pass(&mut self, position: u64) {
+        self.position = position;
         self.memory.store_u64(TAIL, position, Ordering::Release);
     }
 
@@ -154,8 +173,8 @@ mod tests {
     /// A ring of one page that the kernel has filled from this position on.
     fn ring(from: u64, data: &[u8]) -> Ring {
         let page = page_size();
-        let ring = Ring::of(Region::anonymous(2 * page), page, page);
-        ring.memory.store_u64(TAIL, from, Ordering::Relaxed);
+        let mut ring = Ring::of(Region::anonymous(2 * page), page, page);
+        ring.pass(from);
         let begin = usize::try_from(from).unwrap() % page;
         let (before, after) = data.split_at(data.len().min(page - begin));
         ring.memory.write(page + begin, before);
@@ -208,7 +227,7 @@ mod tests {
             let padded = [&b"more than eight"[..], &[0xee; 5]].concat();
             let expected = [(Taken::Sample, b"four".to_vec()), (Taken::Lost(5), Vec::new()), (Taken::Sample, padded)];
             assert_eq!(all, expected.map(Ok), "{place} bytes before the end");
-            assert_eq!((ring.unread(), ring.position()), (0, start + u64::try_from(data.len()).unwrap()));
+            assert_eq!((ring.unread(), ring.position), (0, start + u64::try_from(data.len()).unwrap()));
         }
     }
 
@@ -262,7 +281,21 @@ mod tests {
         assert_eq!(all(&mut far), [Err("its positions are not those of a perf buffer")]);
         let mut back = ring(64, &good);
         back.memory.store_u64(HEAD, 8, Ordering::Relaxed);
-        assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()));
+        assert_eq!(back.unread(), u64::MAX, "it is due");
+        assert_eq!(all(&mut back), [Err("its positions are not those of a perf buffer")]);
+        assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()), "what comes next can be read");
+    }
+
+    /// Whoever maps the memory can write to it.
+    #[test]
+    fn a_tail_that_another_has_moved_is_an_error() {
+        for moved in [4, 8, 16, 32, 40, 1 << 40, u64::MAX] {
+            let mut ring = ring(0, &[sample(b"one!"), sample(b"two!")].concat());
+            ring.memory.store_u64(TAIL, moved, Ordering::Relaxed);
+            assert_eq!(ring.unread(), u64::MAX, "it is due");
+            assert_eq!(all(&mut ring), [Err("another process has moved its tail")], "{moved}");
+            assert_eq!((ring.unread(), ring.position, all(&mut ring)), (0, 32, Vec::new()));
+        }
     }
 
     /// Whatever stands in the memory, reading it ends. Lengths are often ones that can be, so that it goes on for a while.
