@@ -9,6 +9,9 @@ mod attached;
 mod cgroup;
 mod elf;
 mod freplace;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod info;
 mod iter;
 mod kernel_probe;
@@ -20,11 +23,13 @@ mod pattern;
 mod perf;
 mod pmu;
 mod raw;
+mod search;
 mod socket;
 mod symbols;
 mod tc;
 mod trace_multi;
 mod undo;
+mod unfound;
 mod usdt;
 mod usdt_arguments;
 mod user_probe;

@@ -4,15 +4,13 @@
 //! takes the one whose number is its cookie. Here the specifications are written (`Specs`), in the layout of that header: of libbpf
 //! 1.7 and later, or of those before, by the size of the map's values.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::elf::Fault;
 use super::usdt_arguments::{self as arguments, Argument};
-use super::{Link, Uprobe, UprobeMulti, notes, user_probe};
-use crate::error::{Errno, Error, Result};
+use super::{Link, Uprobe, UprobeMulti, elf, notes, search};
+use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::sys;
 use crate::uapi::{AttachType, elem_flags};
@@ -116,7 +114,7 @@ impl Program {
                     .note("include libbpf's <bpf/usdt.bpf.h>, by which programs get at the arguments of probes"),
             )
         })?;
-        let path = user_probe::resolve(probe.path).map_err(within)?;
+        let path = search::resolve(probe.path).map_err(within)?;
         let places = look(&path, probe).map_err(within)?;
         let arguments = places.iter().map(|place| arguments::parse(&place.arguments)).collect::<Result<Vec<_>>>();
         let numbers = specs.numbers(&arguments.map_err(within)?, probe.cookie).map_err(within)?;
@@ -151,12 +149,7 @@ impl Program {
 
 /// The places of the probe, at least one.
 fn look(path: &Path, probe: &Usdt<'_>) -> Result<Vec<notes::Note>> {
-    let reading = || format!("looking for USDT probes in {}", path.display());
-    let file = File::open(path).map_err(|error| Error::io(reading(), &error))?;
-    let places = notes::places(&file, probe.provider, probe.name).map_err(|fault| match fault {
-        Fault::Io(number) => Error::refused(reading(), Errno::from_raw(number)),
-        Fault::Bad(why) => Error::invalid(format_args!("{}: {why}", reading())),
-    })?;
+    let places = elf::read_file(path, "USDT probes", |elf| notes::places(elf, probe.provider, probe.name))?;
     if places.is_empty() {
         let (provider, name) = (probe.provider, probe.name);
         return Err(Error::invalid(format_args!("{} has no USDT probe `{provider}:{name}`", path.display()))
