@@ -70,6 +70,31 @@ fn scan(mut lines: impl BufRead, wanted: &mut [Wanted<'_>]) -> std::io::Result<b
     }
 }
 
+/// The functions that the compiler made of one that is not there: parts and changed copies, `NAME.isra.0` and its like. For notes of errors:
+/// none if the file cannot be read.
+pub(crate) fn variants(function: &str) -> Vec<String> {
+    File::open(PATH).map(|file| scan_variants(BufReader::with_capacity(BUFFER, file), function)).unwrap_or_default()
+}
+
+/// The most variants that are listed.
+const MOST_VARIANTS: usize = 4;
+
+fn scan_variants(lines: impl BufRead, function: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in lines.split(b'\n').map_while(std::io::Result::ok) {
+        let Some(name) = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(2) else { continue };
+        let is_variant = name.strip_prefix(function.as_bytes()).is_some_and(|suffix| suffix.starts_with(b"."));
+        let name = String::from_utf8_lossy(name);
+        if is_variant && !found.iter().any(|other| *other == name) {
+            found.push(name.into_owned());
+            if found.len() == MOST_VARIANTS {
+                break;
+            }
+        }
+    }
+    found
+}
+
 /// Whether a line's name is the one wanted. Variables of a kernel that clang optimized as a whole have a suffix.
 fn names(name: &[u8], kind: &[u8], wanted: &str) -> bool {
     match name.strip_prefix(wanted.as_bytes()) {
@@ -96,6 +121,13 @@ mod tests {
         assert_eq!(found[2], Some(Found::Several(0xffff_ffff_8100_0020, 0xffff_ffff_8100_0030)));
         assert_eq!(found[3], None);
         assert_eq!(found[4], Some(Found::Address(0)));
+    }
+
+    #[test]
+    fn variants_of_a_function() {
+        let text = b"0 t do_foo.isra.0\n0 t do_foobar\n0 t do_foo.part.0\t[m]\n0 t do_foo.isra.0\n0 t x.do_foo.cold\n";
+        assert_eq!(scan_variants(&text[..], "do_foo"), ["do_foo.isra.0", "do_foo.part.0"]);
+        assert!(scan_variants(&text[..], "foo").is_empty());
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use object::elf::{self, ProgramHeader64, SectionHeader64, Sym64};
-use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _};
 use object::read::ReadRef;
+use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _};
 use object::{NativeEndian, U32, U64};
 
 use crate::error::{Errno, Error, Result};
@@ -39,11 +39,7 @@ const fn bad(why: &'static str) -> Fault {
 ///
 /// # Errors
 /// If the file cannot be opened or read, or is not a program file of this machine.
-pub(super) fn read_file<T>(
-    path: &Path,
-    what: &str,
-    read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>,
-) -> Result<T> {
+pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T> {
     let reading = || format!("looking for {what} in {}", path.display());
     // Opening a FIFO must not wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -279,7 +275,9 @@ impl<'d> Elf<'d> {
     pub(super) fn content(&self, section: &Section) -> Result<&'d [u8], Fault> {
         if section.sh_size(NativeEndian) > MOST && section.sh_type(NativeEndian) != elf::SHT_NOBITS {
             let size = section.sh_size(NativeEndian);
-            return Err(Fault::Bad(format!("a section of {size} bytes is larger than the {MOST} that are read").into()));
+            return Err(Fault::Bad(
+                format!("a section of {size} bytes is larger than the {MOST} that are read").into(),
+            ));
         }
         section.data(NativeEndian, self.data).map_err(|_| CUT)
     }

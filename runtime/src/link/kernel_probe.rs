@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use super::{Link, c_string, pattern, pmu};
 use crate::error::{Errno, Error, Result};
+use crate::kernel::kallsyms;
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
@@ -92,7 +93,11 @@ impl Program {
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
         let event = perf::probe(&event).map_err(|errno| {
             let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
+            let variants = if no_such_function(errno) { kallsyms::variants(function) } else { Vec::new() };
             match errno.raw() {
+                _ if !variants.is_empty() => {
+                    error.note(format_args!("it may be inlined; /proc/kallsyms has `{}`", variants.join("`, `")))
+                }
                 libc::ENOENT | libc::EADDRNOTAVAIL | libc::EINVAL => error.note(
                     "the kernel has no such function, or no single one that can be probed (it may have been inlined, or several have \
                      the name): /sys/kernel/tracing/available_filter_functions lists them",

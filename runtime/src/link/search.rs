@@ -35,9 +35,8 @@ fn in_directory(path: &Path) -> Result<PathBuf> {
     if let Some(at) = bytes.windows(2).position(|part| part == b"!/") {
         let archive = Path::new(OsStr::from_bytes(&bytes[..at]));
         if !path.exists() && archive.is_file() {
-            return Err(Error::invalid(format_args!("{} is in an archive, which is not read", path.display())).note(
-                format_args!("attach to {} with the offset of the function in the archive", archive.display()),
-            ));
+            return Err(Error::invalid(format_args!("{} is in an archive, which is not read", path.display()))
+                .note(format_args!("attach to {} with the offset of the function in the archive", archive.display())));
         }
     }
     Ok(path.to_owned())
@@ -112,7 +111,8 @@ mod tests {
 
     #[test]
     fn libraries_by_their_names() {
-        for (name, expected) in [("libc.so.6", true), ("x.so", true), ("bash", false), ("x.sold", false), ("so", false)] {
+        for (name, expected) in [("libc.so.6", true), ("x.so", true), ("bash", false), ("x.sold", false), ("so", false)]
+        {
             assert_eq!(is_library(OsStr::new(name)), expected, "{name}");
         }
     }

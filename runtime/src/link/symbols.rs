@@ -24,7 +24,9 @@ pub(super) struct Name<'n> {
 
 impl<'n> Name<'n> {
     pub(super) fn new(name: &'n [u8]) -> Self {
-        let Some(at) = name.iter().position(|&byte| byte == b'@') else { return Self { function: name, version: None } };
+        let Some(at) = name.iter().position(|&byte| byte == b'@') else {
+            return Self { function: name, version: None };
+        };
         let (function, version) = (&name[..at], &name[at + 1..]);
         Self { function, version: Some(version.strip_prefix(b"@").unwrap_or(version)) }
     }
@@ -180,7 +182,10 @@ impl<'d> Versions<'d> {
         while let Some((definition, mut parts)) = definitions.next().map_err(|_| CUT)? {
             // The first part is the version itself; the others are those that it continues.
             let Some(part) = parts.next().map_err(|_| CUT)? else { continue };
-            names.push((definition.vd_ndx.get(NativeEndian).0, text(strings, part.vda_name.get(NativeEndian)).ok_or(CUT)?));
+            names.push((
+                definition.vd_ndx.get(NativeEndian).0,
+                text(strings, part.vda_name.get(NativeEndian)).ok_or(CUT)?,
+            ));
             if names.len() > MOST_VERSIONS {
                 return Err(CUT);
             }
@@ -203,3 +208,144 @@ impl<'d> Versions<'d> {
 const HIDDEN: u16 = 0x8000;
 /// A number of a version has 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::super::elf::{damage, read_bytes, read_file};
+    use super::*;
+
+    /// A function to be found. Its symbol has this name in it, whatever the compiler puts around.
+    #[inline(never)]
+    fn skelgen_symbols_are_found(number: u32) -> u32 {
+        std::hint::black_box(number).wrapping_mul(0x1234_5677)
+    }
+
+    #[test]
+    fn this_program_is_read() {
+        assert_eq!(skelgen_symbols_are_found(1), 0x1234_5677);
+        let wanted = ["*skelgen_symbols_are_found*"];
+        let found = read_file(Path::new("/proc/self/exe"), "functions", |elf| find_all(elf, &wanted)).unwrap();
+        // What lies there in the file is what lies in memory: the address of the mapping tells the one from the other.
+        let address = skelgen_symbols_are_found as *const () as usize as u64;
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mapped = maps.lines().find_map(|line| {
+            let mut words = line.split(' ');
+            let (from, to) = words.next()?.split_once('-')?;
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            let (from, to) = (number(from)?, number(to)?);
+            let file = number(words.nth(1)?)?;
+            (from..to).contains(&address).then(|| address - from + file)
+        });
+        assert!(found.contains(&mapped.unwrap()), "{found:x?} {mapped:x?}");
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let whole = std::fs::read("/bin/true").or_else(|_| std::fs::read("/proc/self/exe")).unwrap();
+        let all = |bytes: &[u8]| {
+            read_bytes(bytes, |elf| {
+                let _ = find_each(elf, &["nobody@V"]);
+                find_all(elf, &["*"])
+            })
+        };
+        assert!(all(&whole).is_ok());
+        damage(&whole, |damaged| {
+            let _ = all(damaged);
+        });
+        assert_eq!(all(b"#!/bin/sh"), Err(Fault::Bad("it is not an ELF file".into())));
+        let mut other = whole;
+        other[5] = 3 - other[5];
+        assert!(matches!(all(&other), Err(Fault::Bad(why)) if why.contains("-endian")));
+    }
+
+    const SOURCE: &str = r#"
+        int puts(const char *);
+        int plain(void) { return puts("x"); }
+        static int chosen_a(void) { return 1; }
+        static int (*choose(void))(void) { return chosen_a; }
+        int chosen(void) __attribute__((ifunc("choose")));
+        __attribute__((used)) int both_old(void) { return 1; }
+        __attribute__((used)) int both_new(void) { return 2; }
+        __attribute__((used, noinline)) static int hidden(void) { return 3; }
+        __attribute__((used)) static int copy(void) __asm__("small.isra.0");
+        static int copy(void) { return 4; }
+        __attribute__((weak)) int soft(void) { return 5; }
+        int data = 6;
+        __asm__(".symver both_old,both@V1\n.symver both_new,both@@V2");
+        __asm__(".text\n.globl untyped\nuntyped: nop\n.globl sizeless\n.type sizeless,@function\nsizeless: nop");
+    "#;
+
+    /// Makes a library, or `None` where there is no C compiler that can.
+    fn library(name: &str, options: &[&str]) -> Option<Vec<u8>> {
+        let work = std::env::temp_dir().join(format!("skelgen-symbols-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&work).unwrap();
+        std::fs::write(work.join("lib.c"), SOURCE).unwrap();
+        let map =
+            "V1 { global: both; }; V2 { global: plain; chosen; both; soft; data; untyped; sizeless; local: *; } V1;";
+        std::fs::write(work.join("map"), map).unwrap();
+        let mut command = Command::new("cc");
+        command.current_dir(&work).args(["-O1", "-shared", "-fPIC", "-Wl,--version-script=map", "-o", "out"]);
+        let made = command.args(options).arg("lib.c").output().is_ok_and(|output| output.status.success());
+        let bytes = made.then(|| std::fs::read(work.join("out")).unwrap());
+        std::fs::remove_dir_all(work).unwrap();
+        bytes
+    }
+
+    fn offset(bytes: &[u8], name: &str) -> Result<u64, Unfound> {
+        read_bytes(bytes, |elf| find_each(elf, &[name])).unwrap().map(|offsets| offsets[0])
+    }
+
+    fn said(bytes: &[u8], name: &str) -> String {
+        let Unfound { what, note } = offset(bytes, name).unwrap_err();
+        format!("{what}; {note}")
+    }
+
+    #[test]
+    fn versions_are_libbpfs() {
+        for options in [&[][..], &["-s"]] {
+            let Some(bytes) = library(if options.is_empty() { "whole" } else { "exports" }, options) else { return };
+            let [old, new] = ["both@V1", "both@@V2"].map(|name| offset(&bytes, name).unwrap());
+            assert_ne!(old, new);
+            // Two signs are as good as one.
+            assert_eq!((offset(&bytes, "both@@V1"), offset(&bytes, "both@V2")), (Ok(old), Ok(new)));
+            let ambiguous = said(&bytes, "both");
+            assert!(ambiguous.contains("2 functions") && ambiguous.contains("`both@V1` at"), "{ambiguous}");
+            let other = said(&bytes, "both@V3");
+            assert!(other.contains("no version `V3`") && other.contains("both@V1"), "{other}");
+            let all = read_bytes(&bytes, |elf| find_all(elf, &["bot?"])).unwrap();
+            assert!(all.contains(&old) && all.contains(&new), "{all:?}");
+            assert_eq!(read_bytes(&bytes, |elf| find_all(elf, &["bot?@V1"])), Ok(vec![old]));
+            for name in ["plain", "soft", "sizeless", "plain@V2"] {
+                assert!(offset(&bytes, name).is_ok(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_note() {
+        let (Some(whole), Some(stripped)) = (library("notes", &[]), library("stripped", &["-s"])) else { return };
+        for (bytes, name, words) in [
+            (&whole, "chosen", &["IFUNC", "resolver at offset", "`chosen_a`"][..]),
+            (&whole, "puts", &["imports it", "libc.so"]),
+            (&whole, "small", &["may be inlined", "`small.isra.0`"]),
+            (&whole, "untyped", &["STT_NOTYPE"]),
+            (&whole, "data", &["not a function, but data"]),
+            (&whole, "nobody", &["no function `nobody`", "may be inlined"]),
+            (&stripped, "hidden", &["was stripped", "exports"]),
+            (&stripped, "chosen", &["IFUNC"]),
+        ] {
+            let said = said(bytes, name);
+            assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
+        }
+        assert!(offset(&whole, "hidden").is_ok());
+        // Without section headers, nothing leads to the symbols.
+        let mut headless = whole;
+        headless[40..48].fill(0);
+        headless[58..64].fill(0);
+        let said = said(&headless, "plain");
+        assert!(said.contains("no section headers"), "{said}");
+    }
+}

@@ -52,7 +52,8 @@ pub(super) fn explain(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
         };
         format!("the file imports it and has no code for it: attach to {from}")
     } else if seen.without_code {
-        "its symbol has no code in this file, as in a separate file of debug information: attach to the program itself".to_owned()
+        "its symbol has no code in this file, as in a separate file of debug information: attach to the program itself"
+            .to_owned()
     } else if seen.untyped {
         "a symbol of that name has no type (STT_NOTYPE), as of assembler code without `.type`: give an offset in the file".to_owned()
     } else if seen.other {
@@ -197,7 +198,8 @@ fn library_of(elf: &Elf<'_>, symbol: usize) -> Option<String> {
         while let Some(version) = versions.next().ok()? {
             left = u32::checked_sub(left, 1)?;
             if version.vna_other(NativeEndian).index().0 == number {
-                return text(strings, need.vn_file.get(NativeEndian)).map(|file| String::from_utf8_lossy(file).into_owned());
+                return text(strings, need.vn_file.get(NativeEndian))
+                    .map(|file| String::from_utf8_lossy(file).into_owned());
             }
         }
     }
