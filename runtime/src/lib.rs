@@ -10,7 +10,7 @@
 //! open.maps.events.set_max_entries(1 << 20);
 //! open.programs.extra.set_autoload(true);                  // `SEC("?…")`
 //! let skeleton = open.load()?;
-//! let links = skeleton.attach()?;                          // what attaches by itself, until they are dropped; `links.left()`: the rest
+//! let _links = skeleton.attach()?;                         // what attaches by itself, until they are dropped; `left()`: the rest
 //!
 //! let flow = snoop::types::flow { port: 80, ..Default::default() };
 //! skeleton.maps.flows.insert(&flow, &1)?;                  // a map of BTF's own key and value types

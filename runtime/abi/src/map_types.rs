@@ -474,6 +474,10 @@ static TYPES: [MapFacts; 35] = {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]

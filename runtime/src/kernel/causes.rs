@@ -249,9 +249,8 @@ impl Symbol {
     /// The names by which it may be known instead.
     fn other_names(&self) -> Option<String> {
         let names = self.variants.join("`, `");
-        (!names.is_empty()).then(|| {
-            format!("the compiler has changed or split the function: the kernel has `{names}`, whose arguments may be others")
-        })
+        (!names.is_empty())
+            .then(|| format!("it may be inlined; /proc/kallsyms has `{names}`, whose arguments may differ"))
     }
 }
 

@@ -1,215 +1,423 @@
-//! Program files as far as probes need them: which sections they have, and which part of the file an address is.
+//! Program files as far as probes need them: sections, segments and symbols.
 //!
-//! A skeleton's own object is never read where it runs. This is about files of others, which are known only there: the libc of the
-//! machine, a server that was updated since. Such files can be anything, so every number in them is checked against the file's length
-//! before it is used. Knows no symbols, notes or programs.
+//! A skeleton's own object is never read where it runs. This is about files of others that are known only there: the libc of the
+//! machine, a server that was updated since. The crate `object` knows the layout of ELF; here is what reads only the needed parts of a file
+//! and bounds them, because such a file can hold anything. It is read, not mapped: a mapped file that is cut short kills the process.
+//! Knows what a symbol is, but not which one is wanted.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::ffi::CStr;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
-/// Why a file has nothing to offer.
+use object::elf::{self, ProgramHeader64, SectionHeader64, Sym64};
+use object::read::ReadRef;
+use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _};
+use object::{NativeEndian, U32, U64};
+
+use crate::error::{Errno, Error, Result};
+
+/// Why nothing can be found in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It could not be read: the error number.
+    /// The file could not be read: the error number.
     Io(i32),
-    /// It is none that could have them, as this says.
-    Bad(&'static str),
+    /// The file's content does not allow it, for this reason.
+    Bad(Cow<'static, str>),
 }
 
-/// Bytes that can be read anywhere.
-pub(super) trait Source {
-    /// How many there are.
-    fn len(&self) -> Result<u64, Fault>;
+pub(super) const CUT: Fault = bad("it is cut short or damaged");
 
-    /// Those of a range that lies within them.
-    fn fill(&self, to: &mut [u8], offset: u64) -> Result<(), Fault>;
+const fn bad(why: &'static str) -> Fault {
+    Fault::Bad(Cow::Borrowed(why))
 }
 
-impl Source for File {
-    fn len(&self) -> Result<u64, Fault> {
-        self.metadata().map(|data| data.len()).map_err(|error| fault(&error))
+/// Reads a program file for `what` it has.
+///
+/// # Errors
+/// If the file cannot be opened or read, or is not a program file of this machine.
+pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T> {
+    let reading = || format!("looking for {what} in {}", path.display());
+    // Opening a FIFO must not wait for a writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| Error::io(reading(), &error))?;
+    let metadata = file.metadata().map_err(|error| Error::io(reading(), &error))?;
+    let result = if metadata.is_file() {
+        read_source(&Source { bytes: &file, len: metadata.len() }, read)
+    } else {
+        Err(bad("it is not a regular file"))
+    };
+    result.map_err(|fault| match fault {
+        Fault::Io(number) => Error::refused(reading(), Errno::from_raw(number)),
+        Fault::Bad(why) => Error::invalid(format_args!("{}: {why}", reading())),
+    })
+}
+
+/// The same for bytes in memory.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_bytes<T>(bytes: &[u8], read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    read_source(&Source { bytes: &bytes, len: bytes.len() as u64 }, read)
+}
+
+fn read_source<T>(source: &Source<'_>, read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    let data = Data { source, first: OnceCell::new(), failed: Cell::new(0) };
+    let result = Elf::open(&data).and_then(|elf| read(&elf));
+    match (result, data.failed.get()) {
+        // What could not be read makes the rest look damaged.
+        (Err(_), errno) if errno != 0 => Err(Fault::Io(errno)),
+        (result, _) => result,
     }
-
-    fn fill(&self, to: &mut [u8], offset: u64) -> Result<(), Fault> {
-        self.read_exact_at(to, offset).map_err(|error| fault(&error))
-    }
 }
 
-fn fault(error: &std::io::Error) -> Fault {
-    error.raw_os_error().map_or(CUT, Fault::Io)
-}
-
-pub(super) const CUT: Fault = Fault::Bad("it is cut short or damaged");
-
-/// `PT_LOAD`.
-const LOAD: u64 = 1;
-/// `SHT_NOBITS`: a section that has a size, but no bytes in the file.
-const NOBITS: u64 = 8;
-
-/// A file with its header.
-pub(super) struct Elf<'a, S> {
-    source: &'a S,
+/// Bytes that can be read at any position, and their number.
+struct Source<'s> {
+    bytes: &'s dyn ReadAt,
     len: u64,
-    wide: bool,
-    pub(super) header: [u8; 64],
 }
 
-/// A section: what it is, where, and which other it belongs to.
-pub(super) struct Section {
-    /// Where its name is among those of sections.
-    pub(super) name: u64,
-    pub(super) kind: u64,
-    pub(super) address: u64,
-    pub(super) offset: u64,
-    pub(super) size: u64,
-    pub(super) link: u64,
+trait ReadAt {
+    /// Fills a buffer with the bytes at this position.
+    fn read_at(&self, to: &mut [u8], position: u64) -> std::io::Result<()>;
 }
 
-/// A part of the file that is loaded.
-pub(super) struct Segment {
-    offset: u64,
-    address: u64,
-    size: u64,
+impl ReadAt for File {
+    fn read_at(&self, to: &mut [u8], position: u64) -> std::io::Result<()> {
+        self.read_exact_at(to, position)
+    }
 }
 
-impl Segment {
-    /// Where an address is in the file, if it is in this part.
+#[cfg(any(test, fuzzing))]
+impl ReadAt for &[u8] {
+    fn read_at(&self, to: &mut [u8], position: u64) -> std::io::Result<()> {
+        let from = usize::try_from(position).ok().and_then(|from| self.get(from..)?.get(..to.len()));
+        to.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// What `object` reads from: each range is read when it is first needed, and stays in memory until all is done. (Its own `ReadCache` does
+/// the same with hash tables, which are more code than the rest of it.)
+pub(super) struct Data<'s> {
+    source: &'s Source<'s>,
+    first: OnceCell<Box<Range>>,
+    /// The error number of a read that failed; `object` does not keep it.
+    failed: Cell<i32>,
+}
+
+struct Range {
+    begin: u64,
+    bytes: Vec<u8>,
+    next: OnceCell<Box<Self>>,
+}
+
+impl<'d> ReadRef<'d> for &'d Data<'_> {
+    fn len(self) -> Result<u64, ()> {
+        Ok(self.source.len)
+    }
+
+    fn read_bytes_at(self, begin: u64, size: u64) -> Result<&'d [u8], ()> {
+        let mut next = &self.first;
+        // There are few: headers, and the sections that are wanted.
+        while let Some(range) = next.get() {
+            if range.begin == begin && range.bytes.len() as u64 == size {
+                return Ok(&range.bytes);
+            }
+            next = &range.next;
+        }
+        if size > MOST || begin.checked_add(size).is_none_or(|end| end > self.source.len) {
+            return Err(());
+        }
+        let mut bytes = vec![0; usize::try_from(size).map_err(drop)?];
+        let failed = |error: std::io::Error| self.failed.set(error.raw_os_error().unwrap_or(0));
+        self.source.bytes.read_at(&mut bytes, begin).map_err(failed)?;
+        Ok(&next.get_or_init(|| Box::new(Range { begin, bytes, next: OnceCell::new() })).bytes)
+    }
+
+    /// Strings are read with their whole table, so nothing is read up to a delimiter.
+    fn read_bytes_at_until(self, _: std::ops::Range<u64>, _: u8) -> Result<&'d [u8], ()> {
+        Err(())
+    }
+}
+
+/// The most bytes that are read at once. A sparse file can claim any size.
+const MOST: u64 = 1 << 30;
+/// The most sections and the most segments that are read.
+const MOST_HEADERS: u32 = 1 << 20;
+
+/// A program file whose headers were read. Headers of 32-bit files are widened, so that the rest is the same for both classes.
+pub(super) struct Elf<'d> {
+    data: &'d Data<'d>,
+    is_64: bool,
+    is_arm: bool,
+    is_fixed: bool,
+    pub(super) sections: Vec<Section>,
+    /// The number of the section that has the names of sections.
+    names: Option<u32>,
+    segments: Vec<ProgramHeader64<NativeEndian>>,
+}
+
+pub(super) type Section = SectionHeader64<NativeEndian>;
+
+/// One of the two symbol tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// `.dynsym`: what the file exports and imports.
+    Dynamic,
+    /// `.symtab`: all symbols, unless they were stripped.
+    Full,
+}
+
+/// A symbol.
+#[derive(Clone, Copy)]
+pub(super) struct Symbol<'d> {
+    /// Its name as the table has it: in `.symtab`, a version may follow it.
+    pub(super) name: &'d [u8],
+    /// Its number in the table.
+    pub(super) index: usize,
+    header: Sym64<NativeEndian>,
+}
+
+impl Symbol<'_> {
+    pub(super) fn is_function(&self) -> bool {
+        self.header.st_type() == elf::STT_FUNC
+    }
+
+    pub(super) fn is_indirect(&self) -> bool {
+        self.header.st_type() == elf::STT_GNU_IFUNC
+    }
+
+    /// Whether it has no type, as symbols of assembler code without `.type`.
+    pub(super) fn is_untyped(&self) -> bool {
+        self.header.st_type() == elf::STT_NOTYPE
+    }
+
+    pub(super) fn is_weak(&self) -> bool {
+        self.header.st_bind() == elf::STB_WEAK
+    }
+
+    pub(super) fn is_defined(&self) -> bool {
+        !self.header.is_undefined(NativeEndian)
+    }
+}
+
+impl<'d> Elf<'d> {
+    fn open(data: &'d Data<'d>) -> Result<Self, Fault> {
+        let ident = data.read_bytes_at(0, 16).map_err(|()| bad("it is not an ELF file"))?;
+        if !ident.starts_with(&elf::ELFMAG) {
+            return Err(bad("it is not an ELF file"));
+        }
+        let (own, other) = if cfg!(target_endian = "little") { (1, "big-endian") } else { (2, "little-endian") };
+        if [1, 2].contains(&ident[5]) && ident[5] != own {
+            return Err(Fault::Bad(format!("it is {other}, and this machine is not").into()));
+        }
+        match ident[4] {
+            1 => Self::open_class::<elf::FileHeader32<NativeEndian>>(data),
+            2 => Self::open_class::<elf::FileHeader64<NativeEndian>>(data),
+            _ => Err(bad("it is an ELF file of an unknown class")),
+        }
+    }
+
+    fn open_class<H: FileHeader<Endian = NativeEndian>>(data: &'d Data<'d>) -> Result<Self, Fault> {
+        let header = H::parse(data).map_err(|_| CUT)?;
+        let machine = header.e_machine(NativeEndian);
+        if !MACHINES.is_empty() && !MACHINES.contains(&machine) {
+            let why = format!("it is for another machine (ELF machine number {}, not {})", machine.0, MACHINES[0].0);
+            return Err(Fault::Bad(why.into()));
+        }
+        if ![elf::ET_EXEC, elf::ET_DYN].contains(&header.e_type(NativeEndian)) {
+            return Err(bad("it is not a program or shared library, but an object file or a core dump"));
+        }
+        let count = |number: object::read::Result<u32>| number.ok().filter(|&number| number <= MOST_HEADERS).ok_or(CUT);
+        count(header.shnum(NativeEndian, data))?;
+        count(header.phnum(NativeEndian, data))?;
+        let sections = header.section_headers(NativeEndian, data).map_err(|_| CUT)?;
+        let segments = header.program_headers(NativeEndian, data).map_err(|_| CUT)?;
+        Ok(Self {
+            data,
+            is_64: H::is_type_64_sized(),
+            is_arm: machine == elf::EM_ARM,
+            is_fixed: header.e_type(NativeEndian) == elf::ET_EXEC,
+            sections: sections.iter().map(section).collect(),
+            names: header.shstrndx(NativeEndian, data).ok(),
+            segments: segments.iter().map(segment).filter(|it| it.p_type(NativeEndian) == elf::PT_LOAD).collect(),
+        })
+    }
+
+    /// Whether its addresses are the same in every process: it is not position-independent.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.is_fixed
+    }
+
+    /// Where `object` reads from.
+    pub(super) fn data(&self) -> &'d Data<'d> {
+        self.data
+    }
+
+    /// Bytes of an address in this file.
+    pub(super) fn address_size(&self) -> usize {
+        if self.is_64 { 8 } else { 4 }
+    }
+
+    /// Where an address is in the file, if it is in a part that is loaded.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
-        let within = address.checked_sub(self.address).filter(|&within| within < self.size)?;
-        self.offset.checked_add(within)
+        self.segments.iter().find_map(|segment| {
+            let within = address.checked_sub(segment.p_vaddr(NativeEndian))?;
+            let within = (within < segment.p_filesz(NativeEndian)).then_some(within)?;
+            segment.p_offset(NativeEndian).checked_add(within)
+        })
+    }
+
+    /// Where the code of a function begins in the file, if it has code there.
+    pub(super) fn code_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
+        let address = symbol.header.st_value(NativeEndian);
+        // The last bit of such an address states the encoding of the instructions.
+        let address = if self.is_arm { address & !1 } else { address };
+        (symbol.is_defined() && address != 0).then(|| self.offset_of(address))?
+    }
+
+    /// The content of a section.
+    pub(super) fn content(&self, section: &Section) -> Result<&'d [u8], Fault> {
+        if section.sh_size(NativeEndian) > MOST && section.sh_type(NativeEndian) != elf::SHT_NOBITS {
+            let size = section.sh_size(NativeEndian);
+            return Err(Fault::Bad(
+                format!("a section of {size} bytes is larger than the {MOST} that are read").into(),
+            ));
+        }
+        section.data(NativeEndian, self.data).map_err(|_| CUT)
+    }
+
+    /// The string table that a section names.
+    pub(super) fn strings(&self, section: &Section) -> Result<&'d [u8], Fault> {
+        self.content(self.sections.get(section.link(NativeEndian).0).ok_or(CUT)?)
+    }
+
+    /// The address of the section of this name. A file without names of sections has none.
+    pub(super) fn address_of_section(&self, name: &[u8]) -> Result<Option<u64>, Fault> {
+        let names = self.names.and_then(|names| self.sections.get(usize::try_from(names).ok()?));
+        let names = names.map_or(Ok(&[][..]), |names| self.content(names))?;
+        let found = self.sections.iter().find(|section| text(names, section.sh_name.get(NativeEndian)) == Some(name));
+        Ok(found.map(|section| section.sh_addr(NativeEndian)))
+    }
+
+    /// The first section of this type.
+    pub(super) fn section(&self, kind: elf::SectionType) -> Option<&Section> {
+        self.sections.iter().find(|section| section.sh_type(NativeEndian) == kind)
+    }
+
+    /// A symbol table, if the file has it.
+    pub(super) fn table(&self, table: Table) -> Option<&Section> {
+        self.section(match table {
+            Table::Dynamic => elf::SHT_DYNSYM,
+            Table::Full => elf::SHT_SYMTAB,
+        })
+    }
+
+    /// Hands out every symbol with a name, in the order of the table.
+    pub(super) fn symbols(&self, table: Table, take: &mut dyn FnMut(Symbol<'d>)) -> Result<(), Fault> {
+        let Some(section) = self.table(table) else { return Ok(()) };
+        let strings = self.strings(section)?;
+        let bytes = self.content(section)?;
+        if self.is_64 { each::<Sym64<NativeEndian>>(bytes, strings, take) } else { each::<Sym32>(bytes, strings, take) }
     }
 }
 
-impl<'a, S: Source> Elf<'a, S> {
-    /// Reads the header.
-    pub(super) fn open(source: &'a S) -> Result<Self, Fault> {
-        let len = source.len()?;
-        let mut header = [0; 64];
-        let size = usize::try_from(len).unwrap_or(usize::MAX).min(header.len());
-        source.fill(&mut header[..size], 0)?;
-        if !header.starts_with(b"\x7fELF") {
-            return Err(Fault::Bad("it is no ELF file"));
-        }
-        let wide = match header[4] {
-            1 => false,
-            2 => true,
-            _ => return Err(Fault::Bad("it is an ELF file of an unknown class")),
-        };
-        if header[5] != if cfg!(target_endian = "little") { 1 } else { 2 } {
-            return Err(Fault::Bad("it is of a machine with the other order of bytes"));
-        }
-        Ok(Self { source, len, wide, header })
-    }
+/// The text that begins at this position of a string table, and ends with a zero byte.
+pub(super) fn text(strings: &[u8], position: u32) -> Option<&[u8]> {
+    CStr::from_bytes_until_nul(strings.get(usize::try_from(position).ok()?..)?).ok().map(CStr::to_bytes)
+}
 
-    /// What files of 64 and of 32 bits differ in.
-    pub(super) fn pick<T>(&self, wide: T, narrow: T) -> T {
-        if self.wide { wide } else { narrow }
-    }
+type Sym32 = elf::Sym32<NativeEndian>;
 
-    /// A number of so many bytes.
-    pub(super) fn number(&self, bytes: &[u8], at: usize, width: usize) -> Option<u64> {
-        let bytes = bytes.get(at..at.checked_add(width)?)?;
-        let mut number = [0; 8];
-        if cfg!(target_endian = "little") {
-            number[..width].copy_from_slice(bytes);
-        } else {
-            number[8 - width..].copy_from_slice(bytes);
+fn each<'d, S: object::read::elf::Sym<Endian = NativeEndian>>(
+    bytes: &'d [u8],
+    strings: &'d [u8],
+    take: &mut dyn FnMut(Symbol<'d>),
+) -> Result<(), Fault> {
+    let count = bytes.len() / size_of::<S>();
+    let (symbols, _) = object::pod::slice_from_bytes::<S>(bytes, count).map_err(|()| CUT)?;
+    for (index, symbol) in symbols.iter().enumerate() {
+        let Some(name) = text(strings, symbol.st_name(NativeEndian)) else { continue };
+        if !name.is_empty() {
+            take(Symbol { name, index, header: widened(symbol) });
         }
-        Some(u64::from_ne_bytes(number))
     }
+    Ok(())
+}
 
-    /// A number that is as wide as the file's addresses.
-    pub(super) fn address(&self, bytes: &[u8], wide: usize, narrow: usize) -> Option<u64> {
-        self.number(bytes, self.pick(wide, narrow), self.pick(8, 4))
-    }
-
-    /// A range of the file.
-    pub(super) fn read(&self, offset: u64, size: u64) -> Result<Vec<u8>, Fault> {
-        let end = offset.checked_add(size).ok_or(CUT)?;
-        if end > self.len {
-            return Err(CUT);
-        }
-        let mut bytes = vec![0; usize::try_from(size).map_err(|_| CUT)?];
-        self.source.fill(&mut bytes, offset)?;
-        Ok(bytes)
-    }
-
-    /// The entries of one of the two tables of headers, at least as long as we read them.
-    fn table(&self, offset: u64, entry: u64, count: u64, least: u64) -> Result<(Vec<u8>, usize), Fault> {
-        if count == 0 {
-            return Ok((Vec::new(), 1));
-        }
-        if entry < least {
-            return Err(CUT);
-        }
-        let bytes = self.read(offset, entry.checked_mul(count).ok_or(CUT)?)?;
-        Ok((bytes, usize::try_from(entry).map_err(|_| CUT)?))
-    }
-
-    /// The parts that are loaded.
-    pub(super) fn segments(&self) -> Result<Vec<Segment>, Fault> {
-        let half = |wide, narrow| self.number(&self.header, self.pick(wide, narrow), 2).ok_or(CUT);
-        let offset = self.address(&self.header, 32, 28).ok_or(CUT)?;
-        let (bytes, entry) = self.table(offset, half(54, 42)?, half(56, 44)?, self.pick(56, 32))?;
-        let segment = |header: &[u8]| {
-            (self.number(header, 0, 4)? == LOAD).then_some(())?;
-            Some(Segment {
-                offset: self.address(header, 8, 4)?,
-                address: self.address(header, 16, 8)?,
-                size: self.address(header, 32, 16)?,
-            })
-        };
-        Ok(bytes.chunks_exact(entry).filter_map(segment).collect())
-    }
-
-    /// The sections.
-    pub(super) fn sections(&self) -> Result<Vec<Section>, Fault> {
-        let half = |wide, narrow| self.number(&self.header, self.pick(wide, narrow), 2).ok_or(CUT);
-        let offset = self.address(&self.header, 40, 32).ok_or(CUT)?;
-        let (entry, mut count, least) = (half(58, 46)?, half(60, 48)?, self.pick(64, 40));
-        if count == 0 && offset != 0 {
-            // More than fit into the header: the first section says how many.
-            let (first, _) = self.table(offset, entry, 1, least)?;
-            count = self.address(&first, 32, 20).ok_or(CUT)?;
-        }
-        let (bytes, entry) = self.table(offset, entry, count, least)?;
-        let section = |header: &[u8]| {
-            let kind = self.number(header, 4, 4)?;
-            Some(Section {
-                name: self.number(header, 0, 4)?,
-                kind,
-                address: self.address(header, 16, 12)?,
-                offset: self.address(header, 24, 16)?,
-                size: if kind == NOBITS { 0 } else { self.address(header, 32, 20)? },
-                link: self.number(header, self.pick(40, 24), 4)?,
-            })
-        };
-        bytes.chunks_exact(entry).map(|header| section(header).ok_or(CUT)).collect()
-    }
-
-    /// The bytes in which the names of sections are; none if the file has none.
-    pub(super) fn section_names(&self, sections: &[Section]) -> Result<Vec<u8>, Fault> {
-        let index = self.number(&self.header, self.pick(62, 50), 2).ok_or(CUT)?;
-        // `SHN_XINDEX`: the number does not fit, and the first section says it.
-        let index = if index == 0xffff { sections.first().map_or(0, |first| first.link) } else { index };
-        match usize::try_from(index).ok().and_then(|index| sections.get(index)) {
-            Some(names) => self.read(names.offset, names.size),
-            None => Ok(Vec::new()),
-        }
+fn widened<S: object::read::elf::Sym<Endian = NativeEndian>>(symbol: &S) -> Sym64<NativeEndian> {
+    Sym64 {
+        st_name: U32::new(NativeEndian, symbol.st_name(NativeEndian)),
+        st_info: symbol.st_info(),
+        st_other: symbol.st_other(),
+        st_shndx: object::U16::new(NativeEndian, symbol.st_shndx(NativeEndian)),
+        st_value: U64::new(NativeEndian, symbol.st_value(NativeEndian).into()),
+        st_size: U64::new(NativeEndian, symbol.st_size(NativeEndian).into()),
     }
 }
 
-/// The text that begins at this place and ends with a zero byte.
-pub(super) fn text(bytes: &[u8], at: u64) -> Option<&[u8]> {
-    bytes.get(usize::try_from(at).ok()?..)?.split(|&byte| byte == 0).next()
+fn section<S: object::read::elf::SectionHeader<Endian = NativeEndian>>(it: &S) -> Section {
+    let (e, wide) = (NativeEndian, |number: S::Word| U64::new(NativeEndian, number.into()));
+    SectionHeader64 {
+        sh_name: U32::new(e, it.sh_name(e)),
+        sh_type: U32::new(e, it.sh_type(e)),
+        sh_flags: U64::new(e, it.sh_flags(e)),
+        sh_addr: wide(it.sh_addr(e)),
+        sh_offset: wide(it.sh_offset(e)),
+        sh_size: wide(it.sh_size(e)),
+        sh_link: U32::new(e, it.sh_link(e)),
+        sh_info: U32::new(e, it.sh_info(e)),
+        sh_addralign: wide(it.sh_addralign(e)),
+        sh_entsize: wide(it.sh_entsize(e)),
+    }
+}
+
+fn segment<P: object::read::elf::ProgramHeader<Endian = NativeEndian>>(it: &P) -> ProgramHeader64<NativeEndian> {
+    let (e, wide) = (NativeEndian, |number: P::Word| U64::new(NativeEndian, number.into()));
+    ProgramHeader64 {
+        p_type: U32::new(e, it.p_type(e)),
+        p_flags: U32::new(e, it.p_flags(e)),
+        p_offset: wide(it.p_offset(e)),
+        p_vaddr: wide(it.p_vaddr(e)),
+        p_paddr: wide(it.p_paddr(e)),
+        p_filesz: wide(it.p_filesz(e)),
+        p_memsz: wide(it.p_memsz(e)),
+        p_align: wide(it.p_align(e)),
+    }
+}
+
+/// The machines whose programs run here; empty where that is not known.
+const MACHINES: &[elf::Machine] = if cfg!(target_arch = "x86_64") {
+    &[elf::EM_X86_64, elf::EM_386]
+} else if cfg!(target_arch = "x86") {
+    // The kernel may be a 64-bit one.
+    &[elf::EM_386, elf::EM_X86_64]
+} else if cfg!(target_arch = "aarch64") {
+    &[elf::EM_AARCH64, elf::EM_ARM]
+} else if cfg!(target_arch = "arm") {
+    &[elf::EM_ARM, elf::EM_AARCH64]
+} else if cfg!(target_arch = "s390x") {
+    &[elf::EM_S390]
+} else if cfg!(any(target_arch = "riscv64", target_arch = "riscv32")) {
+    &[elf::EM_RISCV]
+} else {
+    &[]
+};
+
+impl fmt::Debug for Elf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elf").finish_non_exhaustive()
+    }
 }
 
 /// Tries a reader on damaged files: it may fail, but must not panic.
 #[cfg(test)]
-pub(super) fn damage(whole: &[u8], read: impl Fn(&Vec<u8>)) {
+pub(super) fn damage(whole: &[u8], read: impl Fn(&[u8])) {
     // Cut anywhere: the beginning byte by byte, the rest in steps.
     for len in (0..whole.len().min(512)).chain((0..whole.len()).step_by(97)) {
-        read(&whole[..len].to_vec());
+        read(&whole[..len]);
     }
     // Each byte of the header and of the headers of sections, which are at the end, in turn another number.
     let mut damaged = whole.to_vec();
@@ -220,19 +428,5 @@ pub(super) fn damage(whole: &[u8], read: impl Fn(&Vec<u8>)) {
             read(&damaged);
         }
         damaged[at] = whole[at];
-    }
-}
-
-#[cfg(test)]
-impl Source for Vec<u8> {
-    fn len(&self) -> Result<u64, Fault> {
-        Ok(self.as_slice().len() as u64)
-    }
-
-    fn fill(&self, to: &mut [u8], offset: u64) -> Result<(), Fault> {
-        let from = usize::try_from(offset).map_err(|_| CUT)?;
-        let end = from.checked_add(to.len()).ok_or(CUT)?;
-        to.copy_from_slice(self.get(from..end).ok_or(CUT)?);
-        Ok(())
     }
 }

@@ -12,6 +12,9 @@ mod cgroup;
 mod counters;
 mod elf;
 mod freplace;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod info;
 mod iter;
 mod kernel_probe;
@@ -23,11 +26,13 @@ mod pattern;
 mod perf;
 mod pmu;
 mod raw;
+mod search;
 mod socket;
 mod symbols;
 mod tc;
 mod trace_multi;
 mod undo;
+mod unfound;
 mod usdt;
 mod usdt_arguments;
 mod usdt_specs;

@@ -1,91 +1,220 @@
-//! Where functions are in program files: names to offsets in the file, as the kernel wants them for uprobes.
+//! Functions of program files by name: their offsets in the file, as the kernel wants them for uprobes.
 //!
-//! Reads the two symbol tables. Knows neither programs nor the kernel.
+//! Names and versions mean what they mean to libbpf 1.8, so that a target that works there has the same offset here. Why a name has no
+//! offset is up to `unfound`. Knows neither programs nor the kernel.
 
-use super::elf::{CUT, Elf, Fault, Source, text};
+use std::fmt;
 
-/// A function that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Function {
-    /// Its name, without the version that may follow it.
-    pub(super) name: Vec<u8>,
-    /// Where its code begins in the file.
-    pub(super) offset: u64,
-    /// How much it counts beside others of its name: local symbols the least, global ones the most.
-    pub(super) rank: u8,
+use object::NativeEndian;
+use object::elf::{SHT_GNU_VERDEF, SHT_GNU_VERSYM};
+use object::read::elf::SectionHeader as _;
+
+use super::elf::{CUT, Elf, Fault, Symbol, Table, text};
+use super::pattern;
+use super::unfound::{self, Unfound};
+
+/// The name of a function with the version that it may ask for: `NAME`, `NAME@VERSION` or `NAME@@VERSION`.
+///
+/// Symbols in `.symtab` are named in the same way; there, two signs mark the version that programs get that are linked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name<'n> {
+    pub(super) function: &'n [u8],
+    pub(super) version: Option<&'n [u8]>,
 }
 
-/// Every function of the file whose name is wanted, in the order of its tables; those of both tables are there twice.
-pub(super) fn functions(source: &impl Source, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Function>, Fault> {
-    let elf = Elf::open(source)?;
-    let segments = elf.segments()?;
-    let sections = elf.sections()?;
-    let mut found = Vec::new();
-    for (index, section) in sections.iter().enumerate().filter(|(_, section)| [SYMTAB, DYNSYM].contains(&section.kind))
-    {
-        let names = usize::try_from(section.link).ok().and_then(|link| sections.get(link)).ok_or(CUT)?;
-        let names = elf.read(names.offset, names.size)?;
-        let versions = sections
-            .iter()
-            .find(|other| other.kind == VERSYM && usize::try_from(other.link) == Ok(index))
-            .map(|versions| elf.read(versions.offset, versions.size))
-            .transpose()?;
-        let symbols = elf.read(section.offset, section.size)?;
-        for (place, symbol) in symbols.chunks_exact(elf.pick(24, 16)).enumerate() {
-            let (Some(name), Some(address)) = function(&elf, symbol, &names) else { continue };
-            let hidden = versions.as_ref().and_then(|versions| elf.number(versions, place.checked_mul(2)?, 2));
-            if hidden.is_some_and(|version| version & HIDDEN != 0) {
-                continue;
+impl<'n> Name<'n> {
+    pub(super) fn new(name: &'n [u8]) -> Self {
+        let Some(at) = name.iter().position(|&byte| byte == b'@') else {
+            return Self { function: name, version: None };
+        };
+        let (function, version) = (&name[..at], &name[at + 1..]);
+        Self { function, version: Some(version.strip_prefix(b"@").unwrap_or(version)) }
+    }
+}
+
+/// As it is given: `NAME` or `NAME@VERSION`.
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.function))?;
+        self.version.map_or(Ok(()), |version| write!(f, "@{}", String::from_utf8_lossy(version)))
+    }
+}
+
+/// The offset of each of these functions, in their order.
+///
+/// As libbpf does, exported symbols are searched first and all others only for names that are not among these; a weak symbol yields to
+/// one that is not; and a name that still has several offsets is ambiguous.
+pub(super) fn find_each(elf: &Elf<'_>, names: &[&str]) -> Result<Result<Vec<u64>, Unfound>, Fault> {
+    let mut wanted: Vec<(Name<'_>, Offsets)> =
+        names.iter().map(|name| (Name::new(name.as_bytes()), Offsets::default())).collect();
+    for table in [Table::Dynamic, Table::Full] {
+        for (_, offsets) in &mut wanted {
+            offsets.is_closed = *offsets != Offsets::default();
+        }
+        if wanted.iter().all(|(_, offsets)| offsets.is_closed) {
+            break;
+        }
+        functions(elf, table, wanted.iter().any(|(name, _)| name.version.is_some()), &mut |function| {
+            for (name, offsets) in &mut wanted {
+                if !offsets.is_closed
+                    && name.function == function.name.function
+                    && (name.version.is_none() || name.version == function.name.version)
+                {
+                    offsets.add(function);
+                }
             }
-            // The table of a linker has versions in names: `name@@VERSION` is the one that is meant by the name.
-            let name = name.windows(2).position(|pair| pair == b"@@").map_or(name, |at| &name[..at]);
-            let Some(offset) = segments.iter().find_map(|segment| segment.offset_of(address)) else { continue };
-            if wanted(name) {
-                let rank = rank(symbol[elf.pick(4, 12)] >> 4);
-                found.push(Function { name: name.to_vec(), offset, rank });
-            }
+        })?;
+    }
+    let mut found = Vec::with_capacity(names.len());
+    for (name, (_, offsets)) in names.iter().zip(&wanted) {
+        match offsets.the_one() {
+            Found::One(offset) => found.push(offset),
+            Found::None => return unfound::explain(elf, name).map(Err),
+            Found::Several => return unfound::ambiguous(elf, name).map(Err),
         }
     }
-    Ok(found)
+    Ok(Ok(found))
 }
 
-/// `SHT_SYMTAB`, `SHT_DYNSYM` and `SHT_GNU_versym`.
-const SYMTAB: u64 = 2;
-const DYNSYM: u64 = 11;
-const VERSYM: u64 = 0x6fff_ffff;
-/// `VERSYM_HIDDEN`: a version that is only for programs that were linked to it.
-const HIDDEN: u64 = 0x8000;
-/// `STT_FUNC`.
-const FUNC: u8 = 2;
-/// `EM_ARM`, whose addresses of functions say in their last bit how these are encoded.
-const ARM: u64 = 40;
+/// The offsets of all functions that one of the patterns stands for, in rising order. A pattern without a version stands for every
+/// version.
+pub(super) fn find_all(elf: &Elf<'_>, patterns: &[&str]) -> Result<Vec<u64>, Fault> {
+    let patterns: Vec<Name<'_>> = patterns.iter().map(|pattern| Name::new(pattern.as_bytes())).collect();
+    let with_versions = patterns.iter().any(|pattern| pattern.version.is_some());
+    let mut offsets = Vec::new();
+    for table in [Table::Dynamic, Table::Full] {
+        functions(elf, table, with_versions, &mut |Function { name, offset, .. }| {
+            let is = |pattern: &Name<'_>| {
+                pattern::matches(pattern.function, name.function)
+                    && pattern.version.is_none_or(|wanted| pattern::matches(wanted, name.version.unwrap_or_default()))
+            };
+            if patterns.iter().any(is) {
+                offsets.push(offset);
+            }
+        })?;
+    }
+    offsets.sort_unstable();
+    offsets.dedup();
+    Ok(offsets)
+}
 
-/// By `STB_GLOBAL` and `STB_WEAK`.
-fn rank(binding: u8) -> u8 {
-    match binding {
-        1 => 2,
-        2 => 1,
-        _ => 0,
+/// A function that has code in the file.
+#[derive(Clone, Copy)]
+struct Function<'d> {
+    name: Name<'d>,
+    offset: u64,
+    is_weak: bool,
+}
+
+/// How many offsets there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Found {
+    #[default]
+    None,
+    One(u64),
+    Several,
+}
+
+/// The offsets of the functions of one name.
+#[derive(Default, PartialEq, Eq)]
+struct Offsets {
+    strong: Found,
+    weak: Found,
+    /// Whether a table had the name, so that the next one does not count.
+    is_closed: bool,
+}
+
+impl Offsets {
+    fn add(&mut self, function: Function<'_>) {
+        let found = if function.is_weak { &mut self.weak } else { &mut self.strong };
+        *found = match *found {
+            Found::None => Found::One(function.offset),
+            Found::One(offset) if offset == function.offset => Found::One(offset),
+            _ => Found::Several,
+        };
+    }
+
+    fn the_one(&self) -> Found {
+        if self.strong == Found::None { self.weak } else { self.strong }
     }
 }
 
-/// The name and the address of a symbol, if it is a function of this file.
-fn function<'n>(elf: &Elf<'_, impl Source>, symbol: &[u8], names: &'n [u8]) -> (Option<&'n [u8]>, Option<u64>) {
-    let defined = elf.number(symbol, elf.pick(6, 14), 2).is_some_and(|section| section != 0);
-    if !defined || symbol.get(elf.pick(4, 12)).is_none_or(|info| info & 0xf != FUNC) {
-        return (None, None);
-    }
-    let name = elf.number(symbol, 0, 4).and_then(|at| text(names, at));
-    let is_arm = elf.number(&elf.header, 18, 2) == Some(ARM);
-    let address = elf.address(symbol, 8, 4).map(|address| if is_arm { address & !1 } else { address });
-    (name.filter(|name| !name.is_empty()), address.filter(|&address| address != 0))
+/// Hands out the functions of a table that have code in the file.
+fn functions<'d>(
+    elf: &Elf<'d>,
+    table: Table,
+    with_versions: bool,
+    take: &mut dyn FnMut(Function<'d>),
+) -> Result<(), Fault> {
+    let versions = Versions::read(elf, table, with_versions)?;
+    elf.symbols(table, &mut |symbol| {
+        if !symbol.is_function() {
+            return;
+        }
+        let Some(offset) = elf.code_of(&symbol) else { return };
+        take(Function { name: versions.name_of(&symbol), offset, is_weak: symbol.is_weak() });
+    })
 }
+
+/// Which versions the symbols of a table have.
+#[derive(Default)]
+pub(super) struct Versions<'d> {
+    /// By the number of a symbol, the number of its version.
+    numbers: &'d [u8],
+    /// The names of the versions that the file defines, by their numbers.
+    names: Vec<(u16, &'d [u8])>,
+}
+
+impl<'d> Versions<'d> {
+    /// Those of a table; only what names of symbols themselves say if they are not `wanted`.
+    pub(super) fn read(elf: &Elf<'d>, table: Table, wanted: bool) -> Result<Self, Fault> {
+        let (true, Table::Dynamic, Some(numbers)) = (wanted, table, elf.section(SHT_GNU_VERSYM)) else {
+            return Ok(Self::default());
+        };
+        let numbers = elf.content(numbers)?;
+        let Some(section) = elf.section(SHT_GNU_VERDEF) else { return Ok(Self { numbers, names: Vec::new() }) };
+        // Its size is checked before it is read.
+        let strings = elf.content(section).and_then(|_| elf.strings(section))?;
+        let Some((mut definitions, _)) = section.gnu_verdef(NativeEndian, elf.data()).map_err(|_| CUT)? else {
+            return Err(CUT);
+        };
+        let mut names = Vec::new();
+        while let Some((definition, mut parts)) = definitions.next().map_err(|_| CUT)? {
+            // The first part is the version itself; the others are those that it continues.
+            let Some(part) = parts.next().map_err(|_| CUT)? else { continue };
+            names.push((
+                definition.vd_ndx.get(NativeEndian).0,
+                text(strings, part.vda_name.get(NativeEndian)).ok_or(CUT)?,
+            ));
+            if names.len() > MOST_VERSIONS {
+                return Err(CUT);
+            }
+        }
+        Ok(Self { numbers, names })
+    }
+
+    /// The name of a symbol of the table, with its version.
+    pub(super) fn name_of(&self, symbol: &Symbol<'d>) -> Name<'d> {
+        let name = Name::new(symbol.name);
+        let number = symbol.index.checked_mul(2).and_then(|at| self.numbers.get(at..)?.first_chunk::<2>());
+        let Some(number) = number else { return name };
+        let number = u16::from_ne_bytes(*number) & !HIDDEN;
+        let version = self.names.iter().find(|(other, _)| *other == number).map(|(_, version)| *version);
+        Name { version, ..name }
+    }
+}
+
+/// `VERSYM_HIDDEN`: a version that is only for programs that were linked to it. A name without a version stands for these as well.
+const HIDDEN: u16 = 0x8000;
+/// A number of a version has 15 bits.
+const MOST_VERSIONS: usize = 1 << 15;
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::path::Path;
+    use std::process::Command;
 
-    use super::super::elf::damage;
+    use super::super::elf::{damage, read_bytes, read_file};
     use super::*;
 
     /// A function to be found. Its symbol has this name in it, whatever the compiler puts around.
@@ -97,10 +226,9 @@ mod tests {
     #[test]
     fn this_program_is_read() {
         assert_eq!(skelgen_symbols_are_found(1), 0x1234_5677);
-        let file = File::open("/proc/self/exe").unwrap();
-        let found = functions(&file, |name| name.windows(25).any(|part| part == b"skelgen_symbols_are_found")).unwrap();
-        let offset = found.first().expect("test programs have symbols").offset;
-        // What lies there in the file is what lies in memory: the place of the mapping tells the one from the other.
+        let wanted = ["*skelgen_symbols_are_found*"];
+        let found = read_file(Path::new("/proc/self/exe"), "functions", |elf| find_all(elf, &wanted)).unwrap();
+        // What lies there in the file is what lies in memory: the address of the mapping tells the one from the other.
         let address = skelgen_symbols_are_found as *const () as usize as u64;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let mapped = maps.lines().find_map(|line| {
@@ -111,17 +239,113 @@ mod tests {
             let file = number(words.nth(1)?)?;
             (from..to).contains(&address).then(|| address - from + file)
         });
-        assert_eq!(mapped, Some(offset));
+        assert!(found.contains(&mapped.unwrap()), "{found:x?} {mapped:x?}");
     }
 
     #[test]
     fn damaged_files_are_errors() {
         let whole = std::fs::read("/bin/true").or_else(|_| std::fs::read("/proc/self/exe")).unwrap();
-        let all = functions(&whole, |_| true);
-        assert!(all.is_ok(), "{all:?}");
+        let all = |bytes: &[u8]| {
+            read_bytes(bytes, |elf| {
+                let _ = find_each(elf, &["nobody@V"]);
+                find_all(elf, &["*"])
+            })
+        };
+        assert!(all(&whole).is_ok());
         damage(&whole, |damaged| {
-            let _ = functions(damaged, |_| true);
+            let _ = all(damaged);
         });
-        assert_eq!(functions(&b"#!/bin/sh".to_vec(), |_| true), Err(Fault::Bad("it is no ELF file")));
+        assert_eq!(all(b"#!/bin/sh"), Err(Fault::Bad("it is not an ELF file".into())));
+        let mut other = whole;
+        other[5] = 3 - other[5];
+        assert!(matches!(all(&other), Err(Fault::Bad(why)) if why.contains("-endian")));
+    }
+
+    const SOURCE: &str = r#"
+        int puts(const char *);
+        int plain(void) { return puts("x"); }
+        static int chosen_a(void) { return 1; }
+        static int (*choose(void))(void) { return chosen_a; }
+        int chosen(void) __attribute__((ifunc("choose")));
+        __attribute__((used)) int both_old(void) { return 1; }
+        __attribute__((used)) int both_new(void) { return 2; }
+        __attribute__((used, noinline)) static int hidden(void) { return 3; }
+        __attribute__((used)) static int copy(void) __asm__("small.isra.0");
+        static int copy(void) { return 4; }
+        __attribute__((weak)) int soft(void) { return 5; }
+        int data = 6;
+        __asm__(".symver both_old,both@V1\n.symver both_new,both@@V2");
+        __asm__(".text\n.globl untyped\nuntyped: nop\n.globl sizeless\n.type sizeless,@function\nsizeless: nop");
+    "#;
+
+    /// Makes a library, or `None` where there is no C compiler that can.
+    fn library(name: &str, options: &[&str]) -> Option<Vec<u8>> {
+        let work = std::env::temp_dir().join(format!("skelgen-symbols-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&work).unwrap();
+        std::fs::write(work.join("lib.c"), SOURCE).unwrap();
+        let map =
+            "V1 { global: both; }; V2 { global: plain; chosen; both; soft; data; untyped; sizeless; local: *; } V1;";
+        std::fs::write(work.join("map"), map).unwrap();
+        let mut command = Command::new("cc");
+        command.current_dir(&work).args(["-O1", "-shared", "-fPIC", "-Wl,--version-script=map", "-o", "out"]);
+        let made = command.args(options).arg("lib.c").output().is_ok_and(|output| output.status.success());
+        let bytes = made.then(|| std::fs::read(work.join("out")).unwrap());
+        std::fs::remove_dir_all(work).unwrap();
+        bytes
+    }
+
+    fn offset(bytes: &[u8], name: &str) -> Result<u64, Unfound> {
+        read_bytes(bytes, |elf| find_each(elf, &[name])).unwrap().map(|offsets| offsets[0])
+    }
+
+    fn said(bytes: &[u8], name: &str) -> String {
+        let Unfound { what, note } = offset(bytes, name).unwrap_err();
+        format!("{what}; {note}")
+    }
+
+    #[test]
+    fn versions_are_libbpfs() {
+        for options in [&[][..], &["-s"]] {
+            let Some(bytes) = library(if options.is_empty() { "whole" } else { "exports" }, options) else { return };
+            let [old, new] = ["both@V1", "both@@V2"].map(|name| offset(&bytes, name).unwrap());
+            assert_ne!(old, new);
+            // Two signs are as good as one.
+            assert_eq!((offset(&bytes, "both@@V1"), offset(&bytes, "both@V2")), (Ok(old), Ok(new)));
+            let ambiguous = said(&bytes, "both");
+            assert!(ambiguous.contains("2 functions") && ambiguous.contains("`both@V1` at"), "{ambiguous}");
+            let other = said(&bytes, "both@V3");
+            assert!(other.contains("no version `V3`") && other.contains("both@V1"), "{other}");
+            let all = read_bytes(&bytes, |elf| find_all(elf, &["bot?"])).unwrap();
+            assert!(all.contains(&old) && all.contains(&new), "{all:?}");
+            assert_eq!(read_bytes(&bytes, |elf| find_all(elf, &["bot?@V1"])), Ok(vec![old]));
+            for name in ["plain", "soft", "sizeless", "plain@V2"] {
+                assert!(offset(&bytes, name).is_ok(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_note() {
+        let (Some(whole), Some(stripped)) = (library("notes", &[]), library("stripped", &["-s"])) else { return };
+        for (bytes, name, words) in [
+            (&whole, "chosen", &["IFUNC", "resolver at offset", "`chosen_a`"][..]),
+            (&whole, "puts", &["imports it", "libc.so"]),
+            (&whole, "small", &["may be inlined", "`small.isra.0`"]),
+            (&whole, "untyped", &["STT_NOTYPE"]),
+            (&whole, "data", &["not a function, but data"]),
+            (&whole, "nobody", &["no function `nobody`", "may be inlined"]),
+            (&stripped, "hidden", &["was stripped", "exports"]),
+            (&stripped, "chosen", &["IFUNC"]),
+        ] {
+            let said = said(bytes, name);
+            assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
+        }
+        assert!(offset(&whole, "hidden").is_ok());
+        // Without section headers, nothing leads to the symbols.
+        let mut headless = whole;
+        headless[40..48].fill(0);
+        headless[58..64].fill(0);
+        let said = said(&headless, "plain");
+        assert!(said.contains("no section headers"), "{said}");
     }
 }

@@ -4,14 +4,12 @@
 //! one for where it is (`usdt_specs`). They are written in the layout of that header: of libbpf 1.7 and later, or of those before, by the size
 //! of the map's values (`usdt_arguments`). Everything is found and computed before the first location is attached.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::elf::Fault;
 use super::usdt_specs::{By, SPECS, Specs, Taken};
-use super::{Link, Uprobe, UprobeMulti, addresses, notes, usdt_arguments as arguments, user_probe};
-use crate::error::{Errno, Error, Result};
+use super::{Link, Uprobe, UprobeMulti, addresses, elf, notes, search, usdt_arguments as arguments};
+use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::uapi::AttachType;
 
@@ -72,7 +70,7 @@ impl Program {
                     .note("include libbpf's <bpf/usdt.bpf.h>, by which programs get at the arguments of probes"),
             )
         })?;
-        let path = user_probe::resolve(probe.path).map_err(within)?;
+        let path = search::resolve(probe.path).map_err(within)?;
         let places = look(&path, probe).map_err(within)?;
         let taken = take(specs, &path, &places, probe).map_err(within)?;
         if self.attach_type() == AttachType::TRACE_UPROBE_MULTI {
@@ -149,12 +147,7 @@ fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Ve
 
 /// The places of the probe, at least one.
 fn look(path: &Path, probe: &Usdt<'_>) -> Result<Vec<notes::Note>> {
-    let reading = || format!("looking for USDT probes in {}", path.display());
-    let file = File::open(path).map_err(|error| Error::io(reading(), &error))?;
-    let places = notes::places(&file, probe.provider, probe.name).map_err(|fault| match fault {
-        Fault::Io(number) => Error::refused(reading(), Errno::from_raw(number)),
-        Fault::Bad(why) => Error::invalid(format_args!("{}: {why}", reading())),
-    })?;
+    let places = elf::read_file(path, "USDT probes", |elf| notes::places(elf, probe.provider, probe.name))?;
     if places.is_empty() {
         let (provider, name) = (probe.provider, probe.name);
         return Err(Error::invalid(format_args!("{} has no USDT probe `{provider}:{name}`", path.display()))

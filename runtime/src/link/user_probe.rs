@@ -1,13 +1,10 @@
 //! Programs of functions and other places in program files.
 
-use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::elf::Fault;
-use super::symbols::{self, Function};
-use super::{Link, c_path, pattern, pmu};
+use super::search::resolve;
+use super::{Link, c_path, elf, pattern, pmu, symbols};
 use crate::error::{Errno, Error, Result};
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
@@ -28,7 +25,8 @@ use crate::uapi::AttachType;
 pub struct Uprobe<'a> {
     /// The file. A name without a folder is looked for where libraries (`.so`) or programs are.
     pub path: &'a Path,
-    /// The function; empty if the offset is one in the file.
+    /// The function: `NAME`, or `NAME@VERSION` for one version of it; empty if the offset is one in the file. Names that C++ and Rust
+    /// mangle are given as they are in the file.
     pub function: &'a str,
     /// Bytes from the beginning of the function, or of the file.
     pub offset: u64,
@@ -116,7 +114,10 @@ impl Program {
         let program = self.fd()?;
         let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
         let path = resolve(probe.path).map_err(within)?;
-        let begin = if probe.function.is_empty() { 0 } else { offset_of(&path, probe.function).map_err(within)? };
+        let begin = match probe.function {
+            "" => 0,
+            function => find_each(&path, &[function]).map_err(within)?[0],
+        };
         let too_far = || within(Error::invalid(format_args!("offset {} is in no file", probe.offset)));
         let offset = begin.checked_add(probe.offset).ok_or_else(too_far)?;
         let probes = pmu::Probes::of("uprobe").map_err(within)?;
@@ -196,88 +197,18 @@ impl Program {
     }
 }
 
-/// The file of this name: itself if it names a folder, else the first that is found in those for its kind.
-pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
-    if path.as_os_str().as_bytes().contains(&b'/') {
-        return Ok(path.to_owned());
-    }
-    let name = path.as_os_str().as_bytes();
-    let is_library = name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.");
-    let (variable, usual): (_, &[&str]) = match is_library {
-        true => ("LD_LIBRARY_PATH", &["/usr/lib64", "/usr/lib", "/lib64", "/lib", OWN_LIBRARIES]),
-        false => ("PATH", &["/usr/bin", "/usr/sbin", "/bin", "/sbin"]),
-    };
-    let given = std::env::var_os(variable).unwrap_or_default();
-    let mut folders = std::env::split_paths(&given).chain(usual.iter().map(PathBuf::from));
-    folders.find_map(|folder| Some(folder.join(path)).filter(|file| file.is_file())).ok_or_else(|| {
-        Error::invalid(format_args!("there is no file {}", path.display()))
-            .note(format_args!("it was looked for in {} and what {variable} names; give a path", usual.join(", ")))
-    })
-}
-
-/// Where Debian and its like keep the libraries of this machine.
-const OWN_LIBRARIES: &str = if cfg!(target_arch = "x86_64") {
-    "/usr/lib/x86_64-linux-gnu"
-} else if cfg!(target_arch = "aarch64") {
-    "/usr/lib/aarch64-linux-gnu"
-} else if cfg!(target_arch = "riscv64") {
-    "/usr/lib/riscv64-linux-gnu"
-} else if cfg!(target_arch = "s390x") {
-    "/usr/lib/s390x-linux-gnu"
-} else if cfg!(target_arch = "powerpc64") {
-    "/usr/lib/powerpc64le-linux-gnu"
-} else {
-    "/usr/local/lib"
-};
-
-/// The functions of a file whose names are wanted.
-fn look(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Function>> {
-    let reading = || format!("looking for functions in {}", path.display());
-    let file = File::open(path).map_err(|error| Error::io(reading(), &error))?;
-    symbols::functions(&file, wanted).map_err(|fault| match fault {
-        Fault::Io(number) => Error::refused(reading(), Errno::from_raw(number)),
-        Fault::Bad(why) => Error::invalid(format_args!("{}: {why}", reading())),
-    })
-}
-
-/// Where the one function of this name begins: of several, the one that counts most.
-fn offset_of(path: &Path, name: &str) -> Result<u64> {
-    let found = look(path, |symbol| symbol == name.as_bytes())?;
-    the_one(path, name, &found)
-}
-
-/// Where that one begins, of those that were found; others may be among them.
-fn the_one(path: &Path, name: &str, found: &[Function]) -> Result<u64> {
-    let found = || found.iter().filter(|function| function.name == name.as_bytes());
-    let Some(rank) = found().map(|function| function.rank).max() else {
-        return Err(Error::invalid(format_args!("{} has no function `{name}`", path.display())).note(
-            "it may have been inlined, or the file may have been stripped of its symbols: then give an offset in the file",
-        ));
-    };
-    let mut offsets: Vec<u64> =
-        found().filter(|function| function.rank == rank).map(|function| function.offset).collect();
-    offsets.sort_unstable();
-    offsets.dedup();
-    match offsets[..] {
-        [offset] => Ok(offset),
-        _ => Err(Error::invalid(format_args!("{} has {} functions `{name}`", path.display(), offsets.len()))
-            .note(format_args!("give one of their offsets in the file: {offsets:#x?}"))),
-    }
-}
-
+/// Where each of these functions begins in the file.
 fn find_each(path: &Path, names: &[&str]) -> Result<Vec<u64>> {
-    let found = look(path, |symbol| names.iter().any(|name| name.as_bytes() == symbol))?;
-    names.iter().map(|name| the_one(path, name, &found)).collect()
+    let found = elf::read_file(path, "functions", |elf| symbols::find_each(elf, names))?;
+    found.map_err(|unfound| Error::invalid(format_args!("{} {}", path.display(), unfound.what)).note(unfound.note))
 }
 
+/// Where the functions begin that one of the patterns stands for; at least one.
 fn find_all(path: &Path, patterns: &[&str]) -> Result<Vec<u64>> {
-    let wanted = |name: &[u8]| patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name));
-    let mut offsets: Vec<u64> = look(path, wanted)?.iter().map(|function| function.offset).collect();
-    offsets.sort_unstable();
-    offsets.dedup();
+    let offsets = elf::read_file(path, "functions", |elf| symbols::find_all(elf, patterns))?;
     if offsets.is_empty() {
         let patterns = patterns.join("` or `");
-        return Err(Error::invalid(format_args!("{} has no function that is called `{patterns}`", path.display())));
+        return Err(Error::invalid(format_args!("{} has no function that matches `{patterns}`", path.display())));
     }
     Ok(offsets)
 }
