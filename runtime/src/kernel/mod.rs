@@ -4,6 +4,7 @@ pub(crate) mod arena;
 pub(crate) mod btf;
 pub mod cpus;
 pub(crate) mod features;
+pub(crate) mod format;
 pub(crate) mod jit;
 pub(crate) mod kallsyms;
 pub(crate) mod kconfig;
