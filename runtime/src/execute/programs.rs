@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::token::Asked;
-use super::{Executor, at, at_mut, lift_memlock, log, no_such};
+use super::{Executor, absent, at, at_mut, lift_memlock, log, no_such};
 use crate::abi::{Body, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Errno, Error, Result};
 use crate::kernel;
@@ -16,12 +16,6 @@ use crate::uapi::{AttachType, ProgramType};
 const TRIES: u32 = 5;
 /// Bytes of an instruction.
 const INSN: usize = 8;
-/// The function that calls of absent weak functions are made to: none, by a number that shows where it comes from in a log.
-const NO_FUNCTION: i32 = 2_002_000_000;
-
-/// The functions that addresses of maps which were not created become calls of, the number of the map added: none, as above.
-const NO_MAP: i32 = 2_001_000_000;
-
 /// A program that is loaded.
 #[derive(Debug)]
 pub(super) struct LoadedProgram {
@@ -65,9 +59,6 @@ impl Executor {
             ));
         }
         let mut form = self.form(index).map_err(within)?;
-        if self.must_relocate(&form) {
-            self.relocate(&mut form).map_err(within)?;
-        }
         loop {
             let (errno, log) = match self.attempt(index, &form).map_err(within)? {
                 Ok(loaded) => {
@@ -78,6 +69,10 @@ impl Executor {
                 }
                 Err(refusal) => refusal,
             };
+            if self.find_without_address(index, errno).map_err(within)? {
+                form = self.form(index).map_err(within)?;
+                continue;
+            }
             if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
                 return Err(self.refusal(index, errno, log));
             }
@@ -101,7 +96,12 @@ impl Executor {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let place = self.struct_ops_place(index)?;
         let attach_type = place.map_or(open.attach_type, |place| AttachType(place.member));
-        Ok(Form { name: program.name, attach_type, insns, fd_array, btf: None, func_info, line_info, core_relos })
+        let mut form =
+            Form { name: program.name, attach_type, insns, fd_array, btf: None, func_info, line_info, core_relos };
+        if self.must_relocate(&form) {
+            self.relocate(&mut form)?;
+        }
+        Ok(form)
     }
 
     /// The body of a program that fits the form of percpu data which is loaded.
@@ -137,7 +137,7 @@ impl Executor {
             attach_program: open.target_program.as_ref().map(|(fd, _)| fd.as_fd()),
             attach_btf: module
                 .filter(|_| other.is_none())
-                .and_then(|module| self.symbols.modules.get(module))
+                .and_then(|module| self.symbols.module(Some(module)))
                 .map(AsFd::as_fd),
             fd_array: &form.fd_array,
             ifindex: open.ifindex,
@@ -158,7 +158,6 @@ impl Executor {
         let what = format!("{}, section `{}`", open.program_type, program.section);
         let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
         let body = self.body(program);
-        let absent = || self.unresolved(self.bytes(body.core_relos).unwrap_or_default(), log.as_deref());
         let error = match self.percpu_section(body) {
             Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
@@ -169,8 +168,7 @@ impl Executor {
                  the program out with `set_autoload(false)`",
             ),
             _ => match self
-                .uncreated(log.as_deref())
-                .or_else(absent)
+                .absent(open, log.as_deref())
                 .or_else(|| too_old(program.since, program.section))
                 .or_else(|| kernel::jit::explain(errno, log.as_deref()))
             {
@@ -237,7 +235,7 @@ impl Executor {
             PatchKind::Function(symbol) => {
                 let Some(found) = self.symbol(symbol)? else {
                     *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
-                    return set_immediate(rest, 0, NO_FUNCTION).ok_or_else(outside);
+                    return set_immediate(rest, 0, absent::function(symbol)).ok_or_else(outside);
                 };
                 let module = match found.module {
                     None => 0,
@@ -256,21 +254,8 @@ impl Executor {
         Ok(created.as_ref().map(|created| created.map.as_fd().as_raw_fd()))
     }
 
-    /// What a program needs of a map that was not created, if the verifier refused it for that.
-    fn uncreated(&self, log: Option<&str>) -> Option<String> {
-        let log = log?;
-        let is_called =
-            |&(map, _): &(u32, _)| log.contains(&format!("unknown#{}", NO_MAP.saturating_add_unsigned(map)));
-        let (_, map) = (0..).zip(self.object.maps).find(is_called)?;
-        Some(format!(
-            "it uses map `{}`, which was not created, as its auto-create is off: leave the program out too with \
-             `set_autoload(false)`, let the map be created, or keep the program from it by a constant in .rodata",
-            map.name
-        ))
-    }
-
     fn module_fd(&self, module: Option<usize>) -> i32 {
-        module.and_then(|module| self.symbols.modules.get(module)).map_or(0, AsRawFd::as_raw_fd)
+        self.symbols.module(module).map_or(0, AsRawFd::as_raw_fd)
     }
 
     /// The percpu section among the maps that a program uses.
@@ -372,7 +357,7 @@ fn poison(insns: &mut [u8], map: u32) -> Option<()> {
         let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
         insn.fill(0);
         *insn.first_mut()? = CALL;
-        set_immediate(insn, 0, NO_MAP.saturating_add_unsigned(map))?;
+        set_immediate(insn, 0, absent::map(map))?;
     }
     Some(())
 }
