@@ -183,7 +183,10 @@ fn a_layout_and_unknown_kinds_are_left_out() {
         let after = Types::of_program(bytes.clone()).unwrap();
         assert_eq!(shape(&after)[..shape(&before).len()], shape(&before));
         if after.has(odd) {
-            assert_eq!((after.kind(odd), after.kind(odd + 1), after.pointee(pointer)), (kind::INT, kind::INT, Some(odd)));
+            assert_eq!(
+                (after.kind(odd), after.kind(odd + 1), after.pointee(pointer)),
+                (kind::INT, kind::INT, Some(odd))
+            );
         }
         if take(&Feature::Attributes.example()).is_ok() {
             assert_eq!(take(&bytes), Ok(()));
