@@ -407,16 +407,16 @@ fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool
     };
     match absence {
         Absence::OtherType(Mismatch { declared, found, owner }) => Error::invalid(format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` with another type than this kernel has: the              object declares `{declared}`, the BTF of {owner} has `{found}`"
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` with another type than this kernel has: the object declares `{declared}`, the BTF of {owner} has `{found}`"
         ))
         .note(
-            "declare it as the kernel has it; for kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and              choose by `bpf_ksym_exists`",
+            "declare it as the kernel has it, with structs that are defined, not only declared; for kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
         ),
         Absence::NoAddress(owner) => Error::invalid(format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no              address in /proc/kallsyms"
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no address in /proc/kallsyms"
         ))
         .note(
-            "the kernel describes another function by it (those of names that end in `_impl`, from Linux 7.0), or was built without it:              declare it `__weak` and guard its use by `bpf_ksym_exists`",
+            "the kernel describes another function by it (those of names that end in `_impl`, from Linux 7.0), or was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
         ),
         Absence::Unknown(unread) => {
             let advice = match is_target {
@@ -429,7 +429,7 @@ fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool
                 }
             };
             let error = Error::invalid(format_args!(
-                "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this                  kernel nor in that of a module"
+                "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this kernel nor in that of a module"
             ));
             match unread.is_empty() {
                 true => error.note(advice),
