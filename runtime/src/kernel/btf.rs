@@ -84,11 +84,10 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     }
     let base = match Source::vmlinux()?.measure()? {
         Ok(base) => base,
-        // Whoever looked there before has noted it.
-        Err(_) => {
-            found
-                .unread
-                .push("the BTF of modules continues that of vmlinux, which could not be read to its end".to_owned());
+        Err(gap) => {
+            found.unread.push(format!(
+                "the BTF of modules continues that of vmlinux, which could not be read to its end: {gap}"
+            ));
             return Ok(found);
         }
     };
