@@ -1,19 +1,20 @@
 //! BTF that a kernel does not take, made into what it takes: what is newer than it gives way to the nearest that is older.
 //!
 //! Every type keeps its id, so whatever refers to types goes on doing so, and every type keeps the size of its values. Strings keep
-//! their places; new ones come after them. Knows bytes and what a kernel may lack; no kernel.
+//! their places; new ones come after them. A layout of kinds (Linux 7.1) is left out, as older kernels reject the longer header, and no
+//! kernel accepts kinds that it does not know. Knows bytes and what a kernel may lack; no kernel.
 
 mod contexts;
 #[cfg(test)]
 mod tests;
 
-use crate::kernel::btf::tail_len;
+use crate::kernel::format::{HEADER, Header, Layout};
 use crate::kernel::types::kind;
 
 pub(crate) use contexts::with_contexts;
 
-/// Bytes of the header that is written.
-const HEADER: usize = 24;
+/// Bytes of the header that is written, which every kernel accepts.
+const WRITTEN_HEADER: usize = 24;
 
 /// What BTF may hold that a kernel does not take, by the age of the first that does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,9 +84,11 @@ impl Feature {
 /// The same BTF without what `lacks` says of, which is asked only about what is there. Nothing if nothing needs to change or the
 /// bytes make no sense.
 pub(crate) fn adjusted(btf: &[u8], mut lacks: impl FnMut(Feature) -> bool) -> Option<Vec<u8>> {
-    let (types, strings) = sections(btf)?;
-    let records = records(types)?;
-    let mut out = Adjusted { types: Vec::with_capacity(types.len()), strings: strings.to_vec(), changed: false };
+    let sections = sections(btf)?;
+    let records = records(&sections)?;
+    let types = Vec::with_capacity(sections.types.len());
+    let changed = sections.header_len != WRITTEN_HEADER;
+    let mut out = Adjusted { types, strings: sections.strings.to_vec(), changed };
     for record in &records {
         out.add(record, &records, &mut lacks)?;
     }
@@ -149,6 +152,9 @@ impl Adjusted {
             }
             // The same, as nothing else says that nobody knows what the bytes are.
             kind::FLOAT if lacks(Feature::Floats) => self.write(0, kind::STRUCT, 0, size_or_type, &[]),
+            // What no kernel accepts, and tags on it.
+            kind if !is_known(kind) => self.stand_in(0),
+            kind::DECL_TAG if !is_known(kind_of(all, size_or_type)?) => self.stand_in(0),
             // Nothing refers to tags of declarations.
             kind::DECL_TAG if lacks(Feature::DeclarationTags) => self.stand_in(0),
             // A modifier that means nothing to whoever only looks at sizes.
@@ -210,22 +216,45 @@ impl Adjusted {
     }
 }
 
-/// The bytes of the types and of the strings.
-fn sections(btf: &[u8]) -> Option<(&[u8], &[u8])> {
-    let field = |at| word(btf, at).and_then(|word| usize::try_from(word).ok());
-    let header = field(4)?;
-    let section = |at: usize| btf.get(header.checked_add(field(at)?)?..)?.get(..field(at + 4)?);
-    Some((section(8)?, section(16)?))
+/// The parts of a file of BTF.
+struct Sections<'a> {
+    header_len: usize,
+    types: &'a [u8],
+    strings: &'a [u8],
+    layout: Layout,
+}
+
+fn sections(btf: &[u8]) -> Option<Sections<'_>> {
+    let header = Header::parse(&btf[..btf.len().min(HEADER)], btf.len() as u64).ok()?;
+    Some(Sections {
+        header_len: usize::try_from(word(btf, 4)?).ok()?,
+        types: header.types.of(btf)?,
+        strings: header.strings.of(btf)?,
+        layout: Layout::parse(header.layout.of(btf)?),
+    })
+}
+
+/// Whether a kind is known here.
+const fn is_known(kind: u32) -> bool {
+    kind <= kind::ENUM64
+}
+
+/// The kind of a type.
+fn kind_of(all: &[Record<'_>], id: u32) -> Option<u32> {
+    match usize::try_from(id).ok()?.checked_sub(1) {
+        Some(index) => Some(all.get(index)?.kind),
+        None => Some(kind::VOID),
+    }
 }
 
 /// The types one by one.
-fn records(types: &[u8]) -> Option<Vec<Record<'_>>> {
+fn records<'a>(sections: &Sections<'a>) -> Option<Vec<Record<'a>>> {
     let mut records = Vec::new();
-    let mut rest = types;
+    let mut rest = sections.types;
     while !rest.is_empty() {
         let info = word(rest, 4)?;
         let (kind, count) = (info >> 24 & 0x7f, info & 0xff_ffff);
-        let len = tail_len(kind, usize::try_from(count).ok()?)?.checked_add(12)?;
+        let len = sections.layout.tail_len(kind, usize::try_from(count).ok()?)?.checked_add(12)?;
         let (bytes, after) = rest.split_at_checked(len)?;
         let (name, size_or_type) = (word(bytes, 0)?, word(bytes, 8)?);
         records.push(Record { name, kind, flag: info >> 31 != 0, count, size_or_type, bytes });
@@ -237,11 +266,11 @@ fn records(types: &[u8]) -> Option<Vec<Record<'_>>> {
 /// A file of BTF.
 fn written(types: &[u8], strings: &[u8]) -> Option<Vec<u8>> {
     let (types_len, strings_len) = (u32::try_from(types.len()).ok()?, u32::try_from(strings.len()).ok()?);
-    let mut bytes = Vec::with_capacity(HEADER + types.len() + strings.len());
+    let mut bytes = Vec::with_capacity(WRITTEN_HEADER + types.len() + strings.len());
     bytes.extend_from_slice(&0xeb9f_u16.to_ne_bytes());
     // Version 1, no flags.
     bytes.extend_from_slice(&[1, 0]);
-    for field in [u32::try_from(HEADER).ok()?, 0, types_len, types_len, strings_len] {
+    for field in [u32::try_from(WRITTEN_HEADER).ok()?, 0, types_len, types_len, strings_len] {
         bytes.extend_from_slice(&field.to_ne_bytes());
     }
     bytes.extend_from_slice(types);

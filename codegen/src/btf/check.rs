@@ -23,7 +23,7 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
     };
     let value = |id: TypeId| if id == TypeId::VOID { Err("void where a value must be".to_owned()) } else { any(id) };
     match kind {
-        Kind::Void | Kind::Int(_) | Kind::Enum(_) | Kind::Fwd { .. } | Kind::Float(_) => Ok(()),
+        Kind::Void | Kind::Int(_) | Kind::Enum(_) | Kind::Fwd { .. } | Kind::Float(_) | Kind::Unknown(_) => Ok(()),
         Kind::Ptr(id) | Kind::Typedef(id) | Kind::Volatile(id) | Kind::Const(id) | Kind::Restrict(id) => any(*id),
         Kind::TypeTag { ty, .. } => any(*ty),
         Kind::Array { element, index, .. } => value(*element).and_then(|()| value(*index)),

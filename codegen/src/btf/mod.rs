@@ -7,6 +7,7 @@
 mod check;
 mod declaration;
 pub mod ext;
+mod layout;
 mod parse;
 mod query;
 #[cfg(test)]
@@ -130,6 +131,9 @@ pub enum Kind {
         /// Whether the tag is an attribute of any name (`kind_flag`, from LLVM 20), not a `btf_type_tag`.
         attribute: bool,
     },
+    /// A kind that is not known here, of this number; how long its types are, the layout in the BTF's header says (Linux 7.1). What it
+    /// means is not known, so it has no size, and it refers to nothing.
+    Unknown(u32),
 }
 
 /// An integer type.

@@ -1,6 +1,7 @@
 //! BTF from its bytes. Counts and lengths are believed only after the bytes that they speak of were found.
 
 use super::check;
+use super::layout::Layout;
 use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::{Code, Diagnostic, Result};
 use crate::insn::Endian;
@@ -9,8 +10,10 @@ use crate::insn::Endian;
 pub(super) const MAGIC: u16 = 0xeb9f;
 /// `BTF_VERSION`, also of `.BTF.ext`.
 pub(super) const VERSION: u8 = 1;
-/// Length of the header up to and with `str_len`; a longer one says more, of which nothing is needed.
+/// Length of the header up to and with `str_len`.
 pub(super) const HEADER_LEN: usize = 24;
+/// Length of a header that also has `layout_off` and `layout_len`, as Linux 7.1 and later write it.
+const LAYOUT_HEADER_LEN: usize = 32;
 
 impl Btf {
     /// Reads the contents of a `.BTF` section or of a file of `/sys/kernel/btf` that has no base.
@@ -18,17 +21,22 @@ impl Btf {
     /// Bytes of the string table that are not UTF-8 become question marks: they can only be in the text of source lines, as names
     /// that the kernel takes are ASCII.
     ///
+    /// Types of a kind that is not known here become [`Kind::Unknown`] if the header has a layout of kinds (Linux 7.1), which says how
+    /// long they are.
+    ///
     /// # Errors
-    /// `BadBtf` for anything that is not BTF, is cut short, refers to what does not exist, or contains itself.
+    /// `BadBtf` for anything that is not BTF, is cut short, refers to what does not exist, contains itself, or has types of an
+    /// unknown kind without a layout for it.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
-        let (types, strings) = parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        let Parts { types, strings, layout } =
+            parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
         let strings = text(strings);
         let mut reader = Reader { bytes: types, endian };
         // The smallest type is 12 bytes long, the average one about twice that.
         let mut table = Vec::with_capacity(types.len() / 24 + 1);
         table.push(Type { name: StringRef(0), kind: Kind::Void });
         while !reader.bytes.is_empty() {
-            let ty = reader.ty(&strings).map_err(|message| {
+            let ty = reader.ty(&strings, layout).map_err(|message| {
                 let offset = types.len() - reader.bytes.len();
                 let message = format!("type [{}], ending at byte {offset} of the types: {message}", table.len());
                 Diagnostic::new(Code::BadBtf, message)
@@ -41,8 +49,15 @@ impl Btf {
     }
 }
 
-/// The bytes of the types and those of the strings.
-fn parts(bytes: &[u8], endian: Endian) -> Result<(&[u8], &[u8]), String> {
+/// The sections of a table.
+struct Parts<'data> {
+    types: &'data [u8],
+    strings: &'data [u8],
+    layout: Layout<'data>,
+}
+
+/// Finds the sections.
+fn parts(bytes: &[u8], endian: Endian) -> Result<Parts<'_>, String> {
     let mut reader = Reader { bytes, endian };
     let header_len = reader.header()?;
     if header_len < HEADER_LEN {
@@ -58,7 +73,11 @@ fn parts(bytes: &[u8], endian: Endian) -> Result<(&[u8], &[u8]), String> {
     if strings.first() != Some(&0) || strings.last() != Some(&0) {
         return Err("its strings do not begin with the empty string, or the last one has no end".to_owned());
     }
-    Ok((types, strings))
+    let layout = match header_len >= LAYOUT_HEADER_LEN {
+        true => Layout::parse(body, reader.u32()?, reader.u32()?)?,
+        false => Layout::default(),
+    };
+    Ok(Parts { types, strings, layout })
 }
 
 /// The part of `body` of this offset and length, if it has it.
@@ -150,8 +169,8 @@ impl<'data> Reader<'data> {
         if inside { Ok(StringRef(offset)) } else { Err(format!("there is no string at byte {offset} of the strings")) }
     }
 
-    fn ty(&mut self, strings: &str) -> Result<Type, String> {
-        let name = self.string(strings)?;
+    fn ty(&mut self, strings: &str, layout: Layout<'_>) -> Result<Type, String> {
+        let name = self.string(strings);
         let info = self.u32()?;
         let (kind, flag, len) = (info >> 24 & 0x7f, info >> 31 != 0, info & 0xff_ffff);
         // Its meaning depends on the kind: a size, a type, or nothing.
@@ -206,9 +225,13 @@ impl<'data> Reader<'data> {
                 Kind::DeclTag { ty: only(true, false, true)?, component, attribute: flag }
             }
             18 => Kind::TypeTag { ty: only(true, false, true)?, attribute: flag },
-            other => return Err(format!("kind {other} is unknown")),
+            other => {
+                self.records(1, layout.tail_len(other, len)?)?;
+                // Nothing is known of its fields either: a name that is not one does no harm.
+                return Ok(Type { name: name.unwrap_or_default(), kind: Kind::Unknown(other) });
+            }
         };
-        Ok(Type { name, kind })
+        Ok(Type { name: name?, kind })
     }
 
     fn int(&mut self, size: u32) -> Result<Kind, String> {

@@ -227,3 +227,79 @@ fn finds_strings_again() {
     let cut = btf.add_string("cut\0off");
     assert_eq!(btf.str(cut), "cut");
 }
+
+/// The bytes of a table, with types of the kinds 20 and 127 behind it, and with a layout of kinds.
+fn with_unknown_kinds(btf: &Btf, layout: &[[u8; 4]]) -> Vec<u8> {
+    let bytes = btf.write(Endian::Little);
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let (types, strings) = bytes[24..].split_at(usize::try_from(word(12)).expect("it is small"));
+    // A name that is none, and two elements of four bytes behind eight; and nothing but its first twelve bytes.
+    let added: Vec<u8> = [u32::MAX, 1 << 31 | 20 << 24 | 2, 77, 1, 2, 3, 4, 0, 127 << 24, u32::MAX]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    let types = [types, &added].concat();
+    let (types_len, layout_len) = (super::write::count(types.len()), super::write::count(layout.len() * 4));
+    let header: &[u32] = &[32, 0, types_len, types_len + layout_len, word(20), types_len, layout_len];
+    let header = if layout.is_empty() { &[&[24], &header[1..5]].concat() } else { header };
+    let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    [&bytes[..4], &header, &types, layout.as_flattened(), strings].concat()
+}
+
+fn layout() -> Vec<[u8; 4]> {
+    let mut layout = vec![[0; 4]; 128];
+    layout[20] = [8, 4, 0, 0];
+    // Of what is known, it is not believed.
+    layout[1] = [60, 60, 0, 0];
+    layout
+}
+
+#[test]
+fn unknown_kinds_are_stepped_over_by_their_layout() {
+    let mut btf = Btf::new();
+    let int = named(&mut btf, "int", int(4));
+    let odd = TypeId(7);
+    let pointer = btf.push(Type { name: StringRef(0), kind: Kind::Ptr(odd) });
+    let typedef = named(&mut btf, "odd_t", Kind::Typedef(odd));
+    let s = named(&mut btf, "s", Kind::Struct(composite(16, vec![member(typedef, 0, 0), member(int, 64, 0)])));
+    named(&mut btf, "tag", Kind::DeclTag { ty: odd, component: None, attribute: false });
+    let array = btf.push(Type { name: StringRef(0), kind: Kind::Array { element: odd, index: int, len: 3 } });
+    let read = Btf::parse(&with_unknown_kinds(&btf, &layout()), Endian::Little).expect("the layout tells");
+    assert_eq!((&read.get(odd).kind, &read.get(TypeId(8)).kind), (&Kind::Unknown(20), &Kind::Unknown(127)));
+    assert_eq!([odd, typedef, array].map(|id| (read.size_of(id), read.align_of(id))), [(None, None); 3]);
+    assert_eq!((read.size_of(pointer), read.size_of(s)), (Some(8), Some(16)));
+    // What the kernel gets has kinds that it knows, and the same ids.
+    let written = read.write(Endian::Little);
+    assert_eq!(written[4..8], 24_u32.to_le_bytes());
+    let written = Btf::parse(&written, Endian::Little).expect("all kinds are known");
+    let stand_in = Kind::Int(Int { size: 1, bits: 8, bit_offset: 0, signed: false, char: false, bool: false });
+    assert_eq!([odd, TypeId(8), TypeId(5)].map(|id| &written.get(id).kind), [&stand_in; 3]);
+    assert_eq!(written.get(s), read.get(s));
+}
+
+#[test]
+fn an_unknown_kind_without_a_layout_is_named() {
+    let mut btf = Btf::new();
+    named(&mut btf, "int", int(4));
+    let said = |layout: &[[u8; 4]]| {
+        let error = Btf::parse(&with_unknown_kinds(&btf, layout), Endian::Little).expect_err("nothing tells its size");
+        assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
+        error.to_string()
+    };
+    let none = said(&[]);
+    assert!(none.contains("type [2]") && none.contains("kind 20 is unknown"), "{none}");
+    assert!(said(&layout()[..20]).contains("kind 20 is unknown"), "the layout ends before it");
+    // Sizes that are not aligned, and longer than the file.
+    for entry in [[6, 4, 0, 0], [8, 3, 0, 0], [252, 252, 0, 0]] {
+        let mut layout = layout();
+        layout[20] = entry;
+        assert!(said(&layout).contains("type [2]"), "{entry:?}");
+    }
+    // A layout outside the file, or of half an entry.
+    let bytes = with_unknown_kinds(&btf, &layout());
+    for (at, value) in [(24, u32::MAX), (28, u32::MAX), (28, 510), (24, 2)] {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        assert!(Btf::parse(&bytes, Endian::Little).is_err(), "{at} {value}");
+    }
+}

@@ -44,6 +44,9 @@ impl Btf {
     }
 
     /// The table in the kernel's format, in this byte order.
+    ///
+    /// No kernel accepts kinds that it does not know, whatever layout comes with them: types of such kinds are written as integers of
+    /// one byte without a name, and so are tags on them.
     #[must_use]
     pub fn write(&self, endian: Endian) -> Vec<u8> {
         let mut out =
@@ -51,7 +54,13 @@ impl Btf {
         // The lengths are known in the end.
         out.bytes.resize(HEADER_LEN, 0);
         for ty in self.types.iter().skip(1) {
-            write_type(&mut out, ty);
+            let tags_unknown = match &ty.kind {
+                Kind::DeclTag { ty, .. } => {
+                    matches!(self.try_get(*ty), Some(Type { kind: Kind::Unknown(_), .. }))
+                }
+                _ => false,
+            };
+            write_type(&mut out, if tags_unknown { &STAND_IN } else { ty });
         }
         let types_len = count(out.bytes.len() - HEADER_LEN);
         out.bytes.extend_from_slice(self.strings.as_bytes());
@@ -69,6 +78,12 @@ impl Btf {
     }
 }
 
+/// What stands for a type of a kind that is not known. It fits wherever a value of it could be, as no value is smaller.
+const STAND_IN: Type = Type {
+    name: StringRef(0),
+    kind: Kind::Int(Int { size: 1, bits: 8, bit_offset: 0, signed: false, char: false, bool: false }),
+};
+
 /// Bytes on their way, and the order of those in a word.
 struct Out {
     bytes: Vec<u8>,
@@ -83,7 +98,7 @@ impl Out {
     }
 }
 
-fn count(len: usize) -> u32 {
+pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
@@ -112,6 +127,7 @@ impl Kind {
             Self::Float(_) => 16,
             Self::DeclTag { .. } => 17,
             Self::TypeTag { .. } => 18,
+            Self::Unknown(number) => *number,
         }
     }
 }
@@ -173,6 +189,7 @@ fn write_type(out: &mut Out, ty: &Type) {
             out.words(&[component.unwrap_or(u32::MAX)]);
         }
         Kind::TypeTag { ty, attribute } => head(*attribute, 0, ty.0),
+        Kind::Unknown(_) => write_type(out, &STAND_IN),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
 use crate::error::{Code, Diagnostic, Reporter};
 use crate::insn::INSN_SIZE;
-use skelgen_abi::plan::SectionKind;
+use skelgen_abi::plan::{SectionKind, essential_name};
 
 /// What makes a map a table of functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn table(
             variables: Vec::new(),
             addresses: Vec::new(),
         }),
-        struct_ops: Some(StructOps { name: without_flavor(btf.name(ty)).to_owned(), members: table, autocreate }),
+        struct_ops: Some(StructOps { name: essential_name(btf.name(ty)).to_owned(), members: table, autocreate }),
     })
 }
 
@@ -202,24 +202,14 @@ fn program(
     meaning.map(|_| Some(function)).ok_or_else(not_program)
 }
 
-/// A type's name without what follows `___`, by which sources tell variants of a kernel's type apart.
-fn without_flavor(name: &str) -> &str {
-    match name.rfind("___") {
-        Some(at) if at > 0 => &name[..at],
-        _ => name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sections_and_flavors() {
+    fn sections() {
         assert_eq!(section(".struct_ops"), Some((0, true)));
         assert_eq!(section("?.struct_ops.link"), Some((map_flags::LINK, false)));
         assert_eq!(section(".struct_ops.other"), None);
-        assert_eq!(without_flavor("tcp_congestion_ops___old"), "tcp_congestion_ops");
-        assert_eq!(without_flavor("___x"), "___x");
     }
 }

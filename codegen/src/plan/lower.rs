@@ -273,11 +273,12 @@ impl Symbols {
             ExternKind::Variable => abi::SymbolKind::Variable,
             ExternKind::Address => abi::SymbolKind::Address,
         };
-        // `name___one` is one of several declarations of `name`; it is the last `___` that counts.
-        let (name, ty) = match external.name.rsplit_once("___") {
-            Some((name, _)) if !name.is_empty() && kind != abi::SymbolKind::Address => (name, Some(external.ty.0)),
-            _ => (external.name.as_str(), None),
+        // `name___one` is one of several declarations of function `name`. Variables have no such flavors in libbpf.
+        let name = match kind {
+            abi::SymbolKind::Function => abi::essential_name(&external.name),
+            _ => external.name.as_str(),
         };
+        let ty = Some(external.ty.0).filter(|_| kind != abi::SymbolKind::Address);
         self.add(OwnedSymbol { name: name.to_owned(), kind, weak: external.weak, ty })
     }
 

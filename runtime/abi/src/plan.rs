@@ -54,6 +54,22 @@ pub enum PercpuForm {
     Either,
 }
 
+/// The part of a name that counts where an object has several declarations of one type or function of the kernel: it ends before the
+/// last `___` that stands between two other characters, as in libbpf.
+///
+/// ```
+/// use skelgen_abi::plan::essential_name;
+/// assert_eq!(essential_name("task_struct___old"), "task_struct");
+/// assert_eq!(essential_name("___ratelimit"), "___ratelimit");
+/// ```
+#[must_use]
+pub fn essential_name(name: &str) -> &str {
+    let separates = |window: &[u8]| matches!(window, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
+    let end = name.as_bytes().windows(5).rposition(separates).map(|at| at + 1);
+    // Before an underscore, a name in UTF-8 can be cut.
+    end.and_then(|end| name.get(..end)).unwrap_or(name)
+}
+
 /// Bytes from one CPU's copy of a percpu section to the next where it is emulated: whole cache lines, and whole alignments.
 ///
 /// ```
@@ -413,8 +429,8 @@ pub struct Symbol {
     pub kind: SymbolKind,
     /// Whether its absence is not an error.
     pub weak: bool,
-    /// The type that it must have, by its id in the object's BTF: of a function its prototype. Set where the object has several
-    /// declarations of one name (`name___one`, `name___two`), to find out which of them the running kernel has.
+    /// The type that the object declares it with, by its id in the object's BTF: of a function its prototype. What the kernel has
+    /// under the name must be compatible with it. Not set for what a program attaches to.
     pub ty: Option<u32>,
 }
 

@@ -18,8 +18,8 @@ const GLOBAL: u32 = 1;
 pub(crate) fn with_contexts(original: &[u8], taken: &[u8], program_type: ProgramType) -> Option<Vec<u8>> {
     let context = context(program_type)?;
     let tagged = tagged(original, program_type, context)?;
-    let (types, strings) = sections(taken)?;
-    let all = records(types)?;
+    let sections = sections(taken)?;
+    let all = records(&sections)?;
     let begins: Vec<usize> = all
         .iter()
         .scan(0, |at, record| {
@@ -28,7 +28,7 @@ pub(crate) fn with_contexts(original: &[u8], taken: &[u8], program_type: Program
             Some(begin)
         })
         .collect();
-    let (mut types, mut strings) = (types.to_vec(), strings.to_vec());
+    let (mut types, mut strings) = (sections.types.to_vec(), sections.strings.to_vec());
     let first = u32::try_from(all.len()).ok()?.checked_add(1)?;
     let (structure, pointer) = (first, first.checked_add(1)?);
     let name = u32::try_from(strings.len()).ok()?;
@@ -55,7 +55,7 @@ pub(crate) fn with_contexts(original: &[u8], taken: &[u8], program_type: Program
 
 /// Global functions with arguments that must change, and which these are. Nothing if there are none.
 fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeMap<u32, Vec<usize>>> {
-    let all = records(sections(btf)?.0)?;
+    let all = records(&sections(btf)?)?;
     // Most objects have no tags at all.
     all.iter().find(|record| record.kind == kind::DECL_TAG)?;
     let types = Types::of_program(btf.to_vec()).ok()?;

@@ -168,3 +168,29 @@ fn bytes_without_sense_are_left_alone() {
     }
     assert_eq!(adjusted(&[], |_| true), None);
 }
+
+/// A layout of kinds makes the header longer than older kernels accept, and no kernel accepts kinds that it does not know.
+#[test]
+fn a_layout_and_unknown_kinds_are_left_out() {
+    let mut btf = everything();
+    let before = btf.types();
+    let odd = btf.add("odd", 20, false, 1, 5, &[1, 2]);
+    btf.add("tag", kind::DECL_TAG, false, 0, odd, &[u32::MAX]);
+    let pointer = btf.pointer(odd);
+    for layout in [btf.bytes_with_layout(&[(20, 4, 4)]), everything().bytes_with_layout(&[])] {
+        let bytes = adjusted(&layout, |_| false).expect("the header is longer");
+        assert_eq!(bytes[4..8], 24_u32.to_ne_bytes());
+        let after = Types::of_program(bytes.clone()).unwrap();
+        assert_eq!(shape(&after)[..shape(&before).len()], shape(&before));
+        if after.has(odd) {
+            assert_eq!(
+                (after.kind(odd), after.kind(odd + 1), after.pointee(pointer)),
+                (kind::INT, kind::INT, Some(odd))
+            );
+        }
+        if take(&Feature::Attributes.example()).is_ok() {
+            assert_eq!(take(&bytes), Ok(()));
+        }
+    }
+    assert_eq!(adjusted(&btf.bytes(), |_| false), None, "nothing tells how long the type is");
+}

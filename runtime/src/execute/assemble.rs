@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::{Executor, at, at_mut, no_such};
+use super::{Executor, absent, at, at_mut, no_such};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Error, Result};
 use crate::kernel;
@@ -16,10 +16,6 @@ use crate::kernel;
 const INSN: usize = 8;
 /// Bytes of a line or CO-RE record.
 const RECORD: usize = 16;
-/// The function that calls of absent weak functions are made to: none, by a number that shows where it comes from in a log.
-const NO_FUNCTION: i32 = 2_002_000_000;
-/// The functions that addresses of maps which were not created become calls of, the number of the map added: none, as above.
-pub(super) const NO_MAP: i32 = 2_001_000_000;
 /// The start of a function that is not in the program.
 const ABSENT: u32 = u32::MAX;
 
@@ -291,7 +287,7 @@ impl Executor {
             PatchKind::Function(symbol) => {
                 let Some(found) = self.symbol(symbol)? else {
                     *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
-                    return set_immediate(rest, 0, NO_FUNCTION).ok_or_else(outside);
+                    return set_immediate(rest, 0, absent::function(symbol)).ok_or_else(outside);
                 };
                 let module = match found.module {
                     None => 0,
@@ -311,7 +307,7 @@ impl Executor {
     }
 
     fn module_fd(&self, module: Option<usize>) -> i32 {
-        module.and_then(|module| self.symbols.modules.get(module)).map_or(0, AsRawFd::as_raw_fd)
+        self.symbols.module(module).map_or(0, AsRawFd::as_raw_fd)
     }
 }
 
@@ -379,7 +375,7 @@ fn poison(insns: &mut [u8], map: u32) -> Option<()> {
         let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
         insn.fill(0);
         *insn.first_mut()? = CALL;
-        set_immediate(insn, 0, NO_MAP.saturating_add_unsigned(map))?;
+        set_immediate(insn, 0, absent::map(map))?;
     }
     Some(())
 }

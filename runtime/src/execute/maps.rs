@@ -105,7 +105,7 @@ impl Executor {
         let table = at(&self.tables, index).and_then(Option::as_ref);
         let kernel_value = table.map(|table| {
             shape.value_size = table.value_size;
-            let module = table.module.and_then(|module| self.symbols.modules.get(module));
+            let module = self.symbols.module(table.module);
             (table.value_type, module.map(AsFd::as_fd))
         });
         let unchanged = open.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;

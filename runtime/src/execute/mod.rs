@@ -4,6 +4,7 @@
 //! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
 //! calls; nothing of the types that generated code gives to maps and sections.
 
+mod absent;
 mod arena;
 mod assemble;
 mod btf;

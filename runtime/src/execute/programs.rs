@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::assemble::{Assembled, NO_MAP};
+use super::assemble::Assembled;
 use super::token::Asked;
 use super::{Executor, at, at_mut, lift_memlock, log, no_such};
 use crate::error::{Errno, Error, Result};
@@ -13,7 +13,6 @@ use crate::uapi::{AttachType, ProgramType};
 
 /// How often a load that the kernel gave up for the moment is tried again.
 const TRIES: u32 = 5;
-
 /// A program that is loaded.
 #[derive(Debug)]
 pub(super) struct LoadedProgram {
@@ -52,9 +51,6 @@ impl Executor {
             ));
         }
         let mut form = self.form(index).map_err(within)?;
-        if self.must_relocate(&form) {
-            self.relocate(&mut form).map_err(within)?;
-        }
         loop {
             let (errno, log) = match self.attempt(index, &form).map_err(within)? {
                 Ok(loaded) => {
@@ -66,6 +62,10 @@ impl Executor {
                 }
                 Err(refusal) => refusal,
             };
+            if self.find_without_address(index, errno).map_err(within)? {
+                form = self.form(index).map_err(within)?;
+                continue;
+            }
             if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
                 return Err(self.refusal(index, errno, log));
             }
@@ -78,7 +78,11 @@ impl Executor {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let place = self.struct_ops_place(index)?;
         let attach_type = place.map_or(open.attach_type, |place| AttachType(place.member));
-        Ok(Form { name: open.definition.name, attach_type, code, btf: None })
+        let mut form = Form { name: open.definition.name, attach_type, code, btf: None };
+        if self.must_relocate(&form) {
+            self.relocate(&mut form)?;
+        }
+        Ok(form)
     }
 
     /// Asks the kernel to load a program in this form.
@@ -109,7 +113,7 @@ impl Executor {
             attach_program: open.target_program.as_ref().map(|(fd, _)| fd.as_fd()),
             attach_btf: module
                 .filter(|_| other.is_none())
-                .and_then(|module| self.symbols.modules.get(module))
+                .and_then(|module| self.symbols.module(Some(module)))
                 .map(AsFd::as_fd),
             fd_array: &form.code.fd_array,
             ifindex: open.ifindex,
@@ -131,7 +135,6 @@ impl Executor {
         let program = open.definition;
         let what = format!("{}, section `{}`", open.program_type, program.section);
         let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
-        let absent = || self.unresolved(&relos, log.as_deref());
         let error = match self.percpu_section(program) {
             Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
@@ -142,8 +145,7 @@ impl Executor {
                  the program out with `set_autoload(false)`",
             ),
             _ => match self
-                .uncreated(log.as_deref())
-                .or_else(absent)
+                .absent(program, &relos, log.as_deref())
                 .or_else(|| too_old(program.since, program.section))
                 .or_else(|| kernel::jit::explain(errno, log.as_deref()))
             {
@@ -155,19 +157,6 @@ impl Executor {
             Some(log) => error.log(log),
             None => error,
         }
-    }
-
-    /// What a program needs of a map that was not created, if the verifier refused it for that.
-    fn uncreated(&self, log: Option<&str>) -> Option<String> {
-        let log = log?;
-        let is_called =
-            |&(map, _): &(u32, _)| log.contains(&format!("unknown#{}", NO_MAP.saturating_add_unsigned(map)));
-        let (_, map) = (0..).zip(self.object.maps).find(is_called)?;
-        Some(format!(
-            "it uses map `{}`, which was not created, as its auto-create is off: leave the program out too with \
-             `set_autoload(false)`, let the map be created, or keep the program from it by a constant in .rodata",
-            map.name
-        ))
     }
 }
 

@@ -56,8 +56,13 @@ impl Executor {
         Types::of_object(self.bytes(span)?)
     }
 
-    /// What a program needs of the kernel's types that is not there, if the verifier refused it for that.
-    pub(super) fn unresolved(&self, records: &[u8], log: Option<&str>) -> Option<String> {
-        unresolved(&self.object_types().ok()?, records, log?)
+    /// What this instruction needs of the kernel's types that is not there.
+    pub(super) fn unresolved(&self, records: &[u8], insn: usize) -> Option<String> {
+        let what = unresolved(&self.object_types().ok()?, records, insn)?;
+        let unread = self.relocator.as_ref().map(Relocator::unread).unwrap_or_default();
+        Some(match unread.is_empty() {
+            true => what,
+            false => format!("{what} ({})", unread.join("; ")),
+        })
     }
 }

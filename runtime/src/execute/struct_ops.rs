@@ -102,13 +102,11 @@ impl Executor {
         let open = &self.open_maps[index];
         let map = open.definition.name;
         let wrong = |what: std::fmt::Arguments<'_>| Error::invalid(format_args!("struct_ops `{map}`: {what}"));
-        let Some(owner) = finder.find(&format!("{VALUE_PREFIX}{}", table.name)) else {
-            return Err(wrong(format_args!(
-                "this kernel takes no `struct {}` of functions, nor does a module of it",
-                table.name
-            ))
-            .note("load the module that does, or leave it out with `set_autocreate(false)`"));
-        };
+        let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|mut notes| {
+            notes.push("load the module that does, or leave it out with `set_autocreate(false)`".to_owned());
+            wrong(format_args!("this kernel takes no `struct {}` of functions, nor does a module of it", table.name))
+                .note(notes.join("\n  note: "))
+        })?;
         let types = &owner.types;
         let holder = types.members(owner.id).find(|member| {
             let ty = types.resolve(member.ty);
@@ -190,8 +188,7 @@ impl Executor {
     fn open_module(&mut self, name: &str) -> Result<usize> {
         let fd = crate::kernel::btf::open_module(name)?
             .ok_or_else(|| Error::invalid(format_args!("kernel module `{name}` has gone while it was looked at")))?;
-        self.symbols.modules.push(fd);
-        Ok(self.symbols.modules.len() - 1)
+        Ok(self.symbols.add_module(name.to_owned(), fd))
     }
 
     /// What a program is loaded for, if it is in a table.

@@ -1,17 +1,18 @@
 //! The step that looks names up in the running kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
+use super::absent::{Absence, Mismatch};
 use super::assemble::functions;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind, Way};
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::types::{self, Types, kind};
 use crate::kernel::{causes, kallsyms};
 use crate::open::OpenProgram;
 use crate::relocate;
-use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
 /// A name that was found.
@@ -19,7 +20,7 @@ use crate::uapi::{AttachType, ProgramType};
 pub(super) struct Found {
     /// The id of its type.
     pub(super) id: u32,
-    /// The place of its module's BTF in [`Symbols::modules`]; none for vmlinux.
+    /// The position of its module's BTF in [`Symbols::modules`]; none for vmlinux.
     pub(super) module: Option<usize>,
 }
 
@@ -27,13 +28,53 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
     resolved: bool,
-    /// By symbol.
-    found: Vec<Option<Found>>,
+    /// By symbol: what it is, or why it is absent. Nothing if nobody needs it.
+    found: Vec<Option<Result<Found, Absence>>>,
     /// By symbol: addresses.
     addresses: Vec<Option<u64>>,
     /// By program: targets that the user chose.
     targets: Vec<Option<Found>>,
-    pub(super) modules: Vec<OwnedFd>,
+    pub(super) modules: Vec<Module>,
+    /// Whether what was found is known to have an address, or not to.
+    addresses_checked: bool,
+}
+
+/// A module with something that is used.
+#[derive(Debug)]
+pub(super) struct Module {
+    name: String,
+    pub(super) btf: OwnedFd,
+}
+
+impl Symbols {
+    /// Adds a module; its position.
+    pub(super) fn add_module(&mut self, name: String, btf: OwnedFd) -> usize {
+        self.modules.push(Module { name, btf });
+        self.modules.len() - 1
+    }
+
+    /// The BTF of a module, if it is one.
+    pub(super) fn module(&self, module: Option<usize>) -> Option<&OwnedFd> {
+        Some(&self.modules.get(module?)?.btf)
+    }
+
+    /// Why a symbol is absent, if it is.
+    pub(super) fn absence(&self, symbol: u32) -> Option<&Absence> {
+        at(&self.found, symbol)?.as_ref()?.as_ref().err()
+    }
+
+    /// What errors call the kernel or one of its modules.
+    fn owner(&self, module: Option<usize>) -> String {
+        match module.and_then(|module| self.modules.get(module)) {
+            Some(module) => owner(&module.name),
+            None => "vmlinux".to_owned(),
+        }
+    }
+}
+
+/// What errors call a module.
+fn owner(module: &str) -> String {
+    format!("module `{}`", module.escape_debug())
 }
 
 /// Who wants a name.
@@ -104,39 +145,49 @@ impl Executor {
         if wanted.is_empty() {
             return Ok(());
         }
-        btf::find(&mut wanted)?;
-        let (places, opened) = btf::find_in_modules(&mut wanted)?;
-        let mut modules = Vec::new();
-        for module in opened {
-            modules.push(module.map_err(Some).map(|fd| {
-                self.symbols.modules.push(fd);
-                self.symbols.modules.len() - 1
-            }));
-        }
-        for ((wanted, owner), place) in wanted.iter().zip(owners).zip(places) {
+        let unread = btf::find(&mut wanted)?;
+        let btf::InModules { positions, modules: opened, unread: unread_modules } = btf::find_in_modules(&mut wanted)?;
+        let unread: Vec<String> = unread.into_iter().chain(unread_modules).collect();
+        let mut modules: Vec<_> = opened
+            .into_iter()
+            .map(|(name, opened)| match opened {
+                Ok(btf) => Ok(self.symbols.add_module(name, btf)),
+                Err(error) => Err((name, Some(error))),
+            })
+            .collect();
+        let mut comparison = None;
+        for ((wanted, owner), position) in wanted.iter().zip(owners).zip(positions) {
             // What is in a module that this process may not open is as good as absent.
-            let module = place.and_then(|place| modules.get_mut(place));
+            let mut module = position.and_then(|position| modules.get_mut(position));
             let mut found = match (wanted.id, &module) {
-                (Some(id), None) => Some(Found { id, module: None }),
-                (Some(id), Some(Ok(module))) => Some(Found { id, module: Some(*module) }),
-                (_, Some(Err(_))) | (None, _) => None,
+                (Some(id), None) => Ok(Found { id, module: None }),
+                (Some(id), Some(Ok(module))) => Ok(Found { id, module: Some(*module) }),
+                (_, Some(Err((name, _)))) => Err(Absence::Closed(self::owner(name))),
+                (None, _) => Err(Absence::Unknown(unread.clone())),
             };
             let program = match owner {
                 Owner::Symbol(index) => {
-                    if let (Some(there), Some(ty)) = (found, object.symbols[index].ty) {
-                        found = self.is_of_type(there, ty)?.then_some(there);
+                    if let (Ok(there), Some(ty)) = (&found, object.symbols[index].ty) {
+                        let there = *there;
+                        let comparison = match &mut comparison {
+                            Some(comparison) => comparison,
+                            None => comparison.insert(self.comparison()?),
+                        };
+                        found = comparison
+                            .mismatch(&self.symbols, there, ty, wanted.name)?
+                            .map_or(Ok(there), |mismatch| Err(Absence::OtherType(mismatch)));
                     }
-                    self.symbols.found[index] = found;
+                    self.symbols.found[index] = Some(found.clone());
                     if object.symbols[index].weak { None } else { needed[index] }
                 }
                 Owner::Target(index) => {
-                    self.symbols.targets[index] = found;
+                    self.symbols.targets[index] = found.as_ref().ok().copied();
                     Some(index)
                 }
             };
-            if let (None, Some(program)) = (found, program) {
+            if let (Err(absence), Some(program)) = (found, program) {
                 let open = &self.open_programs[program];
-                if let Some(error) = module.and_then(|module| module.as_mut().err()?.take()) {
+                if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
                     return Err(error.within(format_args!("program `{}`", open.definition.name)));
                 }
                 let is_target = match owner {
@@ -145,32 +196,74 @@ impl Executor {
                     }
                     Owner::Target(_) => true,
                 };
-                return Err(missing(wanted, open, is_target));
+                return Err(missing((wanted.name, wanted.kind), open, is_target, &absence));
             }
         }
         Ok(())
     }
 
-    /// Whether a function or variable of the kernel is what the object declares it as: a type of the object's own.
-    fn is_of_type(&mut self, found: Found, ty: u32) -> Result<bool> {
-        let Some(btf) = self.object.btf else {
+    /// What declarations are compared with.
+    fn comparison(&mut self) -> Result<Comparison> {
+        let span = self.object.btf.ok_or_else(|| Error::invalid("it declares types of the kernel and has no BTF"))?;
+        let local = Types::of_object(self.bytes(span)?)?;
+        Ok(Comparison { local, vmlinux: self.kernel_types()?, modules: Vec::new() })
+    }
+
+    /// Finds out which symbols that BTF has are without an address, as Linux 7.3 has functions by which it only describes others. The
+    /// kernel rejects programs that name one. Called after it rejected one, because it takes a pass over all symbols; whether something is
+    /// to be tried again: weak symbols without an address are absent from then on.
+    pub(super) fn find_without_address(&mut self, program: u32, errno: Errno) -> Result<bool> {
+        let is_that = [libc::EINVAL, libc::ENOENT].contains(&errno.raw());
+        if !is_that || std::mem::replace(&mut self.symbols.addresses_checked, true) {
             return Ok(false);
-        };
-        let local = Types::of_object(self.bytes(btf)?)?;
-        let vmlinux = self.kernel_types()?;
-        let found_types = match found.module.and_then(|module| self.symbols.modules.get(module)) {
-            None => vmlinux,
-            Some(module) => {
-                let refused = |errno| Error::refused("looking at the BTF of a kernel module", errno);
-                let name = sys::btf::kernel_name(module.as_fd()).map_err(refused)?;
-                match types::modules(&vmlinux).find(|(module, _)| Some(module) == name.as_ref()) {
-                    Some((_, types)) => types,
-                    None => return Ok(false),
+        }
+        let object = self.object;
+        let with_id: Vec<(usize, Found)> = (self.symbols.found.iter().enumerate())
+            .filter(|(index, _)| object.symbols[*index].ty.is_some())
+            .filter_map(|(index, found)| Some((index, *found.as_ref()?.as_ref().ok()?)))
+            .collect();
+        let mut names: Vec<_> =
+            with_id.iter().map(|&(index, _)| kallsyms::Wanted::new(object.symbols[index].name)).collect();
+        // The kernel's own error says more than that of reading a list which may be forbidden.
+        if names.is_empty()
+            || kallsyms::find(&mut names).is_err()
+            || names.iter().all(|name| name.found.is_none()) && !kallsyms::lists_names()
+        {
+            return Ok(false);
+        }
+        let mut changed = false;
+        for (&(index, found), name) in with_id.iter().zip(&names) {
+            if name.found.is_some() {
+                continue;
+            }
+            let absence = Absence::NoAddress(self.symbols.owner(found.module));
+            let symbol = &object.symbols[index];
+            if !symbol.weak {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+                if self.uses(open, index)? {
+                    return Err(missing((symbol.name, symbol.kind), open, false, &absence));
+                }
+                continue;
+            }
+            self.symbols.found[index] = Some(Err(absence));
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Whether a program's instructions refer to a symbol.
+    fn uses(&self, open: &OpenProgram, symbol: u32) -> Result<bool> {
+        for (_, function) in functions(self.object, open.definition) {
+            for patch in self.patches(self.body(function?))? {
+                if let PatchKind::Variable(used) | PatchKind::Function(used) = patch?.kind {
+                    if used == symbol {
+                        return Ok(true);
+                    }
                 }
             }
-        };
-        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| found_types.about(found.id, kind));
-        theirs.map_or(Ok(false), |theirs| relocate::types_fit(&local, ty, &found_types, theirs))
+        }
+        Ok(false)
     }
 
     /// Finds the addresses of the symbols without a type that programs need.
@@ -201,7 +294,8 @@ impl Executor {
                 None => None,
             };
             if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
-                return Err(missing(&Wanted::new(name, SymbolKind::Address), &self.open_programs[program], false));
+                let open = &self.open_programs[program];
+                return Err(missing((name, SymbolKind::Address), open, false, &Absence::Unknown(Vec::new())));
             }
         }
         Ok(())
@@ -217,7 +311,8 @@ impl Executor {
     /// What a symbol is on this kernel; `None` if it is weak and not there.
     pub(super) fn symbol(&mut self, index: u32) -> Result<Option<Found>> {
         self.resolve_symbols()?;
-        at(&self.symbols.found, index).copied().ok_or_else(|| no_such("symbol", index))
+        let found = at(&self.symbols.found, index).ok_or_else(|| no_such("symbol", index))?;
+        Ok(found.as_ref().and_then(|found| found.as_ref().ok()).copied())
     }
 
     /// What a program attaches to, if it must be known when it is loaded.
@@ -276,33 +371,102 @@ fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
     })
 }
 
+/// The types that declarations are compared with, each read once.
+struct Comparison {
+    local: Types,
+    vmlinux: Rc<Types>,
+    /// By module.
+    modules: Vec<(usize, Rc<Types>)>,
+}
+
+impl Comparison {
+    /// How the type of what was found differs from the declared one, if they are not compatible.
+    fn mismatch(&mut self, symbols: &Symbols, found: Found, ty: u32, name: &str) -> Result<Option<Mismatch>> {
+        let types = match found.module {
+            None => Rc::clone(&self.vmlinux),
+            Some(module) => self.module(symbols, module)?,
+        };
+        // Of a function the type behind it, of a variable the one that it has; anything else has none to compare.
+        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.about(found.id, kind));
+        let theirs = theirs.filter(|_| types.name(found.id) == name);
+        let theirs = theirs.ok_or_else(|| {
+            Error::invalid(format_args!("the kernel's BTF of `{}` changed while it was looked at", name.escape_debug()))
+        })?;
+        let (local_id, their_id) = (self.local.resolve(ty), types.resolve(theirs));
+        // Types that are too deep to be compared are not those of the kernel.
+        if relocate::types_fit(&self.local, local_id, &types, their_id).unwrap_or(false) {
+            return Ok(None);
+        }
+        Ok(Some(Mismatch {
+            declared: self.local.declaration(ty, name),
+            found: types.declaration(theirs, name),
+            owner: symbols.owner(found.module),
+        }))
+    }
+
+    fn module(&mut self, symbols: &Symbols, module: usize) -> Result<Rc<Types>> {
+        if let Some((_, types)) = self.modules.iter().find(|(known, _)| *known == module) {
+            return Ok(Rc::clone(types));
+        }
+        let name = &symbols.modules.get(module).ok_or_else(|| Error::invalid("there is no such module"))?.name;
+        let types = types::module(&self.vmlinux, name)?;
+        self.modules.push((module, Rc::clone(&types)));
+        Ok(types)
+    }
+}
+
 /// The error of what a program needs, be it what it attaches to or something that it uses.
-fn missing(wanted: &Wanted<'_>, open: &OpenProgram, is_target: bool) -> Error {
-    let kind = match wanted.kind {
+fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
+    let (program, section) = (open.definition.name, open.definition.section);
+    let kind = match kind {
         SymbolKind::Function => "function",
         SymbolKind::Typedef => "typedef",
         SymbolKind::Variable => "variable",
         SymbolKind::Struct => "struct",
         SymbolKind::Address => {
             return Error::invalid(format_args!(
-                "program `{}` (section `{}`) needs the address of the kernel's symbol `{}`, which /proc/kallsyms does not have",
-                open.definition.name, open.definition.section, wanted.name
+                "program `{program}` (section `{section}`) needs the address of the kernel's symbol `{name}`, which /proc/kallsyms does not have",
             ))
             .note("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
-    let error = Error::invalid(format_args!(
-        "program `{}` (section `{}`) needs the kernel's {kind} `{}`, which is neither in the BTF of this kernel nor in that of a module",
-        open.definition.name, open.definition.section, wanted.name
-    ));
-    if let Some(why) = causes::not_in_btf(wanted.name).filter(|_| is_target && wanted.kind == SymbolKind::Function) {
-        return error.note(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
-    }
-    error.note(match is_target {
-        true => {
-            "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
-             `set_autoload(false)`"
+    match absence {
+        Absence::OtherType(Mismatch { declared, found, owner }) => Error::invalid(format_args!(
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` with another type than this kernel has: the object declares `{declared}`, the BTF of {owner} has `{found}`"
+        ))
+        .note(
+            "declare it as the kernel has it, with structs that are defined, not only declared; for kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
+        ),
+        Absence::NoAddress(owner) => Error::invalid(format_args!(
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no address in /proc/kallsyms"
+        ))
+        .note(
+            "the kernel describes another function by it (those of names that end in `_impl`, from Linux 7.0), or was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
+        ),
+        Absence::Unknown(unread) => {
+            let advice = match is_target {
+                true => {
+                    "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
+                     `set_autoload(false)`"
+                }
+                false => {
+                    "load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`"
+                }
+            };
+            let error = Error::invalid(format_args!(
+                "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this kernel nor in that of a module"
+            ));
+            // Why the kernel's BTF does not have what it is known to have says more than that.
+            if let Some(why) = causes::not_in_btf(name).filter(|_| is_target && kind == "function") {
+                return error.note(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
+            }
+            match unread.is_empty() {
+                true => error.note(advice),
+                false => error.note(format_args!("{}\n  note: {advice}", unread.join("\n  note: "))),
+            }
         }
-        false => "load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`",
-    })
+        Absence::Closed(owner) => Error::invalid(format_args!(
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process may not open"
+        )),
+    }
 }

@@ -2,14 +2,23 @@
 //!
 //! No index of the whole is made: one pass over the strings finds where the wanted names are, one over the types finds which
 //! have them, and both stop as soon as nothing is left to find. Both take the file in pieces, so a kernel whose BTF cannot be
-//! mapped into memory is read through one small buffer. Knows names and ids; not who wants them.
+//! mapped into memory is read through one small buffer. BTF that cannot be read to its end gives what comes before, and a note: of the
+//! kernel's own that is its beginning up to a kind that is not known, of a module it may be nothing. Knows names and ids; not who wants
+//! them.
+
+mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use scan::{Progress, StringScan, TypeScan};
+
 use super::causes;
+use super::format::{Gap, HEADER, Header, Layout, Section};
 use crate::abi::SymbolKind;
 use crate::error::{Errno, Error, Result};
 use crate::sys::btf as sys;
@@ -38,81 +47,148 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How much of the numbering of types and strings a base has taken; nothing for vmlinux itself.
-#[derive(Clone, Copy, Debug, Default)]
+/// How much of the numbering of types and strings a base has taken, and its layout of kinds; nothing for vmlinux itself.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Base {
     types: u32,
     strings: u32,
+    layout: Layout,
 }
 
-/// Finds what it can of the wanted names in the BTF of the running kernel, whose ids no other file has.
-pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<()> {
-    let mut source = Source::open(&Path::new(FOLDER).join("vmlinux"), true)?;
-    source.find(Base::default(), wanted)
+/// Finds what it can of the wanted names in the BTF of the running kernel, whose ids no other file has. If that could not be read to its
+/// end, a note says why.
+pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
+    let gap = Source::vmlinux()?.find(&Base::default(), wanted)?;
+    Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))
 }
 
-/// For each name the place of its module, if it has one, and the modules.
-type InModules = (Vec<Option<usize>>, Vec<Result<OwnedFd>>);
+/// What was found in modules.
+#[derive(Debug, Default)]
+pub(crate) struct InModules {
+    /// For each name the position of its module among the modules, if it has one.
+    pub(crate) positions: Vec<Option<usize>>,
+    /// The modules' names, and their BTF if this process may open it.
+    pub(crate) modules: Vec<(String, Result<OwnedFd>)>,
+    /// What could not be read, each with the reason.
+    pub(crate) unread: Vec<String>,
+}
 
-/// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each. For every name the
-/// place of its module among those that come with it, opened if this process may.
+/// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each.
 pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
-    let nowhere = vec![None; wanted.len()];
-    let vmlinux = Path::new(FOLDER).join("vmlinux");
+    let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
     if wanted.iter().all(|wanted| wanted.id.is_some()) {
-        return Ok((nowhere, Vec::new()));
+        return Ok(found);
     }
-    let Ok(entries) = std::fs::read_dir(FOLDER) else {
-        return Ok((nowhere, Vec::new()));
+    let paths = module_paths();
+    if paths.is_empty() {
+        return Ok(found);
+    }
+    let base = match Source::vmlinux()?.measure()? {
+        Ok(base) => base,
+        Err(gap) => {
+            found.unread.push(format!(
+                "the BTF of modules continues that of vmlinux, which could not be read to its end: {gap}"
+            ));
+            return Ok(found);
+        }
     };
+    let sources = paths.iter().map(|path| (path, Source::open(path, true)));
+    let with_names = find_in(sources, &base, wanted, &mut found)?;
+    for path in with_names {
+        let module = module_name(path);
+        // Without its module the id would be that of something else.
+        let opened = open_module(&module).and_then(|opened| {
+            opened
+                .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
+        });
+        found.modules.push((module, opened));
+    }
+    Ok(found)
+}
+
+/// The files of the modules' BTF, in the order of their names.
+pub(crate) fn module_paths() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(FOLDER) else {
+        return Vec::new();
+    };
+    let vmlinux = Path::new(FOLDER).join("vmlinux");
     let mut modules: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
     modules.sort();
-    if modules.is_empty() {
-        return Ok((nowhere, Vec::new()));
-    }
-    let base = Source::open(&vmlinux, true)?.measure()?;
-    // A module may go at any moment; then it has not what we look for.
-    let sources = modules.iter().filter_map(|path| Some((path, Source::open(path, true).ok()?)));
-    let (places, found) = find_in(sources, base, wanted)?;
-    let open = |path: &PathBuf| {
-        let module = path.file_name().unwrap_or_default().to_string_lossy();
-        // Without its module the id would be that of something else.
-        open_module(&module)?
-            .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
-    };
-    Ok((places, found.into_iter().map(open).collect()))
+    modules
 }
 
-/// For each name the place of its module among those that have one of the names.
-fn find_in<T>(
-    sources: impl Iterator<Item = (T, Source)>,
-    base: Base,
+/// The name of the module whose BTF this is.
+pub(crate) fn module_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The note that the BTF of the kernel or of a module could not be read.
+pub(crate) fn unread(path: &Path, why: &dyn std::fmt::Display) -> String {
+    match path.ends_with("vmlinux") {
+        true => format!("the BTF of vmlinux could not be read to its end: {why}"),
+        false => format!("the BTF of module `{}` could not be read: {why}", module_name(path).escape_debug()),
+    }
+}
+
+/// Finds names in modules, and returns those that have one of them. One whose BTF is malformed, or not for this process to read, is
+/// noted and passed over; a read that failed otherwise is an error, since it does not say that a name is absent.
+fn find_in<'a>(
+    sources: impl Iterator<Item = (&'a PathBuf, Result<Source, Unopened>)>,
+    base: &Base,
     wanted: &mut [Wanted<'_>],
-) -> Result<(Vec<Option<usize>>, Vec<T>)> {
+    found: &mut InModules,
+) -> Result<Vec<&'a PathBuf>> {
     let in_vmlinux: Vec<_> = wanted.iter().map(|wanted| wanted.name_offset).collect();
-    let mut places = vec![None; wanted.len()];
-    let mut found = Vec::new();
-    for (module, mut source) in sources {
+    let mut modules = Vec::new();
+    for (path, source) in sources {
         let missing: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].id.is_none()).collect();
         if missing.is_empty() {
             break;
         }
+        let mut source = match source {
+            Ok(source) => source,
+            // A module may go at any moment; then it has not what we look for.
+            Err(Unopened::Gone) => continue,
+            Err(Unopened::Malformed(why)) => {
+                found.unread.push(unread(path, &why));
+                continue;
+            }
+            Err(Unopened::Io(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                found.unread.push(unread(path, &error));
+                continue;
+            }
+            Err(Unopened::Io(error)) => {
+                let module = module_name(path);
+                return Err(Error::io(format_args!("reading the BTF of kernel module `{module}`"), &error));
+            }
+        };
         // Where one module has a name among its strings says nothing about the next.
         for &index in &missing {
             wanted[index].name_offset = in_vmlinux[index];
         }
-        source.find(base, wanted)?;
+        match source.find(base, wanted) {
+            Ok(None) => {}
+            Ok(Some(gap)) => found.unread.push(unread(path, &gap)),
+            Err(error) if error.errno().is_some() => return Err(error),
+            Err(error) => {
+                found.unread.push(unread(path, &error));
+                // What was found before it made no sense may make none either.
+                for &index in &missing {
+                    wanted[index].id = None;
+                }
+            }
+        }
         let mut has_any = false;
         for index in missing.into_iter().filter(|&index| wanted[index].id.is_some()) {
-            places[index] = Some(found.len());
+            found.positions[index] = Some(modules.len());
             has_any = true;
         }
         if has_any {
-            found.push(module);
+            modules.push(path);
         }
     }
-    Ok((places, found))
+    Ok(modules)
 }
 
 /// Opens the BTF of this module.
@@ -147,58 +223,101 @@ struct Source {
     file: File,
     path: String,
     mapped: Option<sys::MappedFile>,
-    types: Section,
-    strings: Section,
+    header: Header,
+    layout: Layout,
 }
 
-/// A section of it.
-#[derive(Clone, Copy, Debug)]
-struct Section {
-    offset: u64,
-    len: u64,
+/// Why a file of BTF was not opened.
+#[derive(Debug)]
+enum Unopened {
+    /// It is no longer there.
+    Gone,
+    /// It is not BTF, for this reason.
+    Malformed(String),
+    /// It could not be read.
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for Unopened {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Source {
-    fn open(path: &Path, sysfs: bool) -> Result<Self> {
-        let name = path.display().to_string();
-        let failed = |error: std::io::Error| {
-            Error::io(format_args!("reading the kernel's BTF at {name}"), &error)
-                .note(format_args!("the kernel's types are looked up there: {}", causes::no_btf(&error)))
-        };
-        let file = File::open(path).map_err(failed)?;
-        let mut header = [0_u8; 24];
-        file.read_exact_at(&mut header, 0).map_err(failed)?;
-        let len = file.metadata().map_err(failed)?.len();
-        let field = |at: usize| {
-            header.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
-        };
-        // Magic 0xeb9f in this machine's order, version 1.
-        if header[..2] != 0xeb9f_u16.to_ne_bytes() || header[2] != 1 {
-            return Err(Error::invalid(format_args!("{name} is no BTF of this machine")));
-        }
-        let section = |at| Section { offset: u64::from(field(4)) + u64::from(field(at)), len: field(at + 4).into() };
-        let (types, strings) = (section(8), section(16));
-        if [types, strings].iter().any(|section| section.offset + section.len > len) {
-            return Err(Error::invalid(format_args!("{name} is shorter than its header says")));
-        }
-        // Only of the kernel's own files may it be assumed that they never change.
-        let mapped = usize::try_from(len).ok().filter(|_| sysfs).and_then(|len| sys::MappedFile::of_sysfs(&file, len));
-        Ok(Self { file, path: name, mapped, types, strings })
+    fn vmlinux() -> Result<Self> {
+        let path = Path::new(FOLDER).join("vmlinux");
+        Self::open(&path, true).map_err(|why| {
+            let what = format!("reading the kernel's BTF at {}", path.display());
+            match why {
+                Unopened::Gone => {
+                    let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
+                    let why = causes::no_btf(&gone);
+                    Error::io(what, &gone).note(format_args!("the kernel's types are looked up there: {why}"))
+                }
+                Unopened::Malformed(why) => {
+                    Error::invalid(format_args!("{what}: {why}")).note("the kernel's types are looked up there")
+                }
+                Unopened::Io(error) => {
+                    let why = causes::no_btf(&error);
+                    Error::io(what, &error).note(format_args!("the kernel's types are looked up there: {why}"))
+                }
+            }
+        })
     }
 
-    fn find(&mut self, base: Base, wanted: &mut [Wanted<'_>]) -> Result<()> {
+    fn open(path: &Path, sysfs: bool) -> Result<Self, Unopened> {
+        let file = File::open(path)?;
+        let mut beginning = [0_u8; HEADER];
+        let mut read = 0;
+        while read < HEADER {
+            match file.read_at(&mut beginning[read..], read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let len = file.metadata()?.len();
+        let header = Header::parse(&beginning[..read], len).map_err(|why| Unopened::Malformed(why.to_owned()))?;
+        let mut layout = vec![0; usize::try_from(header.layout.len).unwrap_or(0)];
+        file.read_exact_at(&mut layout, header.layout.offset)?;
+        // Only of the kernel's own files may it be assumed that they never change.
+        let mapped = usize::try_from(len).ok().filter(|_| sysfs).and_then(|len| sys::MappedFile::of_sysfs(&file, len));
+        Ok(Self { file, path: path.display().to_string(), mapped, header, layout: Layout::parse(&layout) })
+    }
+
+    /// Finds names; the gap if the types could not be read to their end and something was still to be found.
+    fn find(&mut self, base: &Base, wanted: &mut [Wanted<'_>]) -> Result<Option<Gap>> {
         let mut strings = StringScan::new(wanted, base.strings);
-        self.feed(self.strings, |piece| strings.scan(piece, wanted))?;
+        self.feed(self.header.strings, |piece| strings.scan(piece, wanted))?;
         let mut types = TypeScan::new(wanted, base.types);
-        self.feed(self.types, |piece| types.scan(piece, wanted))
+        let layout = self.layout(base);
+        self.feed(self.header.types, |piece| types.scan(piece, layout, wanted))?;
+        Ok(types.gap)
     }
 
     /// How many types and bytes of strings there are, which is where a module's begin.
-    fn measure(&mut self) -> Result<Base> {
+    fn measure(&mut self) -> Result<Result<Base, Gap>> {
         let mut types = TypeScan::new(&[], 0);
         types.stop_early = false;
-        self.feed(self.types, |piece| types.scan(piece, &mut []))?;
-        Ok(Base { types: types.id, strings: u32::try_from(self.strings.len).unwrap_or(u32::MAX) })
+        self.feed(self.header.types, |piece| types.scan(piece, &self.layout, &mut []))?;
+        Ok(match types.gap {
+            Some(gap) => Err(gap),
+            None => Ok(Base {
+                types: types.id,
+                strings: u32::try_from(self.header.strings.len).unwrap_or(u32::MAX),
+                layout: self.layout.clone(),
+            }),
+        })
+    }
+
+    /// The file's layout of kinds, or its base's, which may be written there alone.
+    fn layout<'a>(&'a self, base: &'a Base) -> &'a Layout {
+        if self.layout.is_empty() { &base.layout } else { &self.layout }
     }
 
     /// Hands a section to `take`, which says how much of each piece it has used up, or that it needs no more.
@@ -211,7 +330,7 @@ impl Source {
             return match take(piece) {
                 Progress::Done => Ok(()),
                 Progress::Used(used) if used == len => Ok(()),
-                Progress::Used(_) | Progress::Unknown => Err(bad()),
+                Progress::Used(_) => Err(bad()),
             };
         }
         let mut buffer = vec![0; CHUNK];
@@ -225,7 +344,6 @@ impl Source {
             held += want;
             match take(&buffer[..held]) {
                 Progress::Done => return Ok(()),
-                Progress::Unknown => return Err(bad()),
                 Progress::Used(used) => {
                     buffer.copy_within(used..held, 0);
                     held -= used;
@@ -238,250 +356,5 @@ impl Source {
                 }
             }
         }
-    }
-}
-
-/// What became of a piece.
-enum Progress {
-    /// There is nothing left to find.
-    Done,
-    /// This many bytes are dealt with; the rest is the beginning of something.
-    Used(usize),
-    /// It is not what it should be.
-    Unknown,
-}
-
-/// Looks for wanted names among strings.
-struct StringScan {
-    /// Bit n: a wanted name is n bytes long, or 64 or more than that.
-    lengths: u64,
-    /// The offset of the next piece.
-    offset: u32,
-    left: usize,
-}
-
-impl StringScan {
-    fn new(wanted: &[Wanted<'_>], offset: u32) -> Self {
-        let (mut lengths, mut left) = (0, 0);
-        for wanted in wanted.iter().filter(|wanted| wanted.name_offset.is_none()) {
-            lengths |= 1 << (wanted.name.len() % 64);
-            left += 1;
-        }
-        Self { lengths, offset, left }
-    }
-
-    fn scan(&mut self, piece: &[u8], wanted: &mut [Wanted<'_>]) -> Progress {
-        if self.left == 0 {
-            return Progress::Done;
-        }
-        let mut begin = 0;
-        let (words, rest) = piece.as_chunks_of_eight();
-        for (at, word) in words.enumerate() {
-            let mut zeros = zero_bytes(word);
-            while zeros != 0 {
-                let end = at * 8 + zeros.trailing_zeros() as usize / 8;
-                zeros &= zeros - 1;
-                if self.ends(piece, begin, end, wanted) {
-                    return Progress::Done;
-                }
-                begin = end + 1;
-            }
-        }
-        for end in piece.len() - rest.len()..piece.len() {
-            if piece[end] == 0 {
-                if self.ends(piece, begin, end, wanted) {
-                    return Progress::Done;
-                }
-                begin = end + 1;
-            }
-        }
-        self.offset = self.offset.wrapping_add(u32::try_from(begin).unwrap_or(u32::MAX));
-        Progress::Used(begin)
-    }
-
-    /// Looks at one string; whether it was the last that was wanted.
-    #[inline]
-    fn ends(&mut self, piece: &[u8], begin: usize, end: usize, wanted: &mut [Wanted<'_>]) -> bool {
-        self.lengths & (1 << ((end - begin) % 64)) != 0 && self.compare(&piece[begin..end], begin, wanted)
-    }
-
-    fn compare(&mut self, string: &[u8], begin: usize, wanted: &mut [Wanted<'_>]) -> bool {
-        for wanted in wanted {
-            if wanted.name_offset.is_none() && wanted.name.as_bytes() == string {
-                wanted.name_offset = u32::try_from(begin).ok().and_then(|begin| self.offset.checked_add(begin));
-                self.left -= 1;
-            }
-        }
-        self.left == 0
-    }
-}
-
-/// Splits bytes into words of eight, lowest byte first.
-trait Words {
-    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]);
-}
-
-impl Words for [u8] {
-    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]) {
-        let chunks = self.chunks_exact(8);
-        let rest = chunks.remainder();
-        (chunks.map(|chunk| chunk.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes))), rest)
-    }
-}
-
-/// The top bit of every byte that is zero, and no other.
-fn zero_bytes(word: u64) -> u64 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    !(((word & LOW) + LOW) | word | LOW)
-}
-
-/// Looks for types with wanted names.
-struct TypeScan {
-    /// A bit for each remainder by 4096 that a wanted name's offset has.
-    filter: [u64; 64],
-    /// The id of the last type seen.
-    id: u32,
-    left: usize,
-    stop_early: bool,
-}
-
-impl TypeScan {
-    fn new(wanted: &[Wanted<'_>], base: u32) -> Self {
-        let (mut filter, mut left) = ([0; 64], 0);
-        for wanted in wanted {
-            if let (Some(offset), None) = (wanted.name_offset, wanted.id) {
-                filter[offset as usize % 4096 / 64] |= 1 << (offset % 64);
-                left += 1;
-            }
-        }
-        Self { filter, id: base, left, stop_early: true }
-    }
-
-    fn scan(&mut self, piece: &[u8], wanted: &mut [Wanted<'_>]) -> Progress {
-        let mut at = 0;
-        while self.left != 0 || !self.stop_early {
-            let Some(&head) = piece.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
-                return Progress::Used(at);
-            };
-            let word = u64::from_ne_bytes(head);
-            let (name, info) = if cfg!(target_endian = "little") {
-                (word as u32, (word >> 32) as u32)
-            } else {
-                ((word >> 32) as u32, word as u32)
-            };
-            // Since 7.1 the count has 24 bits and the kind 7; before, the additional ones are zero.
-            let (kind, count) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
-            let Some(tail) = tail_len(kind, count) else {
-                return Progress::Unknown;
-            };
-            let end = at + 12 + tail;
-            if end > piece.len() {
-                return Progress::Used(at);
-            }
-            self.id = self.id.wrapping_add(1);
-            if self.filter[name as usize % 4096 / 64] & 1 << (name % 64) != 0 {
-                self.compare(name, kind, wanted);
-            }
-            at = end;
-        }
-        Progress::Done
-    }
-
-    fn compare(&mut self, name: u32, kind: u32, wanted: &mut [Wanted<'_>]) {
-        for wanted in wanted {
-            if wanted.id.is_none() && wanted.name_offset == Some(name) && number(wanted.kind) == kind {
-                wanted.id = Some(self.id);
-                self.left -= 1;
-            }
-        }
-    }
-}
-
-/// The number of a kind (`BTF_KIND_*` of `linux/btf.h`).
-fn number(kind: SymbolKind) -> u32 {
-    match kind {
-        SymbolKind::Struct => 4,
-        SymbolKind::Typedef => 8,
-        SymbolKind::Function => 12,
-        SymbolKind::Variable => 14,
-        // No type is of this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
-        SymbolKind::Address => 0,
-    }
-}
-
-/// How many bytes follow the twelve of every type.
-pub(crate) fn tail_len(kind: u32, count: usize) -> Option<usize> {
-    Some(match kind {
-        // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
-        2 | 7..=12 | 16 | 18 => 0,
-        // INT, VAR, DECL_TAG
-        1 | 14 | 17 => 4,
-        // ARRAY
-        3 => 12,
-        // STRUCT, UNION, DATASEC, ENUM64
-        4 | 5 | 15 | 19 => count.checked_mul(12)?,
-        // ENUM, FUNC_PROTO
-        6 | 13 => count.checked_mul(8)?,
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zero_bytes_are_exact() {
-        assert_eq!(zero_bytes(0x0100_ff80_0001_007f), 0x0080_0000_8000_8000);
-        assert_eq!(zero_bytes(u64::MAX), 0);
-        assert_eq!(zero_bytes(0), 0x8080_8080_8080_8080);
-    }
-
-    #[test]
-    fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
-        use crate::kernel::types::{kind, testing::Btf};
-        let folder = std::env::temp_dir().join(format!("skelgen-modules-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let module = |name: &str, btf: &Btf| {
-            std::fs::write(folder.join(name), btf.bytes()).unwrap();
-            (name.to_owned(), Source::open(&folder.join(name), false).unwrap())
-        };
-        // The first has a member of the name, the second a function of another name in the same place, the third the function.
-        let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
-        first.structure("s", 8, &[("probe", 0, 0)]);
-        second.add("other", kind::FUNC, false, 0, 0, &[]);
-        third.structure("longer", 8, &[]);
-        third.add("probe", kind::FUNC, false, 0, 0, &[]);
-        let sources = [module("first", &first), module("second", &second), module("third", &third)];
-        let mut wanted = ["probe", "other", "nothing"].map(|name| Wanted::new(name, SymbolKind::Function));
-        let found = find_in(sources.into_iter(), Base { types: 100, strings: 0 }, &mut wanted);
-        std::fs::remove_dir_all(&folder).unwrap();
-        let (places, modules) = found.unwrap();
-        assert_eq!((places, modules), (vec![Some(1), Some(0), None], vec!["second".to_owned(), "third".to_owned()]));
-        assert_eq!(wanted.map(|wanted| wanted.id), [Some(102), Some(101), None]);
-    }
-
-    #[test]
-    fn mapped_and_streamed_agree() {
-        let path = Path::new(FOLDER).join("vmlinux");
-        if !path.exists() {
-            eprintln!("skipped: this kernel has no BTF");
-            return;
-        }
-        let names = [
-            ("btf_trace_sched_switch", SymbolKind::Typedef),
-            ("bpf_iter_task", SymbolKind::Function),
-            ("task_struct", SymbolKind::Struct),
-            ("no_such_name_anywhere", SymbolKind::Struct),
-        ];
-        let find = |sysfs| {
-            let mut wanted: Vec<_> = names.iter().map(|&(name, kind)| Wanted::new(name, kind)).collect();
-            Source::open(&path, sysfs).unwrap().find(Base::default(), &mut wanted).unwrap();
-            wanted.iter().map(|wanted| wanted.id).collect::<Vec<_>>()
-        };
-        let found = find(true);
-        assert!(found[..3].iter().all(Option::is_some), "{found:?}");
-        assert_eq!(found[3], None);
-        assert_eq!(found, find(false));
     }
 }

@@ -45,6 +45,12 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<bool> {
     scan(BufReader::with_capacity(BUFFER, file), wanted).map_err(failed)
 }
 
+/// Whether the list has names at all: a process in a sandbox can be shown an empty one.
+pub(crate) fn lists_names() -> bool {
+    File::open(PATH)
+        .is_ok_and(|file| BufReader::with_capacity(BUFFER, file).lines().next().is_some_and(|line| line.is_ok()))
+}
+
 fn scan(mut lines: impl BufRead, wanted: &mut [Wanted<'_>]) -> std::io::Result<bool> {
     let mut line = Vec::new();
     let mut shown = false;

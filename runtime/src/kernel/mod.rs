@@ -5,6 +5,7 @@ pub(crate) mod btf;
 pub(crate) mod causes;
 pub mod cpus;
 pub(crate) mod features;
+pub(crate) mod format;
 pub(crate) mod jit;
 pub(crate) mod kallsyms;
 pub(crate) mod kconfig;

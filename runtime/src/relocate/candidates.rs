@@ -6,17 +6,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::abi::essential_name;
+use crate::kernel::format::Gap;
 use crate::kernel::types::{self, Types, kind};
-
-/// The part of a name that counts.
-pub(super) fn essential(name: &str) -> &str {
-    let bytes = name.as_bytes();
-    let separates = |window: &[u8]| matches!(window, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
-    match bytes.windows(5).rposition(separates) {
-        Some(at) => &name[..=at],
-        None => name,
-    }
-}
 
 /// Whether a type of one kind may stand for one of the other.
 pub(super) fn kinds_fit(one: u32, other: u32) -> bool {
@@ -27,6 +19,10 @@ pub(super) fn kinds_fit(one: u32, other: u32) -> bool {
 /// Candidates of an object's types.
 pub(super) struct Candidates {
     found: HashMap<Wanted, Vec<(Rc<Types>, u32)>>,
+    /// Modules whose types could not be read, and why.
+    unread: Vec<String>,
+    /// Where the kernel's own types end too early.
+    gap: Option<Gap>,
 }
 
 /// A name and a kind to look for.
@@ -40,7 +36,7 @@ impl Wanted {
     fn of(types: &Types, id: u32) -> Self {
         let kind = types.kind(id);
         let kind = if kind == kind::ENUM64 { kind::ENUM } else { kind };
-        Self { name: essential(types.name(id)).to_owned(), kind }
+        Self { name: essential_name(types.name(id)).to_owned(), kind }
     }
 }
 
@@ -51,8 +47,10 @@ impl Candidates {
         for id in ids.filter(|&id| !local.name(id).is_empty()) {
             found.entry(Wanted::of(local, id)).or_insert_with(Vec::new);
         }
+        let gap = kernel.gap().copied();
+        let mut unread = Vec::new();
         if found.is_empty() {
-            return Self { found };
+            return Self { found, unread, gap };
         }
         scan(kernel, &mut found);
         if modules && found.values().any(Vec::is_empty) {
@@ -61,12 +59,22 @@ impl Candidates {
                 .filter(|(_, all)| all.is_empty())
                 .map(|(wanted, _)| (wanted.clone(), Vec::new()))
                 .collect();
-            for (_, module) in types::modules(kernel) {
+            let mut modules = types::modules(kernel);
+            for (_, module) in modules.by_ref() {
                 scan(&module, &mut missing);
             }
+            unread = modules.unread;
             found.extend(missing);
         }
-        Self { found }
+        Self { found, unread, gap }
+    }
+
+    pub(super) fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    pub(super) const fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
     }
 
     /// The candidates of a type of the object.
@@ -89,7 +97,7 @@ fn scan(types: &Rc<Types>, found: &mut HashMap<Wanted, Vec<(Rc<Types>, u32)>>) {
         }
         let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         let Ok(name) = std::str::from_utf8(&name[..end]) else { return };
-        let name = essential(name);
+        let name = essential_name(name);
         for (_, ids) in wanted.iter_mut().filter(|(wanted, _)| wanted.kind == own && wanted.name == name) {
             ids.push((Rc::clone(types), id));
         }
@@ -154,7 +162,7 @@ mod tests {
             ("", ""),
         ];
         for (name, expected) in cases {
-            assert_eq!(essential(name), expected, "{name}");
+            assert_eq!(essential_name(name), expected, "{name}");
         }
     }
 }

@@ -1,23 +1,29 @@
 //! Whether a type of the kernel is one of the object's: whether it may stand for it, and whether it looks the same.
 
-use super::candidates::{essential, kinds_fit};
+use std::cell::Cell;
+
+use super::candidates::kinds_fit;
+use crate::abi::essential_name;
 use crate::error::{Error, Result};
 use crate::kernel::types::{Types, kind};
 
 /// How deep types are compared, as in libbpf.
 const MAX_DEPTH: u32 = 32;
 
-/// Whether the kernel's type may stand for the object's in questions about whole types. Names and sizes do not count, nor do the
+/// How many pairs of types one comparison looks at. A function can take many pointers to its own type, which would go on for ever.
+const MAX_PAIRS: u32 = 1 << 18;
+
+/// Whether the kernel's type may stand for the object's in questions about whole types, and as the type of a function or variable. Names and sizes do not count, nor do the
 /// insides of structs; pointers, arrays and functions must be about types that fit.
 pub(crate) fn types_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
     Ok(kinds_fit(local.kind(local_id), target.kind(target_id))
-        && fit(&Pair { local, local_id, target, target_id }, MAX_DEPTH)?)
+        && fit(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, MAX_DEPTH)?)
 }
 
 /// Whether the kernel's type looks like the object's: all that the object has of it is there under the same name and looks the
 /// same; of structs behind pointers only the name counts.
 pub(super) fn types_match(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
-    look_alike(&Pair { local, local_id, target, target_id }, false, MAX_DEPTH)
+    look_alike(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, false, MAX_DEPTH)
 }
 
 /// Whether an integer is all of its bytes, as all are but bitfields in the form before 4.20.
@@ -32,12 +38,15 @@ struct Pair<'a> {
     local_id: u32,
     target: &'a Types,
     target_id: u32,
+    /// How many pairs may still be looked at.
+    left: &'a Cell<u32>,
 }
 
 impl Pair<'_> {
-    /// The types behind typedefs and modifiers.
-    fn resolved(&self) -> Self {
-        self.with(self.local.resolve(self.local_id), self.target.resolve(self.target_id))
+    /// The types behind typedefs and modifiers, the next pair that is looked at.
+    fn resolved(&self) -> Result<Self> {
+        self.left.set(self.left.get().checked_sub(1).ok_or_else(too_deep)?);
+        Ok(self.with(self.local.resolve(self.local_id), self.target.resolve(self.target_id)))
     }
 
     fn with(&self, local_id: u32, target_id: u32) -> Self {
@@ -75,7 +84,7 @@ fn fit(pair: &Pair<'_>, level: u32) -> Result<bool> {
     let level = level.checked_sub(1).ok_or_else(too_deep)?;
     let mut pair = *pair;
     for _ in 0..MAX_DEPTH {
-        pair = pair.resolved();
+        pair = pair.resolved()?;
         let (ours, theirs) = pair.kinds();
         if !kinds_fit(ours, theirs) {
             return Ok(false);
@@ -100,7 +109,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
     let level = level.checked_sub(1).ok_or_else(too_deep)?;
     let (mut pair, mut behind_pointer) = (*pair, behind_pointer);
     for _ in 0..MAX_DEPTH {
-        pair = pair.resolved();
+        pair = pair.resolved()?;
         if !pair.same_name() {
             return Ok(false);
         }
@@ -145,7 +154,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
 
 /// Whether each member that the object's struct has is in the kernel's.
 fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
-    let Pair { local, local_id, target, target_id } = *pair;
+    let Pair { local, local_id, target, target_id, .. } = *pair;
     if local.count(local_id) > target.count(target_id) {
         return Ok(false);
     }
@@ -166,7 +175,7 @@ fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
 
 /// Whether each enumerator that the object's enumeration has is in the kernel's, of whatever value.
 fn enums_match(pair: &Pair<'_>) -> bool {
-    let Pair { local, local_id, target, target_id } = *pair;
+    let Pair { local, local_id, target, target_id, .. } = *pair;
     local.size(local_id) == target.size(target_id)
         && local.count(local_id) <= target.count(target_id)
         && local
@@ -183,7 +192,7 @@ fn elements<'a>(pair: &Pair<'a>) -> Option<(Pair<'a>, bool)> {
 
 /// Whether two names are the same up to their flavors. What has no name is like what has none.
 fn names_match(local: &str, target: &str) -> bool {
-    essential(local) == essential(target)
+    essential_name(local) == essential_name(target)
 }
 
 fn too_deep() -> Error {

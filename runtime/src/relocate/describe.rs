@@ -1,6 +1,5 @@
 //! Says for people what a record is about.
 
-use super::patch::ABSENT_HELPER;
 use super::path::Subject;
 use super::record::{self, Question, Record};
 use crate::kernel::types::{Types, kind};
@@ -13,16 +12,9 @@ pub(super) fn record(types: &Types, record: &Record) -> String {
     format!("{} `{}`", asked(question), subject(types, record, question))
 }
 
-/// What the instruction needs that the kernel does not have, if it is for such a one that the verifier's log says a program was
-/// refused: "instruction 12 needs the offset of …".
-pub(crate) fn unresolved(types: &Types, records: &[u8], log: &str) -> Option<String> {
-    let mark = format!("unknown#{ABSENT_HELPER}");
-    let lines: Vec<&str> = log.lines().collect();
-    let at = lines.iter().position(|line| line.contains(&mark))?;
-    // The line itself or one before it begins with the number of the instruction: `12: (85) call unknown#195896080`.
-    let number = |line: &&str| line.split_once(": (85)").and_then(|(number, _)| number.trim().parse::<usize>().ok());
-    let insn = lines[..=at].iter().rev().find_map(number)?;
-    // The second half of a wide load is poisoned as well, but never the first that is reached.
+/// What an instruction needs that the kernel does not have, if a record is about it: "instruction 12 needs the offset of …".
+pub(crate) fn unresolved(types: &Types, records: &[u8], insn: usize) -> Option<String> {
+    // The second half of a 64-bit immediate load is poisoned as well, but never the first that is reached.
     let found = record::all(records).find(|record| record.insn == insn)?;
     Some(format!(
         "instruction {insn} needs the {}, which the kernel does not have, or not so that the instruction could use it",

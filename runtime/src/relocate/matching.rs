@@ -1,9 +1,10 @@
 //! Follows what a record is about in one of the kernel's types.
 
-use super::candidates::{essential, kinds_fit};
+use super::candidates::kinds_fit;
 use super::compatible;
 use super::path::{MAX_DEPTH, Path, Step, Subject};
 use super::record::Question;
+use crate::abi::essential_name;
 use crate::error::{Error, Result};
 use crate::kernel::types::{Types, kind};
 
@@ -25,7 +26,7 @@ pub(super) fn find<'t>(
             Ok(fits.then_some(Subject::Type { id }))
         }
         Subject::Enumerator { name, .. } => {
-            let same = |found: &(&str, u64)| essential(found.0) == essential(name);
+            let same = |found: &(&str, u64)| essential_name(found.0) == essential_name(name);
             let found = target.enumerators(target.resolve(id)).find(same);
             Ok(found.map(|(name, value)| Subject::Enumerator { name, value }))
         }
@@ -114,7 +115,7 @@ fn fields_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> b
         match kind {
             kind::PTR | kind::FLOAT => return true,
             kind::FWD | kind::ENUM | kind::ENUM64 => {
-                let (ours, theirs) = (essential(local.name(local_id)), essential(target.name(target_id)));
+                let (ours, theirs) = (essential_name(local.name(local_id)), essential_name(target.name(target_id)));
                 return ours.is_empty() || theirs.is_empty() || ours == theirs;
             }
             kind::INT => return compatible::whole(local, local_id) && compatible::whole(target, target_id),

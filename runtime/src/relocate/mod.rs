@@ -34,6 +34,7 @@ use value::Resolution;
 
 pub(crate) use compatible::types_fit;
 pub(crate) use describe::unresolved;
+pub(crate) use patch::ABSENT_HELPER;
 
 /// Fits programs of one object to one kernel.
 pub(crate) struct Relocator {
@@ -51,6 +52,11 @@ impl Relocator {
             records.iter().copied().flat_map(record::all).filter(Record::has_candidates).map(|record| record.type_id);
         let candidates = Candidates::find(&local, kernel, with_modules, wanted);
         Self { local, candidates, known: HashMap::new() }
+    }
+
+    /// What could not be read of the kernel's types or its modules', each with the reason.
+    pub(crate) fn unread(&self) -> &[String] {
+        self.candidates.unread()
     }
 
     /// Changes the instructions of a program as its records say.
@@ -101,6 +107,11 @@ impl Relocator {
         }
         match found {
             Some((_, resolution)) => Ok(resolution),
+            // What is behind the end of what could be read is not absent.
+            None if self.candidates.of(&self.local, record.type_id).is_empty() && self.candidates.gap().is_some() => {
+                let gap = self.candidates.gap().map(ToString::to_string).unwrap_or_default();
+                Err(Error::invalid(format_args!("the kernel's BTF could not be read to its end: {gap}")))
+            }
             None => value::resolve(question, (&self.local, &local), None),
         }
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 const INSN: usize = 8;
 
 /// The helper that an instruction calls which must not be reached: none, by the number that Linux and libbpf use for it.
-pub(super) const ABSENT_HELPER: i32 = 195_896_080;
+pub(crate) const ABSENT_HELPER: i32 = 195_896_080;
 
 /// Codes of instructions (`linux/bpf_common.h`, `linux/bpf.h`).
 mod code {

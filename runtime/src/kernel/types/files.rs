@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::{Bytes, Types};
 use crate::error::{Error, Result};
-use crate::kernel::btf::FOLDER;
+use crate::kernel::btf::{self, FOLDER};
 use crate::sys::btf::MappedFile;
 
 /// Reads the types of the running kernel, or those in this file.
@@ -20,17 +20,46 @@ pub(crate) fn is_running(path: &Path) -> bool {
     path == Path::new(FOLDER).join("vmlinux")
 }
 
+/// The types of modules of the running kernel, read one after another, and notes on those that could not be read.
+pub(crate) struct Modules<'a> {
+    vmlinux: &'a Rc<Types>,
+    paths: std::vec::IntoIter<PathBuf>,
+    pub(crate) unread: Vec<String>,
+}
+
 /// The modules of the running kernel that have types, by name.
-pub(crate) fn modules(vmlinux: &Rc<Types>) -> impl Iterator<Item = (String, Rc<Types>)> {
-    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.retain(|path| !path.ends_with("vmlinux"));
-    paths.sort();
-    paths.into_iter().filter_map(|path| {
-        // A module may go at any moment; then it has not what anyone looks for.
-        let types = Types::read(&path, true, Some(Rc::clone(vmlinux))).ok()?;
-        Some((path.file_name()?.to_string_lossy().into_owned(), Rc::new(types)))
-    })
+pub(crate) fn modules(vmlinux: &Rc<Types>) -> Modules<'_> {
+    let (mut paths, mut unread) = (btf::module_paths(), Vec::new());
+    // Ids of modules continue those of the kernel, so all of these must be known.
+    if let Some(gap) = vmlinux.gap() {
+        paths.clear();
+        unread.push(btf::unread(Path::new("vmlinux"), gap));
+    }
+    Modules { vmlinux, paths: paths.into_iter(), unread }
+}
+
+/// Reads the types of one module.
+pub(crate) fn module(vmlinux: &Rc<Types>, name: &str) -> Result<Rc<Types>> {
+    Types::read(&Path::new(FOLDER).join(name), true, Some(Rc::clone(vmlinux))).map(Rc::new)
+}
+
+impl Iterator for Modules<'_> {
+    type Item = (String, Rc<Types>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let path = self.paths.next()?;
+            match Types::read(&path, true, Some(Rc::clone(self.vmlinux))) {
+                Ok(types) => {
+                    self.unread.extend(types.gap().map(|gap| btf::unread(&path, gap)));
+                    return Some((btf::module_name(&path), Rc::new(types)));
+                }
+                // A module may go at any moment; then it has not what anyone looks for.
+                Err(_) if !path.exists() => {}
+                Err(error) => self.unread.push(btf::unread(&path, &error)),
+            }
+        }
+    }
 }
 
 /// A struct that was found, and whose it is.
@@ -51,14 +80,17 @@ impl Finder {
         Self { vmlinux }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<Owner> {
+    /// Finds a struct, or what could not be read of where it might be.
+    pub(crate) fn find(&self, name: &str) -> Result<Owner, Vec<String>> {
         if let Some(id) = self.vmlinux.find_struct(name) {
-            return Some(Owner { types: Rc::clone(&self.vmlinux), module: None, id });
+            return Ok(Owner { types: Rc::clone(&self.vmlinux), module: None, id });
         }
-        modules(&self.vmlinux).find_map(|(module, types)| {
+        let mut modules = modules(&self.vmlinux);
+        let found = modules.find_map(|(module, types)| {
             let id = types.find_struct(name)?;
             Some(Owner { types, module: Some(module), id })
-        })
+        });
+        found.ok_or(modules.unread)
     }
 }
 
@@ -78,7 +110,7 @@ impl Types {
         // Pointers are as long as this machine's, for which the kernel is.
         let pointer = u64::try_from(size_of::<*const ()>()).unwrap_or(8);
         Self::new(bytes, base, pointer)
-            .ok_or_else(|| Error::invalid(format_args!("{} is no BTF of this machine", path.display())))
+            .map_err(|why| Error::invalid(format_args!("{} cannot be understood: {why}", path.display())))
     }
 }
 
@@ -103,6 +135,6 @@ mod tests {
         assert_eq!(found.types.size(found.id), Some(16));
         assert_eq!(found.types.pointee(members[0].ty), Some(found.id));
         assert_eq!((found.types.name(found.id), found.types.kind(found.id)), ("list_head", kind::STRUCT));
-        assert!(finder.find("no_such_struct_anywhere").is_none());
+        assert!(finder.find("no_such_struct_anywhere").is_err());
     }
 }

@@ -31,9 +31,10 @@ impl Types {
         self.head(id).map_or("", |head| self.owner(id).string(head.name))
     }
 
-    /// The number of a type's kind, 0 for `void`.
+    /// The number of a type's kind, 0 for `void`; [`kind::NONE`] if there is no type of this id.
     pub(crate) fn kind(&self, id: u32) -> u32 {
-        self.head(id).map_or(kind::VOID, |head| head.kind)
+        let without = if id == 0 { kind::VOID } else { kind::NONE };
+        self.head(id).map_or(without, |head| head.kind)
     }
 
     /// Whether it is a struct or a union.

@@ -1,8 +1,10 @@
 //! Types as BTF has them, to be looked at: the running kernel's, a module's, an object's.
 //!
 //! Only what asks about the insides of types needs this (`struct_ops`, relocation); names alone are found by [`super::btf`] without an
-//! index. Bytes that make no sense give nothing, not a panic and not a loop without end. Knows types; not who asks.
+//! index. Bytes that make no sense give nothing, not a panic and not a loop without end; types of kinds that are not known here are
+//! stepped over, and are of no size and like no other. Knows types; not who asks.
 
+mod declaration;
 mod files;
 mod look;
 #[cfg(test)]
@@ -10,11 +12,11 @@ pub(crate) mod testing;
 
 use std::rc::Rc;
 
-use super::btf::tail_len;
+use super::format::{Gap, HEADER, Header, Layout};
 use crate::error::{Error, Result};
 use crate::sys::btf::MappedFile;
 
-pub(crate) use files::{Finder, is_running, kernel, modules};
+pub(crate) use files::{Finder, is_running, kernel, module, modules};
 
 /// Numbers of kinds (`BTF_KIND_*` of `linux/btf.h`).
 pub(crate) mod kind {
@@ -38,6 +40,8 @@ pub(crate) mod kind {
     pub(crate) const DECL_TAG: u32 = 17;
     pub(crate) const TYPE_TAG: u32 = 18;
     pub(crate) const ENUM64: u32 = 19;
+    /// What an id has that no type has; no kind has the number.
+    pub(crate) const NONE: u32 = u32::MAX;
 
     /// What C calls a kind where it has a word for it.
     pub(crate) fn word(kind: u32) -> &'static str {
@@ -58,8 +62,13 @@ pub(crate) struct Types {
     /// Of a module: the kernel's, whose numbering its own continues.
     base: Option<Rc<Types>>,
     bytes: Bytes,
-    types: (usize, usize),
+    /// Where the types begin.
+    types: usize,
+    /// Where the strings begin, and how long they are.
     strings: (usize, usize),
+    layout: Layout,
+    /// The type behind which nothing could be read.
+    gap: Option<Gap>,
     /// Where each type begins among the types, in the order of their ids.
     offsets: Vec<u32>,
     /// Bytes of a pointer: this machine's for the kernel's types, eight for a program's.
@@ -88,19 +97,29 @@ struct Head {
 impl Types {
     /// The types of a program.
     pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self> {
-        Self::new(Bytes::Owned(bytes), None, 8).ok_or_else(|| Error::invalid("the program's BTF cannot be understood"))
+        Self::new(Bytes::Owned(bytes), None, 8)
+            .map_err(|why| Error::invalid(format_args!("the program's BTF cannot be understood: {why}")))
     }
 
-    /// The types of an object.
+    /// The types of an object, all of them.
     pub(crate) fn of_object(bytes: &'static [u8]) -> Result<Self> {
-        Self::new(Bytes::Constant(bytes), None, 8)
-            .ok_or_else(|| Error::invalid("the object's BTF cannot be understood"))
+        let types = Self::new(Bytes::Constant(bytes), None, 8).and_then(|types| match &types.gap {
+            Some(gap) => Err(gap.to_string()),
+            None => Ok(types),
+        });
+        types.map_err(|why| Error::invalid(format_args!("the object's BTF cannot be understood: {why}")))
     }
 
-    fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Option<Self> {
-        let mut this = Self { base, bytes, types: (0, 0), strings: (0, 0), offsets: Vec::new(), pointer };
+    fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Result<Self, String> {
+        let layout = base.as_ref().map(|base| base.layout.clone()).unwrap_or_default();
+        let mut this = Self { base, bytes, types: 0, strings: (0, 0), layout, gap: None, offsets: Vec::new(), pointer };
         this.index()?;
-        Some(this)
+        Ok(this)
+    }
+
+    /// Why types are missing behind the last of these, if they are.
+    pub(crate) fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
     }
 
     fn bytes(&self) -> &[u8] {
@@ -116,25 +135,34 @@ impl Types {
     }
 
     /// Finds where sections and types begin.
-    fn index(&mut self) -> Option<()> {
-        // Magic 0xeb9f in this machine's order, version 1.
-        if self.bytes().get(..2)? != 0xeb9f_u16.to_ne_bytes() || *self.bytes().get(2)? != 1 {
-            return None;
+    fn index(&mut self) -> Result<(), String> {
+        let bytes = self.bytes();
+        let header = Header::parse(&bytes[..bytes.len().min(HEADER)], bytes.len() as u64)?;
+        let position = |number| usize::try_from(number).map_err(|_| "it is too long");
+        let (begin, len) = (position(header.types.offset)?, position(header.types.len)?);
+        let strings = (position(header.strings.offset)?, position(header.strings.len)?);
+        let layout = Layout::parse(header.layout.of(bytes).unwrap_or_default());
+        self.types = begin;
+        self.strings = strings;
+        if !layout.is_empty() {
+            self.layout = layout;
         }
-        let field = |at| self.word(at).and_then(|word| usize::try_from(word).ok());
-        let header = field(4)?;
-        let section = |at: usize| Some((header.checked_add(field(at)?)?, field(at + 4)?));
-        (self.types, self.strings) = (section(8)?, section(16)?);
-        let (begin, len) = self.types;
         let mut offsets = Vec::with_capacity(len / 40);
-        let mut at = begin;
-        while at < begin.checked_add(len)? {
-            let head = self.head_at(at)?;
-            offsets.push(u32::try_from(at - begin).ok()?);
-            at = head.tail.checked_add(tail_len(head.kind, head.count)?)?;
+        let (mut at, end) = (begin, begin + len);
+        while at < end {
+            let cut = || format!("it ends in type [{}]", self.first() as usize + offsets.len());
+            let head = self.head_at(at).filter(|head| head.tail <= end).ok_or_else(cut)?;
+            let Some(tail) = self.layout.tail_len(head.kind, head.count) else {
+                let id = self.first().saturating_add(u32::try_from(offsets.len()).unwrap_or(u32::MAX));
+                self.gap = Some(Gap { id, kind: head.kind });
+                break;
+            };
+            let next = head.tail.checked_add(tail).filter(|next| *next <= end).ok_or_else(cut)?;
+            offsets.push(u32::try_from(at - begin).map_err(|_| "it is too long")?);
+            at = next;
         }
         self.offsets = offsets;
-        (at <= self.bytes().len()).then_some(())
+        Ok(())
     }
 
     fn head_at(&self, at: usize) -> Option<Head> {
@@ -168,7 +196,7 @@ impl Types {
         let owner = self.owner(id);
         let index = usize::try_from(id.checked_sub(owner.first())?).ok()?;
         let offset = usize::try_from(*owner.offsets.get(index)?).ok()?;
-        owner.head_at(owner.types.0 + offset)
+        owner.head_at(owner.types + offset)
     }
 
     /// The bytes from the beginning of a string on.
@@ -198,7 +226,7 @@ impl Types {
     /// Hands each type of its own with a name to `take`: id, kind and the bytes from the beginning of its name on.
     pub(crate) fn each_named<'a>(&'a self, mut take: impl FnMut(u32, u32, &'a [u8])) {
         for (id, &offset) in (self.first()..).zip(&self.offsets) {
-            let head = usize::try_from(offset).ok().and_then(|offset| self.head_at(self.types.0 + offset));
+            let head = usize::try_from(offset).ok().and_then(|offset| self.head_at(self.types + offset));
             if let Some(head) = head.filter(|head| head.name != 0) {
                 take(id, head.kind, self.string_bytes(head.name));
             }
@@ -217,7 +245,7 @@ impl Types {
     fn find(&self, kind: u32, name: &str) -> Option<u32> {
         let ids = (self.first()..).take(self.offsets.len());
         ids.zip(&self.offsets).find_map(|(id, &offset)| {
-            let head = self.head_at(self.types.0 + usize::try_from(offset).ok()?)?;
+            let head = self.head_at(self.types + usize::try_from(offset).ok()?)?;
             (head.kind == kind && self.is_string(head.name, name)).then_some(id)
         })
     }

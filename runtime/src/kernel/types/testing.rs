@@ -106,16 +106,39 @@ impl Btf {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_with(24, &[])
+    }
+
+    /// With a layout of kinds, as Linux 7.1 and later write it: for these kinds how many bytes follow a type and each element. What it
+    /// says of kinds that are known is wrong, as readers know better.
+    pub(crate) fn bytes_with_layout(&self, kinds: &[(usize, u8, u8)]) -> Vec<u8> {
+        let last = kinds.iter().map(|(kind, ..)| *kind).max().unwrap_or(0);
+        let mut layout = vec![[60, 60, 0, 0]; last + 1];
+        for &(kind, info, element) in kinds {
+            layout[kind] = [info, element, 0, 0];
+        }
+        self.bytes_with(32, layout.as_flattened())
+    }
+
+    fn bytes_with(&self, header: u32, layout: &[u8]) -> Vec<u8> {
         let len = |len: usize| u32::try_from(len).unwrap();
         let types: Vec<u8> = self.types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
         bytes.extend_from_slice(&[1, 0]);
-        for word in [24, 0, len(types.len()), len(types.len()), len(self.strings.len())] {
+        let strings = len(types.len() + layout.len());
+        let words =
+            [header, 0, len(types.len()), strings, len(self.strings.len()), len(types.len()), len(layout.len())];
+        for word in &words[..usize::try_from(header / 4 - 1).unwrap()] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
         bytes.extend_from_slice(&types);
+        bytes.extend_from_slice(layout);
         bytes.extend_from_slice(&self.strings);
         bytes
+    }
+
+    pub(crate) fn types_with_layout(&self, kinds: &[(usize, u8, u8)]) -> Types {
+        Types::of_program(self.bytes_with_layout(kinds)).unwrap()
     }
 
     pub(crate) fn types(&self) -> Types {

@@ -106,3 +106,59 @@ fn wide_loads() {
     let insns = fit(&narrow, "A", second).unwrap();
     assert_eq!((&insns[0][4..], &insns[1][4..]), (&(-2_i32).to_ne_bytes()[..], &(-1_i32).to_ne_bytes()[..]));
 }
+
+/// Two functions are compared as libbpf compares them.
+#[test]
+fn function_types_are_compared_as_in_libbpf() {
+    use crate::relocate::types_fit;
+    // Declared with these types, where the kernel's takes an `int` and returns a pointer to a struct.
+    let fits = |declare: &dyn Fn(&mut Btf) -> u32| {
+        let mut kernel = Btf::new();
+        let int = kernel.int("int", 4, true);
+        let s = kernel.structure("s", 8, &[("x", int, 0)]);
+        let pointer = kernel.pointer(s);
+        let function = kernel.function_type(pointer, &[int]);
+        let mut local = Btf::new();
+        let declared = declare(&mut local);
+        types_fit(&local.types(), declared, &kernel.types(), function).unwrap_or(false)
+    };
+    let with = |make: fn(&mut Btf) -> (u32, Vec<u32>)| {
+        fits(&|btf| {
+            let (returns, parameters) = make(btf);
+            btf.function_type(returns, &parameters)
+        })
+    };
+    fn pointer_to(btf: &mut Btf, kind: u32) -> u32 {
+        let to = btf.add("other", kind, false, 0, 0, &[]);
+        let constant = btf.add("", kind::CONST, false, 0, to, &[]);
+        btf.pointer(constant)
+    }
+    assert!(with(|btf| (pointer_to(btf, kind::STRUCT), vec![btf.int("long", 8, false)])));
+    assert!(with(|btf| {
+        let int = btf.int("int", 4, true);
+        let volatile = btf.add("", kind::VOLATILE, false, 0, int, &[]);
+        (pointer_to(btf, kind::STRUCT), vec![btf.typedef("t", volatile)])
+    }));
+    assert!(!with(|btf| (pointer_to(btf, kind::UNION), vec![btf.int("int", 4, true)])));
+    assert!(!with(|btf| (pointer_to(btf, kind::FWD), vec![btf.int("int", 4, true)])));
+    assert!(!with(|btf| (0, vec![btf.int("int", 4, true)])), "it returns nothing");
+    assert!(!with(|btf| (pointer_to(btf, kind::STRUCT), vec![])), "an argument less");
+    assert!(!with(|btf| (pointer_to(btf, kind::STRUCT), vec![btf.enumeration("e", false, &[])])));
+    assert!(!with(|btf| (btf.pointer(99), vec![btf.int("int", 4, true)])), "a type that is not there");
+    // Kinds that are not known are like nothing, not even each other.
+    let mut odd = Btf::new();
+    let unknown = odd.add("odd", 20, false, 0, 0, &[]);
+    let function = odd.function_type(0, &[unknown]);
+    let types = odd.types_with_layout(&[(20, 0, 0)]);
+    assert!(!types_fit(&types, function, &types, function).unwrap());
+}
+
+/// Functions that take many pointers to their own type are compared for a while, not for ever.
+#[test]
+fn a_comparison_ends() {
+    let mut btf = Btf::new();
+    let pointer = btf.pointer(2);
+    let function = btf.function_type(pointer, &[pointer; 32]);
+    let types = btf.types();
+    assert!(crate::relocate::types_fit(&types, function, &types, function).is_err());
+}

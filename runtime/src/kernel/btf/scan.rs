@@ -1,0 +1,186 @@
+//! Passes over the strings and the types of BTF, piece by piece, for the names that are wanted.
+
+use super::Wanted;
+use crate::abi::SymbolKind;
+use crate::kernel::format::{Gap, Layout};
+
+/// What became of a piece.
+pub(super) enum Progress {
+    /// There is nothing left to find, or nothing that could be.
+    Done,
+    /// This many bytes are dealt with; the rest is the beginning of something.
+    Used(usize),
+}
+
+/// Looks for wanted names among strings.
+pub(super) struct StringScan {
+    /// Bit n: a wanted name is n bytes long, or 64 or more than that.
+    lengths: u64,
+    /// The offset of the next piece.
+    offset: u32,
+    left: usize,
+}
+
+impl StringScan {
+    pub(super) fn new(wanted: &[Wanted<'_>], offset: u32) -> Self {
+        let (mut lengths, mut left) = (0, 0);
+        for wanted in wanted.iter().filter(|wanted| wanted.name_offset.is_none()) {
+            lengths |= 1 << (wanted.name.len() % 64);
+            left += 1;
+        }
+        Self { lengths, offset, left }
+    }
+
+    pub(super) fn scan(&mut self, piece: &[u8], wanted: &mut [Wanted<'_>]) -> Progress {
+        if self.left == 0 {
+            return Progress::Done;
+        }
+        let mut begin = 0;
+        let (words, rest) = piece.as_chunks_of_eight();
+        for (at, word) in words.enumerate() {
+            let mut zeros = zero_bytes(word);
+            while zeros != 0 {
+                let end = at * 8 + zeros.trailing_zeros() as usize / 8;
+                zeros &= zeros - 1;
+                if self.ends(piece, begin, end, wanted) {
+                    return Progress::Done;
+                }
+                begin = end + 1;
+            }
+        }
+        for end in piece.len() - rest.len()..piece.len() {
+            if piece[end] == 0 {
+                if self.ends(piece, begin, end, wanted) {
+                    return Progress::Done;
+                }
+                begin = end + 1;
+            }
+        }
+        self.offset = self.offset.wrapping_add(u32::try_from(begin).unwrap_or(u32::MAX));
+        Progress::Used(begin)
+    }
+
+    /// Looks at one string; whether it was the last that was wanted.
+    #[inline]
+    fn ends(&mut self, piece: &[u8], begin: usize, end: usize, wanted: &mut [Wanted<'_>]) -> bool {
+        self.lengths & (1 << ((end - begin) % 64)) != 0 && self.compare(&piece[begin..end], begin, wanted)
+    }
+
+    fn compare(&mut self, string: &[u8], begin: usize, wanted: &mut [Wanted<'_>]) -> bool {
+        for wanted in wanted {
+            if wanted.name_offset.is_none() && wanted.name.as_bytes() == string {
+                wanted.name_offset = u32::try_from(begin).ok().and_then(|begin| self.offset.checked_add(begin));
+                self.left -= 1;
+            }
+        }
+        self.left == 0
+    }
+}
+
+/// Splits bytes into words of eight, lowest byte first.
+trait Words {
+    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]);
+}
+
+impl Words for [u8] {
+    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]) {
+        let chunks = self.chunks_exact(8);
+        let rest = chunks.remainder();
+        (chunks.map(|chunk| chunk.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes))), rest)
+    }
+}
+
+/// The top bit of every byte that is zero, and no other.
+fn zero_bytes(word: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// Looks for types with wanted names.
+pub(super) struct TypeScan {
+    /// A bit for each remainder by 4096 that a wanted name's offset has.
+    filter: [u64; 64],
+    /// The id of the last type seen.
+    pub(super) id: u32,
+    left: usize,
+    pub(super) stop_early: bool,
+    /// The type that could not be stepped over.
+    pub(super) gap: Option<Gap>,
+}
+
+impl TypeScan {
+    pub(super) fn new(wanted: &[Wanted<'_>], base: u32) -> Self {
+        let (mut filter, mut left) = ([0; 64], 0);
+        for wanted in wanted {
+            if let (Some(offset), None) = (wanted.name_offset, wanted.id) {
+                filter[offset as usize % 4096 / 64] |= 1 << (offset % 64);
+                left += 1;
+            }
+        }
+        Self { filter, id: base, left, stop_early: true, gap: None }
+    }
+
+    pub(super) fn scan(&mut self, piece: &[u8], layout: &Layout, wanted: &mut [Wanted<'_>]) -> Progress {
+        let mut at = 0;
+        while self.left != 0 || !self.stop_early {
+            let Some(&head) = piece.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+                return Progress::Used(at);
+            };
+            let word = u64::from_ne_bytes(head);
+            let (name, info) = if cfg!(target_endian = "little") {
+                (word as u32, (word >> 32) as u32)
+            } else {
+                ((word >> 32) as u32, word as u32)
+            };
+            // Since 7.1 the count has 24 bits and the kind 7; before, the additional ones are zero.
+            let (kind, count) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
+            let Some(tail) = layout.tail_len(kind, count) else {
+                self.gap = Some(Gap { id: self.id.wrapping_add(1), kind });
+                return Progress::Done;
+            };
+            let end = at + 12 + tail;
+            if end > piece.len() {
+                return Progress::Used(at);
+            }
+            self.id = self.id.wrapping_add(1);
+            if self.filter[name as usize % 4096 / 64] & 1 << (name % 64) != 0 {
+                self.compare(name, kind, wanted);
+            }
+            at = end;
+        }
+        Progress::Done
+    }
+
+    fn compare(&mut self, name: u32, kind: u32, wanted: &mut [Wanted<'_>]) {
+        for wanted in wanted {
+            if wanted.id.is_none() && wanted.name_offset == Some(name) && number(wanted.kind) == kind {
+                wanted.id = Some(self.id);
+                self.left -= 1;
+            }
+        }
+    }
+}
+
+/// The number of a kind (`BTF_KIND_*` of `linux/btf.h`).
+fn number(kind: SymbolKind) -> u32 {
+    match kind {
+        SymbolKind::Struct => 4,
+        SymbolKind::Typedef => 8,
+        SymbolKind::Function => 12,
+        SymbolKind::Variable => 14,
+        // No type is of this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
+        SymbolKind::Address => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_bytes_are_exact() {
+        assert_eq!(zero_bytes(0x0100_ff80_0001_007f), 0x0080_0000_8000_8000);
+        assert_eq!(zero_bytes(u64::MAX), 0);
+        assert_eq!(zero_bytes(0), 0x8080_8080_8080_8080);
+    }
+}

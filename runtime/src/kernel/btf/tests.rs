@@ -1,0 +1,158 @@
+//! Names in files of BTF made by hand: of modules, of kinds that are not known, and damaged.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::kernel::types::{kind, testing::Btf};
+
+/// A directory of BTF files, removed in the end.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str, files: &[(&str, Vec<u8>)]) -> Self {
+        let directory = std::env::temp_dir().join(format!("skelgen-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(directory.join(name), bytes).unwrap();
+        }
+        Self(directory)
+    }
+
+    /// Looks for functions in all files, as in modules of a kernel of a hundred types.
+    fn find(&self, names: &[&'static str], base: Layout) -> (Vec<Option<u32>>, Vec<String>, InModules) {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mut wanted: Vec<_> = names.iter().map(|name| Wanted::new(name, SymbolKind::Function)).collect();
+        let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
+        let base = Base { types: 100, strings: 0, layout: base };
+        let sources = paths.iter().map(|path| (path, Source::open(path, false)));
+        let modules = find_in(sources, &base, &mut wanted, &mut found);
+        let modules = modules.unwrap().into_iter().map(|path| module_name(path)).collect();
+        (wanted.iter().map(|wanted| wanted.id).collect(), modules, found)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn function(btf: &mut Btf, name: &str) {
+    btf.add(name, kind::FUNC, false, 0, 0, &[]);
+}
+
+/// Functions before and behind a type of a kind that nobody knows: 8 bytes of its own and 4 for each of its two elements.
+fn with_unknown_kind() -> Btf {
+    let mut btf = Btf::new();
+    function(&mut btf, "before");
+    btf.add("odd", 20, true, 2, 7, &[u32::MAX; 4]);
+    btf.add("", 127, false, 0, 0, &[]);
+    function(&mut btf, "behind");
+    btf
+}
+
+const LAYOUT: [(usize, u8, u8); 2] = [(20, 8, 4), (127, 0, 0)];
+
+fn layout() -> Layout {
+    let mut entries = vec![[0; 4]; 128];
+    entries[20] = [8, 4, 0, 0];
+    Layout::parse(entries.as_flattened())
+}
+
+#[test]
+fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
+    // The first has a member of the name, the second a function of another name in the same place, the third the function.
+    let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
+    first.structure("s", 8, &[("probe", 0, 0)]);
+    function(&mut second, "other");
+    third.structure("longer", 8, &[]);
+    function(&mut third, "probe");
+    let files = Files::new("modules", &[("a", first.bytes()), ("b", second.bytes()), ("c", third.bytes())]);
+    let (ids, modules, found) = files.find(&["probe", "other", "nothing"], Layout::default());
+    assert_eq!((found.positions, modules), (vec![Some(1), Some(0), None], vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!((ids, found.unread), (vec![Some(102), Some(101), None], Vec::new()));
+}
+
+#[test]
+fn unknown_kinds_are_stepped_over() {
+    let btf = with_unknown_kind();
+    let files = Files::new("unknown", &[("own", btf.bytes_with_layout(&LAYOUT))]);
+    let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
+    assert_eq!((ids, found.unread), (vec![Some(101), Some(104)], Vec::new()));
+    // A module can rely on the layout of vmlinux.
+    let files = Files::new("unknown-base", &[("base", btf.bytes())]);
+    let (ids, _, found) = files.find(&["before", "behind"], layout());
+    assert_eq!((ids, found.unread), (vec![Some(101), Some(104)], Vec::new()));
+}
+
+#[test]
+fn without_a_layout_what_is_before_an_unknown_kind_is_found() {
+    let files = Files::new("no-layout", &[("module", with_unknown_kind().bytes())]);
+    let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
+    assert_eq!(ids, [Some(101), None]);
+    let why = "the BTF of module `module` could not be read: type [102] is of unknown kind 20, and no layout of kinds says how long it is";
+    assert_eq!(found.unread, [why]);
+    // Nothing is said of what nobody looked for.
+    assert_eq!(files.find(&["before"], Layout::default()).2.unread, [String::new(); 0]);
+}
+
+#[test]
+fn modules_that_cannot_be_read_are_noted_and_passed_over() {
+    let mut good = Btf::new();
+    function(&mut good, "probe");
+    let good = good.bytes();
+    let mut long = good.clone();
+    // Its types are longer than the file.
+    long[12..16].copy_from_slice(&u32::MAX.to_ne_bytes());
+    // Its only type is a struct of more members than it has bytes for.
+    let mut cut = good.clone();
+    cut[28..32].copy_from_slice(&(kind::STRUCT << 24 | 0xff_ffff).to_ne_bytes());
+    let files = Files::new(
+        "damaged",
+        &[("a", Vec::new()), ("b", vec![0; 200]), ("c", long), ("d", cut), ("e", good[..20].to_vec()), ("f", good)],
+    );
+    let (ids, modules, found) = files.find(&["probe", "absent"], Layout::default());
+    assert_eq!((ids, modules), (vec![Some(101), None], vec!["f".to_owned()]));
+    let said = found.unread.join("\n");
+    assert_eq!(found.unread.len(), 5, "{said}");
+    assert!(said.starts_with("the BTF of module `a` could not be read: it is empty\n"), "{said}");
+    assert!(said.contains("module `b` could not be read: it is not BTF"), "{said}");
+    assert!(said.contains("module `c` could not be read: it is shorter than its header says"), "{said}");
+    assert!(said.contains("module `d` could not be read"), "{said}");
+}
+
+#[test]
+fn numbers_of_a_layout_are_not_believed() {
+    let btf = with_unknown_kind();
+    // Sizes that are no multiples of four, and elements longer than the file.
+    for wrong in [(20, 6, 4), (20, 8, 2), (20, 252, 252)] {
+        let files = Files::new("layout", &[("module", btf.bytes_with_layout(&[wrong]))]);
+        let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
+        assert_eq!((ids[1], found.unread.len()), (None, 1), "{wrong:?}");
+    }
+}
+
+#[test]
+fn mapped_and_streamed_agree() {
+    let path = Path::new(FOLDER).join("vmlinux");
+    if !path.exists() {
+        eprintln!("skipped: this kernel has no BTF");
+        return;
+    }
+    let names = [
+        ("btf_trace_sched_switch", SymbolKind::Typedef),
+        ("bpf_iter_task", SymbolKind::Function),
+        ("task_struct", SymbolKind::Struct),
+        ("no_such_name_anywhere", SymbolKind::Struct),
+    ];
+    let find = |sysfs| {
+        let mut wanted: Vec<_> = names.iter().map(|&(name, kind)| Wanted::new(name, kind)).collect();
+        Source::open(&path, sysfs).unwrap().find(&Base::default(), &mut wanted).unwrap();
+        wanted.iter().map(|wanted| wanted.id).collect::<Vec<_>>()
+    };
+    let found = find(true);
+    assert!(found[..3].iter().all(Option::is_some), "{found:?}");
+    assert_eq!(found[3], None);
+    assert_eq!(found, find(false));
+}

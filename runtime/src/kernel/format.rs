@@ -1,0 +1,181 @@
+//! The format of BTF as far as every reader of it needs it: its header, and how long types are.
+//!
+//! Types of kinds that are not known here are stepped over by the layout of kinds that Linux 7.1 and later write into the header
+//! (`struct btf_layout` of `linux/btf.h`). Numbers are checked by whoever uses them. Knows bytes; no types and no files.
+
+/// Bytes of the header up to and with `str_len`, which every one has.
+const SHORT: usize = 24;
+
+/// Bytes of the header with `layout_off` and `layout_len`.
+pub(crate) const HEADER: usize = 32;
+
+/// How many kinds there can be: the field has seven bits.
+const KINDS: usize = 128;
+
+/// The header of BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) types: Section,
+    pub(crate) strings: Section,
+    /// The layout of kinds; empty if there is none, and never longer than all kinds take.
+    pub(crate) layout: Section,
+}
+
+/// A section: offsets are from the beginning of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+impl Section {
+    /// The section's bytes.
+    pub(crate) fn of<'a>(&self, file: &'a [u8]) -> Option<&'a [u8]> {
+        let begin = usize::try_from(self.offset).ok()?;
+        file.get(begin..)?.get(..usize::try_from(self.len).ok()?)
+    }
+
+    const fn end(&self) -> u64 {
+        self.offset + self.len
+    }
+}
+
+impl Header {
+    /// Reads the header at the beginning of a file of this many bytes, of which at least [`HEADER`] are given if it has them. The error
+    /// says what is wrong with the file.
+    pub(crate) fn parse(beginning: &[u8], file_len: u64) -> Result<Self, &'static str> {
+        let field = |at: usize| {
+            beginning.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
+        };
+        if file_len == 0 {
+            return Err("it is empty");
+        }
+        // Magic 0xeb9f in this machine's order, version 1.
+        if beginning.len() < SHORT || beginning[..2] != 0xeb9f_u16.to_ne_bytes() || beginning[2] != 1 {
+            return Err("it is not BTF of this machine");
+        }
+        let section = |at| Section { offset: u64::from(field(4)) + u64::from(field(at)), len: field(at + 4).into() };
+        let (types, strings) = (section(8), section(16));
+        if (field(4) as usize) < SHORT || types.end().max(strings.end()) > file_len {
+            return Err("it is shorter than its header says");
+        }
+        let mut layout = Section::default();
+        if field(4) as usize >= HEADER && beginning.len() >= HEADER {
+            layout = section(24);
+        }
+        // Without a layout that can be read, what is known can be read all the same.
+        if layout.len % 4 != 0 || layout.end() > file_len {
+            layout = Section::default();
+        }
+        layout.len = layout.len.min(KINDS as u64 * 4);
+        Ok(Self { types, strings, layout })
+    }
+}
+
+/// A layout of kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout(Vec<[u8; 4]>);
+
+impl Layout {
+    /// Reads the entries of a section.
+    pub(crate) fn parse(section: &[u8]) -> Self {
+        Self(section.chunks_exact(4).take(KINDS).filter_map(|entry| entry.first_chunk().copied()).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes follow the first twelve of a type of this kind and this many elements; `None` if nothing tells.
+    #[inline]
+    pub(crate) fn tail_len(&self, kind: u32, count: usize) -> Option<usize> {
+        match kind {
+            // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
+            2 | 7..=12 | 16 | 18 => Some(0),
+            // INT, VAR, DECL_TAG
+            1 | 14 | 17 => Some(4),
+            // ARRAY
+            3 => Some(12),
+            // STRUCT, UNION, DATASEC, ENUM64
+            4 | 5 | 15 | 19 => count.checked_mul(12),
+            // ENUM, FUNC_PROTO
+            6 | 13 => count.checked_mul(8),
+            _ => self.unknown(kind, count),
+        }
+    }
+
+    #[cold]
+    fn unknown(&self, kind: u32, count: usize) -> Option<usize> {
+        let &[info, element, ..] = self.0.get(usize::try_from(kind).ok()?)?;
+        // Kind 0 is `void`, which no type of a table is; all sizes are multiples of four.
+        if kind == 0 || info % 4 != 0 || element % 4 != 0 {
+            return None;
+        }
+        count.checked_mul(element.into())?.checked_add(info.into())
+    }
+}
+
+/// Where the reading of types ended too early: at a kind that is not known here and of which no layout tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// The id of the type.
+    pub(crate) id: u32,
+    pub(crate) kind: u32,
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, kind } = self;
+        write!(f, "type [{id}] is of unknown kind {kind}, and no layout of kinds says how long it is")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(words: &[u32]) -> Vec<u8> {
+        let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&[1, 0]);
+        bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn headers() {
+        let short = header(&[24, 0, 12, 12, 1]);
+        let read = Header::parse(&short, 37).unwrap();
+        assert_eq!((read.types.offset, read.strings.offset, read.layout.len), (24, 36, 0));
+        assert!(Header::parse(&short, 36).is_err());
+        assert_eq!(Header::parse(&[], 0), Err("it is empty"));
+        assert!(Header::parse(&short[..23], 37).is_err());
+        assert!(Header::parse(&header(&[8, 0, 12, 12, 1]), 37).is_err());
+        // Sums do not overflow.
+        assert!(Header::parse(&header(&[u32::MAX; 7]), u32::MAX.into()).is_err());
+        let long = header(&[32, 0, 12, 20, 1, 12, 8]);
+        let read = Header::parse(&long, 53).unwrap();
+        assert_eq!(read.layout, Section { offset: 44, len: 8 });
+        // A layout that cannot be is none.
+        for layout in [[12, 7], [12, 400], [u32::MAX, 8]] {
+            let bytes = header(&[32, 0, 12, 20, 1, layout[0], layout[1]]);
+            assert_eq!(Header::parse(&bytes, 53).unwrap().layout.len, 0, "{layout:?}");
+        }
+        // No more of it is read than kinds can be.
+        let bytes = header(&[32, 0, 12, 20, 1, 12, 1 << 20]);
+        assert_eq!(Header::parse(&bytes, 1 << 21).unwrap().layout.len, 512);
+    }
+
+    #[test]
+    fn only_a_layout_tells_of_unknown_kinds() {
+        let mut entries = vec![[0; 4]; 23];
+        (entries[20], entries[21], entries[22]) = ([8, 12, 0, 0], [2, 0, 0, 0], [0, 6, 0, 0]);
+        let layout = Layout::parse(entries.as_flattened());
+        assert_eq!(
+            (layout.tail_len(4, 2), layout.tail_len(20, 0), layout.tail_len(20, 3)),
+            (Some(24), Some(8), Some(44))
+        );
+        assert_eq!([21, 22, 23, 127, 0].map(|kind| layout.tail_len(kind, 1)), [None; 5]);
+        assert_eq!(layout.tail_len(20, usize::MAX), None);
+        assert_eq!(Layout::default().tail_len(20, 0), None);
+    }
+}
