@@ -93,7 +93,7 @@ impl Executor {
         for patch in self.patches(body)? {
             self.patch(insns.to_mut(), patch?, &mut fd_array)?;
         }
-        let (func_info, line_info) = match self.takes_records() {
+        let (func_info, line_info) = match self.takes_records()? {
             true => (self.bytes(body.func_info)?, self.bytes(body.line_info)?),
             false => (&[][..], &[][..]),
         };
@@ -116,6 +116,7 @@ impl Executor {
         let place = self.struct_ops_place(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
+        let takes_records = self.takes_records()?;
         let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
         let request = Request {
             name: form.name,
@@ -125,7 +126,7 @@ impl Executor {
             license: self.object.license,
             kernel_version: self.object.kernel_version,
             insns: &form.insns,
-            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| self.takes_records())).map(AsFd::as_fd),
+            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| takes_records)).map(AsFd::as_fd),
             func_info: form.func_info,
             line_info: form.line_info,
             core_relos: form.core_relos,
@@ -206,7 +207,7 @@ impl Executor {
                 Ok(())
             }
             PatchKind::CpuMask => {
-                let mask = kernel::cpus::possible()?.slots() - 1;
+                let mask = kernel::cpus::counted()?.slots() - 1;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Stride(map) => {

@@ -10,6 +10,7 @@ pub(crate) mod attr;
 pub(crate) mod btf;
 pub(crate) mod elem;
 pub(crate) mod epoll;
+mod guard;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mmap;
@@ -64,12 +65,24 @@ pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Re
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Lets this process lock as much memory as it likes: kernels before 5.11 count maps and programs against that limit.
-pub(crate) fn lift_memlock() -> Result<(), Errno> {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is a live value of the right type.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+/// Lets this process lock as much memory as it likes, or, without the right to that (`CAP_SYS_RESOURCE`), as much as its hard limit
+/// allows. Returns whether that is more than before. Kernels before 5.11 count maps and programs against that limit.
+pub(crate) fn lift_memlock() -> Result<bool, Errno> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `now` is a live value of the right type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut now) } != 0 {
+        return Err(Errno::last());
+    }
+    let set = |most: libc::rlim_t| {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: `limit` is a live value of the right type.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+        if result == 0 { Ok(now.rlim_cur != most) } else { Err(Errno::last()) }
+    };
+    match set(libc::RLIM_INFINITY) {
+        Err(errno) if errno.raw() == libc::EPERM => set(now.rlim_max),
+        result => result,
+    }
 }
 
 /// The address of a slice as a request holds it; zero for an empty one, whose address the kernel need not see.
