@@ -296,10 +296,10 @@ fn request_load(
         sys::load(request, level, log)
             .map_or_else(|errno| (Err(errno), 0), |attempt| (attempt.result, attempt.log_size))
     };
-    // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
+    // With a log level set, requests the log on the first attempt.
     let try_once = || match level {
         0 => (attempt(0, &mut []).0, None),
-        _ => log::result_and_log(log_size, |buffer| Ok(attempt(level, buffer)))
+        _ => log::result_and_log(log_size, |buffer| Ok(attempt(level, buffer)), || Ok(attempt(0, &mut [])))
             .unwrap_or_else(|errno| (Err(errno), None)),
     };
     let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
@@ -315,8 +315,12 @@ fn request_load(
     }
     match result {
         Ok(fd) => Ok(LoadedProgram { fd, log }),
-        // Statistics alone (4) are no use to see why a program was refused.
-        Err(errno) if level & 3 == 0 => Err((errno, log::whole(log_size, |buffer| Ok(attempt(level | 1, buffer))))),
+        // Statistics alone (4) are no use to see why a program was refused, and of a level that the kernel does not know there is no log.
+        Err(errno) if level & 3 == 0 || log.is_none() => {
+            let of_level = |level| log::whole(log_size, |buffer| Ok(attempt(level, buffer)));
+            let wanted = (level & 3 == 0).then(|| of_level(level | 1)).flatten();
+            Err((errno, wanted.or_else(|| if level == 0 { None } else { of_level(1) })))
+        }
         Err(errno) => Err((errno, log)),
     }
 }
