@@ -33,7 +33,8 @@ pub(super) fn result_and_log(
     match growing(most, request)? {
         (Err(errno), log) if errno.raw() == libc::ENOSPC || log.is_none() => {
             let result = plain()?.0;
-            let log = log.or_else(|| result.is_ok().then(|| format!("the kernel gave no log of this level: {errno}\n")));
+            let log =
+                log.or_else(|| result.is_ok().then(|| format!("the kernel gave no log of this level: {errno}\n")));
             Ok((result, log))
         }
         answer => Ok(answer),

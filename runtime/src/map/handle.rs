@@ -22,8 +22,7 @@ pub(crate) struct Handle {
 impl Handle {
     /// The handle of a map whose name in the source is known.
     pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let map =
-            Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
+        let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name) })
     }
 
