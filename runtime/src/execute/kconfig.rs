@@ -74,7 +74,8 @@ impl Executor {
 /// Whether programs can ask for their cookies. A process that may not load programs of tracepoints has none that could.
 fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
     let mut answer = kconfig::has_bpf_cookie();
-    if is_eperm(&answer) && lift_memlock(&mut executor.memlock) {
+    if is_eperm(&answer) {
+        lift_memlock(&mut executor.memlock);
         answer = kconfig::has_bpf_cookie();
     }
     without_rights(answer, false)

@@ -39,7 +39,8 @@ impl Executor {
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
                 let mut found = percpu::direct_access(self.trial()?);
-                if is_eperm(&found) && lift_memlock(&mut self.memlock) {
+                if is_eperm(&found) {
+                    lift_memlock(&mut self.memlock);
                     found = percpu::direct_access(self.trial()?);
                 }
                 // Where not even that may be loaded, the object's own loads will say it better.

@@ -108,3 +108,34 @@ fn name16(name: &str) -> [u8; 16] {
     }
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process of its own that has no capabilities.
+    #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
+    fn without_capabilities_the_soft_limit_becomes_the_hard_one() {
+        let limits = |soft, hard| libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        // SAFETY: the child makes system calls and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let (low, mut now) = (limits(4096, 1 << 16), limits(0, 0));
+            // SAFETY: `low` is a live value of the right type.
+            let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const low) };
+            // SAFETY: takes a number. Not the library's, which tells all threads.
+            unsafe { libc::syscall(libc::SYS_setuid, 65534) };
+            let raised = lift_memlock().is_ok_and(|raised| raised) && lift_memlock().is_ok_and(|raised| !raised);
+            // SAFETY: `now` is a live value of the right type.
+            let got = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut now) };
+            let holds = set == 0 && got == 0 && raised && now.rlim_cur == 1 << 16;
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is live.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
+}

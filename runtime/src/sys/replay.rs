@@ -190,3 +190,60 @@ impl Prepared {
         i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record;
+    use crate::sys::elem::Map;
+    use crate::sys::elem::testing::create;
+
+    /// A number that was closed and taken by a map with smaller values: the lookup has room for these alone, and the replay would make
+    /// it in the map that it creates.
+    #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
+    fn a_file_descriptor_that_became_another_map_is_refused() {
+        for (before, since) in [(1 << 16, 8), (8, 1 << 16), (8, 8)] {
+            let Some(other) = create(MapType::ARRAY, 4, since, 1, 0) else { return };
+            let mut replay = None;
+            // Another thread may take the number first.
+            for _ in 0..100 {
+                let (taken, recorded) = record::replay(|| {
+                    let first = create(MapType::ARRAY, 4, before, 1, 0).unwrap();
+                    let number = first.as_raw_fd();
+                    drop(first);
+                    let mut held = Vec::new();
+                    while held.last().is_none_or(|fd: &OwnedFd| fd.as_raw_fd() < number) {
+                        held.push(other.try_clone().unwrap());
+                    }
+                    let taken = held.pop().filter(|fd| fd.as_raw_fd() == number)?;
+                    let map = Map::new(taken).unwrap();
+                    map.lookup(&[0; 4], &mut vec![0; map.full_len()], 0).unwrap();
+                    Some(())
+                });
+                if taken.is_some() {
+                    replay = Some(recorded);
+                    break;
+                }
+            }
+            let Some(replay) = replay else { return };
+            let error = replay.expect_err("it is another map").to_string();
+            assert!(error.contains("its map is not the one that was created"), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
+    fn elements_of_maps_that_were_created_are_made_again() {
+        for map_type in [MapType::ARRAY, MapType::PERCPU_ARRAY] {
+            if create(map_type, 4, 8, 1, 0).is_none() {
+                return;
+            }
+            let ((), replay) = record::replay(|| {
+                let map = Map::new(create(map_type, 4, 12, 1, 0).unwrap()).unwrap();
+                map.lookup(&[0; 4], &mut vec![0; map.full_len()], 0).unwrap();
+            });
+            replay.unwrap().run().unwrap();
+        }
+    }
+}
