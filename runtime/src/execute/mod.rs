@@ -61,7 +61,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     }
     let usdt_specs = executor.usdt_specs().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     let pinned = executor.pin().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    Ok(executor.finish(usdt_specs, pinned))
+    Ok(executor.finish(usdt_specs.as_ref(), pinned))
 }
 
 /// An object that is loaded, to be taken apart by its generated code.
@@ -285,7 +285,7 @@ impl Executor {
         Ok(Some(UsdtSpecs::new(map)))
     }
 
-    fn finish(mut self, usdt_specs: Option<Arc<UsdtSpecs>>, pinned: Vec<PathBuf>) -> Loaded {
+    fn finish(mut self, usdt_specs: Option<&Arc<UsdtSpecs>>, pinned: Vec<PathBuf>) -> Loaded {
         let struct_ops = self.take_struct_ops();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
@@ -297,7 +297,7 @@ impl Executor {
                 (Some(said), true) => Some(format!("loaded without BTF: {said}\n{}", log.unwrap_or_default())),
                 _ => log,
             };
-            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.clone()))
+            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.cloned()))
         });
         let (maps, programs) = (maps.collect(), programs.collect());
         Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned }

@@ -76,9 +76,9 @@ pub(crate) fn separate_reads() -> Result<bool> {
         ];
         probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
-    let answer = PROBE.ask(|| match probe::verdict(load(113), &[libc::EINVAL])? {
+    let answer = PROBE.ask(|| match probe::verdict(&load(113), &[libc::EINVAL])? {
         // Where not even the old one may be called (lockdown), it is something else that is wrong.
-        false => probe::verdict(load(4), &[libc::EINVAL]).map(|old| !old),
+        false => probe::verdict(&load(4), &[libc::EINVAL]).map(|old| !old),
         true => Ok(true),
     });
     probe::without_rights(answer, true)
@@ -91,7 +91,7 @@ pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<boo
     let Some(probe) = PROBES.get(feature as usize) else { return Ok(true) };
     let example = feature.example();
     let load = || sys::btf::load(&example, token, &mut [])?.0.map(drop);
-    probe::without_rights(probe.ask(|| probe::verdict(load(), &[libc::EINVAL])), true)
+    probe::without_rights(probe.ask(|| probe::verdict(&load(), &[libc::EINVAL])), true)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) fn has_bpf_cookie() -> Result<bool> {
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [probe::insn(0x85, (0, 0), 174), probe::insn(0x95, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
-    PROBE.ask(|| probe::verdict(probe::load(&request), &[libc::EINVAL]))
+    PROBE.ask(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }
 
 /// Whether system calls take their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).

@@ -19,6 +19,6 @@ pub(crate) fn direct_access(trial: Trial<'_>) -> Result<bool> {
         let loaded = probe::load_with_value("percpu_probe", (MapType::PERCPU_ARRAY, 0), &rest, trial, &mut [])?;
         // Verifiers without it answer EINVAL (`resolve_pseudo_ldimm64` up to 7.2), those whose JIT has no percpu instructions
         // EOPNOTSUPP (`percpu_array_map_direct_value_addr`, 7.3), and a JIT that gives up ENOTSUPP (524).
-        probe::verdict(loaded, &[libc::EINVAL, libc::EOPNOTSUPP, 524])
+        probe::verdict(&loaded, &[libc::EINVAL, libc::EOPNOTSUPP, 524])
     })
 }

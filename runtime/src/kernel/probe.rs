@@ -66,11 +66,11 @@ impl Probe {
 }
 
 /// Returns what a request says about a feature: yes if it succeeds, no for these errors, which a kernel without the feature answers.
-pub(crate) fn verdict<T>(result: Result<T, Errno>, no: &[i32]) -> Result<bool, Errno> {
+pub(crate) fn verdict<T>(result: &Result<T, Errno>, no: &[i32]) -> Result<bool, Errno> {
     match result {
         Ok(_) => Ok(true),
         Err(errno) if no.contains(&errno.raw()) => Ok(false),
-        Err(errno) => Err(errno),
+        Err(errno) => Err(*errno),
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn compare(
     no: &[i32],
     without: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<bool, Errno> {
-    let has = verdict(with, no)?;
+    let has = verdict(&with, no)?;
     if !has {
         without()?;
     }
@@ -219,8 +219,8 @@ mod tests {
         fn errno<T>(number: i32) -> Result<T, Errno> {
             Err(Errno::from_raw(number))
         }
-        assert_eq!(verdict::<()>(errno(libc::E2BIG), &[libc::E2BIG]), Ok(false));
-        assert_eq!(verdict::<()>(errno(libc::EINVAL), &[libc::E2BIG]), errno(libc::EINVAL));
+        assert_eq!(verdict::<()>(&errno(libc::E2BIG), &[libc::E2BIG]), Ok(false));
+        assert_eq!(verdict::<()>(&errno(libc::EINVAL), &[libc::E2BIG]), errno(libc::EINVAL));
         assert_eq!(compare(errno(libc::E2BIG), &[libc::E2BIG], || Ok(())), Ok(false));
         assert_eq!(compare(errno(libc::E2BIG), &[libc::E2BIG], || errno(libc::ENOMEM)), errno(libc::ENOMEM));
     }

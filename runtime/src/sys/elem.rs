@@ -179,7 +179,7 @@ impl Map {
         let (key, mut value) = (vec![0; self.key_len], vec![0; self.value_len]);
         let answer = PROBE.ask(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
             Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => Ok(true),
-            result => probe::verdict(result, &[libc::EINVAL]),
+            result => probe::verdict(&result, &[libc::EINVAL]),
         });
         // A map that may not be read says nothing about the kernel; every kernel takes the full-width form.
         probe::without_rights(answer, false)

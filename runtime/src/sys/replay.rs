@@ -149,9 +149,8 @@ impl Prepared {
         let mut fds = Vec::new();
         for &offset in call.fd_offsets() {
             let fd = i32::from_ne_bytes(call.u32_at(offset).to_ne_bytes());
-            match known.get(&fd) {
-                Some(&from) => fds.push((offset, from)),
-                None => {}
+            if let Some(&from) = known.get(&fd) {
+                fds.push((offset, from));
             }
         }
         let mut this = Self {
