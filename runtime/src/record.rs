@@ -32,7 +32,7 @@ pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
 /// can cost.
 ///
 /// # Errors
-/// If one of the calls cannot be made again: of the commands, those that load an object can.
+/// If one of the calls cannot be made again: of the commands, those that load an object can, on maps that were created meanwhile.
 ///
 /// ```no_run
 /// let (result, replay) = skelgen_runtime::record::replay(|| { /* load something */ });
@@ -70,6 +70,8 @@ pub struct Call {
     pub result: Result<i32, Errno>,
     /// How long the call took.
     pub nanoseconds: u64,
+    /// The id of the map that the call created.
+    pub(crate) created: Option<u32>,
 }
 
 /// The map that an element operation is about.
@@ -77,6 +79,8 @@ pub struct Call {
 pub struct MapOf {
     /// Its name in the kernel.
     pub name: String,
+    /// Its id in the kernel.
+    pub id: u32,
     /// Bytes of a key.
     pub key_len: usize,
     /// Bytes of what a request with these flags reads or writes: of a full-width request of a percpu map all CPUs' values.

@@ -475,7 +475,6 @@ static TYPES: [MapFacts; 35] = {
 #[cfg(test)]
 mod tests {
     use alloc::format;
-    use alloc::string::String;
     use alloc::vec::Vec;
 
     use super::*;

@@ -60,9 +60,7 @@ impl Executor {
                 "arena `{name}` has variables, and with BPF_F_SEGV_ON_FAULT nobody but a program can allocate their pages"
             )));
         }
-        let far = kernel::arena::any_offset(self.trial());
-        let far =
-            far.map_err(|errno| Error::refused("finding out where in an arena this kernel takes variables", errno))?;
+        let far = kernel::arena::any_offset(self.trial()?)?;
         Ok(if far { begin } else { 0 })
     }
 

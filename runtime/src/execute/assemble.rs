@@ -113,7 +113,7 @@ impl Executor {
             }
         }
         let mut func_info = emptied(&mut self.buffers.func_info);
-        let described = self.takes_records() && self.is_described(program)?;
+        let described = self.takes_records()? && self.is_described(program)?;
         let line_info = match described {
             true => {
                 for (number, function) in functions(self.object, program) {
@@ -256,7 +256,7 @@ impl Executor {
             // The program decides; it is written with the program at hand.
             PatchKind::Subprogram(_) | PatchKind::JumpTable(_) => Ok(()),
             PatchKind::CpuMask => {
-                let mask = kernel::cpus::possible()?.slots() - 1;
+                let mask = kernel::cpus::counted()?.slots() - 1;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Stride(map) => {

@@ -24,13 +24,16 @@ impl Executor {
             }
             Err(errno) => errno,
         };
-        if errno.raw() != libc::EPERM {
-            let token = self.token();
-            if let Some(older) = adjusted(bytes, |feature| !features::btf(feature, token)) {
+        if is_verdict(errno) {
+            if let Some(older) = self.adjusted(bytes)? {
                 self.btf_adjusted = true;
-                if let Ok(fd) = self.try_btf(&older)? {
-                    self.btf = Some(fd);
-                    return Ok(());
+                match self.try_btf(&older)? {
+                    Ok(fd) => {
+                        self.btf = Some(fd);
+                        return Ok(());
+                    }
+                    Err(errno) if !is_verdict(errno) => return Err(self.advise(refused(errno), Asked::Btf)),
+                    Err(_) => {}
                 }
             }
         }
@@ -39,7 +42,7 @@ impl Executor {
             Some(log) => error.log(log),
             None => error,
         };
-        if errno.raw() == libc::EPERM || self.needs_btf() {
+        if !is_verdict(errno) || self.needs_btf() {
             return Err(error);
         }
         self.btf_refused = Some(error.to_string());
@@ -52,12 +55,25 @@ impl Executor {
         let (Some(span), Some(open)) = (self.object.btf, at(&self.open_programs, program)) else {
             return Ok(None);
         };
-        let (bytes, program_type, token) = (self.bytes(span)?, open.program_type, self.token());
-        let older = if self.btf_adjusted { adjusted(bytes, |feature| !features::btf(feature, token)) } else { None };
+        let (bytes, program_type) = (self.bytes(span)?, open.program_type);
+        let older = if self.btf_adjusted { self.adjusted(bytes)? } else { None };
         match with_contexts(bytes, older.as_deref().unwrap_or(bytes), program_type) {
             Some(changed) => Ok(self.try_btf(&changed)?.ok()),
             None => Ok(None),
         }
+    }
+
+    /// The object's BTF without what this kernel does not accept; `None` if it accepts all of it.
+    fn adjusted(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut unknown = None;
+        let older = adjusted(bytes, |feature| match features::btf(feature, self.token()) {
+            Ok(accepts) => !accepts,
+            Err(error) => {
+                unknown.get_or_insert(error);
+                false
+            }
+        });
+        unknown.map_or(Ok(older), Err)
     }
 
     fn try_btf(&mut self, bytes: &[u8]) -> Result<Result<OwnedFd, Errno>> {
@@ -77,9 +93,9 @@ impl Executor {
     }
 
     /// Whether the kernel has the object's BTF, and takes records about programs with it.
-    pub(super) fn takes_records(&self) -> bool {
+    pub(super) fn takes_records(&self) -> Result<bool> {
         // Programs could have BTF only since it knew functions.
-        self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token()))
+        Ok(self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token())?))
     }
 
     /// The types of the running kernel, read once a load.
@@ -90,6 +106,12 @@ impl Executor {
         let types = types::kernel(None)?;
         Ok(Rc::clone(self.kernel_types.insert(types)))
     }
+}
+
+/// Whether the kernel judged the BTF, by an error that it has for BTF that it does not accept: with any other one it might accept it
+/// the next time, so that is the error of the load.
+fn is_verdict(errno: Errno) -> bool {
+    [libc::EINVAL, libc::E2BIG, libc::EOPNOTSUPP, libc::ENOSYS, 524].contains(&errno.raw())
 }
 
 fn refused(errno: Errno) -> Error {

@@ -18,22 +18,22 @@ const READS: [(i32, i32); 4] = [(112, 4), (113, 4), (114, 45), (115, 45)];
 impl Executor {
     /// Changes a program that was refused; whether there is something changed to try again with.
     pub(super) fn fix_up(&mut self, index: u32, form: &mut Form, errno: Errno, log: Option<&str>) -> Result<bool> {
-        if !form.code.core_relos.is_empty() && self.kernel_cannot_relocate(errno, log) {
+        if !form.code.core_relos.is_empty() && self.kernel_cannot_relocate(errno, log)? {
             self.relocate(form)?;
             return Ok(true);
         }
         // A kernel says so to fields of a request that it does not know.
-        if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names() {
+        if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names()? {
             form.name = "";
             return Ok(true);
         }
         // Programs that must say where they attach are younger than the field, so these need not.
         let said = form.attach_type != AttachType(0);
-        if errno.raw() == libc::E2BIG && said && !features::attach_types() {
+        if errno.raw() == libc::E2BIG && said && !features::attach_types()? {
             form.attach_type = AttachType(0);
             return Ok(true);
         }
-        if errno.raw() == libc::EINVAL && has_separate_reads(&form.code.insns) && !features::separate_reads() {
+        if errno.raw() == libc::EINVAL && has_separate_reads(&form.code.insns) && !features::separate_reads()? {
             unite_reads(form.code.insns.to_mut());
             return Ok(true);
         }
@@ -47,13 +47,13 @@ impl Executor {
 
     /// Whether relocations are why the kernel refused a program: it does not know of them, or not of their kind (`TYPE_MATCHES`
     /// before 5.19), or it gave up before it looked at the first instruction.
-    fn kernel_cannot_relocate(&self, errno: Errno, log: Option<&str>) -> bool {
+    fn kernel_cannot_relocate(&self, errno: Errno, log: Option<&str>) -> Result<bool> {
         let gave_up = |log: &str| log.contains("relo #") && log.contains("processed 0 insns");
-        match errno.raw() {
-            libc::E2BIG => !features::find_core(),
+        Ok(match errno.raw() {
+            libc::E2BIG => !features::find_core()?,
             libc::EOPNOTSUPP => true,
             _ => log.is_some_and(gave_up),
-        }
+        })
     }
 }
 

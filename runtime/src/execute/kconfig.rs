@@ -1,16 +1,17 @@
 //! The step that gives a section of kernel configuration the running kernel's values.
 
 use super::assemble::functions;
-use super::{Executor, advise, at, no_such};
+use super::{Executor, advise, at, is_eperm, lift_memlock, no_such};
 use crate::abi::{Kconfig, KconfigKind, PatchKind};
 use crate::error::{Error, Result};
 use crate::kernel::kconfig;
+use crate::kernel::probe::without_rights;
 use crate::uapi::elem_flags;
 
 impl Executor {
     pub(super) fn fill_kconfig(&mut self, map: u32) -> Result<()> {
-        let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
-        let mut values = Values::new(self.object.kconfig, open.value_size);
+        let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.value_size;
+        let mut values = Values::new(self.object.kconfig, size);
         values.resolve_kernel(self)?;
         if let Some(text) = &self.options.kconfig {
             values.resolve_options(text);
@@ -76,6 +77,16 @@ impl Executor {
     }
 }
 
+/// Whether programs can ask for their cookies. A process that may not load programs of tracepoints has none that could.
+fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
+    let mut answer = kconfig::has_bpf_cookie();
+    if is_eperm(&answer) {
+        lift_memlock(&mut executor.memlock);
+        answer = kconfig::has_bpf_cookie();
+    }
+    without_rights(answer, false)
+}
+
 fn nowhere(program: &str) -> Error {
     Error::invalid(format_args!(
         "program `{program}` reads kernel configuration, and the running kernel's is nowhere to be found"
@@ -115,13 +126,13 @@ impl Values {
     }
 
     /// What is asked of the kernel itself.
-    fn resolve_kernel(&mut self, executor: &Executor) -> Result<()> {
+    fn resolve_kernel(&mut self, executor: &mut Executor) -> Result<()> {
         for (index, config) in self.configs.iter().enumerate() {
             let value = match config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
                 "LINUX_HAS_BPF_COOKIE" => {
-                    // A kernel with tokens is younger, and a token need not be good for the trial.
-                    (executor.token().is_some() || kconfig::has_bpf_cookie()).into()
+                    // A kernel with tokens is younger, and a token need not be good for the probe.
+                    (executor.token().is_some() || has_bpf_cookie(executor)?).into()
                 }
                 "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
                 _ => continue,

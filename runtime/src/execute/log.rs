@@ -15,13 +15,33 @@ const LIMIT: usize = (u32::MAX >> 2) as usize;
 pub(super) type Attempt = Result<(Result<OwnedFd, Errno>, u32), Errno>;
 
 /// Makes a request that was refused again, with a buffer for the log that grows until the log fits or has the most bytes that are
-/// wanted. `None` if there is no log.
+/// wanted. `None` if there is no log of a refusal.
 pub(super) fn whole(most: Option<usize>, request: impl FnMut(&mut [u8]) -> Attempt) -> Option<String> {
-    result_and_log(most, request).ok()?.1
+    // What succeeds now failed before for something that is not in its log.
+    growing(most, request).ok().filter(|(result, _)| result.is_err())?.1
 }
 
-/// The same with the result that the request had in the end, whose log it is.
+/// Makes a request with a log, and returns the result that it has without one: a log that does not fit makes the kernel answer
+/// `ENOSPC`, whatever it thinks of the program, and one that it cannot write, or of a level that it does not know, `EINVAL` or
+/// `EFAULT`. Then `plain` makes the request without a log. Of the log what fits is kept: its end since Linux 6.4 unless the level says
+/// otherwise (`BPF_LOG_FIXED`), its beginning before.
 pub(super) fn result_and_log(
+    most: Option<usize>,
+    request: impl FnMut(&mut [u8]) -> Attempt,
+    plain: impl FnOnce() -> Attempt,
+) -> Result<(Result<OwnedFd, Errno>, Option<String>), Errno> {
+    match growing(most, request)? {
+        (Err(errno), log) if errno.raw() == libc::ENOSPC || log.is_none() => {
+            let result = plain()?.0;
+            let log =
+                log.or_else(|| result.is_ok().then(|| format!("the kernel gave no log of this level: {errno}\n")));
+            Ok((result, log))
+        }
+        answer => Ok(answer),
+    }
+}
+
+fn growing(
     most: Option<usize>,
     mut request: impl FnMut(&mut [u8]) -> Attempt,
 ) -> Result<(Result<OwnedFd, Errno>, Option<String>), Errno> {
@@ -72,5 +92,40 @@ mod tests {
             assert_eq!(log.map(|log| log.len()), sizes.last().copied());
             assert_eq!(sizes, expected);
         }
+    }
+
+    #[test]
+    fn a_log_that_does_not_fit_does_not_change_the_result() {
+        let fd = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let error = |number| Err(Errno::from_raw(number));
+        let mut tries = 0;
+        let cut = |with_size: bool| {
+            move |buffer: &mut [u8]| -> Attempt {
+                buffer.fill(b'x');
+                Ok((error(libc::ENOSPC), if with_size { 1 << 30 } else { 0 }))
+            }
+        };
+        for with_size in [true, false] {
+            // A program that loads, and one that does not.
+            let (result, log) = result_and_log(Some(100_000), cut(with_size), || Ok((Ok(fd()), 0))).unwrap();
+            assert_eq!((result.is_ok(), log.map(|log| log.len())), (true, Some(100_000)));
+            let refused = || Ok((error(libc::EACCES), 0));
+            let (result, log) = result_and_log(Some(100_000), cut(with_size), refused).unwrap();
+            assert_eq!((result.err().map(Errno::raw), log.is_some()), (Some(libc::EACCES), true));
+        }
+        // A level that the kernel does not know.
+        let unknown = |_: &mut [u8]| -> Attempt {
+            tries += 1;
+            Ok((error(libc::EINVAL), 0))
+        };
+        let (result, log) = result_and_log(None, unknown, || Ok((Ok(fd()), 0))).unwrap();
+        assert!(result.is_ok() && log.unwrap().contains("EINVAL") && tries == 1);
+        // A verdict with its log is final.
+        let verdict = |buffer: &mut [u8]| -> Attempt {
+            buffer[0] = b'R';
+            Ok((error(libc::EINVAL), 0))
+        };
+        let (result, log) = result_and_log(None, verdict, || unreachable!()).unwrap();
+        assert_eq!((result.err().map(Errno::raw), log.as_deref()), (Some(libc::EINVAL), Some("R")));
     }
 }

@@ -143,7 +143,7 @@ impl Executor {
             result = sys::map::Map::create(&request);
         }
         // A kernel says so to fields of a request that it does not know.
-        if is(&result, libc::E2BIG) && !kernel::features::names() {
+        if is(&result, libc::E2BIG) && !kernel::features::names()? {
             request.name = "";
             result = sys::map::Map::create(&request);
         }
@@ -153,7 +153,11 @@ impl Executor {
             && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP))
         {
             request.btf = None;
-            result = sys::map::Map::create(&request).or(result);
+            result = match (sys::map::Map::create(&request), result) {
+                // The same again: it was not for the BTF.
+                (Err(again), Err(first)) if again.raw() == libc::EINVAL => Err(first),
+                (again, _) => again,
+            };
         }
         let map = result.map_err(|errno| {
             let definition = Definition {

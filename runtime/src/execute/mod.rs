@@ -45,7 +45,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
     executor.choose_token().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    executor.choose_percpu()?;
+    executor.choose_percpu().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
@@ -56,8 +56,9 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
             error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
         })?;
     }
+    let usdt_specs = executor.usdt_specs().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
     let pinned = executor.pin().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    Ok(executor.finish(pinned))
+    Ok(executor.finish(usdt_specs.as_ref(), pinned))
 }
 
 /// An object that is loaded, to be taken apart by its generated code.
@@ -286,17 +287,21 @@ impl Executor {
     }
 
     /// The maps that programs of USDT probes take arguments from, if the object has them.
-    fn usdt_specs(&self) -> Option<Arc<UsdtSpecs>> {
+    fn usdt_specs(&self) -> Result<Option<Arc<UsdtSpecs>>> {
         let map = |name| {
-            let place = self.object.maps.iter().position(|map| map.name == name)?;
-            self.maps.get(place)?.as_ref()?.map.as_fd().try_clone_to_owned().ok()
+            let place = self.object.maps.iter().position(|map| map.name == name);
+            let Some(created) = place.and_then(|place| self.maps.get(place)?.as_ref()) else {
+                return Ok(None);
+            };
+            let map = created.map.as_fd().try_clone_to_owned();
+            map.map(Some).map_err(|error| Error::io(format_args!("keeping map `{name}`"), &error))
         };
-        Some(UsdtSpecs::new(map(link::USDT_SPECS)?, map(link::USDT_IPS), self.has_cookies))
+        let Some(specs) = map(link::USDT_SPECS)? else { return Ok(None) };
+        Ok(Some(UsdtSpecs::new(specs, map(link::USDT_IPS)?, self.has_cookies)))
     }
 
-    fn finish(mut self, pinned: PinSet) -> Loaded {
+    fn finish(mut self, usdt_specs: Option<&Arc<UsdtSpecs>>, pinned: PinSet) -> Loaded {
         let struct_ops = self.take_struct_ops();
-        let usdt_specs = self.usdt_specs();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
             created.filter(|_| !definition.template && definition.jump_table.is_none()).map(maps::Created::into_parts)
@@ -307,7 +312,7 @@ impl Executor {
                 (Some(said), true) => Some(format!("loaded without BTF: {said}\n{}", log.unwrap_or_default())),
                 _ => log,
             };
-            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.clone()))
+            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.cloned()))
         });
         let (maps, programs) = (maps.collect(), programs.collect());
         Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned: Some(pinned) }
@@ -324,7 +329,13 @@ const CHANGED: &str = "its type or sizes were changed before the load, and the s
 
 /// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
 fn lift_memlock(tried: &mut bool) -> bool {
-    !std::mem::replace(tried, true) && sys::lift_memlock().is_ok()
+    !std::mem::replace(tried, true) && sys::lift_memlock().unwrap_or(false)
+}
+
+/// Whether the kernel refused something for want of rights.
+fn is_eperm<T>(result: &Result<T>) -> bool {
+    let errno = result.as_ref().err().and_then(Error::errno);
+    errno.is_some_and(|errno| errno.raw() == libc::EPERM)
 }
 
 /// Says what a lack of rights may come from.

@@ -2,9 +2,10 @@
 //!
 //! The one place of the executor where something is as large as the number of CPUs: of the running kernel's, at load.
 
-use super::{Executor, lift_memlock};
+use super::{Executor, is_eperm, lift_memlock};
 use crate::abi::{PercpuForm, SectionKind, percpu_stride};
 use crate::error::{Error, Result};
+use crate::kernel::probe::without_rights;
 use crate::kernel::{cpus, percpu};
 use crate::open::OpenMap;
 use crate::uapi::{MapType, map_flags};
@@ -37,12 +38,13 @@ impl Executor {
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
-                let mut found = percpu::direct_access(self.trial());
-                if found.is_err() && lift_memlock(&mut self.memlock) {
-                    found = percpu::direct_access(self.trial());
+                let mut found = percpu::direct_access(self.trial()?);
+                if is_eperm(&found) {
+                    lift_memlock(&mut self.memlock);
+                    found = percpu::direct_access(self.trial()?);
                 }
                 // Where not even that may be loaded, the object's own loads will say it better.
-                found.is_ok_and(|direct| !direct)
+                !without_rights(found, true)?
             }
         };
         Ok(())
@@ -57,7 +59,7 @@ impl Executor {
             return Ok(Shape { map_type, value_size, flags, emulated: false });
         }
         let align = open.definition.section.map_or(1, |section| section.align);
-        let cpus = cpus::possible()?.slots();
+        let cpus = cpus::counted()?.slots();
         let value_size = percpu_stride(value_size, align).and_then(|stride| stride.checked_mul(cpus));
         let value_size = value_size.ok_or_else(|| {
             Error::invalid(format_args!("section `{}` is too large for {cpus} CPUs", open.definition.name))
@@ -68,7 +70,7 @@ impl Executor {
 
 /// One value for each possible CPU, `unit` bytes apart: where an emulated section has it, by the CPU's number.
 pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
-    let all = cpus::possible()?;
+    let all = cpus::counted()?;
     let mut wide = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
     let stride = wide.len() / usize::try_from(all.slots()).unwrap_or(1);
     for cpu in all.iter() {
@@ -85,7 +87,7 @@ pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
 pub(super) fn repeat(value: &[u8]) -> Result<Vec<u8>> {
     let mut one = value.to_vec();
     one.resize(value.len().next_multiple_of(8), 0);
-    Ok(one.repeat(cpus::possible()?.len()))
+    Ok(one.repeat(cpus::counted()?.len()))
 }
 
 fn is_percpu(map: &crate::abi::Map) -> bool {

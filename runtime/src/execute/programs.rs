@@ -92,6 +92,7 @@ impl Executor {
         let place = self.struct_ops_place(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
+        let takes_records = self.takes_records()?;
         let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
         let request = Request {
             name: form.name,
@@ -101,7 +102,7 @@ impl Executor {
             license: self.object.license,
             kernel_version: self.object.kernel_version,
             insns: &form.code.insns,
-            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| self.takes_records())).map(AsFd::as_fd),
+            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| takes_records)).map(AsFd::as_fd),
             func_info: &form.code.func_info,
             line_info: &form.code.line_info,
             core_relos: &form.code.core_relos,
@@ -170,10 +171,10 @@ fn request_load(
         sys::load(request, level, log)
             .map_or_else(|errno| (Err(errno), 0), |attempt| (attempt.result, attempt.log_size))
     };
-    // Asked for a log, the kernel is asked for it at once. One that is cut short makes the load fail, so it is as whole as can be.
+    // With a log level set, requests the log on the first attempt.
     let try_once = || match level {
         0 => (attempt(0, &mut []).0, None),
-        _ => log::result_and_log(log_size, |buffer| Ok(attempt(level, buffer)))
+        _ => log::result_and_log(log_size, |buffer| Ok(attempt(level, buffer)), || Ok(attempt(0, &mut [])))
             .unwrap_or_else(|errno| (Err(errno), None)),
     };
     let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
@@ -189,8 +190,12 @@ fn request_load(
     }
     match result {
         Ok(fd) => Ok(LoadedProgram { fd, log }),
-        // Statistics alone (4) are no use to see why a program was refused.
-        Err(errno) if level & 3 == 0 => Err((errno, log::whole(log_size, |buffer| Ok(attempt(level | 1, buffer))))),
+        // Statistics alone (4) are no use to see why a program was refused, and of a level that the kernel does not know there is no log.
+        Err(errno) if level & 3 == 0 || log.is_none() => {
+            let of_level = |level| log::whole(log_size, |buffer| Ok(attempt(level, buffer)));
+            let wanted = (level & 3 == 0).then(|| of_level(level | 1)).flatten();
+            Err((errno, wanted.or_else(|| if level == 0 { None } else { of_level(1) })))
+        }
         Err(errno) => Err((errno, log)),
     }
 }

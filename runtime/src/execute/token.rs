@@ -39,8 +39,8 @@ impl Executor {
             Some(token::create(path)?)
         } else if let Some(path) = variable() {
             Some(token::create(Path::new(&path)).map_err(|error| error.within(format_args!("{VARIABLE} is set")))?)
-        } else if token::in_user_namespace() {
-            token::create(Path::new(BPFFS)).ok()
+        } else if token::in_user_namespace()? {
+            token::create_if_delegated(Path::new(BPFFS))?
         } else {
             None
         };
@@ -49,7 +49,7 @@ impl Executor {
     }
 
     /// How to load a trial: as the first of some that the token, if there is one, delegates.
-    pub(super) fn trial(&self) -> Trial<'_> {
+    pub(super) fn trial(&self) -> Result<Trial<'_>> {
         const WAYS: [(ProgramType, AttachType); 8] = [
             (ProgramType::SOCKET_FILTER, AttachType(0)),
             (ProgramType::XDP, AttachType(0)),
@@ -61,12 +61,12 @@ impl Executor {
             (ProgramType::RAW_TRACEPOINT, AttachType(0)),
         ];
         let token = self.token();
-        let delegated = token.and_then(|token| Delegated::of(token).ok().flatten());
+        let delegated = token.map(Delegated::of_visible).transpose()?.flatten();
         let is_delegated = |&(program_type, attach_type): &(ProgramType, AttachType)| {
             delegated.is_none_or(|all| all.program(program_type) && all.attachment(attach_type))
         };
         let (program_type, attach_type) = WAYS.into_iter().find(is_delegated).unwrap_or(WAYS[0]);
-        Trial { program_type, attach_type, token }
+        Ok(Trial { program_type, attach_type, token })
     }
 
     /// Says what a lack of rights for such a request may come from.
@@ -81,7 +81,7 @@ impl Executor {
                          and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN; security policy can forbid it too"
                     .to_owned(),
             }),
-            None if token::in_user_namespace() => error.note(format_args!(
+            None if token::in_user_namespace().unwrap_or(false) => error.note(format_args!(
                 "in a user namespace capabilities do not count for this: it needs a BPF token (Linux 6.9), created from a bpffs that was \
                  mounted with delegation (`delegate_cmds=any` and the like) at {BPFFS}, where `LoadOptions::set_token_path` says, or where \
                  the environment variable {VARIABLE} does"

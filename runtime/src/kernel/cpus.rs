@@ -5,7 +5,9 @@
 
 use std::sync::OnceLock;
 
+use super::probe::Probe;
 use crate::error::{Errno, Error, Result};
+use crate::sys::elem::percpu_values;
 
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 const ONLINE: &str = "/sys/devices/system/cpu/online";
@@ -105,9 +107,48 @@ fn read(path: &str) -> Result<CpuSet> {
     CpuSet::parse(&text).ok_or_else(|| Error::invalid(format_args!("{path} is not a list of CPUs: {:?}", text.trim())))
 }
 
-/// How many CPUs are possible.
-pub(crate) fn count() -> Result<usize> {
-    possible().map(CpuSet::len)
+/// How many values a full-width buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) cpus: usize,
+    /// Whether the kernel has confirmed the number. If not, it may write more values than that.
+    pub(crate) confirmed: bool,
+}
+
+/// The number of possible CPUs, for those who size a buffer by it: the kernel is asked once whether it is right, since something else
+/// may be mounted over the file that has it.
+///
+/// # Errors
+/// If the file cannot be read or does not have what the kernel says. A process that may not create maps cannot find that out, which is
+/// not an error.
+pub(crate) fn count() -> Result<Count> {
+    static PROBE: Probe = Probe::new("has the CPUs that /sys/devices/system/cpu/possible lists");
+    let cpus = possible()?.len();
+    let mut found = None;
+    let answer = PROBE.ask(|| {
+        found = percpu_values(cpus)?;
+        Ok(found == Some(cpus))
+    });
+    match answer {
+        Ok(true) => Ok(Count { cpus, confirmed: true }),
+        Ok(false) => {
+            let kernel = found.map_or_else(|| "another number of".to_owned(), |found| found.to_string());
+            Err(Error::invalid(format_args!(
+                "{POSSIBLE} lists {cpus} CPUs, but the kernel keeps {kernel} values in a percpu map"
+            ))
+            .note("something else seems to be mounted over it: every process must see the file of the kernel that it runs on"))
+        }
+        Err(error) if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) => {
+            Ok(Count { cpus, confirmed: false })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The possible CPUs, their number compared with the kernel's as in [`count`].
+pub(crate) fn counted() -> Result<&'static CpuSet> {
+    count()?;
+    possible()
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! What older kernels lack of what every newer one has, found out by trials: each once a process, and only after a request that
 //! may have been refused for it.
 //!
-//! The questions and what answers them are those of libbpf's `features.c` (Linux 7.3.4). What cannot be tried, for want of rights,
-//! counts as there: then the request that was refused says why better. So no trial of what is older than BPF tokens needs one: a kernel
+//! The questions are those of libbpf's `features.c` (Linux 7.3.4). What cannot be tried, for want of rights, counts as there: then the request that was refused says why better. So no trial of what is older than BPF tokens needs one: a kernel
 //! that has tokens (6.9) has it. Knows no object.
 
 use std::os::fd::BorrowedFd;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::probe::{self, insn};
+use super::probe::{self, Probe, insn};
 use crate::adjust::Feature;
-use crate::error::Errno;
+use crate::error::Result;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
@@ -21,51 +18,53 @@ const NOTHING: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 0), insn(0x95, (0, 0), 0)];
 /// `r0 = 1; exit`.
 const ALLOW: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 1), NOTHING[1]];
 
-/// Whether a trial has shown that the kernel does not fit programs to its types.
-static NO_CORE: AtomicBool = AtomicBool::new(false);
+static CORE: Probe = Probe::new("does CO-RE relocation");
 
-/// Whether it is known already that the kernel does not fit programs to its types (it does since 5.17).
+/// Whether it is known already that the kernel does no CO-RE relocation (it does since 5.17).
 pub(crate) fn lacks_core() -> bool {
-    NO_CORE.load(Ordering::Relaxed)
+    CORE.known() == Some(false)
 }
 
-/// The same, to find out: a kernel that does not know where relocations are in a request refuses one that has any, whatever they
-/// are.
-pub(crate) fn find_core() -> bool {
-    if !lacks_core() {
-        let request = sys::prog::Request {
-            core_relos: &[0; 16],
-            ..probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened())
-        };
-        let lacks = matches!(sys::prog::load(&request, 0, &mut []),
-            Ok(attempt) if attempt.result.as_ref().is_err_and(|errno| errno.raw() == libc::E2BIG));
-        NO_CORE.store(lacks, Ordering::Relaxed);
-    }
-    !lacks_core()
+/// Whether the kernel does CO-RE relocation: one that does not know where relocations are in a request refuses any with `E2BIG`.
+pub(crate) fn find_core() -> Result<bool> {
+    let plain = probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened());
+    let answer = CORE.ask(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
+        // The relocation makes no sense, and there is no BTF for it (file descriptor 0 is none, or not open): who sees that, does it.
+        Err(errno) if [libc::EINVAL, libc::EBADF, libc::EACCES].contains(&errno.raw()) => Ok(true),
+        result => probe::compare(result, &[libc::E2BIG], || probe::load(&plain)),
+    });
+    probe::without_rights(answer, true)
 }
 
 /// Whether programs and maps may have names (4.15).
-pub(crate) fn names() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    let load = |name| load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
-    *KNOWN.get_or_init(|| load("name_probe") || !load(""))
+pub(crate) fn names() -> Result<bool> {
+    static PROBE: Probe = Probe::new("takes names of maps and programs");
+    let load = |name| probe::load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
+    let answer = PROBE.ask(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")));
+    probe::without_rights(answer, true)
 }
 
 /// Whether a program may say where it will attach (4.17).
-pub(crate) fn attach_types() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
+pub(crate) fn attach_types() -> Result<bool> {
+    static PROBE: Probe = Probe::new("takes the attach type of a program when it is loaded");
     let load = |expected_attach_type| {
-        load(&sys::prog::Request {
+        probe::load(&sys::prog::Request {
             expected_attach_type,
             ..probe::request("", ProgramType::CGROUP_SOCK, ALLOW.as_flattened())
         })
     };
-    *KNOWN.get_or_init(|| load(AttachType::CGROUP_INET_SOCK_CREATE) || !load(AttachType(0)))
+    let with = || load(AttachType::CGROUP_INET_SOCK_CREATE);
+    let answer = PROBE.ask(|| match with() {
+        // Not for want of the field: there are no programs of cgroups here.
+        Err(errno) if errno.raw() == libc::EINVAL => Ok(true),
+        result => probe::compare(result, &[libc::E2BIG], || load(AttachType(0))),
+    });
+    probe::without_rights(answer, true)
 }
 
 /// Whether there are helpers that read memory of the kernel and of processes by different names (5.5).
-pub(crate) fn separate_reads() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
+pub(crate) fn separate_reads() -> Result<bool> {
+    static PROBE: Probe = Probe::new("has bpf_probe_read_kernel");
     let load = |helper: i32| {
         let insns = [
             insn(0xbf, (1, 10), 0),     // r1 = r10
@@ -75,26 +74,24 @@ pub(crate) fn separate_reads() -> bool {
             insn(0x85, (0, 0), helper), // call of a helper
             insn(0x95, (0, 0), 0),      // exit
         ];
-        load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
+        probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
-    // Where not even the old one may be called, it is something else that is wrong.
-    *KNOWN.get_or_init(|| load(113) || !load(4))
+    let answer = PROBE.ask(|| match probe::verdict(&load(113), &[libc::EINVAL])? {
+        // Where not even the old one may be called (lockdown), it is something else that is wrong.
+        false => probe::verdict(&load(4), &[libc::EINVAL]).map(|old| !old),
+        true => Ok(true),
+    });
+    probe::without_rights(answer, true)
 }
 
-/// Whether the kernel takes this in BTF.
-pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> bool {
-    static KNOWN: [OnceLock<bool>; Feature::ALL.len()] = [const { OnceLock::new() }; Feature::ALL.len()];
-    let take = |bytes: &[u8]| match sys::btf::load(bytes, token, &mut []) {
-        Ok((result, _)) => result.map(drop),
-        Err(errno) => Err(errno),
-    };
-    let refuses = |errno: Errno| errno.raw() != libc::EPERM;
-    let Some(known) = KNOWN.get(feature as usize) else { return true };
-    *known.get_or_init(|| !take(&feature.example()).is_err_and(refuses))
-}
-
-fn load(request: &sys::prog::Request<'_>) -> bool {
-    sys::prog::load(request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
+/// Whether the kernel accepts this in BTF. Every kernel refuses what it does not know there with `EINVAL`.
+pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<bool> {
+    static PROBES: [Probe; Feature::ALL.len()] =
+        [const { Probe::new("accepts everything that is in the object's BTF") }; Feature::ALL.len()];
+    let Some(probe) = PROBES.get(feature as usize) else { return Ok(true) };
+    let example = feature.example();
+    let load = || sys::btf::load(&example, token, &mut [])?.0.map(drop);
+    probe::without_rights(probe.ask(|| probe::verdict(&load(), &[libc::EINVAL])), true)
 }
 
 #[cfg(test)]
@@ -120,11 +117,11 @@ mod tests {
             Feature::Attributes => (6, 15),
         };
         for feature in Feature::ALL {
-            assert!(running < since(feature) || btf(feature, None), "{feature:?} on {release}");
+            assert!(running < since(feature) || btf(feature, None).unwrap(), "{feature:?} on {release}");
         }
-        assert!(running < (5, 17) || find_core() && !lacks_core(), "{release}");
-        assert!(running < (4, 15) || names(), "{release}");
-        assert!(running < (4, 17) || attach_types(), "{release}");
-        assert!(running < (5, 5) || separate_reads(), "{release}");
+        assert!(running < (5, 17) || find_core().unwrap() && !lacks_core(), "{release}");
+        assert!(running < (4, 15) || names().unwrap(), "{release}");
+        assert!(running < (4, 17) || attach_types().unwrap(), "{release}");
+        assert!(running < (5, 5) || separate_reads().unwrap(), "{release}");
     }
 }

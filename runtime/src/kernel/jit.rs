@@ -28,7 +28,9 @@ fn may_lack(errno: i32, log: &str) -> bool {
 fn is_missing(settings: &Path) -> bool {
     match std::fs::read(settings.join("bpf_jit_enable")) {
         Ok(text) => text.starts_with(b"0"),
-        Err(_) => settings.join("netdev_max_backlog").exists(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => settings.join("netdev_max_backlog").exists(),
+        // What cannot be read says nothing.
+        Err(_) => false,
     }
 }
 

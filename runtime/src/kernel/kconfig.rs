@@ -6,8 +6,8 @@ use std::fs;
 use std::io::ErrorKind;
 
 use crate::error::{Error, Result};
-use crate::kernel::{kallsyms, probe};
-use crate::sys;
+use crate::kernel::kallsyms;
+use crate::kernel::probe::{self, Probe};
 use crate::uapi::ProgramType;
 
 /// The configuration as a kernel with `CONFIG_IKCONFIG_PROC` shows it.
@@ -43,7 +43,11 @@ pub(crate) fn options(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 
 /// The version of the running kernel as one number (`KERNEL_VERSION`): that of upstream, also where a distribution counts its own.
 pub(crate) fn version() -> Result<u32> {
-    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
+    let signature = match fs::read_to_string("/proc/version_signature") {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Error::io("reading /proc/version_signature", &error)),
+    };
     let build = read("/proc/sys/kernel/version")?;
     let release = release()?;
     // Ubuntu has the upstream version as the last word of a file of its own, Debian behind its name in the build's version.
@@ -54,12 +58,14 @@ pub(crate) fn version() -> Result<u32> {
     })
 }
 
-/// Whether programs can ask for the cookie of their attachment (Linux 5.15).
-pub(crate) fn has_bpf_cookie() -> bool {
+/// Whether programs can ask for the cookie of their attachment (Linux 5.15). A kernel without that helper, or without programs of
+/// tracepoints, answers `EINVAL`.
+pub(crate) fn has_bpf_cookie() -> Result<bool> {
+    static PROBE: Probe = Probe::new("has attach cookies");
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [probe::insn(0x85, (0, 0), 174), probe::insn(0x95, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
-    sys::prog::load(&request, 0, &mut []).is_ok_and(|attempt| attempt.result.is_ok())
+    PROBE.ask(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }
 
 /// Whether system calls take their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).

@@ -3,6 +3,7 @@
 //! Knows what the kernel shows of tokens and user namespaces; not what is loaded with them.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,8 +17,34 @@ const FIRST_NAMESPACE: u64 = 0xefff_fffd;
 
 /// Whether this process is in another user namespace than the first, as far as can be seen. Only there can a token be, and only there
 /// do capabilities not count for loading.
-pub(crate) fn in_user_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() != FIRST_NAMESPACE)
+///
+/// # Errors
+/// If the namespace cannot be looked at although it can be seen.
+pub(crate) fn in_user_namespace() -> Result<bool> {
+    const PATH: &str = "/proc/self/ns/user";
+    match std::fs::metadata(PATH) {
+        Ok(namespace) => Ok(namespace.ino() != FIRST_NAMESPACE),
+        Err(error) if is_hidden(&error) => Ok(false),
+        Err(error) => Err(Error::io(format_args!("looking at {PATH}"), &error)),
+    }
+}
+
+/// Whether a file of /proc is not there or not for this process: that is how a process is kept from seeing it.
+fn is_hidden(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
+}
+
+/// Creates a token from this bpffs if it delegates anything to this process; `None` if it does not, or is none.
+pub(crate) fn create_if_delegated(path: &Path) -> Result<Option<OwnedFd>> {
+    // In the order of `create` and of `bpf_token_create`: no such path, no bpffs or no tokens, nothing delegated, not to this process,
+    // not in this namespace.
+    const NOT: [i32; 7] =
+        [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::EINVAL, libc::EPERM, libc::EOPNOTSUPP, libc::EBADF];
+    match create(path) {
+        Ok(token) => Ok(Some(token)),
+        Err(error) if error.errno().is_some_and(|errno| NOT.contains(&errno.raw())) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Creates a BPF token from the bpffs that is mounted at this path, for [`LoadOptions::set_token`](crate::LoadOptions::set_token) of
@@ -54,6 +81,14 @@ pub(crate) struct Delegated {
 }
 
 impl Delegated {
+    /// What a token delegates. `Ok(None)` if this is no token, or the process does not get to see that.
+    pub(crate) fn of_visible(fd: BorrowedFd<'_>) -> Result<Option<Self>> {
+        match Self::of(fd) {
+            Err(error) if !is_hidden(&error) => Err(Error::io("looking at what a BPF token delegates", &error)),
+            result => Ok(result.ok().flatten()),
+        }
+    }
+
     /// What a token delegates. `Ok(None)` if this is no token; an error if the process does not get to see that.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Option<Self>> {
         // A thread may have file descriptors of its own.

@@ -60,6 +60,7 @@ impl How {
 impl Drop for Undo {
     fn drop(&mut self) {
         // Nothing can be done if the kernel does not let go of it: a table is busy until its last user is gone, a cgroup may be gone.
-        let _ = self.0.take().map(|how| how.undo());
+        // Whatever a moment may change is tried once more, as nobody else will.
+        let _ = self.0.take().map(|how| how.undo().or_else(|_| how.undo()));
     }
 }

@@ -200,7 +200,7 @@ fn writing(map: &str) -> String {
 fn update(fd: &OwnedFd, name: &str, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
     let fd = fd.try_clone().map_err(|error| Error::io(writing(name), &error))?;
     let refused = |errno| Error::refused(writing(name), errno);
-    let map = sys::elem::Map::new(fd).map_err(refused)?;
+    let map = sys::elem::Map::new(fd).map_err(|error| error.within(writing(name)))?;
     if map.key_len() != key.len() || map.value_len() != value.len() {
         return Err(Error::invalid(format_args!("map `{name}` does not have the layout of libbpf's usdt.bpf.h")));
     }
@@ -210,7 +210,7 @@ fn update(fd: &OwnedFd, name: &str, key: &[u8], value: &[u8], flags: u64) -> Res
 fn remove(map: &OwnedFd, ip: u64) -> Result<()> {
     let key = key(map, ip)?;
     let fd = map.try_clone().map_err(|error| Error::io(writing(IPS), &error))?;
-    let map = sys::elem::Map::new(fd).map_err(|errno| Error::refused(writing(IPS), errno))?;
+    let map = sys::elem::Map::new(fd).map_err(|error| error.within(writing(IPS)))?;
     map.delete(&key).map_err(|errno| Error::refused(writing(IPS), errno))
 }
 

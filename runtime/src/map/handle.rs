@@ -23,8 +23,7 @@ pub(crate) struct Handle {
 impl Handle {
     /// The handle of a map whose name in the source is known.
     pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let map =
-            Map::new(fd).map_err(|errno| Error::refused(format_args!("map `{}`: looking at it", info.name), errno))?;
+        let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
 
@@ -33,7 +32,7 @@ impl Handle {
         if let Some(other) = other_than_map(fd.as_fd()) {
             return Err(Error::invalid(format_args!("the file descriptor is no map's, but one of {other}")));
         }
-        let map = Map::new(fd).map_err(|errno| Error::refused("looking at a map", errno))?;
+        let map = Map::new(fd)?;
         let name = map.info().name;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
         let name = Cow::Owned(String::from_utf8_lossy(name).into_owned());
@@ -45,7 +44,7 @@ impl Handle {
         let fd = self.as_fd().try_clone_to_owned();
         let fd = fd
             .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))?;
-        let map = Map::new(fd).map_err(|errno| self.refused("looking at it", errno))?;
+        let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
         Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
 

@@ -10,12 +10,13 @@ mod batch;
 pub(crate) mod testing;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 
 use super::attr::{GetId, MapElem, MapInfo};
+use super::guard::Guarded;
 use super::{address, address_mut, bpf, bpf_fd};
-use crate::error::Errno;
+use crate::error::{Errno, Error, Result};
 use crate::kernel::cpus;
+use crate::kernel::probe::{self, Probe};
 use crate::uapi::{Command, MapType, elem_flags};
 
 pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
@@ -25,6 +26,9 @@ pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 /// The flags of element operations that we know the meaning of; the upper half is a CPU's number.
 const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;
 
+/// The flags of requests that are about one value of an element, not those of all CPUs.
+const ONE_VALUE: u64 = elem_flags::CPU | elem_flags::ALL_CPUS;
+
 /// An open map and what the kernel says it is.
 #[derive(Debug)]
 pub(crate) struct Map {
@@ -33,24 +37,31 @@ pub(crate) struct Map {
     key_len: usize,
     value_len: usize,
     full_len: usize,
+    /// Whether the kernel may take all that an element holds to be longer than `full_len`: see [`cpus::count`].
+    may_be_longer: bool,
 }
 
 impl Map {
     /// Takes a map's file descriptor and asks the kernel what map it is.
     ///
     /// The file descriptor of something else is not told apart here: every request about it will fail.
-    pub(crate) fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        let info = super::map::info(fd.as_fd())?;
-        let size = |size: u32| usize::try_from(size).map_err(|_| EINVAL);
-        let key_len = size(info.key_size)?;
-        let value_len = size(info.value_size)?;
-        let full_len = if is_percpu(MapType(info.map_type)) {
-            let cpus = cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
-            value_len.checked_next_multiple_of(8).and_then(|slot| slot.checked_mul(cpus)).ok_or(EINVAL)?
-        } else {
-            value_len
+    pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
+        const WHAT: &str = "asking the kernel what a map is";
+        let refused = |errno| Error::refused(WHAT, errno);
+        let info = super::map::info(fd.as_fd()).map_err(refused)?;
+        let count = match is_percpu(MapType(info.map_type)) {
+            true => cpus::count()?,
+            false => cpus::Count { cpus: 1, confirmed: true },
         };
-        Ok(Self { fd, info, key_len, value_len, full_len })
+        Self::sized(fd, info, count).map_err(refused)
+    }
+
+    /// A map that the kernel describes so, with values of so many CPUs.
+    fn sized(fd: OwnedFd, info: MapInfo, count: cpus::Count) -> Result<Self, Errno> {
+        let key_len = usize::try_from(info.key_size).map_err(|_| EINVAL)?;
+        let value_len = usize::try_from(info.value_size).map_err(|_| EINVAL)?;
+        let full_len = full_len(MapType(info.map_type), value_len, count.cpus).ok_or(EINVAL)?;
+        Ok(Self { fd, info, key_len, value_len, full_len, may_be_longer: !count.confirmed })
     }
 
     /// What the kernel said of the map.
@@ -87,14 +98,30 @@ impl Map {
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
         let len = self.len_with(flags)?;
         self.check(key, len.min(value.len()), flags)?;
+        if self.may_be_longer(flags) {
+            return self.lookup_guarded(Command::MAP_LOOKUP_ELEM, key, value, flags);
+        }
         let mut attr = self.attr(address(key), address_mut(value), flags);
         // SAFETY: the key is as long as the kernel takes it to be for this map, and the value at least as long for these flags.
         unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) }.map(drop)
     }
 
+    /// The same through memory that the kernel cannot write past.
+    fn lookup_guarded(&self, command: Command, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
+        let mut memory = Guarded::new(self.full_len, 0)?;
+        let mut attr = self.attr(address(key), address_mut(memory.bytes_mut()), flags);
+        // SAFETY: the key is as long as the kernel takes it to be for this map. If the value is not, the guard behind it is hit.
+        unsafe { bpf(command, &mut attr) }?;
+        value[..self.full_len].copy_from_slice(memory.bytes_mut());
+        Ok(())
+    }
+
     /// Copies the value of `key` into `value` and removes the element (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`).
     pub(crate) fn lookup_and_delete(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
         self.check(key, value.len(), flags)?;
+        if self.may_be_longer(flags) {
+            return self.lookup_guarded(Command::MAP_LOOKUP_AND_DELETE_ELEM, key, value, flags);
+        }
         let mut attr = self.attr(address(key), address_mut(value), flags);
         // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags.
         unsafe { bpf(Command::MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) }.map(drop)
@@ -103,8 +130,17 @@ impl Map {
     /// Sets the value of `key` (`BPF_MAP_UPDATE_ELEM`).
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         self.check(key, value.len(), flags)?;
+        let mut memory = None;
+        let value = match self.may_be_longer(flags) {
+            true => {
+                let guarded = memory.insert(Guarded::new(value.len(), 0)?).bytes_mut();
+                guarded.copy_from_slice(value);
+                &*guarded
+            }
+            false => value,
+        };
         let mut attr = self.attr(address(key), address(value), flags);
-        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags. Kernels before 7.0 read
+        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags, or end at a guard. Kernels before 7.0 read
         // the values of all CPUs before they refuse the CPU flags; what they read past the end of `value` goes nowhere, an
         // unreadable page is `EFAULT`, and `has_cpu_flags` is asked before anyway.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
@@ -132,32 +168,31 @@ impl Map {
 
     /// Whether the running kernel knows the CPU flags of element operations (7.0 and later). Asked once, of a percpu map:
     /// a lookup with `BPF_F_CPU` is refused with `EINVAL` by older kernels before they touch anything.
-    pub(crate) fn has_cpu_flags(&self) -> bool {
-        static KNOWN: OnceLock<bool> = OnceLock::new();
-        if let Some(&known) = KNOWN.get() {
-            return known;
+    pub(crate) fn has_cpu_flags(&self) -> Result<bool> {
+        static PROBE: Probe = Probe::new("takes CPU flags for elements of percpu maps");
+        if let Some(known) = PROBE.known() {
+            return Ok(known);
         }
         if !is_percpu(self.map_type()) {
-            return false;
+            return Ok(false);
         }
-        let mut value = vec![0; self.value_len];
-        match self.lookup(&vec![0; self.key_len], &mut value, elem_flags::CPU) {
-            Ok(()) => *KNOWN.get_or_init(|| true),
-            Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => *KNOWN.get_or_init(|| true),
-            Err(EINVAL) => *KNOWN.get_or_init(|| false),
-            // A map that may not be read, for example, says nothing about the kernel.
-            Err(_) => false,
-        }
+        let (key, mut value) = (vec![0; self.key_len], vec![0; self.value_len]);
+        let answer = PROBE.ask(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
+            Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => Ok(true),
+            result => probe::verdict(&result, &[libc::EINVAL]),
+        });
+        // A map that may not be read says nothing about the kernel; every kernel takes the full-width form.
+        probe::without_rights(answer, false)
+    }
+
+    /// Whether a request with these flags is about all CPUs' values, and the kernel may have more CPUs than we know of.
+    fn may_be_longer(&self, flags: u64) -> bool {
+        self.may_be_longer && flags & ONE_VALUE == 0
     }
 
     /// How long the kernel takes an element's value to be in a request with these flags.
     pub(crate) fn len_with(&self, flags: u64) -> Result<usize, Errno> {
-        // Of types and flags to come we do not know.
-        if self.info.map_type > MapType::RHASH.0 || flags & u64::from(u32::MAX) & !KNOWN != 0 {
-            return Err(EINVAL);
-        }
-        let is_one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
-        Ok(if is_one { self.value_len } else { self.full_len })
+        value_len(self.map_type(), (self.value_len, self.full_len), flags).ok_or(EINVAL)
     }
 
     fn check(&self, key: &[u8], value_len: usize, flags: u64) -> Result<(), Errno> {
@@ -172,6 +207,55 @@ impl Map {
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// How long all that an element holds is: of percpu maps the values of so many CPUs, each rounded up to 8.
+pub(super) fn full_len(map_type: MapType, value_len: usize, cpus: usize) -> Option<usize> {
+    match is_percpu(map_type) {
+        true => value_len.checked_next_multiple_of(8)?.checked_mul(cpus),
+        false => Some(value_len),
+    }
+}
+
+/// How long the kernel takes an element's value to be in a request with these flags, of one value's length and that of all; `None` for
+/// types and flags that did not exist when this was written.
+pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u64) -> Option<usize> {
+    let known = map_type.0 <= MapType::RHASH.0 && flags & u64::from(u32::MAX) & !KNOWN == 0;
+    known.then_some(if flags & ONE_VALUE != 0 { one } else { all })
+}
+
+/// How many values the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if that is more than `most`.
+pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
+    let map = super::map::Map::create(&super::map::Request {
+        name: "cpus_probe",
+        map_type: MapType::PERCPU_ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: 0,
+        numa_node: 0,
+        extra: 0,
+        inner: None,
+        btf: None,
+        kernel_value: None,
+        token: None,
+    })?;
+    // New values are zero, so what is not was not written.
+    let mut memory = Guarded::new(most.checked_mul(8).ok_or(EINVAL)?, 0xff)?;
+    let key = [0_u8; 4];
+    let mut attr = MapElem {
+        map_fd: map.as_fd().as_raw_fd(),
+        key: address(&key),
+        value: address_mut(memory.bytes_mut()),
+        ..MapElem::default()
+    };
+    // SAFETY: the key is as long as the map's. The kernel writes the values in one piece from the beginning of the memory on, and what
+    // does not fit hits the guard behind it.
+    match unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) } {
+        Ok(_) => Ok(Some(memory.bytes_mut().chunks(8).take_while(|value| **value == [0; 8]).count())),
+        Err(errno) if errno.raw() == libc::EFAULT => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod attr;
 pub(crate) mod btf;
 pub(crate) mod elem;
 pub(crate) mod epoll;
+mod guard;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mmap;
@@ -93,12 +94,24 @@ unsafe fn bpf_with_log<A: attr::Attr>(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Lets this process lock as much memory as it likes: kernels before 5.11 count maps and programs against that limit.
-pub(crate) fn lift_memlock() -> Result<(), Errno> {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is a live value of the right type.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+/// Lets this process lock as much memory as it likes, or, without the right to that (`CAP_SYS_RESOURCE`), as much as its hard limit
+/// allows. Returns whether that is more than before. Kernels before 5.11 count maps and programs against that limit.
+pub(crate) fn lift_memlock() -> Result<bool, Errno> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `now` is a live value of the right type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut now) } != 0 {
+        return Err(Errno::last());
+    }
+    let set = |most: libc::rlim_t| {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: `limit` is a live value of the right type.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+        if result == 0 { Ok(now.rlim_cur != most) } else { Err(Errno::last()) }
+    };
+    match set(libc::RLIM_INFINITY) {
+        Err(errno) if errno.raw() == libc::EPERM => set(now.rlim_max),
+        result => result,
+    }
 }
 
 /// The address of a slice as a request holds it; zero for an empty one, whose address the kernel need not see.
@@ -123,4 +136,35 @@ fn name16(name: &str) -> [u8; 16] {
         *to = if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' { byte } else { b'_' };
     }
     field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process of its own that has no capabilities.
+    #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
+    fn without_capabilities_the_soft_limit_becomes_the_hard_one() {
+        let limits = |soft, hard| libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        // SAFETY: the child makes system calls and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let (low, mut now) = (limits(4096, 1 << 16), limits(0, 0));
+            // SAFETY: `low` is a live value of the right type.
+            let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const low) };
+            // SAFETY: takes a number. Not the library's, which tells all threads.
+            unsafe { libc::syscall(libc::SYS_setuid, 65534) };
+            let raised = lift_memlock().is_ok_and(|raised| raised) && lift_memlock().is_ok_and(|raised| !raised);
+            // SAFETY: `now` is a live value of the right type.
+            let got = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut now) };
+            let holds = set == 0 && got == 0 && raised && now.rlim_cur == 1 << 16;
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is live.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
 }

@@ -22,9 +22,16 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> 
     if sent < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// Receives what came back: as many bytes as are returned.
+/// How often an answer is received that could not be.
+const TRIES: u32 = 3;
+
+/// Receives what came back: as many bytes as are returned. It is received again if that fails, because without the answer nobody knows
+/// whether what was requested is there now.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the kernel writes at most as many bytes to the buffer as it has.
-    let got = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-    usize::try_from(got).map_err(|_| Errno::last())
+    let mut receive = || {
+        // SAFETY: the kernel writes at most as many bytes to the buffer as it has.
+        let got = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        usize::try_from(got).map_err(|_| Errno::last())
+    };
+    (1..TRIES).fold(receive(), |result, _| result.or_else(|_| receive()))
 }

@@ -7,10 +7,11 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use super::attr::{Attr, GetInfo, MapInfo};
+use super::elem;
 use crate::error::Errno;
 use crate::kernel;
 use crate::record::{Buffer, Call, MapOf};
-use crate::uapi::{Command, MapType, elem_flags};
+use crate::uapi::{Command, MapType};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -66,7 +67,11 @@ pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32,
     // SAFETY: the caller's contract is the same.
     let result = unsafe { super::call(command, attr) };
     let nanoseconds = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let call = Call { command, attr: before, map, buffers, result, nanoseconds };
+    let created = match (command, result) {
+        (Command::MAP_CREATE, Ok(fd)) => info_of(fd).map(|info| info.id),
+        _ => None,
+    };
+    let call = Call { command, attr: before, map, buffers, result, nanoseconds, created };
     CALLS.with_borrow_mut(|calls| calls.push(call));
     result
 }
@@ -163,24 +168,27 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     if !about_map {
         return None;
     }
+    let info = info_of(i32::try_from(half(attr, 0)).ok()?)?;
+    let (map_type, one) = (MapType(info.map_type), usize::try_from(info.value_size).ok()?);
+    // Not `count`, which makes such a request itself.
+    let cpus = if elem::is_percpu(map_type) { kernel::cpus::possible().ok()?.len() } else { 1 };
+    let value_len = elem::value_len(map_type, (one, elem::full_len(map_type, one, cpus)?), word(attr, 24))?;
+    let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
+    let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
+    Some(MapOf { name, id: info.id, key_len: usize::try_from(info.key_size).ok()?, value_len })
+}
+
+/// What the kernel says of a map, asked unseen by the recorder.
+fn info_of(fd: i32) -> Option<MapInfo> {
     let mut info = MapInfo::default();
     let mut request = GetInfo {
-        bpf_fd: i32::try_from(half(attr, 0)).ok()?,
+        bpf_fd: fd,
         info_len: u32::try_from(size_of::<MapInfo>()).ok()?,
         info: super::address_mut(std::slice::from_mut(&mut info)),
     };
     // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, for which every bit pattern is valid.
     unsafe { super::call(Command::OBJ_GET_INFO_BY_FD, &mut request) }.ok()?;
-    let one = usize::try_from(info.value_size).ok()?;
-    let full_width = matches!(
-        MapType(info.map_type),
-        MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
-    ) && word(attr, 24) & (elem_flags::CPU | elem_flags::ALL_CPUS) == 0;
-    let value_len =
-        if full_width { one.next_multiple_of(8).checked_mul(kernel::cpus::possible().ok()?.len())? } else { one };
-    let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
-    let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
-    Some(MapOf { name, key_len: usize::try_from(info.key_size).ok()?, value_len })
+    Some(info)
 }
 
 /// A 64-bit field of a request, zero beyond its end.

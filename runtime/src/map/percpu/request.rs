@@ -36,7 +36,7 @@ impl Handle {
     /// One CPU's value of an element.
     pub(crate) fn percpu_get_on<V: Plain>(&self, key: &[u8], cpu: u32) -> Result<Option<V>> {
         self.check_cpu(cpu)?;
-        if self.map().has_cpu_flags() {
+        if self.map().has_cpu_flags()? {
             let mut value = zeroed();
             let found = self.lookup(key, self.cut_mut(&mut value), on(cpu))?;
             return Ok(found.then_some(value));
@@ -53,8 +53,8 @@ impl Handle {
     /// Sets one CPU's value of an element.
     pub(crate) fn percpu_set_on<V: Plain>(&self, key: &[u8], cpu: u32, value: &V, flags: u64) -> Result<()> {
         self.check_cpu(cpu)?;
-        if self.map().has_cpu_flags() && flags != elem_flags::NOEXIST {
-            let stale = self.may_be_stale();
+        if self.map().has_cpu_flags()? && flags != elem_flags::NOEXIST {
+            let stale = self.may_be_stale()?;
             if (stale || flags == elem_flags::EXIST) && self.percpu_get_on::<V>(key, cpu)?.is_none() {
                 if flags == elem_flags::EXIST {
                     return Err(self.refused("setting an element", ENOENT));
@@ -81,7 +81,7 @@ impl Handle {
     pub(super) fn percpu_set_many_on<V: Plain>(&self, keys: &[u8], cpu: u32, values: &[V]) -> Result<()> {
         self.check_cpu(cpu)?;
         self.check_many(keys, values.len())?;
-        if self.map().has_cpu_flags() && !self.may_be_stale() {
+        if self.map().has_cpu_flags()? && !self.may_be_stale()? {
             return self.update_many(keys, slice_as_bytes(values), on(cpu));
         }
         let mut pairs = keys.chunks_exact(self.map().key_len().max(1)).zip(values);
@@ -91,7 +91,7 @@ impl Handle {
     /// Sets all CPUs' values of many elements, each to one.
     pub(super) fn percpu_set_many_all<V: Plain>(&self, keys: &[u8], values: &[V]) -> Result<()> {
         self.check_many(keys, values.len())?;
-        if self.map().has_cpu_flags() {
+        if self.map().has_cpu_flags()? {
             return self.update_many(keys, slice_as_bytes(values), elem_flags::ALL_CPUS);
         }
         let cpus = possible()?.len();
@@ -116,8 +116,9 @@ impl Handle {
     }
 
     /// Whether an element that is made by setting one CPU's value may have values of before for the others.
-    fn may_be_stale(&self) -> bool {
-        matches!(self.map().map_type(), MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH) && leaves_stale_values()
+    fn may_be_stale(&self) -> Result<bool> {
+        let makes_elements = matches!(self.map().map_type(), MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH);
+        Ok(makes_elements && leaves_stale_values()?)
     }
 
     fn check_many(&self, keys: &[u8], values: usize) -> Result<()> {
@@ -129,7 +130,7 @@ impl Handle {
     pub(crate) fn percpu_bytes_on(&self, key: &[u8], cpu: u32) -> Result<Vec<u8>> {
         self.check_cpu(cpu)?;
         let len = self.map().value_len();
-        let (mut bytes, from, flags) = if self.map().has_cpu_flags() {
+        let (mut bytes, from, flags) = if self.map().has_cpu_flags()? {
             (vec![0; len], 0, on(cpu))
         } else {
             let place = possible()?.place(cpu).unwrap_or(0);
@@ -149,7 +150,7 @@ impl Handle {
             place.copy_from_slice(new);
             Ok(())
         };
-        if self.map().has_cpu_flags() {
+        if self.map().has_cpu_flags()? {
             let mut bytes = self.percpu_bytes_on(key, cpu)?;
             replace(&mut bytes)?;
             return self.update(key, &bytes, on(cpu));
@@ -167,7 +168,7 @@ impl Handle {
 
     /// Sets all CPUs' values of an element to one.
     pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
-        if self.map().has_cpu_flags() && flags == elem_flags::ANY {
+        if self.map().has_cpu_flags()? && flags == elem_flags::ANY {
             return self.update(key, self.cut(value), elem_flags::ALL_CPUS);
         }
         self.update(key, &self.pack::<V, _>(std::iter::repeat_n(value, possible()?.len())), flags)

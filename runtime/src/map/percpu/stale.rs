@@ -3,18 +3,21 @@
 //! Linux 7.0 and 7.1 leave there what the element's memory held before, another element's values mostly (`pcpu_init_value`,
 //! kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, right on 7.2.12 and 7.3.4). Found out by a trial, because fixes are carried back.
 
-use std::sync::OnceLock;
-
-use crate::error::Errno;
+use crate::error::{Errno, Result};
 use crate::kernel::cpus;
+use crate::kernel::probe::{Probe, without_rights};
 use crate::sys::elem::Map;
 use crate::sys::map::{Map as NewMap, Request};
 use crate::uapi::{MapType, elem_flags};
 
-/// Whether the running kernel leaves values of before in new elements. Asked once; if it cannot be found out, it does.
-pub(super) fn leaves_stale_values() -> bool {
-    static STALE: OnceLock<bool> = OnceLock::new();
-    *STALE.get_or_init(|| cpus::count().map_or(true, |count| count > 1 && trial().unwrap_or(true)))
+/// Whether the running kernel leaves values of before in new elements. Where no map may be created to find out, it is taken to.
+pub(super) fn leaves_stale_values() -> Result<bool> {
+    static PROBE: Probe = Probe::new("leaves values of before in new elements of percpu hash maps");
+    if let Some(known) = PROBE.known() {
+        return Ok(known);
+    }
+    let one = cpus::count()?.cpus == 1;
+    without_rights(PROBE.ask(|| if one { Ok(false) } else { trial() }), true)
 }
 
 /// Sets and removes the one element of a map, and makes it again with one CPU's value. The map has memory for no second one.
@@ -33,7 +36,8 @@ fn trial() -> Result<bool, Errno> {
         kernel_value: None,
         token: None,
     };
-    let map = Map::new(NewMap::create(&request)?.into_fd())?;
+    let map = NewMap::create(&request)?.into_fd();
+    let map = Map::new(map).map_err(|error| error.errno().unwrap_or(Errno::from_raw(libc::EINVAL)))?;
     let key = [0; 4];
     map.update(&key, &[0xff; 8], elem_flags::ALL_CPUS)?;
     map.delete(&key)?;

@@ -85,6 +85,10 @@ impl Map {
 
     /// How many elements keys and values of these lengths are, if they are as many and whole.
     fn count(&self, keys: usize, values: usize, flags: u64) -> Result<u32, Errno> {
+        if self.may_be_longer(flags) {
+            // One by one they end at a guard.
+            return Err(Errno::from_raw(libc::EOPNOTSUPP));
+        }
         let count = keys.checked_div(self.key_len).ok_or(EINVAL)?;
         let value_len = self.len_with(flags)?;
         let whole = count.checked_mul(self.key_len) == Some(keys) && count.checked_mul(value_len) == Some(values);

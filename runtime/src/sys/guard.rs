@@ -1,0 +1,75 @@
+//! Memory that ends where nobody may write: what the kernel would write past its end is `EFAULT` instead.
+//!
+//! For requests whose length the kernel knows and we only believe to know. Must not know what the memory is for.
+
+use std::ptr::NonNull;
+
+use super::mmap::page_size;
+use crate::error::Errno;
+
+/// So many bytes, after which a page begins that can neither be read nor written.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    base: NonNull<u8>,
+    total: usize,
+    len: usize,
+}
+
+impl Guarded {
+    /// `len` bytes, all of this value.
+    pub(crate) fn new(len: usize, value: u8) -> Result<Self, Errno> {
+        let (invalid, page) = (Errno::from_raw(libc::EINVAL), page_size());
+        let total = len.checked_next_multiple_of(page).and_then(|len| len.checked_add(page)).ok_or(invalid)?;
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let mut this = Self { base: NonNull::new(base.cast()).ok_or(invalid)?, total, len };
+        // SAFETY: the last page is inside the mapping.
+        let guard = unsafe { this.base.add(total - page) };
+        // SAFETY: the page is ours, and nothing refers to it.
+        if unsafe { libc::mprotect(guard.as_ptr().cast(), page, libc::PROT_NONE) } != 0 {
+            return Err(Errno::last());
+        }
+        this.bytes_mut().fill(value);
+        Ok(this)
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        let from = self.total - page_size() - self.len;
+        // SAFETY: the guard is one page and the rest of the mapping has room for `len` bytes, so this is inside it.
+        let begin = unsafe { self.base.add(from) };
+        // SAFETY: `len` bytes from there to the guard are mapped for reading and writing, initialized (zero, unless written since), and
+        // ours alone.
+        unsafe { std::slice::from_raw_parts_mut(begin.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: this mapping is ours alone, and what borrows from it cannot outlive it.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.total) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel")]
+    fn the_kernel_does_not_write_past_the_end() {
+        use std::os::fd::AsRawFd as _;
+
+        let mut memory = Guarded::new(24, 7).unwrap();
+        assert_eq!(memory.bytes_mut(), [7; 24]);
+        let zeros = std::fs::File::open("/dev/zero").unwrap();
+        let begin = memory.bytes_mut().as_mut_ptr();
+        // SAFETY: whatever is written is inside the mapping; what would lie outside is the guard.
+        let read = unsafe { libc::read(zeros.as_raw_fd(), begin.cast(), 4096) };
+        assert!(read < 0 && Errno::last().raw() == libc::EFAULT || read == 24, "{read}");
+    }
+}
