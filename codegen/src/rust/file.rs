@@ -131,7 +131,7 @@ fn items(
     let empty = Btf::new();
     let btf = object.btf.as_ref().unwrap_or(&empty);
     for section in sections {
-        text.items(section.definition(btf, types))?;
+        section.write(btf, types, text)?;
     }
     text.line(format_args!("/// The object's own types."))?;
     text.open(format_args!("pub mod types {{"))?;
@@ -139,11 +139,8 @@ fn items(
         #[allow(unused_imports, reason = "an object may have no types of its own")]
         use super::rt::{self, generated::*};
     })?;
-    for item in types.items() {
-        text.items(item)?;
-    }
-    let mut cells = types.cells().peekable();
-    if cells.peek().is_some() {
+    types.write_items(text)?;
+    if types.any_cells() {
         text.line(format_args!(
             "/// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives."
         ))?;
@@ -151,7 +148,7 @@ fn items(
         text.items(quote!(
             use super::rt::{self, generated::*};
         ))?;
-        cells.try_for_each(|item| text.items(item))?;
+        types.write_cells(text)?;
         text.close("}")?;
     }
     text.close("}")?;

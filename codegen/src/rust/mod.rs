@@ -16,7 +16,7 @@ mod types;
 
 use std::fmt::Write;
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::Path;
 
@@ -102,9 +102,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     let (head, tail) = types_frame(name, style.layout, &style.runtime()?);
     text.push_str(&head);
     let mut out = Text::new(&mut text);
-    for item in types.items() {
-        out.items(item)?;
-    }
+    types.write_items(&mut out)?;
     text.push_str(tail);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
@@ -132,6 +130,11 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
             (format!("/// The types of `{name}`.\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
         }
     }
+}
+
+/// A type as it is written: what `quote` makes of a path or an array, without the spaces that nobody writes.
+fn spelled(ty: &TokenStream) -> String {
+    ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" < ", "<").replace(" >", ">")
 }
 
 /// An identifier, raw if it has to be.
