@@ -168,6 +168,7 @@ rt::show! {
                 quote!(#[doc = " One."] pub #name: [u8; #number])
             })
         };
+        let doc = [" Doc.", " More."].map(str::to_owned);
         for count in [0, 1, 7, 8, 9, 16, 17, 100] {
             for depth in 0..2 {
                 let write = |parts: bool| {
@@ -175,16 +176,16 @@ rt::show! {
                         if depth > 0 {
                             text.open(format_args!("mod deeper {{"))?;
                         }
-                        let item =
-                            |all: &[proc_macro2::TokenStream]| quote!(#[doc = " Doc."] impl<'a> Some<'a> { #(#all)* });
-                        let other =
-                            |all: &[proc_macro2::TokenStream]| quote!(#[doc = " Doc."] pub struct It { #(#all),* });
+                        let item = |all: &[proc_macro2::TokenStream]| quote!(impl<'a> Some<'a> { #(#all)* });
+                        let other = |all: &[proc_macro2::TokenStream]| quote!(pub struct It { #(#all),* });
                         if parts {
-                            text.item_of_parts(methods(count), item)?;
-                            text.item_of_parts(fields(count), other)
+                            text.item_of_parts(&doc, methods(count), item)?;
+                            text.item_of_parts(&doc, fields(count), other)
                         } else {
-                            text.items(item(&methods(count).collect::<Vec<_>>()))?;
-                            text.items(other(&fields(count).collect::<Vec<_>>()))
+                            let (item, other) =
+                                (item(&methods(count).collect::<Vec<_>>()), other(&fields(count).collect::<Vec<_>>()));
+                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #item))?;
+                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #other))
                         }
                     })
                 };

@@ -140,6 +140,6 @@ impl<'a> Section<'a> {
             #[must_use]
             pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
         };
-        text.item_of_parts(of_variables.chain([of_all]), |cells| quote!(impl<'a> #cells_name<'a> { #(#cells)* }))
+        text.item_of_parts(&[], of_variables.chain([of_all]), |cells| quote!(impl<'a> #cells_name<'a> { #(#cells)* }))
     }
 }

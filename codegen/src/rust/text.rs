@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
 use super::macros;
 use crate::error::{Code, Error, Result};
@@ -81,24 +82,27 @@ impl<'a> Text<'a> {
         self.lines(&text)
     }
 
-    /// One item with any number of parts in braces at its end, such as fields or methods: what `item` makes of all of them, formatted
-    /// as if it were made at once.
+    /// One item with any number of parts in braces at its end, such as fields or methods: `doc` and what `item` makes of all of them,
+    /// formatted as if it were made at once.
     pub(super) fn item_of_parts(
         &mut self,
+        doc: &[String],
         parts: impl Iterator<Item = TokenStream>,
         item: impl Fn(&[TokenStream]) -> TokenStream,
     ) -> Result<()> {
         let mut parts = parts.peekable();
         let mut some: Vec<TokenStream> = parts.by_ref().take(PARTS).collect();
+        let first = item(&some);
+        let first = quote!(#(#[doc = #doc])* #first);
         if parts.peek().is_none() {
-            return self.items(item(&some));
+            return self.items(first);
         }
         // Without parts, the braces stand at the end of the last line before them.
         let head = format(item(&[]))?.lines().count();
         self.item_begins()?;
-        let (mut from, mut before) = (0, String::new());
+        let (mut from, mut before, mut next) = (0, String::new(), first);
         loop {
-            let text = format(item(&some))?;
+            let text = format(next)?;
             let last = parts.peek().is_none();
             let count = text.lines().count();
             let until = if last { count } else { count.saturating_sub(1) };
@@ -118,6 +122,7 @@ impl<'a> Text<'a> {
             from = head;
             some.clear();
             some.extend(parts.by_ref().take(PARTS));
+            next = item(&some);
         }
     }
 

@@ -34,7 +34,7 @@ impl Types<'_> {
             #[derive(Clone, Copy, Debug)]
             pub struct #name<'a> { cell: rt::Cell<'a, super::#name> }
         })?;
-        text.item_of_parts(methods, |methods| quote!(impl<'a> #name<'a> { #(#methods)* }))?;
+        text.item_of_parts(&[], methods, |methods| quote!(impl<'a> #name<'a> { #(#methods)* }))?;
         text.items(quote! {
             impl rt::data::Fields for super::#name {
                 type Cells<'a> = #name<'a>;

@@ -65,9 +65,8 @@ impl Definition<'_> {
             let (name, ty, doc) = (ident(&field.name), &field.ty, &field.doc);
             if field.hidden { quote!(#[doc(hidden)] pub #name: #ty) } else { quote!(#[doc = #doc] pub #name: #ty) }
         });
-        text.item_of_parts(declared, |fields| {
+        text.item_of_parts(doc, declared, |fields| {
             quote! {
-                #(#[doc = #doc])*
                 #[derive(Clone, Copy)]
                 #repr
                 pub struct #name { #(#fields),* }
@@ -216,7 +215,7 @@ impl Types<'_> {
             let names = accessor_names(&mut methods, &wanted_name(part));
             self.accessors(part, names, &self.rust(part.ty, Asker::Member(id, &part.name), From::Types))
         });
-        text.item_of_parts(accessors, |accessors| quote!(impl #name { #(#accessors)* }))
+        text.item_of_parts(&[], accessors, |accessors| quote!(impl #name { #(#accessors)* }))
     }
 
     /// The declaration of a member in C.
