@@ -27,6 +27,8 @@ use crate::skeleton::Skeleton;
 use tables::OwnedObject;
 use text::Text;
 
+pub(crate) use text::Pieces;
+
 /// What the generated text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -98,15 +100,16 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
         needs.ty(*id, "");
     }
     let types = needs.resolve();
-    let mut text = file::header("types of", name);
+    let mut text = Pieces::default();
     let (head, tail) = types_frame(name, style.layout, &style.runtime()?);
-    text.push_str(&head);
     let mut out = Text::new(&mut text);
+    out.raw(&file::header("types of", name))?;
+    out.raw(&head)?;
     types.write_items(&mut out)?;
-    text.push_str(tail);
+    out.raw(tail)?;
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
-        text,
+        text: text.into_string(),
         structs: count(|kind| matches!(kind, Kind::Struct(_))),
         unions: count(|kind| matches!(kind, Kind::Union(_))),
         enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),

@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 const INDENT: &str = "    ";
 
 /// How many parts of an item are tokens at a time.
-const PARTS: usize = 8;
+const PARTS: usize = 4;
 
 /// Text on its way to whoever takes it.
 pub(super) struct Text<'a> {
@@ -138,6 +138,36 @@ impl<'a> Text<'a> {
 
     fn indent(&mut self) -> Result<()> {
         (0..self.depth).try_for_each(|_| self.raw(INDENT))
+    }
+}
+
+/// Text that is kept, in pieces: a `String` that grows takes up to three times the memory of its text.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    full: Vec<String>,
+    last: String,
+}
+
+/// How long a piece is.
+const PIECE: usize = 1 << 15;
+
+impl Pieces {
+    pub(crate) fn into_string(mut self) -> String {
+        if self.full.is_empty() {
+            return self.last;
+        }
+        self.full.push(self.last);
+        self.full.concat()
+    }
+}
+
+impl Write for Pieces {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.last.len() + text.len() > PIECE && !self.last.is_empty() {
+            self.full.push(std::mem::replace(&mut self.last, String::with_capacity(PIECE)));
+        }
+        self.last.push_str(text);
+        Ok(())
     }
 }
 
