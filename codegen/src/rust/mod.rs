@@ -107,13 +107,16 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     out.raw(&head)?;
     types.write_items(&mut out)?;
     out.raw(tail)?;
+    let covered = types.covered();
+    // The text is about to take twice its size.
+    drop(types);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
         text: text.into_string(),
         structs: count(|kind| matches!(kind, Kind::Struct(_))),
         unions: count(|kind| matches!(kind, Kind::Union(_))),
         enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
-        covered: types.covered(),
+        covered,
     })
 }
 
