@@ -115,9 +115,9 @@ impl Options {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
-    let mut text = String::new();
+    let mut text = rust::Pieces::default();
     write(inspect(bytes, options)?, options, &mut text)?;
-    Ok(text)
+    Ok(text.into_string())
 }
 
 /// Writes the skeleton of an object that [`inspect`] gave.

@@ -6,13 +6,12 @@ use skelgen_abi::plan::SectionKind;
 use syn::Path;
 
 use super::doc::{Doc, InCode};
-use super::maps::Maps;
 use super::section::Section;
 use super::struct_ops::Tables;
 use super::tables::OwnedObject;
 use super::text::Text;
 use super::types::{Needs, Types};
-use super::{Layout, Style, blob, ident, image};
+use super::{Layout, Style, blob, ident, image, maps};
 use crate::btf::{Btf, TypeId};
 use crate::error::Result;
 use crate::insn::Endian;
@@ -43,7 +42,7 @@ pub(super) fn write(
         section.needs(&mut needs);
     }
     for field in &skeleton.maps {
-        Maps::needs(object, field, &mut needs);
+        maps::needs(object, field, &mut needs);
     }
     for table in &skeleton.struct_ops {
         needs.ty(table.ty, &table.field);
@@ -123,18 +122,16 @@ fn items(
         const _: () = assert!(cfg!(target_endian = #order), #orders);
     })?;
     let struct_ops = Tables::new(object, skeleton, types);
-    let maps = Maps::new(object, skeleton, types);
-    text.items(open(sections, skeleton, tables, &struct_ops))?;
-    text.items(maps.open)?;
+    open(sections, skeleton, tables, &struct_ops, text)?;
+    maps::write_open(object, skeleton, text)?;
     text.items(loaded(object, sections, skeleton, &struct_ops))?;
-    text.items(maps.loaded)?;
-    let programs = programs(object, skeleton, &struct_ops);
-    text.items(struct_ops.items)?;
-    text.items(programs)?;
+    maps::write_loaded(object, skeleton, types, text)?;
+    text.items(struct_ops.items.clone())?;
+    programs(object, skeleton, &struct_ops, text)?;
     let empty = Btf::new();
     let btf = object.btf.as_ref().unwrap_or(&empty);
     for section in sections {
-        text.items(section.definition(btf, types))?;
+        section.write(btf, types, text)?;
     }
     text.line(format_args!("/// The object's own types."))?;
     text.open(format_args!("pub mod types {{"))?;
@@ -142,11 +139,8 @@ fn items(
         #[allow(unused_imports, reason = "an object may have no types of its own")]
         use super::rt::{self, generated::*};
     })?;
-    for item in types.items() {
-        text.items(item)?;
-    }
-    let mut cells = types.cells().peekable();
-    if cells.peek().is_some() {
+    types.write_items(text)?;
+    if types.any_cells() {
         text.line(format_args!(
             "/// The members of types in memory that programs share with us: what [`rt::Cell::fields`] gives."
         ))?;
@@ -154,14 +148,20 @@ fn items(
         text.items(quote!(
             use super::rt::{self, generated::*};
         ))?;
-        cells.try_for_each(|item| text.items(item))?;
+        types.write_cells(text)?;
         text.close("}")?;
     }
     text.close("}")?;
     image::write(tables, text)
 }
 
-fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, struct_ops: &Tables) -> TokenStream {
+fn open(
+    sections: &[Section<'_>],
+    skeleton: &Skeleton,
+    tables: &OwnedObject,
+    struct_ops: &Tables,
+    text: &mut Text<'_>,
+) -> Result<()> {
     // What the running kernel says is not there to change; `LoadOptions::set_kconfig` is.
     let initial = || sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
     let fields = initial().map(|section| {
@@ -264,7 +264,7 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
         && skeleton.programs.is_empty());
     let Tables { open: table_field, opened: tables_opened, taken: tables_taken, .. } = struct_ops;
     let loaded = if taken_any { quote!(let mut loaded =) } else { quote!() };
-    quote! {
+    text.items(quote! {
         /// Opens the object: nothing is in the kernel yet.
         #[must_use]
         pub fn open() -> Open {
@@ -276,7 +276,8 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
                 #(#made),*
             }
         }
-
+    })?;
+    text.items(quote! {
         /// The object before it is loaded: all that may still be changed.
         #[derive(Debug)]
         pub struct Open {
@@ -289,7 +290,8 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
             #table_field
             #(#fields),*
         }
-
+    })?;
+    text.items(quote! {
         impl Open {
             #(#accessors)*
 
@@ -307,10 +309,10 @@ fn open(sections: &[Section<'_>], skeleton: &Skeleton, tables: &OwnedObject, str
                 })
             }
         }
-    }
+    })
 }
 
-fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
+fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables, text: &mut Text<'_>) -> Result<()> {
     let fields: Vec<_> = skeleton
         .programs
         .iter()
@@ -326,14 +328,33 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
             (ident(&field.field), doc)
         })
         .collect();
-    let of = |ty: &TokenStream| {
-        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty,));
-        quote!(#(#fields)*)
+    let mut of = |name: &str, doc: &str, ty: &TokenStream| {
+        let name = ident(name);
+        let fields = fields.iter().map(|(name, doc)| quote!(#[doc = #doc] pub #name: #ty));
+        text.item_of_parts(
+            &[Doc::new(doc)],
+            fields,
+            |fields| quote!(#[derive(Debug)] pub struct #name { #(#fields),* }),
+        )
     };
+    of("OpenPrograms", " The programs before they are loaded.", &quote!(rt::OpenProgram))?;
+    of("Programs", " The programs.", &quote!(rt::Program))?;
     let attached = skeleton.programs.iter().zip(&fields).filter(|(field, _)| is_attached(object, field));
     let links = attached.map(|(_, (name, doc))| quote!(#[doc = #doc] pub #name: Option<rt::Link>,));
-    let (open, loaded) = (of(&quote!(rt::OpenProgram)), of(&quote!(rt::Program)));
-    let tables = &struct_ops.links;
+    let tables = Some(&struct_ops.links).filter(|links| !links.is_empty()).cloned();
+    let left = left_field(object, skeleton);
+    let left_behind = quote!(#left: Vec<rt::link::Left>);
+    let doc = [
+        " What is attached; `None` for a program that is not loaded, that needs something given, or that is not to attach by itself.",
+        " Dropping it detaches.",
+    ];
+    text.item_of_parts(&doc.map(Doc::new), links.chain(tables).chain([left_behind]), |fields| {
+        quote! {
+            #[must_use = "dropping the links detaches the programs: keep them, as `let _links = skeleton.attach()?` does, not `let _ = …`"]
+            #[derive(Debug)]
+            pub struct Links { #(#fields)* }
+        }
+    })?;
     let names = skeleton.programs.iter().filter(|field| is_attached(object, field)).map(|field| field.field.as_str());
     let named: Vec<_> = names
         .chain(skeleton.struct_ops.iter().map(|table| table.link.as_str()))
@@ -343,20 +364,7 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
         })
         .collect();
     let count = Literal::usize_unsuffixed(named.len());
-    let left = left_field(object, skeleton);
-    quote! {
-        /// The programs before they are loaded.
-        #[derive(Debug)]
-        pub struct OpenPrograms { #open }
-        /// The programs.
-        #[derive(Debug)]
-        pub struct Programs { #loaded }
-        /// What is attached; `None` for a program that is not loaded, that needs something given, or that is not to attach by itself.
-        /// Dropping it detaches.
-        #[must_use = "dropping the links detaches the programs: keep them, as `let _links = skeleton.attach()?` does, not `let _ = …`"]
-        #[derive(Debug)]
-        pub struct Links { #(#links)* #tables #left: Vec<rt::link::Left> }
-
+    text.items(quote! {
         impl Links {
             /// What is attached, by the names of programs and tables of functions.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &rt::Link)> {
@@ -387,7 +395,7 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables) -> Tok
                 rt::link::pin_all(&self.iter().collect::<Vec<_>>(), folder.as_ref())
             }
         }
-    }
+    })
 }
 
 /// The name of the field of `Links` for what is left, which no program or struct_ops map has.

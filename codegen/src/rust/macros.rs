@@ -1,9 +1,13 @@
-//! What prettyplease leaves undone: the bodies of our own macros, in which a reader of the generated file looks things up and of
-//! which it makes one run of words, and empty lines between items.
+//! What prettyplease leaves undone: the bodies of our own macros, in which a reader of the generated file looks things up, and empty
+//! lines between items.
 //!
-//! Knows how prettyplease writes tokens and nothing else; text that looks otherwise stays as it is.
+//! The macros are text from the beginning, a line at a time: as tokens they would take most of the memory of a large type.
 
-use std::fmt::Write as _;
+use std::fmt::Display;
+
+use super::doc::Doc;
+use super::text::Text;
+use crate::error::Result;
 
 /// Where lines end that hold several things.
 const COLUMNS: usize = 100;
@@ -11,159 +15,118 @@ const COLUMNS: usize = 100;
 /// What an item begins with that stands apart from the one before; the layout of a type stays with it.
 const ITEMS: [&str; 8] = ["///", "#[", "pub ", "impl", "fn ", "static ", "const ", "rt::open_enum!"];
 
-/// The text with the bodies of `layout!`, `show!` and `open_enum!` one thing a line, and its items apart.
+/// The text with its items apart.
 pub(super) fn lay_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
-    let mut lines = text.lines();
-    let mut after_item = false;
-    while let Some(line) = lines.next() {
-        let start = line.trim_start();
-        if after_item && ITEMS.iter().any(|item| start.starts_with(item)) {
+    let mut before = "";
+    for line in text.lines() {
+        if is_apart(before, line) {
             out.push('\n');
         }
-        after_item = start == "}";
         out.push_str(line);
         out.push('\n');
-        let indent = &line[..line.len() - start.len()];
-        let Some(name) = start.strip_prefix("rt::").and_then(|rest| rest.strip_suffix("! {")) else { continue };
-        let inside: Vec<&str> = lines.by_ref().take_while(|line| line.trim_start() != "}").map(str::trim).collect();
-        let before = out.len();
-        if (Body { out: &mut out, indent }).write(name, &spaced(&inside.join(" "))).is_none() {
-            out.truncate(before);
-            inside.iter().for_each(|line| Body { out: &mut out, indent }.line(1, line));
-        }
-        out.push_str(indent);
-        out.push_str("}\n");
-        after_item = true;
+        before = line;
     }
     out
 }
 
-/// Tokens with the spaces that people write, but for what is in quotes.
-fn spaced(tokens: &str) -> String {
-    let part = |(index, part): (usize, &str)| {
-        let spaced = || {
-            let part = part.replace(" : ", ": ").replace(" < ", "<").replace(" >", ">").replace("= - ", "= -");
-            // A macro's last colon has nothing behind it.
-            part.strip_suffix(" :").map(|start| format!("{start}:")).unwrap_or(part)
-        };
-        if index % 2 == 0 { spaced() } else { format!("\"{part}\"") }
-    };
-    tokens.split('"').enumerate().map(part).collect()
+/// Whether an empty line stands between these two.
+pub(super) fn is_apart(before: &str, line: &str) -> bool {
+    before.trim_start() == "}" && ITEMS.iter().any(|item| line.trim_start().starts_with(item))
 }
 
-struct Body<'o> {
-    out: &'o mut String,
-    indent: &'o str,
+/// `layout!`: a line for each field, of its offset, name and type.
+pub(super) fn layout(
+    text: &mut Text<'_>,
+    (name, size, align): (impl Display, u64, u64),
+    fields: impl Iterator<Item = (u64, impl Display, impl Display)>,
+) -> Result<()> {
+    text.open(format_args!("rt::layout! {{"))?;
+    text.line(format_args!("{name}: size {size}, align {align};"))?;
+    for (offset, field, ty) in fields {
+        text.line(format_args!("{offset} => {field}: {ty},"))?;
+    }
+    text.close("}")
 }
 
-impl Body<'_> {
-    /// The body of the macro of this name; `None` if it is not of its form.
-    fn write(&mut self, name: &str, text: &str) -> Option<()> {
-        match name {
-            "layout" => self.layout(text),
-            "show" => self.show(text),
-            "open_enum" => self.open_enum(text),
-            _ => None,
+/// `show!`: fields and calls of getters, as many as there is room for in a line.
+pub(super) fn show(text: &mut Text<'_>, name: impl Display, shown: impl Iterator<Item = String>) -> Result<()> {
+    text.open(format_args!("rt::show! {{"))?;
+    let mut line = format!("{name}:");
+    let mut shown = shown.peekable();
+    while let Some(one) = shown.next() {
+        if line.len() + one.len() + 6 > COLUMNS {
+            text.line(format_args!("{line}"))?;
+            line = String::from("   ");
+        }
+        line.push(' ');
+        line.push_str(&one);
+        if shown.peek().is_some() {
+            line.push(',');
         }
     }
-
-    fn line(&mut self, depth: usize, text: &str) {
-        let _ = writeln!(self.out, "{}{:width$}{text}", self.indent, "", width = 4 * depth);
-    }
-
-    /// `NAME: size 8, align 8; 0 => FIELD: TYPE, …`
-    fn layout(&mut self, text: &str) -> Option<()> {
-        let (head, fields) = text.split_once(';')?;
-        self.line(1, &format!("{head};"));
-        parts(fields).for_each(|field| self.line(1, &format!("{field},")));
-        Some(())
-    }
-
-    /// `NAME: FIELD, GETTER(), …`
-    fn show(&mut self, text: &str) -> Option<()> {
-        let (head, fields) = text.split_once(':')?;
-        let mut line = format!("{head}:");
-        for field in parts(fields) {
-            if self.indent.len() + line.len() + field.len() + 6 > COLUMNS {
-                self.line(1, &line);
-                line = String::from("   ");
-            }
-            let _ = write!(line, " {field},");
-        }
-        self.line(1, line.trim_end_matches(','));
-        Some(())
-    }
-
-    /// `#[doc = " …"] NAME: u32 { VALUE = 1, … }`
-    fn open_enum(&mut self, text: &str) -> Option<()> {
-        let (doc, rest) = text.strip_prefix("#[doc = \"")?.split_once("\"] ")?;
-        let (head, values) = rest.split_once('{')?;
-        if doc.contains('\\') {
-            return None;
-        }
-        self.line(1, &format!("///{doc}"));
-        self.line(1, &format!("{head}{{"));
-        parts(values.strip_suffix('}')?).for_each(|value| self.line(2, &format!("{value},")));
-        self.line(1, "}");
-        Some(())
-    }
+    text.line(format_args!("{line}"))?;
+    text.close("}")
 }
 
-/// What stands between commas, those in brackets left out.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    let (mut depth, mut before) = (0_u32, ' ');
-    let parts = text.split(move |c| {
-        match c {
-            '[' | '(' | '<' => depth += 1,
-            ']' | ')' => depth = depth.saturating_sub(1),
-            '>' if before != '=' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        before = c;
-        c == ',' && depth == 0
-    });
-    parts.map(str::trim).filter(|part| !part.is_empty())
+/// `open_enum!`: a line for each value.
+pub(super) fn open_enum(
+    text: &mut Text<'_>,
+    doc: &[Doc],
+    (name, number): (impl Display, impl Display),
+    values: impl Iterator<Item = (String, impl Display)>,
+) -> Result<()> {
+    text.item_begins()?;
+    text.open(format_args!("rt::open_enum! {{"))?;
+    for line in doc {
+        text.line(format_args!("///{line}"))?;
+    }
+    text.open(format_args!("{name}: {number} {{"))?;
+    for (value, literal) in values {
+        text.line(format_args!("{value} = {literal},"))?;
+    }
+    text.close("}")?;
+    text.close("}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::lay_out;
+    use quote::{format_ident, quote};
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Text<'_>) -> Result<()>) -> String {
+        let mut out = String::new();
+        write(&mut Text::new(&mut out)).expect("a string takes all");
+        out
+    }
 
     #[test]
     fn one_thing_a_line() {
-        let text = "\
-fn before() {}
-    rt::layout! {
-        Pair : size 16, align 8; 0 => r#type : [[u8; 4]; 2], 8 => odd : rt::Unaligned <
-        types::pair >
-    }
-    rt::show! {
-        packed Pair : r#type, odd()
-    }
-rt::open_enum! {
-    #[doc = \" `enum a : b`, 4 bytes\"] mode : i32 { BELOW = - 1, ABOVE = 1 }
-}
+        let text = written(|text| {
+            layout(text, ("Pair", 16, 8), [(0, "r#type", "[[u8; 4]; 2]"), (8, "odd", "u64")].into_iter())?;
+            show(text, "packed Pair", ["r#type", "odd()"].map(str::to_owned).into_iter())?;
+            open_enum(
+                text,
+                &[" `enum a : b`"],
+                ("mode", "i32"),
+                [("BELOW".to_owned(), -1), ("ABOVE".to_owned(), 1)].into_iter(),
+            )?;
+            layout(text, ("Nothing", 0, 1), std::iter::empty::<(u64, &str, &str)>())?;
+            show(text, "Nothing", std::iter::empty())
+        });
+        let expected = "\
 rt::layout! {
-    Nothing : size 0, align 1;
+    Pair: size 16, align 8;
+    0 => r#type: [[u8; 4]; 2],
+    8 => odd: u64,
 }
 rt::show! {
-    Nothing :
+    packed Pair: r#type, odd()
 }
-";
-        let expected = "\
-fn before() {}
-    rt::layout! {
-        Pair: size 16, align 8;
-        0 => r#type: [[u8; 4]; 2],
-        8 => odd: rt::Unaligned<types::pair>,
-    }
-    rt::show! {
-        packed Pair: r#type, odd()
-    }
 
 rt::open_enum! {
-    /// `enum a : b`, 4 bytes
+    /// `enum a : b`
     mode: i32 {
         BELOW = -1,
         ABOVE = 1,
@@ -176,14 +139,54 @@ rt::show! {
     Nothing:
 }
 ";
-        assert_eq!(lay_out(text), expected);
+        assert_eq!(text, expected);
     }
 
     #[test]
     fn long_lines_are_broken() {
         let fields: Vec<String> = (0..40).map(|number| format!("field_{number}")).collect();
-        let text = lay_out(&format!("rt::show! {{\n    Long : {}\n}}\n", fields.join(", ")));
+        let text = written(|text| show(text, "Long", fields.iter().cloned()));
         assert!(text.lines().count() > 5 && text.lines().all(|line| line.len() <= 100), "{text}");
         assert!(fields.iter().all(|field| text.contains(field.as_str())));
+    }
+
+    #[test]
+    fn items_in_parts_are_as_those_at_once() {
+        let methods = |count: usize| {
+            (0..count).map(|number| {
+                let name = format_ident!("method_{number}");
+                quote!(#[doc = " One."] #[must_use] pub fn #name(&self) -> u32 { call(self, #number) as u32 })
+            })
+        };
+        let fields = |count: usize| {
+            (0..count).map(|number| {
+                let name = format_ident!("field_{number}");
+                quote!(#[doc = " One."] pub #name: [u8; #number])
+            })
+        };
+        let doc = [" Doc.", " More."].map(str::to_owned);
+        for count in [0, 1, 7, 8, 9, 16, 17, 100] {
+            for depth in 0..2 {
+                let write = |parts: bool| {
+                    written(|text| {
+                        if depth > 0 {
+                            text.open(format_args!("mod deeper {{"))?;
+                        }
+                        let item = |all: &[proc_macro2::TokenStream]| quote!(impl<'a> Some<'a> { #(#all)* });
+                        let other = |all: &[proc_macro2::TokenStream]| quote!(pub struct It { #(#all),* });
+                        if parts {
+                            text.item_of_parts(&doc, methods(count), item)?;
+                            text.item_of_parts(&doc, fields(count), other)
+                        } else {
+                            let (item, other) =
+                                (item(&methods(count).collect::<Vec<_>>()), other(&fields(count).collect::<Vec<_>>()));
+                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #item))?;
+                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #other))
+                        }
+                    })
+                };
+                assert_eq!(write(true), write(false), "{count}");
+            }
+        }
     }
 }

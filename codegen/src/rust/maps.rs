@@ -6,86 +6,93 @@ use skelgen_abi::uapi::map_flags;
 
 use super::doc::{Doc, InCode};
 use super::ident;
+use super::text::Text;
 use super::types::{Needs, Types};
+use crate::error::Result;
 use crate::model::BpfObject;
 use crate::skeleton::{Data, Handle, MapField, Skeleton};
 
-/// The structs of the object's maps.
-pub(super) struct Maps {
-    pub(super) open: TokenStream,
-    pub(super) loaded: TokenStream,
+pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
+    let map = &object.maps[field.map.0 as usize];
+    let name = &map.name;
+    let inner = field.handle.inner;
+    let of_inner = [(inner.and_then(|it| it.key), "inner__key"), (inner.and_then(|it| it.value), "inner__value")];
+    for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")].into_iter().chain(of_inner) {
+        if let Some(Data::Type(id)) = data {
+            let path = format!("{name}__{what}");
+            needs.ty(id, &path);
+            if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
+                needs.shared(id, &path);
+            }
+        }
+    }
 }
 
-impl Maps {
-    pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
-        let map = &object.maps[field.map.0 as usize];
-        let name = &map.name;
-        let inner = field.handle.inner;
-        let of_inner = [(inner.and_then(|it| it.key), "inner__key"), (inner.and_then(|it| it.value), "inner__value")];
-        for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")].into_iter().chain(of_inner) {
-            if let Some(Data::Type(id)) = data {
-                let path = format!("{name}__{what}");
-                needs.ty(id, &path);
-                if what == "value" && map.def.flags & map_flags::MMAPABLE != 0 {
-                    needs.shared(id, &path);
-                }
-            }
-        }
-    }
+/// Writes the struct of the maps before they are created.
+pub(super) fn write_open(object: &BpfObject, skeleton: &Skeleton, text: &mut Text<'_>) -> Result<()> {
+    let fields = skeleton.maps.iter().map(|field| {
+        let (name, doc) = (ident(&field.field), doc(object, field));
+        quote!(#[doc = #doc] pub #name: rt::OpenMap)
+    });
+    text.item_of_parts(
+        &[Doc::new(" The maps before they are created.")],
+        fields,
+        |fields| quote!(#[derive(Debug)] pub struct OpenMaps { #(#fields),* }),
+    )
+}
 
-    pub(super) fn new(object: &BpfObject, skeleton: &Skeleton, types: &Types<'_>) -> Self {
-        let mut open = Vec::new();
-        let mut loaded = Vec::new();
-        for field in &skeleton.maps {
-            let map = &object.maps[field.map.0 as usize];
-            let name = ident(&field.field);
-            let doc = Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.name), map.def.map_type));
-            let section = skeleton.sections.iter().find(|section| section.map == field.map);
-            let handle = match section {
-                Some(section) => {
-                    let ty = ident(&section.ty);
-                    quote!(rt::map::Arena<#ty>)
-                }
-                None => handle(&field.handle, &map.name, types),
-            };
-            open.push(quote!(#[doc = #doc] pub #name: rt::OpenMap));
-            loaded.push(if field.optional {
-                let doc = Doc::new(format_args!("{doc} `None` if its auto-create was off."));
-                quote!(#[doc = #doc] pub #name: Option<#handle>)
-            } else {
-                quote!(#[doc = #doc] pub #name: #handle)
-            });
-        }
-        let known = skeleton.maps.iter().map(|field| {
-            let (name, optional, field) =
-                (&object.maps[field.map.0 as usize].name, field.optional, ident(&field.field));
-            if optional {
-                quote!((#name, self.#field.as_ref().map(|map| map.as_fd())))
-            } else {
-                quote!((#name, Some(self.#field.as_fd())))
+/// Writes the struct of the maps' handles.
+pub(super) fn write_loaded(
+    object: &BpfObject,
+    skeleton: &Skeleton,
+    types: &Types<'_>,
+    text: &mut Text<'_>,
+) -> Result<()> {
+    let fields = skeleton.maps.iter().map(|field| {
+        let (name, doc) = (ident(&field.field), doc(object, field));
+        let section = skeleton.sections.iter().find(|section| section.map == field.map);
+        let handle = match section {
+            Some(section) => {
+                let ty = ident(&section.ty);
+                quote!(rt::map::Arena<#ty>)
             }
-        });
-        let what = format!("object `{}`", object.name);
-        Self {
-            open: quote! {
-                /// The maps before they are created.
-                #[derive(Debug)]
-                pub struct OpenMaps { #(#open),* }
-            },
-            loaded: quote! {
-                /// The maps.
-                #[derive(Debug)]
-                pub struct Maps { #(#loaded),* }
-
-                impl rt::map::FindMap for Maps {
-                    fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
-                        rt::map::find(name, &[#(#known),*])
-                    }
-                    fn what(&self) -> String { #what.into() }
-                }
-            },
+            None => handle(&field.handle, &object.maps[field.map.0 as usize].name, types),
+        };
+        if field.optional {
+            let doc = Doc::new(format_args!("{doc} `None` if its auto-create was off."));
+            quote!(#[doc = #doc] pub #name: Option<#handle>)
+        } else {
+            quote!(#[doc = #doc] pub #name: #handle)
         }
-    }
+    });
+    text.item_of_parts(
+        &[Doc::new(" The maps.")],
+        fields,
+        |fields| quote!(#[derive(Debug)] pub struct Maps { #(#fields),* }),
+    )?;
+    let known = skeleton.maps.iter().map(|field| {
+        let (name, optional, field) = (&object.maps[field.map.0 as usize].name, field.optional, ident(&field.field));
+        if optional {
+            quote!((#name, self.#field.as_ref().map(|map| map.as_fd())))
+        } else {
+            quote!((#name, Some(self.#field.as_fd())))
+        }
+    });
+    let what = format!("object `{}`", object.name);
+    text.items(quote! {
+        impl rt::map::FindMap for Maps {
+            fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
+                rt::map::find(name, &[#(#known),*])
+            }
+            fn what(&self) -> String { #what.into() }
+        }
+    })
+}
+
+/// The documentation of a map's field.
+fn doc(object: &BpfObject, field: &MapField) -> Doc {
+    let map = &object.maps[field.map.0 as usize];
+    Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.name), map.def.map_type))
 }
 
 fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {

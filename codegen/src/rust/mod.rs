@@ -17,7 +17,7 @@ mod types;
 
 use std::fmt::Write;
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::Path;
 
@@ -28,6 +28,8 @@ use crate::skeleton::Skeleton;
 use doc::Doc;
 use tables::OwnedObject;
 use text::Text;
+
+pub(crate) use text::Pieces;
 
 /// What the generated text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,21 +102,23 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
         needs.ty(*id, "");
     }
     let types = needs.resolve();
-    let mut text = file::header("types of", name);
+    let mut text = Pieces::default();
     let (head, tail) = types_frame(name, style.layout, &style.runtime()?);
-    text.push_str(&head);
     let mut out = Text::new(&mut text);
-    for item in types.items() {
-        out.items(item)?;
-    }
-    text.push_str(tail);
+    out.raw(&file::header("types of", name))?;
+    out.raw(&head)?;
+    types.write_items(&mut out)?;
+    out.raw(tail)?;
+    let covered = types.covered();
+    // The text is about to take twice its size.
+    drop(types);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
-        text,
+        text: text.into_string(),
         structs: count(|kind| matches!(kind, Kind::Struct(_))),
         unions: count(|kind| matches!(kind, Kind::Union(_))),
         enums: count(|kind| matches!(kind, Kind::Enum(it) if it.size > 0)),
-        covered: types.covered(),
+        covered,
     })
 }
 
@@ -135,6 +139,11 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
             (format!("///{doc}\n#[{lints}]\npub mod {module} {{\n{uses}"), "}\n")
         }
     }
+}
+
+/// A type as it is written: what `quote` makes of a path or an array, without the spaces that nobody writes.
+fn spelled(ty: &TokenStream) -> String {
+    ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" < ", "<").replace(" >", ">")
 }
 
 /// An identifier, raw if it has to be.

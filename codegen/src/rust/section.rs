@@ -6,8 +6,10 @@ use skelgen_abi::plan::SectionKind;
 
 use super::doc::{Doc, InCode};
 use super::ident;
+use super::text::Text;
 use super::types::{Definition, Field, Needs, Types};
 use crate::btf::Btf;
+use crate::error::Result;
 use crate::model::{BpfObject, DataSection, Variable, arena};
 use crate::skeleton::{Scope, SectionField, field_name};
 
@@ -77,31 +79,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn definition(&self, btf: &Btf, types: &Types<'_>) -> TokenStream {
+    /// Writes the struct of the variables and, if programs write these, the one of their cells.
+    pub(super) fn write(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
         let mut fields = Vec::new();
-        let mut cells = Vec::new();
         let ty = self.ty();
-        let mut cell_scope = Scope::default();
-        cell_scope.claim("snapshot");
-        cell_scope.claim("snapshot_boxed");
         for variable in self.variables() {
-            let name = scope.claim(&field_name(&variable.name));
             let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
-            let offset = Literal::u32_unsuffixed(variable.offset);
-            let cell = ident(&cell_scope.claim(&name));
-            let declared = btf.declaration(variable.ty, &variable.name);
-            let declared = InCode(&declared);
-            let doc = Doc::new(format_args!(" The variable `{declared}`."));
+            let declared = InCode(btf.declaration(variable.ty, &variable.name));
             let addresses =
                 if self.data.has_addresses(variable) { "; the addresses in it are not filled in" } else { "" };
-            cells.push(quote! {
-                #[doc = #doc]
-                #[must_use]
-                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
-            });
             fields.push(Field {
-                name,
+                name: scope.claim(&field_name(&variable.name)),
                 ty: rust,
                 offset: variable.offset.into(),
                 size,
@@ -116,28 +105,45 @@ impl<'a> Section<'a> {
         let doc = Doc::new(format_args!(" Section `{}`, {} bytes.", InCode(self.name), self.data.size));
         let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
         definition.wrap_displaced();
-        let definition = definition.write();
-        if !self.is_shared() {
-            return definition;
-        }
+        definition.write(text)?;
+        if self.is_shared() { self.write_cells(btf, types, text) } else { Ok(()) }
+    }
+
+    fn write_cells(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
+        let ty = self.ty();
         let cells_name = format_ident!("{}Cells", ty);
         let name = InCode(self.name);
         let doc =
             Doc::new(format_args!(" The variables of section `{name}`, in memory shared with the running programs."));
-        quote! {
-            #definition
+        text.items(quote! {
             #[doc = #doc]
             #[derive(Clone, Copy, Debug)]
             pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
-            impl<'a> #cells_name<'a> {
-                #(#cells)*
-                /// All of them at once, each as it was at some moment.
+        })?;
+        text.join();
+        let (mut fields, mut cells) = (Scope::default(), Scope::default());
+        cells.claim("snapshot");
+        cells.claim("snapshot_boxed");
+        let of_variables = self.variables().map(|variable| {
+            let cell = ident(&cells.claim(&fields.claim(&field_name(&variable.name))));
+            let (rust, ..) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
+            let offset = Literal::u32_unsuffixed(variable.offset);
+            let declared = InCode(btf.declaration(variable.ty, &variable.name));
+            let doc = Doc::new(format_args!(" The variable `{declared}`."));
+            quote! {
+                #[doc = #doc]
                 #[must_use]
-                pub fn snapshot(self) -> #ty { self.0.get() }
-                /// The same in memory of its own: for what the stack has no room for.
-                #[must_use]
-                pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
+                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
             }
-        }
+        });
+        let of_all = quote! {
+            /// All of them at once, each as it was at some moment.
+            #[must_use]
+            pub fn snapshot(self) -> #ty { self.0.get() }
+            /// The same in memory of its own: for what the stack has no room for.
+            #[must_use]
+            pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
+        };
+        text.item_of_parts(&[], of_variables.chain([of_all]), |cells| quote!(impl<'a> #cells_name<'a> { #(#cells)* }))
     }
 }

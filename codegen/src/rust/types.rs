@@ -24,7 +24,9 @@ use self::layout::{Layouts, Place};
 use self::names::{Asker, Names, NodeId, Wanted};
 use super::doc::{Doc, InCode};
 use super::ident;
+use super::text::Text;
 use crate::btf::{Btf, Kind, TypeId};
+use crate::error::Result;
 use crate::skeleton::field_name;
 
 pub(super) use self::write::{Definition, Field};
@@ -125,21 +127,28 @@ impl Types<'_> {
         }
     }
 
-    /// The items of the module `types`.
-    pub(super) fn items(&self) -> impl Iterator<Item = TokenStream> + '_ {
-        let types = self.names.sorted().into_iter().map(|(id, node)| self.item(id, node));
-        let aliases = self.names.aliases().into_iter().map(|(alias, name)| {
+    /// Writes the items of the module `types`.
+    pub(super) fn write_items(&self, text: &mut Text<'_>) -> Result<()> {
+        for (id, node) in self.names.sorted() {
+            self.item(id, node, text)?;
+        }
+        for (alias, name) in self.names.aliases() {
             let doc = Doc::new(format_args!(" `typedef … {}`", InCode(&alias)));
             let (alias, name) = (ident(&field_name(&alias)), ident(&field_name(name)));
-            quote!(#[doc = #doc] pub type #alias = #name;)
-        });
-        types.chain(aliases)
+            text.items(quote!(#[doc = #doc] pub type #alias = #name;))?;
+        }
+        Ok(())
     }
 
-    /// The items of the module `types::cells`: for each type in shared memory the cells of its members.
-    pub(super) fn cells(&self) -> impl Iterator<Item = TokenStream> + '_ {
-        let shared = self.names.sorted().into_iter().filter(|(id, _)| self.shared.contains(id));
-        shared.filter_map(|(id, node)| self.cells_item(id, node))
+    /// Whether the module `types::cells` has items.
+    pub(super) fn any_cells(&self) -> bool {
+        self.names.sorted().into_iter().any(|(id, node)| self.shared.contains(&id) && self.has_cells(node))
+    }
+
+    /// Writes the items of the module `types::cells`: for each type in shared memory the cells of its members.
+    pub(super) fn write_cells(&self, text: &mut Text<'_>) -> Result<()> {
+        let mut shared = self.names.sorted().into_iter().filter(|(id, _)| self.shared.contains(id));
+        shared.try_for_each(|(id, node)| self.cells_item(id, node, text))
     }
 
     /// How many structs, unions and enums of the table have a Rust type or are part of one.

@@ -12,16 +12,18 @@ pub(crate) fn behind_pointers(btf: &Btf, ty: TypeId) -> Vec<TypeId> {
     let mut open = vec![(ty, false)];
     while let Some((id, pointed)) = open.pop() {
         let id = btf.resolve(id);
+        // A pointer can lead back to itself without a struct on the way.
+        if !seen.insert((id, pointed)) {
+            continue;
+        }
         match &btf.get(id).kind {
             Kind::Ptr(to) => open.push((*to, true)),
             Kind::Array { element, .. } => open.push((*element, pointed)),
             Kind::Struct(composite) | Kind::Union(composite) => {
-                if pointed && !btf.name(id).is_empty() && !found.contains(&id) {
+                if pointed && !btf.name(id).is_empty() {
                     found.push(id);
                 }
-                if seen.insert(id) {
-                    open.extend(composite.members.iter().rev().map(|member| (member.ty, false)));
-                }
+                open.extend(composite.members.iter().rev().map(|member| (member.ty, false)));
             }
             _ => {}
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Needs;
+use super::pointees::behind_pointers;
 use crate::btf::{Btf, Composite, Enum, Int, Kind, Member, StringRef, Type, TypeId};
+use crate::rust::text::Text;
 
 /// A table on its way.
 struct Table(Btf);
@@ -61,12 +63,9 @@ impl Table {
         let mut needs = Needs::new(&self.0);
         needs.everything();
         let types = needs.resolve();
-        let items: Vec<_> = types.items().collect();
-        let text = items.iter().map(|item| {
-            let file = syn::parse2(item.clone()).expect("the item is valid Rust");
-            prettyplease::unparse(&file)
-        });
-        text.collect()
+        let mut text = String::new();
+        types.write_items(&mut Text::new(&mut text)).expect("the items are valid Rust");
+        text
     }
 
     fn names(&self) -> BTreeSet<String> {
@@ -81,8 +80,8 @@ fn names(text: &str) -> BTreeSet<String> {
         rest.split([' ', '{']).next().map(str::to_owned)
     };
     let structs = text.lines().filter_map(name);
-    let enums = text.lines().filter(|line| line.contains(" : u32 {")).filter_map(|line| {
-        let before = line.split(" : u32 {").next()?;
+    let enums = text.lines().filter(|line| line.contains(": u32 {")).filter_map(|line| {
+        let before = line.split(": u32 {").next()?;
         before.split(' ').next_back().map(str::to_owned)
     });
     structs.chain(enums).collect()
@@ -248,8 +247,23 @@ fn values_that_may_be_halves_are_no_constants() {
         table.text()
     };
     let cut = text(false, 8);
-    assert!(!cut.contains("LAST") && cut.contains("big : u64") && cut.contains("without a typedef"), "{cut}");
+    assert!(!cut.contains("LAST") && cut.contains("big: u64") && cut.contains("without a typedef"), "{cut}");
     for whole in [text(true, 8), text(false, 4)] {
         assert!(whole.contains("LAST = 4294967295") && !whole.contains("without a typedef"), "{whole}");
     }
+}
+
+#[test]
+fn pointers_that_lead_back_to_themselves_end() {
+    let mut table = Table::new();
+    let itself = table.ty("", Kind::Ptr(TypeId(1)));
+    assert_eq!((itself, behind_pointers(&table.0, itself)), (TypeId(1), Vec::new()));
+    // Through an array and a type that is only a name, too.
+    let mut table = Table::new();
+    let pointer = table.ty("", Kind::Ptr(TypeId(2)));
+    let array = table.array(pointer, 2);
+    let end = table.ty("end", Kind::Struct(Composite { size: 8, members: Vec::new(), bitfields: false }));
+    assert_eq!((array, behind_pointers(&table.0, array)), (TypeId(2), Vec::new()));
+    let to_end = table.ty("", Kind::Ptr(end));
+    assert_eq!(behind_pointers(&table.0, to_end), [end]);
 }

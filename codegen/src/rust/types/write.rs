@@ -7,8 +7,10 @@ use super::layout::{Part, Place};
 use super::names::{Asker, Node, NodeId};
 use super::{From, Types};
 use crate::btf::{Enum, Kind, TypeId};
+use crate::error::Result;
 use crate::rust::doc::{Doc, InCode};
-use crate::rust::ident;
+use crate::rust::text::Text;
+use crate::rust::{ident, macros, spelled};
 use crate::skeleton::{Scope, field_name};
 
 /// One field of a struct as it will be written.
@@ -33,7 +35,7 @@ pub(in crate::rust) struct Definition<'d> {
     /// An alignment that no field asks for.
     pub(in crate::rust) raised: Option<u64>,
     /// What `Debug` shows beside the fields: getters, each before the field of this number.
-    pub(in crate::rust) getters: Vec<(usize, Ident)>,
+    pub(in crate::rust) getters: Vec<(usize, String)>,
 }
 
 impl Definition<'_> {
@@ -46,7 +48,7 @@ impl Definition<'_> {
         }
     }
 
-    pub(in crate::rust) fn write(mut self) -> TokenStream {
+    pub(in crate::rust) fn write(mut self, text: &mut Text<'_>) -> Result<()> {
         let shown = self.shown();
         let (align, packed) = self.natural();
         if let Some(raised) = self.raised.filter(|_| !packed) {
@@ -59,25 +61,22 @@ impl Definition<'_> {
         self.fields.sort_by_key(|field| (field.offset, field.size));
         self.pad();
         let repr = if packed { quote!(#[repr(C, packed)]) } else { quote!(#[repr(C)]) };
-        let packed = packed.then(|| quote!(packed));
-        let (name, doc, size) = (self.name, &self.doc, Literal::u64_unsuffixed(self.size));
-        let align = Literal::u64_unsuffixed(align);
+        let (name, doc) = (self.name, &self.doc);
         let declared = self.fields.iter().map(|field| {
             let (name, ty, doc) = (ident(&field.name), &field.ty, &field.doc);
             if field.hidden { quote!(#[doc(hidden)] pub #name: #ty) } else { quote!(#[doc = #doc] pub #name: #ty) }
         });
-        let placed = self.fields.iter().map(|field| {
-            let (name, ty, offset) = (ident(&field.name), &field.ty, Literal::u64_unsuffixed(field.offset));
-            quote!(#offset => #name: #ty)
-        });
-        quote! {
-            #(#[doc = #doc])*
-            #[derive(Clone, Copy)]
-            #repr
-            pub struct #name { #(#declared),* }
-            rt::layout! { #name: size #size, align #align; #(#placed),* }
-            rt::show! { #packed #name: #(#shown),* }
-        }
+        text.item_of_parts(doc, declared, |fields| {
+            quote! {
+                #[derive(Clone, Copy)]
+                #repr
+                pub struct #name { #(#fields),* }
+            }
+        })?;
+        let placed = self.fields.iter().map(|field| (field.offset, &field.name, spelled(&field.ty)));
+        macros::layout(text, (name, self.size, align), placed)?;
+        let packed = if packed { "packed " } else { "" };
+        macros::show(text, format_args!("{packed}{name}"), shown.into_iter())
     }
 
     /// The alignment that the fields ask for, and whether they do not lie so.
@@ -88,19 +87,18 @@ impl Definition<'_> {
     }
 
     /// Fields and getters in the order of the source.
-    fn shown(&self) -> Vec<TokenStream> {
-        let mut shown = Vec::new();
-        let mut getters = self.getters.iter().peekable();
+    fn shown(&mut self) -> Vec<String> {
+        let mut shown = Vec::with_capacity(self.fields.len() + self.getters.len());
+        let mut getters = std::mem::take(&mut self.getters).into_iter().peekable();
         for (index, field) in self.fields.iter().enumerate() {
             while let Some((_, getter)) = getters.next_if(|(before, _)| *before <= index) {
-                shown.push(quote!(#getter()));
+                shown.push(getter + "()");
             }
             if !field.hidden {
-                let name = ident(&field.name);
-                shown.push(quote!(#name));
+                shown.push(field.name.clone());
             }
         }
-        shown.extend(getters.map(|(_, getter)| quote!(#getter())));
+        shown.extend(getters.map(|(_, getter)| getter + "()"));
         shown
     }
 
@@ -143,16 +141,16 @@ fn hidden(name: String, ty: TokenStream, offset: u64, size: u64) -> Field {
 }
 
 impl Types<'_> {
-    pub(super) fn item(&self, id: NodeId, node: &Node) -> TokenStream {
+    pub(super) fn item(&self, id: NodeId, node: &Node, text: &mut Text<'_>) -> Result<()> {
         match &self.btf.get(node.id).kind {
-            Kind::Struct(_) => self.composite(id, node, false),
-            Kind::Union(_) => self.composite(id, node, true),
-            Kind::Enum(it) => self.enumeration(node, it),
-            _ => TokenStream::new(),
+            Kind::Struct(_) => self.composite(id, node, false, text),
+            Kind::Union(_) => self.composite(id, node, true, text),
+            Kind::Enum(it) => self.enumeration(node, it, text),
+            _ => Ok(()),
         }
     }
 
-    fn composite(&self, id: NodeId, node: &Node, union: bool) -> TokenStream {
+    fn composite(&self, id: NodeId, node: &Node, union: bool, text: &mut Text<'_>) -> Result<()> {
         let shape = self.layouts.shape(node.id);
         let size = node.longer.unwrap_or(shape.size);
         let name = ident(&field_name(&node.name));
@@ -164,21 +162,19 @@ impl Types<'_> {
             raised: shape.raised.then_some(shape.align),
             getters: Vec::new(),
         };
-        let (mut fields, mut methods) = (Scope::default(), Scope::default());
-        let mut accessors = Vec::new();
+        let mut fields = Scope::default();
+        let mut methods = Scope::default();
         let last = shape.parts.len().saturating_sub(1);
         for (index, part) in shape.parts.iter().enumerate() {
             let wanted = wanted_name(part);
-            let declared = self.declared(part);
-            let asker = Asker::Member(id, &part.name);
-            let ty = self.rust(part.ty, asker, From::Types);
             match part.place {
                 Place::Field { offset, size } => {
+                    let asker = Asker::Member(id, &part.name);
                     let longer = match node.longer.filter(|_| index == last) {
                         Some(whole) => self.lengthened(part, offset, whole, asker, From::Types),
                         None => None,
                     };
-                    let (ty, size) = longer.unwrap_or((ty, size));
+                    let (ty, size) = longer.unwrap_or_else(|| (self.rust(part.ty, asker, From::Types), size));
                     let field = Field {
                         name: fields.claim(&wanted),
                         ty,
@@ -186,21 +182,22 @@ impl Types<'_> {
                         size,
                         align: self.layouts.align(part.ty),
                         hidden: false,
-                        doc: Doc::new(format_args!(" `{declared}`")),
+                        doc: Doc::new(format_args!(" `{}`", self.declared(part))),
                     };
                     definition.fields.push(field);
                 }
                 Place::Shared { .. } | Place::Bits { .. } => {
-                    let (get, set) = accessor_names(&mut methods, &wanted);
-                    accessors.push(self.accessors(part, &declared, &get, &set, &ty));
+                    let (get, _) = accessor_names(&mut methods, &wanted);
                     definition.getters.push((definition.fields.len(), get));
                 }
                 Place::Nowhere => {
+                    let declared = self.declared(part);
                     let why = format_args!(" Left out, as it has no size or lies outside: `{declared}`");
                     definition.doc.push(Doc::new(why));
                 }
             }
         }
+        drop((fields, methods));
         if union {
             let len = Literal::u64_unsuffixed(size);
             let doc = Doc::new(" The bytes of whichever member it is");
@@ -208,8 +205,18 @@ impl Types<'_> {
                 Field { name: "storage".into(), ty: quote!([u8; #len]), offset: 0, size, align: 1, hidden: false, doc };
             definition.fields.push(Field { hidden: !definition.getters.is_empty(), ..storage });
         }
-        let definition = definition.write();
-        if accessors.is_empty() { definition } else { quote!(#definition impl #name { #(#accessors)* }) }
+        let accessed = !definition.getters.is_empty();
+        definition.write(text)?;
+        if !accessed {
+            return Ok(());
+        }
+        let mut methods = Scope::default();
+        let parts = shape.parts.iter().filter(|part| matches!(part.place, Place::Shared { .. } | Place::Bits { .. }));
+        let accessors = parts.map(|part| {
+            let names = accessor_names(&mut methods, &wanted_name(part));
+            self.accessors(part, names, &self.rust(part.ty, Asker::Member(id, &part.name), From::Types))
+        });
+        text.item_of_parts(&[], accessors, |accessors| quote!(impl #name { #(#accessors)* }))
     }
 
     /// The declaration of a member in C, for a code span.
@@ -237,8 +244,9 @@ impl Types<'_> {
         Some((quote!([#ty; #count]), len * each))
     }
 
-    fn accessors(&self, part: &Part, declared: &str, get: &Ident, set: &Ident, ty: &TokenStream) -> TokenStream {
-        let doc = Doc::new(format_args!(" `{declared}`"));
+    fn accessors(&self, part: &Part, (get, set): (String, String), ty: &TokenStream) -> TokenStream {
+        let (get, set) = (ident(&get), ident(&set));
+        let doc = Doc::new(format_args!(" `{}`", self.declared(part)));
         let doc_set = doc_of_setter(part);
         let (ty, read, write) = match part.place {
             Place::Bits { first, count } => self.bits(part.ty, (first, count), ty, |function, arguments| {
@@ -297,20 +305,20 @@ impl Types<'_> {
         }
     }
 
-    fn enumeration(&self, node: &Node, it: &Enum) -> TokenStream {
-        let number = number(it.signed, it.size);
+    fn enumeration(&self, node: &Node, it: &Enum, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
         // A constant that may be another number than the program's is worse than none.
         let values = if is_cut(it) { &[] } else { it.values.as_slice() };
         let values = values.iter().map(|(name, value)| {
-            let name = ident(&scope.claim(&field_name(self.btf.str(*name))));
-            let value = literal(*value, it);
-            quote!(#name = #value)
+            let name = scope.claim(&field_name(self.btf.str(*name)));
+            (name, literal(*value, it))
         });
-        let doc = Doc::new(format_args!(" `{}`, {} bytes", InCode(self.btf.declaration(node.id, "")), it.size));
-        let cut = is_cut(it).then_some(CUT).into_iter().flatten();
-        let name = ident(&field_name(&node.name));
-        quote!(rt::open_enum! { #[doc = #doc] #(#[doc = #cut])* #name : #number { #(#values),* } })
+        let declared = InCode(self.btf.declaration(node.id, ""));
+        let doc = Doc::new(format_args!(" `{declared}`, {} bytes", it.size));
+        let cut = is_cut(it).then_some(CUT).into_iter().flatten().map(Doc::new);
+        let doc: Vec<Doc> = std::iter::once(doc).chain(cut).collect();
+        let name = field_name(&node.name);
+        macros::open_enum(text, &doc, (name, number(it.signed, it.size)), values)
     }
 }
 
@@ -324,9 +332,8 @@ pub(super) fn doc_of_setter(part: &Part) -> Doc {
 }
 
 /// The names of a bitfield's or shared member's getter and setter.
-pub(super) fn accessor_names(scope: &mut Scope, wanted: &str) -> (Ident, Ident) {
-    let (get, set) = scope.claim_pair(wanted, |name| format!("set_{}", name.trim_start_matches("r#")));
-    (ident(&get), ident(&set))
+pub(super) fn accessor_names(scope: &mut Scope, wanted: &str) -> (String, String) {
+    scope.claim_pair(wanted, |name| format!("set_{}", name.trim_start_matches("r#")))
 }
 
 /// The name that a member would have in Rust were it alone.
