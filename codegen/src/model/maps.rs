@@ -77,7 +77,7 @@ pub(super) fn collect(
         maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
     }
     for (id, from, to) in values {
-        initial(elf, section, (functions, &definitions, refused), (id, from, to), maps, reporter);
+        initial(elf, section, (functions, &definitions, &*refused), (id, from, to), maps, reporter);
     }
     definitions
 }
