@@ -77,7 +77,7 @@ pub(super) fn collect(
         maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
     }
     for (id, from, to) in values {
-        initial(elf, section, functions, &definitions, (id, from, to), maps, refused, reporter);
+        initial(elf, section, (functions, &definitions, &*refused), (id, from, to), maps, reporter);
     }
     definitions
 }
@@ -86,11 +86,9 @@ pub(super) fn collect(
 fn initial(
     elf: &ElfObject<'_>,
     section: &Section<'_>,
-    functions: &Functions<'_>,
-    definitions: &Definitions,
+    (functions, definitions, refused): (&Functions<'_>, &Definitions, &Refused),
     (id, from, to): (MapId, u64, u64),
     maps: &mut [Map],
-    refused: &Refused,
     reporter: &mut Reporter,
 ) {
     for relocation in section.relocations.iter().filter(|relocation| (from..to).contains(&relocation.offset)) {
