@@ -348,4 +348,59 @@ mod tests {
         );
         assert!(shown.contains("clang_arg(\"-I/usr/include/x86_64-linux-gnu\")"), "{shown}");
     }
+
+    #[test]
+    fn paths_that_cargo_cannot_watch_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, why) in [
+            (&b"a\ncargo::warning=b"[..], "control character"),
+            (b"a\r", "control character"),
+            (b"a\x1b[31m", "control character"),
+            (b"a ", "ends with a space"),
+            (b"a\xe2\x80\xae", "how the rest of a line is shown"),
+            (b"a\xff", "not UTF-8"),
+        ] {
+            let path = folder.path().join(OsStr::from_bytes(name));
+            std::fs::write(&path, "").expect("the folder can be written");
+            for builder in [Builder::new().object(&path), Builder::new().source(&path).clang("/no/such/compiler")] {
+                let error = builder.out_dir(folder.path()).build().expect_err("it cannot be watched");
+                let text = error.to_string();
+                assert_eq!(error.diagnostics()[0].code, Code::BadPath, "{text}");
+                assert!(text.contains(why) && text.chars().all(|c| !c.is_control() || c == '\n'), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn directories_are_called_directories() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("x.bpf.c");
+        std::fs::write(&source, "int x;\n").expect("the folder can be written");
+        let says = |clang: &Path, source: &Path| {
+            let built = Builder::new().out_dir(folder.path()).clang(clang).source(source).build();
+            built.expect_err("it is a directory").to_string()
+        };
+        let text = says(folder.path(), &source);
+        assert!(
+            text.contains("E0702") && text.contains("it is a directory") && !text.contains("apt install"),
+            "{text}"
+        );
+        std::fs::create_dir(folder.path().join("bin")).expect("the folder can be written");
+        std::fs::write(folder.path().join("bin/clang"), "").expect("the folder can be written");
+        let text = says(folder.path(), &source);
+        assert!(
+            text.contains(&format!("the compiler in it is {}", folder.path().join("bin/clang").display())),
+            "{text}"
+        );
+        let text = says(Path::new("clang"), folder.path());
+        assert!(text.contains("cannot compile") && text.contains("it is a directory"), "{text}");
+    }
+
+    #[test]
+    fn paths_are_no_options() {
+        for (path, argument) in [("-x.c", "./-x.c"), ("@x.c", "./@x.c"), ("a/-x.c", "a/-x.c"), ("/x", "/x")] {
+            assert_eq!(super::argument(Path::new(path)).as_os_str(), argument);
+        }
+    }
 }

@@ -101,3 +101,18 @@ fn zeros_cost_nothing() {
     let (Some(small), Some(large)) = (skeleton(4), skeleton(4 << 20)) else { return };
     assert!(large.len() < small.len() + 200, "{} and {} bytes", small.len(), large.len());
 }
+
+/// A file name that is not UTF-8 damages nothing.
+#[test]
+fn a_source_whose_name_is_not_utf8_is_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join(std::ffi::OsStr::from_bytes(b"x\xff\x1b.bpf.c"));
+    std::fs::write(&source, "int there = 1;\n").expect("it can be written");
+    let Some(object) = compile_file(&source, "bpfel") else { return };
+    let error = inspect(&object, &Options::for_file("x")).expect_err("the name is not text");
+    let text = error.to_string();
+    assert_eq!(error.diagnostics().len(), 1);
+    assert!(text.contains("error[E0106]: the source file is called `x\\xff\\x1b.bpf.c`, which is not UTF-8"), "{text}");
+    assert!(!text.contains("damaged"), "{text}");
+}

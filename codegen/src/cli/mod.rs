@@ -165,7 +165,15 @@ pub(crate) fn main() -> ExitCode {
 /// Says what is wrong with the arguments, or what was asked for instead of a command.
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    let escaped = Lines(&text).to_string();
+    // Arguments stand in it as they are, and one that holds a line feed would begin a line.
+    let escaped = std::env::args_os().skip(1).fold(text.clone(), |text, argument| {
+        let argument = argument.to_string_lossy();
+        match Line(&argument).to_string() {
+            line if line == argument => text,
+            line => text.replace(&*argument, &line),
+        }
+    });
+    let escaped = Lines(&escaped).to_string();
     if escaped == text {
         error.exit();
     }

@@ -152,7 +152,7 @@ impl LoadPlan {
             Attach::Tracing => write!(f, ", attaches to what it is for")?,
             Attach::Iter => write!(f, ", attaches as iterator")?,
             Attach::Tracepoint { category, name } => {
-                write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?
+                write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?;
             }
             Attach::Kprobe { function, offset, at_return } => {
                 let place = if *at_return { "return of " } else { "" };
@@ -176,7 +176,7 @@ impl LoadPlan {
             }
             Attach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {}", Line(pattern))?,
             Attach::Usdt { path, provider, name } => {
-                write!(f, ", attaches to USDT probe {}:{}:{}", Line(path), Line(provider), Line(name))?
+                write!(f, ", attaches to USDT probe {}:{}:{}", Line(path), Line(provider), Line(name))?;
             }
         }
         writeln!(f)?;

@@ -17,12 +17,14 @@ pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
         bytes.len()
     ))?;
     let mut line = String::with_capacity(COLUMNS + 8);
-    for &byte in bytes {
+    for (index, &byte) in bytes.iter().enumerate() {
         match byte {
             b'\\' => line.push_str("\\\\"),
             b'"' => line.push_str("\\\""),
             b'\n' => line.push_str("\\n"),
             0 => line.push_str("\\0"),
+            // Were the file printed by a build script, cargo would take the line for a directive.
+            b'c' if line.is_empty() && bytes[index..].starts_with(b"cargo:") => line.push_str("\\x63"),
             // A space at the beginning of a line would be taken for indentation.
             b' ' if line.is_empty() => line.push_str("\\x20"),
             b' '..=b'~' => line.push(char::from(byte)),

@@ -108,7 +108,7 @@ mod tests {
             show(text, "packed Pair", ["r#type", "odd()"].map(str::to_owned).into_iter())?;
             open_enum(
                 text,
-                &[" `enum a : b`"],
+                &[Doc::new(" `enum a : b`")],
                 ("mode", "i32"),
                 [("BELOW".to_owned(), -1), ("ABOVE".to_owned(), 1)].into_iter(),
             )?;
@@ -164,7 +164,7 @@ rt::show! {
                 quote!(#[doc = " One."] pub #name: [u8; #number])
             })
         };
-        let doc = [" Doc.", " More."].map(str::to_owned);
+        let doc = [" Doc.", " More."].map(Doc::new);
         for count in [0, 1, 7, 8, 9, 16, 17, 100] {
             for depth in 0..2 {
                 let write = |parts: bool| {

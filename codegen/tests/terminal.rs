@@ -1,0 +1,72 @@
+//! What the command line tool prints of hostile names, in objects and paths, can be shown on a terminal.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use skelgen_runtime::escape::is_visible;
+
+/// What names of five bytes in the object `globals` become.
+const HOSTILE: [&[u8]; 5] = [b"a\r\nbc", b"\x1b[31m", b"\xe2\x80\xaebc", b"a\xc2\x9bbc", b"`\"\\*/"];
+
+#[test]
+fn listings_and_files_can_be_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sound = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/globals.bpf.o"));
+    let sound = sound.expect("the object is committed");
+    for hostile in HOSTILE {
+        let bytes = replaced(&sound, b"\0in_u8\0", hostile);
+        assert_ne!(bytes, sound, "the object has no such name");
+        for file_name in [b"x".as_slice(), b"a\rb\x1b[31m\ncargo::warning=x", b"a\xffb"] {
+            let object = folder.path().join(OsString::from_vec([file_name, b".bpf.o"].concat()));
+            std::fs::write(&object, &bytes).expect("the folder can be written");
+            for arguments in [&["gen"][..], &["plan"], &["inspect"], &["inspect", "--json"], &["types"]] {
+                let output = skelgen(arguments, &object);
+                assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+                check(&output);
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_can_be_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("a\rb\u{1b}[31m\ncargo::warning=x\u{202e}.o");
+    let empty = folder.path().join("empty\r\n\u{1b}.o");
+    std::fs::write(&empty, "").expect("the folder can be written");
+    for (arguments, file) in
+        [(&["gen"][..], &missing), (&["plan"], &empty), (&["gen", "a"], &missing), (&["--no\u{1b}"], &empty)]
+    {
+        let output = skelgen(arguments, file);
+        assert!(!output.status.success() && !output.stderr.is_empty());
+        check(&output);
+    }
+}
+
+fn skelgen(arguments: &[&str], file: &Path) -> Output {
+    let command = Command::new(env!("CARGO_BIN_EXE_skelgen")).args(arguments).arg(file).output();
+    command.expect("the tool runs")
+}
+
+/// Whether all that was printed can be shown, and no line is a directive of cargo's.
+fn check(output: &Output) {
+    for bytes in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8(bytes.clone()).expect("text is printed");
+        for line in text.lines() {
+            assert!(line.chars().all(is_visible) && !line.trim().starts_with("cargo:"), "{line:?}");
+        }
+    }
+}
+
+/// The bytes with a name of five bytes in the place of another.
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut replaced = bytes.to_vec();
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(old) {
+            replaced[at + 1..][..new.len()].copy_from_slice(new);
+        }
+    }
+    replaced
+}
