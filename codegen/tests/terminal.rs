@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use skelgen_runtime::escape::is_visible;
+use skelgen_abi::escape::is_visible;
 
 /// What names of five bytes in the object `globals` become.
 const HOSTILE: [&[u8]; 5] = [b"a\r\nbc", b"\x1b[31m", b"\xe2\x80\xaebc", b"a\xc2\x9bbc", b"`\"\\*/"];

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn only_a_layout_tells_of_unknown_kinds() {
-        let mut entries = vec![[0; 4]; 23];
+        let mut entries = [[0; 4]; 23];
         (entries[20], entries[21], entries[22]) = ([8, 12, 0, 0], [2, 0, 0, 0], [0, 6, 0, 0]);
         let layout = Layout::parse(entries.as_flattened());
         assert_eq!(

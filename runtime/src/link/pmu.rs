@@ -75,7 +75,7 @@ pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
 
 /// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself, which is given back then.
 pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
-    match create(program, event.as_fd(), cookie) {
+    match attach_with_cookie(program, event.as_fd(), cookie) {
         // Kernels without such links have no cookies either.
         Err(error) if error.raw() == libc::EINVAL && cookie == 0 => {
             perf::attach(event.as_fd(), program)?;
@@ -86,11 +86,11 @@ pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Re
 }
 
 /// Attaches to a perf event by a link alone (5.15), whose cookie the program gets, whatever it is.
-pub(super) fn attach_with_cookie(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
-    create(program, event.as_fd(), cookie)
-}
-
-fn create(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> Result<OwnedFd, Errno> {
+pub(super) fn attach_with_cookie(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> Result<OwnedFd, Errno> {
     let link = sys::create_perf(program, event, cookie)?;
     perf::enable(event)?;
     Ok(link)

@@ -1,6 +1,6 @@
 //! Programs of functions and other places in program files.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::search::resolve;
@@ -103,13 +103,13 @@ impl Program {
 
     /// Attaches to an instruction of a program file; only by a link, without which the program would not get its cookie, even if that is 0.
     pub(super) fn attach_uprobe_with_cookie(&self, probe: &Uprobe<'_>) -> Result<Link> {
-        self.attach_uprobe_by(probe, pmu::attach_with_cookie)
+        self.attach_uprobe_by(probe, |program, event, cookie| pmu::attach_with_cookie(program, event.as_fd(), cookie))
     }
 
     fn attach_uprobe_by(
         &self,
         probe: &Uprobe<'_>,
-        attach: fn(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
+        attach: impl FnOnce(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
     ) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));

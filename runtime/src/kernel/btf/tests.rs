@@ -94,7 +94,7 @@ fn without_a_layout_what_is_before_an_unknown_kind_is_found() {
     let why = "the BTF of module `module` could not be read: type [102] is of unknown kind 20, and no layout of kinds says how long it is";
     assert_eq!(found.unread, [why]);
     // Nothing is said of what nobody looked for.
-    assert_eq!(files.find(&["before"], Layout::default()).2.unread, [String::new(); 0]);
+    assert!(files.find(&["before"], Layout::default()).2.unread.is_empty());
 }
 
 #[test]
