@@ -301,7 +301,7 @@ fn a_target_that_is_none_is_not_passed_over() {
         return;
     };
     let error = loaded.unwrap().take_program(0).attach().unwrap_err().to_string();
-    assert!(error.contains("`sched_waking`") && error.contains("category/name"), "{error}");
+    assert!(error.contains("\"sched_waking\"") && error.contains("`CATEGORY/NAME`"), "{error}");
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn what_is_no_map_is_not_reused() {
         let mut map = OpenMap::new(&GOOD, 0);
         map.reuse_fd(fd);
         let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
-        assert!(error.contains("no map, but") && error.contains(what), "{error}");
+        assert!(error.contains("not a map, but") && error.contains(what), "{error}");
     }
 }
 

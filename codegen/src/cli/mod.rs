@@ -165,14 +165,12 @@ pub(crate) fn main() -> ExitCode {
 /// Says what is wrong with the arguments, or what was asked for instead of a command.
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    // Arguments stand in it as they are, and one that holds a line feed would begin a line.
-    let escaped = std::env::args_os().skip(1).fold(text.clone(), |text, argument| {
-        let argument = argument.to_string_lossy();
-        match Line(&argument).to_string() {
-            line if line == argument => text,
-            line => text.replace(&*argument, &line),
-        }
-    });
+    // Arguments stand in it as they are, and one that holds a line feed would begin a line: the same error is made of escaped ones.
+    let arguments = std::env::args_os().map(|argument| Line(argument.to_string_lossy()).to_string());
+    let escaped = match Cli::try_parse_from(arguments) {
+        Ok(_) => Line(&text).to_string(),
+        Err(error) => error.render().to_string(),
+    };
     let escaped = Lines(&escaped).to_string();
     if escaped == text {
         error.exit();

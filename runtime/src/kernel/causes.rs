@@ -131,7 +131,8 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
                     .to_owned()
             }),
         }),
-        libc::EINVAL => Some(if Symbol::find(function).is_some_and(|symbol| symbol.functions == 0 && symbol.others > 0) {
+        // Kernels without CONFIG_KALLSYMS_ALL do not list their variables.
+        libc::EINVAL => Some(if Symbol::find(function).is_some_and(|symbol| symbol.functions == 0) {
             NO_FUNCTION.to_owned()
         } else if is_blacklisted(function) {
             "the function is on the kernel's list of those that must not be probed (/sys/kernel/debug/kprobes/blacklist)".to_owned()
@@ -150,7 +151,7 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
     }
 }
 
-const NO_FUNCTION: &str = "the kernel has a variable of that name, not a function";
+const NO_FUNCTION: &str = "what the kernel has of that name is a variable, not a function";
 
 /// Why a file in sysfs cannot be read, unless the reason is that the kernel does not have it.
 fn no_sysfs(error: &std::io::Error) -> Option<String> {

@@ -243,7 +243,7 @@ fn what_is_no_map_is_told_apart() {
 fn a_pin_that_is_refused_says_where_pins_are() {
     let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
     let error = map.pin(std::env::temp_dir().join("map")).unwrap_err().to_string();
-    assert!(error.contains("must be in a bpffs"), "{error}");
+    assert!(error.contains("is not in a bpffs"), "{error}");
 }
 
 #[test]
