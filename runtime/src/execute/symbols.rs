@@ -462,7 +462,7 @@ fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool
             }
             match unread.is_empty() {
                 true => error.note(advice),
-                false => error.note(format_args!("{}\n  note: {advice}", unread.join("\n  note: "))),
+                false => error.note(format_args!("{}; {advice}", unread.join("; "))),
             }
         }
         Absence::Closed(owner) => Error::invalid(format_args!(
