@@ -137,7 +137,8 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
         } else if is_blacklisted(function) {
             "the function is on the kernel's list of those that must not be probed (/sys/kernel/debug/kprobes/blacklist)".to_owned()
         } else if is_traced(function) == Some(false) {
-            "the kernel has the function, but cannot trace it (`notrace`, `noinstr`), so that it takes no kprobe either: \
+            // Some kernels list variables among their code (7.3: `jiffies`).
+            "the kernel has the symbol, but cannot trace it: it is not a function, or one that must not be traced (`notrace`, `noinstr`); \
              /sys/kernel/tracing/available_filter_functions lists those it can trace"
                 .to_owned()
         } else if offset != 0 {
