@@ -3,7 +3,7 @@
 //! The generator warns of what the user has to set before the load, the runtime explains a refusal. Nothing is rejected because of the
 //! table: kernels differ, and the one that loads decides. Must not know objects, plans or system calls.
 //!
-//! To add a map type: a row in [`TYPES`]. The facts are those of the `map_alloc_check` and `map_alloc` of the type's operations, of
+//! To add a map type: a row in the table `TYPES`. The facts are those of the `map_alloc_check` and `map_alloc` of the type's operations, of
 //! `map_create_alloc` in kernel/bpf/syscall.c and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c (Linux 7.3).
 
 use core::fmt;
