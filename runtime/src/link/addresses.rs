@@ -4,8 +4,8 @@
 //! at the address. The text comes from the kernel, but holds paths that anybody can choose: a line that cannot be parsed is skipped.
 
 use std::fs::{self, Metadata};
-use std::os::linux::fs::MetadataExt as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ struct Mapping<'t> {
     end: u64,
     is_code: bool,
     offset: u64,
-    device: (u64, u64),
+    device: (i64, i64),
     inode: u64,
     path: &'t [u8],
 }
@@ -46,6 +46,7 @@ impl<'t> Mapping<'t> {
         let mut parts = line.splitn(6, |&byte| byte == b' ');
         let mut word = || std::str::from_utf8(parts.next()?).ok();
         let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
+        let device = |text: &str| i64::from_str_radix(text, 16).ok();
         let (start, end) = word()?.split_once('-')?;
         let permissions = word()?;
         let offset = hexadecimal(word()?)?;
@@ -56,7 +57,7 @@ impl<'t> Mapping<'t> {
             end: hexadecimal(end)?,
             is_code: permissions.as_bytes().get(2) == Some(&b'x'),
             offset,
-            device: (hexadecimal(major)?, hexadecimal(minor)?),
+            device: (device(major)?, device(minor)?),
             inode,
             path: parts.next().unwrap_or(b"").trim_ascii_start(),
         })
@@ -65,8 +66,9 @@ impl<'t> Mapping<'t> {
 
 /// Whether a mapping is of the file. Some file systems (btrfs, overlayfs) show another device in mappings: there the path decides.
 fn is_same(mapping: &Mapping<'_>, file: &Metadata, path: &[u8]) -> bool {
-    let device = (u64::from(libc::major(file.st_dev())), u64::from(libc::minor(file.st_dev())));
-    mapping.inode == file.st_ino() && (mapping.device == device || mapping.path == path)
+    // Signed on Android.
+    let device = (i64::from(libc::major(file.dev())), i64::from(libc::minor(file.dev())));
+    mapping.inode == file.ino() && (mapping.device == device || mapping.path == path)
 }
 
 fn addresses(text: &[u8], is_file: impl Fn(&Mapping<'_>) -> bool, offset: u64) -> Vec<u64> {

@@ -192,8 +192,9 @@ impl Types<'_> {
                 }
                 Place::Nowhere => {
                     let declared = self.declared(part);
-                    let why = format_args!(" Left out, as it has no size or lies outside: `{declared}`");
-                    definition.doc.push(Doc::new(why));
+                    definition
+                        .doc
+                        .push(Doc::new(format_args!(" Left out, as it has no size or lies outside: `{declared}`")));
                 }
             }
         }
