@@ -67,10 +67,13 @@ pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     })
 }
 
-/// Opens a file of tracefs.
+/// Opens a file of tracefs: of the second place only where the first does not have it.
 pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
-    let [first, second] = TRACEFS.map(|root| std::fs::File::open(format!("{root}/{file}")));
-    first.or(second)
+    let [first, second] = TRACEFS;
+    match std::fs::File::open(format!("{first}/{file}")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::File::open(format!("{second}/{file}")),
+        result => result,
+    }
 }
 
 /// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself, which is given back then.
