@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn two_skeletons_of_one_name_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/tiny.bpf.o");
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/tiny.bpf.o");
         let again = folder.path().join("tiny.o");
         std::fs::copy(&tiny, &again).expect("the folder can be written");
         let built = Builder::new().out_dir(folder.path()).object(&tiny).object(&again).build();

@@ -8,7 +8,7 @@ use skelgen::{Options, generate, inspect, plan};
 
 /// The bytes of a source of the fixtures, compiled for machines of this order; `None` without the compiler.
 fn compile(name: &str, target: &str) -> Option<Vec<u8>> {
-    compile_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/bpf/{name}.bpf.c")), target)
+    compile_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/bpf/{name}.bpf.c")), target)
 }
 
 fn compile_file(source: &Path, target: &str) -> Option<Vec<u8>> {

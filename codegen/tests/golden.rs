@@ -1,6 +1,6 @@
 //! What skelgen makes of the committed objects, at three seams: model, plan and Rust. A difference says which phase moved.
 //!
-//! The expected files are in fixtures/expected; the Rust ones are compiled by the fixtures package. To accept a change, run
+//! The expected files are in fixtures/corpus/expected; the Rust ones are compiled by fixtures/corpus. To accept a change, run
 //! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference.
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use skelgen::Options;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus")
 }
 
 fn objects() -> Vec<PathBuf> {

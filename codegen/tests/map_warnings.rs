@@ -7,7 +7,7 @@ use skelgen::model::BpfObject;
 use skelgen_abi::uapi::{MapType, map_flags};
 
 fn object(name: &str) -> BpfObject {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/objects/{name}.bpf.o"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"));
     let bytes = std::fs::read(&path).expect("the object is committed");
     skelgen::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
 }

@@ -17,7 +17,7 @@ fn sections(bytes: &[u8]) -> usize {
 
 #[test]
 fn a_function_that_programs_share_stands_once() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/dup_subprog.bpf.o");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/dup_subprog.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
     let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is good");
     let (blob, sections) = (plan.object.blob.len(), sections(&bytes));
@@ -37,7 +37,7 @@ fn a_function_that_programs_share_stands_once() {
 
 #[test]
 fn functions_that_percpu_forms_have_in_common_stand_once() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/percpu_calls.bpf.o");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/percpu_calls.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
     let plan = plan(&bytes, &Options::for_file("percpu_calls")).expect("the object is good");
     let (with_data, without): (Vec<_>, Vec<_>) =

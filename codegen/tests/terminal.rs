@@ -13,7 +13,7 @@ const HOSTILE: [&[u8]; 5] = [b"a\r\nbc", b"\x1b[31m", b"\xe2\x80\xaebc", b"a\xc2
 #[test]
 fn listings_and_files_can_be_shown() {
     let folder = tempfile::tempdir().expect("a folder");
-    let sound = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/objects/globals.bpf.o"));
+    let sound = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/globals.bpf.o"));
     let sound = sound.expect("the object is committed");
     for hostile in HOSTILE {
         let bytes = replaced(&sound, b"\0in_u8\0", hostile);

@@ -129,8 +129,11 @@ fn input_and_output_stay_at_the_edge() {
 
 #[test]
 fn modules_say_their_purpose() {
-    for folder in ["codegen/src", "runtime/src", "macros/src", "fixtures/src"] {
-        for (name, text) in sources(folder) {
+    let members = fs::read_dir(root().join("fixtures")).expect("the folder can be read");
+    let members = members.map(|entry| entry.expect("the folder can be read").file_name().into_string().expect("ASCII"));
+    let members = members.map(|name| format!("fixtures/{name}/src")).filter(|folder| root().join(folder).is_dir());
+    for folder in ["codegen/src", "runtime/src", "macros/src"].map(str::to_owned).into_iter().chain(members) {
+        for (name, text) in sources(&folder) {
             assert!(text.starts_with("//!"), "{name} does not open with its purpose");
         }
     }

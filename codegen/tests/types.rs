@@ -7,7 +7,7 @@ use skelgen::rust::Layout;
 use skelgen::{Builder, Options};
 
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/objects/{name}.bpf.o"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"))
 }
 
 fn object(name: &str) -> Vec<u8> {

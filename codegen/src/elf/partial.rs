@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn only_what_nobody_asks_for_is_left_out() {
-        let object = include_bytes!("../../../fixtures/objects/percpu.bpf.o");
+        let object = include_bytes!("../../../fixtures/corpus/objects/percpu.bpf.o");
         let read = read(Cursor::new(object)).expect("memory can be read");
         assert_eq!(read.len(), object.len());
         let parsed = crate::elf::ElfObject::parse(object).expect("it is an object");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_name_makes_no_debug_information() {
-        let object = include_bytes!("../../../fixtures/objects/jumps.bpf.o").to_vec();
+        let object = include_bytes!("../../../fixtures/corpus/objects/jumps.bpf.o").to_vec();
         let header = header(&object).expect("it has a header");
         let table = header.0.sections(header.1, object.as_slice()).expect("it has sections");
         let (debug, _) = table.section_by_name(header.1, b".debug_abbrev").expect("it has debug information");
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn sections_that_are_all_the_file_are_read_once() {
-        let mut object = include_bytes!("../../../fixtures/objects/sections.bpf.o").to_vec();
+        let mut object = include_bytes!("../../../fixtures/corpus/objects/sections.bpf.o").to_vec();
         let (header, endian) = header(&object).expect("it has a header");
         let (begin, count) = (header.e_shoff(endian), usize::from(header.e_shnum(endian)));
         let (begin, len) = (usize::try_from(begin).expect("it is in memory"), object.len());
