@@ -1,61 +1,55 @@
 //! What skelgen makes of the committed objects, at three seams: model, plan and Rust. A difference says which phase moved.
 //!
 //! The expected files are in fixtures/corpus/expected; the Rust ones are compiled by fixtures/corpus. To accept a change, run
-//! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference.
-
-use std::fs;
-use std::path::{Path, PathBuf};
+//! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference. Sources say what else the generator is told of them.
 
 use skelgen::Options;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus")
-}
-
-fn objects() -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(fixtures().join("objects"))
-        .expect("the objects are committed")
-        .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "o"))
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "there are no objects to test with");
-    paths
-}
+use skelgen_corpus::directives::Directives;
+use skelgen_corpus::golden;
+use skelgen_corpus::objects::{expected_dir, listed, objects_dir};
 
 /// Compares all of one seam, or accepts it, and reports every object that differs.
 fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<String>) {
-    let bless = std::env::var_os("SKELGEN_BLESS").is_some();
     let mut wrong = Vec::new();
-    for path in objects() {
+    let names = listed(objects_dir(), ".bpf.o").expect("the objects are committed");
+    assert!(!names.is_empty(), "there are no objects to test with");
+    for name in names {
+        let path = objects_dir().join(format!("{name}.bpf.o"));
+        let bytes = std::fs::read(&path).expect("the object can be read");
+        let directives = Directives::of(&name).unwrap_or_else(|error| panic!("{error}"));
         let mut options = Options::for_file(&path);
-        if options.name == "pins" {
-            options.optional_maps.push("extra".to_owned());
-        }
-        if options.name == "chosen" {
-            options.untyped_maps.push("events".to_owned());
-        }
-        let bytes = fs::read(&path).expect("the object can be read");
-        let text = || make(&bytes, &options).unwrap_or_else(|error| format!("{error}\n"));
-        let (actual, again) = (text(), text());
-        assert!(actual == again, "{}: two runs differ", path.display());
-        let expected = fixtures().join("expected").join(format!("{}.{extension}", options.name));
-        if bless {
-            fs::write(&expected, &actual).expect("the expected file can be written");
-        } else if fs::read_to_string(&expected).ok().as_deref() != Some(actual.as_str()) {
-            let old = fs::read_to_string(&expected).unwrap_or_default();
-            let line = old.lines().zip(actual.lines()).position(|(old, new)| old != new);
-            let line = line.unwrap_or(old.lines().count().min(actual.lines().count()));
-            wrong.push(format!(
-                "{} line {}\n  expected: {}\n  actual:   {}",
-                expected.display(),
-                line + 1,
-                old.lines().nth(line).unwrap_or("(end)"),
-                actual.lines().nth(line).unwrap_or("(end)")
-            ));
-        }
+        options.optional_maps = directives.optional_maps;
+        options.untyped_maps = directives.untyped_maps;
+        let (made, again) = (make(&bytes, &options), make(&bytes, &options));
+        let text = |made: &skelgen::Result<String>| match made {
+            Ok(text) => text.clone(),
+            Err(error) => format!("{error}\n"),
+        };
+        let actual = text(&made);
+        assert!(actual == text(&again), "{}: two runs differ", path.display());
+        let expected = match (&made, &directives.refused) {
+            (Err(error), Some(code))
+                if error.diagnostics().iter().any(|diagnostic| diagnostic.code.as_str() == *code) =>
+            {
+                format!("{name}.{}", if extension == "rs" { "refused.txt" } else { extension })
+            }
+            (Err(error), Some(code)) => {
+                wrong.push(format!("{name} is refused, but not with {code} as its source says: {error}"));
+                continue;
+            }
+            (Err(error), None) => {
+                wrong.push(format!("{name} is refused, and its source does not say `fixture: refused CODE`: {error}"));
+                continue;
+            }
+            (Ok(_), Some(code)) if extension == "rs" => {
+                wrong.push(format!("{name} is not refused, though its source says `fixture: refused {code}`"));
+                continue;
+            }
+            (Ok(_), _) => format!("{name}.{extension}"),
+        };
+        wrong.extend(golden::check(&expected_dir().join(expected), &actual).err());
     }
-    assert!(wrong.is_empty(), "{}\nrun with SKELGEN_BLESS=1 to accept", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\nrun with {}=1 to accept", wrong.join("\n"), golden::BLESS);
 }
 
 #[test]
