@@ -24,7 +24,10 @@ fn objects() -> Vec<PathBuf> {
 }
 
 /// Compares all of one seam, or accepts it, and reports every object that differs.
-fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<String>) {
+fn compare<T: AsRef<[u8]> + From<String> + PartialEq>(
+    extension: &str,
+    make: impl Fn(&[u8], &Options) -> skelgen::Result<T>,
+) {
     let bless = std::env::var_os("SKELGEN_BLESS").is_some();
     let mut wrong = Vec::new();
     for path in objects() {
@@ -36,14 +39,17 @@ fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<St
             options.untyped_maps.push("events".to_owned());
         }
         let bytes = fs::read(&path).expect("the object can be read");
-        let text = || make(&bytes, &options).unwrap_or_else(|error| format!("{error}\n"));
+        let text = || make(&bytes, &options).unwrap_or_else(|error| format!("{error}\n").into());
         let (actual, again) = (text(), text());
         assert!(actual == again, "{}: two runs differ", path.display());
         let expected = fixtures().join("expected").join(format!("{}.{extension}", options.name));
         if bless {
             fs::write(&expected, &actual).expect("the expected file can be written");
-        } else if fs::read_to_string(&expected).ok().as_deref() != Some(actual.as_str()) {
-            let old = fs::read_to_string(&expected).unwrap_or_default();
+            continue;
+        }
+        let old = fs::read(&expected).unwrap_or_default();
+        if old != actual.as_ref() {
+            let [old, actual] = [&old, actual.as_ref()].map(String::from_utf8_lossy);
             let line = old.lines().zip(actual.lines()).position(|(old, new)| old != new);
             let line = line.unwrap_or(old.lines().count().min(actual.lines().count()));
             wrong.push(format!(
@@ -70,5 +76,25 @@ fn plan() {
 
 #[test]
 fn rust() {
-    compare("rs", skelgen::generate);
+    compare("rs", |bytes, options| Ok(without_blob(&skelgen::generate(bytes, options)?, &options.name).0));
+}
+
+/// The blobs of the generated files, which the plan's objects hold too. One that differs shows in the plan.
+#[test]
+fn blobs() {
+    compare("blob", |bytes, options| {
+        let (_, blob) = without_blob(&skelgen::generate(bytes, options)?, &options.name);
+        assert!(skelgen::plan(bytes, options)?.object.blob == blob, "{}: the plan has another blob", options.name);
+        Ok(blob)
+    });
+}
+
+/// A generated file in which the blob's literal is a file beside it, and the bytes of the literal: nobody reads those.
+fn without_blob(text: &str, name: &str) -> (String, Vec<u8>) {
+    const BEFORE: &str = "rt::abi::Blob(*";
+    let begin = text.find(BEFORE).expect("it has a blob") + BEFORE.len();
+    let (before, rest) = text.split_at(begin);
+    let literal = rest.strip_suffix(");\n").expect("the blob ends the file");
+    let blob = syn::parse_str::<syn::LitByteStr>(literal).expect("the blob is a literal").value();
+    (format!("{before}include_bytes!({:?}));\n", format!("{name}.blob")), blob)
 }
