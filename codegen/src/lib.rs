@@ -159,7 +159,7 @@ fn write_with_types(object: &mut BpfObject, options: &Options, out: &mut dyn std
     };
     types.found.extend(contexts);
     types.found.extend(Requested::records(object));
-    rust::generate(object, &skeleton, &plan.object, &types.found, options.style(), out)?;
+    rust::generate(object, &skeleton, &plan, &types.found, options.style(), out)?;
     Ok(types.missing)
 }
 

@@ -9,7 +9,7 @@ use skelgen_corpus::golden;
 use skelgen_corpus::objects::{expected_dir, listed, objects_dir};
 
 /// Compares all of one seam, or accepts it, and reports every object that differs.
-fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<String>) {
+fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<T>) {
     let mut wrong = Vec::new();
     let names = listed(objects_dir(), ".bpf.o").expect("the objects are committed");
     assert!(!names.is_empty(), "there are no objects to test with");
@@ -21,17 +21,21 @@ fn compare(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<St
         options.optional_maps = directives.optional_maps;
         options.untyped_maps = directives.untyped_maps;
         let (made, again) = (make(&bytes, &options), make(&bytes, &options));
-        let text = |made: &skelgen::Result<String>| match made {
-            Ok(text) => text.clone(),
-            Err(error) => format!("{error}\n"),
+        let bytes_of = |made: &skelgen::Result<T>| match made {
+            Ok(made) => made.as_ref().to_vec(),
+            Err(error) => format!("{error}\n").into_bytes(),
         };
-        let actual = text(&made);
-        assert!(actual == text(&again), "{}: two runs differ", path.display());
+        let actual = bytes_of(&made);
+        assert!(actual == bytes_of(&again), "{}: two runs differ", path.display());
         let expected = match (&made, &directives.refused) {
             (Err(error), Some(code))
                 if error.diagnostics().iter().any(|diagnostic| diagnostic.code.as_str() == *code) =>
             {
-                format!("{name}.{}", if extension == "rs" { "refused.txt" } else { extension })
+                match extension {
+                    "rs" => format!("{name}.refused.txt"),
+                    "blob" => continue,
+                    _ => format!("{name}.{extension}"),
+                }
             }
             (Err(error), Some(code)) => {
                 wrong.push(format!("{name} is refused, but not with {code} as its source says: {error}"));
@@ -64,5 +68,25 @@ fn plan() {
 
 #[test]
 fn rust() {
-    compare("rs", skelgen::generate);
+    compare("rs", |bytes, options| Ok(without_blob(&skelgen::generate(bytes, options)?, &options.name).0));
+}
+
+/// The blobs of the generated files, which the plan's objects hold too. One that differs shows in the plan.
+#[test]
+fn blobs() {
+    compare("blob", |bytes, options| {
+        let (_, blob) = without_blob(&skelgen::generate(bytes, options)?, &options.name);
+        assert!(skelgen::plan(bytes, options)?.object.blob == blob, "{}: the plan has another blob", options.name);
+        Ok(blob)
+    });
+}
+
+/// A generated file in which the blob's literal is a file beside it, and the bytes of the literal: nobody reads those.
+fn without_blob(text: &str, name: &str) -> (String, Vec<u8>) {
+    const BEFORE: &str = "rt::abi::Blob(*";
+    let begin = text.find(BEFORE).expect("it has a blob") + BEFORE.len();
+    let (before, rest) = text.split_at(begin);
+    let literal = rest.strip_suffix(");\n").expect("the blob ends the file");
+    let blob = syn::parse_str::<syn::LitByteStr>(literal).expect("the blob is a literal").value();
+    (format!("{before}include_bytes!({:?}));\n", format!("{name}.blob")), blob)
 }

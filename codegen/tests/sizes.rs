@@ -29,7 +29,7 @@ fn a_function_that_programs_share_stands_once() {
         .object
         .programs
         .iter()
-        .flat_map(|program| &program.functions)
+        .flat_map(|program| program.functions.iter())
         .map(|index| function(index).insns.len + function(index).line_info.len)
         .sum();
     assert!(largest.is_some_and(|largest| loaded > 8 * largest) && loaded as usize > 4 * blob, "{loaded} of {blob}");

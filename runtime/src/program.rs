@@ -18,7 +18,7 @@ pub struct Program {
     definition: &'static abi::Program,
     program_type: ProgramType,
     attach_type: AttachType,
-    attach: abi::Attach,
+    attach: abi::Attach<&'static str>,
     fd: Option<OwnedFd>,
     autoattach: bool,
     target: Option<String>,
@@ -38,13 +38,13 @@ impl Program {
     /// The name of its function.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.definition.name
+        &self.definition.name
     }
 
     /// The name of its section.
     #[must_use]
     pub fn section(&self) -> &'static str {
-        self.definition.section
+        &self.definition.section
     }
 
     /// Its type.
@@ -60,7 +60,7 @@ impl Program {
     }
 
     /// How it attaches by itself.
-    pub(crate) fn way(&self) -> abi::Attach {
+    pub(crate) fn way(&self) -> abi::Attach<&'static str> {
         self.attach
     }
 

@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 use skelgen_runtime::abi::{
-    Attach, Blob, Body, Function, Map, Object, PercpuForm, Program, Section, SectionKind, Span, Step, Symbol,
-    SymbolKind,
+    Attach, Blob, Body, Function, Map, Object, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind, Text,
 };
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
@@ -33,155 +32,88 @@ static BLOB: Blob<[u8; 80]> = Blob([
     0, 0, 0, 0, 0, 0, 0, 0, // patch
 ]);
 
-const DATA: Map = Map {
-    name: ".data",
-    kernel_name: "tiny.data",
-    map_type: MapType::ARRAY,
-    key_size: 4,
-    value_size: 16,
-    max_entries: 1,
-    flags: map_flags::MMAPABLE,
-    numa_node: 0,
-    extra: 0,
-    btf_key_type_id: 0,
-    btf_value_type_id: 0,
-    inner: None,
-    template: false,
-    section: Some(Section { kind: SectionKind::Data, initial: Span::new(64, 4), align: 8 }),
-    struct_ops: None,
-    jump_table: None,
-    pin_by_name: false,
-};
+const PLAIN: Map = Map::new("plain", MapType::ARRAY).key_size(4).value_size(16).max_entries(1);
+
+const fn data(name: &'static str, map_type: MapType, kind: SectionKind) -> Map {
+    let section = Section { kind, initial: Span::new(64, 4), align: 8 };
+    Map::new(name, map_type).key_size(4).value_size(16).max_entries(1).section(Some(section))
+}
+
+static MAPS: &[Map] =
+    &[data(".data", MapType::ARRAY, SectionKind::Data).kernel_name("tiny.data").flags(map_flags::MMAPABLE)];
 
 const fn function(insns: Span, patches: Span) -> Function {
-    let body = Body { insns, patches, line_info: Span::EMPTY, core_relos: Span::EMPTY };
-    Function { btf_id: 0, body, emulated: None }
+    Function::new(0, Body { insns, patches, ..Body::NONE })
 }
 
 /// Those of `reads`, of `on_switch` and `dump`, and the one that is refused.
-const FUNCTIONS: &[Function] = &[
+static FUNCTIONS: &[Function] = &[
     function(Span::new(0, 32), Span::new(72, 8)),
     function(Span::new(32, 16), Span::EMPTY),
     function(Span::new(48, 16), Span::EMPTY),
 ];
 
-const READS: Program = Program {
-    name: "reads",
-    section: "socket",
-    program_type: ProgramType::SOCKET_FILTER,
-    expected_attach_type: AttachType(0),
-    flags: 0,
-    autoload: true,
-    since: (3, 19),
-    target: None,
-    attach: Attach::Needs("a socket"),
-    functions: &[0],
-};
+const READS: Program =
+    Program::new("reads", "socket", ProgramType::SOCKET_FILTER, Attach::Needs("a socket"), &[0]).since((3, 19));
 
-const ON_SWITCH: Program = Program {
-    name: "on_switch",
-    section: "raw_tp/sched_switch",
-    program_type: ProgramType::RAW_TRACEPOINT,
-    attach: Attach::RawTracepoint("sched_switch"),
-    functions: &[1],
-    ..READS
-};
+const ON_SWITCH: Program = Program::new(
+    "on_switch",
+    "raw_tp/sched_switch",
+    ProgramType::RAW_TRACEPOINT,
+    Attach::RawTracepoint(Text::Borrowed("sched_switch")),
+    &[1],
+);
 
-const DUMP: Program = Program {
-    name: "dump",
-    section: "iter/task",
-    program_type: ProgramType::TRACING,
-    expected_attach_type: AttachType::TRACE_ITER,
-    target: Some(0),
-    attach: Attach::Iter,
-    ..ON_SWITCH
-};
+const fn dump(functions: &'static [u32]) -> Program {
+    Program::new("dump", "iter/task", ProgramType::TRACING, Attach::Iter, functions)
+        .expected_attach_type(AttachType::TRACE_ITER)
+        .target(Some(0))
+}
 
-const TINY: Object = Object {
-    name: "tiny",
-    license: LICENSE,
-    kernel_version: 0,
-    blob: &BLOB,
-    btf: None,
-    percpu: PercpuForm::Native,
-    maps: &[DATA],
-    functions: FUNCTIONS,
-    programs: &[READS, ON_SWITCH, DUMP],
-    symbols: &[Symbol { name: "bpf_iter_task", kind: SymbolKind::Function, weak: false, ty: None }],
-    kconfig: &[],
-    steps: &[
+const TINY: Object = Object::new("tiny", LICENSE, &BLOB.0)
+    .maps(MAPS)
+    .functions(FUNCTIONS)
+    .programs(const { &[READS, ON_SWITCH, dump(&[1])] })
+    .symbols(const { &[Symbol::new("bpf_iter_task", SymbolKind::Function)] })
+    .steps(&[
         Step::CreateMap { map: 0 },
         Step::FillMap { map: 0, flags: 0 },
         Step::ResolveSymbols,
         Step::LoadProgram { program: 0 },
         Step::LoadProgram { program: 1 },
         Step::LoadProgram { program: 2 },
-    ],
-};
+    ]);
 
 static GOOD: Object = TINY;
-static BAD: Object = Object { programs: &[READS, ON_SWITCH, Program { functions: &[2], ..DUMP }], ..TINY };
-static ABSENT: Object = Object {
-    symbols: &[Symbol { name: "bpf_iter_nothing", kind: SymbolKind::Function, weak: false, ty: None }],
-    ..TINY
-};
-static PERCPU: Object = Object {
-    maps: &[Map {
-        name: ".percpu",
-        kernel_name: ".percpu",
-        map_type: MapType::PERCPU_ARRAY,
-        flags: 0,
-        section: Some(Section { kind: SectionKind::Percpu, initial: Span::new(64, 4), align: 8 }),
-        ..DATA
-    }],
-    programs: &[],
-    steps: &[Step::CreateMap { map: 0 }, Step::FillMap { map: 0, flags: 16 }],
-    ..TINY
-};
+static BAD: Object = TINY.programs(const { &[READS, ON_SWITCH, dump(&[2])] });
+static ABSENT: Object = TINY.symbols(const { &[Symbol::new("bpf_iter_nothing", SymbolKind::Function)] });
+static PERCPU: Object = TINY
+    .maps(const { &[data(".percpu", MapType::PERCPU_ARRAY, SectionKind::Percpu)] })
+    .programs(&[])
+    .steps(&[Step::CreateMap { map: 0 }, Step::FillMap { map: 0, flags: 16 }]);
 
 /// A map of maps whose template is created for it alone, with one inner map.
-static NESTED: Object = Object {
-    maps: &[
-        Map {
-            name: "outer",
-            kernel_name: "outer",
-            map_type: MapType::ARRAY_OF_MAPS,
-            value_size: 4,
-            inner: Some(1),
-            ..PLAIN
+static NESTED: Object = TINY
+    .maps(
+        const {
+            &[
+                Map::new("outer", MapType::ARRAY_OF_MAPS).key_size(4).value_size(4).max_entries(1).inner(Some(1)),
+                PLAIN.kernel_name("outer.inner").template(true),
+                PLAIN.kernel_name("one"),
+                Map::new("events", MapType::PERF_EVENT_ARRAY).key_size(4).value_size(4),
+                Map::new("ring", MapType::RINGBUF).max_entries(100),
+            ]
         },
-        Map { name: "outer.inner", kernel_name: "outer.inner", template: true, ..PLAIN },
-        Map { name: "one", kernel_name: "one", ..PLAIN },
-        Map {
-            name: "events",
-            kernel_name: "events",
-            map_type: MapType::PERF_EVENT_ARRAY,
-            value_size: 4,
-            max_entries: 0,
-            ..PLAIN
-        },
-        Map {
-            name: "ring",
-            kernel_name: "ring",
-            map_type: MapType::RINGBUF,
-            key_size: 0,
-            value_size: 0,
-            max_entries: 100,
-            ..PLAIN
-        },
-    ],
-    programs: &[],
-    steps: &[
+    )
+    .programs(&[])
+    .steps(&[
         Step::CreateMap { map: 2 },
         Step::CreateMap { map: 0 },
         Step::CreateMap { map: 3 },
         Step::CreateMap { map: 4 },
         Step::InsertMap { outer: 0, key: 0, inner: 2 },
         Step::FreezeMap { map: 2 },
-    ],
-    ..TINY
-};
-const PLAIN: Map = Map { section: None, flags: 0, ..DATA };
+    ]);
 
 struct Fd(OwnedFd);
 
@@ -285,16 +217,13 @@ fn another_target() {
 #[test]
 fn a_target_that_is_none_is_not_passed_over() {
     let _alone = ALONE.lock();
-    static TRACEPOINT: Object = Object {
-        programs: &[Program {
-            section: "tp/sched/sched_switch",
-            program_type: ProgramType::TRACEPOINT,
-            attach: Attach::Tracepoint { category: "sched", name: "sched_switch" },
-            ..ON_SWITCH
-        }],
-        steps: &[Step::LoadProgram { program: 0 }],
-        ..TINY
-    };
+    const TARGET: Attach =
+        Attach::Tracepoint { category: Text::Borrowed("sched"), name: Text::Borrowed("sched_switch") };
+    static TRACEPOINT: Object = TINY
+        .programs(
+            const { &[Program::new("on_switch", "tp/sched/sched_switch", ProgramType::TRACEPOINT, TARGET, &[1])] },
+        )
+        .steps(&[Step::LoadProgram { program: 0 }]);
     let mut program = OpenProgram::new(&TRACEPOINT, 0);
     program.set_attach_target("sched_waking");
     let Some(loaded) = allowed(load(&trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
@@ -321,13 +250,11 @@ fn another_type_is_not_attached_as_the_section_says() {
 fn what_became_of_btf_is_said_beside_what_to_do() {
     let _alone = ALONE.lock();
     // No kernel takes these bytes for BTF, and none makes an array of no elements.
-    static NO_BTF: Object = Object {
-        btf: Some(Span::new(0, 16)),
-        maps: &[Map { max_entries: 0, ..DATA }],
-        programs: &[],
-        steps: &[Step::LoadBtf, Step::CreateMap { map: 0 }],
-        ..TINY
-    };
+    static NO_BTF: Object = TINY
+        .btf(Some(Span::new(0, 16)))
+        .maps(const { &[Map::new(".data", MapType::ARRAY).key_size(4).value_size(16)] })
+        .programs(&[])
+        .steps(&[Step::LoadBtf, Step::CreateMap { map: 0 }]);
     let Some(error) = refusal(&NO_BTF) else {
         return;
     };

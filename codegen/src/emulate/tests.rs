@@ -1,5 +1,6 @@
 //! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
 
+use skelgen_abi::plan::Attach;
 use skelgen_abi::plan::SectionKind;
 use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
@@ -7,7 +8,7 @@ use super::emulate;
 use crate::btf::ext::SectionInfo;
 use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
 use crate::link::{Linked, LinkedFunction, LinkedProgram, Outside};
-use crate::model::{Attach, BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
+use crate::model::{BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
 
 const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
 const ZERO: Insn = Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };

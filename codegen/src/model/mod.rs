@@ -28,7 +28,7 @@ mod wrappers;
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, Endian, InsnIndex};
-use skelgen_abi::plan as abi;
+use skelgen_abi::plan::{Attach, SectionKind};
 use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 /// Index of a map in its object.
@@ -122,7 +122,7 @@ pub struct MapDef {
 #[derive(Debug, Clone)]
 pub struct DataSection {
     /// What kind of data.
-    pub kind: abi::SectionKind,
+    pub kind: SectionKind,
     /// Its size in bytes.
     pub size: u32,
     /// Its alignment in bytes.
@@ -140,7 +140,7 @@ impl DataSection {
     /// Whether each CPU has a copy of its own.
     #[must_use]
     pub fn is_percpu(&self) -> bool {
-        self.kind == abi::SectionKind::Percpu
+        self.kind == SectionKind::Percpu
     }
 
     /// Whether the initial value of a variable has addresses.
@@ -246,9 +246,6 @@ pub enum TargetKind {
     /// A typedef, as tracepoints have.
     Typedef,
 }
-
-/// How a program attaches.
-pub type Attach = abi::Attach<String>;
 
 /// Something the object expects of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]

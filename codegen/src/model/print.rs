@@ -5,10 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::PercpuForm;
+use skelgen_abi::plan::{Attach, PercpuForm};
 
 pub use super::kernels::KernelSummary;
-use super::{Attach, BpfObject, Map, kernels};
+use super::{BpfObject, Map, kernels};
 
 /// What `skelgen inspect` shows of an object.
 #[derive(Debug, Serialize)]

@@ -4,10 +4,10 @@
 //! kind: one line in [`TABLE`]. A name matches a line if it equals the line's prefix, or, where the line takes a target,
 //! if it continues with `/` and the target.
 
-use skelgen_abi::plan::{SymbolKind, Way};
+use skelgen_abi::plan::{Attach, SymbolKind, Way};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
-use super::{Attach, Target, TargetKind};
+use super::{Target, TargetKind};
 
 /// What a section's name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Form {
             Self::Replace => Attach::Tracing,
             Self::LsmCgroup => Attach::Needs("a cgroup"),
             Self::Target(way) => match rest.map(|rest| way.parse(rest)) {
-                Some(Ok(target)) => target.map(str::to_owned),
+                Some(Ok(target)) => target.map(|&name| name.to_owned().into()),
                 // The user may name the target before the load; what is wrong with that of the section is said there and then.
                 None | Some(Err(_)) => Attach::Target(way),
             },

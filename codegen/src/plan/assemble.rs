@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_abi::plan::{JumpTable, Patch, PatchKind};
+use skelgen_abi::plan::{Body, Function, JumpTable, Object, Patch, PatchKind, Program};
 
+use super::LoadPlan;
 use crate::insn::{INSN_SIZE, Insn};
-use crate::rust::tables::{OwnedBody, OwnedFunction, OwnedObject, OwnedProgram};
 
 /// A program in one form of percpu data.
 pub(super) struct Assembled {
@@ -24,7 +24,8 @@ pub(super) struct Assembled {
 
 impl Assembled {
     /// Puts a program together.
-    pub(super) fn new(object: &OwnedObject, program: &OwnedProgram, emulated: bool) -> Self {
+    pub(super) fn new(plan: &LoadPlan, program: &Program, emulated: bool) -> Self {
+        let object = &plan.object;
         let functions = functions(object, program);
         let starts: BTreeMap<u32, usize> = functions
             .iter()
@@ -39,8 +40,12 @@ impl Assembled {
         for (_, function) in functions {
             let body = body(function, emulated);
             let start = all.insns.len();
-            let slots = object.bytes(body.insns).chunks_exact(INSN_SIZE).filter_map(|slot| slot.first_chunk());
-            all.insns.extend(slots.map(|slot| Insn::decode(*slot, object.endian)));
+            let slots = object
+                .bytes(body.insns)
+                .unwrap_or_default()
+                .chunks_exact(INSN_SIZE)
+                .filter_map(|slot| slot.first_chunk());
+            all.insns.extend(slots.map(|slot| Insn::decode(*slot, plan.endian)));
             for patch in object.patches(body) {
                 let at = start + patch.insn as usize;
                 if let PatchKind::Subprogram(callee) = patch.kind {
@@ -59,12 +64,12 @@ impl Assembled {
 }
 
 /// Whether a program has another form for kernels without direct access to percpu data.
-pub(super) fn is_emulated(object: &OwnedObject, program: &OwnedProgram) -> bool {
+pub(super) fn is_emulated(object: &Object, program: &Program) -> bool {
     functions(object, program).iter().any(|(_, function)| function.emulated.is_some())
 }
 
 /// The contents of a jump table with instructions counted from the program's first.
-pub(super) fn entries(object: &OwnedObject, table: JumpTable, initial: &[u8]) -> Vec<u8> {
+pub(super) fn entries(object: &Object, table: JumpTable, initial: &[u8]) -> Vec<u8> {
     let program = object.programs.get(table.program as usize);
     let functions = program.map(|program| functions(object, program)).unwrap_or_default();
     let before = functions.iter().take_while(|(index, _)| *index != table.function);
@@ -74,15 +79,15 @@ pub(super) fn entries(object: &OwnedObject, table: JumpTable, initial: &[u8]) ->
     entries.flat_map(|entry| start.saturating_add(u32::from_le_bytes(*entry)).to_le_bytes()).collect()
 }
 
-fn functions<'a>(object: &'a OwnedObject, program: &OwnedProgram) -> Vec<(u32, &'a OwnedFunction)> {
+fn functions<'a>(object: &'a Object, program: &Program) -> Vec<(u32, &'a Function)> {
     program.functions.iter().filter_map(|&index| Some((index, object.functions.get(index as usize)?))).collect()
 }
 
-fn body(function: &OwnedFunction, emulated: bool) -> &OwnedBody {
+fn body(function: &Function, emulated: bool) -> &Body {
     function.emulated.as_ref().filter(|_| emulated).unwrap_or(&function.body)
 }
 
-fn length(body: &OwnedBody) -> usize {
+fn length(body: &Body) -> usize {
     body.insns.len as usize / INSN_SIZE
 }
 

@@ -3,16 +3,15 @@
 use std::fmt;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::KconfigKind;
+use skelgen_abi::plan::{Kconfig, KconfigKind};
 
 use crate::model::kconfig::Config;
-use crate::rust::tables::OwnedKconfig;
 
 /// The table of what is asked for.
-pub(super) fn lower(list: &[Config]) -> Vec<OwnedKconfig> {
+pub(super) fn lower(list: &[Config]) -> Vec<Kconfig> {
     list.iter()
-        .map(|config| OwnedKconfig {
-            name: config.name.clone(),
+        .map(|config| Kconfig {
+            name: config.name.clone().into(),
             kind: config.kind,
             offset: config.offset,
             size: config.size,
@@ -22,7 +21,7 @@ pub(super) fn lower(list: &[Config]) -> Vec<OwnedKconfig> {
 }
 
 /// One line of it.
-pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &OwnedKconfig) -> fmt::Result {
+pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &Kconfig) -> fmt::Result {
     let kind = match config.kind {
         KconfigKind::Bool => "bool",
         KconfigKind::Tristate => "tristate",

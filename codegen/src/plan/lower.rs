@@ -4,9 +4,13 @@
 //! programs need; programs; programs into program arrays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 
 use skelgen_abi::map_types::MapFacts;
-use skelgen_abi::plan::{self as abi, JumpTable, Patch, PatchKind, PercpuForm, SectionKind, Span, Step};
+use skelgen_abi::plan::{
+    self, Body, Function, JumpTable, Map, Object, Patch, PatchKind, PercpuForm, Program, Section, SectionKind, Span,
+    Step, Symbol, SymbolKind,
+};
 use skelgen_abi::uapi::{MapType, elem_flags, map_flags, pseudo};
 
 use super::blob::BlobBuilder;
@@ -14,11 +18,10 @@ use crate::emulate::{self, Forms, FunctionForms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, Insn};
 use crate::link::{LinkedFunction, LinkedProgram, Outside};
-use crate::model::{BpfObject, ExternId, ExternKind, Map, MapDef, Target, TargetKind};
-use crate::rust::tables::{OwnedBody, OwnedFunction, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
+use crate::model::{self, BpfObject, ExternId, ExternKind, MapDef, Target, TargetKind};
 
 /// Plans the load of an object.
-pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<OwnedObject> {
+pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<Object> {
     let mut blob = BlobBuilder::default();
     let mut symbols = Symbols::default();
     let btf = match &object.btf {
@@ -44,32 +47,37 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
         for &function in &linked.functions {
             let owner = JumpTable { program: linked.program.0, function: index(function) };
             let maps_of = tables.get(function).into_iter().flatten();
-            maps.extend(maps_of.map(|table| OwnedMap { jump_table: Some(owner), ..table.clone() }));
+            maps.extend(maps_of.map(|table| Map { jump_table: Some(owner), ..table.clone() }));
         }
     }
     let steps = steps(object, &maps, unused, &symbols, btf.is_some())?;
-    Ok(OwnedObject {
-        endian: object.endian,
-        name: object.name.clone(),
-        license: object.license.clone(),
+    Ok(Object {
+        name: object.name.clone().into(),
+        license: license(&object.license).into(),
         kernel_version: object.kernel_version,
-        blob: blob.finish(),
+        blob: blob.finish().into(),
         btf,
         percpu: emulate::form(object, percpu),
-        maps,
-        functions,
-        programs,
-        symbols: symbols.list,
-        kconfig: super::kconfig::lower(&object.kconfig),
-        steps,
+        maps: maps.into(),
+        functions: functions.into(),
+        programs: programs.into(),
+        symbols: symbols.list.into(),
+        kconfig: super::kconfig::lower(&object.kconfig).into(),
+        steps: steps.into(),
     })
+}
+
+/// The license as the kernel gets it: what follows a NUL is cut off, as C would.
+fn license(text: &str) -> CString {
+    let text = text.split('\0').next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
 }
 
 fn index(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
+fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     let mut maps = Vec::new();
     for map in &object.maps {
         let mut owned = definition(&map.def, &map.name, &map.kernel_name);
@@ -90,13 +98,13 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
     Ok(maps)
 }
 
-fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
+fn definition(def: &MapDef, name: &str, kernel_name: &str) -> Map {
     // Of a type that is not known the kernel is asked.
     let typed = MapFacts::of(def.map_type).is_none_or(|facts| facts.takes_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
-    OwnedMap {
-        name: name.to_owned(),
-        kernel_name: kernel_name.to_owned(),
+    Map {
+        name: name.to_owned().into(),
+        kernel_name: kernel_name.to_owned().into(),
         map_type: def.map_type,
         key_size: def.key_size,
         value_size: def.value_size,
@@ -118,7 +126,7 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> OwnedMap {
 
 /// The jump tables of a function as maps, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes. Each program
 /// that has the function gets its own.
-fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<OwnedMap>> {
+fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     let mut maps = Vec::new();
     for table in &function.tables {
         let def = MapDef {
@@ -129,26 +137,26 @@ fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<
             ..MapDef::default()
         };
         let bytes: Vec<u8> = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
-        let section = abi::Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
-        maps.push(OwnedMap { section: Some(section), ..definition(&def, ".jumptables", ".jumptables") });
+        let section = Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
+        maps.push(Map { section: Some(section), ..definition(&def, ".jumptables", ".jumptables") });
     }
     Ok(maps)
 }
 
-fn section(map: &Map, blob: &mut BlobBuilder) -> Result<Option<abi::Section>> {
+fn section(map: &model::Map, blob: &mut BlobBuilder) -> Result<Option<Section>> {
     let Some(section) = &map.section else { return Ok(None) };
     let used = section.bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let initial = blob.add(&section.bytes[..used])?;
-    Ok(Some(abi::Section { kind: section.kind, initial, align: section.align }))
+    Ok(Some(Section { kind: section.kind, initial, align: section.align }))
 }
 
-fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) -> OwnedProgram {
+fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) -> Program {
     let program = &object.programs[linked.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
     let target = program.target.as_ref().map(|target| symbols.target(target));
-    OwnedProgram {
-        name: function.name.clone(),
-        section: program.section.clone(),
+    Program {
+        name: function.name.clone().into(),
+        section: program.section.clone().into(),
         program_type: program.program_type,
         expected_attach_type: program.expected_attach_type,
         flags: program.flags,
@@ -165,8 +173,8 @@ fn function(
     forms: FunctionForms,
     symbols: &mut Symbols,
     blob: &mut BlobBuilder,
-) -> Result<OwnedFunction> {
-    Ok(OwnedFunction {
+) -> Result<Function> {
+    Ok(Function {
         btf_id: forms.body.btf_id.map_or(0, |ty| ty.0),
         body: body(object, forms.body, symbols, blob)?,
         emulated: match forms.emulated {
@@ -176,12 +184,7 @@ fn function(
     })
 }
 
-fn body(
-    object: &BpfObject,
-    linked: LinkedFunction,
-    symbols: &mut Symbols,
-    blob: &mut BlobBuilder,
-) -> Result<OwnedBody> {
+fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob: &mut BlobBuilder) -> Result<Body> {
     let mut insns = linked.code.insns;
     let mut patches: Vec<u8> = Vec::new();
     for reference in &linked.code.refs {
@@ -225,7 +228,7 @@ fn body(
             Error::new(Code::TooLarge, "the object has more than 16 million maps, symbols or functions")
         })?);
     }
-    Ok(OwnedBody {
+    Ok(Body {
         insns: blob.add_parts(insns.into_iter().map(|insn: Insn| insn.encode(object.endian)))?,
         patches: blob.add(&patches)?,
         line_info: records(
@@ -252,7 +255,7 @@ fn records<const N: usize>(
 
 #[derive(Default)]
 struct Symbols {
-    list: Vec<OwnedSymbol>,
+    list: Vec<Symbol>,
     /// Which are there: one program may do without what another attaches to, and one name may be wanted with several types.
     known: BTreeMap<(String, u8, bool, Option<u32>), u32>,
 }
@@ -260,34 +263,36 @@ struct Symbols {
 impl Symbols {
     fn target(&mut self, target: &Target) -> u32 {
         let kind = match target.kind {
-            TargetKind::Function => abi::SymbolKind::Function,
-            TargetKind::Typedef => abi::SymbolKind::Typedef,
+            TargetKind::Function => SymbolKind::Function,
+            TargetKind::Typedef => SymbolKind::Typedef,
         };
-        self.add(OwnedSymbol { name: target.name.clone(), kind, weak: false, ty: None })
+        self.add(Symbol { name: target.name.clone().into(), kind, weak: false, ty: None })
     }
 
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
         let external = &object.externs[id.0 as usize];
         let kind = match external.kind {
-            ExternKind::Function => abi::SymbolKind::Function,
-            ExternKind::Variable => abi::SymbolKind::Variable,
-            ExternKind::Address => abi::SymbolKind::Address,
+            ExternKind::Function => SymbolKind::Function,
+            ExternKind::Variable => SymbolKind::Variable,
+            ExternKind::Address => SymbolKind::Address,
         };
         // `name___one` is one of several declarations of function `name`. Variables have no such flavors in libbpf.
         let name = match kind {
-            abi::SymbolKind::Function => abi::essential_name(&external.name),
+            SymbolKind::Function => plan::essential_name(&external.name),
             _ => external.name.as_str(),
         };
-        let ty = Some(external.ty.0).filter(|_| kind != abi::SymbolKind::Address);
-        self.add(OwnedSymbol { name: name.to_owned(), kind, weak: external.weak, ty })
+        let ty = Some(external.ty.0).filter(|_| kind != SymbolKind::Address);
+        self.add(Symbol { name: name.to_owned().into(), kind, weak: external.weak, ty })
     }
 
-    fn add(&mut self, symbol: OwnedSymbol) -> u32 {
+    fn add(&mut self, symbol: Symbol) -> u32 {
         let list = &mut self.list;
-        *self.known.entry((symbol.name.clone(), symbol.kind as u8, symbol.weak, symbol.ty)).or_insert_with(|| {
-            list.push(symbol);
-            index(list.len() - 1)
-        })
+        *self.known.entry((symbol.name.clone().into_owned(), symbol.kind as u8, symbol.weak, symbol.ty)).or_insert_with(
+            || {
+                list.push(symbol);
+                index(list.len() - 1)
+            },
+        )
     }
 }
 
@@ -300,7 +305,7 @@ fn constants(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<u32> {
     used.filter(|&map| object.maps.get(map as usize).is_some_and(is_constant)).collect()
 }
 
-fn is_constant(map: &Map) -> bool {
+fn is_constant(map: &model::Map) -> bool {
     map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata)
 }
 
@@ -315,13 +320,7 @@ fn unused_constants(object: &BpfObject, program: &LinkedProgram, used: &[BTreeSe
         .collect()
 }
 
-fn steps(
-    object: &BpfObject,
-    maps: &[OwnedMap],
-    unused: Vec<Vec<u32>>,
-    symbols: &Symbols,
-    btf: bool,
-) -> Result<Vec<Step>> {
+fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symbols, btf: bool) -> Result<Vec<Step>> {
     let mut reporter = Reporter::new();
     let mut steps = Vec::new();
     if btf {

@@ -13,15 +13,17 @@ mod struct_ops;
 
 use crate::emulate::Forms;
 use crate::error::Result;
+use crate::insn::Endian;
 use crate::model::BpfObject;
-use crate::rust::tables::OwnedObject;
-use skelgen_abi::plan::PercpuForm;
+use skelgen_abi::plan::{Object, PercpuForm};
 
 /// What to ask of the kernel, and in which order.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
     /// The tables and the blob, as the generated file will hold them.
-    pub object: OwnedObject,
+    pub object: Object,
+    /// The byte order of its machines; the generated file asserts it.
+    pub endian: Endian,
 }
 
 impl LoadPlan {
@@ -30,6 +32,7 @@ impl LoadPlan {
     /// # Errors
     /// The codes of phase 05.
     pub fn new(object: &BpfObject, programs: Forms, percpu: PercpuForm) -> Result<Self> {
-        lower::lower(object, programs, percpu).map(|object| Self { object })
+        let endian = object.endian;
+        lower::lower(object, programs, percpu).map(|object| Self { object, endian })
     }
 }

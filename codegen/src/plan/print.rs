@@ -3,13 +3,12 @@
 use std::fmt;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::{Attach, PatchKind, SectionKind, Step};
+use skelgen_abi::plan::{Attach, Map, PatchKind, Program, SectionKind, Step, Text};
 use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::assemble::{Assembled, entries, is_emulated};
 use super::{LoadPlan, kconfig, struct_ops};
 use crate::insn::disassemble;
-use crate::rust::tables::{OwnedMap, OwnedProgram};
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,13 +18,13 @@ impl fmt::Display for LoadPlan {
             write!(f, "{index:>4}  ")?;
             self.step(f, *step)?;
         }
-        for program in &object.programs {
+        for program in &*object.programs {
             writeln!(f, "\nprogram {} ({})", Line(&program.name), Line(&program.section))?;
-            self.code(f, &Assembled::new(object, program, false))?;
+            self.code(f, &Assembled::new(self, program, false))?;
             if is_emulated(object, program) {
                 let (name, section) = (Line(&program.name), Line(&program.section));
                 writeln!(f, "\nprogram {name} ({section}) without direct access to percpu data")?;
-                self.code(f, &Assembled::new(object, program, true))?;
+                self.code(f, &Assembled::new(self, program, true))?;
             }
         }
         Ok(())
@@ -35,14 +34,13 @@ impl fmt::Display for LoadPlan {
 impl LoadPlan {
     fn step(&self, f: &mut fmt::Formatter<'_>, step: Step) -> fmt::Result {
         let object = &self.object;
-        let name = |map: u32| Line(object.maps.get(map as usize).map_or("?", |map| map.name.as_str()));
-        let program =
-            |index: u32| Line(object.programs.get(index as usize).map_or("?", |program| program.name.as_str()));
+        let name = |map: u32| Line(object.maps.get(map as usize).map_or("?", |map| &*map.name));
+        let program = |index: u32| Line(object.programs.get(index as usize).map_or("?", |program| &*program.name));
         match step {
             Step::LoadBtf => writeln!(f, "load BTF, {} bytes", object.btf.map_or(0, |span| span.len)),
             Step::ResolveSymbols => {
                 writeln!(f, "resolve kernel symbols")?;
-                for symbol in &object.symbols {
+                for symbol in &*object.symbols {
                     let weak = if symbol.weak { ", may be missing" } else { "" };
                     writeln!(f, "        {:?} {}{weak}", symbol.kind, Line(&symbol.name))?;
                 }
@@ -79,7 +77,7 @@ impl LoadPlan {
         }
     }
 
-    fn map(&self, f: &mut fmt::Formatter<'_>, map: &OwnedMap) -> fmt::Result {
+    fn map(&self, f: &mut fmt::Formatter<'_>, map: &Map) -> fmt::Result {
         write!(
             f,
             ": {}, key {}, value {}, max entries {}",
@@ -121,7 +119,7 @@ impl LoadPlan {
                 SectionKind::Arena => "variables",
                 SectionKind::JumpTable => "instructions, little endian",
             };
-            let bytes = self.object.bytes(section.initial);
+            let bytes = self.object.bytes(section.initial).unwrap_or_default();
             match map.jump_table {
                 Some(table) => writeln!(f, "        {kind}: {}", hex(&entries(&self.object, table, bytes)))?,
                 None => writeln!(f, "        {kind}: {}", hex(bytes))?,
@@ -130,7 +128,7 @@ impl LoadPlan {
         map.struct_ops.as_ref().map_or(Ok(()), |table| struct_ops::print(f, &self.object, table))
     }
 
-    fn program(&self, f: &mut fmt::Formatter<'_>, program: &OwnedProgram) -> fmt::Result {
+    fn program(&self, f: &mut fmt::Formatter<'_>, program: &Program) -> fmt::Result {
         write!(f, ": {}", program.program_type)?;
         if program.expected_attach_type.0 != 0 {
             write!(f, ", attach type {}", program.expected_attach_type)?;
@@ -180,9 +178,9 @@ impl LoadPlan {
             }
         }
         writeln!(f)?;
-        size(f, "", &Assembled::new(&self.object, program, false))?;
+        size(f, "", &Assembled::new(self, program, false))?;
         if is_emulated(&self.object, program) {
-            let emulated = Assembled::new(&self.object, program, true);
+            let emulated = Assembled::new(self, program, true);
             size(f, "without direct access to percpu data: ", &emulated)?;
         }
         Ok(())
@@ -190,7 +188,7 @@ impl LoadPlan {
 
     fn code(&self, f: &mut fmt::Formatter<'_>, program: &Assembled) -> fmt::Result {
         write!(f, "{}", disassemble(&program.insns))?;
-        let (cpus, tables) = ("the possible CPUs".to_owned(), ".jumptables".to_owned());
+        let (cpus, tables) = (Text::Borrowed("the possible CPUs"), Text::Borrowed(".jumptables"));
         for patch in &program.patches {
             let (what, name) = match patch.kind {
                 // The instruction has the distance already.
@@ -204,7 +202,7 @@ impl LoadPlan {
                 PatchKind::Stride(map) => ("stride of", self.object.maps.get(map as usize).map(|map| &map.name)),
                 PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
             };
-            writeln!(f, "  at {:>4}: {what} {}", patch.insn, Line(name.map_or("?", String::as_str)))?;
+            writeln!(f, "  at {:>4}: {what} {}", patch.insn, Line(name.map_or("?", |name| &**name)))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
         "\n/// The object as this process loads it.\n\
          // SAFETY: the instructions were compiled from the source of whoever builds this program, and are its own code: they act\n\
          // with its rights and may write to memory that it shares with them.\n\
-         static OBJECT: rt::Trusted = unsafe {{ rt::Trusted::new(&TABLES) }};\n\n\
+         static OBJECT: rt::Trusted = unsafe {{ rt::Trusted::new(&tables::OBJECT) }};\n\n\
          /// BTF, instructions, their records and initial values, found by the spans above.\n\
          static BLOB: rt::abi::Blob<[u8; {}]> = rt::abi::Blob(*b\"\\\n",
         bytes.len()

@@ -2,20 +2,20 @@
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
-use skelgen_abi::plan::SectionKind;
+use skelgen_abi::plan::{Attach, SectionKind};
 use syn::Path;
 
 use super::doc::{Doc, InCode};
 use super::section::Section;
 use super::struct_ops::Tables;
-use super::tables::OwnedObject;
 use super::text::Text;
 use super::types::{Needs, Types};
 use super::{Layout, Style, blob, ident, image, maps};
 use crate::btf::{Btf, TypeId};
 use crate::error::Result;
 use crate::insn::Endian;
-use crate::model::{Attach, BpfObject};
+use crate::model::BpfObject;
+use crate::plan::LoadPlan;
 use crate::skeleton::{ProgramField, Skeleton};
 
 /// What stands above everything: where the file comes from.
@@ -29,7 +29,7 @@ pub(super) fn header(what: &str, name: &str) -> String {
 pub(super) fn write(
     object: &BpfObject,
     skeleton: &Skeleton,
-    tables: &OwnedObject,
+    plan: &LoadPlan,
     types: &[TypeId],
     style: Style<'_>,
     text: &mut Text<'_>,
@@ -76,8 +76,8 @@ pub(super) fn write(
     if layout == Layout::Module {
         text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
     }
-    items(object, skeleton, tables, (&sections, &types), &runtime, text)?;
-    blob::write(&tables.blob, text)?;
+    items(object, skeleton, plan, (&sections, &types), &runtime, text)?;
+    blob::write(&plan.object.blob, text)?;
     if layout == Layout::Module { text.close("}") } else { Ok(()) }
 }
 
@@ -101,7 +101,7 @@ const LINTS: [&str; 13] = [
 fn items(
     object: &BpfObject,
     skeleton: &Skeleton,
-    tables: &OwnedObject,
+    plan: &LoadPlan,
     (sections, types): (&[Section<'_>], &Types<'_>),
     runtime: &Path,
     text: &mut Text<'_>,
@@ -122,7 +122,7 @@ fn items(
         const _: () = assert!(cfg!(target_endian = #order), #orders);
     })?;
     let struct_ops = Tables::new(object, skeleton, types);
-    open(sections, skeleton, tables, &struct_ops, text)?;
+    open(sections, skeleton, plan, &struct_ops, text)?;
     maps::write_open(object, skeleton, text)?;
     text.items(loaded(object, sections, skeleton, &struct_ops))?;
     maps::write_loaded(object, skeleton, types, text)?;
@@ -152,13 +152,13 @@ fn items(
         text.close("}")?;
     }
     text.close("}")?;
-    image::write(tables, text)
+    image::write(&plan.object, text)
 }
 
 fn open(
     sections: &[Section<'_>],
     skeleton: &Skeleton,
-    tables: &OwnedObject,
+    plan: &LoadPlan,
     struct_ops: &Tables,
     text: &mut Text<'_>,
 ) -> Result<()> {
@@ -171,7 +171,7 @@ fn open(
     });
     let made = initial().map(|section| {
         let (field, index) = (section.field(), section.index());
-        quote!(#field: rt::Initial::new(&TABLES, #index))
+        quote!(#field: rt::Initial::new(&tables::OBJECT, #index))
     });
     let accessors = initial().map(|section| {
         let (field, ty) = (section.field(), section.ty());
@@ -206,7 +206,7 @@ fn open(
             pub fn #change(&mut self) -> &mut #ty { self.#field.get_mut() }
         }
     });
-    let by_index = tables.maps.iter().enumerate().map(|(index, _)| {
+    let by_index = plan.object.maps.iter().enumerate().map(|(index, _)| {
         let number = Literal::usize_unsuffixed(index);
         let map = skeleton.maps.iter().find(|map| map.map.0 as usize == index);
         if let Some(section) = initial().find(|section| section.field.map.0 as usize == index) {
@@ -214,7 +214,7 @@ fn open(
             if let Some(map) = map.map(|map| ident(&map.field)) {
                 return quote!(self.maps.#map.with_initial(self.#field.into_bytes()));
             }
-            return quote!(rt::OpenMap::section(&TABLES, #number, self.#field.len(), self.#field.into_bytes()));
+            return quote!(rt::OpenMap::section(&tables::OBJECT, #number, self.#field.len(), self.#field.into_bytes()));
         }
         if let Some(table) = skeleton.struct_ops.iter().find(|table| table.map.0 as usize == index) {
             let field = ident(&table.field);
@@ -225,7 +225,7 @@ fn open(
                 let field = ident(&map.field);
                 quote!(self.maps.#field)
             }
-            None => quote!(rt::OpenMap::new(&TABLES, #number)),
+            None => quote!(rt::OpenMap::new(&tables::OBJECT, #number)),
         }
     });
     let programs = skeleton.programs.iter().map(|program| {
@@ -251,11 +251,11 @@ fn open(
     });
     let new_maps = skeleton.maps.iter().map(|map| {
         let (field, index) = (ident(&map.field), Literal::u32_unsuffixed(map.map.0));
-        quote!(#field: rt::OpenMap::new(&TABLES, #index))
+        quote!(#field: rt::OpenMap::new(&tables::OBJECT, #index))
     });
     let new_programs = skeleton.programs.iter().map(|program| {
         let (field, index) = (ident(&program.field), Literal::u32_unsuffixed(program.program.0));
-        quote!(#field: rt::OpenProgram::new(&TABLES, #index))
+        quote!(#field: rt::OpenProgram::new(&tables::OBJECT, #index))
     });
     // What has neither maps nor programs is loaded all the same, for its BTF to be checked, but nothing is taken from it.
     let taken_any = !(sections.is_empty()

@@ -1,224 +1,263 @@
-//! The tables of the plan as constants.
+//! The tables of the plan as constants: each row states what differs from a row of nothing.
 //!
 //! They are text from the beginning: large objects have thousands of lines of them, all alike, which would take a formatter longer
-//! than all of the rest.
+//! than all of the rest. To print a new field: every row is taken apart whole here, so that none can be forgotten.
 
-use std::ffi::CString;
 use std::fmt::{self, Display};
 
 use proc_macro2::Literal;
-use skelgen_abi::plan::{Attach, JumpTable, KconfigKind, PercpuForm, Section, SectionKind, Span, Step, SymbolKind};
+use skelgen_abi::plan::{
+    Attach, Body, Function, JumpTable, Kconfig, KconfigKind, Map, Member, Object, PercpuForm, Program, Section,
+    SectionKind, Span, Step, StructOps, Symbol, SymbolKind, Text as Name,
+};
 use skelgen_abi::uapi::{AttachType, elem_flags};
 
-use super::tables::{OwnedBody, OwnedFunction, OwnedKconfig, OwnedMap, OwnedObject, OwnedProgram, OwnedSymbol};
 use super::text::Text;
 use crate::error::Result;
 
-/// The statics `MAPS`, `FUNCTIONS`, `PROGRAMS`, `SYMBOLS`, `STEPS` and `TABLES`.
-pub(super) fn write(object: &OwnedObject, text: &mut Text<'_>) -> Result<()> {
-    list(text, "static MAPS: &[rt::abi::Map]", &object.maps, map)?;
-    list(text, "static FUNCTIONS: &[rt::abi::Function]", &object.functions, function)?;
-    list(text, "static PROGRAMS: &[rt::abi::Program]", &object.programs, program)?;
-    list(text, "static SYMBOLS: &[rt::abi::Symbol]", &object.symbols, symbol)?;
-    list(text, "static KCONFIG: &[rt::abi::Kconfig]", &object.kconfig, kconfig)?;
+/// The module `tables` with its static `OBJECT`, and a list for each kind of row that there is.
+pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
+    let Object {
+        name,
+        license,
+        blob: _,
+        kernel_version,
+        btf,
+        percpu,
+        maps,
+        functions,
+        programs,
+        symbols,
+        kconfig,
+        steps,
+    } = object;
+    text.raw("\n")?;
+    text.open(format_args!("mod tables {{"))?;
+    text.line(format_args!("#[allow(unused_imports, reason = \"an object may need no number of the kernel's\")]"))?;
+    text.line(format_args!("use super::rt::{{abi::*, uapi::*}};"))?;
+    list(text, "MAPS", "Map", maps, map)?;
+    list(text, "FUNCTIONS", "Function", functions, function)?;
+    list(text, "PROGRAMS", "Program", programs, program)?;
+    list(text, "SYMBOLS", "Symbol", symbols, symbol)?;
+    list(text, "KCONFIG", "Kconfig", kconfig, self::kconfig)?;
     text.line(format_args!("/// What is asked of the kernel, in this order."))?;
-    list(text, "static STEPS: &[rt::abi::Step]", &object.steps, |text, step| {
-        text.line(format_args!("rt::abi::Step::{},", StepText(*step)))
-    })?;
-    text.open(format_args!("static TABLES: rt::abi::Object = rt::abi::Object {{"))?;
-    text.line(format_args!("name: {:?},", object.name))?;
-    text.line(format_args!("license: {},", c_string(&object.license)))?;
-    text.line(format_args!("kernel_version: {},", object.kernel_version))?;
-    text.line(format_args!("blob: &BLOB,"))?;
-    text.line(format_args!("btf: {},", Maybe(object.btf.map(SpanText))))?;
-    let percpu = match object.percpu {
+    list(text, "STEPS", "Step", steps, |step| Row::of(format!("Step::{}", StepText(*step))))?;
+    let percpu_text = match percpu {
         PercpuForm::Native => "Native",
         PercpuForm::Emulated => "Emulated",
         PercpuForm::Either => "Either",
     };
-    text.line(format_args!("percpu: rt::abi::PercpuForm::{percpu},"))?;
-    for (field, table) in [
-        ("maps", "MAPS"),
-        ("functions", "FUNCTIONS"),
-        ("programs", "PROGRAMS"),
-        ("symbols", "SYMBOLS"),
-        ("kconfig", "KCONFIG"),
-        ("steps", "STEPS"),
-    ] {
-        text.line(format_args!("{field}: {table},"))?;
-    }
-    text.close("};")
+    let row = Row::of(format!("Object::new({name:?}, {}, &super::BLOB.0)", Literal::c_string(license)))
+        .with(*kernel_version != 0, "kernel_version", kernel_version)
+        .some("btf", btf.map(SpanText))
+        .with(*percpu != PercpuForm::Native, "percpu", format_args!("PercpuForm::{percpu_text}"))
+        .with(!maps.is_empty(), "maps", "MAPS")
+        .with(!functions.is_empty(), "functions", "FUNCTIONS")
+        .with(!programs.is_empty(), "programs", "PROGRAMS")
+        .with(!symbols.is_empty(), "symbols", "SYMBOLS")
+        .with(!kconfig.is_empty(), "kconfig", "KCONFIG")
+        .with(!steps.is_empty(), "steps", "STEPS");
+    row.write(text, "pub(super) static OBJECT: Object = ", ";")?;
+    text.close("}")
 }
 
-/// A static slice, an item after the other.
-fn list<T>(
-    text: &mut Text<'_>,
-    name: &str,
-    items: &[T],
-    mut item: impl FnMut(&mut Text<'_>, &T) -> Result<()>,
-) -> Result<()> {
-    if items.is_empty() {
-        return text.line(format_args!("{name} = &[];"));
+/// A constant row: what makes it, and the setters of what differs from the default.
+struct Row {
+    new: String,
+    setters: Vec<String>,
+}
+
+/// Columns up to which a row is one line.
+const COLUMNS: usize = 120;
+
+impl Row {
+    fn of(new: String) -> Self {
+        Self { new, setters: Vec::new() }
     }
-    text.open(format_args!("{name} = &["))?;
-    for one in items {
-        item(text, one)?;
+
+    /// With this setter, if the value differs from the default.
+    fn with(mut self, differs: bool, field: &str, value: impl Display) -> Self {
+        if differs {
+            self.setters.push(format!(".{field}({value})"));
+        }
+        self
+    }
+
+    fn number(self, field: &str, value: impl Into<u64>) -> Self {
+        let value = value.into();
+        self.with(value != 0, field, value)
+    }
+
+    fn some(self, field: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.with(true, field, format_args!("Some({value})")),
+            None => self,
+        }
+    }
+
+    fn write(&self, text: &mut Text<'_>, before: &str, after: &str) -> Result<()> {
+        let Self { new, setters } = self;
+        let line = format!("{before}{new}{}{after}", setters.concat());
+        if line.len() <= COLUMNS || setters.is_empty() {
+            return text.line(format_args!("{line}"));
+        }
+        text.line(format_args!("{before}{new}"))?;
+        for (index, setter) in setters.iter().enumerate() {
+            let end = if index + 1 == setters.len() { after } else { "" };
+            text.line(format_args!("    {setter}{end}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A static slice, an item after the other; nothing if there are none.
+fn list<T>(text: &mut Text<'_>, name: &str, ty: &str, items: &[T], row: impl Fn(&T) -> Row) -> Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    text.open(format_args!("static {name}: &[{ty}] = &["))?;
+    for item in items {
+        row(item).write(text, "", ",")?;
     }
     text.close("];")
 }
 
-fn map(text: &mut Text<'_>, map: &OwnedMap) -> Result<()> {
-    text.open(format_args!("rt::abi::Map {{"))?;
-    text.line(format_args!("name: {:?},", map.name))?;
-    text.line(format_args!("kernel_name: {:?},", map.kernel_name))?;
-    text.line(format_args!("map_type: {},", constant("MapType", map.map_type.constant(), map.map_type.0)))?;
-    for (field, value) in [
-        ("key_size", map.key_size),
-        ("value_size", map.value_size),
-        ("max_entries", map.max_entries),
-        ("flags", map.flags),
-        ("numa_node", map.numa_node),
-    ] {
-        text.line(format_args!("{field}: {value},"))?;
-    }
-    text.line(format_args!("extra: {},", map.extra))?;
-    text.line(format_args!("btf_key_type_id: {},", map.btf_key_type_id))?;
-    text.line(format_args!("btf_value_type_id: {},", map.btf_value_type_id))?;
-    text.line(format_args!("inner: {},", Maybe(map.inner)))?;
-    text.line(format_args!("template: {},", map.template))?;
-    text.line(format_args!("section: {},", Maybe(map.section.map(SectionText))))?;
-    match &map.struct_ops {
-        None => text.line(format_args!("struct_ops: None,"))?,
-        Some(table) => {
-            text.open(format_args!("struct_ops: Some(rt::abi::StructOps {{"))?;
-            text.line(format_args!("name: {:?},", table.name))?;
-            text.open(format_args!("members: &["))?;
-            for member in &table.members {
-                text.line(format_args!(
-                    "rt::abi::Member {{ name: {:?}, offset: {}, size: {}, kind: {}, program: {} }},",
-                    member.name,
-                    member.offset,
-                    member.size,
-                    member.kind,
-                    Maybe(member.program)
-                ))?;
-            }
-            text.close("],")?;
-            text.line(format_args!("autocreate: {},", table.autocreate))?;
-            text.close("}),")?;
-        }
-    }
-    text.line(format_args!("jump_table: {},", Maybe(map.jump_table.map(JumpTableText))))?;
-    text.line(format_args!("pin_by_name: {},", map.pin_by_name))?;
-    text.close("},")
+fn map(map: &Map) -> Row {
+    let Map {
+        name,
+        map_type,
+        kernel_name,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        numa_node,
+        extra,
+        btf_key_type_id,
+        btf_value_type_id,
+        inner,
+        template,
+        section,
+        struct_ops,
+        jump_table,
+        pin_by_name,
+    } = map;
+    Row::of(format!("Map::new({name:?}, {})", constant("MapType", map_type.constant(), map_type.0)))
+        .with(kernel_name != name, "kernel_name", format_args!("{kernel_name:?}"))
+        .number("key_size", *key_size)
+        .number("value_size", *value_size)
+        .number("max_entries", *max_entries)
+        .number("flags", *flags)
+        .number("numa_node", *numa_node)
+        .number("extra", *extra)
+        .number("btf_key_type_id", *btf_key_type_id)
+        .number("btf_value_type_id", *btf_value_type_id)
+        .some("inner", *inner)
+        .with(*template, "template", true)
+        .some("section", section.map(SectionText))
+        .some("struct_ops", struct_ops.as_ref().map(StructOpsText))
+        .some("jump_table", jump_table.map(JumpTableText))
+        .with(*pin_by_name, "pin_by_name", true)
 }
 
-fn program(text: &mut Text<'_>, program: &OwnedProgram) -> Result<()> {
-    let program_type = program.program_type;
-    text.open(format_args!("rt::abi::Program {{"))?;
-    text.line(format_args!("name: {:?},", program.name))?;
-    text.line(format_args!("section: {:?},", program.section))?;
-    text.line(format_args!("program_type: {},", constant("ProgramType", program_type.constant(), program_type.0)))?;
-    let attach_type = match program.expected_attach_type {
+fn program(program: &Program) -> Row {
+    let Program {
+        name,
+        section,
+        program_type,
+        attach,
+        functions,
+        expected_attach_type,
+        flags,
+        autoload,
+        since,
+        target,
+    } = program;
+    let program_type = constant("ProgramType", program_type.constant(), program_type.0);
+    let attach = AttachText(attach);
+    Row::of(format!("Program::new({name:?}, {section:?}, {program_type}, Attach::{attach}, &{functions:?})"))
         // The number stands for the first kind of attachment too; here it means none.
-        AttachType(0) => "rt::uapi::AttachType(0)".to_owned(),
-        other => constant("AttachType", other.constant(), other.0),
-    };
-    text.line(format_args!("expected_attach_type: {attach_type},"))?;
-    text.line(format_args!("flags: {},", program.flags))?;
-    text.line(format_args!("autoload: {},", program.autoload))?;
-    text.line(format_args!("since: ({}, {}),", program.since.0, program.since.1))?;
-    text.line(format_args!("target: {},", Maybe(program.target)))?;
-    text.line(format_args!("attach: rt::abi::Attach::{},", AttachText(&program.attach)))?;
-    text.line(format_args!("functions: &{:?},", program.functions))?;
-    text.close("},")
+        .with(
+            *expected_attach_type != AttachType(0),
+            "expected_attach_type",
+            constant("AttachType", expected_attach_type.constant(), expected_attach_type.0),
+        )
+        .number("flags", *flags)
+        .with(!autoload, "autoload", false)
+        .with(*since != (0, 0), "since", format_args!("{since:?}"))
+        .some("target", *target)
 }
 
-fn function(text: &mut Text<'_>, function: &OwnedFunction) -> Result<()> {
-    text.open(format_args!("rt::abi::Function {{"))?;
-    text.line(format_args!("btf_id: {},", function.btf_id))?;
-    text.open(format_args!("body: rt::abi::Body {{"))?;
-    body(text, &function.body)?;
-    text.close("},")?;
-    match &function.emulated {
-        None => text.line(format_args!("emulated: None,"))?,
-        Some(emulated) => {
-            text.open(format_args!("emulated: Some(rt::abi::Body {{"))?;
-            body(text, emulated)?;
-            text.close("}),")?;
-        }
-    }
-    text.close("},")
+fn function(function: &Function) -> Row {
+    let Function { btf_id, body, emulated } = function;
+    Row::of(format!("Function::new({btf_id}, {})", BodyText(*body))).some("emulated", emulated.map(BodyText))
 }
 
-fn body(text: &mut Text<'_>, body: &OwnedBody) -> Result<()> {
-    for (field, span) in [
-        ("insns", body.insns),
-        ("patches", body.patches),
-        ("line_info", body.line_info),
-        ("core_relos", body.core_relos),
-    ] {
-        text.line(format_args!("{field}: {},", SpanText(span)))?;
-    }
-    Ok(())
-}
-
-fn symbol(text: &mut Text<'_>, symbol: &OwnedSymbol) -> Result<()> {
-    let kind = match symbol.kind {
+fn symbol(symbol: &Symbol) -> Row {
+    let Symbol { name, kind, weak, ty } = symbol;
+    let kind = match kind {
         SymbolKind::Function => "Function",
         SymbolKind::Typedef => "Typedef",
         SymbolKind::Variable => "Variable",
         SymbolKind::Struct => "Struct",
         SymbolKind::Address => "Address",
     };
-    text.line(format_args!(
-        "rt::abi::Symbol {{ name: {:?}, kind: rt::abi::SymbolKind::{kind}, weak: {}, ty: {} }},",
-        symbol.name,
-        symbol.weak,
-        Maybe(symbol.ty)
-    ))
+    Row::of(format!("Symbol::new({name:?}, SymbolKind::{kind})")).with(*weak, "weak", true).some("ty", *ty)
 }
 
-fn kconfig(text: &mut Text<'_>, config: &OwnedKconfig) -> Result<()> {
-    let kind = match config.kind {
+fn kconfig(config: &Kconfig) -> Row {
+    let Kconfig { name, kind, offset, size, weak } = config;
+    let kind = match kind {
         KconfigKind::Bool => "Bool".to_owned(),
         KconfigKind::Tristate => "Tristate".to_owned(),
         KconfigKind::Char { signed } => format!("Char {{ signed: {signed} }}"),
         KconfigKind::Integer { signed } => format!("Integer {{ signed: {signed} }}"),
         KconfigKind::Text => "Text".to_owned(),
     };
-    text.open(format_args!("rt::abi::Kconfig {{"))?;
-    text.line(format_args!("name: {:?},", config.name))?;
-    text.line(format_args!("kind: rt::abi::KconfigKind::{kind},"))?;
-    text.line(format_args!("offset: {},", config.offset))?;
-    text.line(format_args!("size: {},", config.size))?;
-    text.line(format_args!("weak: {},", config.weak))?;
-    text.close("},")
+    Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind}, {offset}, {size})")).with(*weak, "weak", true)
 }
 
 /// A number of the kernel's by its name, if it has one.
 fn constant(ty: &str, name: Option<&str>, value: u32) -> String {
     match name {
-        Some(name) => format!("rt::uapi::{ty}::{name}"),
-        None => format!("rt::uapi::{ty}({value})"),
+        Some(name) => format!("{ty}::{name}"),
+        None => format!("{ty}({value})"),
     }
 }
 
-/// A text as `CStr` literal; what follows a NUL is cut off, as C would.
-fn c_string(text: &str) -> Literal {
-    let text = text.split('\0').next().unwrap_or_default();
-    CString::new(text).map_or_else(|_| Literal::c_string(c""), |text| Literal::c_string(&text))
+struct BodyText(Body);
+
+impl Display for BodyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Body { insns, patches, line_info, core_relos } = self.0;
+        write!(f, "Body {{ insns: {}", SpanText(insns))?;
+        let rest = [("patches", patches), ("line_info", line_info), ("core_relos", core_relos)];
+        for (field, span) in rest.iter().filter(|(_, span)| *span != Span::EMPTY) {
+            write!(f, ", {field}: {}", SpanText(*span))?;
+        }
+        if rest.iter().any(|(_, span)| *span == Span::EMPTY) {
+            f.write_str(", ..Body::NONE")?;
+        }
+        f.write_str(" }")
+    }
 }
 
-/// `Some(…)` or `None`.
-struct Maybe<T>(Option<T>);
+struct StructOpsText<'a>(&'a StructOps);
 
-impl<T: Display> Display for Maybe<T> {
+impl Display for StructOpsText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => write!(f, "Some({value})"),
-            None => f.write_str("None"),
+        let StructOps { name, members, autocreate } = self.0;
+        // In a block of its own, because what a constant borrows must be one.
+        writeln!(f, "StructOps::new({name:?}, const {{ &[")?;
+        for Member { name, offset, size, kind, program } in members.iter() {
+            write!(f, "        Member::new({name:?}, {offset}, {size}, {kind})")?;
+            match program {
+                Some(program) => writeln!(f, ".program(Some({program})),")?,
+                None => writeln!(f, ",")?,
+            }
         }
+        f.write_str("    ] })")?;
+        if *autocreate { Ok(()) } else { f.write_str(".autocreate(false)") }
     }
 }
 
@@ -227,8 +266,8 @@ struct SpanText(Span);
 impl Display for SpanText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Span::EMPTY => f.write_str("rt::abi::Span::EMPTY"),
-            Span { offset, len } => write!(f, "rt::abi::Span::new({offset}, {len})"),
+            Span::EMPTY => f.write_str("Span::EMPTY"),
+            Span { offset, len } => write!(f, "Span::new({offset}, {len})"),
         }
     }
 }
@@ -237,7 +276,7 @@ struct JumpTableText(JumpTable);
 
 impl Display for JumpTableText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rt::abi::JumpTable {{ program: {}, function: {} }}", self.0.program, self.0.function)
+        write!(f, "JumpTable {{ program: {}, function: {} }}", self.0.program, self.0.function)
     }
 }
 
@@ -256,18 +295,52 @@ impl Display for SectionText {
             SectionKind::JumpTable => "JumpTable",
         };
         let (initial, align) = (SpanText(self.0.initial), self.0.align);
-        write!(f, "rt::abi::Section {{ kind: rt::abi::SectionKind::{kind}, initial: {initial}, align: {align} }}")
+        write!(f, "Section {{ kind: SectionKind::{kind}, initial: {initial}, align: {align} }}")
     }
 }
 
-struct AttachText<'a>(&'a Attach<String>);
-
-/// As derived `Debug` writes it, which is the expression that makes the value.
+struct AttachText<'a>(&'a Attach);
 impl Display for AttachText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |name: &Name| format!("Text::Borrowed({name:?})");
+        let mut variant = |name: &str, fields: &[(&str, &dyn Display)]| {
+            write!(f, "{name} {{ ")?;
+            for (index, (field, value)) in fields.iter().enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                write!(f, "{comma}{field}: {value}")?;
+            }
+            f.write_str(" }")
+        };
         match self.0 {
-            Attach::Target(way) => write!(f, "Target(rt::abi::Way::{way:?})"),
-            other => write!(f, "{other:?}"),
+            Attach::Needs(what) => write!(f, "Needs({what:?})"),
+            Attach::Never(how) => write!(f, "Never({how:?})"),
+            Attach::Target(way) => write!(f, "Target(Way::{way:?})"),
+            Attach::RawTracepoint(name) => write!(f, "RawTracepoint({})", text(name)),
+            Attach::Tracing => f.write_str("Tracing"),
+            Attach::Iter => f.write_str("Iter"),
+            Attach::Tracepoint { category, name } => {
+                variant("Tracepoint", &[("category", &text(category)), ("name", &text(name))])
+            }
+            Attach::Kprobe { function, offset, at_return } => {
+                variant("Kprobe", &[("function", &text(function)), ("offset", offset), ("at_return", at_return)])
+            }
+            Attach::KprobeMulti { pattern, at_return } => {
+                variant("KprobeMulti", &[("pattern", &text(pattern)), ("at_return", at_return)])
+            }
+            Attach::Ksyscall { name, at_return } => {
+                variant("Ksyscall", &[("name", &text(name)), ("at_return", at_return)])
+            }
+            Attach::Uprobe { path, function, offset, at_return } => variant(
+                "Uprobe",
+                &[("path", &text(path)), ("function", &text(function)), ("offset", offset), ("at_return", at_return)],
+            ),
+            Attach::UprobeMulti { path, pattern, at_return } => {
+                variant("UprobeMulti", &[("path", &text(path)), ("pattern", &text(pattern)), ("at_return", at_return)])
+            }
+            Attach::Usdt { path, provider, name } => {
+                variant("Usdt", &[("path", &text(path)), ("provider", &text(provider)), ("name", &text(name))])
+            }
+            Attach::TracingMulti { pattern } => variant("TracingMulti", &[("pattern", &text(pattern))]),
         }
     }
 }
@@ -281,7 +354,7 @@ impl Display for StepText {
             Step::ResolveSymbols => f.write_str("ResolveSymbols"),
             Step::CreateMap { map } => write!(f, "CreateMap {{ map: {map} }}"),
             Step::FillMap { map, flags: elem_flags::ALL_CPUS } => {
-                write!(f, "FillMap {{ map: {map}, flags: rt::uapi::elem_flags::ALL_CPUS }}")
+                write!(f, "FillMap {{ map: {map}, flags: elem_flags::ALL_CPUS }}")
             }
             Step::FillMap { map, flags } => write!(f, "FillMap {{ map: {map}, flags: {flags} }}"),
             Step::FillKconfig { map } => write!(f, "FillKconfig {{ map: {map} }}"),

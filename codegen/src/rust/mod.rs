@@ -11,7 +11,6 @@ mod macros;
 mod maps;
 mod section;
 mod struct_ops;
-pub mod tables;
 mod text;
 mod types;
 
@@ -24,9 +23,9 @@ use syn::Path;
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Error, Result};
 use crate::model::BpfObject;
+use crate::plan::LoadPlan;
 use crate::skeleton::Skeleton;
 use doc::Doc;
-use tables::OwnedObject;
 use text::Text;
 
 pub(crate) use text::Pieces;
@@ -65,12 +64,12 @@ impl Style<'_> {
 pub fn generate(
     object: &BpfObject,
     skeleton: &Skeleton,
-    tables: &OwnedObject,
+    plan: &LoadPlan,
     types: &[TypeId],
     style: Style<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    file::write(object, skeleton, tables, types, style, &mut Text::new(out))
+    file::write(object, skeleton, plan, types, style, &mut Text::new(out))
 }
 
 /// A file of types alone.

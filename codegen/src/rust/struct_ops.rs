@@ -56,7 +56,7 @@ impl Tables {
         });
         let opened = each(&|table| {
             let (field, index) = (ident(&table.field), index(table));
-            quote!(#field: rt::OpenStructOps::new(&TABLES, #index))
+            quote!(#field: rt::OpenStructOps::new(&tables::OBJECT, #index))
         });
         let taken = each(&|table| {
             let (field, index) = (ident(&table.field), index(table));

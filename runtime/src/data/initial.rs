@@ -129,7 +129,7 @@ impl<T: Plain> DerefMut for Initial<T> {
 
 impl<T: Plain> fmt::Debug for Initial<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = map(self.object, self.map).map_or("", |map| map.name);
+        let name = map(self.object, self.map).map_or("", |map| &map.name);
         f.debug_struct("Initial").field("section", &name).field("changed", &self.changed).finish_non_exhaustive()
     }
 }
@@ -174,7 +174,7 @@ fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     let bytes = usize::try_from(span.offset)
         .ok()
         .zip(usize::try_from(span.len).ok())
-        .and_then(|(offset, len)| object.blob.0.get(offset..offset.checked_add(len)?))
+        .and_then(|(offset, len)| object.blob.get(offset..offset.checked_add(len)?))
         .unwrap_or_default();
     if let Some(into) = as_bytes_mut(&mut *value).get_mut(..bytes.len()) {
         into.copy_from_slice(bytes);
@@ -204,43 +204,14 @@ mod tests {
     use crate::uapi::MapType;
 
     const fn section(value_size: u32, len: u32) -> abi::Map {
-        abi::Map {
-            name: ".data",
-            kernel_name: "x.data",
-            map_type: MapType::ARRAY,
-            key_size: 4,
-            value_size,
-            max_entries: 1,
-            flags: 0,
-            numa_node: 0,
-            extra: 0,
-            btf_key_type_id: 0,
-            btf_value_type_id: 0,
-            inner: None,
-            template: false,
-            section: Some(abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 }),
-            struct_ops: None,
-            jump_table: None,
-            pin_by_name: false,
-        }
+        let section = abi::Section { kind: abi::SectionKind::Data, initial: abi::Span::new(1, len), align: 8 };
+        let map = abi::Map::new(".data", MapType::ARRAY).kernel_name("x.data").section(Some(section));
+        map.key_size(4).value_size(value_size).max_entries(1)
     }
 
     static BLOB: abi::Blob<[u8; 5]> = abi::Blob([9, 1, 2, 3, 4]);
     static MAPS: [abi::Map; 2] = [section(8, 4), section(16 << 20, 0)];
-    static OBJECT: abi::Object = abi::Object {
-        name: "x",
-        license: c"GPL",
-        kernel_version: 0,
-        blob: &BLOB,
-        btf: None,
-        percpu: abi::PercpuForm::Native,
-        maps: &MAPS,
-        functions: &[],
-        programs: &[],
-        symbols: &[],
-        kconfig: &[],
-        steps: &[],
-    };
+    static OBJECT: abi::Object = abi::Object::new("x", c"GPL", &BLOB.0).maps(&MAPS);
 
     #[test]
     fn reads_and_changes() {

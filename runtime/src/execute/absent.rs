@@ -84,7 +84,7 @@ impl Executor {
     }
 
     fn absent_map(&self, map: i32) -> Option<String> {
-        let map = at(self.object.maps, u32::try_from(map).ok()?)?;
+        let map = at(&self.object.maps, u32::try_from(map).ok()?)?;
         Some(format!(
             "it uses map `{}`, which was not created, as its auto-create is off: leave the program out too with \
              `set_autoload(false)`, let the map be created, or keep the program from it by a constant in .rodata",
@@ -94,7 +94,7 @@ impl Executor {
 
     fn absent_function(&self, symbol: i32) -> Option<String> {
         let index = u32::try_from(symbol).ok()?;
-        let symbol = at(self.object.symbols, index)?;
+        let symbol = at(&self.object.symbols, index)?;
         let reason = self.symbols.absence(index)?.reason();
         Some(format!(
             "it calls the kernel's function `{0}`, which is weak and absent in this kernel ({reason}): guard the call by \
@@ -118,13 +118,13 @@ impl Executor {
         }
         for (start, patch) in patches {
             let PatchKind::Variable(index) = patch.kind else { continue };
-            let symbol = at(self.object.symbols, index).filter(|symbol| symbol.kind == SymbolKind::Variable);
+            let symbol = at(&self.object.symbols, index).filter(|symbol| symbol.kind == SymbolKind::Variable);
             let Some(symbol) = symbol.filter(|_| self.symbols.absence(index).is_some()) else { continue };
             // The log has the instructions on the way to the error.
             let load = format!("{}: (18)", start.saturating_add(patch.insn));
             let is_passed = log.lines().any(|line| line.trim_start().starts_with(&load));
             if is_passed && !found.iter().any(|(known, _)| *known == index) {
-                found.push((index, symbol.name));
+                found.push((index, &*symbol.name));
             }
         }
         let (index, name) = found.last()?;

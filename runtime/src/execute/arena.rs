@@ -28,7 +28,7 @@ impl Executor {
         else {
             return Ok(());
         };
-        let name = open.definition.name;
+        let name = &*open.definition.name;
         let len = usize::try_from(open.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
         let len = len.ok_or_else(|| Error::invalid(format_args!("arena `{name}` is too large for this machine")))?;
         let address = usize::try_from(open.extra).ok().filter(|&address| address != 0);
@@ -44,7 +44,7 @@ impl Executor {
 
     /// Where the variables of an arena of this size begin.
     fn globals(&self, open: &OpenMap, len: usize) -> Result<usize> {
-        let name = open.definition.name;
+        let name = &*open.definition.name;
         let Some(data) = data_len(open) else {
             return Ok(0);
         };
@@ -71,7 +71,7 @@ impl Executor {
         else {
             return Ok(());
         };
-        let (Some(arena), Some(section)) = (&created.arena, open.definition.section) else {
+        let (Some(arena), Some(section)) = (&created.arena, &open.definition.section) else {
             return Err(no_such("as an arena with variables map", index));
         };
         let initial = match &open.value {
@@ -79,7 +79,7 @@ impl Executor {
             None => self.bytes(section.initial)?,
         };
         let outside =
-            || Error::invalid(format_args!("the variables of arena `{}` lie outside it", open.definition.name));
+            || Error::invalid(format_args!("the variables of arena `{}` lie outside it", &*open.definition.name));
         arena.region.write(arena.globals, initial).ok_or_else(outside)?;
         // Programs do not get a page by touching it, so each of the variables' must be touched here, even if all in it is zero.
         let (begin, len) = (arena.globals, data_len(open).unwrap_or(0));

@@ -60,11 +60,11 @@ impl Buffers {
 impl Executor {
     /// Assembles a program.
     pub(super) fn assemble(&mut self, index: u32) -> Result<Assembled> {
-        let program = at(self.object.programs, index).ok_or_else(|| no_such("program", index))?;
+        let program = at(&self.object.programs, index).ok_or_else(|| no_such("program", index))?;
         let mut starts = std::mem::take(&mut self.buffers.starts);
         starts.resize(self.object.functions.len(), ABSENT);
         let assembled = self.assemble_at(index, program, &mut starts);
-        for &function in program.functions {
+        for &function in &*program.functions {
             if let Some(start) = at_mut(&mut starts, function) {
                 *start = ABSENT;
             }
@@ -189,9 +189,9 @@ impl Executor {
 
     /// The body of the only function of a program; nothing if it has several.
     fn body_of_one(&self, program: &'static Program) -> Result<Option<&'static Body>> {
-        match program.functions {
-            &[one] => {
-                let function = at(self.object.functions, one).ok_or_else(|| no_such("function", one))?;
+        match *program.functions {
+            [one] => {
+                let function = at(&self.object.functions, one).ok_or_else(|| no_such("function", one))?;
                 Ok(Some(self.body(function)))
             }
             _ => Ok(None),
@@ -215,7 +215,7 @@ impl Executor {
 
     /// The map that is a jump table of a function in a program.
     fn jump_table(&self, program: u32, function: u32, number: u32) -> Result<u32> {
-        let owned = (0..).zip(self.object.maps).filter(|(_, map)| {
+        let owned = (0..).zip(&*self.object.maps).filter(|(_, map)| {
             map.jump_table.is_some_and(|table| (table.program, table.function) == (program, function))
         });
         let mut numbered = (0..).zip(owned);
@@ -228,10 +228,10 @@ impl Executor {
         let functions = functions(self.object, program).filter_map(|(_, function)| function.ok());
         let patches = functions.filter_map(|function| self.patches(self.body(function)).ok()).flatten();
         let mut maps = patches.filter_map(|patch| match patch.ok()?.kind {
-            PatchKind::Map(map) => at(self.object.maps, map),
+            PatchKind::Map(map) => at(&self.object.maps, map),
             _ => None,
         });
-        maps.find_map(|map| (map.section?.kind == SectionKind::Percpu).then_some(map.name))
+        maps.find_map(|map| (map.section?.kind == SectionKind::Percpu).then_some(&*map.name))
     }
 
     /// Writes into an instruction what depends on the running system.
@@ -264,7 +264,7 @@ impl Executor {
                 let align = open.definition.section.map_or(1, |section| section.align);
                 let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
                 let stride = stride
-                    .ok_or_else(|| Error::invalid(format_args!("section `{}` is too large", open.definition.name)))?;
+                    .ok_or_else(|| Error::invalid(format_args!("section `{}` is too large", &*open.definition.name)))?;
                 set_immediate(rest, 0, stride).ok_or_else(outside)
             }
             PatchKind::Variable(symbol) => {
@@ -317,7 +317,7 @@ pub(super) fn functions(
     program: &'static Program,
 ) -> impl Iterator<Item = (u32, Result<&'static Function>)> + use<> {
     program.functions.iter().map(|&index| {
-        let function = at(object.functions, index).ok_or_else(|| no_such("function", index));
+        let function = at(&object.functions, index).ok_or_else(|| no_such("function", index));
         (index, function)
     })
 }

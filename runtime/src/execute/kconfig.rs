@@ -11,7 +11,7 @@ use crate::uapi::elem_flags;
 impl Executor {
     pub(super) fn fill_kconfig(&mut self, map: u32) -> Result<()> {
         let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.value_size;
-        let mut values = Values::new(self.object.kconfig, size);
+        let mut values = Values::new(&self.object.kconfig, size);
         values.resolve_kernel(self)?;
         if let Some(text) = &self.options.kconfig {
             values.resolve_options(text);
@@ -69,7 +69,7 @@ impl Executor {
                     })
                 });
                 if reads {
-                    return Ok(Some(open.definition.name));
+                    return Ok(Some(&*open.definition.name));
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Values {
     /// What is asked of the kernel itself.
     fn resolve_kernel(&mut self, executor: &mut Executor) -> Result<()> {
         for (index, config) in self.configs.iter().enumerate() {
-            let value = match config.name {
+            let value = match &*config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
                 "LINUX_HAS_BPF_COOKIE" => {
                     // A kernel with tokens is younger, and a token need not be good for the probe.
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     const fn config(name: &'static str, kind: KconfigKind, offset: u32, size: u32) -> Kconfig {
-        Kconfig { name, kind, offset, size, weak: false }
+        Kconfig::new(name, kind, offset, size)
     }
 
     static CONFIGS: [Kconfig; 6] = [

@@ -55,7 +55,7 @@ impl Executor {
             None => self.create(index)?,
         };
         let reused = created.reused;
-        let section = at(self.object.maps, index).and_then(|map| map.section);
+        let section = at(&self.object.maps, index).and_then(|map| map.section);
         let changed = at(&self.open_maps, index).is_some_and(|open| open.value.is_some());
         if let Some(place) = super::at_mut(&mut self.maps, index) {
             *place = Some(created);
@@ -75,7 +75,7 @@ impl Executor {
 
     fn create(&mut self, index: u32) -> Result<Created> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let name = open.definition.name;
+        let name = &*open.definition.name;
         if open.definition.section.is_some() && open.value_size < open.definition.value_size {
             return Err(Error::invalid(format_args!(
                 "section `{name}` cannot be made shorter than its variables, which take {} bytes",
@@ -118,7 +118,7 @@ impl Executor {
         // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
         let btf = if kernel_value.is_some() { self.btf.as_ref().map(|fd| (fd.as_fd(), 0, 0)) } else { btf };
         let mut request = sys::map::Request {
-            name: open.definition.kernel_name,
+            name: &open.definition.kernel_name,
             map_type: shape.map_type,
             key_size: open.key_size,
             value_size: shape.value_size,
@@ -182,10 +182,10 @@ impl Executor {
     }
 
     fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
-        if at(self.object.maps, inner).is_none_or(|map| map.inner.is_some()) {
+        if at(&self.object.maps, inner).is_none_or(|map| map.inner.is_some()) {
             return Err(no_such("as template of a map of maps map", inner));
         }
-        let name = at(self.object.maps, outer).map_or("?", |map| map.name);
+        let name = at(&self.object.maps, outer).map_or("?", |map| &map.name);
         self.create(inner).map_err(|error| error.within(format_args!("template for the inner maps of `{name}`")))
     }
 
@@ -194,7 +194,7 @@ impl Executor {
         let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.reused) else {
             return Ok(());
         };
-        let Some(section) = open.definition.section else {
+        let Some(section) = &open.definition.section else {
             return Err(no_such("as a section map", index));
         };
         match section.kind {
@@ -232,14 +232,14 @@ impl Executor {
             }
         };
         result.map_err(|errno| {
-            let name = open.definition.name;
+            let name = &*open.definition.name;
             advise(Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno))
         })
     }
 
     /// Puts a program's instructions into its jump table, one after another.
     fn fill_jump_table(&self, created: &Created, insns: Span, owner: Option<JumpTable>) -> Result<()> {
-        let start = match owner.and_then(|owner| Some((at(self.object.programs, owner.program)?, owner.function))) {
+        let start = match owner.and_then(|owner| Some((at(&self.object.programs, owner.program)?, owner.function))) {
             Some((program, function)) => self.start_of(program, function)?,
             None => 0,
         };
@@ -289,7 +289,7 @@ impl Executor {
         let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
-        let name = at(self.object.programs, program).map_or("?", |program| program.name);
+        let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
         let what = format_args!("putting program `{name}` into map `{}` at {key}", to.info.name).to_string();
         insert(to, key, from.fd.as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
     }
@@ -303,7 +303,7 @@ impl Executor {
         };
         match sys::prog::bind_map(to.fd.as_fd(), from.map.as_fd()) {
             Err(errno) if errno.raw() != libc::EINVAL => {
-                let name = at(self.object.programs, program).map_or("?", |program| program.name);
+                let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
                 let what = format_args!("binding map `{}` to program `{name}`", from.info.name).to_string();
                 Err(advise(Error::refused(what, errno)))
             }
@@ -416,7 +416,7 @@ fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
 
 pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
     Info {
-        name: open.definition.name,
+        name: &open.definition.name,
         map_type: shape.map_type,
         key_size: open.key_size,
         value_size: shape.value_size,

@@ -93,7 +93,7 @@ impl Loaded {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
         let map = taken.map_or_else(
             || {
-                let name = at(self.object.maps, index).map_or("?", |map| map.name);
+                let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
                 Err(Error::invalid(format_args!("map `{name}` was not created")).note(NOT_CREATED))
             },
             |(fd, info)| self.handle(index, fd, &info),
@@ -113,7 +113,7 @@ impl Loaded {
 
     /// The handle of a map of this index. One that does not fit because the map was changed before the load says what to do.
     fn handle<M: FromFd>(&self, index: u32, fd: OwnedFd, info: &Info) -> Result<M> {
-        M::from_fd(fd, info).map_err(|error| match at(self.object.maps, index) {
+        M::from_fd(fd, info).map_err(|error| match at(&self.object.maps, index) {
             Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.note(CHANGED),
             _ => error,
         })
@@ -125,7 +125,7 @@ impl Loaded {
     /// As [`Self::take_map`].
     pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
         let arena = self.take_arena_if_created(index)?.ok_or_else(|| {
-            let name = at(self.object.maps, index).map_or("?", |map| map.name);
+            let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
             Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)
         });
         self.or_unpinned(arena)
@@ -269,7 +269,7 @@ impl Executor {
     fn bytes(&self, span: Span) -> Result<&'static [u8]> {
         let range = usize::try_from(span.offset).ok().zip(usize::try_from(span.len).ok());
         range
-            .and_then(|(offset, len)| self.object.blob.0.get(offset..)?.get(..len))
+            .and_then(|(offset, len)| self.object.blob.get(offset..)?.get(..len))
             .ok_or_else(|| Error::invalid("a range of the object's tables lies outside its blob"))
     }
 
@@ -303,7 +303,7 @@ impl Executor {
     fn finish(mut self, usdt_specs: Option<&Arc<UsdtSpecs>>, pinned: PinSet) -> Loaded {
         let struct_ops = self.take_struct_ops();
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
-        let maps = self.maps.into_iter().zip(self.object.maps).map(|(created, definition)| {
+        let maps = self.maps.into_iter().zip(&*self.object.maps).map(|(created, definition)| {
             created.filter(|_| !definition.template && definition.jump_table.is_none()).map(maps::Created::into_parts)
         });
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {

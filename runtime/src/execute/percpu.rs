@@ -62,7 +62,7 @@ impl Executor {
         let cpus = cpus::counted()?.slots();
         let value_size = percpu_stride(value_size, align).and_then(|stride| stride.checked_mul(cpus));
         let value_size = value_size.ok_or_else(|| {
-            Error::invalid(format_args!("section `{}` is too large for {cpus} CPUs", open.definition.name))
+            Error::invalid(format_args!("section `{}` is too large for {cpus} CPUs", &*open.definition.name))
         })?;
         Ok(Shape { map_type: MapType::ARRAY, value_size, flags: flags | map_flags::MMAPABLE, emulated: true })
     }

@@ -78,7 +78,7 @@ impl Executor {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let place = self.struct_ops_place(index)?;
         let attach_type = place.map_or(open.attach_type, |place| AttachType(place.member));
-        let mut form = Form { name: open.definition.name, attach_type, code, btf: None };
+        let mut form = Form { name: &open.definition.name, attach_type, code, btf: None };
         if self.must_relocate(&form) {
             self.relocate(&mut form)?;
         }
@@ -99,7 +99,7 @@ impl Executor {
             program_type: open.program_type,
             expected_attach_type: form.attach_type,
             flags: open.flags,
-            license: self.object.license,
+            license: &self.object.license,
             kernel_version: self.object.kernel_version,
             insns: &form.code.insns,
             btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| takes_records)).map(AsFd::as_fd),
@@ -128,7 +128,7 @@ impl Executor {
 
     /// What to say of a program that the kernel refused for good.
     fn refusal(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
-        let relos = at(self.object.programs, index).and_then(|program| self.core_relos(program).ok());
+        let relos = at(&self.object.programs, index).and_then(|program| self.core_relos(program).ok());
         let relos = relos.unwrap_or_default();
         let Some(open) = at(&self.open_programs, index) else {
             return no_such("program", index);
@@ -147,7 +147,7 @@ impl Executor {
             ),
             _ => match self
                 .absent(program, &relos, log.as_deref())
-                .or_else(|| too_old(program.since, program.section))
+                .or_else(|| too_old(program.since, &program.section))
                 .or_else(|| kernel::jit::explain(errno, log.as_deref()))
             {
                 Some(note) => error.note(note),

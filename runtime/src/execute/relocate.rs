@@ -44,7 +44,7 @@ impl Executor {
         let loaded = self.open_programs.iter().filter(|open| open.autoload);
         let functions: BTreeSet<u32> = loaded.flat_map(|open| open.definition.functions.iter().copied()).collect();
         let records = functions.iter().map(|&function| {
-            let function = at(self.object.functions, function).ok_or_else(|| no_such("function", function))?;
+            let function = at(&self.object.functions, function).ok_or_else(|| no_such("function", function))?;
             self.bytes(self.body(function).core_relos)
         });
         let records: Vec<_> = records.collect::<Result<_>>()?;

@@ -21,7 +21,7 @@ impl Executor {
         let Some(open) = super::at_mut(&mut self.open_maps, index) else {
             return Err(no_such("map", index));
         };
-        let name = open.definition.name;
+        let name = &*open.definition.name;
         let given = open.reuse.take();
         let is_given = given.is_some();
         let fd = if let Some(fd) = given {
@@ -64,7 +64,7 @@ const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_p
 
 /// Without these no program could use it.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
-    let name = open.definition.name;
+    let name = &*open.definition.name;
     if MapType(found.map_type) == shape.map_type
         && found.key_size == open.key_size
         && found.value_size == shape.value_size
@@ -96,7 +96,7 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     }
     Err(Error::invalid(format_args!(
         "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
-        open.definition.name, found.max_entries, found.map_flags, shape.flags
+        &*open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
     .note(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
 }

@@ -55,14 +55,15 @@ impl Executor {
     /// Finds the kernel's form of every table that is to be created, and decides which of their programs are loaded.
     pub(super) fn prepare_struct_ops(&mut self) -> Result<()> {
         let object = self.object;
-        let tables = || object.maps.iter().enumerate().filter_map(|(index, map)| Some((index, map.struct_ops?)));
+        let tables =
+            || object.maps.iter().enumerate().filter_map(|(index, map)| Some((index, map.struct_ops.as_ref()?)));
         if tables().next().is_none() {
             return Ok(());
         }
         let mut finder = None;
         let mut loaded = vec![None; object.programs.len()];
         for (index, table) in tables() {
-            let chosen = chosen(&self.open_maps[index], &table, object)?;
+            let chosen = chosen(&self.open_maps[index], table, object)?;
             for program in chosen.iter().flatten() {
                 at_mut(&mut loaded, *program).ok_or_else(|| no_such("program", *program))?.get_or_insert(false);
             }
@@ -76,7 +77,7 @@ impl Executor {
                 Some(finder) => finder,
                 None => finder.insert(Finder::new(self.kernel_types()?)),
             };
-            let found = self.table(index, &table, &chosen, finder)?;
+            let found = self.table(index, table, &chosen, finder)?;
             for slot in &found.programs {
                 if let Some(loaded) = at_mut(&mut loaded, slot.program) {
                     *loaded = Some(true);
@@ -100,7 +101,7 @@ impl Executor {
         finder: &Finder,
     ) -> Result<Table> {
         let open = &self.open_maps[index];
-        let map = open.definition.name;
+        let map = &*open.definition.name;
         let wrong = |what: std::fmt::Arguments<'_>| Error::invalid(format_args!("struct_ops `{map}`: {what}"));
         let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|mut notes| {
             notes.push("load the module that does, or leave it out with `set_autocreate(false)`".to_owned());
@@ -178,7 +179,7 @@ impl Executor {
     }
 
     fn initial<'a>(&self, open: &'a OpenMap) -> Result<&'a [u8]> {
-        match (&open.value, open.definition.section) {
+        match (&open.value, &open.definition.section) {
             (Some(value), _) => Ok((**value).as_ref()),
             (None, Some(section)) => self.bytes(section.initial),
             (None, None) => Ok(&[]),
@@ -199,7 +200,7 @@ impl Executor {
                 let place = Place { struct_type: table.struct_type, member: slot.member, module: table.module };
                 match found {
                     Some(before) if (before.struct_type, before.member) != (place.struct_type, place.member) => {
-                        let name = at(self.object.programs, program).map_or("?", |program| program.name);
+                        let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
                         return Err(Error::invalid(format_args!(
                             "program `{name}` is in two different members of struct_ops, and can be loaded for one only"
                         )));
@@ -209,11 +210,11 @@ impl Executor {
             }
         }
         let definition =
-            at(self.object.programs, program).filter(|program| program.program_type == ProgramType::STRUCT_OPS);
+            at(&self.object.programs, program).filter(|program| program.program_type == ProgramType::STRUCT_OPS);
         match (found, definition) {
             (None, Some(definition)) => Err(Error::invalid(format_args!(
                 "program `{}` (section `{}`) is in no table of functions, and the kernel cannot check it without",
-                definition.name, definition.section
+                &*definition.name, &*definition.section
             ))
             .note("put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`")),
             _ => Ok(found),
@@ -225,11 +226,11 @@ impl Executor {
         let tables = std::mem::take(&mut self.tables).into_iter();
         let handles = tables.zip(&mut self.maps).zip(&self.open_maps).map(|((table, created), open)| {
             let definition = open.definition;
-            definition.struct_ops?;
+            definition.struct_ops.as_ref()?;
             let created = created
                 .take()
                 .map(|created| (created.map, table.map(|table| filled(table, &self.programs)), open.flags));
-            Some(StructOps::new(definition.name, created, open.autoattach))
+            Some(StructOps::new(&definition.name, created, open.autoattach))
         });
         handles.collect()
     }
@@ -253,8 +254,8 @@ fn filled(table: Table, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
 fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Result<Vec<Option<u32>>> {
     let mut chosen: Vec<_> = table.members.iter().map(|member| member.program).collect();
     for (member, program) in &open.programs {
-        let wrong = |what: &str| Error::invalid(format_args!("struct_ops `{}`: {what}", open.definition.name));
-        let place = table.members.iter().position(|known| known.name == member);
+        let wrong = |what: &str| Error::invalid(format_args!("struct_ops `{}`: {what}", &*open.definition.name));
+        let place = table.members.iter().position(|known| known.name == *member);
         let place = place.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
         chosen[place] = match program {
             None => None,

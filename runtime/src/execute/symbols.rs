@@ -129,7 +129,7 @@ impl Executor {
         let mut owners = Vec::new();
         for (index, symbol) in object.symbols.iter().enumerate() {
             if needed[index].is_some() && symbol.kind != SymbolKind::Address {
-                wanted.push(Wanted::new(symbol.name, symbol.kind));
+                wanted.push(Wanted::new(&symbol.name, symbol.kind));
                 owners.push(Owner::Symbol(index));
             }
         }
@@ -188,7 +188,7 @@ impl Executor {
             if let (Err(absence), Some(program)) = (found, program) {
                 let open = &self.open_programs[program];
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
-                    return Err(error.within(format_args!("program `{}`", open.definition.name)));
+                    return Err(error.within(format_args!("program `{}`", &*open.definition.name)));
                 }
                 let is_target = match owner {
                     Owner::Symbol(index) => {
@@ -223,7 +223,7 @@ impl Executor {
             .filter_map(|(index, found)| Some((index, *found.as_ref()?.as_ref().ok()?)))
             .collect();
         let mut names: Vec<_> =
-            with_id.iter().map(|&(index, _)| kallsyms::Wanted::new(object.symbols[index].name)).collect();
+            with_id.iter().map(|&(index, _)| kallsyms::Wanted::new(&object.symbols[index].name)).collect();
         // The kernel's own error says more than that of reading a list which may be forbidden.
         if names.is_empty()
             || kallsyms::find(&mut names).is_err()
@@ -242,7 +242,7 @@ impl Executor {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
                 let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
                 if self.uses(open, index)? {
-                    return Err(missing((symbol.name, symbol.kind), open, false, &absence));
+                    return Err(missing((&symbol.name, symbol.kind), open, false, &absence));
                 }
                 continue;
             }
@@ -268,14 +268,14 @@ impl Executor {
 
     /// Finds the addresses of the symbols without a type that programs need.
     fn find_addresses(&mut self, needed: &[Option<usize>]) -> Result<()> {
-        let symbols = self.object.symbols;
+        let symbols = &self.object.symbols;
         self.symbols.addresses = vec![None; symbols.len()];
         let is_wanted = |index: &usize| symbols[*index].kind == SymbolKind::Address && needed[*index].is_some();
         let wanted: Vec<usize> = (0..symbols.len()).filter(is_wanted).collect();
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(symbols[index].name)).collect();
+        let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(&symbols[index].name)).collect();
         let shown = kallsyms::find(&mut names)?;
         for (&index, kallsyms::Wanted { name, found }) in wanted.iter().zip(&names) {
             self.symbols.addresses[index] = match *found {
@@ -417,7 +417,7 @@ impl Comparison {
 
 /// The error of what a program needs, be it what it attaches to or something that it uses.
 fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
-    let (program, section) = (open.definition.name, open.definition.section);
+    let (program, section) = (&*open.definition.name, &*open.definition.section);
     let kind = match kind {
         SymbolKind::Function => "function",
         SymbolKind::Typedef => "typedef",

@@ -9,8 +9,8 @@ use crate::sys::link as sys;
 use crate::uapi::{AttachType, ProgramType};
 
 /// How a program attaches, before the target that the user may have named replaces that of its section.
-pub(crate) fn way(open: &OpenProgram) -> Attach {
-    let attach = open.definition.attach;
+pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
+    let attach = open.definition.attach.map(|name| &**name);
     let is_given = open.target.is_some() || open.target_program.is_some();
     match open.program_type {
         ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT if is_given => match open.attach_type {
@@ -32,7 +32,7 @@ pub(crate) fn way(open: &OpenProgram) -> Attach {
 }
 
 /// Whether a program attaches this way if it is loaded as this type, which need not be that of its section.
-fn fits(attach: Attach, kind: ProgramType) -> bool {
+fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
     match attach {
         Attach::RawTracepoint(_) => {
             matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)

@@ -109,7 +109,7 @@ impl LoadOptions {
     pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
         let by_name = || {
             let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(BPFFS));
-            map.definition.pin_by_name.then(|| folder.join(map.definition.name))
+            map.definition.pin_by_name.then(|| folder.join(&*map.definition.name))
         };
         map.pin_path.clone().or_else(by_name)
     }
@@ -187,7 +187,7 @@ impl OpenMap {
             flags: definition.flags,
             numa_node: definition.numa_node,
             extra: definition.extra,
-            autocreate: definition.struct_ops.is_none_or(|table| table.autocreate),
+            autocreate: definition.struct_ops.as_ref().is_none_or(|table| table.autocreate),
             reuse: None,
             inner: None,
             pin_path: None,
@@ -200,7 +200,7 @@ impl OpenMap {
     /// Its name in the source.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.definition.name
+        &self.definition.name
     }
 
     /// Its type.
@@ -310,7 +310,7 @@ impl OpenMap {
     pub fn set_inner_map(&mut self, template: impl AsFd) -> Result<&mut Self> {
         let template = template.as_fd().try_clone_to_owned().map_err(|error| {
             Error::io(
-                format_args!("map `{}`: duplicating the template of its inner maps", self.definition.name),
+                format_args!("map `{}`: duplicating the template of its inner maps", &*self.definition.name),
                 &error,
             )
         })?;
@@ -391,13 +391,13 @@ impl OpenProgram {
     /// The name of its function.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.definition.name
+        &self.definition.name
     }
 
     /// The name of its section.
     #[must_use]
     pub fn section(&self) -> &'static str {
-        self.definition.section
+        &self.definition.section
     }
 
     /// Whether it will be loaded.

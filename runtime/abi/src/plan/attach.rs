@@ -13,11 +13,11 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use super::SymbolKind;
+use super::{SymbolKind, Text};
 
-/// How a program attaches. `S` is the type of its names: `&'static str` in the tables of a generated file.
+/// How a program attaches. `S` is the type of its names: what is parsed is a part of the text that it was parsed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attach<S = &'static str> {
+pub enum Attach<S = Text> {
     /// Only with something that the user must give, named here as a noun phrase ("a network interface").
     Needs(&'static str),
     /// Never: it runs in the way that is named here ("by `test_run`").
@@ -364,25 +364,25 @@ impl<S> Attach<S> {
         }
     }
 
-    /// Returns the same with names of another type.
-    pub fn map<T>(self, mut to: impl FnMut(S) -> T) -> Attach<T> {
+    /// The same with names of another type.
+    pub fn map<'a, T>(&'a self, mut to: impl FnMut(&'a S) -> T) -> Attach<T> {
         match self {
             Self::Needs(what) => Attach::Needs(what),
             Self::Never(how) => Attach::Never(how),
-            Self::Target(way) => Attach::Target(way),
+            &Self::Target(way) => Attach::Target(way),
             Self::RawTracepoint(name) => Attach::RawTracepoint(to(name)),
             Self::Tracing => Attach::Tracing,
             Self::Iter => Attach::Iter,
             Self::Tracepoint { category, name } => Attach::Tracepoint { category: to(category), name: to(name) },
-            Self::Kprobe { function, offset, at_return } => {
+            &Self::Kprobe { ref function, offset, at_return } => {
                 Attach::Kprobe { function: to(function), offset, at_return }
             }
-            Self::KprobeMulti { pattern, at_return } => Attach::KprobeMulti { pattern: to(pattern), at_return },
-            Self::Ksyscall { name, at_return } => Attach::Ksyscall { name: to(name), at_return },
-            Self::Uprobe { path, function, offset, at_return } => {
+            &Self::KprobeMulti { ref pattern, at_return } => Attach::KprobeMulti { pattern: to(pattern), at_return },
+            &Self::Ksyscall { ref name, at_return } => Attach::Ksyscall { name: to(name), at_return },
+            &Self::Uprobe { ref path, ref function, offset, at_return } => {
                 Attach::Uprobe { path: to(path), function: to(function), offset, at_return }
             }
-            Self::UprobeMulti { path, pattern, at_return } => {
+            &Self::UprobeMulti { ref path, ref pattern, at_return } => {
                 Attach::UprobeMulti { path: to(path), pattern: to(pattern), at_return }
             }
             Self::Usdt { path, provider, name } => {
