@@ -380,7 +380,7 @@ fn unknown_to_kernel(error: Error, map_type: MapType) -> Error {
     let Some(facts) = MapFacts::of(map_type) else {
         return error.note(format_args!("this kernel may not have maps of type {map_type}"));
     };
-    let since = LinuxVersion::new(facts.since.0.into(), facts.since.1.into());
+    let since = LinuxVersion::new(facts.since.0, facts.since.1);
     match kernel::causes::older_than(since) {
         Some(running) => error
             .needs(since)
