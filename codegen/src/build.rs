@@ -317,7 +317,7 @@ mod tests {
         std::fs::write(path("empty.bpf.o"), "").expect("the folder can be written");
         let built = Builder::new().out_dir(folder.path()).object(path("empty.bpf.o")).build();
         let error = built.expect_err("it is no object").to_string();
-        assert!(error.contains("E0101") && error.contains("/empty.bpf.o"), "{error}");
+        assert!(error.contains("SK0101") && error.contains("/empty.bpf.o"), "{error}");
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
         let built = Builder::new().out_dir(folder.path()).clang(&compiler).source("x.c").build();
         let shown = format!("{:?}", built.expect_err("it always fails"));
         assert!(
-            shown.starts_with("error[E0702]: ") && shown.contains("file not found\n   |      1 | line\n"),
+            shown.starts_with("error[SK0702]: ") && shown.contains("file not found\n   |      1 | line\n"),
             "{shown}"
         );
         assert!(shown.contains("clang_arg(\"-I/usr/include/x86_64-linux-gnu\")"), "{shown}");
@@ -383,7 +383,7 @@ mod tests {
         };
         let text = says(folder.path(), &source);
         assert!(
-            text.contains("E0702") && text.contains("it is a directory") && !text.contains("apt install"),
+            text.contains("SK0702") && text.contains("it is a directory") && !text.contains("apt install"),
             "{text}"
         );
         std::fs::create_dir(folder.path().join("bin")).expect("the folder can be written");

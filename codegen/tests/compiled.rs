@@ -113,6 +113,9 @@ fn a_source_whose_name_is_not_utf8_is_said() {
     let error = inspect(&object, &Options::for_file("x")).expect_err("the name is not text");
     let text = error.to_string();
     assert_eq!(error.diagnostics().len(), 1);
-    assert!(text.contains("error[E0106]: the source file is called `x\\xff\\x1b.bpf.c`, which is not UTF-8"), "{text}");
+    assert!(
+        text.contains("error[SK0106]: the source file is called `x\\xff\\x1b.bpf.c`, which is not UTF-8"),
+        "{text}"
+    );
     assert!(!text.contains("damaged"), "{text}");
 }

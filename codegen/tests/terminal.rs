@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use skelgen::error::Code;
 use skelgen_abi::escape::is_visible;
 
 /// What names of five bytes in the object `globals` become.
@@ -43,6 +44,39 @@ fn errors_can_be_shown() {
         assert!(!output.status.success() && !output.stderr.is_empty());
         check(&output);
     }
+}
+
+#[test]
+fn codes_are_explained() {
+    let explain = |arguments: &[&str]| {
+        let command = Command::new(env!("CARGO_BIN_EXE_skelgen")).arg("explain").args(arguments).output();
+        command.expect("the tool runs")
+    };
+    let listed = explain(&[]);
+    assert!(listed.status.success());
+    let listed = String::from_utf8(listed.stdout).expect("text is printed");
+    for code in Code::ALL {
+        let output = explain(&[code.as_str()]);
+        assert!(output.status.success(), "{code}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), code.explanation());
+        assert!(listed.lines().any(|line| line == format!("{code}  {}", code.title())), "{code} is not listed");
+    }
+    let unknown = explain(&["SK0301\u{1b}"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    check(&unknown);
+    let text = String::from_utf8_lossy(&unknown.stderr);
+    assert!(text.contains("SK0302: a map definition is not valid"), "{text}");
+}
+
+/// The error names the command that explains it, once.
+#[test]
+fn errors_lead_to_their_explanation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = folder.path().join("empty.bpf.o");
+    std::fs::write(&empty, "").expect("the folder can be written");
+    let text = String::from_utf8(skelgen(&["gen"], &empty).stderr).expect("text is printed");
+    assert!(text.starts_with("error[SK0101]: "), "{text}");
+    assert_eq!(text.matches("run `skelgen explain SK0101`").count(), 1, "{text}");
 }
 
 fn skelgen(arguments: &[&str], file: &Path) -> Output {

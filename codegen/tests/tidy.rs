@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use skelgen::error::Code;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -124,6 +126,15 @@ fn input_and_output_stay_at_the_edge() {
         for word in ["std::fs", "std::env", "std::process", "SystemTime", "println"] {
             assert!(!uses(&text, word), "{name} uses {word}");
         }
+    }
+}
+
+#[test]
+fn explanations_belong_to_codes() {
+    for entry in fs::read_dir(root().join("codegen/src/error/explain")).expect("the directory exists") {
+        let name = entry.expect("it can be read").file_name().into_string().expect("it is ASCII");
+        let code = name.strip_suffix(".md").expect("explanations are Markdown");
+        assert!(Code::ALL.iter().any(|known| known.as_str() == code), "{name} explains no code");
     }
 }
 

@@ -54,7 +54,7 @@ pub use data::{
     Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, MappedArray, PercpuData, Plain, Ptr, Unaligned, chars_of,
     string_of, zeroed,
 };
-pub use error::{Errno, Error, Result};
+pub use error::{Errno, Error, ErrorKind, Result};
 pub use execute::{Loaded, load};
 pub use link::Link;
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};

@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::link::c_path;
 use crate::sys;
 use crate::sys::mount::{Mount, mount_of};
@@ -35,7 +35,9 @@ impl PinSet {
         let base = base.unwrap_or_else(|| Path::new("."));
         if base.is_dir() && mount_of(&c_path(base)?).is_ok_and(|mount| !mount.is_bpffs) {
             return Err(Error::invalid(format_args!("{}: {} is not in a bpffs", refused(path), base.display()))
-                .note("pins can only be in a bpffs: use a directory below /sys/fs/bpf, or mount one (`mount -t bpf bpf DIRECTORY`)"));
+                .during(Step::Pin)
+                .about(Subject::Path(path))
+                .with_help("pins can only be in a bpffs: use a directory below /sys/fs/bpf, or mount one (`mount -t bpf bpf DIRECTORY`)"));
         }
         for path in missing.into_iter().rev() {
             match std::fs::create_dir(path) {
@@ -44,9 +46,9 @@ impl PinSet {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
                 Err(error) => {
                     let cause = why(path, error.raw_os_error().map_or(Errno::from_raw(0), Errno::from_raw));
-                    let error = Error::io(refused(path), &error);
+                    let error = Error::io(refused(path), &error).during(Step::Pin).about(Subject::Path(path));
                     return Err(match cause {
-                        Some(cause) => error.note(cause),
+                        Some(cause) => error.with_help(cause),
                         None => error,
                     });
                 }
@@ -89,14 +91,14 @@ impl Drop for PinSet {
 /// Pins an object.
 pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path, doing: impl std::fmt::Display) -> Result<()> {
     let name: CString = c_path(path)?;
-    sys::link::pin(object, &name).map_err(|errno| refused(path, doing, errno))
+    sys::link::pin(object, &name).map_err(|errno| refused(path, doing, errno).during(Step::Pin))
 }
 
 /// The error of something that the kernel does not pin at a path, or does not open there.
 pub(crate) fn refused(path: &Path, doing: impl std::fmt::Display, errno: Errno) -> Error {
-    let error = Error::refused(doing, errno);
+    let error = Error::refused(doing, errno).about(Subject::Path(path));
     match why(path, errno) {
-        Some(cause) => error.note(cause),
+        Some(cause) => error.with_help(cause),
         None => error,
     }
 }

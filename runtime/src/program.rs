@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::abi;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step, Subject};
 use crate::link::{self, UsdtSpecs};
 use crate::open::OpenProgram;
 use crate::pins;
@@ -96,8 +96,9 @@ impl Program {
     /// If it was not loaded.
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd).ok_or_else(|| {
-            Error::invalid(format_args!("program `{}` was not loaded", self.name()))
-                .note("its auto-load was off; `set_autoload(true)` before loading switches it on")
+            Error::not_loaded(format_args!("program `{}` was not loaded", self.name()))
+                .about(Subject::Program(self.name()))
+                .with_help("its auto-load was off; `set_autoload(true)` before loading switches it on")
         })
     }
 
@@ -120,10 +121,19 @@ impl Program {
     /// # Errors
     /// If it was not loaded, or the kernel does not show them to this process (that takes CAP_PERFMON and CAP_SYSLOG, or root).
     pub fn translated(&self) -> Result<Vec<u8>> {
-        let hidden = || Error::invalid(format_args!("the kernel hides the instructions of program `{}`", self.name()));
+        let hidden = || {
+            Error::of(
+                ErrorKind::NotPermitted,
+                format_args!("the kernel hides the instructions of program `{}`", self.name()),
+            )
+            .during(Step::ReadInfo)
+            .about(Subject::Program(self.name()))
+        };
         sys::prog::translated(self.fd()?)
             .map_err(|errno| {
                 Error::refused(format_args!("reading the instructions of program `{}`", self.name()), errno)
+                    .during(Step::ReadInfo)
+                    .about(Subject::Program(self.name()))
             })?
             .ok_or_else(hidden)
     }
@@ -142,8 +152,11 @@ impl Program {
         let syscall = self.program_type == ProgramType::SYSCALL;
         let (out, back): (&mut [u8], &mut [u8]) = if syscall { (&mut [], context_out) } else { (context_out, &mut []) };
         let mut request = sys::prog::Run { data, data_out, context: &mut own, context_out: out, repeat, flags, cpu };
-        let outcome = sys::prog::test_run(self.fd()?, &mut request)
-            .map_err(|errno| Error::refused(format_args!("running program `{}`", self.name()), errno))?;
+        let outcome = sys::prog::test_run(self.fd()?, &mut request).map_err(|errno| {
+            Error::refused(format_args!("running program `{}`", self.name()), errno)
+                .during(Step::RunProgram)
+                .about(Subject::Program(self.name()))
+        })?;
         for (to, from) in back.iter_mut().zip(&own) {
             *to = *from;
         }
@@ -162,7 +175,7 @@ impl Program {
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let doing = format!("pinning program `{}` to {}", self.name(), path.display());
-        pins::pin(self.fd()?, path, doing)
+        pins::pin(self.fd()?, path, doing).map_err(|error| error.about(Subject::Program(self.name())))
     }
 
     /// Its file descriptor alone, or `None` if it was not loaded.
@@ -217,5 +230,6 @@ pub struct TestRunResult {
 /// # Errors
 /// If the kernel refuses.
 pub fn enable_stats() -> Result<OwnedFd> {
-    sys::prog::enable_stats().map_err(|errno| Error::refused("enabling statistics of programs", errno))
+    sys::prog::enable_stats()
+        .map_err(|errno| Error::refused("enabling statistics of programs", errno).during(Step::ReadInfo))
 }

@@ -365,7 +365,7 @@ fn every_failing_step_leaves_nothing_open() {
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_max_entries(0);
     let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
-    assert!(error.advice().is_some_and(|advice| advice.contains("set_max_entries")), "{error}");
+    assert!(error.help().is_some_and(|help| help.contains("set_max_entries")), "{error}");
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_autocreate(false);
     let before = open_fds();

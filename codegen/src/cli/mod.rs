@@ -67,16 +67,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explain an error by its code, such as SK0302: what it means, an example, and what to do
+    Explain {
+        /// The code that the error shows in brackets; without one, all codes are listed
+        #[arg(value_name = "CODE")]
+        code: Option<Code>,
+    },
 }
 
 impl Command {
-    /// The file that the command is about.
-    fn file(&self) -> &Path {
-        let (Self::Gen { input, .. }
-        | Self::Types { input, .. }
-        | Self::Plan { input, .. }
-        | Self::Inspect { input, .. }) = self;
-        &input.object
+    /// The file that the command is about, if there is one.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Gen { input, .. }
+            | Self::Types { input, .. }
+            | Self::Plan { input, .. }
+            | Self::Inspect { input, .. } => Some(&input.object),
+            Self::Explain { .. } => None,
+        }
     }
 }
 
@@ -152,11 +160,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return refuse(&error),
     };
-    let file = command.file().to_owned();
+    let file = command.file().map(Path::to_owned);
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", error.in_file(&file));
+            let error = file.into_iter().fold(error, |error, file| error.in_file(&file));
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -217,6 +226,11 @@ fn run(command: Command) -> Result<()> {
             } else {
                 print(None, &summary.to_string())
             }
+        }
+        Command::Explain { code: Some(code) } => print(None, code.explanation()),
+        Command::Explain { code: None } => {
+            let lines = Code::ALL.iter().map(|code| format!("{code}  {}\n", code.title()));
+            print(None, &lines.collect::<String>())
         }
     }
 }

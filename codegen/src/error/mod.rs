@@ -6,18 +6,19 @@
 
 mod code;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
 use skelgen_abi::escape::{Line, Lines};
 
-pub use code::Code;
+pub use code::{Code, UnknownCode};
 
 /// What was wrong with the input: one diagnostic or more.
 ///
 /// ```
 /// let error = skelgen::error::Error::new(skelgen::error::Code::NotElf, "the file begins with `#!/bin/sh`");
-/// assert_eq!(error.diagnostics()[0].code.as_str(), "E0101");
+/// assert_eq!(error.diagnostics()[0].code.as_str(), "SK0101");
 /// ```
 #[derive(Clone)]
 pub struct Error {
@@ -43,7 +44,20 @@ impl Error {
         self
     }
 
-    /// The diagnostics, in the order they were found; there is at least one.
+    /// Returns the code of the first diagnostic.
+    ///
+    /// ```
+    /// use skelgen::error::Code;
+    ///
+    /// let error = skelgen::generate(b"#!/bin/sh", &skelgen::Options::for_file("a.o")).unwrap_err();
+    /// assert_eq!(error.code(), Code::NotElf);
+    /// ```
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.diagnostics[0].code
+    }
+
+    /// Returns the diagnostics, in the order they were found; there is at least one.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
@@ -64,7 +78,11 @@ impl fmt::Display for Error {
             }
             write!(f, "{diagnostic}")?;
         }
-        Ok(())
+        let codes: BTreeSet<Code> = self.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+        let mut commands = codes.iter().map(|code| format!("`skelgen explain {code}`"));
+        write!(f, "\nrun {}", commands.next().unwrap_or_default())?;
+        commands.try_for_each(|command| write!(f, ", {command}"))?;
+        f.write_str(" for what it means and what to do")
     }
 }
 
@@ -84,9 +102,10 @@ impl std::error::Error for Error {}
 ///
 /// let diagnostic = Diagnostic::new(Code::NotElf, "the file begins with `#!/bin/sh`").section(".text").insn(3);
 /// assert_eq!(diagnostic.location.section.as_deref(), Some(".text"));
-/// assert!(diagnostic.to_string().starts_with("error[E0101]: the file begins"));
+/// assert!(diagnostic.to_string().starts_with("error[SK0101]: the file begins"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Diagnostic {
     /// Which of the known mistakes it is.
     pub code: Code,
@@ -172,6 +191,7 @@ impl fmt::Display for Diagnostic {
 
 /// A place in the object; what is not known is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Location {
     /// The object, or the source it is compiled from, where it is one of several.
     pub file: Option<String>,
@@ -221,6 +241,7 @@ impl fmt::Display for Location {
 
 /// A line of the source the object was compiled from, as its `.BTF.ext` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLine {
     /// The file, as the compiler named it.
     pub file: String,
@@ -276,5 +297,25 @@ impl Reporter {
     /// What was reported.
     pub fn finish<T>(self, value: T) -> Result<T> {
         if self.diagnostics.is_empty() { Ok(value) } else { Err(Error { diagnostics: self.diagnostics }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_is_offered_for_explanation_once() {
+        let mut reporter = Reporter::new();
+        reporter.report(Diagnostic::new(Code::BadName, "one"));
+        reporter.report(Diagnostic::new(Code::BadMap, "two"));
+        reporter.report(Diagnostic::new(Code::BadName, "three"));
+        let error = reporter.finish(()).unwrap_err();
+        assert_eq!(error.code(), Code::BadName);
+        let text = error.to_string();
+        assert_eq!(text.matches("error[SK0601]").count(), 2, "{text}");
+        let last = text.lines().last().unwrap_or_default();
+        assert_eq!(last, "run `skelgen explain SK0302`, `skelgen explain SK0601` for what it means and what to do");
+        assert_eq!(text.matches("skelgen explain").count(), 2, "{text}");
     }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::cell::{Cell, Cells};
 use super::plain::Plain;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::map::{FromFd, Handle, Info};
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -102,7 +102,7 @@ impl<T> Arena<T> {
     pub(crate) fn mapped(fd: OwnedFd, info: &Info, region: Region, globals: usize) -> Result<Self> {
         let handle = Handle::new(fd, info)?.expect(&[MapType::ARENA], Some(0), Some(0))?;
         if globals.checked_add(size_of::<T>()).is_none_or(|end| end > region.len()) {
-            return Err(handle.invalid("it is too small for its variables"));
+            return Err(handle.mismatch("it is too small for its variables"));
         }
         Ok(Self { handle, region, globals, value: PhantomData })
     }
@@ -132,8 +132,8 @@ impl Arena {
         };
         let len = usize::try_from(found.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
         let len = len.ok_or_else(|| handle.invalid("the arena is too large for this process"))?;
-        let region =
-            Region::at(handle.as_fd(), len, Some(address)).map_err(|errno| handle.refused("mapping it", errno))?;
+        let region = Region::at(handle.as_fd(), len, Some(address))
+            .map_err(|errno| handle.refused(Step::Open, "mapping it", errno))?;
         Ok(Self { handle, region, globals: 0, value: PhantomData })
     }
 }

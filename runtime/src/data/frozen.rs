@@ -41,7 +41,7 @@ impl<T: Plain> Frozen<T> {
     /// # Errors
     /// If that many bytes are not a whole number of `U`.
     pub fn tail<U: Plain>(&self) -> Result<Vec<U>> {
-        let count = whole::<U>(self.tail.len()).map_err(|why| self.handle.invalid(why))?;
+        let count = whole::<U>(self.tail.len()).map_err(|why| self.handle.mismatch(why))?;
         Ok(self.tail.chunks_exact(size_of::<U>()).take(count).map(from_prefix).collect())
     }
 

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cell::{Cell, Cells};
 use super::plain::Plain;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step};
 use crate::map::{FromFd, Handle, Info, about};
 use crate::sys::mmap::Region;
 
@@ -59,7 +59,7 @@ impl<T: Plain> Mapped<T> {
     /// If that many bytes are not a whole number of `U`.
     pub fn tail<U: Plain>(&self) -> Result<impl ExactSizeIterator<Item = Cell<'_, U>> + DoubleEndedIterator> {
         let count =
-            whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.invalid(why))?;
+            whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.mismatch(why))?;
         Ok((0..count).map(|index| {
             // SAFETY: the region holds the value, and in it as many `U` from there on.
             let place = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
@@ -73,7 +73,7 @@ impl<T: Plain> Mapped<T> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
         let region = Region::new(handle.as_fd(), 0, len.max(size_of::<T>()), true)
-            .map_err(|errno| handle.refused("mapping it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "mapping it into memory", errno))?;
         Ok(Self { handle, region, data_len: data_len.unwrap_or(len), value: PhantomData })
     }
 }

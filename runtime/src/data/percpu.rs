@@ -13,7 +13,7 @@ use super::cell::Cells;
 use super::mapped::whole;
 use super::plain::{Plain, as_bytes, from_prefix, holds};
 use super::words;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu, about};
 use crate::sys::mmap::Region;
@@ -194,7 +194,7 @@ impl<T: Plain> PercpuData<T> {
     }
 
     fn check_tail<U: Plain>(&self) -> Result<()> {
-        whole::<U>(self.section_len - self.data_len).map(drop).map_err(|why| self.handle.invalid(why))
+        whole::<U>(self.section_len - self.data_len).map(drop).map_err(|why| self.handle.mismatch(why))
     }
 
     /// The bytes of a value that a copy has.
@@ -247,7 +247,7 @@ impl<T: Plain> PercpuData<T> {
     /// The data of which the variables take so many bytes of a CPU's copy, and so many are used in all.
     fn check(handle: Handle, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
-            return Err(handle.invalid(format_args!(
+            return Err(handle.mismatch(format_args!(
                 "its variables take {data_len} of {section_len} bytes, but their Rust type has {}",
                 size_of::<T>()
             )));
@@ -262,12 +262,12 @@ impl<T: Plain> PercpuData<T> {
         let stride = len / slots;
         // How much of the stride is data the map does not say, so it can only be too small.
         if len % slots != 0 || size_of::<T>().max(section_len) > stride || handle.map().info().max_entries != 1 {
-            return Err(handle.invalid(format_args!(
+            return Err(handle.mismatch(format_args!(
                 "its value has {len} bytes, which are not {slots} copies of {section_len} bytes"
             )));
         }
         let region = Region::new(handle.as_fd(), 0, len, true)
-            .map_err(|errno| handle.refused("mapping it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "mapping it into memory", errno))?;
         Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::SectionKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
 use crate::open::OpenMap;
 use crate::sys::mmap::{Region, page_size};
@@ -30,7 +30,9 @@ impl Executor {
         };
         let name = &*open.definition.name;
         let len = usize::try_from(open.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
-        let len = len.ok_or_else(|| Error::invalid(format_args!("arena `{name}` is too large for this machine")))?;
+        let len = len.ok_or_else(|| {
+            Error::of(ErrorKind::LimitReached, format_args!("arena `{name}` is too large for this machine"))
+        })?;
         let address = usize::try_from(open.extra).ok().filter(|&address| address != 0);
         let region = Region::at(created.map.as_fd(), len, address).map_err(|errno| {
             Error::refused(format_args!("mapping arena `{name}` ({len} bytes, address {:#x})", open.extra), errno)
@@ -53,7 +55,7 @@ impl Executor {
                 Error::invalid(format_args!(
                     "arena `{name}` has {len} bytes, which its variables' {data} do not fit into"
                 ))
-                .note("make it larger: `max_entries` is its size in pages")
+                .with_help("make it larger: `max_entries` is its size in pages")
             })?;
         if open.flags & map_flags::SEGV_ON_FAULT != 0 {
             return Err(Error::invalid(format_args!(
@@ -79,7 +81,7 @@ impl Executor {
             None => self.bytes(section.initial)?,
         };
         let outside =
-            || Error::invalid(format_args!("the variables of arena `{}` lie outside it", &*open.definition.name));
+            || Error::malformed(format_args!("the variables of arena `{}` lie outside it", &*open.definition.name));
         arena.region.write(arena.globals, initial).ok_or_else(outside)?;
         // Programs do not get a page by touching it, so each of the variables' must be touched here, even if all in it is zero.
         let (begin, len) = (arena.globals, data_len(open).unwrap_or(0));

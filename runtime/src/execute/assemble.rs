@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::{Executor, absent, at, at_mut, no_such};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
 
 /// Bytes of an instruction, and of a function record.
@@ -99,7 +99,7 @@ impl Executor {
                             let callee = at(starts, callee).copied().filter(|&callee| callee != ABSENT);
                             let distance = callee.and_then(|callee| distance(start.checked_add(insn)?, callee));
                             let distance = distance.ok_or_else(|| {
-                                Error::invalid("it calls a function that is not part of it, or too far away")
+                                Error::malformed("it calls a function that is not part of it, or too far away")
                             })?;
                             set_immediate(at_insn(own, insn)?, 0, distance).ok_or_else(outside)?;
                         }
@@ -169,8 +169,8 @@ impl Executor {
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);
             let start = at_mut(starts, number).filter(|start| **start == ABSENT);
-            *start.ok_or_else(|| Error::invalid("a program has a function twice"))? = end;
-            end = end.checked_add(count(body)).ok_or_else(|| Error::invalid("it is too long"))?;
+            *start.ok_or_else(|| Error::malformed("a program has a function twice"))? = end;
+            end = end.checked_add(count(body)).ok_or_else(|| Error::of(ErrorKind::LimitReached, "it is too long"))?;
         }
         Ok(())
     }
@@ -263,8 +263,9 @@ impl Executor {
                 let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
                 let align = open.definition.section.map_or(1, |section| section.align);
                 let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
-                let stride = stride
-                    .ok_or_else(|| Error::invalid(format_args!("section `{}` is too large", &*open.definition.name)))?;
+                let stride = stride.ok_or_else(|| {
+                    Error::of(ErrorKind::LimitReached, format_args!("section `{}` is too large", &*open.definition.name))
+                })?;
                 set_immediate(rest, 0, stride).ok_or_else(outside)
             }
             PatchKind::Variable(symbol) => {
@@ -292,7 +293,7 @@ impl Executor {
                 let module = match found.module {
                     None => 0,
                     Some(_) => place(fd_array, self.module_fd(found.module))
-                        .ok_or_else(|| Error::invalid("it calls functions of too many modules"))?,
+                        .ok_or_else(|| Error::of(ErrorKind::LimitReached, "it calls functions of too many modules"))?,
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
                 set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
@@ -338,7 +339,7 @@ fn at_insn(insns: &mut [u8], insn: u32) -> Result<&mut [u8]> {
 }
 
 fn outside() -> Error {
-    Error::invalid("a patch lies outside its function")
+    Error::malformed("a patch lies outside its function")
 }
 
 /// What a call at this instruction has as its immediate if it leads to that one.
@@ -393,7 +394,7 @@ const fn registers_without_source() -> u8 {
 }
 
 fn number(id: u32) -> Result<i32> {
-    i32::try_from(id).map_err(|_| Error::invalid("a BTF id is out of range"))
+    i32::try_from(id).map_err(|_| Error::malformed("a BTF id is out of range"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::assemble::functions;
 use super::{Executor, advise, at, is_eperm, lift_memlock, no_such};
 use crate::abi::{Kconfig, KconfigKind, PatchKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::kernel::kconfig;
 use crate::kernel::probe::without_rights;
 use crate::uapi::elem_flags;
@@ -40,7 +40,7 @@ impl Executor {
                 State::Unknown | State::Known => continue,
             };
             if let Some(program) = self.reader_of(map, config)? {
-                return Err(error.within(format_args!("program `{program}`")));
+                return Err(error.about(Subject::Program(program)).within(format_args!("program `{program}`")));
             }
         }
         let Some(created) = at(&self.maps, map).and_then(Option::as_ref).filter(|created| !created.is_reused()) else {
@@ -88,18 +88,20 @@ fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
 }
 
 fn nowhere(program: &str) -> Error {
-    Error::invalid(format_args!(
+    Error::not_found(format_args!(
         "program `{program}` reads kernel configuration, and the running kernel's is nowhere to be found"
     ))
-    .note(
+    .about(Subject::Program(program))
+    .with_help(
         "it is looked for at /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; give it with \
          `LoadOptions::set_kconfig`",
     )
 }
 
 fn missing(config: &Kconfig) -> Error {
-    Error::invalid(format_args!("it reads kernel configuration `{}`, which this kernel's does not set", config.name))
-        .note(
+    Error::not_found(format_args!("it reads kernel configuration `{}`, which this kernel's does not set", config.name))
+        .about(Subject::Variable(&config.name))
+        .with_help(
             "declare it __weak if it may be missing, give it with `LoadOptions::set_kconfig`, or leave the program out",
         )
 }
@@ -213,7 +215,7 @@ impl Values {
         let fits = usize::try_from(config.size).is_ok_and(|size| value.len() <= size);
         place
             .filter(|_| fits)
-            .ok_or_else(|| Error::invalid("a variable lies outside its section"))?
+            .ok_or_else(|| Error::malformed("a variable lies outside its section"))?
             .copy_from_slice(value);
         Ok(())
     }
@@ -227,11 +229,12 @@ impl Values {
             KconfigKind::Integer { .. } => "an integer",
             KconfigKind::Text => "a text",
         };
-        Error::invalid(format_args!(
+        Error::mismatch(format_args!(
             "kernel configuration `{}` is {value}, and the object reads it as {kind} of {} bytes",
             config.name, config.size
         ))
-        .note("declare it with another type in the BPF source")
+        .about(Subject::Variable(&config.name))
+        .with_help("declare it with another type in the BPF source")
     }
 
     /// What a configuration's text may still tell.

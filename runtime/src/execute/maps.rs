@@ -7,7 +7,7 @@ use super::arena::Arena;
 use super::token::Asked;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{JumpTable, SectionKind, Span, Step};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result};
 use crate::kernel;
 use crate::map::{Info, definition_of, not_inner, other_than_map};
 use crate::open::OpenMap;
@@ -133,7 +133,7 @@ impl Executor {
         };
         if request.inner.is_none() && MapFacts::of(request.map_type).is_some_and(|facts| facts.inner) {
             let fault = Fault::NoInner { map_type: request.map_type };
-            return Err(Error::invalid(format_args!("map `{name}`: {fault}")).note(mend(open, &fault)));
+            return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(mend(open, &fault)));
         }
         let inner = request.inner.and_then(|inner| definition_of(inner).ok());
         let info = Info { max_entries: request.max_entries, flags: request.flags, inner, ..info(open, &shape) };
@@ -171,10 +171,8 @@ impl Executor {
                 typed: ids != (0, 0),
             };
             let error = Error::refused(format_args!("creating map `{name}` ({definition})"), errno);
-            match about_creation(open, &definition, &request, errno) {
-                Some(note) => error.note(note),
-                None => self.advise(error, Asked::Map(info.map_type)),
-            }
+            let known = about_creation(error, open, &definition, &request, errno);
+            known.unwrap_or_else(|error| self.advise(error, Asked::Map(info.map_type)))
         });
         self.memlock = memlock;
         let map = map?;
@@ -332,31 +330,37 @@ impl Executor {
     }
 }
 
-/// What is wrong with a map that the kernel refused: what its definition has that its type does not, then the kernel's own reason.
+/// Adds to the error of a map that the kernel rejected what its definition has that its type does not, then the kernel's own reason.
+/// Returns the error as it was if nothing is known.
 fn about_creation(
+    error: Error,
     open: &OpenMap,
     definition: &Definition,
     request: &sys::map::Request<'_>,
     errno: Errno,
-) -> Option<String> {
+) -> Result<Error> {
     // ENOTSUPP, which the kernel lets slip.
     let about_definition = matches!(errno.raw(), libc::EINVAL | libc::E2BIG | libc::EOPNOTSUPP | 524);
-    let faults = definition.faults().filter(|_| about_definition);
-    let mut notes: Vec<String> = faults.map(|fault| format!("{fault}: {}", mend(open, &fault))).collect();
-    notes.extend(sys::map::Map::reason(request, errno).map(|reason| format!("the kernel's reason: {reason}")));
-    if notes.is_empty() {
-        notes.push(match errno.raw() {
-            libc::EINVAL => unknown_to_kernel(definition.map_type),
-            libc::EOPNOTSUPP if definition.map_type == MapType::ARENA => {
-                "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them".into()
-            }
-            libc::E2BIG | libc::ENOMEM => {
-                "its values, or all of them together, take more memory than the kernel gives a map".into()
-            }
-            _ => return None,
-        });
+    let faults: Vec<Fault> = definition.faults().filter(|_| about_definition).collect();
+    let reason = sys::map::Map::reason(request, errno);
+    if !faults.is_empty() || reason.is_some() {
+        let error = if faults.is_empty() { error } else { error.with_kind(ErrorKind::InvalidInput) };
+        let error =
+            faults.iter().fold(error, |error, fault| error.with_help(format_args!("{fault}: {}", mend(open, fault))));
+        return Ok(reason
+            .into_iter()
+            .fold(error, |error, reason| error.note(format_args!("the kernel's reason: {reason}"))));
     }
-    Some(notes.join("\n  note: "))
+    Ok(match errno.raw() {
+        libc::EINVAL => unknown_to_kernel(error, definition.map_type),
+        libc::EOPNOTSUPP if definition.map_type == MapType::ARENA => error.note(
+            "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them",
+        ),
+        libc::E2BIG | libc::ENOMEM => error
+            .with_kind(ErrorKind::LimitReached)
+            .note("its values, or all of them together, take more memory than the kernel gives a map"),
+        _ => return Err(error),
+    })
 }
 
 /// What mends a fault of a map: templates have no methods, the map that they are for has one.
@@ -371,21 +375,20 @@ fn mend(open: &OpenMap, fault: &Fault) -> String {
     format!("give {} in the BPF source, or call `{}` before the load", fault.source(), fault.setter())
 }
 
-/// What there is to say of a definition that is right for its type and was refused.
-fn unknown_to_kernel(map_type: MapType) -> String {
+/// Adds what can be wrong with a definition that is right for its type and was rejected.
+fn unknown_to_kernel(error: Error, map_type: MapType) -> Error {
     let Some(facts) = MapFacts::of(map_type) else {
-        return format!("this kernel may not have maps of type {map_type}");
+        return error.note(format_args!("this kernel may not have maps of type {map_type}"));
     };
-    let running = kernel::kconfig::version().unwrap_or(u32::MAX);
-    // The number is three: major and minor version, patch level.
-    let (major, minor) = (running >> 16, running >> 8 & 0xff);
-    if (major, minor) < (facts.since.0.into(), facts.since.1.into()) {
-        let (since, and) = facts.since;
-        return format!("maps of type {map_type} exist since Linux {since}.{and}; this is {major}.{minor}");
+    let since = LinuxVersion::new(facts.since.0, facts.since.1);
+    match kernel::causes::older_than(since) {
+        Some(running) => error
+            .needs(since)
+            .note(format_args!("maps of type {map_type} exist since Linux {since}; this is {running}")),
+        None => error.note(format_args!(
+            "sizes and flags are valid for maps of type {map_type}; this kernel may be built without these maps, or lack one of the flags"
+        )),
     }
-    format!(
-        "sizes and flags are valid for maps of type {map_type}; this kernel may be built without these maps, or lack one of the flags"
-    )
 }
 
 /// Checks what the user gave as the template of the inner maps of `outer`.
@@ -394,17 +397,17 @@ fn check_template(outer: &str, template: BorrowedFd<'_>) -> Result<()> {
         return Err(Error::invalid(format_args!(
             "map `{outer}`: the template of its inner maps is not a map, but {other}"
         ))
-        .note("pass a map to `set_inner_map`"));
+        .with_help("pass a map to `set_inner_map`"));
     }
     let found = definition_of(template).map_err(|errno| {
         Error::refused(format_args!("map `{outer}`: asking the kernel about the template of its inner maps"), errno)
     })?;
     match MapFacts::of(found.map_type) {
-        Some(facts) if !facts.can_be_inner => Err(Error::invalid(format_args!(
+        Some(facts) if !facts.can_be_inner => Err(Error::mismatch(format_args!(
             "map `{outer}`: the template of its inner maps is a map of type {}, which maps of maps cannot hold",
             found.map_type
         ))
-        .note("pass a map of another type to `set_inner_map`")),
+        .with_help("pass a map of another type to `set_inner_map`")),
         _ => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::abi::{Body, Object, Patch, Span, Step};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result, Subject};
 use crate::kernel::types::Types;
 use crate::link::{self, UsdtSpecs};
 use crate::map::{Arena, FromFd, Info, StructOps};
@@ -44,21 +44,54 @@ use crate::sys::trusted::Trusted;
 pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
-    executor.choose_token().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    executor.choose_percpu().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    executor.prepare_struct_ops().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
+    let of_object = |step| move |error: Error| error.during(step).within(format_args!("object `{}`", object.name));
+    executor.choose_token().map_err(of_object(error::Step::UseToken))?;
+    executor.choose_percpu().map_err(of_object(error::Step::Probe))?;
+    executor.prepare_struct_ops().map_err(of_object(error::Step::CreateMap))?;
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             let error = match &executor.btf_refused {
                 Some(said) => error.after("the kernel did not take the object's BTF before", said),
                 None => error,
             };
-            error.within(format_args!("object `{}`, step {} of {}", object.name, number + 1, object.steps.len()))
+            about(error, object, step).within(format_args!(
+                "object `{}`, step {} of {}",
+                object.name,
+                number + 1,
+                object.steps.len()
+            ))
         })?;
     }
-    let usdt_specs = executor.usdt_specs().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
-    let pinned = executor.pin().map_err(|error| error.within(format_args!("object `{}`", object.name)))?;
+    let usdt_specs = executor.usdt_specs().map_err(of_object(error::Step::Check))?;
+    let pinned = executor.pin().map_err(of_object(error::Step::Pin))?;
     Ok(executor.finish(usdt_specs.as_ref(), pinned))
+}
+
+/// Adds the step of the plan to its error, and the map or program that it is for.
+fn about(error: Error, object: &Object, step: &Step) -> Error {
+    let map = |error: Error, index| match at(&object.maps, index) {
+        Some(map) => error.about(Subject::Map(&map.name)),
+        None => error,
+    };
+    let program = |error: Error, index| match at(&object.programs, index) {
+        Some(program) => error.about(Subject::Program(&program.name)),
+        None => error,
+    };
+    match *step {
+        Step::LoadBtf => error.during(error::Step::LoadBtf),
+        Step::ResolveSymbols => error.during(error::Step::FindSymbol),
+        Step::CreateMap { map: index } => map(error.during(error::Step::CreateMap), index),
+        Step::FillMap { map: index, .. } | Step::FillKconfig { map: index } | Step::FreezeMap { map: index } => {
+            map(error.during(error::Step::FillMap), index)
+        }
+        Step::InsertMap { outer, inner, .. } => map(map(error.during(error::Step::FillMap), outer), inner),
+        Step::InsertProgram { map: outer, program: inner, .. } => {
+            program(map(error.during(error::Step::FillMap), outer), inner)
+        }
+        Step::LoadProgram { program: index } | Step::BindMap { program: index, .. } => {
+            program(error.during(error::Step::LoadProgram), index)
+        }
+    }
 }
 
 /// An object that is loaded, to be taken apart by its generated code.
@@ -94,7 +127,9 @@ impl Loaded {
         let map = taken.map_or_else(
             || {
                 let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
-                Err(Error::invalid(format_args!("map `{name}` was not created")).note(NOT_CREATED))
+                Err(Error::not_loaded(format_args!("map `{name}` was not created"))
+                    .about(Subject::Map(name))
+                    .with_help(NOT_CREATED))
             },
             |(fd, info)| self.handle(index, fd, &info),
         );
@@ -114,7 +149,7 @@ impl Loaded {
     /// The handle of a map of this index. One that does not fit because the map was changed before the load says what to do.
     fn handle<M: FromFd>(&self, index: u32, fd: OwnedFd, info: &Info) -> Result<M> {
         M::from_fd(fd, info).map_err(|error| match at(&self.object.maps, index) {
-            Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.note(CHANGED),
+            Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.with_help(CHANGED),
             _ => error,
         })
     }
@@ -126,7 +161,9 @@ impl Loaded {
     pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
         let arena = self.take_arena_if_created(index)?.ok_or_else(|| {
             let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
-            Error::invalid(format_args!("arena `{name}` was not created")).note(NOT_CREATED)
+            Error::not_loaded(format_args!("arena `{name}` was not created"))
+                .about(Subject::Map(name))
+                .with_help(NOT_CREATED)
         });
         self.or_unpinned(arena)
     }
@@ -214,7 +251,7 @@ impl Executor {
         mut open_programs: Vec<OpenProgram>,
     ) -> Result<Self> {
         if open_maps.len() > object.maps.len() || open_programs.len() > object.programs.len() {
-            return Err(Error::invalid(format_args!(
+            return Err(Error::malformed(format_args!(
                 "object `{}` has fewer maps or programs than settings",
                 object.name
             )));
@@ -270,14 +307,14 @@ impl Executor {
         let range = usize::try_from(span.offset).ok().zip(usize::try_from(span.len).ok());
         range
             .and_then(|(offset, len)| self.object.blob.get(offset..)?.get(..len))
-            .ok_or_else(|| Error::invalid("a range of the object's tables lies outside its blob"))
+            .ok_or_else(|| Error::malformed("a range of the object's tables lies outside its blob"))
     }
 
     /// The patches of a body.
     fn patches(&self, body: &Body) -> Result<impl Iterator<Item = Result<Patch>> + use<>> {
         let patch = |bytes: &[u8]| {
             let patch = bytes.first_chunk().and_then(|bytes| Patch::from_bytes(*bytes));
-            patch.ok_or_else(|| Error::invalid("a patch of a program is of a kind that is not known here"))
+            patch.ok_or_else(|| Error::malformed("a patch of a program is of a kind that is not known here"))
         };
         Ok(self.bytes(body.patches)?.chunks(Patch::SIZE).map(patch))
     }
@@ -341,7 +378,7 @@ fn is_eperm<T>(result: &Result<T>) -> bool {
 /// Says what a lack of rights may come from.
 fn advise(error: Error) -> Error {
     if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) {
-        error.note(
+        error.with_help(
             "loading needs the capabilities CAP_BPF and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
              before Linux 5.8); before 5.11 also a high enough limit of locked memory (ulimit -l); lockdown or a seccomp filter \
              can forbid it too",
@@ -363,5 +400,5 @@ fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
 
 /// The error of an index that leads nowhere.
 fn no_such(what: &str, index: u32) -> Error {
-    Error::invalid(format_args!("the plan names {what} {index}, which the object does not have"))
+    Error::malformed(format_args!("the plan names {what} {index}, which the object does not have"))
 }

@@ -4,7 +4,7 @@
 
 use super::{Executor, is_eperm, lift_memlock};
 use crate::abi::{PercpuForm, SectionKind, percpu_stride};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::probe::without_rights;
 use crate::kernel::{cpus, percpu};
 use crate::open::OpenMap;
@@ -28,12 +28,12 @@ impl Executor {
             (PercpuForm::Native, PercpuForm::Emulated) => {
                 let any = self.object.maps.iter().any(is_percpu);
                 if any {
-                    return Err(Error::invalid("the skeleton was made without the emulated form of percpu data"));
+                    return Err(Error::unsupported("the skeleton was made without the emulated form of percpu data"));
                 }
                 false
             }
             (PercpuForm::Emulated, PercpuForm::Native) => {
-                return Err(Error::invalid("the skeleton was made without the native form of percpu data"));
+                return Err(Error::unsupported("the skeleton was made without the native form of percpu data"));
             }
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
@@ -62,7 +62,10 @@ impl Executor {
         let cpus = cpus::counted()?.slots();
         let value_size = percpu_stride(value_size, align).and_then(|stride| stride.checked_mul(cpus));
         let value_size = value_size.ok_or_else(|| {
-            Error::invalid(format_args!("section `{}` is too large for {cpus} CPUs", &*open.definition.name))
+            Error::of(
+                ErrorKind::LimitReached,
+                format_args!("section `{}` is too large for {cpus} CPUs", &*open.definition.name),
+            )
         })?;
         Ok(Shape { map_type: MapType::ARRAY, value_size, flags: flags | map_flags::MMAPABLE, emulated: true })
     }

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::assemble::Assembled;
 use super::token::Asked;
 use super::{Executor, at, at_mut, lift_memlock, log, no_such};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result};
 use crate::kernel;
+use crate::kernel::causes;
 use crate::open::OpenProgram;
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType};
@@ -137,22 +138,29 @@ impl Executor {
         let what = format!("{}, section `{}`", open.program_type, program.section);
         let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
         let error = match self.percpu_section(program) {
-            Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.note(format_args!(
+            Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.with_kind(ErrorKind::Unsupported).with_help(format_args!(
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                  since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
             )),
-            _ if lacks_target(open) => error.note(
+            _ if lacks_target(open) => error.with_help(
                 "it was not told what it is for: choose a target with `set_attach_target` or `set_attach_program` before loading, or leave \
                  the program out with `set_autoload(false)`",
             ),
-            _ => match self
-                .absent(program, &relos, log.as_deref())
-                .or_else(|| too_old(program.since, &program.section))
-                .or_else(|| kernel::jit::explain(errno, log.as_deref()))
-            {
-                Some(note) => error.note(note),
-                None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
-            },
+            _ => {
+                let since = LinuxVersion::new(program.since.0, program.since.1);
+                let absent = self.absent(program, &relos, log.as_deref());
+                match (absent, causes::older_than(since)) {
+                    (Some(note), _) => error.note(note),
+                    (None, Some(running)) => error.needs(since).note(format_args!(
+                        "programs of section `{}` load since Linux {since}; this is {running}",
+                        program.section
+                    )),
+                    (None, None) => match kernel::jit::explain(errno, log.as_deref()) {
+                        Some(note) => error.note(note),
+                        None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
+                    },
+                }
+            }
         };
         match log {
             Some(log) => error.log(log),
@@ -209,20 +217,6 @@ fn lacks_target(open: &OpenProgram) -> bool {
         && open.definition.target.is_none()
         && open.target.is_none()
         && open.target_program.is_none()
-}
-
-/// What there is to say of a program that was refused by a kernel older than its section.
-fn too_old(since: (u16, u16), section: &str) -> Option<String> {
-    let running = kernel::kconfig::version().ok()?;
-    // The number is three: major and minor version, patch level.
-    let running = (running >> 16, running >> 8 & 0xff);
-    let since = (u32::from(since.0), u32::from(since.1));
-    (running < since).then(|| {
-        format!(
-            "programs of section `{section}` load since Linux {}.{}; this is {}.{}",
-            since.0, since.1, running.0, running.1
-        )
-    })
 }
 
 /// What the verifier says where a percpu array's value may not be used directly.

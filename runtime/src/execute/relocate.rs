@@ -52,7 +52,7 @@ impl Executor {
     }
 
     fn object_types(&self) -> Result<Types> {
-        let span = self.object.btf.ok_or_else(|| Error::invalid("it has CO-RE relocations and no BTF"))?;
+        let span = self.object.btf.ok_or_else(|| Error::malformed("it has CO-RE relocations and no BTF"))?;
         Types::of_object(self.bytes(span)?)
     }
 

@@ -40,8 +40,8 @@ impl Executor {
         };
         if let Some(other) = other_than_map(fd.as_fd()) {
             let error =
-                Error::invalid(format_args!("map `{name}`: what is to be reused for it is not a map, but {other}"));
-            return Err(if is_given { error } else { error.note(OTHER_PIN) });
+                Error::mismatch(format_args!("map `{name}`: what is to be reused for it is not a map, but {other}"));
+            return Err(if is_given { error } else { error.with_help(OTHER_PIN) });
         }
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
             Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
@@ -51,7 +51,7 @@ impl Executor {
         if is_given {
             check_kind(open, &shape, &found)?;
         } else {
-            check_kind(open, &shape, &found).map_err(|error| error.note(OTHER_PIN))?;
+            check_kind(open, &shape, &found).map_err(|error| error.with_help(OTHER_PIN))?;
             check_size(open, &shape, &found)?;
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
@@ -71,7 +71,7 @@ fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::invalid(format_args!(
+    Err(Error::mismatch(format_args!(
         "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {}-byte keys and \
          {}-byte values",
         MapType(found.map_type),
@@ -94,9 +94,9 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     if found.max_entries == wanted && found.map_flags & !given == shape.flags & !given {
         return Ok(());
     }
-    Err(Error::invalid(format_args!(
+    Err(Error::mismatch(format_args!(
         "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
         &*open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
-    .note(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
+    .with_help(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
 }

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use super::programs::LoadedProgram;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::kernel::types::{Finder, kind};
 use crate::map::StructOps;
 use crate::open::OpenMap;
@@ -102,11 +102,15 @@ impl Executor {
     ) -> Result<Table> {
         let open = &self.open_maps[index];
         let map = &*open.definition.name;
-        let wrong = |what: std::fmt::Arguments<'_>| Error::invalid(format_args!("struct_ops `{map}`: {what}"));
-        let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|mut notes| {
-            notes.push("load the module that does, or leave it out with `set_autocreate(false)`".to_owned());
-            wrong(format_args!("this kernel takes no `struct {}` of functions, nor does a module of it", table.name))
-                .note(notes.join("\n  note: "))
+        let wrong = |what: std::fmt::Arguments<'_>| {
+            Error::mismatch(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
+        };
+        let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|notes| {
+            let error =
+                format_args!("this kernel takes no `struct {}` of functions, nor does a module of it", table.name);
+            let error = wrong(error).with_kind(ErrorKind::Unsupported);
+            let error = notes.into_iter().fold(error, Error::note);
+            error.with_help("load the module that does, or leave it out with `set_autocreate(false)`")
         })?;
         let types = &owner.types;
         let holder = types.members(owner.id).find(|member| {
@@ -134,7 +138,7 @@ impl Executor {
                         "this kernel's `struct {}` has no member `{}`",
                         table.name, ours.name
                     ))
-                    .note("what the kernel does not have must be zero"));
+                    .with_help("what the kernel does not have must be zero"));
                 }
                 continue;
             };
@@ -144,7 +148,7 @@ impl Executor {
                 usize::try_from(member.bit_offset / 8).ok().and_then(|at| base.checked_add(at)).unwrap_or(usize::MAX);
             let unlike = |what| {
                 wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name))
-                    .note("declare the struct in the BPF source as this kernel has it")
+                    .with_help("declare the struct in the BPF source as this kernel has it")
             };
             if ours.kind != types.kind(ty) {
                 return Err(unlike("is of another kind"));
@@ -187,8 +191,9 @@ impl Executor {
     }
 
     fn open_module(&mut self, name: &str) -> Result<usize> {
-        let fd = crate::kernel::btf::open_module(name)?
-            .ok_or_else(|| Error::invalid(format_args!("kernel module `{name}` has gone while it was looked at")))?;
+        let fd = crate::kernel::btf::open_module(name)?.ok_or_else(|| {
+            Error::of(ErrorKind::Busy, format_args!("kernel module `{name}` has gone while it was looked at"))
+        })?;
         Ok(self.symbols.add_module(name.to_owned(), fd))
     }
 
@@ -216,7 +221,9 @@ impl Executor {
                 "program `{}` (section `{}`) is in no table of functions, and the kernel cannot check it without",
                 &*definition.name, &*definition.section
             ))
-            .note("put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`")),
+            .with_help(
+                "put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`",
+            )),
             _ => Ok(found),
         }
     }
@@ -254,7 +261,10 @@ fn filled(table: Table, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
 fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Result<Vec<Option<u32>>> {
     let mut chosen: Vec<_> = table.members.iter().map(|member| member.program).collect();
     for (member, program) in &open.programs {
-        let wrong = |what: &str| Error::invalid(format_args!("struct_ops `{}`: {what}", &*open.definition.name));
+        let wrong = |what: &str| {
+            let map = &*open.definition.name;
+            Error::invalid(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
+        };
         let place = table.members.iter().position(|known| known.name == *member);
         let place = place.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
         chosen[place] = match program {

@@ -7,7 +7,7 @@ use super::absent::{Absence, Mismatch};
 use super::assemble::functions;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::{PatchKind, SymbolKind, Way};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::kernel::btf::{self, Wanted};
 use crate::kernel::types::{self, Types, kind};
 use crate::kernel::{causes, kallsyms};
@@ -188,7 +188,9 @@ impl Executor {
             if let (Err(absence), Some(program)) = (found, program) {
                 let open = &self.open_programs[program];
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
-                    return Err(error.within(format_args!("program `{}`", &*open.definition.name)));
+                    return Err(error
+                        .about(Subject::Program(&*open.definition.name))
+                        .within(format_args!("program `{}`", &*open.definition.name)));
                 }
                 let is_target = match owner {
                     Owner::Symbol(index) => {
@@ -204,7 +206,7 @@ impl Executor {
 
     /// What declarations are compared with.
     fn comparison(&mut self) -> Result<Comparison> {
-        let span = self.object.btf.ok_or_else(|| Error::invalid("it declares types of the kernel and has no BTF"))?;
+        let span = self.object.btf.ok_or_else(|| Error::malformed("it declares types of the kernel and has no BTF"))?;
         let local = Types::of_object(self.bytes(span)?)?;
         Ok(Comparison { local, vmlinux: self.kernel_types()?, modules: Vec::new() })
     }
@@ -280,16 +282,18 @@ impl Executor {
         for (&index, kallsyms::Wanted { name, found }) in wanted.iter().zip(&names) {
             self.symbols.addresses[index] = match *found {
                 Some(_) if !shown => {
-                    return Err(Error::invalid(format_args!(
-                        "the kernel hides the address of `{name}` from this process"
-                    ))
-                    .note("reading addresses needs CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
+                    return Err(Error::of(
+                        ErrorKind::NotPermitted,
+                        format_args!("the kernel hides the address of `{name}` from this process"),
+                    )
+                    .with_help("reading addresses needs CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
                 }
                 Some(kallsyms::Found::Address(address)) => Some(address),
                 Some(kallsyms::Found::Several(first, second)) => {
-                    return Err(Error::invalid(format_args!(
-                        "the kernel has several symbols `{name}`: at {first:#x} and {second:#x}"
-                    )));
+                    return Err(Error::of(
+                        ErrorKind::Ambiguous,
+                        format_args!("the kernel has several symbols `{name}`: at {first:#x} and {second:#x}"),
+                    ));
                 }
                 None => None,
             };
@@ -339,7 +343,7 @@ impl Executor {
         let Some((fd, function)) = &open.target_program else {
             if open.program_type == ProgramType::EXT {
                 return Err(Error::invalid("it replaces a function of another program, and was not told of which")
-                    .note("choose it with `set_attach_program` before loading"));
+                    .with_help("choose it with `set_attach_program` before loading"));
             }
             return Ok(None);
         };
@@ -390,7 +394,10 @@ impl Comparison {
         let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.about(found.id, kind));
         let theirs = theirs.filter(|_| types.name(found.id) == name);
         let theirs = theirs.ok_or_else(|| {
-            Error::invalid(format_args!("the kernel's BTF of `{}` changed while it was looked at", name.escape_debug()))
+            Error::of(
+                ErrorKind::Busy,
+                format_args!("the kernel's BTF of `{}` changed while it was looked at", name.escape_debug()),
+            )
         })?;
         let (local_id, their_id) = (self.local.resolve(ty), types.resolve(theirs));
         // Types that are too deep to be compared are not those of the kernel.
@@ -408,7 +415,7 @@ impl Comparison {
         if let Some((_, types)) = self.modules.iter().find(|(known, _)| *known == module) {
             return Ok(Rc::clone(types));
         }
-        let name = &symbols.modules.get(module).ok_or_else(|| Error::invalid("there is no such module"))?.name;
+        let name = &symbols.modules.get(module).ok_or_else(|| Error::malformed("there is no such module"))?.name;
         let types = types::module(&self.vmlinux, name)?;
         self.modules.push((module, Rc::clone(&types)));
         Ok(types)
@@ -416,7 +423,12 @@ impl Comparison {
 }
 
 /// The error of what a program needs, be it what it attaches to or something that it uses.
-fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
+fn missing(symbol: (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
+    let error = reason(symbol, open, is_target, absence).during(Step::FindSymbol);
+    error.about(Subject::Symbol(symbol.0)).about(Subject::Program(&*open.definition.name))
+}
+
+fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
     let (program, section) = (&*open.definition.name, &*open.definition.section);
     let kind = match kind {
         SymbolKind::Function => "function",
@@ -424,23 +436,23 @@ fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool
         SymbolKind::Variable => "variable",
         SymbolKind::Struct => "struct",
         SymbolKind::Address => {
-            return Error::invalid(format_args!(
+            return Error::not_found(format_args!(
                 "program `{program}` (section `{section}`) needs the address of the kernel's symbol `{name}`, which /proc/kallsyms does not have",
             ))
-            .note("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
+            .with_help("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
     match absence {
-        Absence::OtherType(Mismatch { declared, found, owner }) => Error::invalid(format_args!(
+        Absence::OtherType(Mismatch { declared, found, owner }) => Error::mismatch(format_args!(
             "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` with another type than this kernel has: the object declares `{declared}`, the BTF of {owner} has `{found}`"
         ))
-        .note(
+        .with_help(
             "declare it as the kernel has it, with structs that are defined, not only declared; for kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
         ),
-        Absence::NoAddress(owner) => Error::invalid(format_args!(
+        Absence::NoAddress(owner) => Error::not_found(format_args!(
             "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no address in /proc/kallsyms"
         ))
-        .note(
+        .with_help(
             "the kernel describes another function by it (those of names that end in `_impl`, from Linux 7.0), or was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
         ),
         Absence::Unknown(unread) => {
@@ -453,19 +465,19 @@ fn missing((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool
                     "load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`"
                 }
             };
-            let error = Error::invalid(format_args!(
+            let error = Error::not_found(format_args!(
                 "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this kernel nor in that of a module"
             ));
             // Why the kernel's BTF does not have what it is known to have says more than that.
             if let Some(why) = causes::not_in_btf(name).filter(|_| is_target && kind == "function") {
-                return error.note(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
+                return error.with_help(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
             }
             match unread.is_empty() {
-                true => error.note(advice),
-                false => error.note(format_args!("{}; {advice}", unread.join("; "))),
+                true => error.with_help(advice),
+                false => error.with_help(format_args!("{}; {advice}", unread.join("; "))),
             }
         }
-        Absence::Closed(owner) => Error::invalid(format_args!(
+        Absence::Closed(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
             "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process may not open"
         )),
     }

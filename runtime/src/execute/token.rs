@@ -27,7 +27,7 @@ impl Executor {
     pub(super) fn choose_token(&mut self) -> Result<()> {
         if let Some(token) = &self.options.token {
             return match Delegated::of(token.as_fd()) {
-                Ok(None) => Err(Error::invalid("what was given as a BPF token is none").note(
+                Ok(None) => Err(Error::invalid("what was given as a BPF token is none").with_help(
                     "`LoadOptions::set_token` takes what BPF_TOKEN_CREATE gives (Linux 6.9); `set_token_path` creates one from a bpffs",
                 )),
                 // What cannot be looked at the kernel will judge.
@@ -75,13 +75,13 @@ impl Executor {
             return error;
         }
         match self.token().map(Delegated::of) {
-            Some(Ok(Some(delegated))) => error.note(match asked.lacks(&delegated) {
+            Some(Ok(Some(delegated))) => error.with_help(match asked.lacks(&delegated) {
                 Some(lacks) => format!("the BPF token does not delegate {lacks}: the bpffs that it was created from must be mounted so"),
                 None => "the BPF token delegates this, but the process needs the capabilities too, in the token's user namespace: CAP_BPF \
                          and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN; security policy can forbid it too"
                     .to_owned(),
             }),
-            None if token::in_user_namespace().unwrap_or(false) => error.note(format_args!(
+            None if token::in_user_namespace().unwrap_or(false) => error.with_help(format_args!(
                 "in a user namespace capabilities do not count for this: it needs a BPF token (Linux 6.9), created from a bpffs that was \
                  mounted with delegation (`delegate_cmds=any` and the like) at {BPFFS}, where `LoadOptions::set_token_path` says, or where \
                  the environment variable {VARIABLE} does"

@@ -20,7 +20,7 @@ use scan::{Progress, StringScan, TypeScan};
 use super::causes;
 use super::format::{Gap, HEADER, Header, Layout, Section};
 use crate::abi::SymbolKind;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys::btf as sys;
 
 /// Where the kernel's BTF is, and that of its modules.
@@ -98,8 +98,10 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
         let module = module_name(path);
         // Without its module the id would be that of something else.
         let opened = open_module(&module).and_then(|opened| {
-            opened
-                .ok_or_else(|| Error::invalid(format_args!("kernel module `{module}` has gone while it was looked at")))
+            opened.ok_or_else(|| {
+                Error::of(ErrorKind::Busy, format_args!("kernel module `{module}` has gone while it was looked at"))
+                    .during(Step::ReadKernel)
+            })
         });
         found.modules.push((module, opened));
     }
@@ -160,7 +162,9 @@ fn find_in<'a>(
             }
             Err(Unopened::Io(error)) => {
                 let module = module_name(path);
-                return Err(Error::io(format_args!("reading the BTF of kernel module `{module}`"), &error));
+                return Err(Error::io(format_args!("reading the BTF of kernel module `{module}`"), &error)
+                    .during(Step::ReadKernel)
+                    .about(Subject::Module(&module)));
             }
         };
         // Where one module has a name among its strings says nothing about the next.
@@ -194,10 +198,12 @@ fn find_in<'a>(
 /// Opens the BTF of this module.
 pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let refused = |errno: Errno| {
-        let error = Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno);
+        let error = Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno)
+            .during(Step::ReadKernel)
+            .about(Subject::Module(name));
         match errno.raw() {
             libc::EPERM => {
-                error.note("that takes CAP_SYS_ADMIN, in the first user namespace: a BPF token does not give it")
+                error.with_help("that takes CAP_SYS_ADMIN, in the first user namespace: a BPF token does not give it")
             }
             _ => error,
         }
@@ -256,14 +262,18 @@ impl Source {
                 Unopened::Gone => {
                     let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
                     let why = causes::no_btf(&gone);
-                    Error::io(what, &gone).note(format_args!("the kernel's types are looked up there: {why}"))
+                    Error::io(what, &gone)
+                        .during(Step::ReadKernel)
+                        .note(format_args!("the kernel's types are looked up there: {why}"))
                 }
-                Unopened::Malformed(why) => {
-                    Error::invalid(format_args!("{what}: {why}")).note("the kernel's types are looked up there")
-                }
+                Unopened::Malformed(why) => Error::malformed(format_args!("{what}: {why}"))
+                    .during(Step::ReadKernel)
+                    .note("the kernel's types are looked up there"),
                 Unopened::Io(error) => {
                     let why = causes::no_btf(&error);
-                    Error::io(what, &error).note(format_args!("the kernel's types are looked up there: {why}"))
+                    Error::io(what, &error)
+                        .during(Step::ReadKernel)
+                        .note(format_args!("the kernel's types are looked up there: {why}"))
                 }
             }
         })
@@ -322,7 +332,9 @@ impl Source {
 
     /// Hands a section to `take`, which says how much of each piece it has used up, or that it needs no more.
     fn feed(&self, section: Section, mut take: impl FnMut(&[u8]) -> Progress) -> Result<()> {
-        let bad = || Error::invalid(format_args!("{} holds BTF that cannot be understood", self.path));
+        let bad = || {
+            Error::malformed(format_args!("{} holds BTF that cannot be understood", self.path)).during(Step::ReadKernel)
+        };
         if let Some(mapped) = &self.mapped {
             let begin = usize::try_from(section.offset).map_err(|_| bad())?;
             let len = usize::try_from(section.len).map_err(|_| bad())?;
@@ -337,9 +349,9 @@ impl Source {
         let (mut at, mut held) = (0_u64, 0_usize);
         loop {
             let want = usize::try_from(section.len - at).unwrap_or(usize::MAX).min(buffer.len() - held);
-            self.file
-                .read_exact_at(&mut buffer[held..held + want], section.offset + at)
-                .map_err(|error| Error::io(format_args!("reading the kernel's BTF at {}", self.path), &error))?;
+            self.file.read_exact_at(&mut buffer[held..held + want], section.offset + at).map_err(|error| {
+                Error::io(format_args!("reading the kernel's BTF at {}", self.path), &error).during(Step::ReadKernel)
+            })?;
             at += want as u64;
             held += want;
             match take(&buffer[..held]) {

@@ -8,8 +8,25 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use crate::error::{Error, LinuxVersion};
+
 /// The two directories where tracefs can be.
 pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Adds to an error what the request needs, with the first Linux that has it; if the running one is older, that is what is wrong.
+pub(crate) fn since(error: Error, since: LinuxVersion, help: impl std::fmt::Display) -> Error {
+    let error = error.with_help(help);
+    if older_than(since).is_some() { error.needs(since) } else { error }
+}
+
+/// The running kernel's version, if it is known and older than this one. Never decides what is done, only what an error says.
+pub(crate) fn older_than(since: LinuxVersion) -> Option<LinuxVersion> {
+    let running = super::kconfig::version().ok()?;
+    let part = |shift: u32| u16::try_from(running >> shift & 0xff).ok();
+    // The number is three: major and minor version, patch level.
+    let running = LinuxVersion::new(part(16)?, part(8)?);
+    (running < since).then_some(running)
+}
 
 /// Why there is no source of perf events `name` (`kprobe`, `uprobe`) in sysfs.
 pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 use super::probe::Probe;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, Result, Step};
 use crate::sys::elem::percpu_values;
 
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
@@ -101,10 +101,14 @@ pub fn online() -> Result<CpuSet> {
 
 fn read(path: &str) -> Result<CpuSet> {
     let text = std::fs::read_to_string(path).map_err(|error| match error.raw_os_error() {
-        Some(number) => Error::refused(format_args!("reading {path}"), Errno::from_raw(number)),
-        None => Error::invalid(format_args!("reading {path}: {error}")),
+        Some(number) => {
+            Error::refused(format_args!("reading {path}"), Errno::from_raw(number)).during(Step::ReadKernel)
+        }
+        None => Error::of(ErrorKind::Io, format_args!("reading {path}: {error}")).during(Step::ReadKernel),
     })?;
-    CpuSet::parse(&text).ok_or_else(|| Error::invalid(format_args!("{path} is not a list of CPUs: {:?}", text.trim())))
+    CpuSet::parse(&text).ok_or_else(|| {
+        Error::malformed(format_args!("{path} is not a list of CPUs: {:?}", text.trim())).during(Step::ReadKernel)
+    })
 }
 
 /// How many values a full-width buffer holds.
@@ -133,10 +137,10 @@ pub(crate) fn count() -> Result<Count> {
         Ok(true) => Ok(Count { cpus, confirmed: true }),
         Ok(false) => {
             let kernel = found.map_or_else(|| "another number of".to_owned(), |found| found.to_string());
-            Err(Error::invalid(format_args!(
+            Err(Error::malformed(format_args!(
                 "{POSSIBLE} lists {cpus} CPUs, but the kernel keeps {kernel} values in a percpu map"
-            ))
-            .note("something else seems to be mounted over it: every process must see the file of the kernel that it runs on"))
+            )).during(Step::ReadKernel)
+            .with_help("something else seems to be mounted over it: every process must see the file of the kernel that it runs on"))
         }
         Err(error) if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) => {
             Ok(Count { cpus, confirmed: false })

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -39,7 +39,9 @@ impl<'a> Wanted<'a> {
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<bool> {
     let failed = |error: std::io::Error| {
         Error::io(format_args!("reading {PATH}"), &error)
-            .note("addresses of kernel symbols are looked up there; the kernel needs CONFIG_KALLSYMS")
+            .during(Step::ReadKernel)
+            .about(Subject::Path(PATH.as_ref()))
+            .with_help("addresses of kernel symbols are looked up there; the kernel needs CONFIG_KALLSYMS")
     };
     let file = File::open(PATH).map_err(failed)?;
     scan(BufReader::with_capacity(BUFFER, file), wanted).map_err(failed)

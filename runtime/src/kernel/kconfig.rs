@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 use crate::kernel::kallsyms;
 use crate::kernel::probe::{self, Probe};
 use crate::uapi::ProgramType;
@@ -27,7 +27,10 @@ pub(crate) fn text() -> Result<Option<Vec<u8>>> {
             Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => return decompress(&bytes, path).map(Some),
             Ok(bytes) => return Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(format_args!("reading the kernel's configuration at {path}"), &error)),
+            Err(error) => {
+                return Err(Error::io(format_args!("reading the kernel's configuration at {path}"), &error)
+                    .during(Step::ReadKernel));
+            }
         }
     }
     Ok(None)
@@ -46,7 +49,7 @@ pub(crate) fn version() -> Result<u32> {
     let signature = match fs::read_to_string("/proc/version_signature") {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io("reading /proc/version_signature", &error)),
+        Err(error) => return Err(Error::io("reading /proc/version_signature", &error).during(Step::ReadKernel)),
     };
     let build = read("/proc/sys/kernel/version")?;
     let release = release()?;
@@ -54,7 +57,8 @@ pub(crate) fn version() -> Result<u32> {
     let ubuntu = signature.split_whitespace().nth(2);
     let debian = build.split_once("Debian ").map(|(_, rest)| rest);
     [ubuntu, debian, Some(release.as_str())].into_iter().flatten().find_map(number).ok_or_else(|| {
-        Error::invalid(format_args!("the running kernel's release {release:?} does not begin with a version"))
+        Error::malformed(format_args!("the running kernel's release {release:?} does not begin with a version"))
+            .during(Step::ReadKernel)
     })
 }
 
@@ -90,7 +94,9 @@ fn release() -> Result<String> {
 }
 
 fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| Error::io(format_args!("reading {path}"), &error))
+    fs::read_to_string(path).map_err(|error| {
+        Error::io(format_args!("reading {path}"), &error).during(Step::ReadKernel).about(Subject::Path(path.as_ref()))
+    })
 }
 
 /// `major.minor.patch`, as far as it is there, and whatever follows.
@@ -103,7 +109,9 @@ fn number(text: &str) -> Option<u32> {
 
 /// The contents of a gzip file (RFC 1952) of one member.
 fn decompress(bytes: &[u8], path: &str) -> Result<Vec<u8>> {
-    let bad = || Error::invalid(format_args!("{path} is damaged: it does not hold what gzip makes"));
+    let bad = || {
+        Error::malformed(format_args!("{path} is damaged: it does not hold what gzip makes")).during(Step::ReadKernel)
+    };
     let body = deflated(bytes).ok_or_else(bad)?;
     miniz_oxide::inflate::decompress_to_vec_with_limit(body, MOST).map_err(|_| bad())
 }

@@ -9,7 +9,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::error::{Errno, Error};
+use crate::error::{Errno, Error, Step};
 use crate::sys;
 use crate::uapi::{AttachType, MapType, ProgramType};
 
@@ -60,7 +60,8 @@ impl Probe {
                 self.known.store(if answer { HAS } else { LACKS }, Ordering::Relaxed);
                 Ok(answer)
             }
-            Err(errno) => Err(Error::refused(format_args!("finding out whether this kernel {}", self.what), errno)),
+            Err(errno) => Err(Error::refused(format_args!("finding out whether this kernel {}", self.what), errno)
+                .during(Step::Probe)),
         }
     }
 }

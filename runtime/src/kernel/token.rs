@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, LinuxVersion, Result};
 use crate::sys;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
@@ -59,13 +59,13 @@ pub fn create(path: &Path) -> Result<OwnedFd> {
     sys::token::create(folder.as_fd()).map_err(|errno| {
         let error = Error::refused(what, errno);
         match errno.raw() {
-            libc::ENOENT => error.note(
+            libc::ENOENT => error.with_help(
                 "it delegates nothing: whoever mounts it must be privileged and give options like `delegate_cmds=any,delegate_maps=any,\
                  delegate_progs=any,delegate_attachs=any`",
             ),
-            libc::EINVAL => error.note("this is not where a bpffs is mounted, or the kernel has no BPF tokens (Linux has them since 6.9)"),
+            libc::EINVAL => super::causes::since(error, LinuxVersion::new(6, 9), "this is not where a bpffs is mounted, or the kernel has no BPF tokens (Linux has them since 6.9)"),
             libc::EOPNOTSUPP => error.note("tokens are for user namespaces, and this process is in the first one: it loads by capabilities"),
-            libc::EPERM => error.note("the bpffs must be of this process's user namespace, and the process needs CAP_BPF there"),
+            libc::EPERM => error.with_help("the bpffs must be of this process's user namespace, and the process needs CAP_BPF there"),
             _ => error,
         }
     })

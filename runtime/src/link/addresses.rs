@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 
 /// The addresses at which a process has the byte at this offset of a file as code, in rising order; empty if it has not.
 pub(super) fn of_offset(pid: u32, path: &Path, offset: u64) -> Result<Vec<u64>> {
@@ -17,9 +17,11 @@ pub(super) fn of_offset(pid: u32, path: &Path, offset: u64) -> Result<Vec<u64>> 
     let text = fs::read(&maps).map_err(|error| {
         let error = Error::io(format_args!("reading {maps}"), &error);
         match error.errno().map(crate::Errno::raw) {
-            Some(libc::ENOENT | libc::ESRCH) => error.note("there is no such process, or /proc is not mounted"),
+            Some(libc::ENOENT | libc::ESRCH) => {
+                error.about(Subject::Process(pid)).note("there is no such process, or /proc is not mounted")
+            }
             Some(libc::EACCES | libc::EPERM) => {
-                error.note("the memory of other users' processes takes CAP_SYS_PTRACE, or root")
+                error.with_help("the memory of other users' processes takes CAP_SYS_PTRACE, or root")
             }
             _ => error,
         }

@@ -2,7 +2,7 @@
 
 use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
 use crate::abi::{Attach, Malformed, Way};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 use crate::open::OpenProgram;
 use crate::program::Program;
 use crate::sys::link as sys;
@@ -66,21 +66,21 @@ fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
 
 /// Attaches a loaded program in this way. Ways without cookies take 0 only.
 fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {
-    let within = |error: Error| error.within(format_args!("attaching program `{}`", program.name()));
+    let within = |error: Error| program.attaching(error);
     let cookies = [cookie];
     let cookies = if cookie == 0 { &[][..] } else { &cookies };
     match attach {
-        Attach::Needs(what) => Err(needs(program, what).note(
+        Attach::Needs(what) => Err(needs(program, what).with_help(
             "attach it with the method of `Program` for that (`attach_cgroup`, `attach_xdp` …), and switch this off with \
              `set_autoattach(false)` before loading",
         )),
         Attach::Target(way) => {
             let error = needs(program, way.needs());
             Err(match malformed(program, way) {
-                Some(malformed) => error.note(format_args!(
+                Some(malformed) => error.with_help(format_args!(
                     "the target in its section is not valid: {malformed}; choose another with `set_attach_target` before loading"
                 )),
-                None => error.note(format_args!(
+                None => error.with_help(format_args!(
                     "choose it with `set_attach_target` before loading ({}), or leave the program out with `set_autoattach(false)`",
                     way.form()
                 )),
@@ -90,14 +90,16 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
             "program `{}` (section `{}`) is not attached: it runs {how}",
             program.name(),
             program.section()
-        ))),
+        ))
+        .during(Step::Attach)
+        .about(Subject::Program(program.name()))),
         Attach::Iter if cookie == 0 => sys::create_iter(program.fd()?, &[])
             .map(|fd| Link::new(fd, program.name()))
             .map_err(|errno| {
                 let error = program.refused("the iterator it was loaded for", errno);
                 match errno.raw() {
                     libc::EBADF | libc::EINVAL => {
-                        error.note("iterators over elements of a map need the map: `attach_iter` takes it")
+                        error.with_help("iterators over elements of a map need the map: `attach_iter` takes it")
                     }
                     _ => error,
                 }
@@ -140,6 +142,8 @@ fn needs(program: &Program, what: &str) -> Error {
         program.name(),
         program.section()
     ))
+    .during(Step::Attach)
+    .about(Subject::Program(program.name()))
 }
 
 impl Program {
@@ -153,7 +157,9 @@ impl Program {
                     self.name(),
                     self.section()
                 ))
-                .note("`set_attach_target` named it before loading")
+                .with_help("`set_attach_target` named it before loading")
+                .during(Step::Attach)
+                .about(Subject::Program(self.name()))
             }),
             _ => Ok(attach),
         }
@@ -194,5 +200,17 @@ impl Program {
     /// The error of this program, which the kernel does not attach.
     pub(super) fn refused(&self, to: impl std::fmt::Display, errno: crate::Errno) -> Error {
         super::refused(self.name(), to, errno)
+    }
+
+    /// The error of a file descriptor that cannot be duplicated to attach this program.
+    pub(super) fn not_attached(&self, to: &str, error: &std::io::Error) -> Error {
+        let error = Error::io(format_args!("attaching program `{}` to {to}", self.name()), error);
+        error.during(Step::Attach).about(Subject::Program(self.name()))
+    }
+
+    /// Adds this program to an error that ended its attachment.
+    pub(super) fn attaching(&self, error: Error) -> Error {
+        let error = error.during(Step::Attach).about(Subject::Program(self.name()));
+        error.within(format_args!("attaching program `{}`", self.name()))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, LinuxVersion, Result, Step, Subject};
+use crate::kernel::causes;
 use crate::sys::link as sys;
 use crate::uapi::AttachType;
 
@@ -37,9 +38,15 @@ impl Attached {
     /// If there is no such interface or the kernel refuses.
     pub fn to_interface(ifindex: u32, attach_type: AttachType) -> Result<Self> {
         query(i32::from_ne_bytes(ifindex.to_ne_bytes()), attach_type, true).map_err(|errno| {
-            let error = Error::refused(format_args!("asking what network interface {ifindex} has attached"), errno);
+            let error = Error::refused(format_args!("asking what network interface {ifindex} has attached"), errno)
+                .during(Step::ReadInfo)
+                .about(Subject::Interface(ifindex));
             match errno.raw() {
-                libc::EINVAL => error.note("interfaces tell of tcx and netkit since Linux 6.6 and 6.7"),
+                libc::EINVAL => causes::since(
+                    error,
+                    LinuxVersion::new(6, 6),
+                    "interfaces tell of tcx and netkit since Linux 6.6 and 6.7",
+                ),
                 libc::ENODEV => error.note("this network namespace has no interface of that index"),
                 _ => error,
             }
@@ -53,6 +60,7 @@ impl Attached {
     pub fn to(target: BorrowedFd<'_>, attach_type: AttachType) -> Result<Self> {
         query(target.as_raw_fd(), attach_type, false).map_err(|errno| {
             Error::refused(format_args!("asking what a {} has attached", attach_type.name().unwrap_or("place")), errno)
+                .during(Step::ReadInfo)
         })
     }
 }

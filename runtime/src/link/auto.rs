@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::Link;
 use crate::abi::Attach;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::map::StructOps;
 use crate::program::Program;
 
@@ -134,7 +134,7 @@ pub fn nothing_left<'l, I: Iterator<Item = &'l Left>>(left: I) -> Result<()> {
 
 fn error<'l, I: Iterator<Item = &'l Left>>(what: &str, left: I) -> Error {
     let left: Vec<String> = left.map(ToString::to_string).collect();
-    Error::invalid(format_args!("attaching the skeleton: {what}: {}", left.join("; "))).note(
+    Error::invalid(format_args!("attaching the skeleton: {what}: {}", left.join("; "))).during(Step::Attach).with_help(
         "give each what it needs: a target with `set_attach_target` before loading, or the matching method of `Program` (`attach_uprobe`, \
          `attach_xdp`, `attach_cgroup` …); `set_autoattach(false)` before loading leaves a program out",
     )

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::undo::How;
 use super::{Link, Place};
-use crate::error::{Error, Result};
+use crate::error::{LinuxVersion, Result};
+use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::link as sys;
 use crate::uapi::attach_flags;
@@ -40,7 +41,7 @@ impl Program {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL && place.is_default() => {
                 self.attach_cgroup_without_link(cgroup, attach_flags::ALLOW_MULTI).map_err(|_| {
-                    self.refused("a cgroup", errno).note(
+                    self.refused("a cgroup", errno).with_help(
                         "what was given must be the folder of a cgroup of version 2, and the program must have been loaded for \
                          where it attaches, as its section or `set_type` says",
                     )
@@ -49,7 +50,7 @@ impl Program {
             Err(errno) => {
                 let error = self.refused("a cgroup", errno);
                 Err(match errno.raw() {
-                    libc::EINVAL | libc::E2BIG => error.note("order among the programs of a cgroup needs Linux 6.17"),
+                    libc::EINVAL | libc::E2BIG => causes::since(error, LinuxVersion::new(6, 17), "order among the programs of a cgroup needs Linux 6.17"),
                     libc::EBADF => error.note("what was given is no folder of a cgroup of version 2"),
                     libc::ESTALE => error.note("the programs of the cgroup were changed since their revision was read"),
                     _ => error,
@@ -66,8 +67,7 @@ impl Program {
     pub fn attach_cgroup_without_link(&self, cgroup: BorrowedFd<'_>, flags: u32) -> Result<Link> {
         let program = self.fd()?;
         let [held, undoing] = [program, program].map(|fd| fd.try_clone_to_owned());
-        let io =
-            |error: std::io::Error| Error::io(format_args!("attaching program `{}` to a cgroup", self.name()), &error);
+        let io = |error: std::io::Error| self.not_attached("a cgroup", &error);
         let (held, undoing) = (held.map_err(io)?, undoing.map_err(io)?);
         let target: OwnedFd = cgroup.try_clone_to_owned().map_err(io)?;
         let attach_type = self.attach_type();

@@ -18,7 +18,7 @@ use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _};
 use object::{NativeEndian, U32, U64};
 
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 
 /// Why nothing can be found in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,16 +43,17 @@ pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) 
     let reading = || format!("looking for {what} in {}", path.display());
     // Opening a FIFO must not wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| Error::io(reading(), &error))?;
-    let metadata = file.metadata().map_err(|error| Error::io(reading(), &error))?;
+    let of_path = |error: Error| error.during(Step::FindSymbol).about(Subject::Path(path));
+    let file = file.map_err(|error| of_path(Error::io(reading(), &error)))?;
+    let metadata = file.metadata().map_err(|error| of_path(Error::io(reading(), &error)))?;
     let result = if metadata.is_file() {
         read_source(&Source { bytes: &file, len: metadata.len() }, read)
     } else {
         Err(bad("it is not a regular file"))
     };
     result.map_err(|fault| match fault {
-        Fault::Io(number) => Error::refused(reading(), Errno::from_raw(number)),
-        Fault::Bad(why) => Error::invalid(format_args!("{}: {why}", reading())),
+        Fault::Io(number) => of_path(Error::refused(reading(), Errno::from_raw(number))),
+        Fault::Bad(why) => of_path(Error::malformed(format_args!("{}: {why}", reading()))),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::Link;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::kernel::types::Types;
 use crate::program::Program;
 use crate::sys;
@@ -25,14 +25,15 @@ impl Program {
     /// If it was not loaded, the other program has no such function, or the kernel refuses.
     pub fn attach_to(&self, program: BorrowedFd<'_>, function: &str) -> Result<Link> {
         let own = self.fd()?;
-        let id = function_id(program, function, None)
-            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let id = function_id(program, function, None).map_err(|error| self.attaching(error))?;
         sys::link::create(own, program.as_raw_fd(), self.attach_type(), 0, (id, 0))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("function `{function}` of another program"), errno);
                 match errno.raw() {
-                    libc::EINVAL => error.note("both functions must have the same type, and the other must be global"),
+                    libc::EINVAL => {
+                        error.with_help("both functions must have the same type, and the other must be global")
+                    }
                     libc::EBUSY => error.note("the function was replaced already"),
                     _ => error,
                 }
@@ -45,7 +46,7 @@ pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option
     let refused = |errno: Errno| {
         let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
         match errno.raw() {
-            libc::EPERM => error.note(
+            libc::EPERM => error.with_help(
                 "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
                  does not yet)",
             ),
@@ -54,11 +55,13 @@ pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option
     };
     let id = sys::prog::btf_id(program).map_err(refused)?;
     if id == 0 {
-        return Err(Error::invalid("the program that it attaches to was loaded without BTF"));
+        return Err(Error::not_found("the program that it attaches to was loaded without BTF"));
     }
     let btf = sys::btf::open(id, token).map_err(refused)?;
     let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
-    types
-        .find_function(function)
-        .ok_or_else(|| Error::invalid(format_args!("the program that it attaches to has no function `{function}`")))
+    types.find_function(function).ok_or_else(|| {
+        Error::not_found(format_args!("the program that it attaches to has no function `{function}`"))
+            .during(Step::FindSymbol)
+            .about(Subject::Symbol(function))
+    })
 }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io::{BufRead, BufReader};
 
 use super::{Link, c_string, pattern, pmu};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
@@ -90,14 +90,14 @@ impl Program {
             (false, 0) => format!("the entry of kernel function `{function}`"),
             (false, offset) => format!("offset {offset:#x} of kernel function `{function}`"),
         };
-        let probes = pmu::Probes::of("kprobe")
-            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let probes = pmu::Probes::of("kprobe").map_err(|error| self.attaching(error))?;
         let config = if at_return { probes.return_bit } else { 0 };
         let name = c_string(function)?;
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
         let event = perf::probe(&event).map_err(|errno| {
             let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
             match causes::no_kprobe(function, offset, errno.raw()) {
+                Some(why) if no_such_function(errno) => error.about_part(Subject::Symbol(function)).note(why),
                 Some(why) => error.note(why),
                 None => pmu::refused_event(error, errno),
             }
@@ -122,7 +122,7 @@ impl Program {
                 result => return result,
             }
         }
-        let error = failed.unwrap_or_else(|| Error::invalid(format_args!("attaching program `{}`", self.name())));
+        let error = failed.unwrap_or_else(|| self.attaching(Error::not_found("no function was tried")));
         Err(error.note(format_args!("the kernel has no function of its own for a system call `{name}`")))
     }
 
@@ -132,7 +132,7 @@ impl Program {
     /// If it was not loaded as one, the kernel has none of the functions, or it refuses.
     pub fn attach_kprobe_multi(&self, probes: &KprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
-        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let within = |error: Error| self.attaching(error);
         let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
         let is_pattern = patterns().any(pattern::is_pattern);
         if is_pattern && !probes.cookies.is_empty() {
@@ -152,11 +152,11 @@ impl Program {
                 let of = patterns().collect::<Vec<_>>().join("`, `");
                 let error = self.refused(format_args!("{count} kernel functions (`{of}`)"), errno);
                 match errno.raw() {
-                    libc::EINVAL => error.note(
+                    libc::EINVAL => error.with_help(
                         "the program must be of section `kprobe.multi` or `kprobe.session`, on a kernel that knows it (5.18, 6.10), with \
                          as many cookies as functions",
                     ),
-                    libc::ESRCH | libc::ENOENT => error.note(
+                    libc::ESRCH | libc::ENOENT => error.with_help(
                         "the kernel does not have each of them, or cannot probe it: /sys/kernel/tracing/available_filter_functions \
                          lists those that it can",
                     ),
@@ -224,8 +224,9 @@ fn find(patterns: &[&str]) -> Result<Functions> {
         found.names.extend(names.filter_map(|name| CString::new(name).ok()));
     }
     if found.addresses.is_empty() && found.names.is_empty() {
-        return Err(Error::invalid(format_args!("no kernel function is called `{}`", patterns.join("` or `")))
-            .note(format_args!("/sys/kernel/tracing/{LIST} lists those that can be probed")));
+        return Err(Error::not_found(format_args!("no kernel function is called `{}`", patterns.join("` or `")))
+            .during(Step::FindSymbol)
+            .with_help(format_args!("/sys/kernel/tracing/{LIST} lists those that can be probed")));
     }
     Ok(found)
 }

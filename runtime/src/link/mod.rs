@@ -66,7 +66,8 @@ use std::path::Path;
 
 use self::undo::{How, Undo};
 use self::usdt_specs::Taken;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, LinuxVersion, Result, Step, Subject};
+use crate::kernel::causes;
 use crate::pins::{self, PinSet};
 use crate::program::Program;
 use crate::sys::link as sys;
@@ -103,8 +104,10 @@ impl Link {
 
     /// A table of functions without a link of the kernel's, by its map.
     pub(crate) fn registered(map: OwnedFd, table: &'static str) -> Result<Self> {
-        let other =
-            map.try_clone().map_err(|error| Error::io(format_args!("attaching struct_ops `{table}`"), &error))?;
+        let other = map
+            .try_clone()
+            .map_err(|error| Error::io(format_args!("attaching struct_ops `{table}`"), &error))
+            .map_err(|error| error.during(Step::Attach).about(Subject::Map(table)))?;
         Ok(Self::undone(map, table, How::Table(other)))
     }
 
@@ -138,10 +141,11 @@ impl Link {
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let opening = || format!("opening the link pinned at {}", path.display());
-        let fd = sys::open_pinned(&c_path(path)?).map_err(|errno| Error::refused(opening(), errno))?;
+        let of_path = |error: Error| error.during(Step::Open).about(Subject::Path(path));
+        let fd = sys::open_pinned(&c_path(path)?).map_err(|errno| of_path(Error::refused(opening(), errno)))?;
         // The kernel gives no file descriptor away that is not named after what it is.
         if !is_link(fd.as_fd()) {
-            return Err(Error::invalid(format_args!("{}: it is a map or a program", opening())));
+            return Err(of_path(Error::mismatch(format_args!("{}: it is a map or a program", opening()))));
         }
         Ok(Self::new(fd, path.display().to_string()))
     }
@@ -159,8 +163,8 @@ impl Link {
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let doing = format!("pinning the link of `{}` to {}", self.program, path.display());
-        self.kernel_link(&doing)?;
-        pins::pin(self.fd.as_fd(), path, doing)?;
+        self.kernel_link(Step::Pin, &doing)?;
+        pins::pin(self.fd.as_fd(), path, doing).map_err(|error| error.about(Subject::Program(&self.program)))?;
         // Its programs read that for as long as the pin is there.
         self.taken.iter().for_each(Taken::keep);
         Ok(())
@@ -196,7 +200,10 @@ impl Link {
                 _ => Err(errno),
             }),
         };
-        result.map_err(|errno| Error::refused(format_args!("detaching `{}`", self.program), errno))
+        result.map_err(|errno| {
+            let error = Error::refused(format_args!("detaching `{}`", self.program), errno);
+            error.during(Step::Detach).about(Subject::Program(&self.program))
+        })
     }
 
     /// Puts another program in the place of the one that is attached, without a moment between them in which there is none: of XDP, tcx,
@@ -218,12 +225,12 @@ impl Link {
 
     fn change(&self, program: &Program, old: Option<&Program>) -> Result<()> {
         let doing = format!("putting program `{}` in the place of `{}`", program.name(), self.program);
-        self.kernel_link(&doing)?;
+        self.kernel_link(Step::UpdateLink, &doing)?;
         let old = old.map(Program::fd).transpose()?;
         sys::update(self.fd.as_fd(), program.fd()?, old).map_err(|errno| {
-            let error = Error::refused(doing, errno);
+            let error = Error::refused(doing, errno).during(Step::UpdateLink).about(Subject::Program(program.name()));
             match errno.raw() {
-                libc::EINVAL => error.note(
+                libc::EINVAL => error.with_help(
                     "the program must be of the same type for the same place, and links of some kinds (probes, tracepoints, tracing \
                      programs) keep their program: attach it beside the other and drop that",
                 ),
@@ -239,8 +246,9 @@ impl Link {
     /// If it is no link of the kernel's or the kernel does not say.
     pub fn info(&self) -> Result<LinkInfo> {
         let doing = format!("looking at the link of `{}`", self.program);
-        self.kernel_link(&doing)?;
-        LinkInfo::of(self.fd.as_fd()).map_err(|errno| Error::refused(doing, errno))
+        self.kernel_link(Step::ReadInfo, &doing)?;
+        LinkInfo::of(self.fd.as_fd())
+            .map_err(|errno| Error::refused(doing, errno).during(Step::ReadInfo).about(Subject::Program(&self.program)))
     }
 
     /// Runs an attached iterator: what it writes is what the file holds. Every call is a new run.
@@ -248,25 +256,33 @@ impl Link {
     /// # Errors
     /// If the program is no iterator.
     pub fn read_iter(&self) -> Result<File> {
-        sys::open_iter(self.fd.as_fd())
-            .map(File::from)
-            .map_err(|errno| Error::refused(format_args!("opening an instance of iterator `{}`", self.program), errno))
+        sys::open_iter(self.fd.as_fd()).map(File::from).map_err(|errno| {
+            let error = Error::refused(format_args!("opening an instance of iterator `{}`", self.program), errno);
+            error.during(Step::RunProgram).about(Subject::Program(&self.program))
+        })
     }
 
     /// That the kernel has a link for it.
-    fn kernel_link(&self, doing: &str) -> Result<()> {
+    fn kernel_link(&self, step: Step, doing: &str) -> Result<()> {
+        let of_link = |error: Error| error.during(step).about(Subject::Program(&self.program));
         if !self.others.is_empty() {
             let count = self.others.len() + 1;
-            return Err(Error::invalid(format_args!("{doing}: it is attached to {count} places, by a link for each")).note(
+            let error =
+                Error::unsupported(format_args!("{doing}: it is attached to {count} places, by a link for each"));
+            return Err(of_link(causes::since(
+                error,
+                LinuxVersion::new(6, 6),
                 "it is one link if the program is loaded with the attach type TRACE_UPROBE_MULTI (`set_type`), since Linux 6.6",
-            ));
+            )));
         }
         if self.undo.is_none() && is_link(self.fd.as_fd()) {
             return Ok(());
         }
-        Err(Error::invalid(format_args!("{doing}: it was attached in a way that the kernel has no links for")).note(
+        let error =
+            Error::unsupported(format_args!("{doing}: it was attached in a way that the kernel has no links for"));
+        Err(of_link(error.note(
             "newer kernels have them for most: perf events since 5.15, cgroups since 5.7, socket maps since 6.10",
-        ))
+        )))
     }
 }
 
@@ -323,9 +339,11 @@ fn is_link(fd: BorrowedFd<'_>) -> bool {
 
 /// The error of a program that the kernel does not attach.
 fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
-    let error = Error::refused(format_args!("attaching program `{program}` to {to}"), errno);
+    let error = Error::refused(format_args!("attaching program `{program}` to {to}"), errno)
+        .during(Step::Attach)
+        .about(Subject::Program(program));
     match errno.raw() {
-        libc::EPERM | libc::EACCES => error.note(
+        libc::EPERM | libc::EACCES => error.general_help(
             "that takes CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN, or root; a program that is attached exclusively also keeps others out",
         ),
         _ => error,
@@ -334,8 +352,9 @@ fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
 
 /// A path as the kernel takes it.
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(format_args!("the path {} holds a zero byte", path.display())))
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        Error::invalid(format_args!("the path {} holds a zero byte", path.display())).about(Subject::Path(path))
+    })
 }
 
 /// A name as the kernel takes it.

@@ -67,11 +67,11 @@ impl Program {
                     errno,
                 );
                 match errno.raw() {
-                    libc::EAFNOSUPPORT => error.note("the family is 2 (IPv4) or 10 (IPv6)"),
+                    libc::EAFNOSUPPORT => error.with_help("the family is 2 (IPv4) or 10 (IPv6)"),
                     libc::ERANGE => error.note(
                         "the priority is one that the kernel keeps for itself, or is before fragments are put together (-400)",
                     ),
-                    libc::EBUSY => error.note("another program of the hook has this priority: choose one beside it"),
+                    libc::EBUSY => error.with_help("another program of the hook has this priority: choose one beside it"),
                     _ => error,
                 }
             })

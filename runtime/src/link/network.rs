@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::undo::How;
 use super::{Link, Place};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, LinuxVersion, Result, Subject};
+use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::link as sys;
 use crate::uapi::AttachType;
@@ -27,13 +28,13 @@ impl Program {
     pub fn attach_xdp(&self, ifindex: u32, flags: u32) -> Result<Link> {
         let created = sys::create(self.fd()?, index(ifindex), AttachType::XDP, flags, (0, 0));
         self.of_interface(ifindex, "", created).map_err(|error| match error.errno().map(Errno::raw) {
-            Some(libc::EBUSY) => error.note("the interface has an XDP program: detach that, or update its link"),
+            Some(libc::EBUSY) => error.with_help("the interface has an XDP program: detach that, or update its link"),
             Some(libc::EEXIST) => error.note("the interface has an XDP program of another mode"),
             Some(libc::EINVAL) => error.note(
                 "this network namespace has no interface of that index, the flags do not go together, or the program was loaded for maps",
             ),
             Some(libc::EOPNOTSUPP) => {
-                error.note("its driver has no XDP: `xdp_flags::SKB_MODE` works on every interface")
+                error.with_help("its driver has no XDP: `xdp_flags::SKB_MODE` works on every interface")
             }
             _ => error,
         })
@@ -54,7 +55,9 @@ impl Program {
     /// If it was not loaded or the kernel refuses.
     pub fn attach_tcx_at(&self, ifindex: u32, direction: AttachType, place: Place<'_>) -> Result<Link> {
         self.placed(ifindex, direction, place).map_err(|error| match error.errno().map(Errno::raw) {
-            Some(libc::EINVAL) => error.note("tcx needs Linux 6.6; before, there is `attach_tc`"),
+            Some(libc::EINVAL) => {
+                causes::since(error, LinuxVersion::new(6, 6), "tcx needs Linux 6.6; before, there is `attach_tc`")
+            }
             _ => error,
         })
     }
@@ -66,8 +69,8 @@ impl Program {
     /// If it was not loaded or the kernel refuses.
     pub fn attach_netkit(&self, ifindex: u32, place: Place<'_>) -> Result<Link> {
         self.placed(ifindex, self.attach_type(), place).map_err(|error| match error.errno().map(Errno::raw) {
-            Some(libc::ENXIO | libc::EACCES) => error.note("it must be the primary interface of a netkit pair"),
-            Some(libc::EINVAL) => error.note("netkit needs Linux 6.7"),
+            Some(libc::ENXIO | libc::EACCES) => error.with_help("it must be the primary interface of a netkit pair"),
+            Some(libc::EINVAL) => causes::since(error, LinuxVersion::new(6, 7), "netkit needs Linux 6.7"),
             _ => error,
         })
     }
@@ -91,7 +94,9 @@ impl Program {
             .map_err(|errno| {
                 let error = self.refused("a network namespace", errno);
                 match errno.raw() {
-                    libc::EINVAL => error.note("what was given must be a network namespace, such as /proc/self/ns/net"),
+                    libc::EINVAL => {
+                        error.with_help("what was given must be a network namespace, such as /proc/self/ns/net")
+                    }
                     libc::EEXIST | libc::E2BIG => error.note("the namespace takes no other such program"),
                     _ => error,
                 }
@@ -123,14 +128,12 @@ impl Program {
     }
 
     fn attach_sockmap_without_link(&self, map: BorrowedFd<'_>) -> Result<Link> {
-        let io = |error: std::io::Error| {
-            Error::io(format_args!("attaching program `{}` to a map of sockets", self.name()), &error)
-        };
+        let io = |error: std::io::Error| self.not_attached("a map of sockets", &error);
         let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(io);
         let (held, program, target) = (clone(self.fd()?)?, clone(self.fd()?)?, clone(map)?);
         let attach_type = self.attach_type();
         sys::attach(program.as_fd(), target.as_fd(), attach_type, 0, None).map_err(|errno| {
-            self.refused("a map of sockets", errno).note(
+            self.refused("a map of sockets", errno).with_help(
                 "the map must be a sockmap or sockhash, and the section or `set_type` must say for what the program is \
                  (`sk_skb` alone does not)",
             )
@@ -149,7 +152,9 @@ impl Program {
             let of = if place.is_empty() { "" } else { " of " };
             let error = self.refused(format_args!("{place}{of}network interface {ifindex}"), errno);
             match errno.raw() {
-                libc::ENODEV => error.note("this network namespace has no interface of that index"),
+                libc::ENODEV => error
+                    .about_part(Subject::Interface(ifindex))
+                    .note("this network namespace has no interface of that index"),
                 libc::ESTALE => error.note("the programs of the interface were changed since their revision was read"),
                 libc::ENOENT => error.note("the program that it was to be before or after is not attached there"),
                 _ => error,

@@ -3,7 +3,8 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{HardwareCounter, Link, SoftwareCounter, pmu};
-use crate::error::{Error, Result};
+use crate::error::{Error, LinuxVersion, Result, Step};
+use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::perf as sys;
 
@@ -84,7 +85,9 @@ impl PerfEvent {
             Sample::Frequency(times) => (true, times),
         };
         let number = |number: u32| {
-            i32::try_from(number).map_err(|_| Error::invalid("opening a perf event: a process or CPU that cannot be"))
+            i32::try_from(number).map_err(|_| {
+                Error::invalid("opening a perf event: a process or CPU that cannot be").during(Step::Attach)
+            })
         };
         let event = sys::Sampled {
             event_type: self.event_type,
@@ -97,12 +100,14 @@ impl PerfEvent {
         sys::sampled(&event).map_err(|errno| {
             let Self { event_type, config, .. } = self;
             let error =
-                Error::refused(format_args!("opening a perf event of type {event_type} and config {config}"), errno);
+                Error::refused(format_args!("opening a perf event of type {event_type} and config {config}"), errno)
+                    .during(Step::Attach);
             match errno.raw() {
-                libc::EINVAL if self.pid.is_none() && self.cpu.is_none() => error.note("it needs a process or a CPU"),
-                libc::EINVAL => {
-                    error.note("the frequency may be above what /proc/sys/kernel/perf_event_max_sample_rate allows")
+                libc::EINVAL if self.pid.is_none() && self.cpu.is_none() => {
+                    error.with_help("it needs a process or a CPU")
                 }
+                libc::EINVAL => error
+                    .with_help("the frequency may be above what /proc/sys/kernel/perf_event_max_sample_rate allows"),
                 libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV => error
                     .note("the machine has no such event: in virtual machines there often are none of the hardware"),
                 _ => pmu::refused_event(error, errno),
@@ -118,7 +123,7 @@ impl Program {
     /// If it was not loaded, or the kernel has no such event or refuses.
     pub fn attach_perf(&self, event: &PerfEvent) -> Result<Link> {
         let program = self.fd()?;
-        let opened = event.open().map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let opened = event.open().map_err(|error| self.attaching(error))?;
         pmu::attach(program, opened, 0)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| self.refused("a perf event", errno))
@@ -149,12 +154,14 @@ impl Program {
     pub fn attach_perf_event(&self, event: BorrowedFd<'_>, cookie: u64) -> Result<Link> {
         let program = self.fd()?;
         let own = event.try_clone_to_owned();
-        let own = own.map_err(|error| Error::io(format_args!("attaching program `{}`", self.name()), &error))?;
+        let own = own.map_err(|error| self.not_attached("a perf event", &error))?;
         pmu::attach(program, own, cookie).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
             let error = self.refused("a perf event", errno);
             match errno.raw() {
                 libc::EEXIST => error.note("the event has another program"),
-                _ if cookie != 0 => error.note("cookies of perf events need Linux 5.15"),
+                _ if cookie != 0 => {
+                    causes::since(error, LinuxVersion::new(5, 15), "cookies of perf events need Linux 5.15")
+                }
                 _ => error,
             }
         })

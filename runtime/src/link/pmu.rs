@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::abi::Way;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::kernel::causes::{self, TRACEFS};
 use crate::sys::{link as sys, perf};
 
@@ -31,7 +31,7 @@ impl Probes {
                 Error::io(format_args!("reading {path}"), &error).note(causes::no_event_source(name, &error))
             })
         };
-        let bad = |file: &str| Error::invalid(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
+        let bad = |file: &str| Error::malformed(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
         let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
         let format = read("format/retprobe")?;
         let bit: Option<u32> = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
@@ -52,18 +52,19 @@ pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     Way::Tracepoint
         .parse(&format!("{category}/{name}"))
         .map_err(|malformed| Error::invalid(format_args!("{}: {malformed}", context())))?;
+    let missing = |error: Error| error.during(Step::FindSymbol).about(Subject::Symbol(name));
     let mut failed = None;
     for root in TRACEFS {
         match read_to_string(format!("{root}/events/{category}/{name}/id")) {
             Ok(text) => {
-                return text.trim().parse().map_err(|_| Error::invalid(format_args!("{} is no number", context())));
+                return text.trim().parse().map_err(|_| Error::malformed(format_args!("{} is no number", context())));
             }
             Err(error) => failed = Some(failed.unwrap_or(error)),
         }
     }
     Err(match failed {
-        Some(error) => Error::io(context(), &error).note(causes::no_tracepoint(category, name, &error)),
-        None => Error::invalid(context()),
+        Some(error) => missing(Error::io(context(), &error)).note(causes::no_tracepoint(category, name, &error)),
+        None => missing(Error::not_found(context())),
     })
 }
 

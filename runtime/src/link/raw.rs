@@ -1,7 +1,8 @@
 //! Programs of tracepoints, raw or not, and of what they were loaded for.
 
 use super::{Link, c_string, pmu};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, LinuxVersion, Result, Subject};
+use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
 
@@ -16,11 +17,11 @@ impl Program {
         fd.map(|fd| Link::new(fd, self.name())).map_err(|errno| {
             let error = self.refused(format_args!("raw tracepoint `{name}`"), errno);
             match errno.raw() {
-                libc::ENOENT => error.note(
+                libc::ENOENT => error.about_part(Subject::Symbol(name)).with_help(
                     "the kernel has no such tracepoint, nor has a module that is loaded; choose another with `set_attach_target` \
                      before loading",
                 ),
-                libc::EINVAL | libc::E2BIG if cookie != 0 => error.note("cookies of raw tracepoints need Linux 6.10"),
+                libc::EINVAL | libc::E2BIG if cookie != 0 => causes::since(error, LinuxVersion::new(6, 10), "cookies of raw tracepoints need Linux 6.10"),
                 _ => error,
             }
         })
@@ -41,8 +42,7 @@ impl Program {
     pub fn attach_tracepoint(&self, category: &str, name: &str, cookie: u64) -> Result<Link> {
         let what = format!("tracepoint `{category}/{name}`");
         let program = self.fd()?;
-        let id = pmu::tracepoint_id(category, name)
-            .map_err(|error| error.within(format_args!("attaching program `{}`", self.name())))?;
+        let id = pmu::tracepoint_id(category, name).map_err(|error| self.attaching(error))?;
         let event = perf::tracepoint(id).map_err(|errno| {
             pmu::refused_event(self.refused(format_args!("{what} (opening its perf event)"), errno), errno)
         })?;
@@ -67,7 +67,10 @@ impl Program {
             let error = self.refused("what it was loaded for", errno);
             match errno.raw() {
                 libc::EINVAL | libc::E2BIG if cookie != 0 => {
-                    error.note("cookies of tracing programs need Linux 6.0, of `tp_btf` 6.10")
+                    let needed =
+                        if self.attach_type() == crate::uapi::AttachType::TRACE_RAW_TP { (6, 10) } else { (6, 0) };
+                    let needed = LinuxVersion::new(needed.0, needed.1);
+                    causes::since(error, needed, "cookies of tracing programs need Linux 6.0, of `tp_btf` 6.10")
                 }
                 libc::EBUSY => error.note("it is attached already, or the function has as many programs as it can"),
                 _ => error,
@@ -79,7 +82,9 @@ impl Program {
     pub(super) fn refused_with_cookie(&self, to: impl std::fmt::Display, cookie: u64, errno: Errno) -> crate::Error {
         let error = self.refused(to, errno);
         match errno.raw() {
-            libc::EINVAL | libc::E2BIG if cookie != 0 => error.note("cookies need Linux 5.15"),
+            libc::EINVAL | libc::E2BIG if cookie != 0 => {
+                causes::since(error, LinuxVersion::new(5, 15), "cookies need Linux 5.15")
+            }
             _ => error,
         }
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 
 /// The file of this name: itself if it names a directory, else the first of that name in the directories for its kind.
 ///
@@ -21,12 +21,14 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     let kind = if is_library(path.as_os_str()) { &LIBRARIES } else { &PROGRAMS };
     let given = std::env::var_os(kind.variable).unwrap_or_default();
     find(path, kind, &given).ok_or_else(|| {
-        Error::invalid(format_args!("there is no file {}", path.display())).note(format_args!(
-            "{} and what {} names were searched for one that {}; give a path",
-            kind.usual.join(", "),
-            kind.variable,
-            if kind.is_run { "can be run" } else { "can be read" },
-        ))
+        Error::not_found(format_args!("there is no file {}", path.display())).about(Subject::Path(path)).with_help(
+            format_args!(
+                "{} and what {} names were searched for one that {}; give a path",
+                kind.usual.join(", "),
+                kind.variable,
+                if kind.is_run { "can be run" } else { "can be read" },
+            ),
+        )
     })
 }
 
@@ -35,8 +37,12 @@ fn in_directory(path: &Path) -> Result<PathBuf> {
     if let Some(at) = bytes.windows(2).position(|part| part == b"!/") {
         let archive = Path::new(OsStr::from_bytes(&bytes[..at]));
         if !path.exists() && archive.is_file() {
-            return Err(Error::invalid(format_args!("{} is in an archive, which is not read", path.display()))
-                .note(format_args!("attach to {} with the offset of the function in the archive", archive.display())));
+            return Err(Error::unsupported(format_args!("{} is in an archive, which is not read", path.display()))
+                .about(Subject::Path(path))
+                .with_help(format_args!(
+                    "attach to {} with the offset of the function in the archive",
+                    archive.display()
+                )));
         }
     }
     Ok(path.to_owned())

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::program::Program;
 use crate::sys::socket::set_option;
 
@@ -34,7 +34,7 @@ impl Program {
         set_option(socket, ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("a socket", errno);
             match errno.raw() {
-                libc::EINVAL => error.note("the program must be a socket filter (`SEC(\"socket\")`)"),
+                libc::EINVAL => error.with_help("the program must be a socket filter (`SEC(\"socket\")`)"),
                 libc::EPERM => error.note("the filter of the socket is locked (SO_LOCK_FILTER)"),
                 _ => error,
             }
@@ -50,7 +50,7 @@ impl Program {
         set_option(socket, ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("sockets that share a port", errno);
             match errno.raw() {
-                libc::EINVAL => error.note(
+                libc::EINVAL => error.with_help(
                     "the socket must have been given SO_REUSEPORT before it was bound, and the program must be of section \
                      `sk_reuseport` or `socket`",
                 ),
@@ -65,7 +65,8 @@ impl Program {
 /// # Errors
 /// If the socket has none.
 pub fn detach_socket_filter(socket: BorrowedFd<'_>) -> Result<()> {
-    set_option(socket, DETACH_BPF, 0).map_err(|errno| Error::refused("taking the filter from a socket", errno))
+    set_option(socket, DETACH_BPF, 0)
+        .map_err(|errno| Error::refused("taking the filter from a socket", errno).during(Step::Detach))
 }
 
 /// Takes the program from a group of sockets that share a port (Linux 5.3).
@@ -73,6 +74,7 @@ pub fn detach_socket_filter(socket: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 /// If the group has none.
 pub fn detach_reuseport(socket: BorrowedFd<'_>) -> Result<()> {
-    set_option(socket, DETACH_REUSEPORT, 0)
-        .map_err(|errno| Error::refused("taking the program from sockets that share a port", errno))
+    set_option(socket, DETACH_REUSEPORT, 0).map_err(|errno| {
+        Error::refused("taking the program from sockets that share a port", errno).during(Step::Detach)
+    })
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::Link;
 use super::undo::How;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Result, Subject};
 use crate::program::Program;
 use crate::sys::netlink;
 
@@ -62,9 +62,13 @@ impl Program {
         let refused = |errno: Errno| {
             let error = self.refused(format_args!("{direction:?} of network interface {ifindex} (tc)"), errno);
             match errno.raw() {
-                libc::ENODEV => error.note("this network namespace has no interface of that index"),
-                libc::EEXIST => error.note("there is a filter of that priority and handle: `replace` takes its place"),
-                libc::EINVAL => error.note(
+                libc::ENODEV => error
+                    .about_part(Subject::Interface(ifindex))
+                    .note("this network namespace has no interface of that index"),
+                libc::EEXIST => {
+                    error.with_help("there is a filter of that priority and handle: `replace` takes its place")
+                }
+                libc::EINVAL => error.with_help(
                     "the program must be a classifier (`SEC(\"tc\")`), and no other qdisc in the place of `clsact`",
                 ),
                 libc::ENOENT => {
@@ -74,7 +78,7 @@ impl Program {
             }
         };
         let held = program.try_clone_to_owned();
-        let held = held.map_err(|error| Error::io(format_args!("attaching program `{}`", self.name()), &error))?;
+        let held = held.map_err(|error| self.not_attached("a network interface", &error))?;
         let socket = netlink::open().map_err(refused)?;
         match ask(&socket, &qdisc(ifindex)) {
             Err(errno) if errno.raw() != libc::EEXIST => return Err(refused(errno)),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Link, kernel_probe, pattern};
-use crate::error::{Error, Result};
+use crate::error::{Error, LinuxVersion, Result, Step, Subject};
+use crate::kernel::causes;
 use crate::kernel::types::{self, Types, kind};
 use crate::program::Program;
 use crate::sys::link as sys;
@@ -29,7 +30,7 @@ impl Program {
     /// If it was not loaded as one, the kernel has no such functions, or it refuses.
     pub fn attach_trace_multi(&self, functions: &[&str], cookies: &[u64]) -> Result<Link> {
         let program = self.fd()?;
-        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let within = |error: Error| self.attaching(error);
         let is_pattern = functions.iter().any(|function| pattern::is_pattern(function));
         if !cookies.is_empty() && (is_pattern || cookies.len() != functions.len()) {
             return Err(within(Error::invalid(
@@ -43,7 +44,11 @@ impl Program {
                 let of = functions.join("`, `");
                 let error = self.refused(format_args!("{} kernel functions (`{of}`)", ids.len()), errno);
                 match errno.raw() {
-                    libc::EINVAL => error.note("the program must be of section `fentry.multi` or its like (Linux 7.2)"),
+                    libc::EINVAL => causes::since(
+                        error,
+                        LinuxVersion::new(7, 2),
+                        "the program must be of section `fentry.multi` or its like (Linux 7.2)",
+                    ),
                     libc::EOPNOTSUPP => error.note(
                         "the kernel is built without what that takes (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and \
                          CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has on x86-64 alone)",
@@ -59,8 +64,8 @@ fn find(wanted: &[&str]) -> Result<Vec<u32>> {
     let vmlinux = types::kernel(None)?;
     let by_name = traceable(&vmlinux, &kernel_probe::names(wanted)?);
     let nobody = |name: &str| {
-        Error::invalid(format_args!("the kernel has no function `{name}` that can be traced"))
-            .note("/sys/kernel/tracing/available_filter_functions lists those that can, if BTF has them and programs their arguments")
+        Error::not_found(format_args!("the kernel has no function `{name}` that can be traced")).during(Step::FindSymbol).about(Subject::Symbol(name))
+            .with_help("/sys/kernel/tracing/available_filter_functions lists those that can, if BTF has them and programs their arguments")
     };
     let mut ids = Vec::new();
     for name in wanted.iter().filter(|name| !pattern::is_pattern(name)) {

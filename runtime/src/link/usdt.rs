@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::usdt_specs::{By, SPECS, Specs, Taken};
 use super::{Link, Uprobe, UprobeMulti, addresses, elf, notes, search, usdt_arguments as arguments};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::program::Program;
 use crate::uapi::AttachType;
 
@@ -63,11 +63,11 @@ impl Program {
     /// attached to no location then.
     pub fn attach_usdt(&self, probe: &Usdt<'_>) -> Result<Link> {
         self.fd()?;
-        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let within = |error: Error| self.attaching(error);
         let specs = self.usdt_specs().ok_or_else(|| {
             within(
-                Error::invalid(format_args!("its object has no map `{SPECS}`"))
-                    .note("include libbpf's <bpf/usdt.bpf.h>, by which programs get at the arguments of probes"),
+                Error::not_found(format_args!("its object has no map `{SPECS}`"))
+                    .with_help("include libbpf's <bpf/usdt.bpf.h>, by which programs get at the arguments of probes"),
             )
         })?;
         let path = search::resolve(probe.path).map_err(within)?;
@@ -98,7 +98,7 @@ impl Program {
                 None => all = Some(link),
             }
         }
-        let all = all.ok_or_else(|| within(Error::invalid("the probe has no location")))?;
+        let all = all.ok_or_else(|| within(Error::not_found("the probe has no location")))?;
         Ok(all.holding(taken))
     }
 }
@@ -109,7 +109,7 @@ fn take(specs: &Arc<Specs>, path: &Path, places: &[notes::Note], probe: &Usdt<'_
     let one = |place: &notes::Note| {
         let arguments = arguments::parse(&place.arguments)?;
         let bytes = arguments::encode(&arguments, probe.cookie, size).ok_or_else(|| {
-            Error::invalid(format_args!("its arguments do not fit into values of {size} bytes of map `{SPECS}`")).note(
+            Error::mismatch(format_args!("its arguments do not fit into values of {size} bytes of map `{SPECS}`")).with_help(
                 "the map must be that of libbpf's usdt.bpf.h; arguments that are elements of arrays need that of 1.7",
             )
         })?;
@@ -129,19 +129,22 @@ fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Ve
         (None, Some(pid)) => {
             let found = addresses::of_offset(pid, path, place.offset)?;
             if found.is_empty() {
-                return Err(Error::invalid(format_args!(
+                return Err(Error::not_found(format_args!(
                     "process {pid} does not have {} in its memory",
                     path.display()
                 ))
+                .needs(LinuxVersion::new(5, 15))
+                .with_kind(ErrorKind::NotFound)
                 .note("before Linux 5.15 a process must have loaded the file before a program is attached"));
             }
             Ok(found)
         }
-        (None, None) => Err(Error::invalid(format_args!(
+        (None, None) => Err(Error::unsupported(format_args!(
             "the kernel has no attach cookies, and {} is at other addresses in each process",
             path.display()
         ))
-        .note("give the process (`Usdt::pid`); all processes at once need Linux 5.15")),
+        .needs(LinuxVersion::new(5, 15))
+        .with_help("give the process (`Usdt::pid`); all processes at once need Linux 5.15")),
     }
 }
 
@@ -150,8 +153,11 @@ fn look(path: &Path, probe: &Usdt<'_>) -> Result<Vec<notes::Note>> {
     let places = elf::read_file(path, "USDT probes", |elf| notes::places(elf, probe.provider, probe.name))?;
     if places.is_empty() {
         let (provider, name) = (probe.provider, probe.name);
-        return Err(Error::invalid(format_args!("{} has no USDT probe `{provider}:{name}`", path.display()))
-            .note("`readelf -n` shows those that a file has"));
+        return Err(Error::not_found(format_args!("{} has no USDT probe `{provider}:{name}`", path.display()))
+            .during(Step::FindSymbol)
+            .about(Subject::Symbol(name))
+            .about(Subject::Path(path))
+            .with_help("`readelf -n` shows those that a file has"));
     }
     Ok(places)
 }

@@ -4,7 +4,7 @@
 //! `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`, of which there are two layouts: in the one of libbpf 1.7 and later, an argument
 //! takes 24 bytes, before it took 16.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 
 /// An argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,19 @@ const REST: usize = 16;
 /// What a note says.
 pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
     let not = |argument: &str| {
-        Error::invalid(format_args!("the USDT argument `{argument}` (of `{text}`) cannot be understood"))
+        Error::unsupported(format_args!("the USDT argument `{argument}` (of `{text}`) cannot be understood"))
+            .during(Step::Attach)
             .note("registers, constants and memory at registers are, on x86-64, arm64 and s390x")
     };
     let arguments: Vec<Argument> =
         split(text).map(|argument| parse_one(argument).ok_or_else(|| not(argument))).collect::<Result<_>>()?;
     match arguments.len() {
         0..=MOST => Ok(arguments),
-        more => {
-            Err(Error::invalid(format_args!("the USDT probe has {more} arguments, and programs read at most {MOST}")))
-        }
+        more => Err(Error::of(
+            ErrorKind::LimitReached,
+            format_args!("the USDT probe has {more} arguments, and programs read at most {MOST}"),
+        )
+        .during(Step::Attach)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step};
 use crate::sys;
 use crate::uapi::elem_flags;
 
@@ -61,7 +61,8 @@ impl Specs {
 
     /// How many bytes a specification has, and how many there can be.
     pub(super) fn size(&self) -> Result<(usize, u32)> {
-        let info = sys::map::info(self.map.as_fd()).map_err(|errno| Error::refused(writing(SPECS), errno))?;
+        let info = sys::map::info(self.map.as_fd())
+            .map_err(|errno| Error::refused(writing(SPECS), errno).during(Step::Attach))?;
         Ok((usize::try_from(info.value_size).unwrap_or(0), info.max_entries))
     }
 
@@ -92,7 +93,7 @@ impl Specs {
             return Ok(number);
         }
         if number >= most {
-            return Err(Error::invalid(format_args!("map `{SPECS}` is full: {most} specifications are attached")).note(
+            return Err(Error::of(ErrorKind::LimitReached, format_args!("map `{SPECS}` is full: {most} specifications are attached")).during(Step::Attach).with_help(
                 "detach some, define BPF_USDT_MAX_SPEC_CNT before usdt.bpf.h is included, or `set_max_entries` before loading",
             ));
         }
@@ -109,9 +110,15 @@ impl Specs {
         let mut used = self.used();
         if let Some((other, links)) = used.ips.get_mut(&ip) {
             if *other != number {
-                return Err(Error::invalid(format_args!(
-                    "the instruction at {ip:#x} has a USDT program with other arguments or another cookie"
-                ))
+                return Err(Error::of(
+                    ErrorKind::Busy,
+                    format_args!(
+                        "the instruction at {ip:#x} has a USDT program with other arguments or another cookie"
+                    ),
+                )
+                .during(Step::Attach)
+                .needs(LinuxVersion::new(5, 15))
+                .with_kind(ErrorKind::Busy)
                 .note("kernels without attach cookies (before 5.15) tell programs apart by the instruction alone"));
             }
             *links += 1;
@@ -188,7 +195,7 @@ impl Drop for Taken {
 
 /// The error of an object whose programs have to find their specification by address, and cannot.
 pub(super) fn no_ips() -> Error {
-    Error::invalid(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` to do without")).note(
+    Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` to do without")).needs(LinuxVersion::new(5, 15)).with_help(
         "attach cookies need Linux 5.15; libbpf's <bpf/usdt.bpf.h> has the map, unless `set_autocreate(false)` leaves it out",
     )
 }
@@ -198,28 +205,30 @@ fn writing(map: &str) -> String {
 }
 
 fn update(fd: &OwnedFd, name: &str, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
-    let fd = fd.try_clone().map_err(|error| Error::io(writing(name), &error))?;
-    let refused = |errno| Error::refused(writing(name), errno);
+    let fd = fd.try_clone().map_err(|error| Error::io(writing(name), &error).during(Step::Attach))?;
+    let refused = |errno| Error::refused(writing(name), errno).during(Step::Attach);
     let map = sys::elem::Map::new(fd).map_err(|error| error.within(writing(name)))?;
     if map.key_len() != key.len() || map.value_len() != value.len() {
-        return Err(Error::invalid(format_args!("map `{name}` does not have the layout of libbpf's usdt.bpf.h")));
+        return Err(Error::mismatch(format_args!("map `{name}` does not have the layout of libbpf's usdt.bpf.h"))
+            .during(Step::Attach));
     }
     map.update(key, value, flags).map_err(refused)
 }
 
 fn remove(map: &OwnedFd, ip: u64) -> Result<()> {
     let key = key(map, ip)?;
-    let fd = map.try_clone().map_err(|error| Error::io(writing(IPS), &error))?;
+    let fd = map.try_clone().map_err(|error| Error::io(writing(IPS), &error).during(Step::Attach))?;
     let map = sys::elem::Map::new(fd).map_err(|error| error.within(writing(IPS)))?;
-    map.delete(&key).map_err(|errno| Error::refused(writing(IPS), errno))
+    map.delete(&key).map_err(|errno| Error::refused(writing(IPS), errno).during(Step::Attach))
 }
 
 /// An address as the map has it, a `long`.
 fn key(map: &OwnedFd, ip: u64) -> Result<Vec<u8>> {
-    let info = sys::map::info(map.as_fd()).map_err(|errno| Error::refused(writing(IPS), errno))?;
+    let info = sys::map::info(map.as_fd()).map_err(|errno| Error::refused(writing(IPS), errno).during(Step::Attach))?;
     match (info.key_size, u32::try_from(ip)) {
         (8, _) => Ok(ip.to_ne_bytes().to_vec()),
         (4, Ok(ip)) => Ok(ip.to_ne_bytes().to_vec()),
-        _ => Err(Error::invalid(format_args!("map `{IPS}` does not have the layout of libbpf's usdt.bpf.h"))),
+        _ => Err(Error::mismatch(format_args!("map `{IPS}` does not have the layout of libbpf's usdt.bpf.h"))
+            .during(Step::Attach)),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::search::resolve;
 use super::{Link, c_path, elf, pattern, pmu, symbols};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
@@ -112,7 +112,7 @@ impl Program {
         attach: impl FnOnce(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
     ) -> Result<Link> {
         let program = self.fd()?;
-        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let within = |error: Error| self.attaching(error);
         let path = resolve(probe.path).map_err(within)?;
         let begin = match probe.function {
             "" => 0,
@@ -126,13 +126,13 @@ impl Program {
             let shift = probes.counter_shift.filter(|_| u32::try_from(probe.ref_ctr_offset).is_ok());
             config |= shift.and_then(|shift| probe.ref_ctr_offset.checked_shl(shift)).ok_or_else(|| {
                 within(
-                    Error::invalid("the kernel takes no such reference counter")
+                    Error::unsupported("the kernel takes no such reference counter")
                         .note("they need Linux 4.20 and offsets of 32 bits"),
                 )
             })?;
         }
         let pid = probe.pid.map(i32::try_from).transpose();
-        let pid = pid.map_err(|_| within(Error::invalid("there can be no process of that id")))?;
+        let pid = pid.map_err(|_| within(Error::not_found("there can be no process of that id")))?;
         let place = if probe.at_return { "the return of " } else { "" };
         let what = match probe.function {
             "" => format!("offset {offset:#x} of {}", path.display()),
@@ -143,8 +143,9 @@ impl Program {
         let event = perf::probe(&event).map_err(|errno| {
             let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
             match errno.raw() {
-                libc::EINVAL => error
-                    .note("the offset must be that of an instruction of a regular file, or the kernel has no uprobes"),
+                libc::EINVAL => error.with_help(
+                    "the offset must be that of an instruction of a regular file, or the kernel has no uprobes",
+                ),
                 libc::ESRCH => error.note("there is no such process"),
                 _ => pmu::refused_event(error, errno),
             }
@@ -160,7 +161,7 @@ impl Program {
     /// If it was not loaded as one, the file cannot be read or does not have each of the functions, or the kernel refuses.
     pub fn attach_uprobe_multi(&self, probes: &UprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
-        let within = |error: Error| error.within(format_args!("attaching program `{}`", self.name()));
+        let within = |error: Error| self.attaching(error);
         let path = resolve(probes.path).map_err(within)?;
         let is_pattern = probes.functions.iter().any(|function| pattern::is_pattern(function));
         if is_pattern && !(probes.cookies.is_empty() && probes.ref_ctr_offsets.is_empty()) {
@@ -200,7 +201,10 @@ impl Program {
 /// Where each of these functions begins in the file.
 fn find_each(path: &Path, names: &[&str]) -> Result<Vec<u64>> {
     let found = elf::read_file(path, "functions", |elf| symbols::find_each(elf, names))?;
-    found.map_err(|unfound| Error::invalid(format_args!("{} {}", path.display(), unfound.what)).note(unfound.note))
+    found.map_err(|unfound| {
+        let error = Error::not_found(format_args!("{} {}", path.display(), unfound.what)).during(Step::FindSymbol);
+        error.about(Subject::Path(path)).note(unfound.note)
+    })
 }
 
 /// Where the functions begin that one of the patterns stands for; at least one.
@@ -208,7 +212,9 @@ fn find_all(path: &Path, patterns: &[&str]) -> Result<Vec<u64>> {
     let offsets = elf::read_file(path, "functions", |elf| symbols::find_all(elf, patterns))?;
     if offsets.is_empty() {
         let patterns = patterns.join("` or `");
-        return Err(Error::invalid(format_args!("{} has no function that matches `{patterns}`", path.display())));
+        return Err(Error::not_found(format_args!("{} has no function that matches `{patterns}`", path.display()))
+            .during(Step::FindSymbol)
+            .about(Subject::Path(path)));
     }
     Ok(offsets)
 }

@@ -7,7 +7,7 @@ use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::data::{MappedArray, Plain};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::uapi::{MapType, elem_flags, map_flags};
 
 /// An array of values.
@@ -141,15 +141,15 @@ impl<V: Plain> Array<V> {
         if self.flags() & map_flags::MMAPABLE == 0 {
             return Err(self
                 .handle
-                .invalid("it cannot be mapped into memory")
-                .note("give it the flag BPF_F_MMAPABLE where it is defined, or before the load"));
+                .error(ErrorKind::Mismatch, "it cannot be mapped into memory")
+                .with_help("give it the flag BPF_F_MMAPABLE where it is defined, or before the load"));
         }
         MappedArray::new(self.handle.as_fd(), self.len())
-            .map_err(|errno| self.handle.refused("mapping it into memory", errno))
+            .map_err(|errno| self.handle.refused(Step::Open, "mapping it into memory", errno))
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle.invalid(format_args!("there is no element {index}: it has {}", self.len()))
+        self.handle.error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {}", self.len()))
     }
 }
 

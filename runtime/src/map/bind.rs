@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{FromFd, Info, other_than_map};
 use crate::data::{Layout, LayoutField, label};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 use crate::escape::Line;
 use crate::kernel::types::{Types, kind};
 use crate::link::c_path;
@@ -75,7 +75,9 @@ impl FindMap for Pins {
             Ok(fd) => Ok(Some(fd)),
             Err(errno) if errno.raw() == libc::ENOENT => Ok(None),
             Err(errno) => {
-                Err(pins::refused(&path, format_args!("opening the map pinned at {}", path.display()), errno))
+                Err(pins::refused(&path, format_args!("opening the map pinned at {}", path.display()), errno)
+                    .during(Step::Open)
+                    .about(Subject::Map(name)))
             }
         }
     }
@@ -144,7 +146,9 @@ impl<M: FromFd> BindMap for M {
     fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self> {
         match found {
             Some(fd) => checked(fd, name),
-            None => Err(Error::invalid(format_args!("{} has no map `{name}`", from.what()))),
+            None => Err(Error::not_found(format_args!("{} has no map `{name}`", from.what()))
+                .during(Step::Open)
+                .about(Subject::Map(name))),
         }
     }
 }
@@ -166,11 +170,15 @@ pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
 /// The handle of a map that was found, once its layouts have been compared with those of its BTF.
 fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     if let Some(other) = other_than_map(fd.as_fd()) {
-        return Err(Error::invalid(format_args!(
+        return Err(Error::mismatch(format_args!(
             "`{name}`: what was found by this name is no map, but one of {other}"
-        )));
+        ))
+        .during(Step::Open)
+        .about(Subject::Map(name)));
     }
-    let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
+    let refused = |errno| {
+        Error::refused(format_args!("map `{name}`: looking at it"), errno).during(Step::Open).about(Subject::Map(name))
+    };
     let found = sys::map::info(fd.as_fd()).map_err(refused)?;
     let info = Info {
         name,
@@ -185,9 +193,10 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     };
     let handle = M::from_fd(fd, &info);
     match (handle, other_layout::<M>(&found, name)?) {
-        (Ok(_), Some(Other { what, sides })) => {
-            Err(Error::invalid(format_args!("map `{name}`: {what}")).details(sides))
-        }
+        (Ok(_), Some(Other { what, sides })) => Err(Error::mismatch(format_args!("map `{name}`: {what}"))
+            .during(Step::Open)
+            .about(Subject::Map(name))
+            .details(sides)),
         // Another size says less than what it is that has another size.
         (Err(error), Some(Other { what, sides })) => Err(error.note(what).details(sides)),
         (handle, None) => handle,
@@ -203,7 +212,9 @@ struct Other {
 
 /// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
 fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<Other>> {
-    let refused = |errno| Error::refused(format_args!("map `{name}`: looking at it"), errno);
+    let refused = |errno| {
+        Error::refused(format_args!("map `{name}`: looking at it"), errno).during(Step::Open).about(Subject::Map(name))
+    };
     let (key, value) = M::layouts();
     if found.btf_id == 0 || key.is_none() && value.is_none() {
         return Ok(None);
@@ -232,7 +243,11 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
 pub fn find(name: &str, maps: &[(&str, Option<BorrowedFd<'_>>)]) -> Result<Option<OwnedFd>> {
     let found = maps.iter().find(|(known, _)| *known == name).and_then(|(_, fd)| *fd);
     let fd = found.map(|fd| fd.try_clone_to_owned()).transpose();
-    fd.map_err(|error| Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error))
+    fd.map_err(|error| {
+        Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error)
+            .during(Step::Open)
+            .about(Subject::Map(name))
+    })
 }
 
 fn types(btf: BorrowedFd<'_>) -> Result<Types> {

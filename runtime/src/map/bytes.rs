@@ -2,7 +2,7 @@
 
 use super::handle::{Handle, handle};
 use super::scan::Scan;
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::uapi::Command;
 
 /// A map of any type whose keys and values are bytes. Percpu maps have the values of all possible CPUs in one, each rounded up
@@ -49,7 +49,10 @@ impl Untyped {
     /// # Errors
     /// If the flags are not known.
     pub fn value_len_with(&self, flags: u64) -> Result<usize> {
-        self.handle.map().len_with(flags).map_err(|errno| self.handle.refused(format_args!("flags {flags:#x}"), errno))
+        self.handle
+            .map()
+            .len_with(flags)
+            .map_err(|errno| self.handle.refused(Step::ReadInfo, format_args!("flags {flags:#x}"), errno))
     }
 
     /// The value of `key`, if there is one.
@@ -107,7 +110,7 @@ impl Untyped {
         let mut cursor = vec![0; map.cursor_len()];
         let copied = map
             .lookup_batch(Command::MAP_LOOKUP_BATCH, true, &mut cursor, &mut keys, &mut values, flags)
-            .map_err(|errno| self.handle.refused_with("looking up many elements", errno, flags))?;
+            .map_err(|errno| self.handle.refused_with(Step::ReadMap, "looking up many elements", errno, flags))?;
         keys.truncate(copied.count.saturating_mul(key_len));
         values.truncate(copied.count.saturating_mul(value_len));
         Ok((keys, values))

@@ -8,7 +8,7 @@ use super::handle::{Handle, handle, other_than_map};
 use super::scan::Keys;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, Step};
 use crate::sys;
 use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
 use crate::uapi::{MapType, elem_flags};
@@ -372,7 +372,7 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
         Ok(fd) => M::try_from(fd).map(Some),
         // It was replaced by another one or taken out meanwhile, and nobody else has it.
         Err(ENOENT) => Ok(None),
-        Err(errno) => Err(handle.refused("opening the map it holds", errno)),
+        Err(errno) => Err(handle.refused(Step::ReadMap, "opening the map it holds", errno)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Info;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::kernel::cpus::possible;
 use crate::pins;
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
@@ -30,7 +30,9 @@ impl Handle {
     /// The handle of a map of which nothing is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
         if let Some(other) = other_than_map(fd.as_fd()) {
-            return Err(Error::invalid(format_args!("the file descriptor is no map's, but one of {other}")));
+            return Err(
+                Error::mismatch(format_args!("the file descriptor is no map's, but one of {other}")).during(Step::Open)
+            );
         }
         let map = Map::new(fd)?;
         let name = map.info().name;
@@ -43,7 +45,8 @@ impl Handle {
     pub(crate) fn try_clone(&self) -> Result<Self> {
         let fd = self.as_fd().try_clone_to_owned();
         let fd = fd
-            .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))?;
+            .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))
+            .map_err(|error| self.named(error).during(Step::Open))?;
         let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
         Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
@@ -55,12 +58,13 @@ impl Handle {
         let len = this.map.value_len();
         let data_len = data_len.unwrap_or(len);
         if data_len > len {
-            return Err(this.invalid(format_args!("its value has {len} bytes, but its variables take {data_len}")));
+            return Err(this.mismatch(format_args!("its value has {len} bytes, but its variables take {data_len}")));
         }
         if crate::data::plain::holds::<T>(data_len) {
             return Ok(this);
         }
-        Err(this.invalid(format_args!("its variables take {data_len} bytes, but its Rust type has {}", size_of::<T>())))
+        Err(this
+            .mismatch(format_args!("its variables take {data_len} bytes, but its Rust type has {}", size_of::<T>())))
     }
 
     /// The same handle, if the map is of one of these types and has keys and values of these sizes.
@@ -69,12 +73,12 @@ impl Handle {
             let wanted: Vec<_> = types.iter().map(ToString::to_string).collect();
             let message =
                 format!("it is a map of type {}, but the handle is for {}", self.map.map_type(), wanted.join(", "));
-            return Err(self.invalid(message));
+            return Err(self.mismatch(message));
         }
         for (what, ours, theirs) in [("keys", key, self.map.key_len()), ("values", value, self.map.value_len())] {
             if let Some(ours) = ours.filter(|&ours| ours != theirs) {
                 return Err(
-                    self.invalid(format_args!("its {what} have {theirs} bytes, but their Rust type has {ours}"))
+                    self.mismatch(format_args!("its {what} have {theirs} bytes, but their Rust type has {ours}"))
                 );
             }
         }
@@ -99,13 +103,13 @@ impl Handle {
     }
 
     /// An error of the kernel about a request to this map with these flags of elements.
-    pub(crate) fn refused_with(&self, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
+    pub(crate) fn refused_with(&self, step: Step, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
         let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
         match errno.raw() {
-            libc::ERANGE if flags & elem_flags::CPU != 0 => self.no_cpu(cpu),
-            libc::E2BIG => self.is_full(self.refused(what, errno)),
-            libc::ENOSPC if self.map.map_type() == MapType::LPM_TRIE => self.is_full(self.refused(what, errno)),
-            _ => self.refused(what, errno),
+            libc::ERANGE if flags & elem_flags::CPU != 0 => self.no_cpu(cpu).during(step),
+            libc::E2BIG => self.is_full(self.refused(step, what, errno)),
+            libc::ENOSPC if self.map.map_type() == MapType::LPM_TRIE => self.is_full(self.refused(step, what, errno)),
+            _ => self.refused(step, what, errno),
         }
     }
 
@@ -116,7 +120,7 @@ impl Handle {
 
     /// The error about a CPU that is not possible.
     pub(crate) fn no_cpu(&self, cpu: u32) -> Error {
-        let error = Error::no_cpu(format_args!("map `{}`", self.name), cpu);
+        let error = self.named(Error::no_cpu(format_args!("map `{}`", self.name), cpu));
         match possible() {
             Ok(cpus) => error.note(format_args!(
                 "{} CPUs are possible, the highest is {}",
@@ -128,23 +132,37 @@ impl Handle {
     }
 
     /// An error of the kernel about this map.
-    pub(crate) fn refused(&self, what: impl fmt::Display, errno: Errno) -> Error {
-        Error::refused(format_args!("map `{}`: {what}", self.name), errno)
+    pub(crate) fn refused(&self, step: Step, what: impl fmt::Display, errno: Errno) -> Error {
+        self.named(Error::refused(format_args!("map `{}`: {what}", self.name), errno).during(step))
+    }
+
+    /// An error about what the caller passed to this map.
+    pub(crate) fn invalid(&self, what: impl fmt::Display) -> Error {
+        self.error(ErrorKind::InvalidInput, what)
     }
 
     /// An error about this map.
-    pub(crate) fn invalid(&self, what: impl fmt::Display) -> Error {
-        Error::invalid(format_args!("map `{}`: {what}", self.name))
+    pub(crate) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        self.named(Error::of(kind, format_args!("map `{}`: {what}", self.name)))
+    }
+
+    /// The error of a map that is not what the handle's type is for.
+    pub(crate) fn mismatch(&self, what: impl fmt::Display) -> Error {
+        self.error(ErrorKind::Mismatch, what).during(Step::Open)
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.about(Subject::Map(&self.name))
     }
 
     /// Copies an element's value; false if there is no such element.
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<bool> {
-        self.found("looking up an element", self.map.lookup(key, value, flags), flags)
+        self.found(Step::ReadMap, "looking up an element", self.map.lookup(key, value, flags), flags)
     }
 
     /// Copies an element's value and removes it; false if there is no such element.
     pub(crate) fn take(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
-        self.found("taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY), 0)
+        self.found(Step::WriteMap, "taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY), 0)
     }
 
     /// The same for maps with keys. Where the kernel cannot do both at once (before 5.14, or for this type of map), what is
@@ -159,7 +177,9 @@ impl Handle {
     }
 
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
-        self.map.update(key, value, flags).map_err(|errno| self.refused_with("setting an element", errno, flags))
+        self.map
+            .update(key, value, flags)
+            .map_err(|errno| self.refused_with(Step::WriteMap, "setting an element", errno, flags))
     }
 
     /// Sets many elements, with as few system calls as the kernel allows.
@@ -183,9 +203,12 @@ impl Handle {
                 .chunks_exact(self.map.key_len().max(1))
                 .zip(values.chunks_exact(value_len.max(1)))
                 .try_for_each(|(key, value)| self.update(key, value, flags)),
-            Err((errno, done)) => {
-                Err(self.refused_with(format_args!("setting many elements, after {done}"), errno, flags))
-            }
+            Err((errno, done)) => Err(self.refused_with(
+                Step::WriteMap,
+                format_args!("setting many elements, after {done}"),
+                errno,
+                flags,
+            )),
         }
     }
 
@@ -209,7 +232,11 @@ impl Handle {
                     return Ok(removed);
                 }
                 Err((errno, done)) => {
-                    return Err(self.refused(format_args!("removing many elements, after {}", removed + done), errno));
+                    return Err(self.refused(
+                        Step::WriteMap,
+                        format_args!("removing many elements, after {}", removed + done),
+                        errno,
+                    ));
                 }
             }
         }
@@ -218,32 +245,32 @@ impl Handle {
 
     /// Removes an element; false if there is no such element.
     pub(crate) fn delete(&self, key: &[u8]) -> Result<bool> {
-        self.found("removing an element", self.map.delete(key), 0)
+        self.found(Step::WriteMap, "removing an element", self.map.delete(key), 0)
     }
 
     /// The key after `key`; false if that was the last.
     pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<bool> {
-        self.found("going to the next key", self.map.next_key(key, next), 0)
+        self.found(Step::ReadMap, "going to the next key", self.map.next_key(key, next), 0)
     }
 
     /// Waits until the map is ready, at most for `timeout` if there is one. False if the time is over first, or a signal came.
     pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
         match poll(self.as_fd(), readiness, milliseconds(timeout)) {
             Err(errno) if errno.raw() == libc::EINTR => Ok(false),
-            result => result.map_err(|errno| self.refused("waiting", errno)),
+            result => result.map_err(|errno| self.refused(Step::ReadMap, "waiting", errno)),
         }
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
         let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
-        pins::pin(self.as_fd(), path, doing)
+        pins::pin(self.as_fd(), path, doing).map_err(|error| self.named(error))
     }
 
-    fn found(&self, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
+    fn found(&self, step: Step, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
         match result {
             Ok(()) => Ok(true),
             Err(ENOENT) => Ok(false),
-            Err(errno) => Err(self.refused_with(what, errno, flags)),
+            Err(errno) => Err(self.refused_with(step, what, errno, flags)),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::uapi::{MapType, elem_flags};
 use request::unpack;
 
@@ -200,7 +200,7 @@ impl<V: Plain> PercpuArray<V> {
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle.invalid(format_args!("there is no element {index}: it has {}", self.len()))
+        self.handle.error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {}", self.len()))
     }
 }
 
@@ -388,7 +388,7 @@ fn elements<'a, K: Plain, T>(
     std::iter::from_fn(move || match scan.next()? {
         Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
             Some(key) => Ok((key, values)),
-            None => Err(Error::invalid("a key of another length")),
+            None => Err(Error::mismatch("a key of another length")),
         })),
         Err(error) => Some(Err(error)),
     })

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::handle::{Handle, handle};
 use crate::data::plain::from_bytes;
 use crate::data::{Plain, Shared};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, ErrorKind, Result, Step};
 use crate::sys::elem::Readiness;
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -60,7 +60,9 @@ impl RingBuf {
     /// does not fit in it.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.consumer(&mut consumer)?.read(record).map_err(|what| self.handle.invalid(what))
+        self.consumer(&mut consumer)?
+            .read(record)
+            .map_err(|what| self.handle.error(ErrorKind::Malformed, what).during(Step::ReadMap))
     }
 
     /// The next record, if there is one now.
@@ -113,7 +115,8 @@ impl RingBuf {
     fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
         from_bytes(record).ok_or_else(|| {
             let (have, wanted) = (record.len(), size_of::<T>());
-            self.handle.invalid(format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
+            self.handle
+                .error(ErrorKind::Mismatch, format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
         })
     }
 
@@ -129,7 +132,9 @@ impl RingBuf {
     /// which is given is a batch of its own.
     fn fill(&self, batch: &mut Batch, len: Option<usize>) -> Result<bool> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.consumer(&mut consumer)?.fill(batch, len).map_err(|what| self.handle.invalid(what))
+        self.consumer(&mut consumer)?
+            .fill(batch, len)
+            .map_err(|what| self.handle.error(ErrorKind::Malformed, what).during(Step::ReadMap))
     }
 
     fn consumer<'a>(&self, slot: &'a mut MutexGuard<'_, Option<Consumer>>) -> Result<&'a mut Consumer> {
@@ -154,7 +159,7 @@ struct Consumer {
 
 impl Consumer {
     fn new(handle: &Handle) -> Result<Self> {
-        let refused = |errno| handle.refused("mapping it into memory", errno);
+        let refused = |errno| handle.refused(Step::Open, "mapping it into memory", errno);
         let page = page_size();
         let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::Handle;
 use super::handle::unsupported;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::cpus::possible;
 use crate::uapi::{Command, MapType, elem_flags};
 
@@ -158,7 +158,7 @@ impl<'a> Scan<'a> {
                     Err(errno) if errno.raw() == libc::ENOSPC => {
                         let most = most(self.handle);
                         if *room >= most {
-                            return Err(self.handle.refused("looking up many elements", errno));
+                            return Err(self.handle.refused(Step::ReadMap, "looking up many elements", errno));
                         }
                         *room = room.saturating_mul(4).min(most);
                     }
@@ -170,7 +170,7 @@ impl<'a> Scan<'a> {
                         }
                         self.mode = Mode::Single(keys);
                     }
-                    Err(errno) => return Err(self.handle.refused("looking up many elements", errno)),
+                    Err(errno) => return Err(self.handle.refused(Step::ReadMap, "looking up many elements", errno)),
                 }
             }
             Mode::Single(keys) => {
@@ -243,8 +243,8 @@ impl Seen {
     fn is_new(&mut self, handle: &Handle, key: &[u8]) -> Result<bool> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(handle
-                .invalid("it changes faster than a walk over its elements gets on")
-                .note("stop those who remove elements, or ask for the keys you know"));
+                .error(ErrorKind::Busy, "it changes faster than a walk over its elements gets on")
+                .with_help("stop those who remove elements, or ask for the keys you know"));
         };
         self.left = left;
         Ok(self.keys.insert(key.into()))

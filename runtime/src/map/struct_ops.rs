@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 use crate::link::Link;
 use crate::sys;
 use crate::uapi::{AttachType, elem_flags, map_flags};
@@ -73,9 +73,12 @@ impl StructOps {
     pub fn attach(&self) -> Result<Link> {
         let table = self.table()?;
         let refused = |errno| {
-            Error::refused(format_args!("attaching struct_ops `{}`", self.name), errno).note(
-                "the kernel checks members that it needs, names that are taken, and values that do not go together",
-            )
+            Error::refused(format_args!("attaching struct_ops `{}`", self.name), errno)
+                .during(Step::Attach)
+                .about(Subject::Map(self.name))
+                .note(
+                    "the kernel checks members that it needs, names that are taken, and values that do not go together",
+                )
         };
         let key = 0_u32.to_ne_bytes();
         let by_link = table.flags & map_flags::LINK != 0;
@@ -89,7 +92,11 @@ impl StructOps {
             return Ok(Link::new(fd, self.name));
         }
         let fd = table.map.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|error| Error::io(format_args!("attaching struct_ops `{}`", self.name), &error))?;
+        let fd = fd.map_err(|error| {
+            Error::io(format_args!("attaching struct_ops `{}`", self.name), &error)
+                .during(Step::Attach)
+                .about(Subject::Map(self.name))
+        })?;
         Link::registered(fd, self.name)
     }
 
@@ -100,8 +107,11 @@ impl StructOps {
     /// If it was not created, or the kernel refuses.
     pub fn replace(&self, link: &Link) -> Result<()> {
         let table = self.table()?;
-        let refused =
-            |errno| Error::refused(format_args!("putting struct_ops `{}` in the place of another", self.name), errno);
+        let refused = |errno| {
+            Error::refused(format_args!("putting struct_ops `{}` in the place of another", self.name), errno)
+                .during(Step::UpdateLink)
+                .about(Subject::Map(self.name))
+        };
         if let Some(value) = &table.value {
             match table.map.update(&0_u32.to_ne_bytes(), value, elem_flags::ANY) {
                 Err(errno) if errno.raw() == libc::EBUSY => {}
@@ -127,8 +137,9 @@ impl StructOps {
 
     fn table(&self) -> Result<&Table> {
         self.table.as_ref().ok_or_else(|| {
-            Error::invalid(format_args!("struct_ops `{}` was not created", self.name))
-                .note("its auto-create was off; `set_autocreate(true)` before loading switches it on")
+            Error::not_loaded(format_args!("struct_ops `{}` was not created", self.name))
+                .about(Subject::Map(self.name))
+                .with_help("its auto-create was off; `set_autocreate(true)` before loading switches it on")
         })
     }
 }

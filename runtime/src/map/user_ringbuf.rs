@@ -15,7 +15,7 @@ use super::handle::{Handle, handle};
 use super::ringbuf::is_plausible;
 use crate::data::plain::as_bytes;
 use crate::data::{Plain, Shared};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, Result, Step};
 use crate::sys::elem::Readiness;
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -96,7 +96,7 @@ struct Producer {
 
 impl Producer {
     fn new(handle: &Handle) -> Result<Self> {
-        let refused = |errno| handle.refused("mapping it into memory", errno);
+        let refused = |errno| handle.refused(Step::Open, "mapping it into memory", errno);
         let page = page_size();
         let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());

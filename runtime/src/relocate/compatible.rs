@@ -196,5 +196,5 @@ fn names_match(local: &str, target: &str) -> bool {
 }
 
 fn too_deep() -> Error {
-    Error::invalid("the types are nested too deep to be compared")
+    Error::malformed("the types are nested too deep to be compared")
 }

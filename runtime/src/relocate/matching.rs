@@ -39,7 +39,7 @@ fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Res
     let root = target.resolve(id);
     let first = path.steps.first().map_or(0, |step| step.index);
     let mut found = Path::new(target, root, first)
-        .ok_or_else(|| Error::invalid(format_args!("the kernel's `{}` has no size", target.name(id))))?;
+        .ok_or_else(|| Error::malformed(format_args!("the kernel's `{}` has no size", target.name(id))))?;
     let mut id = root;
     for step in path.steps.iter().skip(1) {
         id = target.resolve(id);
@@ -97,7 +97,7 @@ fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t
 }
 
 fn too_deep() -> Error {
-    Error::invalid("the kernel's types are nested too deep")
+    Error::malformed("the kernel's types are nested too deep")
 }
 
 /// Whether a field of the kernel may stand for one of the object: of the same kind, whatever its size; structs and unions may stand

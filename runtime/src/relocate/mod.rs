@@ -24,7 +24,7 @@ mod tests;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::types::Types;
 
 use candidates::Candidates;
@@ -73,7 +73,9 @@ impl Relocator {
             });
             applied.map_err(|error| {
                 let what = describe::record(&self.local, &record);
-                error.within(format_args!("fitting instruction {} to the kernel's {what}", record.insn))
+                error
+                    .during(Step::Relocate)
+                    .within(format_args!("fitting instruction {} to the kernel's {what}", record.insn))
             })?;
         }
         Ok(())
@@ -81,13 +83,13 @@ impl Relocator {
 
     fn resolve(&self, record: &Record) -> Result<Resolution> {
         let question = Question::of(record.kind)
-            .ok_or_else(|| Error::invalid(format_args!("a CO-RE relocation of unknown kind {}", record.kind)))?;
+            .ok_or_else(|| Error::malformed(format_args!("a CO-RE relocation of unknown kind {}", record.kind)))?;
         let local = Subject::parse(&self.local, record, question)?;
         if question == Question::LocalTypeId {
             return Ok(Resolution::local_id(record.type_id));
         }
         if self.local.name(record.type_id).is_empty() {
-            return Err(Error::invalid("a type without a name cannot be looked up"));
+            return Err(Error::malformed("a type without a name cannot be looked up"));
         }
         let mut found: Option<(u64, Resolution)> = None;
         for (types, id) in self.candidates.of(&self.local, record.type_id) {
@@ -110,7 +112,7 @@ impl Relocator {
             // What is behind the end of what could be read is not absent.
             None if self.candidates.of(&self.local, record.type_id).is_empty() && self.candidates.gap().is_some() => {
                 let gap = self.candidates.gap().map(ToString::to_string).unwrap_or_default();
-                Err(Error::invalid(format_args!("the kernel's BTF could not be read to its end: {gap}")))
+                Err(Error::malformed(format_args!("the kernel's BTF could not be read to its end: {gap}")))
             }
             None => value::resolve(question, (&self.local, &local), None),
         }
@@ -118,7 +120,8 @@ impl Relocator {
 }
 
 fn ambiguous(first: &str, second: &str) -> Error {
-    Error::invalid(format_args!(
-        "it is ambiguous: the kernel has several types of this name, which say {first} and {second}"
-    ))
+    Error::of(
+        ErrorKind::Ambiguous,
+        format_args!("it is ambiguous: the kernel has several types of this name, which say {first} and {second}"),
+    )
 }

@@ -29,12 +29,12 @@ mod code {
 pub(super) fn apply(insns: &mut [u8], index: usize, resolution: &Resolution) -> Result<()> {
     let begin = index.checked_mul(INSN);
     let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN);
-    let rest = rest.ok_or_else(|| Error::invalid("the instruction is outside its program"))?;
+    let rest = rest.ok_or_else(|| Error::malformed("the instruction is outside its program"))?;
     match rest[0] & code::CLASS {
         code::ALU | code::ALU64 if rest[0] & code::REGISTER == 0 => immediate(rest, resolution),
         code::LDX | code::ST | code::STX => offset(rest, resolution),
         code::LD => wide_immediate(rest, resolution),
-        _ => Err(Error::invalid("the instruction has no number that could be changed")),
+        _ => Err(Error::malformed("the instruction has no number that could be changed")),
     }
 }
 
@@ -61,7 +61,7 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     let found = extended(i16::from_ne_bytes(read(insn, 2)));
     expect(original, found)?;
     let number = i16::try_from(number)
-        .map_err(|_| Error::invalid(format_args!("the field is {number} bytes in, too far for one instruction")))?;
+        .map_err(|_| Error::mismatch(format_args!("the field is {number} bytes in, too far for one instruction")))?;
     match access {
         Access::Same => {}
         // Only wrong if it is reached, as is what does not exist.
@@ -73,12 +73,12 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
             const SIZES: [(u64, u8); 4] = [(4, 0x00), (2, 0x08), (1, 0x10), (8, 0x18)];
             let bits = insn[0] & code::SIZE;
             if !SIZES.contains(&(from, bits)) {
-                return Err(Error::invalid(format_args!(
+                return Err(Error::malformed(format_args!(
                     "the instruction does not access {from} bytes, as its field has"
                 )));
             }
             let (_, bits) = SIZES.into_iter().find(|(size, _)| *size == to).ok_or_else(|| {
-                Error::invalid(format_args!("the kernel's field is {to} bytes long, which no instruction accesses"))
+                Error::mismatch(format_args!("the kernel's field is {to} bytes long, which no instruction accesses"))
             })?;
             insn[0] = insn[0] & !code::SIZE | bits;
         }
@@ -96,7 +96,7 @@ fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
         && insns[2..4] == [0; 2]
         && insns[8..12] == [0; 4];
     if !plain {
-        return Err(Error::invalid("the instruction loads no plain number"));
+        return Err(Error::malformed("the instruction loads no plain number"));
     }
     let Resolution::Number { original, number, .. } = *resolution else {
         poison(insns, 2);
@@ -122,9 +122,9 @@ fn poison(insns: &mut [u8], count: usize) {
 /// Checks that the number which is replaced is the one that the object's types say.
 fn expect(original: Option<u64>, found: u64) -> Result<()> {
     match original {
-        Some(original) if original != found => {
-            Err(Error::invalid(format_args!("the instruction has {found} where the object's own types say {original}")))
-        }
+        Some(original) if original != found => Err(Error::malformed(format_args!(
+            "the instruction has {found} where the object's own types say {original}"
+        ))),
         _ => Ok(()),
     }
 }

@@ -44,9 +44,9 @@ impl<'a> Subject<'a> {
     /// What a record is about in the object's types.
     pub(super) fn parse(types: &'a Types, record: &Record, question: Question) -> Result<Self> {
         let access = types.string(record.access);
-        let bad = || Error::invalid(format_args!("its path `{access}` leads nowhere"));
+        let bad = || Error::malformed(format_args!("its path `{access}` leads nowhere"));
         if !types.has(record.type_id) || record.type_id == 0 {
-            return Err(Error::invalid(format_args!("the object has no type {}", record.type_id)));
+            return Err(Error::malformed(format_args!("the object has no type {}", record.type_id)));
         }
         if question.is_about_type() {
             return if access == "0" { Ok(Self::Type { id: record.type_id }) } else { Err(bad()) };

@@ -126,12 +126,12 @@ fn answer(question: Question, types: &Types, subject: &Subject<'_>) -> Result<An
         (Question::TypeSize, Subject::Type { id }) => Ok(Answer::number(size(types, *id)?)),
         (Question::EnumeratorValue, Subject::Enumerator { value, .. }) => Ok(Answer::number(*value)),
         (_, Subject::Field(path)) => field(question, types, path),
-        _ => Err(Error::invalid("its question does not fit what it is about")),
+        _ => Err(Error::malformed("its question does not fit what it is about")),
     }
 }
 
 fn field(question: Question, types: &Types, path: &Path<'_>) -> Result<Answer> {
-    let step = path.steps.last().copied().ok_or_else(|| Error::invalid("its path is empty"))?;
+    let step = path.steps.last().copied().ok_or_else(|| Error::malformed("its path is empty"))?;
     let bit_offset = path.bit_offset;
     if step.name.is_none() {
         return match question {
@@ -140,10 +140,10 @@ fn field(question: Question, types: &Types, path: &Path<'_>) -> Result<Answer> {
                 Ok(Answer { field: Some((size, step.type_id)), ..Answer::number(bit_offset / 8) })
             }
             Question::FieldSize => Ok(Answer::number(size(types, step.type_id)?)),
-            _ => Err(Error::invalid("this cannot be asked of an element of an array")),
+            _ => Err(Error::malformed("this cannot be asked of an element of an array")),
         };
     }
-    let member = types.member(step.type_id, step.index).ok_or_else(|| Error::invalid("its member is not there"))?;
+    let member = types.member(step.type_id, step.index).ok_or_else(|| Error::malformed("its member is not there"))?;
     let ty = types.resolve(member.ty);
     let bitfield = member.bit_size != 0;
     let bit_size;
@@ -174,7 +174,7 @@ fn field(question: Question, types: &Types, path: &Path<'_>) -> Result<Answer> {
             8_u64.wrapping_sub(bytes).wrapping_mul(8).wrapping_add(bit_offset - offset * 8)
         }),
         Question::FieldRightShift => Answer::number(64_u64.wrapping_sub(bit_size)),
-        _ => return Err(Error::invalid("this cannot be asked of a field")),
+        _ => return Err(Error::malformed("this cannot be asked of a field")),
     })
 }
 
@@ -187,12 +187,12 @@ fn holder(bit_offset: u64, bit_size: u64, declared: u64) -> Result<(u64, u64)> {
             return Ok((offset, bytes));
         }
         if bytes >= 8 {
-            return Err(Error::invalid("the bitfield is in no eight bytes that can be read at once"));
+            return Err(Error::mismatch("the bitfield is in no eight bytes that can be read at once"));
         }
         bytes *= 2;
     }
 }
 
 fn size(types: &Types, id: u32) -> Result<u64> {
-    types.size(id).ok_or_else(|| Error::invalid(format_args!("type `{}` has no size", types.name(id))))
+    types.size(id).ok_or_else(|| Error::malformed(format_args!("type `{}` has no size", types.name(id))))
 }

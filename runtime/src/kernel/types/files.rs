@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::{Bytes, Types};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step, Subject};
 use crate::kernel::btf::{self, FOLDER};
 use crate::sys::btf::MappedFile;
 
@@ -97,8 +97,8 @@ impl Finder {
 impl Types {
     fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::io(format_args!("reading the kernel's BTF at {}", path.display()), &error)
-                .note("the kernel shows its types there if it has CONFIG_DEBUG_INFO_BTF; to fit programs to them (CO-RE), a file of its BTF can be given with `set_kernel_btf`")
+            Error::io(format_args!("reading the kernel's BTF at {}", path.display()), &error).during(Step::ReadKernel).about(Subject::Path(path))
+                .with_help("the kernel shows its types there if it has CONFIG_DEBUG_INFO_BTF; to fit programs to them (CO-RE), a file of its BTF can be given with `set_kernel_btf`")
         };
         let file = File::open(path).map_err(failed)?;
         let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
@@ -109,8 +109,11 @@ impl Types {
         };
         // Pointers are as long as this machine's, for which the kernel is.
         let pointer = u64::try_from(size_of::<*const ()>()).unwrap_or(8);
-        Self::new(bytes, base, pointer)
-            .map_err(|why| Error::invalid(format_args!("{} cannot be understood: {why}", path.display())))
+        Self::new(bytes, base, pointer).map_err(|why| {
+            Error::malformed(format_args!("{} cannot be understood: {why}", path.display()))
+                .during(Step::ReadKernel)
+                .about(Subject::Path(path))
+        })
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod testing;
 use std::rc::Rc;
 
 use super::format::{Gap, HEADER, Header, Layout};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::sys::btf::MappedFile;
 
 pub(crate) use files::{Finder, is_running, kernel, module, modules};
@@ -97,8 +97,9 @@ struct Head {
 impl Types {
     /// The types of a program.
     pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self> {
-        Self::new(Bytes::Owned(bytes), None, 8)
-            .map_err(|why| Error::invalid(format_args!("the program's BTF cannot be understood: {why}")))
+        Self::new(Bytes::Owned(bytes), None, 8).map_err(|why| {
+            Error::malformed(format_args!("the program's BTF cannot be understood: {why}")).during(Step::ReadKernel)
+        })
     }
 
     /// The types of an object, all of them.
@@ -107,7 +108,9 @@ impl Types {
             Some(gap) => Err(gap.to_string()),
             None => Ok(types),
         });
-        types.map_err(|why| Error::invalid(format_args!("the object's BTF cannot be understood: {why}")))
+        types.map_err(|why| {
+            Error::malformed(format_args!("the object's BTF cannot be understood: {why}")).during(Step::ReadKernel)
+        })
     }
 
     fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Result<Self, String> {

@@ -13,7 +13,7 @@ use super::PerCpu;
 use super::stale::leaves_stale_values;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::kernel::cpus::possible;
 use crate::map::Handle;
 use crate::sys::elem::{EEXIST, ENOENT};
@@ -57,7 +57,7 @@ impl Handle {
             let stale = self.may_be_stale()?;
             if (stale || flags == elem_flags::EXIST) && self.percpu_get_on::<V>(key, cpu)?.is_none() {
                 if flags == elem_flags::EXIST {
-                    return Err(self.refused("setting an element", ENOENT));
+                    return Err(self.refused(Step::WriteMap, "setting an element", ENOENT));
                 }
                 match self.percpu_set_on(key, cpu, value, elem_flags::NOEXIST) {
                     // Somebody else has made it meanwhile.

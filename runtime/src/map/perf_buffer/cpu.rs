@@ -8,7 +8,7 @@ use super::ring::{Ring, Taken};
 use super::{Drained, PerfBufferOptions, PerfWakeup};
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, from_bytes};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::map::Handle;
 use crate::sys::mmap::page_size;
 use crate::sys::perf;
@@ -47,7 +47,7 @@ struct Reader {
 impl PerfCpuBuffer {
     /// Opens the event of a CPU and puts it into the map.
     pub(super) fn open(map: &Arc<Handle>, options: &PerfBufferOptions, cpu: u32) -> Result<Self> {
-        let refused = |what: &str, errno| map.refused(format_args!("{what} of CPU {cpu}"), errno);
+        let refused = |what: &str, errno| map.refused(Step::Open, format_args!("{what} of CPU {cpu}"), errno);
         let number = i32::try_from(cpu).map_err(|_| map.no_cpu(cpu))?;
         let size = usize::try_from(options.pages).ok().and_then(|pages| pages.checked_mul(page_size()));
         let size = size.ok_or_else(|| map.invalid("its buffers would be larger than memory"))?;
@@ -55,7 +55,7 @@ impl PerfCpuBuffer {
         let event = perf::output(number, wakeup).map_err(|errno| {
             let error = refused("opening the perf event", errno);
             match errno.raw() {
-                libc::EACCES | libc::EPERM => error.note("that takes CAP_PERFMON, or root"),
+                libc::EACCES | libc::EPERM => error.with_help("that takes CAP_PERFMON, or root"),
                 libc::ENODEV => error.note("the CPU is not online"),
                 _ => error,
             }
@@ -63,7 +63,7 @@ impl PerfCpuBuffer {
         let ring = Ring::map(event.as_fd(), size).map_err(|errno| {
             let error = refused("mapping the buffer", errno);
             match errno.raw() {
-                libc::EPERM => error.note(
+                libc::EPERM => error.with_help(
                     "so much memory may not be locked: fewer pages, CAP_IPC_LOCK, or a higher number in \
                      /proc/sys/kernel/perf_event_mlock_kb",
                 ),
@@ -192,13 +192,13 @@ impl PerfCpuBuffer {
     pub(super) fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
         record.get(..size_of::<T>()).and_then(from_bytes).ok_or_else(|| {
             let (have, wanted) = (record.len(), size_of::<T>());
-            self.invalid(format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
+            self.error(ErrorKind::Mismatch, format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
         })
     }
 
     fn take(&self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>> {
         let mut reader = self.reader();
-        let taken = reader.ring.take(record, end).map_err(|what| self.invalid(what))?;
+        let taken = reader.ring.take(record, end).map_err(|what| self.error(ErrorKind::Malformed, what))?;
         match taken {
             Some(Taken::Lost(count)) => reader.lost = reader.lost.saturating_add(count),
             Some(Taken::Sample) => {}
@@ -211,8 +211,8 @@ impl PerfCpuBuffer {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn invalid(&self, what: impl fmt::Display) -> Error {
-        self.map.invalid(format_args!("CPU {}: {what}", self.cpu))
+    fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        self.map.error(kind, format_args!("CPU {}: {what}", self.cpu)).during(Step::ReadMap)
     }
 }
 

@@ -15,7 +15,7 @@ use super::handle::milliseconds;
 use super::{Handle, PerfEventArray};
 use crate::data::Plain;
 use crate::data::plain::as_bytes;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::kernel::cpus::online;
 use crate::sys::epoll::Epoll;
 use crate::uapi::elem_flags;
@@ -269,7 +269,7 @@ impl PerfBuffer {
     fn empty(events: &PerfEventArray, options: &PerfBufferOptions) -> Result<Self> {
         let map = Arc::new(events.handle().try_clone()?);
         options.check(&map)?;
-        let epoll = Epoll::new().map_err(|errno| map.refused("making an epoll for its buffers", errno))?;
+        let epoll = Epoll::new().map_err(|errno| map.refused(Step::Open, "making an epoll for its buffers", errno))?;
         Ok(Self { map, epoll, wakeup: options.wakeup, cpus: Vec::new(), turn: AtomicUsize::new(0) })
     }
 
@@ -277,8 +277,9 @@ impl PerfBuffer {
     fn add(&mut self, options: &PerfBufferOptions, cpu: u32) -> Result<()> {
         let elements = self.map.map().info().max_entries;
         if cpu >= elements {
-            let error = self.map.invalid(format_args!("it has {elements} elements, so none for CPU {cpu}"));
-            return Err(error.note(
+            let error =
+                self.map.error(ErrorKind::NotFound, format_args!("it has {elements} elements, so none for CPU {cpu}"));
+            return Err(error.with_help(
                 "`set_max_entries(0)` before the load gives it one for each possible CPU; `open_on` opens it for some CPUs",
             ));
         }
@@ -286,7 +287,7 @@ impl PerfBuffer {
         let place = u32::try_from(self.cpus.len()).unwrap_or(u32::MAX);
         self.epoll
             .add(buffer.event(), place)
-            .map_err(|errno| self.map.refused(format_args!("waiting for CPU {cpu}"), errno))?;
+            .map_err(|errno| self.map.refused(Step::Open, format_args!("waiting for CPU {cpu}"), errno))?;
         self.cpus.push(buffer);
         Ok(())
     }
@@ -318,7 +319,7 @@ impl PerfBuffer {
                 Ok(Ended::Woken)
             }
             Err(errno) if errno.raw() == libc::EINTR => Ok(Ended::Interrupted),
-            Err(errno) => Err(self.map.refused("waiting", errno)),
+            Err(errno) => Err(self.map.refused(Step::ReadMap, "waiting", errno)),
         }
     }
 

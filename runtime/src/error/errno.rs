@@ -1,0 +1,100 @@
+//! The kernel's error numbers, with their names. Must not know what was requested.
+
+use std::fmt;
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// The error number of the last system call of this thread.
+    pub(crate) fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    /// The error of this number.
+    #[must_use]
+    pub const fn from_raw(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn raw(self) -> i32 {
+        self.0
+    }
+
+    /// The name of the number (`EPERM`), or `None` for one that bpf() and its like are not known to give.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            libc::EPERM => "EPERM",
+            libc::ENOENT => "ENOENT",
+            libc::ESRCH => "ESRCH",
+            libc::EINTR => "EINTR",
+            libc::EIO => "EIO",
+            libc::ENXIO => "ENXIO",
+            libc::E2BIG => "E2BIG",
+            libc::EBADF => "EBADF",
+            libc::EAGAIN => "EAGAIN",
+            libc::ENOMEM => "ENOMEM",
+            libc::EACCES => "EACCES",
+            libc::EFAULT => "EFAULT",
+            libc::EBUSY => "EBUSY",
+            libc::EEXIST => "EEXIST",
+            libc::EXDEV => "EXDEV",
+            libc::ENODEV => "ENODEV",
+            libc::ENOTDIR => "ENOTDIR",
+            libc::EISDIR => "EISDIR",
+            libc::EINVAL => "EINVAL",
+            libc::ENFILE => "ENFILE",
+            libc::EMFILE => "EMFILE",
+            libc::EFBIG => "EFBIG",
+            libc::ENOSPC => "ENOSPC",
+            libc::EROFS => "EROFS",
+            libc::EPIPE => "EPIPE",
+            libc::EDOM => "EDOM",
+            libc::ERANGE => "ERANGE",
+            libc::EDEADLK => "EDEADLK",
+            libc::ENAMETOOLONG => "ENAMETOOLONG",
+            libc::ENOSYS => "ENOSYS",
+            libc::ELOOP => "ELOOP",
+            libc::EPROTO => "EPROTO",
+            libc::EOVERFLOW => "EOVERFLOW",
+            libc::EMSGSIZE => "EMSGSIZE",
+            libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+            libc::EOPNOTSUPP => "EOPNOTSUPP",
+            libc::ENETDOWN => "ENETDOWN",
+            libc::ENOBUFS => "ENOBUFS",
+            libc::ENOTCONN => "ENOTCONN",
+            libc::ETIMEDOUT => "ETIMEDOUT",
+            libc::EALREADY => "EALREADY",
+            libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EILSEQ => "EILSEQ",
+            libc::ESTALE => "ESTALE",
+            libc::ECANCELED => "ECANCELED",
+            libc::EKEYREJECTED => "EKEYREJECTED",
+            // Internal to the kernel, which lets it slip for some attachments it cannot do.
+            524 => "ENOTSUPP",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The name, then what it means.
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = std::io::Error::from_raw_os_error(self.0).to_string();
+        match self.name() {
+            // The standard library appends the number, which the name says better.
+            Some(name) => write!(f, "{name} ({})", meaning.split(" (os error").next().unwrap_or(&meaning)),
+            None => f.write_str(&meaning),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The error type of the runtime: kind, step, subjects, error number, needed Linux version, help, source and verifier's log.
+//!
+//! Programs match those; people read the `Display`. To make an error: a constructor named after its kind ([`Error::not_found`]), or
+//! [`Error::refused`] with the kernel's error number, from which the kind follows (`kind.rs`). Callers further out add the step and what
+//! they work on ([`Error::during`], [`Error::about`]). Must not know maps, programs or links.
+
+mod errno;
+mod kind;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io};
+
+pub use self::errno::Errno;
+pub use self::kind::ErrorKind;
+pub use self::subject::{LinuxVersion, Step, Subject};
+use crate::escape::{Line, Lines};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed, why, and what to do about it.
+///
+/// `Display` writes one line with what could not be done and the error number, then `help` and `note` lines, details, and the end of the
+/// verifier's log, as far as there are any. It is safe to print to a terminal, whatever names it holds: invisible characters are escaped.
+/// Its wording can change in any version. Match [`kind`](Self::kind), [`step`](Self::step) and the other parts instead.
+///
+/// ```
+/// use skelgen_runtime::error::{Error, ErrorKind, Subject};
+///
+/// /// What a monitoring tool does if a program cannot be loaded or attached.
+/// fn fall_back(error: &Error) -> Option<String> {
+///     match error.kind() {
+///         ErrorKind::NotPermitted => Some("run it as root".into()),
+///         ErrorKind::Unsupported => {
+///             let version = error.needs_linux()?;
+///             Some(format!("needs Linux {version} or later"))
+///         }
+///         ErrorKind::NotFound => match error.subject()? {
+///             Subject::Symbol(name) => Some(format!("this kernel has no {name}: leave the program out")),
+///             _ => None,
+///         },
+///         _ => None,
+///     }
+/// }
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    /// One line, escaped.
+    context: String,
+    errno: Option<Errno>,
+    /// The kind where it does not follow from the error number.
+    kind: Option<ErrorKind>,
+    step: Option<Step>,
+    /// From the innermost to the outermost.
+    subjects: Vec<subject::Owned>,
+    needs_linux: Option<LinuxVersion>,
+    /// Lines below all others, escaped.
+    details: Option<String>,
+    notes: Vec<Note>,
+    /// Escaped: what to do if there are no notes.
+    general_help: Option<String>,
+    /// As the kernel wrote it.
+    log: Option<String>,
+    source: Option<io::Error>,
+}
+
+/// A line below the first one.
+struct Note {
+    is_help: bool,
+    /// Escaped.
+    text: String,
+}
+
+/// How errors are made.
+impl Error {
+    /// A request that the kernel rejected. Its kind follows from the error number and the step.
+    pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
+        Self::new(None, context, Some(errno))
+    }
+
+    /// Something that the caller or the object set and that is not valid.
+    pub(crate) fn invalid(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::InvalidInput), context, None)
+    }
+
+    /// Something that was read and contradicts itself: BTF, a file of the kernel, or the skeleton's own tables.
+    pub(crate) fn malformed(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::Malformed), context, None)
+    }
+
+    /// Two things that do not agree.
+    pub(crate) fn mismatch(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::Mismatch), context, None)
+    }
+
+    /// Something that does not exist.
+    pub(crate) fn not_found(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::NotFound), context, None)
+    }
+
+    /// A map or program that was left out of the load.
+    pub(crate) fn not_loaded(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::NotLoaded), context, None)
+    }
+
+    /// Something that the running kernel cannot do.
+    pub(crate) fn unsupported(context: impl fmt::Display) -> Self {
+        Self::new(Some(ErrorKind::Unsupported), context, None)
+    }
+
+    /// An error of a kind that is too rare for a constructor.
+    pub(crate) fn of(kind: ErrorKind, context: impl fmt::Display) -> Self {
+        Self::new(Some(kind), context, None)
+    }
+
+    fn new(kind: Option<ErrorKind>, context: impl fmt::Display, errno: Option<Errno>) -> Self {
+        Self(Box::new(Inner {
+            context: Line(context).to_string(),
+            errno,
+            kind,
+            step: None,
+            subjects: Vec::new(),
+            needs_linux: None,
+            details: None,
+            notes: Vec::new(),
+            general_help: None,
+            log: None,
+            source: None,
+        }))
+    }
+
+    /// A CPU that the machine cannot have, `ERANGE` to the kernel.
+    pub(crate) fn no_cpu(context: impl fmt::Display, cpu: u32) -> Self {
+        Self::refused(format_args!("{context}: there is no CPU {cpu}"), Errno::from_raw(libc::ERANGE))
+            .with_kind(ErrorKind::NoSuchCpu)
+            .about(Subject::Cpu(cpu))
+    }
+
+    /// A file that could not be read or written. The error becomes the [source](std::error::Error::source).
+    pub(crate) fn io(context: impl fmt::Display, error: &io::Error) -> Self {
+        let (mut this, source) = match error.raw_os_error() {
+            Some(number) => (Self::refused(context, Errno::from_raw(number)), io::Error::from_raw_os_error(number)),
+            None => {
+                let kind = match error.kind() {
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => ErrorKind::Malformed,
+                    io::ErrorKind::NotFound => ErrorKind::NotFound,
+                    io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+                    _ => ErrorKind::Io,
+                };
+                let source = io::Error::new(error.kind(), error.to_string());
+                (Self::of(kind, format_args!("{context}: {error}")), source)
+            }
+        };
+        this.0.source = Some(source);
+        this
+    }
+
+    /// Adds the larger piece of work in which it happened to the first line.
+    #[must_use]
+    pub(crate) fn within(mut self, work: impl fmt::Display) -> Self {
+        self.0.context = format!("{}: {}", Line(work), self.0.context);
+        self
+    }
+
+    /// Sets the step, unless a smaller one is known.
+    #[must_use]
+    pub(crate) fn during(mut self, step: Step) -> Self {
+        self.0.step.get_or_insert(step);
+        self
+    }
+
+    /// Adds what it is about, outside what is known already.
+    #[must_use]
+    pub(crate) fn about(mut self, subject: Subject<'_>) -> Self {
+        if self.subjects().all(|known| known != subject) {
+            self.0.subjects.push(subject.to_owned());
+        }
+        self
+    }
+
+    /// Adds the part that is missing or wrong, inside of what is known already.
+    #[must_use]
+    pub(crate) fn about_part(mut self, subject: Subject<'_>) -> Self {
+        self.0.subjects.retain(|known| known.borrow() != subject);
+        self.0.subjects.insert(0, subject.to_owned());
+        self
+    }
+
+    /// Sets the kind where more is known than the error number tells.
+    #[must_use]
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = Some(kind);
+        self
+    }
+
+    /// Sets the first Linux that can do it, for a running kernel that is older.
+    #[must_use]
+    pub(crate) fn needs(mut self, version: LinuxVersion) -> Self {
+        self.0.needs_linux = Some(version);
+        self.with_kind(ErrorKind::Unsupported)
+    }
+
+    /// Adds a fact that explains it.
+    #[must_use]
+    pub(crate) fn note(self, note: impl fmt::Display) -> Self {
+        self.push(false, Line(note).to_string())
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub(crate) fn with_help(self, help: impl fmt::Display) -> Self {
+        self.push(true, Line(help).to_string())
+    }
+
+    /// Sets what to do about errors of this kind in general: nothing if a note says more, now or later.
+    #[must_use]
+    pub(crate) fn general_help(mut self, help: impl fmt::Display) -> Self {
+        self.0.general_help = Some(Line(help).to_string());
+        self
+    }
+
+    /// Adds an earlier error as a note.
+    #[must_use]
+    pub(crate) fn after(self, what: &str, earlier: &str) -> Self {
+        let text = format!("{what}: {}", Lines(earlier));
+        self.push(false, text)
+    }
+
+    fn push(mut self, is_help: bool, text: String) -> Self {
+        self.0.notes.push(Note { is_help, text });
+        self
+    }
+
+    /// Sets lines to show below the notes. Whatever is put into one of them must be one line.
+    #[must_use]
+    pub(crate) fn details(mut self, lines: impl fmt::Display) -> Self {
+        self.0.details = Some(Lines(lines).to_string());
+        self
+    }
+
+    /// Sets the verifier's log.
+    #[must_use]
+    pub(crate) fn log(mut self, log: String) -> Self {
+        self.0.log = Some(log);
+        self
+    }
+}
+
+/// What programs match.
+impl Error {
+    /// Returns what is wrong.
+    ///
+    /// ```
+    /// use skelgen_runtime::error::{ErrorKind, Step, Subject};
+    ///
+    /// let path = "/sys/fs/bpf/there-is-no-such-link";
+    /// let error = skelgen_runtime::Link::open_pinned(path).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotPermitted));
+    /// assert_eq!(error.step(), Step::Open);
+    /// assert_eq!(error.subject(), Some(Subject::Path(path.as_ref())));
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        let has_log = self.0.log.as_ref().is_some_and(|log| !log.trim().is_empty());
+        match (self.0.kind, self.0.errno) {
+            (Some(kind), _) => kind,
+            (None, Some(errno)) => match ErrorKind::of(errno, self.step(), has_log) {
+                ErrorKind::Refused if self.0.source.is_some() => ErrorKind::Io,
+                kind => kind,
+            },
+            (None, None) => ErrorKind::Refused,
+        }
+    }
+
+    /// Returns what was being done: the innermost step that is known.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.0.step.unwrap_or(Step::Check)
+    }
+
+    /// Returns what the error is about, if that has a name: the first of [`subjects`](Self::subjects).
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject<'_>> {
+        self.0.subjects.first().map(subject::Owned::borrow)
+    }
+
+    /// Returns everything that the error is about, from the innermost to the outermost: a kernel function that is not found, then the
+    /// program that was to be attached to it.
+    pub fn subjects(&self) -> impl Iterator<Item = Subject<'_>> {
+        self.0.subjects.iter().map(subject::Owned::borrow)
+    }
+
+    /// Returns the kernel's error number; also where it is known without a request what the kernel would answer.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        self.0.errno
+    }
+
+    /// Returns the first version of Linux that can do it, if the running kernel is older. The kind is
+    /// [`ErrorKind::Unsupported`] then.
+    #[must_use]
+    pub fn needs_linux(&self) -> Option<LinuxVersion> {
+        self.0.needs_linux
+    }
+
+    /// Returns the number of the CPU that was requested, if the machine cannot have it.
+    #[must_use]
+    pub fn impossible_cpu(&self) -> Option<u32> {
+        let cpu = self.subjects().find_map(|subject| if let Subject::Cpu(cpu) = subject { Some(cpu) } else { None });
+        cpu.filter(|_| self.kind() == ErrorKind::NoSuchCpu)
+    }
+
+    /// Returns what to do about it, if that is known: one line for people.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        let specific = self.0.notes.iter().find(|note| note.is_help).map(|note| note.text.as_str());
+        specific.or_else(|| self.0.general_help.as_deref().filter(|_| self.0.notes.is_empty()))
+    }
+
+    /// Returns the whole log of the verifier, if a program or BTF was rejected, as the kernel wrote it: it can hold control
+    /// characters, which `Display` of the error escapes.
+    #[must_use]
+    pub fn verifier_log(&self) -> Option<&str> {
+        self.0.log.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.context)?;
+        if let Some(errno) = self.0.errno {
+            write!(f, ": {errno}")?;
+        }
+        for Note { is_help, text } in &self.0.notes {
+            write!(f, "\n  {}: {text}", if *is_help { "help" } else { "note" })?;
+        }
+        if let (Some(help), true) = (&self.0.general_help, self.0.notes.is_empty()) {
+            write!(f, "\n  help: {help}")?;
+        }
+        if let Some(details) = &self.0.details {
+            write!(f, "\n{details}")?;
+        }
+        self.0.log.as_ref().map_or(Ok(()), |log| fmt_log(f, log))
+    }
+}
+
+/// As `Display`: a `main` that returns this error shows its `Debug`, as does `unwrap`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How many lines of a log are shown: what is wrong stands at its end, and the whole can have millions.
+const LOG_LINES: usize = 60;
+
+fn fmt_log(f: &mut fmt::Formatter<'_>, log: &str) -> fmt::Result {
+    let lines = log.lines().count();
+    let skipped = lines.saturating_sub(LOG_LINES);
+    match skipped {
+        0 => write!(f, "\n  verifier log:")?,
+        _ => write!(f, "\n  verifier log, the last {LOG_LINES} of {lines} lines:")?,
+    }
+    log.lines().skip(skipped).try_for_each(|line| write!(f, "\n    {}", Lines(line)))
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match (error.errno(), error.kind()) {
+            (Some(errno), _) => Self::from_raw_os_error(errno.raw()).kind(),
+            (None, ErrorKind::InvalidInput) => io::ErrorKind::InvalidInput,
+            (None, ErrorKind::Malformed | ErrorKind::Mismatch) => io::ErrorKind::InvalidData,
+            (None, ErrorKind::NotFound) => io::ErrorKind::NotFound,
+            (None, ErrorKind::NotPermitted) => io::ErrorKind::PermissionDenied,
+            (None, ErrorKind::Unsupported) => io::ErrorKind::Unsupported,
+            (None, _) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

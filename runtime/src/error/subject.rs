@@ -1,0 +1,157 @@
+//! Where something failed: the step of the work, and what the step was about.
+//!
+//! Must not know why it failed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What was being done. Returned by [`Error::step`](crate::Error::step).
+///
+/// It is the innermost step that is known: a type of the kernel that is not found while a program is loaded is an error of
+/// [`FindSymbol`](Self::FindSymbol), whose [subjects](crate::Error::subjects) are the type and the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Checking settings and arguments, before the kernel is asked.
+    Check,
+    /// Finding out whether the running kernel has a feature.
+    Probe,
+    /// Reading what the kernel publishes in `/proc`, `/sys` or its own BTF.
+    ReadKernel,
+    /// Creating or examining a BPF token.
+    UseToken,
+    /// Finding a function, variable, type, tracepoint or USDT probe.
+    FindSymbol,
+    /// Relocating a program to the kernel's types (CO-RE).
+    Relocate,
+    /// Loading the object's BTF.
+    LoadBtf,
+    /// Creating a map, or adopting an existing one for it.
+    CreateMap,
+    /// Setting the contents that a map has from the object, and freezing it.
+    FillMap,
+    /// Assembling and loading a program.
+    LoadProgram,
+    /// Pinning a map, program or link.
+    Pin,
+    /// Opening something that is pinned, or a handle of a map.
+    Open,
+    /// Attaching a program or a `struct_ops` map.
+    Attach,
+    /// Replacing the program of a link.
+    UpdateLink,
+    /// Detaching.
+    Detach,
+    /// Reading elements or records of a map, or waiting for them.
+    ReadMap,
+    /// Writing or removing elements of a map.
+    WriteMap,
+    /// Running a program, or an iterator.
+    RunProgram,
+    /// Reading what the kernel knows of a map, program, link or attach target.
+    ReadInfo,
+}
+
+/// What an error is about. Returned by [`Error::subject`](crate::Error::subject).
+///
+/// Names are as the object or the caller wrote them and can hold any character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// A map, a section of global data, an arena or a `struct_ops` map of the object.
+    Map(&'a str),
+    /// A program of the object; of a link, the name that [`Link::name`](crate::Link::name) returns.
+    Program(&'a str),
+    /// A variable of the object, such as one of the kernel's configuration.
+    Variable(&'a str),
+    /// A function, variable, tracepoint, probe or type that is looked for in the kernel, a module or a program file.
+    Symbol(&'a str),
+    /// A kernel module.
+    Module(&'a str),
+    /// A file or directory.
+    Path(&'a Path),
+    /// A network interface, by its index.
+    Interface(u32),
+    /// A CPU, by its number.
+    Cpu(u32),
+    /// A process, by its id.
+    Process(u32),
+}
+
+impl Subject<'_> {
+    pub(super) fn to_owned(self) -> Owned {
+        match self {
+            Self::Map(name) => Owned::Map(name.into()),
+            Self::Program(name) => Owned::Program(name.into()),
+            Self::Variable(name) => Owned::Variable(name.into()),
+            Self::Symbol(name) => Owned::Symbol(name.into()),
+            Self::Module(name) => Owned::Module(name.into()),
+            Self::Path(path) => Owned::Path(path.into()),
+            Self::Interface(index) => Owned::Interface(index),
+            Self::Cpu(number) => Owned::Cpu(number),
+            Self::Process(id) => Owned::Process(id),
+        }
+    }
+}
+
+/// A subject that an error owns.
+pub(super) enum Owned {
+    Map(String),
+    Program(String),
+    Variable(String),
+    Symbol(String),
+    Module(String),
+    Path(PathBuf),
+    Interface(u32),
+    Cpu(u32),
+    Process(u32),
+}
+
+impl Owned {
+    pub(super) fn borrow(&self) -> Subject<'_> {
+        match self {
+            Self::Map(name) => Subject::Map(name),
+            Self::Program(name) => Subject::Program(name),
+            Self::Variable(name) => Subject::Variable(name),
+            Self::Symbol(name) => Subject::Symbol(name),
+            Self::Module(name) => Subject::Module(name),
+            Self::Path(path) => Subject::Path(path),
+            Self::Interface(index) => Subject::Interface(*index),
+            Self::Cpu(number) => Subject::Cpu(*number),
+            Self::Process(id) => Subject::Process(*id),
+        }
+    }
+}
+
+/// A version of Linux: `LinuxVersion::new(6, 9)` is 6.9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinuxVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl LinuxVersion {
+    /// Returns the version of these numbers.
+    #[must_use]
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+
+    /// Returns the first number.
+    #[must_use]
+    pub const fn major(self) -> u16 {
+        self.major
+    }
+
+    /// Returns the second number.
+    #[must_use]
+    pub const fn minor(self) -> u16 {
+        self.minor
+    }
+}
+
+impl fmt::Display for LinuxVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
