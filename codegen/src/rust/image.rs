@@ -175,19 +175,17 @@ fn program(program: &Program) -> Row {
     } = program;
     let program_type = constant("ProgramType", program_type.constant(), program_type.0);
     let attach = AttachText(attach);
-    Row::of(format!(
-        "Program::new({name:?}, {section:?}, {program_type}, Attach::{attach}, &{functions:?})"
-    ))
-    // The number stands for the first kind of attachment too; here it means none.
-    .with(
-        *expected_attach_type != AttachType(0),
-        "expected_attach_type",
-        constant("AttachType", expected_attach_type.constant(), expected_attach_type.0),
-    )
-    .number("flags", *flags)
-    .with(!autoload, "autoload", false)
-    .with(*since != (0, 0), "since", format_args!("{since:?}"))
-    .some("target", *target)
+    Row::of(format!("Program::new({name:?}, {section:?}, {program_type}, Attach::{attach}, &{functions:?})"))
+        // The number stands for the first kind of attachment too; here it means none.
+        .with(
+            *expected_attach_type != AttachType(0),
+            "expected_attach_type",
+            constant("AttachType", expected_attach_type.constant(), expected_attach_type.0),
+        )
+        .number("flags", *flags)
+        .with(!autoload, "autoload", false)
+        .with(*since != (0, 0), "since", format_args!("{since:?}"))
+        .some("target", *target)
 }
 
 fn function(function: &Function) -> Row {
@@ -204,9 +202,7 @@ fn symbol(symbol: &Symbol) -> Row {
         SymbolKind::Struct => "Struct",
         SymbolKind::Address => "Address",
     };
-    Row::of(format!("Symbol::new({name:?}, SymbolKind::{kind})"))
-        .with(*weak, "weak", true)
-        .some("ty", *ty)
+    Row::of(format!("Symbol::new({name:?}, SymbolKind::{kind})")).with(*weak, "weak", true).some("ty", *ty)
 }
 
 fn kconfig(config: &Kconfig) -> Row {
@@ -218,8 +214,7 @@ fn kconfig(config: &Kconfig) -> Row {
         KconfigKind::Integer { signed } => format!("Integer {{ signed: {signed} }}"),
         KconfigKind::Text => "Text".to_owned(),
     };
-    Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind}, {offset}, {size})"))
-        .with(*weak, "weak", true)
+    Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind}, {offset}, {size})")).with(*weak, "weak", true)
 }
 
 /// A number of the kernel's by its name, if it has one.
