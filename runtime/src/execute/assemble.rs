@@ -11,6 +11,7 @@ use super::{Executor, absent, at, at_mut, no_such};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
+use crate::opcode;
 
 /// Bytes of an instruction, and of a function record.
 const INSN: usize = 8;
@@ -264,7 +265,10 @@ impl Executor {
                 let align = open.definition.section.map_or(1, |section| section.align);
                 let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
                 let stride = stride.ok_or_else(|| {
-                    Error::of(ErrorKind::LimitReached, format_args!("section `{}` is too large", &*open.definition.name))
+                    Error::of(
+                        ErrorKind::LimitReached,
+                        format_args!("section `{}` is too large", &*open.definition.name),
+                    )
                 })?;
                 set_immediate(rest, 0, stride).ok_or_else(outside)
             }
@@ -371,11 +375,10 @@ fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
 
 /// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
 fn poison(insns: &mut [u8], map: u32) -> Option<()> {
-    const CALL: u8 = 0x85;
     for slot in 0..2 {
         let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
         insn.fill(0);
-        *insn.first_mut()? = CALL;
+        *insn.first_mut()? = opcode::CALL;
         set_immediate(insn, 0, absent::map(map))?;
     }
     Some(())
