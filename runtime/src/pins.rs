@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Errno, Error, Result, Step, Subject};
+use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys;
 use crate::sys::c_path;
 use crate::sys::mount::{Mount, mount_of};
@@ -47,10 +47,7 @@ impl PinSet {
                 Err(error) => {
                     let cause = why(path, error.raw_os_error().map_or(Errno::from_raw(0), Errno::from_raw));
                     let error = Error::io(refused(path), &error).during(Step::Pin).about(Subject::Path(path));
-                    return Err(match cause {
-                        Some(cause) => error.with_help(cause),
-                        None => error,
-                    });
+                    return Err(explained(error, cause));
                 }
             }
         }
@@ -97,8 +94,13 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path, doing: impl std::fmt::Dis
 /// The error of something that the kernel does not pin at a path, or does not open there.
 pub(crate) fn refused(path: &Path, doing: impl std::fmt::Display, errno: Errno) -> Error {
     let error = Error::refused(doing, errno).about(Subject::Path(path));
-    match why(path, errno) {
-        Some(cause) => error.with_help(cause),
+    explained(error, why(path, errno))
+}
+
+fn explained(error: Error, cause: Option<(Option<ErrorKind>, String)>) -> Error {
+    match cause {
+        Some((Some(kind), cause)) => error.with_kind(kind).with_help(cause),
+        Some((None, cause)) => error.with_help(cause),
         None => error,
     }
 }
@@ -108,56 +110,58 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// The cause of an error number at a path of a bpffs: what is there, what its directory is, how that is mounted.
-fn why(path: &Path, errno: Errno) -> Option<String> {
+fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
+    let because = |why: String| Some((None, why));
+    let wrong = |why: String| Some((Some(ErrorKind::InvalidInput), why));
     let at = path.display();
     if let Ok(found) = path.symlink_metadata() {
         let kind = found.file_type();
         if kind.is_symlink() && path.metadata().is_err() {
-            return Some(format!(
+            return because(format!(
                 "{at} is a symbolic link to something that does not exist: remove it, or pin at another path"
             ));
         }
         if path.is_dir() {
-            return Some(format!("{at} is a directory: remove it, or pin at another path"));
+            return because(format!("{at} is a directory: remove it, or pin at another path"));
         }
         if mount_of(&c_path(path).ok()?).is_ok_and(|mount| !mount.is_bpffs) {
-            return Some(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
+            return wrong(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
         }
         if errno.raw() == libc::EEXIST {
-            return Some("something has that path already: remove it, or pin at another path".into());
+            return because("something has that path already: remove it, or pin at another path".into());
         }
         if matches!(errno.raw(), libc::EACCES | libc::EPERM) {
-            return Some(format!("{at} may not be read and written by this user, or is not a map, program or link"));
+            return because(format!("{at} may not be read and written by this user, or is not a map, program or link"));
         }
     }
     let directory = path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let inside = directory.display();
     match directory.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Some(format!(
+            return because(format!(
                 "directory {inside} does not exist: make it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another"
             ));
         }
-        Err(error) => return Some(format!("directory {inside} cannot be used: {error}")),
-        Ok(found) if !found.is_dir() => return Some(format!("{inside} is not a directory")),
+        Err(error) => return because(format!("directory {inside} cannot be used: {error}")),
+        Ok(found) if !found.is_dir() => return because(format!("{inside} is not a directory")),
         Ok(_) => {}
     }
     let mount: Mount = mount_of(&c_path(directory).ok()?).ok()?;
     if !mount.is_bpffs {
-        return Some(format!(
+        return wrong(format!(
             "directory {inside} is not in a bpffs: pin below /sys/fs/bpf, or mount one there (`mount -t bpf bpf {inside}`)"
         ));
     }
     if mount.is_read_only {
-        return Some(format!("the bpffs of {inside} is mounted read-only: mount it for writing, or pin in another"));
+        return because(format!("the bpffs of {inside} is mounted read-only: mount it for writing, or pin in another"));
     }
     let name = path.file_name()?;
     if name.as_bytes().contains(&b'.') {
-        return Some("names in a bpffs have no dots: pin at another path".into());
+        return wrong("names in a bpffs have no dots: pin at another path".into());
     }
     match errno.raw() {
-        libc::EACCES => Some(format!("this user may not write to directory {inside}")),
-        libc::EPERM => Some("pinning takes the capability CAP_BPF, or root".into()),
+        libc::EACCES => because(format!("this user may not write to directory {inside}")),
+        libc::EPERM => because("pinning takes the capability CAP_BPF, or root".into()),
         _ => None,
     }
 }

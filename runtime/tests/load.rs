@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use skelgen_runtime::abi::{
     Attach, Blob, Body, Function, Map, Object, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind, Text,
 };
+use skelgen_runtime::error::{self, ErrorKind, Subject};
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
 use skelgen_runtime::{Error, LoadOptions, OpenMap, OpenProgram, Result, TestRun, Trusted, kernel, load, record};
@@ -167,8 +168,9 @@ fn loads_runs_and_attaches() {
     let packet = [0; 64];
     let run = reads.test_run(TestRun { data: &packet, ..TestRun::default() }).unwrap();
     assert_eq!(run.return_value, 7);
-    let error = reads.auto_attach().unwrap_err().to_string();
-    assert!(error.contains("`reads` (section `socket`)") && error.contains("a socket"), "{error}");
+    let error = reads.auto_attach().unwrap_err();
+    let expected = (ErrorKind::InvalidInput, error::Step::Attach, Some(Subject::Program("reads")));
+    assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
 
     let on_switch = loaded.take_program(1);
     on_switch.test_run(TestRun { cpu: Some(0), ..TestRun::default() }).unwrap();
@@ -197,7 +199,7 @@ fn settings_count() {
     assert_eq!(run.return_value, 0x0909_0909);
     let dump = loaded.take_program(2);
     assert!(!dump.is_loaded() && dump.auto_attach().unwrap().is_none());
-    assert!(dump.attach().unwrap_err().to_string().contains("was not loaded"));
+    assert_eq!(dump.attach().unwrap_err().kind(), ErrorKind::NotLoaded);
 }
 
 #[test]
@@ -229,8 +231,9 @@ fn a_target_that_is_none_is_not_passed_over() {
     let Some(loaded) = allowed(load(&trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
         return;
     };
-    let error = loaded.unwrap().take_program(0).attach().unwrap_err().to_string();
-    assert!(error.contains("\"sched_waking\"") && error.contains("`CATEGORY/NAME`"), "{error}");
+    let error = loaded.unwrap().take_program(0).attach().unwrap_err();
+    assert_eq!((error.kind(), error.step()), (ErrorKind::InvalidInput, error::Step::Attach), "{error}");
+    assert!(error.to_string().contains("`CATEGORY/NAME`"), "{error}");
 }
 
 #[test]
@@ -273,8 +276,10 @@ fn what_is_no_map_is_not_reused() {
     for (fd, what) in [(program, "bpf-prog"), (file, "/maps")] {
         let mut map = OpenMap::new(&GOOD, 0);
         map.reuse_fd(fd);
-        let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
-        assert!(error.contains("not a map, but") && error.contains(what), "{error}");
+        let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
+        let expected = (ErrorKind::Mismatch, error::Step::CreateMap, Some(Subject::Map(".data")));
+        assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
+        assert!(error.to_string().contains(what), "{error}");
     }
 }
 
@@ -284,12 +289,12 @@ fn refused_program_says_why() {
     let Some(error) = refusal(&BAD) else {
         return;
     };
-    let text = error.to_string();
-    assert!(
-        text.starts_with("object `tiny`, step 6 of 6: loading program `dump` (tracing, section `iter/task`): EACCES"),
-        "{text}"
-    );
-    assert!(error.verifier_log().is_some_and(|log| log.contains("R9 !read_ok")), "{text}");
+    let expected = (ErrorKind::VerifierRejected, error::Step::LoadProgram, Some(Subject::Program("dump")));
+    assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
+    assert_eq!(error.errno().and_then(skelgen_runtime::Errno::name), Some("EACCES"));
+    assert!(error.verifier_log().is_some_and(|log| log.contains("R9 !read_ok")), "{error}");
+    let line = "object `tiny`, step 6 of 6: loading program `dump` (tracing, section `iter/task`): EACCES";
+    assert!(error.to_string().starts_with(line), "{error}");
 }
 
 #[test]
@@ -298,8 +303,9 @@ fn absent_symbol_names_the_program() {
     let Some(error) = refusal(&ABSENT) else {
         return;
     };
-    let text = error.to_string();
-    assert!(text.contains("step 3 of 6: program `dump`") && text.contains("`bpf_iter_nothing`"), "{text}");
+    assert_eq!((error.kind(), error.step()), (ErrorKind::NotFound, error::Step::FindSymbol), "{error}");
+    let subjects: Vec<_> = error.subjects().collect();
+    assert_eq!(subjects, [Subject::Symbol("bpf_iter_nothing"), Subject::Program("dump")], "{error}");
 }
 
 #[test]
@@ -359,13 +365,13 @@ fn every_failing_step_leaves_nothing_open() {
             return;
         };
         let error = result.unwrap_err();
-        assert!(error.to_string().contains("creating map `.data`"), "{error}");
+        assert_eq!((error.step(), error.subject()), (error::Step::CreateMap, Some(Subject::Map(".data"))), "{error}");
         assert_eq!(open_fds(), before);
     }
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_max_entries(0);
     let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
-    assert!(error.help().is_some_and(|help| help.contains("set_max_entries")), "{error}");
+    assert_eq!((error.kind(), error.help().is_some()), (ErrorKind::InvalidInput, true), "{error}");
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_autocreate(false);
     let before = open_fds();

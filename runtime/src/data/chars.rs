@@ -60,6 +60,7 @@ mod tests {
             assert!(chars_of::<4>(text).is_err());
         }
         assert!(chars_of::<0>("").is_err());
-        assert!(chars_of::<4>("abcd").unwrap_err().to_string().contains("holds 3 bytes"));
+        let error = chars_of::<4>("abcd").unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidInput, "{error}");
     }
 }

@@ -5,6 +5,8 @@
 //! they work on ([`Error::during`], [`Error::about`]). Must not know maps, programs or links.
 
 mod errno;
+#[cfg(test)]
+pub(crate) mod golden;
 mod kind;
 mod subject;
 #[cfg(test)]

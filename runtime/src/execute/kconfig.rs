@@ -304,8 +304,9 @@ mod tests {
         for text in
             ["CONFIG_BOOL=m", "CONFIG_BOOL=1", "CONFIG_INT=y", "CONFIG_SHORT=65536", "CONFIG_TEXT=y", "CONFIG_STATE=3"]
         {
-            let error = values(text).unwrap_err().to_string();
-            assert!(error.contains(text.split('=').next().unwrap()), "{error}");
+            let error = values(text).unwrap_err();
+            assert_eq!(error.subject(), Some(Subject::Variable(text.split('=').next().unwrap())), "{error}");
+            crate::error::golden::check(&format!("kernel configuration: {text}"), crate::ErrorKind::Mismatch, &error);
         }
     }
 }

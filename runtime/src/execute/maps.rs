@@ -7,7 +7,7 @@ use super::arena::Arena;
 use super::token::Asked;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{JumpTable, SectionKind, Span, Step};
-use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result};
+use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
 use crate::kernel;
 use crate::map::{Info, definition_of, not_inner, other_than_map};
 use crate::open::OpenMap;
@@ -324,7 +324,8 @@ impl Executor {
                 pins.directory(directory).map_err(|error| error.within(format_args!("map `{}`", created.info.name)))?;
             }
             let doing = format!("pinning map `{}` to {}", created.info.name, path.display());
-            pins.pin(created.map.as_fd(), &path, doing)?;
+            pins.pin(created.map.as_fd(), &path, doing)
+                .map_err(|error| error.about(Subject::Map(created.info.name)))?;
         }
         Ok(pins)
     }

@@ -142,7 +142,7 @@ impl Executor {
                 "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
                  since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
             )),
-            _ if lacks_target(open) => error.with_help(
+            _ if lacks_target(open) => error.with_kind(ErrorKind::InvalidInput).with_help(
                 "it was not told what it is for: choose a target with `set_attach_target` or `set_attach_program` before loading, or leave \
                  the program out with `set_autoload(false)`",
             ),

@@ -209,7 +209,8 @@ impl Executor {
                         let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
                         return Err(Error::invalid(format_args!(
                             "program `{name}` is in two different members of struct_ops, and can be loaded for one only"
-                        )));
+                        ))
+                        .about(Subject::Program(name)));
                     }
                     _ => found = Some(place),
                 }
@@ -222,6 +223,7 @@ impl Executor {
                 "program `{}` (section `{}`) is in no table of functions, and the kernel cannot check it without",
                 &*definition.name, &*definition.section
             ))
+            .about(Subject::Program(&definition.name))
             .with_help(
                 "put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`",
             )),

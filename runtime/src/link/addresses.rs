@@ -116,6 +116,7 @@ mod tests {
         let offset = address - mapping.start + mapping.offset;
         assert_eq!(of_offset(std::process::id(), own, offset).unwrap(), [address]);
         assert!(of_offset(std::process::id(), Path::new("/proc/version"), offset).unwrap().is_empty());
-        assert!(of_offset(u32::MAX, own, offset).unwrap_err().to_string().contains("no such process"));
+        let error = of_offset(u32::MAX, own, offset).unwrap_err();
+        assert_eq!((error.kind(), error.subject()), (crate::ErrorKind::NotFound, Some(Subject::Process(u32::MAX))));
     }
 }

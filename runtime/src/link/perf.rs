@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{HardwareCounter, Link, SoftwareCounter, pmu};
-use crate::error::{Error, LinuxVersion, Result, Step};
+use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step};
 use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::perf as sys;
@@ -104,7 +104,7 @@ impl PerfEvent {
                     .during(Step::Attach);
             match errno.raw() {
                 libc::EINVAL if self.pid.is_none() && self.cpu.is_none() => {
-                    error.with_help("it needs a process or a CPU")
+                    error.with_kind(ErrorKind::InvalidInput).with_help("it needs a process or a CPU")
                 }
                 libc::EINVAL => error
                     .with_help("the frequency may be above what /proc/sys/kernel/perf_event_max_sample_rate allows"),

@@ -154,8 +154,8 @@ mod tests {
     fn archives_are_named() {
         let archive = std::env::temp_dir().join(format!("skelgen-search-{}.apk", std::process::id()));
         std::fs::write(&archive, "").unwrap();
-        let error = resolve(Path::new(&format!("{}!/lib/libx.so", archive.display()))).unwrap_err().to_string();
-        assert!(error.contains("in an archive") && error.contains("offset"), "{error}");
+        let error = resolve(Path::new(&format!("{}!/lib/libx.so", archive.display()))).unwrap_err();
+        assert_eq!((error.kind(), error.help().is_some()), (crate::ErrorKind::Unsupported, true), "{error}");
         std::fs::remove_file(archive).unwrap();
         assert_eq!(resolve(Path::new("/a!/b")).unwrap(), Path::new("/a!/b"));
     }

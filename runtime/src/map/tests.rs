@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::*;
 use super::{Frozen, Mapped, PercpuData};
 use crate::data::Plain;
+use crate::error::{ErrorKind, Step, Subject, golden};
 use crate::sys::cpus::possible;
 use crate::sys::elem::testing::{create, create_outer};
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
@@ -113,8 +114,8 @@ fn percpu_arrays() {
     assert_eq!(map.get_on(1, last).unwrap(), [4, 5, 6]);
     let sum = map.fold(1, 0, |sum, value| sum + usize::from(value[0])).unwrap();
     assert_eq!(sum, cpus.len() + 3);
-    let error = map.get_on(1, last + 1).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("map `m`: there is no CPU {}", last + 1)), "{error}");
+    let error = map.get_on(1, last + 1).unwrap_err();
+    assert_eq!((error.kind(), error.impossible_cpu()), (ErrorKind::NoSuchCpu, Some(last + 1)), "{error}");
     let each = PerCpu::from_fn(|cpu| [u8::try_from(cpu).unwrap_or(0), 0, 9]).unwrap();
     map.set_each(0, &each).unwrap();
     assert!(map.get(0).unwrap().iter().eq(each.iter()));
@@ -214,16 +215,17 @@ fn percpu_sections() {
     assert!(data.iter().unwrap().map(|(cpu, _)| cpu).eq(cpus.iter()));
     let sum = data.fold(0, |sum, value| sum + value[4]).unwrap();
     assert_eq!(usize::try_from(sum).unwrap(), 7 * cpus.len() + 1);
-    assert!(data.get(cpus.width()).unwrap_err().to_string().contains(&format!("CPU {}", cpus.width())));
+    assert_eq!(data.get(cpus.width()).unwrap_err().impossible_cpu(), Some(cpus.width()));
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     let Some(fd) = create(MapType::ARRAY, 4, 8, 1, 0) else { return };
     let error = Array::<u32>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
-    assert_eq!(error.to_string(), "map `counts`: its values have 8 bytes, but their Rust type has 4");
+    golden::check("map whose values have another size", ErrorKind::Mismatch, &error);
     let error = HashMap::<u32, u64>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
-    assert!(error.to_string().starts_with("map `counts`: it is a map of type array"), "{error}");
+    golden::check("map of another type", ErrorKind::Mismatch, &error);
+    assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
     // Not even a wrong length given at run time reaches the kernel.
     let untyped = Untyped::try_from(fd).unwrap();
     assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7], 0).is_err());
@@ -237,14 +239,16 @@ fn what_does_not_fit_is_refused() {
 fn what_is_no_map_is_told_apart() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let error = Array::<u64>::try_from(OwnedFd::from(file)).unwrap_err();
-    assert_eq!(error.to_string(), "the file descriptor is no map's, but one of /dev/null");
+    golden::check("file descriptor of a file", ErrorKind::Mismatch, &error);
 }
 
 #[test]
 fn a_pin_that_is_refused_says_where_pins_are() {
     let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
-    let error = map.pin(std::env::temp_dir().join("map")).unwrap_err().to_string();
-    assert!(error.contains("is not in a bpffs"), "{error}");
+    let path = std::env::temp_dir().join("map");
+    let error = map.pin(&path).unwrap_err();
+    assert_eq!((error.step(), error.subject()), (Step::Pin, Some(Subject::Path(&path))));
+    assert!(error.help().is_some(), "{error}");
 }
 
 #[test]
@@ -278,14 +282,14 @@ fn ring_buffers_that_another_process_corrupts() {
         for _ in 0..2 {
             let ready = events.poll(Some(std::time::Duration::ZERO)).unwrap();
             assert!(ready, "the kernel counts what is between the positions");
-            let error = events.drain(|_| ()).expect_err("it does not go on for ever").to_string();
-            assert!(error.contains("has moved its consumer position"), "{position}: {error}");
+            let error = events.drain(|_| ()).expect_err("it does not go on for ever");
+            golden::check("ring buffer whose consumer position was moved", ErrorKind::Malformed, &error);
             assert!(events.next().is_err() && events.drain_as::<u64>(|_| ()).is_err());
         }
         // Whoever begins to read then has no position of their own to compare with.
         let fresh = RingBuf::try_from(events.as_fd().try_clone_to_owned().unwrap()).unwrap();
-        let error = fresh.drain(|_| ()).expect_err("it is no position").to_string();
-        assert!(error.contains("not those of a ring buffer"), "{position}: {error}");
+        let error = fresh.drain(|_| ()).expect_err("it is no position");
+        assert_eq!((error.kind(), error.step()), (ErrorKind::Malformed, Step::ReadMap), "{position}: {error}");
     }
     consumer.store_u64(0, 0, Ordering::Relaxed);
     assert_eq!(events.drain(|_| ()).unwrap(), 0);
@@ -295,7 +299,8 @@ fn ring_buffers_that_another_process_corrupts() {
     let producer = Shared::new(Region::new(commands.as_fd(), page_size(), 3 * page_size(), true).unwrap());
     for position in [0, 4, 8, 1 << 40, u64::MAX] {
         producer.store_u64(0, position, Ordering::Relaxed);
-        let error = commands.push(b"command").expect_err("records would be lost").to_string();
-        assert!(error.contains("has moved its producer position"), "{position}: {error}");
+        let error = commands.push(b"command").expect_err("records would be lost");
+        golden::check("user ring buffer whose producer position was moved", ErrorKind::Malformed, &error);
+        assert_eq!(error.step(), Step::WriteMap, "{position}: {error}");
     }
 }

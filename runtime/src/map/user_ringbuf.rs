@@ -15,7 +15,7 @@ use super::handle::{Handle, handle};
 use super::ringbuf::is_plausible;
 use crate::data::plain::as_bytes;
 use crate::data::{Plain, Shared};
-use crate::error::{Errno, Result, Step};
+use crate::error::{Errno, ErrorKind, Result, Step};
 use crate::sys::elem::Readiness;
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
@@ -61,7 +61,7 @@ impl UserRingBuf {
             Some(producer) => producer,
             slot => slot.insert(Producer::new(&self.handle)?),
         };
-        producer.push(record).map_err(|what| self.handle.invalid(what))
+        producer.push(record).map_err(|(kind, what)| self.handle.error(kind, what).during(Step::WriteMap))
     }
 
     /// Puts a value in as a record. False if there is no room for it now.
@@ -111,8 +111,8 @@ impl Producer {
         Ok(Self { consumer, own, page, size, position })
     }
 
-    fn push(&mut self, record: &[u8]) -> Result<bool, &'static str> {
-        let too_long = "the record is longer than the buffer";
+    fn push(&mut self, record: &[u8]) -> Result<bool, (ErrorKind, &'static str)> {
+        let too_long = (ErrorKind::InvalidInput, "the record is longer than the buffer");
         let len = u32::try_from(record.len()).map_err(|_| too_long)?;
         let step = record.len().checked_add(HEADER).and_then(|len| len.checked_next_multiple_of(8)).ok_or(too_long)?;
         // The two upper bits of a length mean something else.
@@ -122,9 +122,9 @@ impl Producer {
         let at = self.own.load_u64(0, Ordering::Relaxed);
         let taken = self.consumer.load_u64(0, Ordering::Acquire);
         if at != self.position {
-            return Err("another writer or process has moved its producer position");
+            return Err((ErrorKind::Malformed, "another writer or process has moved its producer position"));
         }
-        let implausible = "its positions are not those of a ring buffer";
+        let implausible = (ErrorKind::Malformed, "its positions are not those of a ring buffer");
         if !is_plausible(taken, at, self.size) {
             return Err(implausible);
         }
@@ -133,7 +133,8 @@ impl Producer {
             return Ok(false);
         }
         let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
-        let place = usize::try_from(at & mask).map_err(|_| "ring buffer position does not fit in usize")?;
+        let place = usize::try_from(at & mask)
+            .map_err(|_| (ErrorKind::Malformed, "ring buffer position does not fit in usize"))?;
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&len.to_ne_bytes());
         self.own.write(self.page + place, &header);

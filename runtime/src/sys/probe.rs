@@ -114,7 +114,7 @@ mod tests {
             let (answer, asked) = answers(&PROBE, &[Err(errno), Ok(false)]);
             let error = answer.unwrap_err();
             assert_eq!((error.errno(), asked, PROBE.known()), (Some(Errno::from_raw(errno)), 1, None));
-            assert!(error.to_string().starts_with("finding out whether this kernel can do it: "), "{error}");
+            assert_eq!(error.step(), Step::Probe, "{error}");
         }
         let (answer, asked) = answers(&PROBE, &[Ok(false), Ok(true)]);
         assert_eq!((answer.unwrap(), asked, PROBE.known()), (false, 1, Some(false)));
