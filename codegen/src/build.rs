@@ -16,8 +16,10 @@ use std::process::Command;
 
 use self::cargo::Directives;
 use crate::error::{Code, Diagnostic, Error, Result};
+use crate::generate::{inspect, write_with_types};
+use crate::options::Options;
 use crate::rust::Layout;
-use crate::{Options, PercpuForm, elf, inspect, output, write_with_types};
+use crate::{PercpuForm, elf, output};
 
 /// Makes skeletons from a build.rs.
 ///

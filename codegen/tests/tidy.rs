@@ -99,7 +99,9 @@ fn unsafe_has_an_address() {
         assert!(text.contains("#![forbid(unsafe_code)]"), "{krate} does not forbid unsafe code");
     }
     for (name, text) in sources("runtime/src") {
-        let listed = ["runtime/src/sys/", "runtime/src/data/"].iter().any(|place| name.starts_with(place));
+        let listed = ["runtime/src/sys/", "runtime/src/data/", "runtime/src/map/global/"]
+            .iter()
+            .any(|place| name.starts_with(place));
         if uses(&text, "unsafe") && !listed {
             // Declaring that a constructor is unsafe needs the word, but no unsafe operation.
             let only_declares = text.lines().all(|line| !uses(line, "unsafe") || line.contains("unsafe fn new"));

@@ -15,7 +15,9 @@ fn object(name: &str) -> Vec<u8> {
 }
 
 fn options(name: &str, types: &[&str]) -> Options {
-    Options { types: types.iter().map(|name| (*name).to_owned()).collect(), ..Options::for_file(path(name)) }
+    let mut options = Options::for_file(path(name));
+    options.types = types.iter().map(|name| (*name).to_owned()).collect();
+    options
 }
 
 #[test]
@@ -26,8 +28,9 @@ fn a_file_has_every_type_in_one_order() {
     assert!(file.structs > 50 && file.unions > 10 && file.enums >= 10);
     let again = skelgen::types(&bytes, &options("layouts", &[])).expect("the types can be written");
     assert_eq!(file.text, again.text);
-    let module = skelgen::types(&bytes, &Options { layout: Layout::Module, ..options("layouts", &[]) });
-    let module = module.expect("the types can be written").text;
+    let mut inline = options("layouts", &[]);
+    inline.layout = Layout::Module;
+    let module = skelgen::types(&bytes, &inline).expect("the types can be written").text;
     assert!(module.contains("pub mod layouts {") && module.ends_with("}\n"));
 }
 
@@ -59,7 +62,8 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
     let bytes = object("kinds");
     let without = skelgen::generate(&bytes, &options("kinds", &[])).expect("the object is good");
     assert!(!without.contains("pub struct bpf_iter__task"));
-    let with = Options { contexts: true, ..options("kinds", &["struct bpf_iter_meta"]) };
+    let mut with = options("kinds", &["struct bpf_iter_meta"]);
+    with.contexts = true;
     let with = skelgen::generate(&bytes, &with).expect("the object is good");
     assert!(with.contains("pub struct bpf_iter__task {") && with.contains("pub struct bpf_iter_meta {"));
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -71,12 +75,13 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
 #[test]
 fn the_runtime_may_be_somewhere_else() {
     let bytes = object("typed");
-    let there = Options { runtime: "crate::bpf::runtime".to_owned(), ..options("typed", &[]) };
+    let mut there = options("typed", &[]);
+    there.runtime = "crate::bpf::runtime".to_owned();
     let skeleton = skelgen::generate(&bytes, &there).expect("the object is good");
     let types = skelgen::types(&bytes, &there).expect("the types can be written").text;
     assert!([skeleton, types].iter().all(|text| text.contains("\nuse crate::bpf::runtime as rt;\n")));
     for wrong in ["", "a b", "::a;", "a::", "1"] {
-        let there = Options { runtime: wrong.to_owned(), ..options("typed", &[]) };
+        there.runtime = wrong.to_owned();
         let error = skelgen::generate(&bytes, &there).expect_err(wrong);
         assert_eq!(error.diagnostics()[0].code, Code::BadName);
         assert!(skelgen::types(&bytes, &there).is_err());

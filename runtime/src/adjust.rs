@@ -8,8 +8,8 @@ mod contexts;
 #[cfg(test)]
 mod tests;
 
-use crate::kernel::format::{HEADER, Header, Layout};
-use crate::kernel::types::kind;
+use crate::btf::format::{HEADER, Header, Layout};
+use crate::btf::kind;
 
 pub(crate) use contexts::with_contexts;
 

@@ -35,6 +35,7 @@
 #![deny(unsafe_code)]
 
 mod adjust;
+mod btf;
 pub mod data;
 pub mod error;
 mod execute;
@@ -47,19 +48,19 @@ pub mod open;
 mod pins;
 pub mod program;
 pub mod record;
+
 mod relocate;
 mod sys;
+mod usdt_specs;
 
-pub use data::{
-    Bool, Cell, Cells, Frozen, Initial, InitialBytes, Mapped, MappedArray, PercpuData, Plain, Ptr, Unaligned, chars_of,
-    string_of, zeroed,
-};
+pub use data::{Bool, Cell, Cells, Initial, InitialBytes, Plain, Ptr, Unaligned, chars_of, string_of, zeroed};
 pub use error::{Errno, Error, Result};
 pub use execute::{Loaded, load};
 pub use link::Link;
+pub use map::{Frozen, Mapped, MappedArray, PercpuData};
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 pub use program::{Program, TestRun, TestRunResult};
-pub(crate) use skelgen_abi::escape;
+pub(crate) use skelgen_abi::{escape, helper, opcode};
 pub use skelgen_abi::{plan as abi, uapi};
 #[cfg(feature = "derive")]
 pub use skelgen_macros::{MapData, Maps};

@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Errno, Error, Result};
-use crate::link::c_path;
 use crate::sys;
+use crate::sys::c_path;
 use crate::sys::mount::{Mount, mount_of};
 
 /// The pins that were made together, with the directories made for them. All are removed when it is dropped, unless it is kept.

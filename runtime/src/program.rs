@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::link::{self, UsdtSpecs};
-use crate::open::OpenProgram;
+use crate::open::{self, OpenProgram};
 use crate::pins;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
+use crate::usdt_specs::Specs as UsdtSpecs;
 
 /// A program of an object that was loaded; it itself may have been left out.
 pub struct Program {
@@ -30,7 +30,7 @@ pub struct Program {
 impl Program {
     /// The program that was opened with these settings.
     pub(crate) fn new(open: OpenProgram, fd: Option<OwnedFd>, log: Option<String>) -> Self {
-        let attach = link::way(&open);
+        let attach = open::way(&open);
         let OpenProgram { definition, program_type, attach_type, autoattach, target, .. } = open;
         Self { definition, program_type, attach_type, attach, fd, autoattach, target, log, usdt_specs: None }
     }

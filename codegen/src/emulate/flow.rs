@@ -1,6 +1,7 @@
 //! Which instructions can follow which, within one function.
 
-use crate::insn::{Insn, opcode};
+use crate::insn::Insn;
+use skelgen_abi::opcode;
 
 /// The slots that can follow `at`: at most two. A slot outside the function is left out; the verifier would refuse it anyway.
 pub(super) fn successors(insns: &[Insn], at: usize) -> impl Iterator<Item = usize> + use<> {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::flow::successors;
-use crate::insn::{Insn, helpers, opcode};
+use crate::insn::Insn;
 use skelgen_abi::uapi::pseudo;
+use skelgen_abi::{helper, opcode};
 
 /// A set of registers, one bit each.
 type Registers = u16;
@@ -83,7 +84,7 @@ fn called(insn: Insn, at: usize, calls: &Calls<'_>) -> Registers {
     match insn.src {
         pseudo::CALL => calls.local.get(&at).copied().unwrap_or(0),
         pseudo::KFUNC_CALL => first(calls.kernel.get(&at).copied().unwrap_or(5)),
-        _ => first(helpers::arguments(insn.imm)),
+        _ => first(helper::arguments(insn.imm)),
     }
 }
 

@@ -23,10 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::btf::Kind;
 use crate::btf::ext::{CoreRelo, LineInfo};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
-use crate::insn::{Code, Insn, InsnIndex, Ref, helpers, opcode};
+use crate::insn::{Code, Insn, InsnIndex, Ref};
 use crate::link::{Linked, LinkedFunction, Outside};
 use crate::model::{BpfObject, MapId};
 use skelgen_abi::plan::{SectionKind, percpu_stride};
+use skelgen_abi::{helper, opcode};
 
 /// The linked functions for kernels without direct access to percpu data, in their order; `None` for each that has no percpu data.
 ///
@@ -189,7 +190,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
             None => Insn { code: STORE, dst: FRAME, src: register, off: last, imm: 0 },
         });
     }
-    code.push(Insn { code: opcode::CALL, dst: 0, src: 0, off: 0, imm: helpers::GET_SMP_PROCESSOR_ID });
+    code.push(Insn { code: opcode::CALL, dst: 0, src: 0, off: 0, imm: helper::GET_SMP_PROCESSOR_ID });
     piece.refs.push(Ref { at: InsnIndex(code.len()), to: Outside::CpuMask });
     code.push(Insn { code: AND, dst: 0, src: 0, off: 0, imm: 0 });
     if saved.len() == 5 {

@@ -1,7 +1,8 @@
 //! How much of its stack a function uses.
 
 use super::flow::successors;
-use crate::insn::{Insn, opcode};
+use crate::insn::Insn;
+use skelgen_abi::opcode;
 
 /// Size of a function's stack in bytes (`MAX_BPF_STACK`).
 pub(super) const STACK_SIZE: i32 = 512;

@@ -6,9 +6,10 @@ use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
 
 use super::emulate;
 use crate::btf::ext::SectionInfo;
-use crate::insn::{Code, Insn, InsnIndex, Ref, opcode};
+use crate::insn::{Code, Insn, InsnIndex, Ref};
 use crate::link::{Linked, LinkedFunction, LinkedProgram, Outside};
 use crate::model::{BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
+use skelgen_abi::opcode;
 
 const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
 const ZERO: Insn = Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use skelgen_abi::uapi::pseudo;
 
-use super::{Endian, Insn, opcode};
+use super::{Endian, Insn};
+use skelgen_abi::opcode;
 
 /// The instructions as one line each, with the index of its first slot.
 ///

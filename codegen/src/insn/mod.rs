@@ -4,10 +4,9 @@
 //! [`InsnIndex`] here is the index the kernel, `.BTF.ext` and the verifier's log use. This module knows no ELF, map or program.
 
 mod disasm;
-pub(crate) mod helpers;
-pub mod opcode;
 
 pub use disasm::{disassemble, disassemble_one};
+use skelgen_abi::opcode;
 
 /// Size of one slot in bytes.
 pub const INSN_SIZE: usize = 8;

@@ -12,7 +12,8 @@ use super::{Extern, ExternId, ExternKind, Map, MapId, Reference};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
-use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref, opcode};
+use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref};
+use skelgen_abi::opcode;
 use skelgen_abi::uapi::pseudo;
 
 /// What references can lead to.

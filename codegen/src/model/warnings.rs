@@ -7,7 +7,7 @@ use skelgen_abi::map_types::{Definition, MapFacts};
 use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
 use super::{Attach, BpfObject, DataSection, FunctionId, Map, MapDef, Program, Reference, sections};
-use crate::insn::helpers;
+use skelgen_abi::helper;
 
 impl BpfObject {
     /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
@@ -133,7 +133,7 @@ fn untyped_sections(object: &BpfObject) -> Vec<String> {
 
 /// About the license, if it keeps a program from loading.
 fn license(object: &BpfObject) -> Option<String> {
-    if helpers::is_gpl(&object.license) {
+    if helper::is_gpl(&object.license) {
         return None;
     }
     let (program, needs) = object.programs.iter().find_map(|program| Some((program, needs_gpl(object, program)?)))?;
@@ -159,7 +159,7 @@ fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
             .insns
             .iter()
             .filter(|insn| insn.is_helper_call())
-            .find_map(|insn| helpers::gpl_only(insn.imm, program.program_type, program.expected_attach_type));
+            .find_map(|insn| helper::gpl_only(insn.imm, program.program_type, program.expected_attach_type));
         let kernel = code.refs.iter().find_map(|reference| match reference.to {
             Reference::ExternCall(id) => object.externs.get(id.0 as usize),
             _ => None,

@@ -52,7 +52,7 @@ impl Tables {
         });
         let after = each(&|table| {
             let (doc, field) = (doc(table), ident(&table.field));
-            quote!(#[doc = #doc] pub #field: rt::map::StructOps)
+            quote!(#[doc = #doc] pub #field: rt::link::StructOps)
         });
         let opened = each(&|table| {
             let (field, index) = (ident(&table.field), index(table));

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`map_types`] | what the kernel requires of a map's definition, by type |
 //! | [`plan`] | an object's load plan as constant tables and one blob: what a generated file holds and the runtime executes |
+//! | [`opcode`], [`helper`] | the numbers of instructions and of the kernel's helpers |
 //! | [`escape`] | text that may hold anything, made fit for a line or a terminal |
 //! | [`uapi`] | the numbers of `linux/bpf.h` |
 //!
@@ -18,6 +19,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod escape;
+pub mod helper;
 pub mod map_types;
+pub mod opcode;
 pub mod plan;
 pub mod uapi;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Record, records, sections, written};
-use crate::kernel::types::{Types, kind};
+use crate::btf::{Types, kind};
 use crate::uapi::ProgramType;
 
 const TAG: &str = "arg:ctx";
@@ -144,7 +144,7 @@ fn at<'a, 'b>(all: &'a [Record<'b>], id: u32) -> Option<&'a Record<'b>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::types::testing::Btf;
+    use crate::btf::testing::Btf;
 
     /// `int shared(void *ctx)` and `int tagged(void *ctx __arg_ctx)`, of one type; and two that do not count.
     fn object() -> Btf {

@@ -1,8 +1,8 @@
 //! BTF with everything that a kernel may lack, adjusted for kernels that lack some of it.
 
 use super::{Feature, adjusted};
-use crate::kernel::types::testing::Btf;
-use crate::kernel::types::{Types, kind};
+use crate::btf::testing::Btf;
+use crate::btf::{Types, kind};
 use crate::sys;
 
 /// Kinds and sizes of all types, by id.

@@ -1,34 +1,26 @@
 //! Plain data, and memory that is shared with programs.
 //!
 //! [`plain`]: types that are only their bytes. [`string_of`] and [`chars_of`]: C's text. [`cell`]: places in memory that programs
-//! write at the same time. [`initial`]: a section of global data before it is loaded. [`mapped`], [`frozen`] and [`percpu`]: a
-//! section once it is loaded.
+//! write at the same time. [`initial`]: a section of global data before it is loaded; once it is, its
+//! map has a handle in `map`.
 
-mod arena;
 mod atomic;
 pub mod cell;
 mod chars;
 pub mod fields;
-pub mod frozen;
 pub mod initial;
 mod layout;
-pub mod mapped;
 pub mod part;
-pub mod percpu;
 pub mod plain;
 mod shared;
-mod words;
+pub(crate) mod words;
 
-pub use arena::Arena;
 pub use cell::{Cell, Cells};
 pub use chars::{chars_of, string_of};
 pub use fields::Fields;
-pub use frozen::Frozen;
 pub use initial::{Initial, InitialBytes};
 pub use layout::{Layout, LayoutField};
-pub use mapped::{Mapped, MappedArray};
 pub use part::{get_bits, get_part, get_signed_bits, get_wide_bits, set_bits, set_part, set_wide_bits};
-pub use percpu::PercpuData;
 pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
 
 pub(crate) use shared::Shared;

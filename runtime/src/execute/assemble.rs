@@ -11,6 +11,7 @@ use super::{Executor, absent, at, at_mut, no_such};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Error, Result};
 use crate::kernel;
+use crate::opcode;
 
 /// Bytes of an instruction, and of a function record.
 const INSN: usize = 8;
@@ -370,11 +371,10 @@ fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
 
 /// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
 fn poison(insns: &mut [u8], map: u32) -> Option<()> {
-    const CALL: u8 = 0x85;
     for slot in 0..2 {
         let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
         insn.fill(0);
-        *insn.first_mut()? = CALL;
+        *insn.first_mut()? = opcode::CALL;
         set_immediate(insn, 0, absent::map(map))?;
     }
     Some(())

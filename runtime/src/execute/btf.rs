@@ -6,9 +6,10 @@ use std::rc::Rc;
 use super::token::Asked;
 use super::{Executor, at, lift_memlock, log};
 use crate::adjust::{Feature, adjusted, with_contexts};
+use crate::btf::Types;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::features;
-use crate::kernel::types::{self, Types};
+use crate::kernel::types;
 use crate::sys;
 
 impl Executor {

@@ -7,13 +7,19 @@ use super::programs::Form;
 use crate::error::{Errno, Result};
 use crate::kernel::features;
 use crate::uapi::AttachType;
+use crate::{helper, opcode};
 
 /// Bytes of an instruction.
 const INSN: usize = 8;
 
 /// Helpers that read memory of one kind (5.5), and those before them that read either: `bpf_probe_read_user`,
 /// `bpf_probe_read_kernel` and the same for strings; numbers of `linux/bpf.h`.
-const READS: [(i32, i32); 4] = [(112, 4), (113, 4), (114, 45), (115, 45)];
+const READS: [(i32, i32); 4] = [
+    (helper::PROBE_READ_USER, helper::PROBE_READ),
+    (helper::PROBE_READ_KERNEL, helper::PROBE_READ),
+    (helper::PROBE_READ_USER_STR, helper::PROBE_READ_STR),
+    (helper::PROBE_READ_KERNEL_STR, helper::PROBE_READ_STR),
+];
 
 impl Executor {
     /// Changes a program that was refused; whether there is something changed to try again with.
@@ -73,7 +79,8 @@ fn unite_reads(insns: &mut [u8]) {
 /// The helper before the one that an instruction calls.
 fn older_read(insn: &[u8]) -> Option<i32> {
     // A call of a helper: no registers, which would make it a call of another kind.
-    let helper = insn.strip_prefix(&[0x85, 0])?.get(2..)?.first_chunk().map(|&helper| i32::from_ne_bytes(helper))?;
+    let helper =
+        insn.strip_prefix(&[opcode::CALL, 0])?.get(2..)?.first_chunk().map(|&helper| i32::from_ne_bytes(helper))?;
     READS.iter().find(|(newer, _)| *newer == helper).map(|(_, older)| *older)
 }
 

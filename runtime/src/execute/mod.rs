@@ -25,16 +25,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::abi::{Body, Object, Patch, Span, Step};
+use crate::btf::Types;
 use crate::error::{Error, Result};
-use crate::kernel::types::Types;
-use crate::link::{self, UsdtSpecs};
-use crate::map::{Arena, FromFd, Info, StructOps};
+use crate::link::StructOps;
+use crate::map::{Arena, FromFd, Info};
 use crate::open::{LoadOptions, OpenMap, OpenProgram};
 use crate::pins::PinSet;
 use crate::program::Program;
 use crate::relocate::Relocator;
 use crate::sys;
 use crate::sys::trusted::Trusted;
+use crate::usdt_specs::{self, Specs as UsdtSpecs};
 
 /// Loads an object: walks its plan with these settings, which are in the order of the object's maps and programs. Maps and
 /// programs without settings are as the object has them.
@@ -296,8 +297,8 @@ impl Executor {
             let map = created.map.as_fd().try_clone_to_owned();
             map.map(Some).map_err(|error| Error::io(format_args!("keeping map `{name}`"), &error))
         };
-        let Some(specs) = map(link::USDT_SPECS)? else { return Ok(None) };
-        Ok(Some(UsdtSpecs::new(specs, map(link::USDT_IPS)?, self.has_cookies)))
+        let Some(specs) = map(usdt_specs::SPECS)? else { return Ok(None) };
+        Ok(Some(UsdtSpecs::new(specs, map(usdt_specs::IPS)?, self.has_cookies)))
     }
 
     fn finish(mut self, usdt_specs: Option<&Arc<UsdtSpecs>>, pinned: PinSet) -> Loaded {

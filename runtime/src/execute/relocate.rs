@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use super::programs::Form;
 use super::{Executor, at, no_such};
+use crate::btf::Types;
 use crate::error::{Error, Result};
 use crate::kernel::features;
-use crate::kernel::types::{self, Types};
+use crate::kernel::types;
 use crate::relocate::{Relocator, unresolved};
 
 impl Executor {

@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use super::maps::{Created, info, max_entries};
 use super::{Executor, at, no_such};
 use crate::error::{Error, Result};
-use crate::link::c_path;
 use crate::map::{Info, other_than_map};
 use crate::open::OpenMap;
 use crate::pins;
 use crate::sys;
 use crate::sys::attr::MapInfo;
+use crate::sys::c_path;
 use crate::uapi::{MapType, map_flags};
 
 use super::percpu::Shape;

@@ -8,9 +8,10 @@ use std::os::fd::AsRawFd;
 use super::programs::LoadedProgram;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi;
+use crate::btf::kind;
 use crate::error::{Error, Result};
-use crate::kernel::types::{Finder, kind};
-use crate::map::StructOps;
+use crate::kernel::types::Finder;
+use crate::link::StructOps;
 use crate::open::OpenMap;
 use crate::uapi::ProgramType;
 

@@ -15,7 +15,7 @@ const FAR: u32 = 1 << 30;
 /// If that cannot be found out.
 pub(crate) fn any_offset(trial: Trial<'_>) -> Result<bool> {
     static PROBE: Probe = Probe::new("takes references to any byte of an arena");
-    let exit = [probe::insn(0x95, (0, 0), 0)];
+    let exit = [probe::insn(crate::opcode::EXIT, (0, 0), 0)];
     PROBE.ask(|| {
         let mut log = [0; 4096];
         // The offset lies outside the map's value, so the program is refused in any case; by what is said the two are told apart.

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use scan::{Progress, StringScan, TypeScan};
 
 use super::causes;
-use super::format::{Gap, HEADER, Header, Layout, Section};
 use crate::abi::SymbolKind;
+use crate::btf::format::{Gap, HEADER, Header, Layout, Section};
 use crate::error::{Errno, Error, Result};
 use crate::sys::btf as sys;
 

@@ -9,14 +9,19 @@ use std::os::fd::BorrowedFd;
 use super::probe::{self, Probe, insn};
 use crate::adjust::Feature;
 use crate::error::Result;
+use crate::opcode::EXIT;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
+use crate::{helper, opcode};
+
+/// A move of 64 bits.
+const MOV: u8 = opcode::ALU64 | opcode::MOV;
 
 /// `r0 = 0; exit`.
-const NOTHING: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 0), insn(0x95, (0, 0), 0)];
+const NOTHING: [[u8; 8]; 2] = [insn(MOV, (0, 0), 0), insn(EXIT, (0, 0), 0)];
 
 /// `r0 = 1; exit`.
-const ALLOW: [[u8; 8]; 2] = [insn(0xb7, (0, 0), 1), NOTHING[1]];
+const ALLOW: [[u8; 8]; 2] = [insn(MOV, (0, 0), 1), NOTHING[1]];
 
 static CORE: Probe = Probe::new("does CO-RE relocation");
 
@@ -67,18 +72,18 @@ pub(crate) fn separate_reads() -> Result<bool> {
     static PROBE: Probe = Probe::new("has bpf_probe_read_kernel");
     let load = |helper: i32| {
         let insns = [
-            insn(0xbf, (1, 10), 0),     // r1 = r10
-            insn(0x07, (1, 0), -8),     // r1 += -8
-            insn(0xb7, (2, 0), 8),      // r2 = 8
-            insn(0xb7, (3, 0), 0),      // r3 = 0
-            insn(0x85, (0, 0), helper), // call of a helper
-            insn(0x95, (0, 0), 0),      // exit
+            insn(MOV | opcode::X, (1, 10), 0),             // r1 = r10
+            insn(opcode::ALU64 | opcode::ADD, (1, 0), -8), // r1 += -8
+            insn(MOV, (2, 0), 8),                          // r2 = 8
+            insn(MOV, (3, 0), 0),                          // r3 = 0
+            insn(opcode::CALL, (0, 0), helper),
+            insn(EXIT, (0, 0), 0),
         ];
         probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
-    let answer = PROBE.ask(|| match probe::verdict(&load(113), &[libc::EINVAL])? {
+    let answer = PROBE.ask(|| match probe::verdict(&load(helper::PROBE_READ_KERNEL), &[libc::EINVAL])? {
         // Where not even the old one may be called (lockdown), it is something else that is wrong.
-        false => probe::verdict(&load(4), &[libc::EINVAL]).map(|old| !old),
+        false => probe::verdict(&load(helper::PROBE_READ), &[libc::EINVAL]).map(|old| !old),
         true => Ok(true),
     });
     probe::without_rights(answer, true)

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernel::kallsyms;
 use crate::kernel::probe::{self, Probe};
 use crate::uapi::ProgramType;
+use crate::{helper, opcode};
 
 /// The configuration as a kernel with `CONFIG_IKCONFIG_PROC` shows it.
 const PROC: &str = "/proc/config.gz";
@@ -63,7 +64,7 @@ pub(crate) fn version() -> Result<u32> {
 pub(crate) fn has_bpf_cookie() -> Result<bool> {
     static PROBE: Probe = Probe::new("has attach cookies");
     // r0 = bpf_get_attach_cookie(r1); exit
-    let insns = [probe::insn(0x85, (0, 0), 174), probe::insn(0x95, (0, 0), 0)];
+    let insns = [probe::insn(opcode::CALL, (0, 0), helper::GET_ATTACH_COOKIE), probe::insn(opcode::EXIT, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     PROBE.ask(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }

@@ -3,9 +3,7 @@
 pub(crate) mod arena;
 pub(crate) mod btf;
 pub(crate) mod causes;
-pub mod cpus;
 pub(crate) mod features;
-pub(crate) mod format;
 pub(crate) mod jit;
 pub(crate) mod kallsyms;
 pub(crate) mod kconfig;
@@ -13,3 +11,5 @@ pub(crate) mod percpu;
 pub(crate) mod probe;
 pub mod token;
 pub(crate) mod types;
+
+pub use crate::sys::cpus;

@@ -5,6 +5,7 @@
 
 use super::probe::{self, Probe, Trial};
 use crate::error::Result;
+use crate::opcode;
 use crate::uapi::MapType;
 
 /// Whether the running kernel has direct access.
@@ -14,7 +15,7 @@ use crate::uapi::MapType;
 pub(crate) fn direct_access(trial: Trial<'_>) -> Result<bool> {
     static PROBE: Probe = Probe::new("has direct access to percpu arrays");
     // r0 = the address of the map's value, then: r0 = *(u32 *)(r0 + 0); exit
-    let rest = [probe::insn(0x61, (0, 0), 0), probe::insn(0x95, (0, 0), 0)];
+    let rest = [probe::insn(opcode::LDX | opcode::MEM | opcode::W, (0, 0), 0), probe::insn(opcode::EXIT, (0, 0), 0)];
     PROBE.ask(|| {
         let loaded = probe::load_with_value("percpu_probe", (MapType::PERCPU_ARRAY, 0), &rest, trial, &mut [])?;
         // Verifiers without it answer EINVAL (`resolve_pseudo_ldimm64` up to 7.2), those whose JIT has no percpu instructions

@@ -3,66 +3,8 @@
 use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
 use crate::abi::{Attach, Malformed, Way};
 use crate::error::{Error, Result};
-use crate::open::OpenProgram;
 use crate::program::Program;
 use crate::sys::link as sys;
-use crate::uapi::{AttachType, ProgramType};
-
-/// How a program attaches, before the target that the user may have named replaces that of its section.
-pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
-    let attach = open.definition.attach.map(|name| &**name);
-    let is_given = open.target.is_some() || open.target_program.is_some();
-    match open.program_type {
-        ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT if is_given => match open.attach_type {
-            AttachType::TRACE_ITER => Attach::Target(Way::Iter),
-            // Which hook it is for says the load, which cgroup it is attached to nobody yet.
-            AttachType::LSM_CGROUP => attach,
-            AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
-                Attach::Target(Way::TracingMulti)
-            }
-            _ if open.target.is_none() => Attach::Tracing,
-            _ => Attach::Target(Way::Function),
-        },
-        kind if attach.way().is_some() && fits(attach, kind) => attach,
-        kind if kind == open.definition.program_type => attach,
-        ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::Target(Way::RawTracepoint),
-        ProgramType::TRACEPOINT => Attach::Target(Way::Tracepoint),
-        _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
-    }
-}
-
-/// Whether a program attaches this way if it is loaded as this type, which need not be that of its section.
-fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
-    match attach {
-        Attach::RawTracepoint(_) => {
-            matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
-        }
-        Attach::TracingMulti { .. } => kind == ProgramType::TRACING,
-        Attach::Tracing | Attach::Iter => matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT),
-        Attach::Tracepoint { .. } => kind == ProgramType::TRACEPOINT,
-        Attach::Kprobe { .. }
-        | Attach::KprobeMulti { .. }
-        | Attach::Ksyscall { .. }
-        | Attach::Uprobe { .. }
-        | Attach::UprobeMulti { .. }
-        | Attach::Usdt { .. } => kind == ProgramType::KPROBE,
-        Attach::Target(way) => match way {
-            Way::RawTracepoint => matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE),
-            Way::Tracepoint => kind == ProgramType::TRACEPOINT,
-            Way::TracingMulti => kind == ProgramType::TRACING,
-            Way::BtfTracepoint | Way::Function | Way::Lsm | Way::Iter => {
-                matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT)
-            }
-            Way::Kprobe { .. }
-            | Way::KprobeMulti { .. }
-            | Way::Ksyscall { .. }
-            | Way::Uprobe { .. }
-            | Way::UprobeMulti { .. }
-            | Way::Usdt => kind == ProgramType::KPROBE,
-        },
-        Attach::Needs(_) | Attach::Never(_) => false,
-    }
-}
 
 /// Attaches a loaded program in this way. Ways without cookies take 0 only.
 fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {

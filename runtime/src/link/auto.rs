@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Link;
+use super::StructOps;
 use crate::abi::Attach;
 use crate::error::{Error, Result};
-use crate::map::StructOps;
 use crate::program::Program;
 
 /// A program that the skeleton's `attach` has left: it was loaded, but needs something that the user must give.

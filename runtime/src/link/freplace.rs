@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::Link;
+use crate::btf::Types;
 use crate::error::{Errno, Error, Result};
-use crate::kernel::types::Types;
 use crate::program::Program;
 use crate::sys;
 

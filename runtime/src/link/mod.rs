@@ -28,6 +28,7 @@ mod pmu;
 mod raw;
 mod search;
 mod socket;
+mod struct_ops;
 mod symbols;
 mod tc;
 mod trace_multi;
@@ -35,10 +36,8 @@ mod undo;
 mod unfound;
 mod usdt;
 mod usdt_arguments;
-mod usdt_specs;
 mod user_probe;
 
-pub(crate) use self::attach::way;
 pub use self::attached::Attached;
 pub use self::auto::Left;
 #[doc(hidden)]
@@ -52,24 +51,24 @@ pub use self::netfilter::Netfilter;
 pub use self::order::{Order, Other, Place};
 pub use self::perf::{PerfEvent, Sample};
 pub use self::socket::{detach_reuseport, detach_socket_filter};
+pub use self::struct_ops::StructOps;
 pub use self::tc::{TcDirection, TcFilter};
 pub use self::usdt::Usdt;
-pub(crate) use self::usdt_specs::{IPS as USDT_IPS, SPECS as USDT_SPECS, Specs as UsdtSpecs};
 pub use self::user_probe::{Uprobe, UprobeMulti};
 
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use self::undo::{How, Undo};
-use self::usdt_specs::Taken;
 use crate::error::{Errno, Error, Result};
 use crate::pins::{self, PinSet};
 use crate::program::Program;
-use crate::sys::link as sys;
+use crate::sys::{c_path, link as sys};
+use crate::usdt_specs::Taken;
 
 /// A program attached. Dropping it detaches, unless it was pinned.
 ///
@@ -330,12 +329,6 @@ fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
         ),
         _ => error,
     }
-}
-
-/// A path as the kernel takes it.
-pub(crate) fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(format_args!("the path {} holds a zero byte", path.display())))
 }
 
 /// A name as the kernel takes it.

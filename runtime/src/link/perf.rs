@@ -130,7 +130,7 @@ impl Program {
     /// As for [`attach_perf`](Self::attach_perf); it is attached to none then.
     pub fn attach_perf_on_each_cpu(&self, event: &PerfEvent) -> Result<Vec<Link>> {
         let mut links = Vec::new();
-        for cpu in crate::kernel::cpus::possible()?.iter() {
+        for cpu in crate::sys::cpus::possible()?.iter() {
             match self.attach_perf(&PerfEvent { cpu: Some(cpu), ..*event }) {
                 Ok(link) => links.push(link),
                 // A CPU that is off.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Link, kernel_probe, pattern};
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
-use crate::kernel::types::{self, Types, kind};
+use crate::kernel::types;
 use crate::program::Program;
 use crate::sys::link as sys;
 

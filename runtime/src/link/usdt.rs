@@ -7,11 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::usdt_specs::{By, SPECS, Specs, Taken};
 use super::{Link, Uprobe, UprobeMulti, addresses, elf, notes, search, usdt_arguments as arguments};
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::uapi::AttachType;
+use crate::usdt_specs::{By, SPECS, Specs, Taken};
 
 /// A USDT probe of a program file.
 ///

@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::search::resolve;
-use super::{Link, c_path, elf, pattern, pmu, symbols};
+use super::{Link, elf, pattern, pmu, symbols};
 use crate::error::{Errno, Error, Result};
 use crate::program::Program;
+use crate::sys::c_path;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
 

@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
+use super::global::MappedArray;
 use super::handle::{Handle, handle};
 use super::scan::Scan;
+use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
-use crate::data::{MappedArray, Plain};
 use crate::error::{Error, Result};
 use crate::uapi::{MapType, elem_flags, map_flags};
 

@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{FromFd, Info, other_than_map};
+use crate::btf::{Types, kind};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result};
 use crate::escape::Line;
-use crate::kernel::types::{Types, kind};
-use crate::link::c_path;
 use crate::pins;
 use crate::sys;
+use crate::sys::c_path;
 use crate::uapi::MapType;
 
 /// Where maps are found by name.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Info;
 use crate::error::{Errno, Error, Result};
-use crate::kernel::cpus::possible;
 use crate::pins;
+use crate::sys::cpus::possible;
 use crate::sys::elem::{ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 use skelgen_abi::map_types::Definition;

@@ -10,6 +10,7 @@ mod array;
 mod bind;
 mod bytes;
 mod fds;
+mod global;
 mod handle;
 mod hash;
 mod percpu;
@@ -18,12 +19,10 @@ mod queue;
 mod ringbuf;
 mod scan;
 mod storage;
-mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod user_ringbuf;
 
-pub use crate::data::Arena;
 pub use array::{Array, Redirects};
 pub use bind::{BindMap, FindMap, Maps, Pins, bind, find};
 pub use bytes::Untyped;
@@ -31,13 +30,13 @@ pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
     SockMap, XskMap, kind,
 };
+pub use global::{Arena, Frozen, Mapped, MappedArray, PercpuData};
 pub use hash::{Entries, HashMap, LpmTrie};
 pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use perf_buffer::{Drained, PerfBuffer, PerfBufferOptions, PerfCpuBuffer, PerfWakeup};
 pub use queue::{BloomFilter, Queue, Stack};
 pub use ringbuf::RingBuf;
 pub use storage::Storage;
-pub use struct_ops::StructOps;
 pub use user_ringbuf::UserRingBuf;
 
 pub(crate) use fds::{definition_of, not_inner};

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::Handle;
 use super::handle::unsupported;
 use crate::error::{Error, Result};
-use crate::kernel::cpus::possible;
+use crate::sys::cpus::possible;
 use crate::uapi::{Command, MapType, elem_flags};
 
 /// How many elements are asked for at once at first.

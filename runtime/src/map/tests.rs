@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::*;
-use crate::data::{Frozen, Mapped, PercpuData, Plain};
-use crate::kernel::cpus::possible;
+use super::{Frozen, Mapped, PercpuData};
+use crate::data::Plain;
+use crate::sys::cpus::possible;
 use crate::sys::elem::testing::{create, create_outer};
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 

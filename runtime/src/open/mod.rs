@@ -3,6 +3,7 @@
 //! Each value begins as the object's own table says and holds no memory for what is left alone. Knows no system call.
 
 mod struct_ops;
+mod way;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
 
 pub use struct_ops::OpenStructOps;
+pub(crate) use way::way;
 
 /// Where a bpffs is by custom: where maps with `LIBBPF_PIN_BY_NAME` are pinned, and where a token comes from, unless said otherwise.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::abi::essential_name;
-use crate::kernel::format::Gap;
-use crate::kernel::types::{self, Types, kind};
+use crate::btf::format::Gap;
+use crate::btf::{Types, kind};
+use crate::kernel::types;
 
 /// Whether a type of one kind may stand for one of the other.
 pub(super) fn kinds_fit(one: u32, other: u32) -> bool {

@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use super::candidates::kinds_fit;
 use crate::abi::essential_name;
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
-use crate::kernel::types::{Types, kind};
 
 /// How deep types are compared, as in libbpf.
 const MAX_DEPTH: u32 = 32;

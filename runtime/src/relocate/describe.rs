@@ -2,7 +2,7 @@
 
 use super::path::Subject;
 use super::record::{self, Question, Record};
-use crate::kernel::types::{Types, kind};
+use crate::btf::{Types, kind};
 
 /// What a record is about: "offset of `struct task_struct.pid`".
 pub(super) fn record(types: &Types, record: &Record) -> String {

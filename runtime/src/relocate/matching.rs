@@ -5,8 +5,8 @@ use super::compatible;
 use super::path::{MAX_DEPTH, Path, Step, Subject};
 use super::record::Question;
 use crate::abi::essential_name;
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
-use crate::kernel::types::{Types, kind};
 
 /// The same in the kernel's type of this id; nothing if the type does not have it.
 pub(super) fn find<'t>(

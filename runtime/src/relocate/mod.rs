@@ -24,8 +24,8 @@ mod tests;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::btf::Types;
 use crate::error::{Error, Result};
-use crate::kernel::types::Types;
 
 use candidates::Candidates;
 use path::Subject;

@@ -2,6 +2,7 @@
 
 use super::value::{Access, Resolution};
 use crate::error::{Error, Result};
+use crate::opcode;
 
 /// Bytes of an instruction.
 const INSN: usize = 8;
@@ -9,31 +10,15 @@ const INSN: usize = 8;
 /// The helper that an instruction calls which must not be reached: none, by the number that Linux and libbpf use for it.
 pub(crate) const ABSENT_HELPER: i32 = 195_896_080;
 
-/// Codes of instructions (`linux/bpf_common.h`, `linux/bpf.h`).
-mod code {
-    pub(super) const CLASS: u8 = 0x07;
-    pub(super) const LD: u8 = 0;
-    pub(super) const LDX: u8 = 1;
-    pub(super) const ST: u8 = 2;
-    pub(super) const STX: u8 = 3;
-    pub(super) const ALU: u8 = 4;
-    pub(super) const ALU64: u8 = 7;
-    /// The bit that says that an operand is a register.
-    pub(super) const REGISTER: u8 = 0x08;
-    pub(super) const SIZE: u8 = 0x18;
-    pub(super) const CALL: u8 = 0x85;
-    pub(super) const LD_IMM64: u8 = 0x18;
-}
-
 /// Changes the instruction of this index.
 pub(super) fn apply(insns: &mut [u8], index: usize, resolution: &Resolution) -> Result<()> {
     let begin = index.checked_mul(INSN);
     let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN);
     let rest = rest.ok_or_else(|| Error::invalid("the instruction is outside its program"))?;
-    match rest[0] & code::CLASS {
-        code::ALU | code::ALU64 if rest[0] & code::REGISTER == 0 => immediate(rest, resolution),
-        code::LDX | code::ST | code::STX => offset(rest, resolution),
-        code::LD => wide_immediate(rest, resolution),
+    match rest[0] & opcode::CLASS_MASK {
+        opcode::ALU | opcode::ALU64 if rest[0] & opcode::X == 0 => immediate(rest, resolution),
+        opcode::LDX | opcode::ST | opcode::STX => offset(rest, resolution),
+        opcode::LD => wide_immediate(rest, resolution),
         _ => Err(Error::invalid("the instruction has no number that could be changed")),
     }
 }
@@ -70,8 +55,8 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
             return Ok(());
         }
         Access::Resized { from, to } => {
-            const SIZES: [(u64, u8); 4] = [(4, 0x00), (2, 0x08), (1, 0x10), (8, 0x18)];
-            let bits = insn[0] & code::SIZE;
+            const SIZES: [(u64, u8); 4] = [(4, opcode::W), (2, opcode::H), (1, opcode::B), (8, opcode::DW)];
+            let bits = insn[0] & opcode::SIZE_MASK;
             if !SIZES.contains(&(from, bits)) {
                 return Err(Error::invalid(format_args!(
                     "the instruction does not access {from} bytes, as its field has"
@@ -80,7 +65,7 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
             let (_, bits) = SIZES.into_iter().find(|(size, _)| *size == to).ok_or_else(|| {
                 Error::invalid(format_args!("the kernel's field is {to} bytes long, which no instruction accesses"))
             })?;
-            insn[0] = insn[0] & !code::SIZE | bits;
+            insn[0] = insn[0] & !opcode::SIZE_MASK | bits;
         }
     }
     insn[2..4].copy_from_slice(&number.to_ne_bytes());
@@ -91,7 +76,7 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
 fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
     const SOURCE: u8 = if cfg!(target_endian = "little") { 0xf0 } else { 0x0f };
     let plain = insns.len() >= 2 * INSN
-        && insns[0] == code::LD_IMM64
+        && insns[0] == opcode::LD_IMM64
         && insns[1] & SOURCE == 0
         && insns[2..4] == [0; 2]
         && insns[8..12] == [0; 4];
@@ -114,7 +99,7 @@ fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
 fn poison(insns: &mut [u8], count: usize) {
     for insn in insns.chunks_exact_mut(INSN).take(count) {
         insn.fill(0);
-        insn[0] = code::CALL;
+        insn[0] = opcode::CALL;
         insn[4..8].copy_from_slice(&ABSENT_HELPER.to_ne_bytes());
     }
 }

@@ -1,8 +1,8 @@
 //! What a relocation is about, in the object's types and in the kernel's: a type, an enumerator, or a field and the way to it.
 
 use super::record::{Question, Record};
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
-use crate::kernel::types::{Types, kind};
 
 /// How deep a field may lie (`BPF_CORE_SPEC_MAX_LEN` of libbpf and Linux).
 pub(super) const MAX_DEPTH: usize = 64;

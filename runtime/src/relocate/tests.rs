@@ -5,9 +5,9 @@ mod types;
 
 use super::Relocator;
 use super::patch::ABSENT_HELPER;
+use crate::btf::kind;
+use crate::btf::testing::Btf;
 use crate::error::Result;
-use crate::kernel::types::kind;
-use crate::kernel::types::testing::Btf;
 
 /// Numbers of questions (`enum bpf_core_relo_kind`).
 const OFFSET: u32 = 0;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::path::{Path, Subject};
 use super::record::Question;
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
-use crate::kernel::types::{Types, kind};
 
 /// What to write into an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

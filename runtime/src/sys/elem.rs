@@ -15,8 +15,8 @@ use super::attr::{GetId, MapElem, MapInfo};
 use super::guard::Guarded;
 use super::{address, address_mut, bpf, bpf_fd};
 use crate::error::{Errno, Error, Result};
-use crate::kernel::cpus;
-use crate::kernel::probe::{self, Probe};
+use crate::sys::cpus;
+use crate::sys::probe::{self, Probe};
 use crate::uapi::{Command, MapType, elem_flags};
 
 pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);

@@ -140,7 +140,7 @@ impl Map {
     /// `EINVAL` if it is no percpu map, or key or values are not as long as the kernel would read.
     pub(crate) fn update_each(&self, key: &[u8], values: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
-        let count = crate::kernel::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
+        let count = crate::sys::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
         let one = usize::try_from(self.value_size).map_err(|_| EINVAL)?.next_multiple_of(8);
         let fits = len32(key.len())? == self.key_size && one.checked_mul(count.cpus) == Some(values.len());
         if !super::elem::is_percpu(self.map_type) || !fits || !count.confirmed || flags > elem_flags::EXIST {

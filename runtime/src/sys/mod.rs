@@ -8,6 +8,8 @@
 
 pub(crate) mod attr;
 pub(crate) mod btf;
+pub(crate) mod call;
+pub mod cpus;
 pub(crate) mod elem;
 pub(crate) mod epoll;
 mod guard;
@@ -17,6 +19,7 @@ pub(crate) mod mmap;
 pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod perf;
+pub(crate) mod probe;
 pub(crate) mod prog;
 pub(crate) mod replay;
 pub(crate) mod socket;
@@ -24,9 +27,12 @@ pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod trusted;
 
+use std::ffi::CString;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use crate::error::Errno;
+use crate::error::{Errno, Error};
 use crate::uapi::{Command, OBJ_NAME_MAX};
 
 /// Makes one bpf() system call.
@@ -112,6 +118,12 @@ pub(crate) fn lift_memlock() -> Result<bool, Errno> {
         Err(errno) if errno.raw() == libc::EPERM => set(now.rlim_max),
         result => result,
     }
+}
+
+/// A path as the kernel takes it.
+pub(crate) fn c_path(path: &Path) -> Result<CString, Error> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(format_args!("the path {} holds a zero byte", path.display())))
 }
 
 /// The address of a slice as a request holds it; zero for an empty one, whose address the kernel need not see.

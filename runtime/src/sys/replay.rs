@@ -12,8 +12,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
 use crate::error::{Errno, Error, Result};
-use crate::kernel::cpus;
-use crate::record::Call;
+use crate::sys::call::Call;
+use crate::sys::cpus;
 use crate::sys::elem;
 use crate::uapi::{Command, MapType};
 

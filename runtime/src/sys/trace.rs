@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::attr::{Attr, GetInfo, MapInfo};
 use super::elem;
 use crate::error::Errno;
-use crate::kernel;
-use crate::record::{Buffer, Call, MapOf};
+use crate::sys::call::{Buffer, Call, MapOf};
+use crate::sys::cpus;
 use crate::uapi::{Command, MapType};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     let info = info_of(i32::try_from(half(attr, 0)).ok()?)?;
     let (map_type, one) = (MapType(info.map_type), usize::try_from(info.value_size).ok()?);
     // Not `count`, which makes such a request itself.
-    let cpus = if elem::is_percpu(map_type) { kernel::cpus::possible().ok()?.len() } else { 1 };
+    let cpus = if elem::is_percpu(map_type) { cpus::possible().ok()?.len() } else { 1 };
     let value_len = elem::value_len(map_type, (one, elem::full_len(map_type, one, cpus)?), word(attr, 24))?;
     let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
     let name = String::from_utf8_lossy(&info.name[..end]).into_owned();

@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use crate::abi::SymbolKind;
-use crate::kernel::format::{Gap, Layout};
+use crate::btf::format::{Gap, Layout};
 
 /// What became of a piece.
 pub(super) enum Progress {

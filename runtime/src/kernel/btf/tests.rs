@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::kernel::types::{kind, testing::Btf};
+use crate::btf::{kind, testing::Btf};
 
 /// A directory of BTF files, removed in the end.
 struct Files(PathBuf);

@@ -14,8 +14,8 @@ use super::stale::leaves_stale_values;
 use crate::data::Plain;
 use crate::data::plain::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
 use crate::error::Result;
-use crate::kernel::cpus::possible;
 use crate::map::Handle;
+use crate::sys::cpus::possible;
 use crate::sys::elem::{EEXIST, ENOENT};
 use crate::uapi::{MapType, elem_flags};
 

@@ -4,8 +4,8 @@
 //! kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, right on 7.2.12 and 7.3.4). Found out by a trial, because fixes are carried back.
 
 use crate::error::{Errno, Result};
-use crate::kernel::cpus;
 use crate::kernel::probe::{Probe, without_rights};
+use crate::sys::cpus;
 use crate::sys::elem::Map;
 use crate::sys::map::{Map as NewMap, Request};
 use crate::uapi::{MapType, elem_flags};

@@ -3,7 +3,7 @@
 use std::iter::Sum;
 
 use crate::error::Result;
-use crate::kernel::cpus::{CpuSet, possible};
+use crate::sys::cpus::{CpuSet, possible};
 
 /// A value for each possible CPU.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::{Handle, PerfEventArray};
 use crate::data::Plain;
 use crate::data::plain::as_bytes;
 use crate::error::{Error, Result};
-use crate::kernel::cpus::online;
+use crate::sys::cpus::online;
 use crate::sys::epoll::Epoll;
 use crate::uapi::elem_flags;
 

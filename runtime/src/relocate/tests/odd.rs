@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::*;
-use crate::kernel::types::Types;
+use crate::btf::Types;
 use crate::relocate::unresolved;
 
 #[test]

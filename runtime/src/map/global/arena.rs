@@ -12,8 +12,8 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::cell::{Cell, Cells};
-use super::plain::Plain;
+use crate::data::cell::{Cell, Cells};
+use crate::data::plain::Plain;
 use crate::error::{Error, Result};
 use crate::map::{FromFd, Handle, Info};
 use crate::sys::mmap::{Region, page_size};

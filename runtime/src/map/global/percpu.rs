@@ -9,13 +9,13 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
-use super::cell::Cells;
 use super::mapped::whole;
-use super::plain::{Plain, as_bytes, from_prefix, holds};
-use super::words;
+use crate::data::cell::Cells;
+use crate::data::plain::{Plain, as_bytes, from_prefix, holds};
+use crate::data::words;
 use crate::error::{Error, Result};
-use crate::kernel::cpus;
 use crate::map::{FromFd, Handle, Info, PerCpu, about};
+use crate::sys::cpus;
 use crate::sys::mmap::Region;
 use crate::uapi::{MapType, elem_flags};
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Link;
 use crate::error::{Error, Result};
-use crate::link::Link;
 use crate::sys;
 use crate::uapi::{AttachType, elem_flags, map_flags};
 
@@ -13,7 +13,7 @@ use crate::uapi::{AttachType, elem_flags, map_flags};
 /// Nothing calls them before it is attached.
 ///
 /// ```
-/// use skelgen_runtime::{Link, map::StructOps};
+/// use skelgen_runtime::{Link, link::StructOps};
 ///
 /// /// A congestion control of one's own; it is there for connections to choose until the link is dropped.
 /// fn register(cubic: &StructOps) -> skelgen_runtime::Result<Link> {

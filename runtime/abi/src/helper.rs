@@ -1,6 +1,30 @@
-//! Kernel helpers by their numbers: how many arguments each takes, and which are for programs under the GPL alone.
+//! Kernel helpers by their numbers (`enum bpf_func_id` of `linux/bpf.h`): how many arguments each takes, and which are for programs under
+//! the GPL alone.
+//!
+//! To use a helper's number anywhere: a constant here.
 
-use skelgen_abi::uapi::{AttachType, ProgramType};
+use crate::uapi::{AttachType, ProgramType};
+
+/// `bpf_probe_read`.
+pub const PROBE_READ: i32 = 4;
+/// `bpf_get_smp_processor_id`.
+pub const GET_SMP_PROCESSOR_ID: i32 = 8;
+/// `bpf_get_stackid`, which programs of perf events may call under any license.
+pub const GET_STACKID: i32 = 27;
+/// `bpf_probe_read_str`.
+pub const PROBE_READ_STR: i32 = 45;
+/// `bpf_probe_read_user`.
+pub const PROBE_READ_USER: i32 = 112;
+/// `bpf_probe_read_kernel`.
+pub const PROBE_READ_KERNEL: i32 = 113;
+/// `bpf_probe_read_user_str`.
+pub const PROBE_READ_USER_STR: i32 = 114;
+/// `bpf_probe_read_kernel_str`.
+pub const PROBE_READ_KERNEL_STR: i32 = 115;
+/// `bpf_get_func_ip`, which programs of several probes may call under any license.
+pub const GET_FUNC_IP: i32 = 173;
+/// `bpf_get_attach_cookie`.
+pub const GET_ATTACH_COOKIE: i32 = 174;
 
 /// By helper number, from the declarations in linux/bpf.h (Linux 7.3.4). The list is closed: since 2023 the kernel adds
 /// kernel functions instead of helpers. `bpf_trace_printk` and the like count as five.
@@ -14,7 +38,8 @@ const ARGUMENTS: [u8; 212] = [
 ];
 
 /// How many of r1 to r5 a call of this helper reads; 5 for a number that is not known.
-pub(crate) fn arguments(helper: i32) -> u8 {
+#[must_use]
+pub fn arguments(helper: i32) -> u8 {
     usize::try_from(helper).ok().and_then(|helper| ARGUMENTS.get(helper)).copied().unwrap_or(5)
 }
 
@@ -67,13 +92,9 @@ const GPL_ONLY: [(i32, &str); 44] = [
     (207, "bpf_tcp_raw_check_syncookie_ipv6"),
 ];
 
-/// `bpf_get_stackid`, which programs of perf events may call under any license.
-const GET_STACKID: i32 = 27;
-/// `bpf_get_func_ip`, which programs of several probes may call under any license.
-const GET_FUNC_IP: i32 = 173;
-
 /// The name of a helper that programs of this type may call under the GPL alone; `None` of others.
-pub(crate) fn gpl_only(helper: i32, program_type: ProgramType, attach_type: AttachType) -> Option<&'static str> {
+#[must_use]
+pub fn gpl_only(helper: i32, program_type: ProgramType, attach_type: AttachType) -> Option<&'static str> {
     let of_many = [
         AttachType::TRACE_KPROBE_MULTI,
         AttachType::TRACE_KPROBE_SESSION,
@@ -88,12 +109,10 @@ pub(crate) fn gpl_only(helper: i32, program_type: ProgramType, attach_type: Atta
 }
 
 /// Whether the kernel takes a license as compatible to the GPL (`license_is_gpl_compatible` of `linux/license.h`, Linux 7.3.4).
-pub(crate) fn is_gpl(license: &str) -> bool {
+#[must_use]
+pub fn is_gpl(license: &str) -> bool {
     ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"].contains(&license)
 }
-
-/// `bpf_get_smp_processor_id`.
-pub(crate) const GET_SMP_PROCESSOR_ID: i32 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::{Bytes, Types};
+use super::btf::{self, FOLDER};
+use crate::btf::{Bytes, Types};
 use crate::error::{Error, Result};
-use crate::kernel::btf::{self, FOLDER};
 use crate::sys::btf::MappedFile;
 
 /// Reads the types of the running kernel, or those in this file.
@@ -116,8 +116,8 @@ impl Types {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kind;
     use super::*;
+    use crate::btf::kind;
 
     #[test]
     fn structs_of_this_kernel() {

@@ -2,9 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use super::initial::zeroed_box;
 use super::mapped::whole;
-use super::plain::{Plain, as_bytes, as_bytes_mut, from_prefix};
+use crate::data::initial::zeroed_box;
+use crate::data::plain::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
 use crate::map::{FromFd, Handle, Info, about};
 

@@ -2,7 +2,7 @@
 //!
 //! The map `__bpf_usdt_specs` of libbpf's `usdt.bpf.h` is an array of them. A program finds the number of the one for where it runs by
 //! its attach cookie or, on kernels without (before 5.15), by its address in the hash map `__bpf_usdt_ip_to_spec_id`. What an attachment
-//! takes of both is a [`Taken`], which its [`Link`](super::Link) holds and which gives it back when it is dropped. A link that outlives its
+//! takes of both is a [`Taken`], which its [`Link`](crate::Link) holds and which gives it back when it is dropped. A link that outlives its
 //! value (pinned, leaked, made into a file descriptor) keeps what it has taken: its programs still read it. Must not know how the places of
 //! a probe are found, nor how arguments are encoded.
 

@@ -10,8 +10,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::cell::{Cell, Cells};
-use super::plain::Plain;
+use crate::data::cell::{Cell, Cells};
+use crate::data::plain::Plain;
 use crate::error::{Errno, Error, Result};
 use crate::map::{FromFd, Handle, Info, about};
 use crate::sys::mmap::Region;

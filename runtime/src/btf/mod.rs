@@ -1,22 +1,20 @@
 //! Types as BTF has them, to be looked at: the running kernel's, a module's, an object's.
 //!
-//! Only what asks about the insides of types needs this (`struct_ops`, relocation); names alone are found by [`super::btf`] without an
+//! Only what asks about the insides of types needs this (`struct_ops`, relocation); names alone are found by [`crate::kernel::btf`] without an
 //! index. Bytes that make no sense give nothing, not a panic and not a loop without end; types of kinds that are not known here are
 //! stepped over, and are of no size and like no other. Knows types; not who asks.
 
 mod declaration;
-mod files;
+pub(crate) mod format;
 mod look;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use std::rc::Rc;
 
-use super::format::{Gap, HEADER, Header, Layout};
+use self::format::{Gap, HEADER, Header, Layout};
 use crate::error::{Error, Result};
 use crate::sys::btf::MappedFile;
-
-pub(crate) use files::{Finder, is_running, kernel, module, modules};
 
 /// Numbers of kinds (`BTF_KIND_*` of `linux/btf.h`).
 pub(crate) mod kind {
@@ -75,7 +73,7 @@ pub(crate) struct Types {
     pointer: u64,
 }
 
-enum Bytes {
+pub(crate) enum Bytes {
     Mapped(MappedFile),
     Owned(Vec<u8>),
     Constant(&'static [u8]),
@@ -110,7 +108,7 @@ impl Types {
         types.map_err(|why| Error::invalid(format_args!("the object's BTF cannot be understood: {why}")))
     }
 
-    fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Result<Self, String> {
+    pub(crate) fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Result<Self, String> {
         let layout = base.as_ref().map(|base| base.layout.clone()).unwrap_or_default();
         let mut this = Self { base, bytes, types: 0, strings: (0, 0), layout, gap: None, offsets: Vec::new(), pointer };
         this.index()?;
@@ -238,7 +236,7 @@ impl Types {
         self.find(kind::FUNC, name)
     }
 
-    fn find_struct(&self, name: &str) -> Option<u32> {
+    pub(crate) fn find_struct(&self, name: &str) -> Option<u32> {
         self.find(kind::STRUCT, name)
     }
 

@@ -1,0 +1,149 @@
+//! The driver: the phases in their order, each of which takes the value of the one before. Build step and command line call these
+//! functions and no phase.
+//!
+//! Must not know files, arguments or the environment: generation is a function of the object's bytes and the options.
+
+use std::fmt;
+
+use crate::btf::Btf;
+use crate::elf::{self, ElfObject};
+use crate::emulate::forms;
+use crate::error::{Code, Diagnostic, Error, Result};
+use crate::insn::Endian;
+use crate::link::link;
+use crate::model::BpfObject;
+use crate::options::Options;
+use crate::plan::LoadPlan;
+use crate::rust;
+use crate::skeleton::{self, Requested, Skeleton};
+
+/// Makes the skeleton of a BPF object: the text of a Rust file.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let text = skelgen::generate(&std::fs::read("counters.bpf.o")?, &options)?;
+/// std::fs::write("counters.rs", text)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
+    let mut text = rust::Pieces::default();
+    write(inspect(bytes, options)?, options, &mut text)?;
+    Ok(text.into_string())
+}
+
+/// Understands a BPF object: its maps, programs and variables, and what is odd about them.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// for program in &skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?.programs {
+///     println!("section {}: {}", program.section, program.program_type);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
+    let elf = ElfObject::parse(bytes)?;
+    BpfObject::from_elf(&elf, &options.name)
+}
+
+/// Plans the load of a BPF object, without writing Rust.
+///
+/// # Errors
+/// Everything that is wrong with the object, with codes and places.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// // What the kernel will be asked for, step by step.
+/// print!("{}", skelgen::plan(&std::fs::read("counters.bpf.o")?, &options)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
+    lower(&mut inspect(bytes, options)?, options)
+}
+
+/// The phases between the meaning of an object and its plan. Takes the instructions out of the object's functions.
+fn lower(object: &mut BpfObject, options: &Options) -> Result<LoadPlan> {
+    let linked = link(object);
+    let forms = forms(object, linked, options.percpu)?;
+    // What was linked has copies of them now. Of a large object these are most of the memory.
+    for function in &mut object.functions {
+        (function.code, function.info) = Default::default();
+    }
+    LoadPlan::new(object, forms, options.percpu)
+}
+
+/// Writes the skeleton of an object that [`inspect`] gave.
+///
+/// # Errors
+/// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
+/// phases', [`Code::BadName`] or that.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?;
+/// println!("{} programs", object.programs.len());
+/// let mut text = String::new();
+/// skelgen::write(object, &options, &mut text)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn fmt::Write) -> Result<()> {
+    if let Some(name) = options.named_maps().find(|name| !skeleton::has_map(&object, name)) {
+        return Err(skeleton::no_map(name));
+    }
+    let missing = write_with_types(&mut object, options, out)?;
+    if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
+}
+
+/// The same, but names for which the object has no type are returned: another object may have it.
+pub(crate) fn write_with_types(
+    object: &mut BpfObject,
+    options: &Options,
+    out: &mut dyn fmt::Write,
+) -> Result<Vec<String>> {
+    // Contexts are found in the records of functions, which the plan takes.
+    let contexts = if options.contexts { Requested::contexts(object) } else { Vec::new() };
+    let plan = lower(object, options)?;
+    let object = &*object;
+    let skeleton = Skeleton::new(object, &options.optional_maps, &options.untyped_maps)?;
+    let mut types = match &object.btf {
+        Some(btf) => Requested::find(btf, &options.types),
+        None => Requested { found: Vec::new(), missing: options.types.clone() },
+    };
+    types.found.extend(contexts);
+    types.found.extend(Requested::records(object));
+    rust::generate(object, &skeleton, &plan, &types.found, options.style(), out)?;
+    Ok(types.missing)
+}
+
+/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF such as
+/// `/sys/kernel/btf/vmlinux`; with [`Options::types`], only for these and what they contain.
+///
+/// # Errors
+/// Everything that is wrong with the file, with codes and places.
+///
+/// ```no_run
+/// let mut options = skelgen::Options::for_file("vmlinux");
+/// options.types.push("struct task_struct".to_owned());
+/// let file = skelgen::types(&std::fs::read("/sys/kernel/btf/vmlinux")?, &options)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
+    let btf = match bytes {
+        // A file of BTF begins with its magic number, in the order of its bytes.
+        [0x9f, 0xeb, ..] => Btf::parse(bytes, Endian::Little)?,
+        [0xeb, 0x9f, ..] => Btf::parse(bytes, Endian::Big)?,
+        _ => {
+            let Some((endian, data)) = elf::section_of_any(bytes, ".BTF")? else {
+                return Err(Error::from(Diagnostic::new(Code::MissingBtf, "the object has no section .BTF")));
+            };
+            Btf::parse(data, endian)?
+        }
+    };
+    let only = Requested::find(&btf, &options.types).all()?;
+    rust::types(&btf, &only, &options.name, options.style())
+}

@@ -1,0 +1,69 @@
+//! The version of the contract between generated files and the runtime cannot be forgotten: its types have a fingerprint.
+
+use std::fs;
+use std::path::Path;
+
+use proc_macro2::{TokenStream, TokenTree};
+use skelgen_abi::plan::VERSION;
+
+/// The versions that there were, each with the fingerprint of its types. When this test fails, raise `VERSION` and add a line; a line
+/// that has been released is never changed.
+const VERSIONS: &[(u32, u64)] = &[(8, 0x8c37_2123_0b0b_7724)];
+
+#[test]
+fn whoever_changes_the_contract_raises_its_version() {
+    let &(version, known) = VERSIONS.last().expect("there is a version");
+    let now = fingerprint();
+    assert!(
+        (version, known) == (VERSION, now),
+        "the types of the plan have the fingerprint {now:#x}, but those of version {version} had {known:#x}: raise `VERSION` (now \
+         {VERSION}) in runtime/abi/src/plan.rs and add a line to `VERSIONS` here"
+    );
+    assert!(VERSIONS.is_sorted_by(|(before, _), (after, _)| before < after), "each version has one line");
+}
+
+/// Changes with every type, field and constant of the plan; not with documentation, formatting or the bodies of functions.
+fn fingerprint() -> u64 {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/abi/src");
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    for file in ["plan.rs", "plan/attach.rs", "plan/map.rs", "plan/program.rs", "plan/row.rs", "plan/symbol.rs"] {
+        let text = fs::read_to_string(sources.join(file)).expect("the source is there");
+        for item in syn::parse_file(&text).expect("it is Rust").items {
+            let tokens = match item {
+                syn::Item::Const(it) if it.ident == "VERSION" => continue,
+                syn::Item::Const(it) => quote::ToTokens::to_token_stream(&it),
+                syn::Item::Enum(it) => quote::ToTokens::to_token_stream(&it),
+                syn::Item::Struct(it) => quote::ToTokens::to_token_stream(&it),
+                syn::Item::Type(it) => quote::ToTokens::to_token_stream(&it),
+                syn::Item::Macro(it) => it.mac.tokens,
+                _ => continue,
+            };
+            hash = mix(hash, tokens);
+        }
+    }
+    hash
+}
+
+/// The hash (FNV-1a) of tokens, without attributes: `#` and the brackets behind it.
+fn mix(mut hash: u64, tokens: TokenStream) -> u64 {
+    let mut tokens = tokens.into_iter().peekable();
+    let add = |hash: &mut u64, text: &str| {
+        for byte in text.bytes().chain([0]) {
+            *hash = (*hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    };
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Punct(mark) if mark.as_char() == '#' && matches!(tokens.peek(), Some(TokenTree::Group(_))) => {
+                tokens.next();
+            }
+            TokenTree::Group(group) => {
+                add(&mut hash, "(");
+                hash = mix(hash, group.stream());
+                add(&mut hash, ")");
+            }
+            other => add(&mut hash, &other.to_string()),
+        }
+    }
+    hash
+}

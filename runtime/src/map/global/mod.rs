@@ -1,0 +1,11 @@
+//! Handles of the maps that hold global data: a section's variables, or those of an arena, as memory.
+
+mod arena;
+mod frozen;
+mod mapped;
+mod percpu;
+
+pub use self::arena::Arena;
+pub use self::frozen::Frozen;
+pub use self::mapped::{Mapped, MappedArray};
+pub use self::percpu::PercpuData;

@@ -1,0 +1,151 @@
+//! A bpf() call as the recorder sees it, and as it is shown.
+//!
+//! Must not know who records.
+
+use std::fmt;
+
+use crate::error::Errno;
+use crate::escape::Line;
+use crate::uapi::{AttachType, Command, MapType, ProgramType};
+
+/// One bpf() call.
+///
+/// Its `Display` is one line without addresses, file descriptors and times, so that it is the same wherever the kernel's
+/// answer is.
+///
+/// ```no_run
+/// use skelgen_runtime::{record, uapi::Command};
+///
+/// let ((), calls) = record::calls(|| { /* load something */ });
+/// let updates = calls.iter().filter(|call| call.command == Command::MAP_UPDATE_ELEM);
+/// println!("{} elements were written", updates.count());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The command.
+    pub command: Command,
+    /// The request as it was made: the beginning of `union bpf_attr`, with addresses and file descriptors as they were.
+    pub attr: Vec<u8>,
+    /// The map of an element operation.
+    pub map: Option<MapOf>,
+    /// What the request pointed to.
+    pub buffers: Vec<Buffer>,
+    /// What the kernel answered: a file descriptor, where the command gives one, else mostly 0.
+    pub result: Result<i32, Errno>,
+    /// How long the call took.
+    pub nanoseconds: u64,
+    /// The id of the map that the call created.
+    pub(crate) created: Option<u32>,
+}
+
+/// The map that an element operation is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapOf {
+    /// Its name in the kernel.
+    pub name: String,
+    /// Its id in the kernel.
+    pub id: u32,
+    /// Bytes of a key.
+    pub key_len: usize,
+    /// Bytes of what a request with these flags reads or writes: of a full-width request of a percpu map all CPUs' values.
+    pub value_len: usize,
+}
+
+/// Memory that a request pointed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What it is: `insns`, `license`, `value`.
+    pub field: &'static str,
+    /// Where in the request its address is.
+    pub offset: usize,
+    /// How many bytes the kernel reads or writes there.
+    pub len: usize,
+    /// The bytes, if they were asked for and the kernel reads them.
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl Call {
+    /// A 32-bit field of the request, 0 beyond its end.
+    #[must_use]
+    pub fn u32_at(&self, offset: usize) -> u32 {
+        self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
+    }
+
+    /// A 64-bit field of the request, 0 beyond its end.
+    #[must_use]
+    pub fn u64_at(&self, offset: usize) -> u64 {
+        self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_ne_bytes(bytes))
+    }
+
+    /// The flags of an element operation, map or program; 0 for other commands.
+    #[must_use]
+    pub fn flags(&self) -> u64 {
+        match self.command {
+            Command::MAP_CREATE => u64::from(self.u32_at(16)),
+            Command::PROG_LOAD => u64::from(self.u32_at(44)),
+            Command::MAP_UPDATE_ELEM | Command::MAP_LOOKUP_ELEM => self.u64_at(24),
+            _ => 0,
+        }
+    }
+
+    /// The buffer of this name.
+    #[must_use]
+    pub fn buffer(&self, field: &str) -> Option<&Buffer> {
+        self.buffers.iter().find(|buffer| buffer.field == field)
+    }
+
+    /// Where in the request file descriptors are (0 or absent ones included), for those who make the call again.
+    #[must_use]
+    pub fn fd_offsets(&self) -> &'static [usize] {
+        match self.command {
+            Command::MAP_CREATE => &[20, 48, 72, 76],
+            Command::PROG_LOAD => &[72, 112, 144],
+            Command::BTF_LOAD => &[36],
+            Command::OBJ_PIN | Command::RAW_TRACEPOINT_OPEN => &[8],
+            Command::LINK_CREATE | Command::PROG_BIND_MAP => &[0, 4],
+            Command::OBJ_GET | Command::ENABLE_STATS | Command::BTF_GET_NEXT_ID | Command::BTF_GET_FD_BY_ID => &[],
+            _ => &[0],
+        }
+    }
+
+    /// The name in the request, of maps and programs.
+    fn name(&self, offset: usize) -> String {
+        let field = self.attr.get(offset..offset + 16).unwrap_or_default();
+        let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
+        String::from_utf8_lossy(&field[..end]).into_owned()
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.command)?;
+        match self.command {
+            Command::MAP_CREATE => {
+                write!(f, " name={} type={}", Line(self.name(28)), MapType(self.u32_at(0)))?;
+                let (key, value, entries) = (self.u32_at(4), self.u32_at(8), self.u32_at(12));
+                write!(f, " key={key} value={value} entries={entries}")?;
+                write!(f, " flags={} btf={}:{}", self.flags(), self.u32_at(52), self.u32_at(56))?;
+            }
+            Command::PROG_LOAD => {
+                write!(f, " name={} type={}", Line(self.name(48)), ProgramType(self.u32_at(0)))?;
+                let (expected, flags) = (AttachType(self.u32_at(68)), self.flags());
+                write!(f, " expected={expected} flags={flags} log_level={}", self.u32_at(24))?;
+            }
+            Command::LINK_CREATE => write!(f, " type={}", AttachType(self.u32_at(8)))?,
+            _ => {}
+        }
+        if let Some(map) = &self.map {
+            write!(f, " map={}", Line(&map.name))?;
+            if self.command != Command::MAP_FREEZE {
+                write!(f, " flags={}", self.flags())?;
+            }
+        }
+        for buffer in &self.buffers {
+            write!(f, " {}={} bytes", buffer.field, buffer.len)?;
+        }
+        match self.result {
+            Ok(_) => Ok(()),
+            Err(error) => write!(f, " -> {}", error.name().unwrap_or("error")),
+        }
+    }
+}
