@@ -190,7 +190,7 @@ impl Executor {
                 let open = &self.open_programs[program];
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
                     return Err(error
-                        .about(Subject::Program(&*open.definition.name))
+                        .about(Subject::Program(&open.definition.name))
                         .within(format_args!("program `{}`", &*open.definition.name)));
                 }
                 let is_target = match owner {
@@ -426,7 +426,7 @@ impl Comparison {
 /// The error of what a program needs, be it what it attaches to or something that it uses.
 fn missing(symbol: (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
     let error = reason(symbol, open, is_target, absence).during(Step::FindSymbol);
-    error.about(Subject::Symbol(symbol.0)).about(Subject::Program(&*open.definition.name))
+    error.about(Subject::Symbol(symbol.0)).about(Subject::Program(&open.definition.name))
 }
 
 fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
