@@ -1,8 +1,8 @@
 //! The error type of the runtime: kind, step, subjects, error number, needed Linux version, help, source and verifier's log.
 //!
-//! Programs match those; people read the `Display`. To make an error: a constructor named after its kind ([`Error::not_found`]), or
-//! [`Error::refused`] with the kernel's error number, from which the kind follows (`kind.rs`). Callers further out add the step and what
-//! they work on ([`Error::during`], [`Error::about`]). Must not know maps, programs or links.
+//! Programs match those; people read the `Display`. To make an error: a constructor named after its kind (`Error::not_found`), or
+//! `Error::refused` with the kernel's error number, from which the kind follows (`kind.rs`). Callers further out add the step and what
+//! they work on (`Error::during`, `Error::about`). Must not know maps, programs or links.
 
 mod errno;
 #[cfg(test)]
