@@ -107,9 +107,11 @@ impl Executor {
             Error::mismatch(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
         };
         let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|notes| {
-            let error =
-                format_args!("this kernel takes no `struct {}` of functions, nor does a module of it", table.name);
-            let error = wrong(error).with_kind(ErrorKind::Unsupported);
+            let error = wrong(format_args!(
+                "this kernel takes no `struct {}` of functions, nor does a module of it",
+                table.name
+            ))
+            .with_kind(ErrorKind::Unsupported);
             let error = notes.into_iter().fold(error, Error::note);
             error.with_help("load the module that does, or leave it out with `set_autocreate(false)`")
         })?;
