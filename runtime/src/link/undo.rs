@@ -46,7 +46,12 @@ impl Undo {
 }
 
 impl How {
+    /// Undoes it; tries once more what a moment may change, as nobody else will.
     fn undo(&self) -> Result<(), Errno> {
+        self.try_undo().or_else(|_| self.try_undo())
+    }
+
+    fn try_undo(&self) -> Result<(), Errno> {
         match self {
             Self::Table(map) => sys::map::remove_first(map.as_fd()),
             Self::Program { program, target, attach_type } => {
@@ -60,7 +65,6 @@ impl How {
 impl Drop for Undo {
     fn drop(&mut self) {
         // Nothing can be done if the kernel does not let go of it: a table is busy until its last user is gone, a cgroup may be gone.
-        // Whatever a moment may change is tried once more, as nobody else will.
-        let _ = self.0.take().map(|how| how.undo().or_else(|_| how.undo()));
+        let _ = self.0.take().map(|how| how.undo());
     }
 }
