@@ -107,7 +107,7 @@ pub(super) fn whole<U>(len: usize) -> std::result::Result<usize, String> {
 /// The elements of an array, in memory that is shared with the programs.
 ///
 /// ```
-/// use skelgen_runtime::{Cell, data::MappedArray};
+/// use skelgen_runtime::{Cell, MappedArray};
 ///
 /// fn sum(counters: &MappedArray<u64>) -> u64 {
 ///     counters.iter().map(Cell::get).sum()
