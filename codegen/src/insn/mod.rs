@@ -8,8 +8,7 @@ mod disasm;
 pub use disasm::{disassemble, disassemble_one};
 use skelgen_abi::opcode;
 
-/// Size of one slot in bytes.
-pub const INSN_SIZE: usize = 8;
+pub use skelgen_abi::opcode::INSN_SIZE;
 
 /// Index of a slot: in a function, a section or a program, as the place that has it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -3,12 +3,12 @@
 //! They are text from the beginning: large objects have thousands of lines of them, all alike, which would take a formatter longer
 //! than all of the rest. To print a new field: every row is taken apart whole here, so that none can be forgotten.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Debug, Display};
 
 use proc_macro2::Literal;
 use skelgen_abi::plan::{
-    Attach, Body, Function, JumpTable, Kconfig, KconfigKind, Map, Member, Object, PercpuForm, Program, Section,
-    SectionKind, Span, Step, StructOps, Symbol, SymbolKind, Text as Name,
+    Attach, Body, Function, Kconfig, Map, Member, Object, PercpuForm, Program, Section, Span, Step, StructOps, Symbol,
+    Text as Name,
 };
 use skelgen_abi::uapi::{AttachType, elem_flags};
 
@@ -42,15 +42,10 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     list(text, "KCONFIG", "Kconfig", kconfig, self::kconfig)?;
     text.line(format_args!("/// What is asked of the kernel, in this order."))?;
     list(text, "STEPS", "Step", steps, |step| Row::of(format!("Step::{}", StepText(*step))))?;
-    let percpu_text = match percpu {
-        PercpuForm::Native => "Native",
-        PercpuForm::Emulated => "Emulated",
-        PercpuForm::Either => "Either",
-    };
     let row = Row::of(format!("Object::new({name:?}, {}, &super::BLOB.0)", Literal::c_string(license)))
         .with(*kernel_version != 0, "kernel_version", kernel_version)
         .some("btf", btf.map(SpanText))
-        .with(*percpu != PercpuForm::Native, "percpu", format_args!("PercpuForm::{percpu_text}"))
+        .with(*percpu != PercpuForm::Native, "percpu", format_args!("PercpuForm::{percpu:?}"))
         .with(!maps.is_empty(), "maps", "MAPS")
         .with(!functions.is_empty(), "functions", "FUNCTIONS")
         .with(!programs.is_empty(), "programs", "PROGRAMS")
@@ -156,7 +151,7 @@ fn map(map: &Map) -> Row {
         .with(*template, "template", true)
         .some("section", section.map(SectionText))
         .some("struct_ops", struct_ops.as_ref().map(StructOpsText))
-        .some("jump_table", jump_table.map(JumpTableText))
+        .some("jump_table", jump_table.map(Shown))
         .with(*pin_by_name, "pin_by_name", true)
 }
 
@@ -195,26 +190,12 @@ fn function(function: &Function) -> Row {
 
 fn symbol(symbol: &Symbol) -> Row {
     let Symbol { name, kind, weak, ty } = symbol;
-    let kind = match kind {
-        SymbolKind::Function => "Function",
-        SymbolKind::Typedef => "Typedef",
-        SymbolKind::Variable => "Variable",
-        SymbolKind::Struct => "Struct",
-        SymbolKind::Address => "Address",
-    };
-    Row::of(format!("Symbol::new({name:?}, SymbolKind::{kind})")).with(*weak, "weak", true).some("ty", *ty)
+    Row::of(format!("Symbol::new({name:?}, SymbolKind::{kind:?})")).with(*weak, "weak", true).some("ty", *ty)
 }
 
 fn kconfig(config: &Kconfig) -> Row {
     let Kconfig { name, kind, offset, size, weak } = config;
-    let kind = match kind {
-        KconfigKind::Bool => "Bool".to_owned(),
-        KconfigKind::Tristate => "Tristate".to_owned(),
-        KconfigKind::Char { signed } => format!("Char {{ signed: {signed} }}"),
-        KconfigKind::Integer { signed } => format!("Integer {{ signed: {signed} }}"),
-        KconfigKind::Text => "Text".to_owned(),
-    };
-    Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind}, {offset}, {size})")).with(*weak, "weak", true)
+    Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind:?}, {offset}, {size})")).with(*weak, "weak", true)
 }
 
 /// A number of the kernel's by its name, if it has one.
@@ -272,76 +253,41 @@ impl Display for SpanText {
     }
 }
 
-struct JumpTableText(JumpTable);
-
-impl Display for JumpTableText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JumpTable {{ program: {}, function: {} }}", self.0.program, self.0.function)
-    }
-}
-
 struct SectionText(Section);
 
 impl Display for SectionText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.0.kind {
-            SectionKind::Data => "Data",
-            SectionKind::Bss => "Bss",
-            SectionKind::Rodata => "Rodata",
-            SectionKind::Percpu => "Percpu",
-            SectionKind::Kconfig => "Kconfig",
-            SectionKind::StructOps => "StructOps",
-            SectionKind::Arena => "Arena",
-            SectionKind::JumpTable => "JumpTable",
-        };
-        let (initial, align) = (SpanText(self.0.initial), self.0.align);
-        write!(f, "Section {{ kind: SectionKind::{kind}, initial: {initial}, align: {align} }}")
+        let Section { kind, initial, align } = self.0;
+        let initial = SpanText(initial);
+        write!(f, "Section {{ kind: SectionKind::{kind:?}, initial: {initial}, align: {align} }}")
     }
 }
 
 struct AttachText<'a>(&'a Attach);
 impl Display for AttachText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |name: &Name| format!("Text::Borrowed({name:?})");
-        let mut variant = |name: &str, fields: &[(&str, &dyn Display)]| {
-            write!(f, "{name} {{ ")?;
-            for (index, (field, value)) in fields.iter().enumerate() {
-                let comma = if index == 0 { "" } else { ", " };
-                write!(f, "{comma}{field}: {value}")?;
-            }
-            f.write_str(" }")
-        };
         match self.0 {
-            Attach::Needs(what) => write!(f, "Needs({what:?})"),
-            Attach::Never(how) => write!(f, "Never({how:?})"),
             Attach::Target(way) => write!(f, "Target(Way::{way:?})"),
-            Attach::RawTracepoint(name) => write!(f, "RawTracepoint({})", text(name)),
-            Attach::Tracing => f.write_str("Tracing"),
-            Attach::Iter => f.write_str("Iter"),
-            Attach::Tracepoint { category, name } => {
-                variant("Tracepoint", &[("category", &text(category)), ("name", &text(name))])
-            }
-            Attach::Kprobe { function, offset, at_return } => {
-                variant("Kprobe", &[("function", &text(function)), ("offset", offset), ("at_return", at_return)])
-            }
-            Attach::KprobeMulti { pattern, at_return } => {
-                variant("KprobeMulti", &[("pattern", &text(pattern)), ("at_return", at_return)])
-            }
-            Attach::Ksyscall { name, at_return } => {
-                variant("Ksyscall", &[("name", &text(name)), ("at_return", at_return)])
-            }
-            Attach::Uprobe { path, function, offset, at_return } => variant(
-                "Uprobe",
-                &[("path", &text(path)), ("function", &text(function)), ("offset", offset), ("at_return", at_return)],
-            ),
-            Attach::UprobeMulti { path, pattern, at_return } => {
-                variant("UprobeMulti", &[("path", &text(path)), ("pattern", &text(pattern)), ("at_return", at_return)])
-            }
-            Attach::Usdt { path, provider, name } => {
-                variant("Usdt", &[("path", &text(path)), ("provider", &text(provider)), ("name", &text(name))])
-            }
-            Attach::TracingMulti { pattern } => variant("TracingMulti", &[("pattern", &text(pattern))]),
+            other => write!(f, "{:?}", other.map(Borrowed)),
         }
+    }
+}
+
+/// A name, shown by `Debug` as the expression that makes it.
+struct Borrowed<'a>(&'a Name);
+
+impl Debug for Borrowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text::Borrowed({:?})", self.0)
+    }
+}
+
+/// A value whose `Debug` is the expression that makes it.
+struct Shown<T>(T);
+
+impl<T: Debug> Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -350,23 +296,10 @@ struct StepText(Step);
 impl Display for StepText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Step::LoadBtf => f.write_str("LoadBtf"),
-            Step::ResolveSymbols => f.write_str("ResolveSymbols"),
-            Step::CreateMap { map } => write!(f, "CreateMap {{ map: {map} }}"),
             Step::FillMap { map, flags: elem_flags::ALL_CPUS } => {
                 write!(f, "FillMap {{ map: {map}, flags: elem_flags::ALL_CPUS }}")
             }
-            Step::FillMap { map, flags } => write!(f, "FillMap {{ map: {map}, flags: {flags} }}"),
-            Step::FillKconfig { map } => write!(f, "FillKconfig {{ map: {map} }}"),
-            Step::FreezeMap { map } => write!(f, "FreezeMap {{ map: {map} }}"),
-            Step::InsertMap { outer, key, inner } => {
-                write!(f, "InsertMap {{ outer: {outer}, key: {key}, inner: {inner} }}")
-            }
-            Step::LoadProgram { program } => write!(f, "LoadProgram {{ program: {program} }}"),
-            Step::BindMap { program, map } => write!(f, "BindMap {{ program: {program}, map: {map} }}"),
-            Step::InsertProgram { map, key, program } => {
-                write!(f, "InsertProgram {{ map: {map}, key: {key}, program: {program} }}")
-            }
+            other => write!(f, "{other:?}"),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The numbers of instruction codes (RFC 9669, `linux/bpf.h`, `linux/bpf_common.h`).
 
+/// Bytes of an instruction; the wide load takes two of them.
+pub const INSN_SIZE: usize = 8;
+
 /// Mask of a code's class.
 pub const CLASS_MASK: u8 = 0x07;
 /// Class: non-standard loads.

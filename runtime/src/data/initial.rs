@@ -171,11 +171,7 @@ fn map(object: &'static abi::Object, index: u32) -> Option<&'static abi::Map> {
 fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     let mut value = zeroed_box::<T>();
     let span = map(object, index).and_then(|map| map.section).map_or(abi::Span::EMPTY, |section| section.initial);
-    let bytes = usize::try_from(span.offset)
-        .ok()
-        .zip(usize::try_from(span.len).ok())
-        .and_then(|(offset, len)| object.blob.get(offset..offset.checked_add(len)?))
-        .unwrap_or_default();
+    let bytes = object.bytes(span).unwrap_or_default();
     if let Some(into) = as_bytes_mut(&mut *value).get_mut(..bytes.len()) {
         into.copy_from_slice(bytes);
     }

@@ -11,10 +11,8 @@ use super::{Executor, absent, at, at_mut, no_such};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
-use crate::opcode;
+use crate::opcode::{self, INSN_SIZE};
 
-/// Bytes of an instruction, and of a function record.
-const INSN: usize = 8;
 /// Bytes of a line or CO-RE record.
 const RECORD: usize = 16;
 /// The start of a function that is not in the program.
@@ -249,7 +247,7 @@ impl Executor {
                 };
                 set_immediate(rest, 0, fd).ok_or_else(outside)?;
                 let begin = self.arena_globals(map)?;
-                let place = rest.get_mut(INSN + 4..INSN + 8).ok_or_else(outside)?;
+                let place = rest.get_mut(INSN_SIZE + 4..INSN_SIZE + 8).ok_or_else(outside)?;
                 let offset = place.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
                 place.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
                 Ok(())
@@ -334,7 +332,7 @@ fn count(body: &Body) -> u32 {
 
 /// Where an instruction begins.
 fn bytes_of(insn: u32) -> usize {
-    usize::try_from(insn).ok().and_then(|insn| insn.checked_mul(INSN)).unwrap_or(usize::MAX)
+    usize::try_from(insn).ok().and_then(|insn| insn.checked_mul(INSN_SIZE)).unwrap_or(usize::MAX)
 }
 
 /// The bytes of a function from an instruction on.
@@ -376,7 +374,7 @@ fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
 /// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
 fn poison(insns: &mut [u8], map: u32) -> Option<()> {
     for slot in 0..2 {
-        let insn = insns.get_mut(slot * INSN..(slot + 1) * INSN)?;
+        let insn = insns.get_mut(slot * INSN_SIZE..(slot + 1) * INSN_SIZE)?;
         insn.fill(0);
         *insn.first_mut()? = opcode::CALL;
         set_immediate(insn, 0, absent::map(map))?;
@@ -386,7 +384,7 @@ fn poison(insns: &mut [u8], map: u32) -> Option<()> {
 
 /// Sets the immediate of the instruction this many after the first.
 fn set_immediate(insns: &mut [u8], after: usize, value: i32) -> Option<()> {
-    let begin = after * INSN + 4;
+    let begin = after * INSN_SIZE + 4;
     insns.get_mut(begin..begin + 4)?.copy_from_slice(&value.to_ne_bytes());
     Some(())
 }

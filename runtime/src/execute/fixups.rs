@@ -5,12 +5,10 @@
 use super::Executor;
 use super::programs::Form;
 use crate::error::{Errno, Result};
+use crate::helper;
 use crate::kernel::features;
+use crate::opcode::{self, INSN_SIZE};
 use crate::uapi::AttachType;
-use crate::{helper, opcode};
-
-/// Bytes of an instruction.
-const INSN: usize = 8;
 
 /// Helpers that read memory of one kind (5.5), and those before them that read either: `bpf_probe_read_user`,
 /// `bpf_probe_read_kernel` and the same for strings; numbers of `linux/bpf.h`.
@@ -64,12 +62,12 @@ impl Executor {
 }
 
 fn has_separate_reads(insns: &[u8]) -> bool {
-    insns.chunks_exact(INSN).any(|insn| older_read(insn).is_some())
+    insns.chunks_exact(INSN_SIZE).any(|insn| older_read(insn).is_some())
 }
 
 /// Replaces calls of helpers by calls of those before them.
 fn unite_reads(insns: &mut [u8]) {
-    for insn in insns.chunks_exact_mut(INSN) {
+    for insn in insns.chunks_exact_mut(INSN_SIZE) {
         if let Some(older) = older_read(insn) {
             insn[4..8].copy_from_slice(&older.to_ne_bytes());
         }

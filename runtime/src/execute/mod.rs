@@ -305,10 +305,8 @@ impl Executor {
 
     /// A range of the blob.
     fn bytes(&self, span: Span) -> Result<&'static [u8]> {
-        let range = usize::try_from(span.offset).ok().zip(usize::try_from(span.len).ok());
-        range
-            .and_then(|(offset, len)| self.object.blob.get(offset..)?.get(..len))
-            .ok_or_else(|| Error::malformed("a range of the object's tables lies outside its blob"))
+        let bytes = self.object.bytes(span);
+        bytes.ok_or_else(|| Error::malformed("a range of the object's tables lies outside its blob"))
     }
 
     /// The patches of a body.

@@ -35,20 +35,8 @@ pub(super) fn load_with_value(
     trial: Trial<'_>,
     log: &mut [u8],
 ) -> Result<Result<OwnedFd, Errno>, Errno> {
-    let map = sys::map::Map::create(&sys::map::Request {
-        name,
-        map_type,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 1,
-        flags: 0,
-        numa_node: 0,
-        extra: 0,
-        inner: None,
-        btf: None,
-        kernel_value: None,
-        token: trial.token,
-    })?;
+    let map =
+        sys::map::Map::create(&sys::map::Request { token: trial.token, ..sys::map::Request::trial(name, map_type) })?;
     let mut insns = vec![
         insn(opcode::LD_IMM64, (0, pseudo::MAP_VALUE), map.as_fd().as_raw_fd()),
         insn(0, (0, 0), 0_i32.wrapping_add_unsigned(offset)),

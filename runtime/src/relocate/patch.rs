@@ -2,18 +2,15 @@
 
 use super::value::{Access, Resolution};
 use crate::error::{Error, Result};
-use crate::opcode;
-
-/// Bytes of an instruction.
-const INSN: usize = 8;
+use crate::opcode::{self, INSN_SIZE};
 
 /// The helper that an instruction calls which must not be reached: none, by the number that Linux and libbpf use for it.
 pub(crate) const ABSENT_HELPER: i32 = 195_896_080;
 
 /// Changes the instruction of this index.
 pub(super) fn apply(insns: &mut [u8], index: usize, resolution: &Resolution) -> Result<()> {
-    let begin = index.checked_mul(INSN);
-    let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN);
+    let begin = index.checked_mul(INSN_SIZE);
+    let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN_SIZE);
     let rest = rest.ok_or_else(|| Error::malformed("the instruction is outside its program"))?;
     match rest[0] & opcode::CLASS_MASK {
         opcode::ALU | opcode::ALU64 if rest[0] & opcode::X == 0 => immediate(rest, resolution),
@@ -75,7 +72,7 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
 /// A load of a number of 64 bits, which takes two instructions.
 fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
     const SOURCE: u8 = if cfg!(target_endian = "little") { 0xf0 } else { 0x0f };
-    let plain = insns.len() >= 2 * INSN
+    let plain = insns.len() >= 2 * INSN_SIZE
         && insns[0] == opcode::LD_IMM64
         && insns[1] & SOURCE == 0
         && insns[2..4] == [0; 2]
@@ -97,7 +94,7 @@ fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
 
 /// Makes so many instructions into ones that the verifier refuses if they can be reached.
 fn poison(insns: &mut [u8], count: usize) {
-    for insn in insns.chunks_exact_mut(INSN).take(count) {
+    for insn in insns.chunks_exact_mut(INSN_SIZE).take(count) {
         insn.fill(0);
         insn[0] = opcode::CALL;
         insn[4..8].copy_from_slice(&ABSENT_HELPER.to_ne_bytes());

@@ -227,20 +227,7 @@ pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u6
 
 /// How many values the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if that is more than `most`.
 pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
-    let map = super::map::Map::create(&super::map::Request {
-        name: "cpus_probe",
-        map_type: MapType::PERCPU_ARRAY,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 1,
-        flags: 0,
-        numa_node: 0,
-        extra: 0,
-        inner: None,
-        btf: None,
-        kernel_value: None,
-        token: None,
-    })?;
+    let map = super::map::Map::create(&super::map::Request::trial("cpus_probe", MapType::PERCPU_ARRAY))?;
     // New values are zero, so what is not was not written.
     let mut memory = Guarded::new(most.checked_mul(8).ok_or(EINVAL)?, 0xff)?;
     let key = [0_u8; 4];

@@ -26,6 +26,26 @@ pub(crate) struct Request<'a> {
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
+impl<'a> Request<'a> {
+    /// A map for a trial: one element, whose key has four bytes and whose value, on each CPU if it is percpu, has eight.
+    pub(crate) const fn trial(name: &'a str, map_type: MapType) -> Self {
+        Self {
+            name,
+            map_type,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            flags: 0,
+            numa_node: 0,
+            extra: 0,
+            inner: None,
+            btf: None,
+            kernel_value: None,
+            token: None,
+        }
+    }
+}
+
 /// An open map with the sizes that the kernel has for it, which decide what an update reads.
 #[derive(Debug)]
 pub(crate) struct Map {

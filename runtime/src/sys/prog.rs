@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use super::attr::{BindMap, EnableStats, GetInfo, ProgLoad, TestRun};
 use super::{address, address_mut, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
+use crate::opcode::INSN_SIZE;
 use crate::uapi::{AttachType, Command, ProgramType, prog_flags};
 
-/// Size of an instruction, and of `struct bpf_func_info`.
-const INSN: usize = 8;
+/// Size of `struct bpf_func_info`.
+const FUNC_INFO: usize = 8;
 /// Size of `struct bpf_line_info` and of `struct bpf_core_relo`.
 const RECORD: usize = 16;
 
@@ -57,7 +58,7 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
         prog_type: request.program_type.0,
         expected_attach_type: request.expected_attach_type.0,
         insns: address(request.insns),
-        insn_cnt: count(request.insns, INSN)?,
+        insn_cnt: count(request.insns, INSN_SIZE)?,
         license: request.license.as_ptr().expose_provenance() as u64,
         kern_version: request.kernel_version,
         prog_flags: request.flags,
@@ -70,8 +71,8 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
         attr.prog_btf_fd = btf.as_raw_fd();
         if !request.func_info.is_empty() {
             attr.func_info = address(request.func_info);
-            attr.func_info_cnt = count(request.func_info, INSN)?;
-            attr.func_info_rec_size = len32(INSN)?;
+            attr.func_info_cnt = count(request.func_info, FUNC_INFO)?;
+            attr.func_info_rec_size = len32(FUNC_INFO)?;
         }
         if !request.line_info.is_empty() {
             attr.line_info = address(request.line_info);

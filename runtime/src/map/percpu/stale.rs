@@ -22,21 +22,7 @@ pub(super) fn leaves_stale_values() -> Result<bool> {
 
 /// Sets and removes the one element of a map, and makes it again with one CPU's value. The map has memory for no second one.
 fn trial() -> Result<bool, Errno> {
-    let request = Request {
-        name: "trial",
-        map_type: MapType::PERCPU_HASH,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 1,
-        flags: 0,
-        numa_node: 0,
-        extra: 0,
-        inner: None,
-        btf: None,
-        kernel_value: None,
-        token: None,
-    };
-    let map = NewMap::create(&request)?.into_fd();
+    let map = NewMap::create(&Request::trial("trial", MapType::PERCPU_HASH))?.into_fd();
     let map = Map::new(map).map_err(|error| error.errno().unwrap_or(Errno::from_raw(libc::EINVAL)))?;
     let key = [0; 4];
     map.update(&key, &[0xff; 8], elem_flags::ALL_CPUS)?;
