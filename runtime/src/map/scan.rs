@@ -1,8 +1,9 @@
 //! Goes over the elements of a map, many a system call where the kernel can.
 //!
-//! Hash maps are copied bucket by bucket, and arrays by index: there, what others remove meanwhile disturbs nothing. Other walks go
-//! from key to key, and begin again at the front if the key they are at was removed. Their keys are remembered, so that no element
-//! is given twice, and every one that is there all the time is given; a map that changes too fast to come to an end is an error.
+//! Hash maps are copied bucket by bucket, and arrays by index: there, concurrent removals disturb nothing. Other iterations go from key
+//! to key; where the present key is removed, they go on from the last key before it that is still in the map. Visited keys are
+//! remembered, so that no element is returned twice, and every one that stays in the map is returned; a map that is modified faster
+//! than it can be iterated is an error.
 
 use std::collections::HashSet;
 
@@ -192,38 +193,63 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A walk from key to key. The next key is asked for before the present one is given out, so that who gets it may remove it.
+/// An iteration from key to key. The next key is requested before the present one is returned, so that the caller may remove it.
 #[derive(Debug)]
 pub(crate) struct Keys<'a> {
     handle: &'a Handle,
     next: Option<Vec<u8>>,
     seen: Option<Seen>,
+    /// The keys that were visited, in the order of the map: where to go on from when the present one is removed.
+    trail: Vec<Vec<u8>>,
 }
 
 impl<'a> Keys<'a> {
     pub(crate) fn new(handle: &'a Handle) -> Result<Self> {
         let mut next = vec![0; handle.map().key_len()];
         let next = handle.next_key(None, &mut next)?.then_some(next);
-        Ok(Self { handle, next, seen: (!is_indexed(handle.map().map_type())).then(|| Seen::new(handle)) })
+        let seen = (!is_indexed(handle.map().map_type())).then(|| Seen::new(handle));
+        Ok(Self { handle, next, seen, trail: Vec::new() })
     }
 
     /// Puts the next key in place of what is there; false at the end.
     pub(crate) fn next(&mut self, key: &mut Vec<u8>) -> Result<bool> {
-        while let Some(mut present) = self.next.take() {
+        while let Some(present) = self.next.take() {
             key.clear();
             key.extend_from_slice(&present);
-            if self.handle.next_key(Some(key), &mut present)? {
-                self.next = Some(present);
-            }
             let is_new = match &mut self.seen {
                 Some(seen) => seen.is_new(self.handle, key)?,
                 None => true,
             };
+            self.next = self.after(present)?;
             if is_new {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Returns the key that follows. The kernel begins again at the front when a key is not in the map any more: then the last
+    /// visited key that still is in it is the one to go on from, since the order of the elements that stay does not change. So a
+    /// removal costs a step back, and an iteration ends beside any number of them.
+    fn after(&mut self, present: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        let mut next = vec![0; present.len()];
+        let Some(seen) = &self.seen else {
+            return Ok(self.handle.next_key(Some(&present), &mut next)?.then_some(next));
+        };
+        self.trail.push(present);
+        let mut first = next.clone();
+        while let Some(at) = self.trail.last() {
+            if !self.handle.next_key(Some(at), &mut next)? {
+                return Ok(None);
+            }
+            let at_the_front =
+                seen.keys.contains(next.as_slice()) && self.handle.next_key(None, &mut first)? && first == next;
+            if !at_the_front {
+                break;
+            }
+            self.trail.pop();
+        }
+        Ok(Some(next))
     }
 }
 
