@@ -50,6 +50,7 @@ pub mod program;
 pub mod record;
 
 mod relocate;
+mod skeleton;
 mod sys;
 mod usdt_specs;
 

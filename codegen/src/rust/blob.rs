@@ -1,17 +1,14 @@
-//! The end of the file: the one `unsafe` expression with its comment, and the blob in lines of about a hundred columns.
+//! The end of the file: the blob in lines of about a hundred columns.
 
 use super::text::Text;
 use crate::error::Result;
 
 const COLUMNS: usize = 100;
 
-/// Writes the static that holds the blob, and the one that trusts it. Nothing of it is indented: the blob's lines are long as it is.
+/// Writes the static that holds the blob. Nothing of it is indented: the blob's lines are long as it is.
 pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
     text.raw(&format!(
-        "\n/// The object as this process loads it.\n\
-         // SAFETY: the instructions were compiled from the source of whoever builds this program, and are its own code: they act\n\
-         // with its rights and may write to memory that it shares with them.\n\
-         static OBJECT: rt::Trusted = unsafe {{ rt::Trusted::new(&tables::OBJECT) }};\n\n\
+        "\n\
          /// BTF, instructions, their records and initial values, found by the spans above.\n\
          static BLOB: rt::abi::Blob<[u8; {}]> = rt::abi::Blob(*b\"\\\n",
         bytes.len()

@@ -1,16 +1,14 @@
-//! The maps in the generated file: before they are created, and as typed handles.
+//! The maps in the generated file: which typed handles they have.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use skelgen_abi::uapi::map_flags;
 
 use super::doc::{Doc, InCode};
-use super::ident;
-use super::text::Text;
+use super::section::Section;
 use super::types::{Needs, Types};
-use crate::error::Result;
 use crate::model::BpfObject;
-use crate::skeleton::{Data, Handle, MapField, Skeleton};
+use crate::skeleton::{Data, Handle, MapField};
 
 pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
     let map = &object.maps[field.map.0 as usize];
@@ -28,71 +26,28 @@ pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>)
     }
 }
 
-/// Writes the struct of the maps before they are created.
-pub(super) fn write_open(object: &BpfObject, skeleton: &Skeleton, text: &mut Text<'_>) -> Result<()> {
-    let fields = skeleton.maps.iter().map(|field| {
-        let (name, doc) = (ident(&field.field), doc(object, field));
-        quote!(#[doc = #doc] pub #name: rt::OpenMap)
-    });
-    text.item_of_parts(
-        &[Doc::new(" The maps before they are created.")],
-        fields,
-        |fields| quote!(#[derive(Debug)] pub struct OpenMaps { #(#fields),* }),
-    )
-}
-
-/// Writes the struct of the maps' handles.
-pub(super) fn write_loaded(
+/// The type of a map's handle; `arena` is the section of the variables in it.
+pub(super) fn handle_type(
     object: &BpfObject,
-    skeleton: &Skeleton,
+    field: &MapField,
+    arena: Option<&Section<'_>>,
     types: &Types<'_>,
-    text: &mut Text<'_>,
-) -> Result<()> {
-    let fields = skeleton.maps.iter().map(|field| {
-        let (name, doc) = (ident(&field.field), doc(object, field));
-        let section = skeleton.sections.iter().find(|section| section.map == field.map);
-        let handle = match section {
-            Some(section) => {
-                let ty = ident(&section.ty);
-                quote!(rt::map::Arena<#ty>)
-            }
-            None => handle(&field.handle, &object.maps[field.map.0 as usize].name, types),
-        };
-        if field.optional {
-            let doc = Doc::new(format_args!("{doc} `None` if its auto-create was off."));
-            quote!(#[doc = #doc] pub #name: Option<#handle>)
-        } else {
-            quote!(#[doc = #doc] pub #name: #handle)
+) -> TokenStream {
+    let handle = match arena {
+        Some(section) => {
+            let ty = section.ty();
+            quote!(rt::map::Arena<#ty>)
         }
-    });
-    text.item_of_parts(
-        &[Doc::new(" The maps.")],
-        fields,
-        |fields| quote!(#[derive(Debug)] pub struct Maps { #(#fields),* }),
-    )?;
-    let known = skeleton.maps.iter().map(|field| {
-        let (name, optional, field) = (&object.maps[field.map.0 as usize].name, field.optional, ident(&field.field));
-        if optional {
-            quote!((#name, self.#field.as_ref().map(|map| map.as_fd())))
-        } else {
-            quote!((#name, Some(self.#field.as_fd())))
-        }
-    });
-    let what = format!("object `{}`", object.name);
-    text.items(quote! {
-        impl rt::map::FindMap for Maps {
-            fn find_map(&self, name: &str) -> rt::Result<Option<OwnedFd>> {
-                rt::map::find(name, &[#(#known),*])
-            }
-            fn what(&self) -> String { #what.into() }
-        }
-    })
+        None => handle(&field.handle, &object.maps[field.map.0 as usize].name, types),
+    };
+    if field.optional { quote!(Option<#handle>) } else { handle }
 }
 
 /// The documentation of a map's field.
-fn doc(object: &BpfObject, field: &MapField) -> Doc {
+pub(super) fn doc(object: &BpfObject, field: &MapField) -> Doc {
     let map = &object.maps[field.map.0 as usize];
-    Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.name), map.def.map_type))
+    let optional = if field.optional { " Its handle is `None` if auto-create was off." } else { "" };
+    Doc::new(format_args!(" `{}`, a map of type {}.{optional}", InCode(&map.name), map.def.map_type))
 }
 
 fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {

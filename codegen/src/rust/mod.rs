@@ -4,13 +4,13 @@
 //! about them. The one place that names quote, proc-macro2, syn and prettyplease.
 
 mod blob;
+mod call;
 mod doc;
 mod file;
 mod image;
 mod macros;
 mod maps;
 mod section;
-mod struct_ops;
 mod text;
 mod types;
 
@@ -128,7 +128,7 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
                  reason = \"names are those of C, and not all of them are used\")";
     let runtime = quote!(#runtime).to_string().replace(' ', "");
     let uses = format!(
-        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::*;\n\n"
+        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::prelude::*;\n\n"
     );
     let doc = Doc::new(format_args!(" The types of `{}`.", doc::InCode(name)));
     match layout {
@@ -142,7 +142,7 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
 
 /// A type as it is written: what `quote` makes of a path or an array, without the spaces that nobody writes.
 fn spelled(ty: &TokenStream) -> String {
-    ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" < ", "<").replace(" >", ">")
+    ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" ,", ",").replace(" < ", "<").replace(" >", ">")
 }
 
 /// An identifier, raw if it has to be.

@@ -1,6 +1,6 @@
 //! A section of global data in the generated file: its struct, and the cells of its variables if programs write them.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::Literal;
 use quote::{format_ident, quote};
 use skelgen_abi::plan::SectionKind;
 
@@ -28,32 +28,23 @@ impl<'a> Section<'a> {
         Some(Self { field, name, data })
     }
 
-    pub(super) fn field(&self) -> proc_macro2::Ident {
-        ident(&self.field.field)
-    }
-
     pub(super) fn ty(&self) -> proc_macro2::Ident {
         ident(&self.field.ty)
     }
 
-    pub(super) fn index(&self) -> Literal {
-        Literal::u32_unsuffixed(self.field.map.0)
+    /// The name of its accessor with this at its end.
+    pub(super) fn with_ending(&self, ending: &str) -> String {
+        format!("{}{ending}", self.field.field.trim_start_matches("r#"))
+    }
+
+    /// How its initial value is changed.
+    pub(super) fn mutable(&self) -> String {
+        self.with_ending("_mut()")
     }
 
     /// Whether its variables are cells once it is loaded.
-    fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
-    }
-
-    /// How the section is held once it is loaded; `None` if a map of the user's holds it.
-    pub(super) fn holder(&self) -> Option<TokenStream> {
-        let ty = self.ty();
-        Some(match self.data.kind {
-            SectionKind::Data | SectionKind::Bss => quote!(rt::Mapped<#ty>),
-            SectionKind::Rodata | SectionKind::Kconfig => quote!(rt::Frozen<#ty>),
-            SectionKind::Percpu => quote!(rt::PercpuData<#ty>),
-            SectionKind::Arena | SectionKind::StructOps | SectionKind::JumpTable => return None,
-        })
     }
 
     /// The variables to see.

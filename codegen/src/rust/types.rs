@@ -140,6 +140,11 @@ impl Types<'_> {
         Ok(())
     }
 
+    /// Whether the module `types` has no items.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.sorted().is_empty() && self.names.aliases().is_empty()
+    }
+
     /// Whether the module `types::cells` has items.
     pub(super) fn any_cells(&self) -> bool {
         self.names.sorted().into_iter().any(|(id, node)| self.shared.contains(&id) && self.has_cells(node))

@@ -235,14 +235,12 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     Ok(None)
 }
 
-/// The file descriptor of the map of this name among these: what generated code finds its own maps by.
-/// A map that was left out of the load has none.
+/// Returns a duplicate of a map's file descriptor, if there is one.
 ///
 /// # Errors
 /// If it cannot be duplicated.
-pub fn find(name: &str, maps: &[(&str, Option<BorrowedFd<'_>>)]) -> Result<Option<OwnedFd>> {
-    let found = maps.iter().find(|(known, _)| *known == name).and_then(|(_, fd)| *fd);
-    let fd = found.map(|fd| fd.try_clone_to_owned()).transpose();
+pub(crate) fn duplicate(name: &str, fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
+    let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
     fd.map_err(|error| {
         Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error)
             .during(Step::Open)

@@ -24,7 +24,8 @@ mod tests;
 mod user_ringbuf;
 
 pub use array::{Array, Redirects};
-pub use bind::{BindMap, FindMap, Maps, Pins, bind, find};
+pub(crate) use bind::duplicate;
+pub use bind::{BindMap, FindMap, Maps, Pins, bind};
 pub use bytes::Untyped;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,

@@ -1,0 +1,377 @@
+//! The macro that a generated file calls: what every skeleton has, made from the names that only this one has.
+//!
+//! A generated file holds an object's names, its types, the tables of its load plan and its blob. All code that is the same for every
+//! object is here, once. To give each skeleton a new method, add it to the macro; to pass it something new of an object, extend the
+//! grammar, which the generator's `rust/file.rs` writes, and raise `abi::VERSION`.
+
+/// Declares a skeleton: `open()`, `Open`, `Skeleton`, `Maps`, `Programs`, `Links` and, where the object has struct_ops maps, `StructOps`.
+///
+/// The generator writes the call; nobody else has to. It expands to safe code but for one expression: the promise that the tables and
+/// the blob are what the generator made of a program of yours, for which the call says `unsafe`.
+///
+/// Each line has the index of a map or program in the object's tables:
+///
+/// ```text
+/// skelgen_runtime::skeleton! {
+///     version 8;
+///     // SAFETY: ...
+///     unsafe object "counters" = tables::OBJECT, endian "little";
+///     unattached left;
+///     rodata ".rodata" = 0, Rodata: rodata, rodata_mut, rodata_resize;
+///     data ".bss" = 1, Bss, BssCells: bss, bss_mut, bss_resize;
+///     percpu ".percpu" = 2, Percpu: percpu, percpu_mut, percpu_resize;
+///     kconfig ".kconfig" = 3, Kconfig: kconfig;
+///     arena ".addr_space.1" = 4, Arena, ArenaCells: arena, arena_mut in heap;
+///     maps {
+///         /// `events`, a map of type ringbuf.
+///         map events: rt::map::RingBuf = 5;
+///     }
+///     programs {
+///         /// `SEC("raw_tp/sys_enter")`, type raw_tracepoint.
+///         count = 0, link count;
+///     }
+///     struct_ops {
+///         /// `cubic`, a `struct tcp_congestion_ops`.
+///         cubic: types::tcp_congestion_ops = 6, link cubic_1;
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! skeleton {
+    (
+        version $version:literal;
+        unsafe object $name:literal = $object:path, endian $endian:literal;
+        unattached $left:ident;
+        $(rodata $rodata_name:literal = $rodata_index:literal, $Rodata:ident:
+            $rodata:ident, $rodata_mut:ident, $rodata_resize:ident;)*
+        $(data $data_name:literal = $data_index:literal, $Data:ident, $DataCells:ident:
+            $data:ident, $data_mut:ident, $data_resize:ident;)*
+        $(percpu $percpu_name:literal = $percpu_index:literal, $Percpu:ident:
+            $percpu:ident, $percpu_mut:ident, $percpu_resize:ident;)*
+        $(kconfig $kconfig_name:literal = $kconfig_index:literal, $Kconfig:ident: $kconfig:ident;)*
+        $(arena $arena_name:literal = $arena_index:literal, $Arena:ident, $ArenaCells:ident:
+            $arena:ident, $arena_mut:ident in $heap:ident;)*
+        maps { $(
+            #[doc = $map_doc:literal]
+            $map_kind:ident $map:ident: $Map:ty = $map_index:literal;
+        )* }
+        programs { $(
+            #[doc = $program_doc:literal]
+            $program:ident = $program_index:literal $(, link $link:ident)?;
+        )* }
+        $($struct_ops:ident { $(
+            #[doc = $table_doc:literal]
+            $table:ident: $Table:ty = $table_index:literal, link $table_link:ident;
+        )* })?
+    ) => {
+        const _: () = ::core::assert!(
+            $crate::abi::VERSION == $version,
+            "this file was made for another version of skelgen-runtime: generate it again"
+        );
+        const _: () = ::core::assert!(
+            ::core::cfg!(target_endian = $endian),
+            ::core::concat!("this object was compiled for ", $endian, "-endian machines: compile it for this target")
+        );
+
+        /// Opens the object. Nothing is in the kernel yet.
+        #[must_use]
+        pub fn open() -> Open {
+            Open {
+                maps: OpenMaps { $($map: $crate::OpenMap::new(&$object, $map_index),)* },
+                programs: OpenPrograms { $($program: $crate::OpenProgram::new(&$object, $program_index),)* },
+                $($struct_ops: OpenStructOps { $($table: $crate::OpenStructOps::new(&$object, $table_index),)* },)?
+                options: $crate::LoadOptions::new(),
+                $($rodata: $crate::Initial::new(&$object, $rodata_index),)*
+                $($data: $crate::Initial::new(&$object, $data_index),)*
+                $($percpu: $crate::Initial::new(&$object, $percpu_index),)*
+                $($arena: $crate::Initial::new(&$object, $arena_index),)*
+            }
+        }
+
+        /// The object before it is loaded: everything that can still be changed.
+        #[derive(::core::fmt::Debug)]
+        pub struct Open {
+            /// The maps.
+            pub maps: OpenMaps,
+            /// The programs.
+            pub programs: OpenPrograms,
+            $(
+                /// The struct_ops maps.
+                pub $struct_ops: OpenStructOps,
+            )?
+            /// The options of the whole object.
+            pub options: $crate::LoadOptions,
+            $(
+                #[doc = ::core::concat!(" Mutable access to the initial value of section `", $rodata_name, "`.")]
+                pub $rodata: $crate::Initial<$Rodata>,
+            )*
+            $(
+                #[doc = ::core::concat!(" Mutable access to the initial value of section `", $data_name, "`.")]
+                pub $data: $crate::Initial<$Data>,
+            )*
+            $(
+                #[doc = ::core::concat!(" Mutable access to the initial value of section `", $percpu_name, "`.")]
+                pub $percpu: $crate::Initial<$Percpu>,
+            )*
+            $(
+                #[doc = ::core::concat!(" Mutable access to the initial value of section `", $arena_name, "`.")]
+                pub $arena: $crate::Initial<$Arena>,
+            )*
+        }
+
+        impl Open {
+            $($crate::skeleton! { @initial $rodata_name, "", $Rodata: $rodata, $rodata_mut, $rodata_resize })*
+            $($crate::skeleton! { @initial $data_name, "", $Data: $data, $data_mut, $data_resize })*
+            $($crate::skeleton! { @initial $percpu_name, ", from which every CPU starts", $Percpu: $percpu, $percpu_mut, $percpu_resize })*
+            $($crate::skeleton! { @initial $arena_name, "", $Arena: $arena, $arena_mut })*
+
+            /// Loads every map and program.
+            ///
+            /// # Errors
+            /// If the kernel rejects one, or a requirement is not met: the error names the step and its subject. Nothing stays in the
+            /// kernel then.
+            pub fn load(self) -> $crate::Result<Skeleton> {
+                // SAFETY: promised by the call of the macro.
+                static TRUSTED: $crate::Trusted = unsafe { $crate::Trusted::new(&$object) };
+                #[allow(unused_mut, reason = "an object may have no maps or programs")]
+                let mut loading = $crate::generated::Loading::new(TRUSTED, self.options);
+                $(loading.map($map_index, self.maps.$map);)*
+                $(loading.program($program_index, self.programs.$program);)*
+                $($(loading.struct_ops($table_index, self.$struct_ops.$table);)*)?
+                $(loading.section(self.$rodata);)*
+                $(loading.section(self.$data);)*
+                $(loading.section(self.$percpu);)*
+                $(loading.arena(self.$arena);)*
+                #[allow(unused_mut, unused_variables, reason = "an object may have no maps or programs")]
+                let mut loaded = loading.load()?;
+                ::core::result::Result::Ok(Skeleton {
+                    maps: Maps { $($map: $crate::skeleton!(@take $map_kind loaded $map_index),)* },
+                    programs: Programs { $($program: loaded.take_program($program_index),)* },
+                    $($struct_ops: StructOps { $($table: loaded.take_struct_ops($table_index),)* },)?
+                    $($rodata: loaded.take_map($rodata_index)?,)*
+                    $($data: loaded.take_map($data_index)?,)*
+                    $($percpu: loaded.take_map($percpu_index)?,)*
+                    $($kconfig: loaded.take_map($kconfig_index)?,)*
+                })
+            }
+        }
+
+        /// The maps before they are created.
+        #[derive(::core::fmt::Debug)]
+        pub struct OpenMaps {
+            $(#[doc = $map_doc] pub $map: $crate::OpenMap,)*
+        }
+
+        /// The programs before they are loaded.
+        #[derive(::core::fmt::Debug)]
+        pub struct OpenPrograms {
+            $(#[doc = $program_doc] pub $program: $crate::OpenProgram,)*
+        }
+
+        $(
+            /// The struct_ops maps before they are created: structs whose values can be changed.
+            #[derive(::core::fmt::Debug)]
+            pub struct OpenStructOps {
+                $(#[doc = $table_doc] pub $table: $crate::OpenStructOps<$Table>,)*
+            }
+
+            $crate::skeleton! { @struct_ops $struct_ops $([$table_doc] $table)* }
+        )?
+
+        /// The loaded object. Dropping it closes its maps and programs.
+        #[derive(::core::fmt::Debug)]
+        pub struct Skeleton {
+            /// The maps.
+            pub maps: Maps,
+            /// The programs.
+            pub programs: Programs,
+            $(
+                /// The struct_ops maps.
+                pub $struct_ops: StructOps,
+            )?
+            $(
+                #[doc = ::core::concat!(" The map of section `", $rodata_name, "`.")]
+                pub $rodata: $crate::Frozen<$Rodata>,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $data_name, "`.")]
+                pub $data: $crate::Mapped<$Data>,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $percpu_name, "`.")]
+                pub $percpu: $crate::PercpuData<$Percpu>,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $kconfig_name, "`.")]
+                pub $kconfig: $crate::Frozen<$Kconfig>,
+            )*
+        }
+
+        impl Skeleton {
+            $(
+                #[doc = ::core::concat!(" Returns the value of section `", $rodata_name, "`.")]
+                #[must_use]
+                pub fn $rodata(&self) -> &$Rodata {
+                    self.$rodata.get()
+                }
+            )*
+            $(
+                #[doc = ::core::concat!(" Returns the variables of section `", $data_name, "`, as they are now.")]
+                #[must_use]
+                pub fn $data(&self) -> $DataCells<'_> {
+                    $DataCells(self.$data.cells())
+                }
+            )*
+            $(
+                #[doc = ::core::concat!(" Returns section `", $percpu_name, "`: a value for each CPU.")]
+                #[must_use]
+                pub fn $percpu(&self) -> &$crate::PercpuData<$Percpu> {
+                    &self.$percpu
+                }
+            )*
+            $(
+                #[doc = ::core::concat!(" Returns the value of section `", $kconfig_name, "`: what the running kernel is configured with.")]
+                #[must_use]
+                pub fn $kconfig(&self) -> &$Kconfig {
+                    self.$kconfig.get()
+                }
+            )*
+            $(
+                #[doc = ::core::concat!(" Returns the variables of section `", $arena_name, "`, as they are now.")]
+                #[must_use]
+                pub fn $arena(&self) -> $ArenaCells<'_> {
+                    $ArenaCells(self.maps.$heap.globals())
+                }
+            )*
+
+            /// Attaches every program that was loaded and every struct_ops map that was created, unless `set_autoattach(false)` left it
+            /// out.
+            ///
+            /// Programs that need something given, such as a network interface, are not attached: [`Links::left`] lists them and what
+            /// they need, [`Links::complete`] makes them an error.
+            ///
+            /// # Errors
+            /// If the kernel rejects one; nothing stays attached then. If there are only programs that need something given: the error
+            /// names them.
+            pub fn attach(&self) -> $crate::Result<Links> {
+                #[allow(unused_mut, reason = "an object may have nothing to attach")]
+                let mut attaching = $crate::link::Attaching::new();
+                ::core::result::Result::Ok(Links {
+                    $($($link: attaching.program(::core::stringify!($link), &self.programs.$program)?,)?)*
+                    $($($table_link: attaching.struct_ops(&self.$struct_ops.$table)?,)*)?
+                    $left: attaching.finish()?,
+                })
+            }
+        }
+
+        /// The maps.
+        #[derive(::core::fmt::Debug)]
+        pub struct Maps {
+            $(#[doc = $map_doc] pub $map: $Map,)*
+        }
+
+        impl $crate::map::FindMap for Maps {
+            fn find_map(&self, name: &str) -> $crate::Result<::core::option::Option<$crate::generated::prelude::OwnedFd>> {
+                $crate::generated::find_map(
+                    &$object,
+                    name,
+                    &[$(($map_index, $crate::skeleton!(@fd $map_kind self.$map))),*],
+                )
+            }
+
+            fn what(&self) -> $crate::generated::prelude::String {
+                ::core::convert::From::from(::core::concat!("object `", $name, "`"))
+            }
+        }
+
+        /// The programs.
+        #[derive(::core::fmt::Debug)]
+        pub struct Programs {
+            $(#[doc = $program_doc] pub $program: $crate::Program,)*
+        }
+
+        /// The links of what is attached. `None` stands for a program that is not loaded, that needs something given, or whose
+        /// auto-attach is off. Dropping a link detaches its program.
+        #[must_use = "dropping the links detaches the programs: keep them, as `let _links = skeleton.attach()?` does, not `let _ = …`"]
+        #[derive(::core::fmt::Debug)]
+        pub struct Links {
+            $($(#[doc = $program_doc] pub $link: ::core::option::Option<$crate::Link>,)?)*
+            $($(#[doc = $table_doc] pub $table_link: ::core::option::Option<$crate::Link>,)*)?
+            $left: $crate::generated::prelude::Vec<$crate::link::Left>,
+        }
+
+        impl Links {
+            /// Iterates over the links with the names of their fields.
+            pub fn iter(&self) -> impl ::core::iter::Iterator<Item = (&'static str, &$crate::Link)> {
+                $crate::generated::links([
+                    $($((::core::stringify!($link), &self.$link),)?)*
+                    $($((::core::stringify!($table_link), &self.$table_link),)*)?
+                ])
+            }
+
+            /// Iterates over the programs that were not attached because they need something given, with what they need. A program
+            /// whose link was put into its field here is left out.
+            pub fn left(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::Left> {
+                self.$left.iter().filter(|left| self.iter().all(|(name, _)| name != left.field()))
+            }
+
+            /// Returns the links if no program is left that needs something given.
+            ///
+            /// # Errors
+            /// If one is left: the error names all of them. The others are detached.
+            pub fn complete(self) -> $crate::Result<Self> {
+                $crate::link::nothing_left(self.left())?;
+                ::core::result::Result::Ok(self)
+            }
+
+            /// Pins each link to the file of its name in a directory of a bpffs, which is created if it does not exist.
+            ///
+            /// # Errors
+            /// If one cannot be pinned; none stays pinned then.
+            pub fn pin(&self, directory: impl ::core::convert::AsRef<$crate::generated::prelude::Path>) -> $crate::Result<()> {
+                $crate::link::pin_all(
+                    &self.iter().collect::<$crate::generated::prelude::Vec<_>>(),
+                    ::core::convert::AsRef::as_ref(&directory),
+                )
+            }
+        }
+    };
+    (@initial $name:expr, $more:expr, $Value:ident: $get:ident, $get_mut:ident $(, $resize:ident)?) => {
+        $(
+            #[doc = ::core::concat!(" Resizes section `", $name, "` to `bytes` bytes. The added bytes are zero; read them with `tail()`.")]
+            pub fn $resize(&mut self, bytes: u32) {
+                self.$get.resize(bytes);
+            }
+        )?
+
+        #[doc = ::core::concat!(" Returns the initial value of section `", $name, "`", $more, ".")]
+        #[must_use]
+        pub fn $get(&self) -> &$Value {
+            self.$get.get()
+        }
+
+        #[doc = ::core::concat!(" Returns the initial value of section `", $name, "`", $more, ", for changing it.")]
+        #[must_use]
+        pub fn $get_mut(&mut self) -> &mut $Value {
+            self.$get.get_mut()
+        }
+    };
+    (@struct_ops $struct_ops:ident $([$doc:literal] $table:ident)*) => {
+        /// The struct_ops maps.
+        #[derive(::core::fmt::Debug)]
+        pub struct StructOps {
+            $(#[doc = $doc] pub $table: $crate::link::StructOps,)*
+        }
+    };
+    (@take map $loaded:ident $index:literal) => { $loaded.take_map($index)? };
+    (@take optional_map $loaded:ident $index:literal) => { $loaded.take_map_if_created($index)? };
+    (@take arena $loaded:ident $index:literal) => { $loaded.take_arena($index)? };
+    (@take optional_arena $loaded:ident $index:literal) => { $loaded.take_arena_if_created($index)? };
+    (@fd map $map:expr) => { ::core::option::Option::Some($crate::generated::prelude::AsFd::as_fd(&$map)) };
+    (@fd arena $map:expr) => { $crate::skeleton!(@fd map $map) };
+    (@fd optional_map $map:expr) => { $map.as_ref().map($crate::generated::prelude::AsFd::as_fd) };
+    (@fd optional_arena $map:expr) => { $crate::skeleton!(@fd optional_map $map) };
+    ($($other:tt)*) => {
+        ::core::compile_error!("this file was made for another version of skelgen-runtime: generate it again");
+    };
+}
