@@ -56,7 +56,7 @@ fn the_same_source_means_the_same_in_both_orders() {
 fn a_file_asserts_the_order_of_its_machines() {
     let Some(big) = compile("subprogs", "bpfeb") else { return };
     let text = generate(&big, &Options::for_file("subprogs")).expect("the object is good");
-    assert!(text.contains("cfg!(target_endian = \"big\")"));
+    assert!(text.contains("= tables::OBJECT, endian \"big\";"));
 }
 
 /// Addresses are known only where the programs run, and nobody fills them in: that is said, wherever somebody looks.

@@ -74,7 +74,6 @@ fn crates_are_named_in_one_place() {
         ("object::", &["codegen/src/elf/"]),
         ("quote", &["codegen/src/rust/"]),
         ("proc_macro2", &["codegen/src/rust/"]),
-        ("prettyplease", &["codegen/src/rust/"]),
         ("clap", &["codegen/src/cli/"]),
         ("serde_json", &["codegen/src/cli/"]),
     ];

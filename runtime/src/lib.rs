@@ -54,7 +54,7 @@ mod skeleton;
 mod sys;
 mod usdt_specs;
 
-pub use data::{Bool, Cell, Cells, Initial, InitialBytes, Plain, Ptr, Unaligned, chars_of, string_of, zeroed};
+pub use data::{Bool, Cell, Initial, InitialBytes, Plain, Ptr, Unaligned, chars_of, string_of, zeroed};
 pub use error::{Errno, Error, ErrorKind, Result};
 pub use execute::{Loaded, load};
 pub use link::Link;

@@ -13,7 +13,7 @@
 ///
 /// ```text
 /// skelgen_runtime::skeleton! {
-///     version 8;
+///     version 9;
 ///     // SAFETY: ...
 ///     unsafe object "counters" = tables::OBJECT, endian "little";
 ///     unattached left;
@@ -219,7 +219,7 @@ macro_rules! skeleton {
                 #[doc = ::core::concat!(" Returns the variables of section `", $data_name, "`, as they are now.")]
                 #[must_use]
                 pub fn $data(&self) -> $DataCells<'_> {
-                    $DataCells(self.$data.cells())
+                    $crate::data::Fields::fields(self.$data.cell())
                 }
             )*
             $(
@@ -240,7 +240,7 @@ macro_rules! skeleton {
                 #[doc = ::core::concat!(" Returns the variables of section `", $arena_name, "`, as they are now.")]
                 #[must_use]
                 pub fn $arena(&self) -> $ArenaCells<'_> {
-                    $ArenaCells(self.maps.$heap.globals())
+                    $crate::data::Fields::fields(self.maps.$heap.globals())
                 }
             )*
 

@@ -70,7 +70,7 @@ pub(super) fn write(
     }
     text.line(format_args!("use {runtime} as rt;"))?;
     text.line(format_args!("use rt::generated::prelude::*;"))?;
-    text.raw("\n")?;
+    text.apart();
     call::write(object, skeleton, (&sections, &types), text)?;
     items(object, (&sections, &types), text)?;
     image::write(&plan.object, text)?;
@@ -136,6 +136,7 @@ fn items(object: &BpfObject, (sections, types): (&[Section<'_>], &Types<'_>), te
     text.line(format_args!("/// The object's own types."))?;
     text.open(format_args!("pub mod types {{"))?;
     text.line(format_args!("use super::rt::{{self, generated::prelude::*}};"))?;
+    text.apart();
     types.write_items(text)?;
     if types.any_cells() {
         text.line(format_args!(
@@ -143,6 +144,7 @@ fn items(object: &BpfObject, (sections, types): (&[Section<'_>], &Types<'_>), te
         ))?;
         text.open(format_args!("pub mod cells {{"))?;
         text.line(format_args!("use super::rt::{{self, generated::prelude::*}};"))?;
+        text.apart();
         types.write_cells(text)?;
         text.close("}")?;
     }

@@ -31,7 +31,7 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
         kconfig,
         steps,
     } = object;
-    text.raw("\n")?;
+    text.item_begins()?;
     text.open(format_args!("mod tables {{"))?;
     text.line(format_args!("#[allow(unused_imports, reason = \"an object may need no number of the kernel's\")]"))?;
     text.line(format_args!("use super::rt::{{abi::*, generated::prelude::*, uapi::*}};"))?;

@@ -1,7 +1,7 @@
-//! What prettyplease leaves undone: the bodies of our own macros, in which a reader of the generated file looks things up, and empty
-//! lines between items.
+//! The calls of the runtime's macros that define types: `c_struct!`, `cells!` and `open_enum!`, a line for each member.
 //!
-//! The macros are text from the beginning, a line at a time: as tokens they would take most of the memory of a large type.
+//! They are text from the beginning, a line at a time: as tokens they would take most of the memory of a large type. Knows how the macros
+//! are written (`runtime/src/data`), nothing of where members come from.
 
 use std::fmt::Display;
 
@@ -12,58 +12,78 @@ use crate::error::Result;
 /// Where lines end that hold several things.
 const COLUMNS: usize = 100;
 
-/// What an item begins with that stands apart from the one before; the layout of a type stays with it.
-const ITEMS: [&str; 8] = ["///", "#[", "pub ", "impl", "fn ", "static ", "const ", "rt::open_enum!"];
-
-/// The text with its items apart.
-pub(super) fn lay_out(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 8);
-    let mut before = "";
-    for line in text.lines() {
-        if is_apart(before, line) {
-            out.push('\n');
-        }
-        out.push_str(line);
-        out.push('\n');
-        before = line;
-    }
-    out
+/// A member that has no field: a bitfield, or a part of a union.
+pub(super) struct Accessed {
+    pub(super) doc: Doc,
+    /// Its getter and its setter.
+    pub(super) names: (String, String),
+    pub(super) ty: String,
 }
 
-/// Whether an empty line stands between these two.
-pub(super) fn is_apart(before: &str, line: &str) -> bool {
-    before.trim_start() == "}" && ITEMS.iter().any(|item| line.trim_start().starts_with(item))
+/// A bitfield: its first bit, how many bits it has, and its accessors.
+pub(super) type Bits = (u64, u8, Accessed);
+
+/// The lines of a struct's documentation.
+pub(super) fn docs(text: &mut Text<'_>, docs: &[Doc]) -> Result<()> {
+    docs.iter().try_for_each(|line| text.line(format_args!("///{line}")))
 }
 
-/// `layout!`: a line for each field, of its offset, name and type.
-pub(super) fn layout(
+/// A field of a struct or a cell.
+pub(super) fn field(text: &mut Text<'_>, doc: &Doc, offset: u64, name: &str, ty: impl Display) -> Result<()> {
+    text.line(format_args!("///{doc}"))?;
+    text.line(format_args!("{offset} => {name}: {ty},"))
+}
+
+/// A field of a struct that is not the program's: padding.
+pub(super) fn hidden(text: &mut Text<'_>, offset: u64, name: &str, ty: impl Display) -> Result<()> {
+    text.line(format_args!("#[doc(hidden)] {offset} => {name}: {ty},"))
+}
+
+/// `bits { … }`, if there are any.
+pub(super) fn bits(text: &mut Text<'_>, bits: impl Iterator<Item = Bits>) -> Result<()> {
+    block(text, "bits", bits, |text, (first, count, member)| accessed(text, format_args!("{first}, {count}"), &member))
+}
+
+/// `members { … }`, if there are any: each with its offset.
+pub(super) fn members(text: &mut Text<'_>, members: impl Iterator<Item = (u64, Accessed)>) -> Result<()> {
+    block(text, "members", members, |text, (offset, member)| accessed(text, offset, &member))
+}
+
+fn accessed(text: &mut Text<'_>, place: impl Display, member: &Accessed) -> Result<()> {
+    let Accessed { doc, names: (get, set), ty } = member;
+    text.line(format_args!("///{doc}"))?;
+    text.line(format_args!("{place} => {get}, {set}: {ty},"))
+}
+
+fn block<T>(
     text: &mut Text<'_>,
-    (name, size, align): (impl Display, u64, u64),
-    fields: impl Iterator<Item = (u64, impl Display, impl Display)>,
+    name: &str,
+    members: impl Iterator<Item = T>,
+    mut member: impl FnMut(&mut Text<'_>, T) -> Result<()>,
 ) -> Result<()> {
-    text.open(format_args!("rt::layout! {{"))?;
-    text.line(format_args!("{name}: size {size}, align {align};"))?;
-    for (offset, field, ty) in fields {
-        text.line(format_args!("{offset} => {field}: {ty},"))?;
+    let mut members = members.peekable();
+    if members.peek().is_none() {
+        return Ok(());
+    }
+    text.open(format_args!("{name} {{"))?;
+    for one in members {
+        member(text, one)?;
     }
     text.close("}")
 }
 
-/// `show!`: fields and calls of getters, as many as there is room for in a line.
-pub(super) fn show(text: &mut Text<'_>, name: impl Display, shown: impl Iterator<Item = String>) -> Result<()> {
-    text.open(format_args!("rt::show! {{"))?;
-    let mut line = format!("{name}:");
+/// `debug { … }`: fields and calls of getters, as many as there is room for in a line.
+pub(super) fn debug(text: &mut Text<'_>, shown: impl Iterator<Item = String>) -> Result<()> {
+    text.open(format_args!("debug {{"))?;
+    let mut line = String::new();
     let mut shown = shown.peekable();
     while let Some(one) = shown.next() {
-        if line.len() + one.len() + 6 > COLUMNS {
-            text.line(format_args!("{line}"))?;
-            line = String::from("   ");
+        if !line.is_empty() && line.len() + one.len() + 6 > COLUMNS {
+            text.line(format_args!("{}", line.trim_end()))?;
+            line.clear();
         }
-        line.push(' ');
         line.push_str(&one);
-        if shown.peek().is_some() {
-            line.push(',');
-        }
+        line.push_str(if shown.peek().is_some() { ", " } else { "" });
     }
     text.line(format_args!("{line}"))?;
     text.close("}")
@@ -78,9 +98,7 @@ pub(super) fn open_enum(
 ) -> Result<()> {
     text.item_begins()?;
     text.open(format_args!("rt::open_enum! {{"))?;
-    for line in doc {
-        text.line(format_args!("///{line}"))?;
-    }
+    docs(text, doc)?;
     text.open(format_args!("{name}: {number} {{"))?;
     for (value, literal) in values {
         text.line(format_args!("{value} = {literal},"))?;
@@ -91,8 +109,6 @@ pub(super) fn open_enum(
 
 #[cfg(test)]
 mod tests {
-    use quote::{format_ident, quote};
-
     use super::*;
 
     fn written(write: impl FnOnce(&mut Text<'_>) -> Result<()>) -> String {
@@ -103,26 +119,34 @@ mod tests {
 
     #[test]
     fn one_thing_a_line() {
+        let member = |name: &str| Accessed {
+            doc: Doc::new(format_args!(" `u32 {name}`")),
+            names: (name.to_owned(), format!("set_{name}")),
+            ty: "u32".to_owned(),
+        };
         let text = written(|text| {
-            layout(text, ("Pair", 16, 8), [(0, "r#type", "[[u8; 4]; 2]"), (8, "odd", "u64")].into_iter())?;
-            show(text, "packed Pair", ["r#type", "odd()"].map(str::to_owned).into_iter())?;
+            bits(text, [(3, 2, member("odd"))].into_iter())?;
+            members(text, [(8, member("even"))].into_iter())?;
+            members(text, std::iter::empty())?;
+            debug(text, ["r#type", "odd()"].map(str::to_owned).into_iter())?;
             open_enum(
                 text,
                 &[Doc::new(" `enum a : b`")],
                 ("mode", "i32"),
                 [("BELOW".to_owned(), -1), ("ABOVE".to_owned(), 1)].into_iter(),
-            )?;
-            layout(text, ("Nothing", 0, 1), std::iter::empty::<(u64, &str, &str)>())?;
-            show(text, "Nothing", std::iter::empty())
+            )
         });
         let expected = "\
-rt::layout! {
-    Pair: size 16, align 8;
-    0 => r#type: [[u8; 4]; 2],
-    8 => odd: u64,
+bits {
+    /// `u32 odd`
+    3, 2 => odd, set_odd: u32,
 }
-rt::show! {
-    packed Pair: r#type, odd()
+members {
+    /// `u32 even`
+    8 => even, set_even: u32,
+}
+debug {
+    r#type, odd()
 }
 
 rt::open_enum! {
@@ -132,12 +156,6 @@ rt::open_enum! {
         ABOVE = 1,
     }
 }
-rt::layout! {
-    Nothing: size 0, align 1;
-}
-rt::show! {
-    Nothing:
-}
 ";
         assert_eq!(text, expected);
     }
@@ -145,48 +163,8 @@ rt::show! {
     #[test]
     fn long_lines_are_broken() {
         let fields: Vec<String> = (0..40).map(|number| format!("field_{number}")).collect();
-        let text = written(|text| show(text, "Long", fields.iter().cloned()));
+        let text = written(|text| debug(text, fields.iter().cloned()));
         assert!(text.lines().count() > 5 && text.lines().all(|line| line.len() <= 100), "{text}");
         assert!(fields.iter().all(|field| text.contains(field.as_str())));
-    }
-
-    #[test]
-    fn items_in_parts_are_as_those_at_once() {
-        let methods = |count: usize| {
-            (0..count).map(|number| {
-                let name = format_ident!("method_{number}");
-                quote!(#[doc = " One."] #[must_use] pub fn #name(&self) -> u32 { call(self, #number) as u32 })
-            })
-        };
-        let fields = |count: usize| {
-            (0..count).map(|number| {
-                let name = format_ident!("field_{number}");
-                quote!(#[doc = " One."] pub #name: [u8; #number])
-            })
-        };
-        let doc = [" Doc.", " More."].map(Doc::new);
-        for count in [0, 1, 7, 8, 9, 16, 17, 100] {
-            for depth in 0..2 {
-                let write = |parts: bool| {
-                    written(|text| {
-                        if depth > 0 {
-                            text.open(format_args!("mod deeper {{"))?;
-                        }
-                        let item = |all: &[proc_macro2::TokenStream]| quote!(impl<'a> Some<'a> { #(#all)* });
-                        let other = |all: &[proc_macro2::TokenStream]| quote!(pub struct It { #(#all),* });
-                        if parts {
-                            text.item_of_parts(&doc, methods(count), item)?;
-                            text.item_of_parts(&doc, fields(count), other)
-                        } else {
-                            let (item, other) =
-                                (item(&methods(count).collect::<Vec<_>>()), other(&fields(count).collect::<Vec<_>>()));
-                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #item))?;
-                            text.items(quote!(#[doc = " Doc."] #[doc = " More."] #other))
-                        }
-                    })
-                };
-                assert_eq!(write(true), write(false), "{count}");
-            }
-        }
     }
 }

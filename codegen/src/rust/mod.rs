@@ -1,7 +1,7 @@
-//! The generated file: a skeleton's names, an object's types and a plan's tables as formatted Rust.
+//! The generated file: a skeleton's names, an object's types and a plan's tables as Rust.
 //!
-//! Items are made as tokens and formatted by prettyplease; the tables and the blob are text, because a formatter has nothing to say
-//! about them. The one place that names quote, proc-macro2, syn and prettyplease.
+//! It is text from the beginning, a line at a time: calls of the runtime's macros, in which a line is a map, a program or a member, and
+//! tables. Types are tokens until they are written. The one place that names quote, proc-macro2 and syn.
 
 mod blob;
 mod call;
@@ -106,6 +106,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     let mut out = Text::new(&mut text);
     out.raw(&file::header("types of", name))?;
     out.raw(&head)?;
+    out.apart();
     types.write_items(&mut out)?;
     out.raw(tail)?;
     let covered = types.covered();
@@ -128,7 +129,7 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
                  reason = \"names are those of C, and not all of them are used\")";
     let runtime = quote!(#runtime).to_string().replace(' ', "");
     let uses = format!(
-        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::prelude::*;\n\n"
+        "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::prelude::*;\n"
     );
     let doc = Doc::new(format_args!(" The types of `{}`.", doc::InCode(name)));
     match layout {

@@ -1,13 +1,11 @@
 //! A section of global data in the generated file: its struct, and the cells of its variables if programs write them.
 
-use proc_macro2::Literal;
-use quote::{format_ident, quote};
 use skelgen_abi::plan::SectionKind;
 
 use super::doc::{Doc, InCode};
-use super::ident;
 use super::text::Text;
 use super::types::{Definition, Field, Needs, Types};
+use super::{ident, macros, spelled};
 use crate::btf::Btf;
 use crate::error::Result;
 use crate::model::{BpfObject, DataSection, Variable, arena};
@@ -74,7 +72,6 @@ impl<'a> Section<'a> {
     pub(super) fn write(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
         let mut fields = Vec::new();
-        let ty = self.ty();
         for variable in self.variables() {
             let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
             let declared = InCode(btf.declaration(variable.ty, &variable.name));
@@ -94,47 +91,42 @@ impl<'a> Section<'a> {
         let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let size = u64::from(self.data.size).next_multiple_of(align);
         let doc = Doc::new(format_args!(" Section `{}`, {} bytes.", InCode(self.name), self.data.size));
-        let mut definition = Definition { name: &ty, doc: vec![doc], size, fields, raised: None, getters: Vec::new() };
+        let mut definition = Definition {
+            name: &self.field.ty,
+            doc: vec![doc],
+            size,
+            fields,
+            raised: None,
+            bits: Vec::new(),
+            members: Vec::new(),
+            getters: Vec::new(),
+        };
         definition.wrap_displaced();
         definition.write(text)?;
         if self.is_shared() { self.write_cells(btf, types, text) } else { Ok(()) }
     }
 
     fn write_cells(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
-        let ty = self.ty();
-        let cells_name = format_ident!("{}Cells", ty);
-        let name = InCode(self.name);
-        let doc =
-            Doc::new(format_args!(" The variables of section `{name}`, in memory shared with the running programs."));
-        text.items(quote! {
-            #[doc = #doc]
-            #[derive(Clone, Copy, Debug)]
-            pub struct #cells_name<'a>(rt::Cells<'a, #ty>);
-        })?;
-        text.join();
+        let ty = &self.field.ty;
+        let doc = Doc::new(format_args!(
+            " The variables of section `{}`, in memory shared with the running programs.",
+            InCode(self.name)
+        ));
+        text.item_begins()?;
+        text.open(format_args!("rt::cells! {{"))?;
+        macros::docs(text, &[doc])?;
+        text.open(format_args!("pub struct {ty}Cells of {ty} {{"))?;
         let (mut fields, mut cells) = (Scope::default(), Scope::default());
         cells.claim("snapshot");
         cells.claim("snapshot_boxed");
-        let of_variables = self.variables().map(|variable| {
-            let cell = ident(&cells.claim(&fields.claim(&field_name(&variable.name))));
+        for variable in self.variables() {
+            let cell = cells.claim(&fields.claim(&field_name(&variable.name)));
             let (rust, ..) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
-            let offset = Literal::u32_unsuffixed(variable.offset);
-            let declared = InCode(btf.declaration(variable.ty, &variable.name));
-            let doc = Doc::new(format_args!(" The variable `{declared}`."));
-            quote! {
-                #[doc = #doc]
-                #[must_use]
-                pub fn #cell(self) -> rt::Cell<'a, #rust> { self.0.at(#offset) }
-            }
-        });
-        let of_all = quote! {
-            /// All of them at once, each as it was at some moment.
-            #[must_use]
-            pub fn snapshot(self) -> #ty { self.0.get() }
-            /// The same in memory of its own: for what the stack has no room for.
-            #[must_use]
-            pub fn snapshot_boxed(self) -> Box<#ty> { self.0.get_boxed() }
-        };
-        text.item_of_parts(&[], of_variables.chain([of_all]), |cells| quote!(impl<'a> #cells_name<'a> { #(#cells)* }))
+            let doc = Doc::new(format_args!(" `{}`", InCode(btf.declaration(variable.ty, &variable.name))));
+            macros::field(text, &doc, variable.offset.into(), &cell, spelled(&rust))?;
+        }
+        text.close("}")?;
+        text.line(format_args!("snapshot snapshot, snapshot_boxed;"))?;
+        text.close("}")
     }
 }

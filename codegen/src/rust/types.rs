@@ -134,8 +134,10 @@ impl Types<'_> {
         }
         for (alias, name) in self.names.aliases() {
             let doc = Doc::new(format_args!(" `typedef … {}`", InCode(&alias)));
-            let (alias, name) = (ident(&field_name(&alias)), ident(&field_name(name)));
-            text.items(quote!(#[doc = #doc] pub type #alias = #name;))?;
+            let (alias, name) = (field_name(&alias), field_name(name));
+            text.item_begins()?;
+            text.line(format_args!("///{doc}"))?;
+            text.line(format_args!("pub type {alias} = {name};"))?;
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ pub type List<T> = Cow<'static, [T]>;
 pub type Version = (u16, u16);
 
 /// The version of this contract. A generated file asserts at compile time that it was made for this one.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 row! {
     /// Everything the runtime needs to know of one BPF object.

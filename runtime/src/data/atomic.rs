@@ -159,7 +159,7 @@ impl Cell<'_, Ptr> {
 mod tests {
     use std::ptr::NonNull;
 
-    use super::super::cell::Cells;
+    use super::super::cell::Cell;
     use super::*;
 
     /// What is written before a flag is stored is read after the flag is seen.
@@ -168,8 +168,8 @@ mod tests {
         let mut memory = [0u64; 3];
         let (head, before, number) = (Ptr::new(7), Ptr::NULL, 1 << 40);
         // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
-        let cells = unsafe { Cells::<[u64; 3]>::new(NonNull::from(&mut memory).cast()) };
-        let (flag, value, pointer) = (cells.at::<Bool>(5), cells.at::<u64>(8), cells.at::<Ptr>(16));
+        let cells = unsafe { Cell::<[u64; 3]>::new(NonNull::from(&mut memory).cast()) };
+        let (flag, value, pointer) = (cells.field::<Bool>(5), cells.field::<u64>(8), cells.field::<Ptr>(16));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 value.set(number);

@@ -17,77 +17,12 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::initial::zeroed_box;
-use super::part::{get_wide_bits, set_wide_bits};
+use super::part::{BitField, get_bits, set_bits};
 use super::plain::{Plain, as_bytes, as_bytes_mut, zeroed};
 use super::words::{read, write, write_bits};
 
 /// How many bytes 128 bits can be spread over.
 const BIT_BYTES: usize = 17;
-
-/// A struct in shared memory, whose fields are reached by offset. What generated skeletons build on.
-///
-/// ```
-/// use skelgen_runtime::Cells;
-///
-/// /// The second field, whose offset a skeleton knows: `skeleton.bss().hits()` is this.
-/// fn hits(section: Cells<'_, [u64; 2]>) -> u64 {
-///     section.at::<u64>(8).get()
-/// }
-/// ```
-pub struct Cells<'a, T>(Cell<'a, T>);
-
-impl<T> Clone for Cells<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Cells<'_, T> {}
-
-impl<T> fmt::Debug for Cells<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cells").field(&self.0.place).finish()
-    }
-}
-
-impl<'a, T> Cells<'a, T> {
-    /// The struct at this place.
-    ///
-    /// # Safety
-    /// The words of eight bytes that hold a `T` at this place must be valid for reads and writes for all of `'a`, and nobody may hold
-    /// a reference into them.
-    pub(crate) unsafe fn new(place: NonNull<u8>) -> Self {
-        Self(Cell { place, lifetime: PhantomData })
-    }
-
-    /// The field of type `U` at `offset` bytes.
-    ///
-    /// # Panics
-    /// If the field would not be inside the struct.
-    #[must_use]
-    pub fn at<U: Plain>(self, offset: usize) -> Cell<'a, U> {
-        self.0.field(offset)
-    }
-}
-
-impl<T: Plain> Cells<'_, T> {
-    /// A copy of the whole struct. Not atomic: fields may be of different moments.
-    #[must_use]
-    pub fn get(self) -> T {
-        self.0.get()
-    }
-
-    /// The same in memory of its own, as [`Cell::get_boxed`].
-    #[must_use]
-    pub fn get_boxed(self) -> Box<T> {
-        self.0.get_boxed()
-    }
-
-    /// Sets the whole struct. Not atomic.
-    pub fn set(self, value: T) {
-        self.0.set(value);
-    }
-}
 
 /// A value in shared memory.
 ///
@@ -129,6 +64,15 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Cell<'_, T> {
 }
 
 impl<'a, T> Cell<'a, T> {
+    /// The value at this place.
+    ///
+    /// # Safety
+    /// The words of eight bytes that hold a `T` at this place must be valid for reads and writes for all of `'a`, and nobody may hold
+    /// a reference into them.
+    pub(crate) unsafe fn new(place: NonNull<u8>) -> Self {
+        Self { place, lifetime: PhantomData }
+    }
+
     /// The part of type `U` at `offset` bytes.
     ///
     /// # Panics
@@ -173,50 +117,24 @@ impl<T: Plain> Cell<'_, T> {
         unsafe { write(self.place, as_bytes(&value)) };
     }
 
-    /// The unsigned number in up to 64 bits of the value: a bitfield.
+    /// Returns the bitfield of `count` bits that begins at bit `first`, counted as C compilers do: see [`get_bits`].
     ///
     /// # Panics
-    /// As [`get_bits`](super::get_bits).
+    /// If the bits are not inside the value, or more than 128.
     #[must_use]
-    pub fn get_bits(self, first: usize, count: usize) -> u64 {
-        super::get_bits(&self.bytes_of_bits(first, count), first % 8, count)
+    pub fn get_bits<B: BitField>(self, first: usize, count: usize) -> B {
+        get_bits(&self.bytes_of_bits(first, count), first % 8, count)
     }
 
-    /// The signed number in up to 64 bits of the value: a bitfield.
+    /// Sets the bitfield of `count` bits that begins at bit `first`, and no other bits. Bits of `value` that it has no room for are
+    /// dropped.
     ///
     /// # Panics
-    /// As [`get_bits`](super::get_bits).
-    #[must_use]
-    pub fn get_signed_bits(self, first: usize, count: usize) -> i64 {
-        super::get_signed_bits(&self.bytes_of_bits(first, count), first % 8, count)
-    }
-
-    /// The unsigned number in up to 128 bits of the value: a bitfield.
-    ///
-    /// # Panics
-    /// As [`get_wide_bits`].
-    #[must_use]
-    pub fn get_wide_bits(self, first: usize, count: usize) -> u128 {
-        get_wide_bits(&self.bytes_of_bits(first, count), first % 8, count)
-    }
-
-    /// Replaces up to 64 bits of the value, and no others.
-    ///
-    /// # Panics
-    /// As [`get_bits`](super::get_bits).
-    pub fn set_bits(self, first: usize, count: usize, number: u64) {
-        assert!(count <= 64, "{count} bits are no number");
-        self.set_wide_bits(first, count, number.into());
-    }
-
-    /// Replaces up to 128 bits of the value, and no others.
-    ///
-    /// # Panics
-    /// As [`get_wide_bits`].
-    pub fn set_wide_bits(self, first: usize, count: usize, number: u128) {
+    /// As [`Self::get_bits`].
+    pub fn set_bits<B: BitField>(self, first: usize, count: usize, value: B) {
         let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
-        set_wide_bits(&mut mask, first % 8, count, u128::MAX);
-        set_wide_bits(&mut new, first % 8, count, number);
+        set_bits(&mut mask, first % 8, count, u128::MAX);
+        set_bits(&mut new, first % 8, count, value);
         let (place, len) = self.place_of_bits(first, count);
         // SAFETY: the bytes that hold the bits are inside the value, whose words are valid for reads and writes.
         unsafe { write_bits(place, &mask[..len], &new[..len]) };
@@ -277,23 +195,23 @@ mod tests {
 
     use super::*;
 
-    fn cells<const N: usize>(memory: &mut [u64; N]) -> Cells<'_, [u64; N]> {
+    fn cells<const N: usize>(memory: &mut [u64; N]) -> Cell<'_, [u64; N]> {
         // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
-        unsafe { Cells::new(NonNull::from(memory).cast()) }
+        unsafe { Cell::new(NonNull::from(memory).cast()) }
     }
 
     #[test]
     fn get_and_set() {
         let mut memory = [0u64; 4];
         let cells = cells(&mut memory);
-        cells.at::<u32>(4).set(7);
-        cells.at::<[u8; 3]>(9).set([1, 2, 3]);
-        cells.at::<u16>(30).set(9);
-        assert_eq!(cells.at::<u32>(4).get(), 7);
-        assert_eq!(cells.at::<u8>(10).get(), 2);
+        cells.field::<u32>(4).set(7);
+        cells.field::<[u8; 3]>(9).set([1, 2, 3]);
+        cells.field::<u16>(30).set(9);
+        assert_eq!(cells.field::<u32>(4).get(), 7);
+        assert_eq!(cells.field::<u8>(10).get(), 2);
         // Not aligned, as in a packed struct.
-        cells.at::<u64>(17).set(u64::MAX / 3);
-        assert_eq!(cells.at::<u64>(17).get(), u64::MAX / 3);
+        cells.field::<u64>(17).set(u64::MAX / 3);
+        assert_eq!(cells.field::<u64>(17).get(), u64::MAX / 3);
         assert_eq!(cells.get()[0], u64::from_ne_bytes([[0; 4], 7u32.to_ne_bytes()].concat().try_into().unwrap()));
         cells.set([1; 4]);
         assert_eq!(memory, [1; 4]);
@@ -305,9 +223,9 @@ mod tests {
         let mut memory = vec![7u64; LEN / 8];
         let place = NonNull::new(memory.as_mut_ptr()).unwrap().cast();
         // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
-        let cells = unsafe { Cells::<[u8; LEN]>::new(place) };
+        let cells = unsafe { Cell::<[u8; LEN]>::new(place) };
         let copy = std::thread::scope(|scope| {
-            let copy = || cells.at::<[u8; LEN]>(0).get_boxed();
+            let copy = || cells.field::<[u8; LEN]>(0).get_boxed();
             std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, copy).unwrap().join().unwrap()
         });
         assert_eq!((copy[0], copy[LEN - 8], cells.get_boxed().len()), (memory[0].to_ne_bytes()[0], copy[0], LEN));
@@ -316,7 +234,7 @@ mod tests {
     #[test]
     fn atomics_from_many_threads() {
         let mut memory = [0u64; 2];
-        let cell = cells(&mut memory).at::<u64>(8);
+        let cell = cells(&mut memory).field::<u64>(8);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(move || {
@@ -341,41 +259,41 @@ mod tests {
         let rounds: u16 = if cfg!(miri) { 50 } else { 5000 };
         std::thread::scope(|scope| {
             for byte in [0, 1, 13] {
-                scope.spawn(move || (0..rounds).for_each(|_| cells.at::<u8>(byte).set(9)));
+                scope.spawn(move || (0..rounds).for_each(|_| cells.field::<u8>(byte).set(9)));
             }
             scope.spawn(move || {
                 for _ in 0..rounds {
-                    cells.at::<u32>(4).fetch_add(1, Ordering::AcqRel);
+                    cells.field::<u32>(4).fetch_add(1, Ordering::AcqRel);
                 }
             });
             scope.spawn(move || {
                 for _ in 0..rounds {
-                    cells.at::<u16>(8).fetch_add(1, Ordering::Relaxed);
+                    cells.field::<u16>(8).fetch_add(1, Ordering::Relaxed);
                 }
             });
-            scope.spawn(move || (0..rounds).for_each(|_| cells.at::<[u8; 3]>(10).set([1, 2, 3])));
+            scope.spawn(move || (0..rounds).for_each(|_| cells.field::<[u8; 3]>(10).set([1, 2, 3])));
             scope.spawn(move || {
                 for _ in 0..rounds {
-                    let all = cells.at::<[u32; 4]>(0).get();
+                    let all = cells.field::<[u32; 4]>(0).get();
                     assert!(all[1] <= u32::from(rounds));
                 }
             });
         });
-        assert_eq!(cells.at::<u32>(4).get(), u32::from(rounds));
-        assert_eq!(cells.at::<u16>(8).get(), rounds);
-        assert_eq!(cells.at::<[u8; 3]>(10).get(), [1, 2, 3]);
-        assert_eq!((cells.at::<u16>(2).get(), cells.at::<u16>(14).get()), (0, 0));
+        assert_eq!(cells.field::<u32>(4).get(), u32::from(rounds));
+        assert_eq!(cells.field::<u16>(8).get(), rounds);
+        assert_eq!(cells.field::<[u8; 3]>(10).get(), [1, 2, 3]);
+        assert_eq!((cells.field::<u16>(2).get(), cells.field::<u16>(14).get()), (0, 0));
     }
 
     #[test]
     fn bits() {
         let mut memory = [u64::MAX, 0, u64::MAX];
-        let cell = cells(&mut memory).at::<[u8; 24]>(0);
-        cell.set_bits(61, 5, 0b11010);
-        assert_eq!((cell.get_bits(61, 5), cell.get_signed_bits(61, 5)), (0b11010, -6));
-        cell.set_wide_bits(63, 66, 1 << 65 | 2);
-        assert_eq!(cell.get_wide_bits(63, 66), 1 << 65 | 2);
-        assert_eq!(cell.get_wide_bits(0, 0), 0);
+        let cell = cells(&mut memory).field::<[u8; 24]>(0);
+        cell.set_bits(61, 5, 0b11010u8);
+        assert_eq!((cell.get_bits::<u64>(61, 5), cell.get_bits::<i64>(61, 5)), (0b11010, -6));
+        cell.set_bits(63, 66, 1u128 << 65 | 2);
+        assert_eq!(cell.get_bits::<u128>(63, 66), 1 << 65 | 2);
+        assert_eq!(cell.get_bits::<u128>(0, 0), 0);
         let big = cfg!(target_endian = "big");
         let [first, last] = if big { [u64::MAX, u64::MAX >> 1] } else { [u64::MAX >> 3 | 2 << 61, u64::MAX] };
         assert_eq!(memory, [first, 1, last]);
@@ -385,19 +303,19 @@ mod tests {
     #[should_panic(expected = "not inside")]
     fn bits_have_bounds() {
         let mut memory = [0; 1];
-        cells(&mut memory).at::<u32>(0).set_bits(31, 2, 0);
+        cells(&mut memory).field::<u32>(0).set_bits(31, 2, 0);
     }
 
     #[test]
     fn small_atomics() {
         let mut memory = [u64::MAX; 1];
         let cells = cells(&mut memory);
-        assert_eq!(cells.at::<u8>(3).fetch_add(2, Ordering::SeqCst), 255);
-        assert_eq!(cells.at::<i16>(6).fetch_max(5, Ordering::Release), -1);
-        assert_eq!(cells.at::<i16>(6).fetch_min(-7, Ordering::Acquire), 5);
-        cells.at::<u8>(0).store(7, Ordering::Release);
-        assert_eq!(cells.at::<u8>(0).compare_exchange(8, 9, Ordering::SeqCst, Ordering::Relaxed), Err(7));
-        assert_eq!(cells.at::<u8>(0).compare_exchange(7, 9, Ordering::SeqCst, Ordering::Relaxed), Ok(7));
+        assert_eq!(cells.field::<u8>(3).fetch_add(2, Ordering::SeqCst), 255);
+        assert_eq!(cells.field::<i16>(6).fetch_max(5, Ordering::Release), -1);
+        assert_eq!(cells.field::<i16>(6).fetch_min(-7, Ordering::Acquire), 5);
+        cells.field::<u8>(0).store(7, Ordering::Release);
+        assert_eq!(cells.field::<u8>(0).compare_exchange(8, 9, Ordering::SeqCst, Ordering::Relaxed), Err(7));
+        assert_eq!(cells.field::<u8>(0).compare_exchange(7, 9, Ordering::SeqCst, Ordering::Relaxed), Ok(7));
         let word = memory[0].to_ne_bytes();
         assert_eq!((word[0], &word[1..3], word[3], &word[4..6]), (9, &[255; 2][..], 1, &[255; 2][..]));
         assert_eq!(i16::from_ne_bytes([word[6], word[7]]), -7);
@@ -406,7 +324,7 @@ mod tests {
     #[test]
     fn arrays() {
         let mut memory = [0u64; 2];
-        let cell = cells(&mut memory).at::<[u32; 3]>(0);
+        let cell = cells(&mut memory).field::<[u32; 3]>(0);
         cell.set([1, 2, 3]);
         cell.index(1).update(|value| value * 10);
         assert_eq!(cell.iter().map(Cell::get).collect::<Vec<_>>(), [1, 20, 3]);
@@ -417,13 +335,13 @@ mod tests {
     #[should_panic(expected = "not inside")]
     fn bounds() {
         let mut memory = [0u64; 1];
-        let _ = cells(&mut memory).at::<u32>(5);
+        let _ = cells(&mut memory).field::<u32>(5);
     }
 
     #[test]
     #[should_panic(expected = "not aligned")]
     fn atomic_access_needs_alignment() {
         let mut memory = [0u64; 2];
-        let _ = cells(&mut memory).at::<u32>(1).load(Ordering::Relaxed);
+        let _ = cells(&mut memory).field::<u32>(1).load(Ordering::Relaxed);
     }
 }

@@ -5,6 +5,7 @@
 //! map has a handle in `map`.
 
 mod atomic;
+mod c_struct;
 pub mod cell;
 mod chars;
 pub mod fields;
@@ -15,12 +16,12 @@ pub mod plain;
 mod shared;
 pub(crate) mod words;
 
-pub use cell::{Cell, Cells};
+pub use cell::Cell;
 pub use chars::{chars_of, string_of};
 pub use fields::Fields;
 pub use initial::{Initial, InitialBytes};
 pub use layout::{Layout, LayoutField};
-pub use part::{get_bits, get_part, get_signed_bits, get_wide_bits, set_bits, set_part, set_wide_bits};
+pub use part::{BitField, get_bits, get_part, set_bits, set_part};
 pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
 
 pub(crate) use shared::Shared;

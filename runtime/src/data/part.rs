@@ -19,52 +19,81 @@ pub fn set_part<T: Plain, U: Plain>(value: &mut T, offset: usize, part: &U) {
     as_bytes_mut(value)[offset..offset + size_of::<U>()].copy_from_slice(as_bytes(part));
 }
 
-/// The unsigned number in up to 64 bits of a value, counted as C compilers lay bitfields out: on little-endian machines from the
-/// lowest bit of the first byte, on big-endian ones from its highest, where a number's first bits are its highest, too.
+/// Returns the bitfield of `count` bits of a value that begins at bit `first`, counted as C compilers lay bitfields out: on little-endian
+/// machines from the lowest bit of the first byte, on big-endian ones from its highest, where a number's first bits are its highest, too.
 ///
 /// # Panics
-/// If the bits do not lie in the value, or are more than 64.
+/// If the bits are not inside the value, or more than 128.
 #[must_use]
-pub fn get_bits<T: Plain>(value: &T, first: usize, count: usize) -> u64 {
-    let [low, _] = halves(get_wide_bits(value, first, within(count, 64)));
-    low
+pub fn get_bits<T: Plain, B: BitField>(value: &T, first: usize, count: usize) -> B {
+    let bytes = &as_bytes(value)[first / 8..(first + within(count)).div_ceil(8)];
+    B::from_bits(read_bits(bytes, first % 8, count, Order::NATIVE), count)
 }
 
-/// The signed number in up to 64 bits of a value.
+/// Sets the bitfield of `count` bits of a value that begins at bit `first`. Bits of `field` that it has no room for are dropped.
 ///
 /// # Panics
 /// As [`get_bits`].
-#[must_use]
-pub fn get_signed_bits<T: Plain>(value: &T, first: usize, count: usize) -> i64 {
-    let unused = 64usize.saturating_sub(count).min(63);
-    i64::from_ne_bytes((get_bits(value, first, count) << unused).to_ne_bytes()) >> unused
+pub fn set_bits<T: Plain, B: BitField>(value: &mut T, first: usize, count: usize, field: B) {
+    let bytes = &mut as_bytes_mut(value)[first / 8..(first + within(count)).div_ceil(8)];
+    write_bits(bytes, first % 8, count, field.to_bits(), Order::NATIVE);
 }
 
-/// The unsigned number in up to 128 bits of a value.
-///
-/// # Panics
-/// If the bits do not lie in the value, or are more than 128.
-#[must_use]
-pub fn get_wide_bits<T: Plain>(value: &T, first: usize, count: usize) -> u128 {
-    let bytes = &as_bytes(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
-    read_bits(bytes, first % 8, count, Order::NATIVE)
+/// Types that a bitfield can have: integers, `bool`, and what [`open_enum!`](crate::open_enum) makes of an enumeration.
+pub trait BitField: Copy {
+    /// Makes a value of the lowest `count` bits of a number, which has no others; of a signed type the highest of them is the sign.
+    fn from_bits(bits: u128, count: usize) -> Self;
+
+    /// Returns a number whose lowest bits are those of the value.
+    fn to_bits(self) -> u128;
 }
 
-/// Replaces up to 64 bits of a value by the lowest bits of a number.
-///
-/// # Panics
-/// As [`get_bits`].
-pub fn set_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u64) {
-    set_wide_bits(value, first, within(count, 64), number.into());
+macro_rules! bit_fields {
+    ($($unsigned:ident $signed:ident),*) => {
+        $(
+            impl BitField for $unsigned {
+                fn from_bits(bits: u128, _: usize) -> Self {
+                    low_bytes(bits, Self::from_le_bytes)
+                }
+
+                fn to_bits(self) -> u128 {
+                    self.into()
+                }
+            }
+
+            impl BitField for $signed {
+                fn from_bits(bits: u128, count: usize) -> Self {
+                    let unused = 128usize.saturating_sub(count).min(127);
+                    let extended = i128::from_ne_bytes((bits << unused).to_ne_bytes()) >> unused;
+                    low_bytes(u128::from_ne_bytes(extended.to_ne_bytes()), Self::from_le_bytes)
+                }
+
+                fn to_bits(self) -> u128 {
+                    <$unsigned>::from_ne_bytes(self.to_ne_bytes()).into()
+                }
+            }
+        )*
+    };
 }
 
-/// Replaces up to 128 bits of a value by the lowest bits of a number.
-///
-/// # Panics
-/// As [`get_wide_bits`].
-pub fn set_wide_bits<T: Plain>(value: &mut T, first: usize, count: usize, number: u128) {
-    let bytes = &mut as_bytes_mut(value)[first / 8..(first + within(count, 128)).div_ceil(8)];
-    write_bits(bytes, first % 8, count, number, Order::NATIVE);
+bit_fields!(u8 i8, u16 i16, u32 i32, u64 i64, u128 i128);
+
+impl BitField for bool {
+    fn from_bits(bits: u128, _: usize) -> Self {
+        bits != 0
+    }
+
+    fn to_bits(self) -> u128 {
+        self.into()
+    }
+}
+
+/// The value that the lowest bytes of a number make.
+fn low_bytes<const N: usize, B>(number: u128, make: impl Fn([u8; N]) -> B) -> B {
+    let bytes = number.to_le_bytes();
+    let mut low = [0; N];
+    low.copy_from_slice(&bytes[..N]);
+    make(low)
 }
 
 /// From which end bits are counted. Not a `cfg`, so that both are tested on each machine.
@@ -124,25 +153,14 @@ fn write_bits(bytes: &mut [u8], mut skip: usize, count: usize, number: u128, ord
     }
 }
 
-fn within(count: usize, most: usize) -> usize {
-    assert!(count <= most, "{count} bits are no number");
+fn within(count: usize) -> usize {
+    assert!(count <= 128, "{count} bits are not a number");
     count
 }
 
 /// The lowest `count` bits set.
 fn mask(count: usize) -> u128 {
     if count >= 128 { u128::MAX } else { (1 << count) - 1 }
-}
-
-/// The low half of a number and the high one.
-fn halves(number: u128) -> [u64; 2] {
-    let bytes = number.to_le_bytes();
-    let half = |from: usize| {
-        let mut half = [0; 8];
-        half.copy_from_slice(&bytes[from..from + 8]);
-        u64::from_le_bytes(half)
-    };
-    [half(0), half(8)]
 }
 
 /// Defines the Rust form of a C enumeration: a number of which any value may come, with names for some.
@@ -193,6 +211,16 @@ macro_rules! open_enum {
 
         // SAFETY: it is its one field, which the lines above check to be plain data.
         unsafe impl $crate::data::Plain for $name {}
+
+        impl $crate::data::BitField for $name {
+            fn from_bits(bits: u128, count: usize) -> Self {
+                Self($crate::data::BitField::from_bits(bits, count))
+            }
+
+            fn to_bits(self) -> u128 {
+                $crate::data::BitField::to_bits(self.0)
+            }
+        }
     };
 }
 
@@ -203,19 +231,26 @@ mod tests {
     #[test]
     fn bits_cross_bytes() {
         let mut value = [0u8; 4];
-        set_bits(&mut value, 6, 5, 0b10111);
+        set_bits(&mut value, 6, 5, 0b10111u32);
         assert_eq!(value, if cfg!(target_endian = "big") { [0b10, 0b1110_0000, 0, 0] } else { [0xc0, 0b101, 0, 0] });
-        assert_eq!(get_bits(&value, 6, 5), 0b10111);
-        assert_eq!(get_signed_bits(&value, 6, 5), -9);
+        assert_eq!(get_bits::<_, u64>(&value, 6, 5), 0b10111);
+        assert_eq!(get_bits::<_, i64>(&value, 6, 5), -9);
+        assert_eq!((get_bits::<_, i8>(&value, 6, 5), get_bits::<_, i128>(&value, 6, 5)), (-9, -9));
         set_bits(&mut value, 0, 32, u64::MAX);
-        assert_eq!(get_bits(&value, 0, 32), u64::from(u32::MAX));
+        assert_eq!(get_bits::<_, u64>(&value, 0, 32), u64::from(u32::MAX));
+        // Of a number of more bits, the highest are dropped.
+        set_bits(&mut value, 8, 3, -2i32);
+        assert_eq!(get_bits::<_, i32>(&value, 8, 3), -2);
+        set_bits(&mut value, 31, 1, false);
+        assert!(!get_bits::<_, bool>(&value, 31, 1) && get_bits::<_, bool>(&value, 30, 1));
     }
 
     #[test]
     fn whole_numbers_are_the_machines() {
         let value = 0x0123_4567_89ab_cdef_u64;
-        assert_eq!(get_bits(&value, 0, 64), value);
-        assert_eq!(get_bits(&[value, !value], 64, 64), !value);
+        assert_eq!(get_bits::<_, u64>(&value, 0, 64), value);
+        assert_eq!(get_bits::<_, u64>(&[value, !value], 64, 64), !value);
+        assert_eq!(get_bits::<_, u128>(&u128::from(value), 0, 128), u128::from(value));
     }
 
     #[test]

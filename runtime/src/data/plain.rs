@@ -332,6 +332,10 @@ macro_rules! layout {
             let $name { $($field: _),* } = __value;
             $(let _: $type = __value.$field;)*
         };
+        $crate::layout! { @checked $name: size $size, align $align; $($offset => $field: $type),* }
+    };
+    // The fields are known to be all of the struct's, with their types.
+    (@checked $name:ident : size $size:expr, align $align:expr; $($offset:expr => $field:ident : $type:ty),*) => {
         const _: () = $crate::data::check_layout(
             <$name as $crate::data::Plain>::LAYOUT,
             ::core::mem::size_of::<$name>(),

@@ -8,7 +8,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use super::cell::Cells;
+use super::cell::Cell;
 use super::words::{read, write};
 use crate::sys::mmap::Region;
 
@@ -25,18 +25,18 @@ impl Shared {
 
     pub(crate) fn load_u64(&self, offset: usize, order: Ordering) -> u64 {
         // SAFETY: the place is inside the region, and only read.
-        unsafe { Cells::<u64>::new(self.place(offset, 8)) }.at::<u64>(0).load(order)
+        unsafe { Cell::<u64>::new(self.place(offset, 8)) }.field::<u64>(0).load(order)
     }
 
     pub(crate) fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
         // SAFETY: the place is inside the region, and only read.
-        unsafe { Cells::<u32>::new(self.place(offset, 4)) }.at::<u32>(0).load(order)
+        unsafe { Cell::<u32>::new(self.place(offset, 4)) }.field::<u32>(0).load(order)
     }
 
     pub(crate) fn store_u64(&self, offset: usize, value: u64, order: Ordering) {
         assert!(self.region.writable(), "a store to memory mapped for reading");
         // SAFETY: the place is inside the region, which was mapped for writing.
-        unsafe { Cells::<u64>::new(self.place(offset, 8)) }.at::<u64>(0).store(value, order);
+        unsafe { Cell::<u64>::new(self.place(offset, 8)) }.field::<u64>(0).store(value, order);
     }
 
     /// Copies bytes out.

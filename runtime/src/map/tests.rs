@@ -189,14 +189,14 @@ fn sections() {
     let map = Array::<[u64; 3]>::try_from(fd).unwrap();
     assert_eq!(map.name(), "test");
     map.set(0, &[1, 2, 3]).unwrap();
-    assert_eq!(data.cells().get(), [1, 2, 3]);
-    data.cells().at::<u64>(8).set(9);
+    assert_eq!(data.cell().get(), [1, 2, 3]);
+    data.cell().field::<u64>(8).set(9);
     assert_eq!(map.get(0).unwrap(), [1, 9, 3]);
     let fd = OwnedFd::from(map);
     let made_longer = Info { data_size: 8, ..info(MapType::ARRAY, ".data") };
     let longer = Mapped::<[u32; 2]>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
     longer.tail::<u64>().unwrap().next_back().unwrap().set(4);
-    assert_eq!(data.cells().get(), [1, 9, 4]);
+    assert_eq!(data.cell().get(), [1, 9, 4]);
     assert!(longer.tail::<[u8; 3]>().is_err() && longer.tail::<[u8; 0]>().is_err());
     let frozen = Frozen::<u64>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
     assert_eq!((frozen.get(), frozen.tail::<u64>().unwrap()), (&1, vec![9, 4]));
@@ -263,7 +263,6 @@ fn handles_are_shared_between_threads() {
     check::<Frozen<u8>>();
     check::<PercpuData<u8>>();
     check::<crate::Initial<u8>>();
-    check::<crate::Cells<'_, u8>>();
 }
 
 /// The pages of a ring buffer mapped a second time, as any process with the map can.

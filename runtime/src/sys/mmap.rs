@@ -11,7 +11,7 @@ const MAP_FIXED_NOREPLACE: libc::c_int = 0x10_0000;
 /// A shared mapping of a map's memory; unmapped when dropped.
 ///
 /// The memory is written by programs and by other processes at any time, so there is no way here to a reference into it, only
-/// its address: see [`crate::data::Cells`].
+/// its address: see [`crate::data::Cell`].
 #[derive(Debug)]
 pub(crate) struct Region {
     base: NonNull<u8>,

@@ -6,11 +6,12 @@ use quote::{format_ident, quote};
 use super::layout::{Part, Place};
 use super::names::{Asker, Node, NodeId};
 use super::{From, Types};
-use crate::btf::{Enum, Kind, TypeId};
+use crate::btf::{Enum, Kind};
 use crate::error::Result;
 use crate::rust::doc::{Doc, InCode};
+use crate::rust::macros::{self, Accessed, Bits};
+use crate::rust::spelled;
 use crate::rust::text::Text;
-use crate::rust::{ident, macros, spelled};
 use crate::skeleton::{Scope, field_name};
 
 /// One field of a struct as it will be written.
@@ -25,15 +26,17 @@ pub(in crate::rust) struct Field {
     pub(in crate::rust) doc: Doc,
 }
 
-/// A struct to write: its padding, assertions, `Default` and `Debug` are made here.
-#[derive(Debug)]
+/// A struct to write: its padding is made here.
 pub(in crate::rust) struct Definition<'d> {
-    pub(in crate::rust) name: &'d Ident,
+    pub(in crate::rust) name: &'d str,
     pub(in crate::rust) doc: Vec<Doc>,
     pub(in crate::rust) size: u64,
     pub(in crate::rust) fields: Vec<Field>,
     /// An alignment that no field asks for.
     pub(in crate::rust) raised: Option<u64>,
+    pub(in crate::rust) bits: Vec<Bits>,
+    /// Members that share bytes with others, with their offsets.
+    pub(in crate::rust) members: Vec<(u64, Accessed)>,
     /// What `Debug` shows beside the fields: getters, each before the field of this number.
     pub(in crate::rust) getters: Vec<(usize, String)>,
 }
@@ -49,7 +52,7 @@ impl Definition<'_> {
     }
 
     pub(in crate::rust) fn write(mut self, text: &mut Text<'_>) -> Result<()> {
-        let shown = self.shown();
+        let shown = (!self.getters.is_empty()).then(|| self.shown());
         let (align, packed) = self.natural();
         if let Some(raised) = self.raised.filter(|_| !packed) {
             let word = format_ident!("u{}", raised * 8);
@@ -60,23 +63,26 @@ impl Definition<'_> {
         // Those without bytes come before the one that begins at the same place.
         self.fields.sort_by_key(|field| (field.offset, field.size));
         self.pad();
-        let repr = if packed { quote!(#[repr(C, packed)]) } else { quote!(#[repr(C)]) };
-        let (name, doc) = (self.name, &self.doc);
-        let declared = self.fields.iter().map(|field| {
-            let (name, ty, doc) = (ident(&field.name), &field.ty, &field.doc);
-            if field.hidden { quote!(#[doc(hidden)] pub #name: #ty) } else { quote!(#[doc = #doc] pub #name: #ty) }
-        });
-        text.item_of_parts(doc, declared, |fields| {
-            quote! {
-                #[derive(Clone, Copy)]
-                #repr
-                pub struct #name { #(#fields),* }
+        let (name, size, packed) = (self.name, self.size, if packed { ", packed" } else { "" });
+        text.item_begins()?;
+        text.open(format_args!("rt::c_struct! {{"))?;
+        macros::docs(text, &self.doc)?;
+        text.open(format_args!("pub struct {name}: size {size}, align {align}{packed} {{"))?;
+        for field in &self.fields {
+            let ty = spelled(&field.ty);
+            if field.hidden {
+                macros::hidden(text, field.offset, &field.name, ty)?;
+            } else {
+                macros::field(text, &field.doc, field.offset, &field.name, ty)?;
             }
-        })?;
-        let placed = self.fields.iter().map(|field| (field.offset, &field.name, spelled(&field.ty)));
-        macros::layout(text, (name, self.size, align), placed)?;
-        let packed = if packed { "packed " } else { "" };
-        macros::show(text, format_args!("{packed}{name}"), shown.into_iter())
+        }
+        text.close("}")?;
+        macros::bits(text, self.bits.into_iter())?;
+        macros::members(text, self.members.into_iter())?;
+        if let Some(shown) = shown {
+            macros::debug(text, shown.into_iter())?;
+        }
+        text.close("}")
     }
 
     /// The alignment that the fields ask for, and whether they do not lie so.
@@ -153,13 +159,15 @@ impl Types<'_> {
     fn composite(&self, id: NodeId, node: &Node, union: bool, text: &mut Text<'_>) -> Result<()> {
         let shape = self.layouts.shape(node.id);
         let size = node.longer.unwrap_or(shape.size);
-        let name = ident(&field_name(&node.name));
+        let name = field_name(&node.name);
         let mut definition = Definition {
             name: &name,
             doc: vec![Doc::new(format_args!(" `{}`, {size} bytes", InCode(self.btf.declaration(node.id, ""))))],
             size,
             fields: Vec::new(),
             raised: shape.raised.then_some(shape.align),
+            bits: Vec::new(),
+            members: Vec::new(),
             getters: Vec::new(),
         };
         let mut fields = Scope::default();
@@ -182,13 +190,21 @@ impl Types<'_> {
                         size,
                         align: self.layouts.align(part.ty),
                         hidden: false,
-                        doc: Doc::new(format_args!(" `{}`", self.declared(part))),
+                        doc: self.doc(part),
                     };
                     definition.fields.push(field);
                 }
-                Place::Shared { .. } | Place::Bits { .. } => {
-                    let (get, _) = accessor_names(&mut methods, &wanted);
-                    definition.getters.push((definition.fields.len(), get));
+                Place::Shared { offset, .. } => {
+                    let ty = spelled(&self.rust(part.ty, Asker::Member(id, &part.name), From::Types));
+                    let names = accessor_names(&mut methods, &wanted);
+                    definition.getters.push((definition.fields.len(), names.0.clone()));
+                    definition.members.push((offset, Accessed { doc: self.doc(part), names, ty }));
+                }
+                Place::Bits { first, count } => {
+                    let ty = self.bits_type(part, Asker::Member(id, &part.name), From::Types);
+                    let names = accessor_names(&mut methods, &wanted);
+                    definition.getters.push((definition.fields.len(), names.0.clone()));
+                    definition.bits.push((first, count, Accessed { doc: self.doc(part), names, ty }));
                 }
                 Place::Nowhere => {
                     let declared = self.declared(part);
@@ -206,18 +222,12 @@ impl Types<'_> {
                 Field { name: "storage".into(), ty: quote!([u8; #len]), offset: 0, size, align: 1, hidden: false, doc };
             definition.fields.push(Field { hidden: !definition.getters.is_empty(), ..storage });
         }
-        let accessed = !definition.getters.is_empty();
-        definition.write(text)?;
-        if !accessed {
-            return Ok(());
-        }
-        let mut methods = Scope::default();
-        let parts = shape.parts.iter().filter(|part| matches!(part.place, Place::Shared { .. } | Place::Bits { .. }));
-        let accessors = parts.map(|part| {
-            let names = accessor_names(&mut methods, &wanted_name(part));
-            self.accessors(part, names, &self.rust(part.ty, Asker::Member(id, &part.name), From::Types))
-        });
-        text.item_of_parts(&[], accessors, |accessors| quote!(impl #name { #(#accessors)* }))
+        definition.write(text)
+    }
+
+    /// The documentation of a member.
+    pub(super) fn doc(&self, part: &Part) -> Doc {
+        Doc::new(format_args!(" `{}`", self.declared(part)))
     }
 
     /// The declaration of a member in C, for a code span.
@@ -245,64 +255,11 @@ impl Types<'_> {
         Some((quote!([#ty; #count]), len * each))
     }
 
-    fn accessors(&self, part: &Part, (get, set): (String, String), ty: &TokenStream) -> TokenStream {
-        let (get, set) = (ident(&get), ident(&set));
-        let doc = Doc::new(format_args!(" `{}`", self.declared(part)));
-        let doc_set = doc_of_setter(part);
-        let (ty, read, write) = match part.place {
-            Place::Bits { first, count } => self.bits(part.ty, (first, count), ty, |function, arguments| {
-                let function = format_ident!("{function}");
-                quote!(rt::data::#function(self, #arguments))
-            }),
-            Place::Field { offset, .. } | Place::Shared { offset, .. } => {
-                let offset = Literal::u64_unsuffixed(offset);
-                (
-                    ty.clone(),
-                    quote!(rt::data::get_part(self, #offset)),
-                    quote!(rt::data::set_part(self, #offset, &value)),
-                )
-            }
-            Place::Nowhere => return TokenStream::new(),
-        };
-        quote! {
-            #[doc = #doc]
-            #[must_use]
-            pub fn #get(&self) -> #ty { #read }
-            #[doc = #doc_set]
-            pub fn #set(&mut self, value: #ty) { #write; }
-        }
-    }
-
-    /// The type of a bitfield, and how it is read and written: by calls of these functions with these arguments.
-    pub(super) fn bits(
-        &self,
-        ty: TypeId,
-        (first, count): (u64, u8),
-        rust: &TokenStream,
-        call: impl Fn(&str, TokenStream) -> TokenStream,
-    ) -> (TokenStream, TokenStream, TokenStream) {
-        let unused = Literal::u8_unsuffixed(128u8.saturating_sub(count));
-        let (first, count) = (Literal::u64_unsuffixed(first), Literal::u8_unsuffixed(count));
-        let read = |signed: bool| call(if signed { "get_signed_bits" } else { "get_bits" }, quote!(#first, #count));
-        let write = |value: TokenStream| call("set_bits", quote!(#first, #count, #value));
-        match &self.btf.get(self.btf.resolve(ty)).kind {
-            Kind::Int(int) if int.bool => {
-                let read = read(false);
-                (quote!(bool), quote!(#read != 0), write(quote!(value.into())))
-            }
-            Kind::Int(int) if int.size > 8 => {
-                let read = call("get_wide_bits", quote!(#first, #count));
-                let read = if int.signed { quote!((#read << #unused) as i128 >> #unused) } else { read };
-                (rust.clone(), read, call("set_wide_bits", quote!(#first, #count, value as u128)))
-            }
-            Kind::Enum(it) => {
-                let (read, number) = (read(it.signed), number(it.signed, it.size));
-                (rust.clone(), quote!(#rust(#read as #number)), write(quote!(value.0 as u64)))
-            }
-            kind => {
-                let read = read(matches!(kind, Kind::Int(int) if int.signed));
-                (rust.clone(), quote!(#read as #rust), write(quote!(value as u64)))
-            }
+    /// The type of a bitfield: that of its accessors.
+    pub(super) fn bits_type(&self, part: &Part, asker: Asker<'_>, from: From) -> String {
+        match &self.btf.get(self.btf.resolve(part.ty)).kind {
+            Kind::Int(int) if int.bool => "bool".to_owned(),
+            _ => spelled(&self.rust(part.ty, asker, from)),
         }
     }
 
@@ -320,15 +277,6 @@ impl Types<'_> {
         let doc: Vec<Doc> = std::iter::once(doc).chain(cut).collect();
         let name = field_name(&node.name);
         macros::open_enum(text, &doc, (name, number(it.signed, it.size)), values)
-    }
-}
-
-pub(super) fn doc_of_setter(part: &Part) -> Doc {
-    let name = InCode(&part.name);
-    match part.place {
-        Place::Bits { count: 1, .. } => Doc::new(format_args!(" Sets `{name}` to the lowest bit of the value.")),
-        Place::Bits { count, .. } => Doc::new(format_args!(" Sets `{name}` to the lowest {count} bits of the value.")),
-        _ => Doc::new(format_args!(" Sets `{name}`.")),
     }
 }
 

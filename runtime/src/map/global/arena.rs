@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::data::cell::{Cell, Cells};
+use crate::data::cell::Cell;
 use crate::data::plain::Plain;
 use crate::error::{Error, Result, Step};
 use crate::map::{FromFd, Handle, Info};
@@ -79,8 +79,8 @@ impl<T> Arena<T> {
         // SAFETY: the offset is inside the region.
         let place = unsafe { self.region.base().add(offset) };
         // SAFETY: the place and its words are inside the region, which begins and ends at a page.
-        let cells = unsafe { Cells::<U>::new(place) };
-        Some(cells.at(0))
+        let cells = unsafe { Cell::<U>::new(place) };
+        Some(cells.field(0))
     }
 
     /// The value at an address, as programs store it in the arena; `None` if it would not lie inside.
@@ -111,11 +111,11 @@ impl<T> Arena<T> {
 impl<T: Plain> Arena<T> {
     /// The place of the object's variables.
     #[must_use]
-    pub fn globals(&self) -> Cells<'_, T> {
+    pub fn globals(&self) -> Cell<'_, T> {
         // SAFETY: the variables lie inside the region, which was checked when the handle was made.
         let place = unsafe { self.region.base().add(self.globals) };
         // SAFETY: so do the words that hold them, as the region begins and ends at a page.
-        unsafe { Cells::new(place) }
+        unsafe { Cell::new(place) }
     }
 }
 

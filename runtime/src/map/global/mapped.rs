@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::data::cell::{Cell, Cells};
+use crate::data::cell::Cell;
 use crate::data::plain::Plain;
 use crate::error::{Errno, Error, Result, Step};
 use crate::map::{FromFd, Handle, Info, about};
@@ -41,9 +41,9 @@ pub struct Mapped<T> {
 impl<T: Plain> Mapped<T> {
     /// The place of the value.
     #[must_use]
-    pub fn cells(&self) -> Cells<'_, T> {
+    pub fn cell(&self) -> Cell<'_, T> {
         // SAFETY: the region is readable, writable, as long as a `T` or longer, and lives as long as `self`.
-        unsafe { Cells::new(self.region.base()) }
+        unsafe { Cell::new(self.region.base()) }
     }
 }
 
@@ -64,7 +64,7 @@ impl<T: Plain> Mapped<T> {
             // SAFETY: the region holds the value, and in it as many `U` from there on.
             let place = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
             // SAFETY: so it does this one; it is a whole number of words, readable and writable, and lives as long as `self`.
-            unsafe { Cells::<U>::new(place) }.at(0)
+            unsafe { Cell::<U>::new(place) }.field(0)
         }))
     }
 
@@ -152,7 +152,7 @@ impl<T: Plain> MappedArray<T> {
         let place = unsafe { self.region.base().add(offset) };
         // SAFETY: the element ends inside the region, whose length is a multiple of eight; it is readable and writable, and lives
         // as long as `self`.
-        Some(unsafe { Cells::<T>::new(place) }.at(0))
+        Some(unsafe { Cell::<T>::new(place) }.field(0))
     }
 
     /// All elements in order.

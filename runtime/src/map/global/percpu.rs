@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
 use super::mapped::whole;
-use crate::data::cell::Cells;
+use crate::data::cell::Cell;
 use crate::data::plain::{Plain, as_bytes, from_prefix, holds};
 use crate::data::words;
 use crate::error::{Error, Result, Step};
@@ -212,9 +212,9 @@ impl<T: Plain> PercpuData<T> {
 
 impl Copies {
     /// A CPU's copy; the CPU is possible.
-    fn cells<T: Plain>(&self, cpu: u32) -> Cells<'_, T> {
+    fn cells<T: Plain>(&self, cpu: u32) -> Cell<'_, T> {
         // SAFETY: from there, the region is mapped for reading and writing for a stride or more, which a `T` fits into.
-        unsafe { Cells::new(self.place(cpu, 0, size_of::<T>())) }
+        unsafe { Cell::new(self.place(cpu, 0, size_of::<T>())) }
     }
 
     /// Bytes of a CPU's copy.
@@ -311,7 +311,7 @@ mod tests {
                 let copies = &copies;
                 scope.spawn(move || {
                     copies.write(cpu, 0, &[cpu.to_le_bytes()[0]; 61]);
-                    copies.cells::<[u32; 4]>(cpu).at::<u32>(4).fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    copies.cells::<[u32; 4]>(cpu).field::<u32>(4).fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 });
             }
         });
