@@ -30,9 +30,9 @@ const CODEGEN: Layers = Layers {
         "rust",
         "options output",
         "generate",
-        "build",
-        "lib",
+        "api build",
         "cli",
+        "lib",
         "main",
     ],
 };

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use skelgen::Options;
-use skelgen::model::BpfObject;
+use skelgen::unstable::model::BpfObject;
 use skelgen_abi::uapi::{MapType, map_flags};
 
 fn object(name: &str) -> BpfObject {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"));
     let bytes = std::fs::read(&path).expect("the object is committed");
-    skelgen::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
+    skelgen::unstable::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn maps_put_in_that_do_not_fit() {
     let mut object = object("templates");
     let place = |object: &BpfObject, name: &str| object.maps.iter().position(|map| map.name == name).expect("a map");
     let (arrays, events) = (place(&object, "arrays"), place(&object, "events"));
-    let id = skelgen::model::MapId(u32::try_from(events).expect("few maps"));
+    let id = skelgen::unstable::model::MapId(u32::try_from(events).expect("few maps"));
     object.maps[arrays].def.inner_maps.push((1, id));
     let warnings = object.warnings();
     let both = |warning: &String| {
