@@ -104,7 +104,6 @@ impl std::error::Error for Error {}
 /// Its `Display` is the form that `skelgen` prints, in which every character that cannot be seen is escaped. The text that its
 /// methods return holds names as they are in the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Diagnostic {
     pub(crate) code: Code,
     pub(crate) message: String,
