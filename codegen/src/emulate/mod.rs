@@ -202,7 +202,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
         let Some(stride) = percpu_stride(size, align).and_then(|stride| i32::try_from(stride).ok()) else {
             let message = format!("{size} bytes of percpu data are too many");
             return Err(Diagnostic::new(ErrorCode::TooLarge, message)
-                .section(&object.maps[map.0 as usize].name)
+                .section(&*object.maps[map.0 as usize].def.name)
                 .into());
         };
         piece.refs.push(Ref { at: InsnIndex(code.len()), to: Outside::MapValue(map, 0) });

@@ -10,7 +10,7 @@ use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::data::kernel_name;
 use super::refused::Refused;
-use super::{DataSection, Map, MapDef, MapId, Variable};
+use super::{DataSection, Map, MapId, Variable};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -163,26 +163,17 @@ fn section(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
             visible: true,
         })
         .collect();
-    Map {
-        struct_ops: None,
-        name: SECTION.to_owned(),
-        kernel_name: kernel_name(SECTION, SectionKind::Kconfig, object),
-        def: MapDef {
-            map_type: MapType::ARRAY,
-            key_size: 4,
-            value_size: size,
-            max_entries: 1,
-            flags: map_flags::RDONLY_PROG | map_flags::MMAPABLE,
-            value_type: Some(datasec),
-            ..MapDef::default()
-        },
-        section: Some(DataSection {
-            kind: SectionKind::Kconfig,
-            size,
-            align: list.iter().map(|config| config.align).max().unwrap_or(1),
-            bytes: Vec::new(),
-            variables,
-            addresses: Vec::new(),
-        }),
-    }
+    let contents = DataSection {
+        kind: SectionKind::Kconfig,
+        size,
+        align: list.iter().map(|config| config.align).max().unwrap_or(1),
+        bytes: Vec::new(),
+        variables,
+        addresses: Vec::new(),
+    };
+    let mut map = Map::of_section(SECTION, MapType::ARRAY, contents);
+    map.def.kernel_name = kernel_name(SECTION, SectionKind::Kconfig, object).into();
+    map.def.flags = map_flags::RDONLY_PROG | map_flags::MMAPABLE;
+    map.value_type = Some(datasec);
+    map
 }

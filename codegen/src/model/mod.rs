@@ -28,8 +28,8 @@ mod wrappers;
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, Endian, InsnIndex};
-use skelgen_abi::plan::{Attach, SectionKind};
-use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::{self, Attach, SectionKind};
+use skelgen_abi::uapi::{AttachType, MapType, OBJ_NAME_MAX, ProgramType};
 
 /// Index of a map in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,47 +75,53 @@ pub struct BpfObject {
 /// A map, or a section of global data, which is the one value of a map.
 #[derive(Debug, Clone)]
 pub struct Map {
-    /// Its name in the source; for global data the name of the section.
-    pub name: String,
-    /// Its name in the kernel.
-    pub kernel_name: String,
-    /// Its definition.
-    pub def: MapDef,
-    /// For global data and tables of functions: the contents.
-    pub section: Option<DataSection>,
-    /// For tables of functions: their members.
-    pub struct_ops: Option<struct_ops::StructOps>,
-}
-
-/// The definition of a map.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MapDef {
-    /// Its type.
-    pub map_type: MapType,
-    /// Size of a key in bytes.
-    pub key_size: u32,
-    /// Size of a value in bytes.
-    pub value_size: u32,
-    /// How many elements at most.
-    pub max_entries: u32,
-    /// Flags of its creation.
-    pub flags: u32,
-    /// NUMA node, if it is given.
-    pub numa_node: Option<u32>,
-    /// The map type's own extra setting.
-    pub extra: u64,
+    /// Its definition, as its row of the plan has it; for global data its name is that of the section. What a row says about other
+    /// rows and about the blob is set when the plan is made.
+    pub def: plan::Map,
     /// The type of a key, if it is known.
     pub key_type: Option<TypeId>,
     /// The type of a value, if it is known; for global data the `Datasec`.
     pub value_type: Option<TypeId>,
     /// For maps of maps: the inner maps' common definition.
-    pub inner: Option<Box<MapDef>>,
-    /// For maps of maps: the maps that are in it at first, with their places.
+    pub inner: Option<Box<Map>>,
+    /// For maps of maps: the maps that are in it at first, with their keys.
     pub inner_maps: Vec<(u32, MapId)>,
-    /// For program arrays: the programs that are in it at first, with their places.
+    /// For program arrays: the programs that are in it at first, with their keys.
     pub inner_programs: Vec<(u32, FunctionId)>,
-    /// Whether it is pinned by its name.
-    pub pin_by_name: bool,
+    /// For global data and struct_ops maps: the contents.
+    pub section: Option<DataSection>,
+    /// For struct_ops maps: their members.
+    pub struct_ops: Option<struct_ops::StructOps>,
+}
+
+impl Map {
+    /// Creates a map of this type without sizes and contents. Its name in the kernel is the beginning of its name.
+    #[must_use]
+    pub fn new(name: &str, map_type: MapType) -> Self {
+        Self {
+            def: plan::Map {
+                name: name.to_owned().into(),
+                kernel_name: name.chars().take(OBJ_NAME_MAX).collect::<String>().into(),
+                ..plan::Map::new("", map_type)
+            },
+            key_type: None,
+            value_type: None,
+            inner: None,
+            inner_maps: Vec::new(),
+            inner_programs: Vec::new(),
+            section: None,
+            struct_ops: None,
+        }
+    }
+
+    /// Creates a map with one value, these contents.
+    #[must_use]
+    pub fn of_section(name: &str, map_type: MapType, contents: DataSection) -> Self {
+        let mut map = Self::new(name, map_type);
+        (map.def.key_size, map.def.value_size, map.def.max_entries) = (4, contents.size, 1);
+        map.section = Some(contents);
+        map
+    }
 }
 
 /// The contents of a section of global data.

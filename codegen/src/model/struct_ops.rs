@@ -3,11 +3,11 @@
 //! Each is a kernel struct, as the source declares it, whose functions are programs of the object. Which of its members the running
 //! kernel has, and where, is found out at load by their names.
 
-use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
+use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
 use super::functions::Functions;
 use super::refused::Refused;
-use super::{DataSection, FunctionId, Map, MapDef};
+use super::{DataSection, FunctionId, Map};
 use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -150,28 +150,19 @@ fn table(
         bytes.clear();
     }
     let (flags, autocreate) = self::section(section.name).unwrap_or_default();
-    Ok(Map {
-        name: name.to_owned(),
-        kernel_name: name.chars().take(OBJ_NAME_MAX).collect(),
-        def: MapDef {
-            map_type: MapType::STRUCT_OPS,
-            key_size: 4,
-            value_size: size,
-            max_entries: 1,
-            flags,
-            value_type: Some(ty),
-            ..MapDef::default()
-        },
-        section: Some(DataSection {
-            kind: SectionKind::StructOps,
-            size,
-            align: 8,
-            bytes,
-            variables: Vec::new(),
-            addresses: Vec::new(),
-        }),
-        struct_ops: Some(StructOps { name: essential_name(btf.name(ty)).to_owned(), members: table, autocreate }),
-    })
+    let contents = DataSection {
+        kind: SectionKind::StructOps,
+        size,
+        align: 8,
+        bytes,
+        variables: Vec::new(),
+        addresses: Vec::new(),
+    };
+    let mut map = Map::of_section(name, MapType::STRUCT_OPS, contents);
+    map.def.flags = flags;
+    map.value_type = Some(ty);
+    map.struct_ops = Some(StructOps { name: essential_name(btf.name(ty)).to_owned(), members: table, autocreate });
+    Ok(map)
 }
 
 /// The function that a relocation of the section puts in its place; nothing if it was refused.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use skelgen_abi::escape::Line;
 use skelgen_abi::map_types::{Definition, MapFacts};
-use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
+use skelgen_abi::uapi::{MapType, ProgramType};
 
-use super::{Attach, BpfObject, DataSection, FunctionId, Map, MapDef, Program, Reference, sections};
+use super::{Attach, BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
 use skelgen_abi::helper;
 
 impl BpfObject {
@@ -33,16 +33,16 @@ impl BpfObject {
 
     /// About a map that no kernel creates as the source defines it, and how its definition is completed before the load.
     fn definition(&self, map: &Map) -> Vec<String> {
-        let (name, def) = (&map.name, &map.def);
+        let name = &map.def.name;
         let mut warnings = Vec::new();
-        for fault in as_loaded(def).faults() {
+        for fault in as_loaded(map).faults() {
             warnings.push(format!(
                 "map `{name}`: {fault}; give {} in the BPF source, or call `{}` of the open map before the load",
                 fault.source(),
                 fault.setter()
             ));
         }
-        let Some(inner) = &def.inner else { return warnings };
+        let Some(inner) = &map.inner else { return warnings };
         let template = as_loaded(inner);
         let facts = MapFacts::of(template.map_type);
         let held = facts.is_none_or(|facts| facts.can_be_inner);
@@ -57,14 +57,14 @@ impl BpfObject {
                  before the load"
             )
         }));
-        for (key, put_in) in &def.inner_maps {
+        for (key, put_in) in &map.inner_maps {
             let Some(other) = self.maps.get(put_in.0 as usize) else { continue };
-            let shape = as_loaded(&other.def);
+            let shape = as_loaded(other);
             if !shape.fits(&template) {
                 warnings.push(format!(
                     "map `{name}`: map `{}` at {key} ({shape}) is not like its inner maps ({template}); make both definitions alike in the \
                      BPF source, or call `set_inner_map` of the open map before the load",
-                    other.name
+                    other.def.name
                 ));
             }
         }
@@ -73,14 +73,15 @@ impl BpfObject {
 }
 
 /// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
-fn as_loaded(def: &MapDef) -> Definition {
+fn as_loaded(map: &Map) -> Definition {
+    let def = &map.def;
     let pages = matches!(def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && def.max_entries != 0;
     let max_entries = if pages { def.max_entries.checked_next_power_of_two() } else { None };
     Definition {
-        flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
+        flags: def.flags,
         extra: def.extra,
-        inner: def.inner.is_some(),
-        typed: def.key_type.is_some() && def.value_type.is_some(),
+        inner: map.inner.is_some(),
+        typed: map.key_type.is_some() && map.value_type.is_some(),
         ..Definition::new(def.map_type, def.key_size, def.value_size, max_entries.unwrap_or(def.max_entries))
     }
 }
@@ -93,7 +94,7 @@ fn addresses(map: &Map, section: &DataSection) -> Option<String> {
     let what = if names.is_empty() { format!("byte {first:#x}") } else { names.join(", ") };
     Some(format!(
         "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
-        map.name
+        map.def.name
     ))
 }
 

@@ -14,7 +14,7 @@ use crate::skeleton::{Data, Handle, MapField, Skeleton};
 
 pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
     let map = &object.maps[field.map.0 as usize];
-    let name = &map.name;
+    let name = &map.def.name;
     let inner = field.handle.inner;
     let of_inner = [(inner.and_then(|it| it.key), "inner__key"), (inner.and_then(|it| it.value), "inner__value")];
     for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")].into_iter().chain(of_inner) {
@@ -56,7 +56,7 @@ pub(super) fn write_loaded(
                 let ty = ident(&section.ty);
                 quote!(rt::map::Arena<#ty>)
             }
-            None => handle(&field.handle, &object.maps[field.map.0 as usize].name, types),
+            None => handle(&field.handle, &object.maps[field.map.0 as usize].def.name, types),
         };
         if field.optional {
             let doc = Doc::new(format_args!("{doc} `None` if its auto-create was off."));
@@ -71,7 +71,8 @@ pub(super) fn write_loaded(
         |fields| quote!(#[derive(Debug)] pub struct Maps { #(#fields),* }),
     )?;
     let known = skeleton.maps.iter().map(|field| {
-        let (name, optional, field) = (&object.maps[field.map.0 as usize].name, field.optional, ident(&field.field));
+        let (name, optional, field) =
+            (&object.maps[field.map.0 as usize].def.name, field.optional, ident(&field.field));
         if optional {
             quote!((#name, self.#field.as_ref().map(|map| map.as_fd())))
         } else {
@@ -92,7 +93,7 @@ pub(super) fn write_loaded(
 /// The documentation of a map's field.
 fn doc(object: &BpfObject, field: &MapField) -> Doc {
     let map = &object.maps[field.map.0 as usize];
-    Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.name), map.def.map_type))
+    Doc::new(format_args!(" `{}`, a map of type {}.", InCode(&map.def.name), map.def.map_type))
 }
 
 fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {

@@ -43,7 +43,7 @@ impl Tables {
         let doc = |table: &StructOpsField| {
             let map = &object.maps[table.map.0 as usize];
             let of = map.struct_ops.as_ref().map_or("?", |table| table.name.as_str());
-            Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.name), InCode(of)))
+            Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.def.name), InCode(of)))
         };
         let before = each(&|table| {
             let (doc, field) = (doc(table), ident(&table.field));
