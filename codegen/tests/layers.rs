@@ -58,7 +58,7 @@ const RUNTIME: Layers = Layers {
 };
 
 const ABI: Layers =
-    Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper map_types plan", "lib"] };
+    Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper plan", "map_types", "lib"] };
 
 #[test]
 fn what_both_share_is_layered() {

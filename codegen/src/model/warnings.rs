@@ -74,16 +74,13 @@ impl BpfObject {
 
 /// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
 fn as_loaded(map: &Map) -> Definition {
-    let def = &map.def;
-    let pages = matches!(def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && def.max_entries != 0;
-    let max_entries = if pages { def.max_entries.checked_next_power_of_two() } else { None };
-    Definition {
-        flags: def.flags,
-        extra: def.extra,
-        inner: map.inner.is_some(),
-        typed: map.key_type.is_some() && map.value_type.is_some(),
-        ..Definition::new(def.map_type, def.key_size, def.value_size, max_entries.unwrap_or(def.max_entries))
+    let mut definition =
+        Definition::of(&map.def, map.inner.is_some(), map.key_type.is_some() && map.value_type.is_some());
+    if matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && definition.max_entries != 0 {
+        let pages = definition.max_entries.checked_next_power_of_two();
+        definition.max_entries = pages.unwrap_or(definition.max_entries);
     }
+    definition
 }
 
 /// About a section whose initial value has addresses.
