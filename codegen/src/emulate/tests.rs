@@ -1,8 +1,7 @@
 //! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
 
-use skelgen_abi::plan::Attach;
-use skelgen_abi::plan::SectionKind;
-use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::{self, Attach, SectionKind};
+use skelgen_abi::uapi::{MapType, ProgramType};
 
 use super::emulate;
 use crate::btf::ext::SectionInfo;
@@ -36,14 +35,8 @@ fn object() -> BpfObject {
     let program = Program {
         function: FunctionId(0),
         exception: None,
-        section: "raw_tp".into(),
-        program_type: ProgramType::RAW_TRACEPOINT,
-        expected_attach_type: AttachType(0),
-        flags: 0,
-        autoload: true,
-        since: (4, 17),
+        def: plan::Program::new("probe", "raw_tp", ProgramType::RAW_TRACEPOINT, Attach::Needs("nothing"), &[]),
         target: None,
-        attach: Attach::Needs("nothing"),
     };
     BpfObject {
         endian: crate::insn::Endian::Little,

@@ -10,7 +10,7 @@ mod exceptions;
 mod externs;
 mod functions;
 mod jumps;
-pub mod kconfig;
+mod kconfig;
 mod kernels;
 mod legacy;
 mod maps;
@@ -20,7 +20,7 @@ mod refused;
 mod repair;
 mod sections;
 mod special;
-pub mod struct_ops;
+mod struct_ops;
 mod untyped;
 mod warnings;
 mod wrappers;
@@ -28,8 +28,8 @@ mod wrappers;
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, Endian, InsnIndex};
-use skelgen_abi::plan::{self, Attach, SectionKind};
-use skelgen_abi::uapi::{AttachType, MapType, OBJ_NAME_MAX, ProgramType};
+use skelgen_abi::plan::{self, SectionKind};
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 /// Index of a map in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,10 +66,11 @@ pub struct BpfObject {
     pub functions: Vec<Function>,
     /// Its programs, in the order of sections and of functions within.
     pub programs: Vec<Program>,
-    /// What it expects of the kernel.
-    pub externs: Vec<Extern>,
+    /// What it expects of the kernel, by its own names: one of several declarations of a function can have a name of its own
+    /// (`name___one`).
+    pub externs: Vec<plan::Symbol>,
     /// The kernel configuration that it reads: the variables of the section of kind `Kconfig`.
-    pub kconfig: Vec<kconfig::Config>,
+    pub kconfig: Vec<plan::Kconfig>,
 }
 
 /// A map, or a section of global data, which is the one value of a map.
@@ -90,8 +91,8 @@ pub struct Map {
     pub inner_programs: Vec<(u32, FunctionId)>,
     /// For global data and struct_ops maps: the contents.
     pub section: Option<DataSection>,
-    /// For struct_ops maps: their members.
-    pub struct_ops: Option<struct_ops::StructOps>,
+    /// For struct_ops maps: the functions of their members, by the members' places.
+    pub member_functions: Vec<(usize, FunctionId)>,
 }
 
 impl Map {
@@ -110,7 +111,7 @@ impl Map {
             inner_maps: Vec::new(),
             inner_programs: Vec::new(),
             section: None,
-            struct_ops: None,
+            member_functions: Vec::new(),
         }
     }
 
@@ -217,62 +218,8 @@ pub struct Program {
     pub function: FunctionId,
     /// The function that the kernel calls when the program throws an exception, if it names one (`__exception_cb`).
     pub exception: Option<FunctionId>,
-    /// The name of the section, as the source has it.
-    pub section: String,
-    /// Its type.
-    pub program_type: ProgramType,
-    /// What the kernel must know at load of where it attaches.
-    pub expected_attach_type: AttachType,
-    /// Flags of its load.
-    pub flags: u32,
-    /// Whether it is loaded unless the user says otherwise.
-    pub autoload: bool,
-    /// The first upstream Linux that loads programs of its section, major and minor number; `(0, 0)` if that is not known.
-    pub since: (u16, u16),
+    /// Its row of the plan, as far as its section says it. Its functions and its target are set when the plan is made.
+    pub def: plan::Program,
     /// The kernel type it is loaded for.
-    pub target: Option<Target>,
-    /// How it attaches.
-    pub attach: Attach,
-}
-
-/// A type of the kernel's BTF by its whole name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
-    /// The name.
-    pub name: String,
-    /// The kind.
-    pub kind: TargetKind,
-}
-
-/// The kinds of attach targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TargetKind {
-    /// A function.
-    Function,
-    /// A typedef, as tracepoints have.
-    Typedef,
-}
-
-/// Something the object expects of the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extern {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: ExternKind,
-    /// Whether it may be missing.
-    pub weak: bool,
-    /// Its type.
-    pub ty: TypeId,
-}
-
-/// The kinds of externs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExternKind {
-    /// A kernel function (`__ksym`).
-    Function,
-    /// A typed kernel variable (`__ksym`).
-    Variable,
-    /// A kernel symbol without a type (`__ksym` of type void), of which only the address is of use.
-    Address,
+    pub target: Option<plan::Symbol>,
 }

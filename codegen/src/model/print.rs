@@ -110,13 +110,15 @@ impl BpfObject {
                     let function = &self.functions[program.function.0 as usize];
                     ProgramSummary {
                         name: function.name.clone(),
-                        section: program.section.clone(),
-                        program_type: program.program_type.to_string(),
+                        section: program.def.section.clone().into_owned(),
+                        program_type: program.def.program_type.to_string(),
                         insns: function.code.insns.len(),
-                        autoload: program.autoload,
-                        since: (program.since != (0, 0)).then(|| format!("{}.{}", program.since.0, program.since.1)),
-                        target: program.target.as_ref().map(|target| target.name.clone()),
-                        attaches: program.attach.needs().is_none() && !matches!(program.attach, Attach::Never(_)),
+                        autoload: program.def.autoload,
+                        since: (program.def.since != (0, 0))
+                            .then(|| format!("{}.{}", program.def.since.0, program.def.since.1)),
+                        target: program.target.as_ref().map(|target| target.name.clone().into_owned()),
+                        attaches: program.def.attach.needs().is_none()
+                            && !matches!(program.def.attach, Attach::Never(_)),
                     }
                 })
                 .collect(),
@@ -127,7 +129,7 @@ impl BpfObject {
                 .filter(|(index, _)| !is_program(*index))
                 .map(|(_, function)| function.name.clone())
                 .collect(),
-            externs: self.externs.iter().map(|external| external.name.clone()).collect(),
+            externs: self.externs.iter().map(|external| external.name.clone().into_owned()).collect(),
             kernels: kernels::kernels(self, form),
         }
     }

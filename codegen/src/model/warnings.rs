@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use skelgen_abi::escape::Line;
+use skelgen_abi::helper;
 use skelgen_abi::map_types::{Definition, MapFacts};
+use skelgen_abi::plan::Attach;
 use skelgen_abi::uapi::{MapType, ProgramType};
 
-use super::{Attach, BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
-use skelgen_abi::helper;
+use super::{BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
 
 impl BpfObject {
     /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
@@ -97,13 +98,13 @@ fn addresses(map: &Map, section: &DataSection) -> Option<String> {
 
 /// About a program whose section names an attach target that cannot be parsed.
 fn target(program: &Program) -> Option<String> {
-    let Attach::Target(way) = program.attach else { return None };
-    let (_, text) = program.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
+    let Attach::Target(way) = program.def.attach else { return None };
+    let (_, text) = program.def.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
     let error = way.parse(text).err()?;
     Some(format!(
         "section {:?}: its attach target is not valid: {error}; until `set_attach_target` names one, its program does not attach by \
          itself",
-        program.section
+        program.def.section
     ))
 }
 
@@ -111,19 +112,19 @@ fn target(program: &Program) -> Option<String> {
 fn untyped_sections(object: &BpfObject) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut seen = BTreeSet::new();
-    for program in object.programs.iter().filter(|program| program.program_type == ProgramType::UNSPEC) {
-        if !seen.insert(&program.section) {
+    for program in object.programs.iter().filter(|program| program.def.program_type == ProgramType::UNSPEC) {
+        if !seen.insert(&program.def.section) {
             continue;
         }
         let name = &object.functions[program.function.0 as usize].name;
-        let hint = match sections::like(&program.section) {
+        let hint = match sections::like(&program.def.section) {
             Some(known) => format!("did you mean `{known}`? Otherwise "),
             None => String::new(),
         };
         warnings.push(format!(
             "section `{}` of program `{name}` does not say which type of program it has, so it does not load as it is: {hint}give the type \
              with `set_type` before the load",
-            program.section
+            program.def.section
         ));
     }
     warnings
@@ -148,16 +149,15 @@ fn license(object: &BpfObject) -> Option<String> {
 
 /// What about a program the kernel takes under the GPL alone.
 fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
-    if matches!(program.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
-        return Some(format!("is of type {}, which is for programs under the GPL", program.program_type));
+    if matches!(program.def.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
+        return Some(format!("is of type {}, which is for programs under the GPL", program.def.program_type));
     }
     reached(object, program).into_iter().find_map(|id| {
         let code = &object.functions[id.0 as usize].code;
-        let helper = code
-            .insns
-            .iter()
-            .filter(|insn| insn.is_helper_call())
-            .find_map(|insn| helper::gpl_only(insn.imm, program.program_type, program.expected_attach_type));
+        let helper =
+            code.insns.iter().filter(|insn| insn.is_helper_call()).find_map(|insn| {
+                helper::gpl_only(insn.imm, program.def.program_type, program.def.expected_attach_type)
+            });
         let kernel = code.refs.iter().find_map(|reference| match reference.to {
             Reference::ExternCall(id) => object.externs.get(id.0 as usize),
             _ => None,

@@ -18,7 +18,7 @@ use crate::emulate::{self, Forms, FunctionForms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, Insn};
 use crate::link::{LinkedFunction, LinkedProgram, Outside};
-use crate::model::{self, BpfObject, ExternId, ExternKind, Target, TargetKind};
+use crate::model::{self, BpfObject, ExternId};
 
 /// Plans the load of an object.
 pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<Object> {
@@ -62,7 +62,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
         functions: functions.into(),
         programs: programs.into(),
         symbols: symbols.list.into(),
-        kconfig: super::kconfig::lower(&object.kconfig).into(),
+        kconfig: object.kconfig.clone().into(),
         steps: steps.into(),
     })
 }
@@ -82,7 +82,9 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     for map in &object.maps {
         let mut lowered = definition(map);
         lowered.section = section(map, blob)?;
-        lowered.struct_ops = map.struct_ops.as_ref().map(|table| super::struct_ops::lower(object, table));
+        if let Some(table) = &mut lowered.struct_ops {
+            super::struct_ops::set_programs(object, map, table);
+        }
         maps.push(lowered);
     }
     for (number, map) in object.maps.iter().enumerate() {
@@ -131,18 +133,11 @@ fn section(map: &model::Map, blob: &mut BlobBuilder) -> Result<Option<Section>> 
 fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) -> Program {
     let program = &object.programs[linked.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
-    let target = program.target.as_ref().map(|target| symbols.target(target));
     Program {
         name: function.name.clone().into(),
-        section: program.section.clone().into(),
-        program_type: program.program_type,
-        expected_attach_type: program.expected_attach_type,
-        flags: program.flags,
-        autoload: program.autoload,
-        since: program.since,
-        target,
-        attach: program.attach.clone(),
+        target: program.target.clone().map(|target| symbols.add(target)),
         functions: linked.functions.iter().map(|&function| index(function)).collect(),
+        ..program.def.clone()
     }
 }
 
@@ -182,7 +177,7 @@ fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob:
                     PatchKind::Map(map.0)
                 }
             }
-            Outside::Variable(id) if object.externs[id.0 as usize].kind == ExternKind::Address => {
+            Outside::Variable(id) if object.externs[id.0 as usize].kind == SymbolKind::Address => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (0, 0, 0);
                 PatchKind::Address(symbols.external(object, id))
             }
@@ -239,28 +234,13 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn target(&mut self, target: &Target) -> u32 {
-        let kind = match target.kind {
-            TargetKind::Function => SymbolKind::Function,
-            TargetKind::Typedef => SymbolKind::Typedef,
-        };
-        self.add(Symbol { name: target.name.clone().into(), kind, weak: false, ty: None })
-    }
-
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
-        let external = &object.externs[id.0 as usize];
-        let kind = match external.kind {
-            ExternKind::Function => SymbolKind::Function,
-            ExternKind::Variable => SymbolKind::Variable,
-            ExternKind::Address => SymbolKind::Address,
-        };
+        let mut symbol = object.externs[id.0 as usize].clone();
         // `name___one` is one of several declarations of function `name`. Variables have no such flavors in libbpf.
-        let name = match kind {
-            SymbolKind::Function => plan::essential_name(&external.name),
-            _ => external.name.as_str(),
-        };
-        let ty = Some(external.ty.0).filter(|_| kind != SymbolKind::Address);
-        self.add(Symbol { name: name.to_owned().into(), kind, weak: external.weak, ty })
+        if symbol.kind == SymbolKind::Function {
+            symbol.name = plan::essential_name(&symbol.name).to_owned().into();
+        }
+        self.add(symbol)
     }
 
     fn add(&mut self, symbol: Symbol) -> u32 {

@@ -318,13 +318,13 @@ fn programs(object: &BpfObject, skeleton: &Skeleton, struct_ops: &Tables, text: 
         .iter()
         .map(|field| {
             let program = &object.programs[field.program.0 as usize];
-            let attaches = match (&program.attach, program.attach.needs()) {
+            let attaches = match (&program.def.attach, program.def.attach.needs()) {
                 (_, Some(what)) => format!("; attaching it needs {what}"),
                 (Attach::Never(how), None) => format!("; it runs {how}"),
                 _ => String::new(),
             };
-            let section = InCode(&program.section);
-            let doc = Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.program_type));
+            let section = InCode(&program.def.section);
+            let doc = Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.def.program_type));
             (ident(&field.field), doc)
         })
         .collect();
@@ -411,7 +411,7 @@ fn left_field(object: &BpfObject, skeleton: &Skeleton) -> Ident {
 
 /// Whether there is a way to attach the program at all.
 fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
-    !matches!(object.programs[field.program.0 as usize].attach, Attach::Never(_))
+    !matches!(object.programs[field.program.0 as usize].def.attach, Attach::Never(_))
 }
 
 fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, struct_ops: &Tables) -> TokenStream {
@@ -472,7 +472,7 @@ fn loaded(object: &BpfObject, sections: &[Section<'_>], skeleton: &Skeleton, str
         }
     };
     let needs_doc: &[&str] =
-        match attached().any(|program| object.programs[program.program.0 as usize].attach.needs().is_some()) {
+        match attached().any(|program| object.programs[program.program.0 as usize].def.attach.needs().is_some()) {
             true => &[
                 "",
                 " Programs that need something given are not attached: [`Links::left`] lists those and what they need,",

@@ -42,7 +42,7 @@ impl Tables {
         let index = |table: &StructOpsField| Literal::u32_unsuffixed(table.map.0);
         let doc = |table: &StructOpsField| {
             let map = &object.maps[table.map.0 as usize];
-            let of = map.struct_ops.as_ref().map_or("?", |table| table.name.as_str());
+            let of = map.def.struct_ops.as_ref().map_or("?", |table| &*table.name);
             Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.def.name), InCode(of)))
         };
         let before = each(&|table| {

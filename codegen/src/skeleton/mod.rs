@@ -171,7 +171,7 @@ impl Skeleton {
                     let ty = types.claim_with_endings(&type_name(name), &["Cells"]);
                     this.sections.push(SectionField { map: id, field, ty });
                 }
-                Some(_) if map.struct_ops.is_some() => tables.extend(map.value_type.map(|ty| (id, name, ty))),
+                Some(_) if map.def.struct_ops.is_some() => tables.extend(map.value_type.map(|ty| (id, name, ty))),
                 Some(_) => {}
                 None => {
                     let field = map_fields.claim(&field_name(name));
