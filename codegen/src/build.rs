@@ -21,8 +21,11 @@ use crate::options::Options;
 use crate::rust::Layout;
 use crate::{PercpuForm, elf, output};
 
-/// Makes skeletons from a build.rs.
+/// The build step: compiles BPF sources, or takes objects, and generates their skeletons from a build.rs.
 ///
+/// Each input gives a module of its own. Options that name maps or types apply to all inputs, and at least one must have what is named.
+///
+/// # Examples
 /// ```no_run
 /// // build.rs
 /// fn main() -> Result<(), skelgen::Error> {
@@ -52,50 +55,56 @@ enum Input {
 }
 
 impl Builder {
-    /// Nothing to do yet.
+    /// Creates a build step without inputs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Compiles this C source with clang and makes its skeleton; `counters.bpf.c` gives the module `counters`.
+    /// Adds a C source, which is compiled with clang. `counters.bpf.c` gives the module `counters`.
     #[must_use]
     pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
         self.inputs.push(Input::Source(path.into()));
         self
     }
 
-    /// Makes the skeleton of this object; `counters.bpf.o` gives the module `counters`.
+    /// Adds a BPF object. `counters.bpf.o` gives the module `counters`.
     #[must_use]
     pub fn object(mut self, path: impl Into<PathBuf>) -> Self {
         self.inputs.push(Input::Object(path.into()));
         self
     }
 
-    /// The compiler for sources, instead of the environment's `CLANG` or `clang`.
+    /// Sets the compiler for sources: a path, or a name that is looked up in `PATH`. The default is the environment variable `CLANG`,
+    /// else `clang`.
     #[must_use]
     pub fn clang(mut self, program: impl Into<OsString>) -> Self {
         self.clang = Some(program.into());
         self
     }
 
-    /// One more argument for the compiler, after `-g -O2 --target=bpf -c`.
+    /// Adds an argument for the compiler, after `-g -O2 --target=bpf`.
+    ///
+    /// # Examples
+    /// ```
+    /// let builder = skelgen::Builder::new().source("src/bpf/counters.bpf.c").clang_arg("-Isrc/bpf").clang_arg("-DMAX_CPUS=64");
+    /// ```
     #[must_use]
     pub fn clang_arg(mut self, argument: impl Into<OsString>) -> Self {
         self.clang_args.push(argument.into());
         self
     }
 
-    /// Which forms of percpu global data the skeletons hold, instead of both: [`PercpuForm::Native`] makes smaller files that need
-    /// Linux 7.3 where they use percpu data.
+    /// Sets which forms of percpu global data the skeletons hold. The default is both, for every kernel; [`PercpuForm::Native`] gives
+    /// smaller files that need Linux 7.3 if they use percpu data.
     #[must_use]
     pub fn percpu(mut self, form: PercpuForm) -> Self {
         self.percpu = form;
         self
     }
 
-    /// Writes this type too, though no variable or map has it, such as that of a ring buffer's records: its name as in C, `event` or
-    /// `struct event`. One of the inputs must have it.
+    /// Adds a type to write though no variable or map has it, such as that of a ring buffer's records: its name as in C, `event` or
+    /// `struct event`.
     ///
     /// clang keeps types of global variables, maps and parameters; `const struct event *unused;` as a global keeps another one.
     #[must_use]
@@ -104,18 +113,18 @@ impl Builder {
         self
     }
 
-    /// Makes this map's handle an `Option`, so that the map can be left out of a load with `OpenMap::set_autocreate(false)`: on kernels
-    /// that do not know its type, or where nobody wants it. One of the inputs must have it.
+    /// Makes a map's handle an `Option`, so that the map can be left out of a load with `OpenMap::set_autocreate(false)`: on kernels
+    /// that do not support its type, or where it is not needed.
     #[must_use]
     pub fn optional_map(mut self, name: impl Into<String>) -> Self {
         self.optional_maps.push(name.into());
         self
     }
 
-    /// Makes this map's handle one for any map, so that its type and sizes can be chosen before the load (`OpenMap::set_map_type`,
+    /// Makes a map's handle one for any map, so that its type and sizes can be set before the load (`OpenMap::set_map_type`,
     /// `set_value_size`): a ring buffer that becomes a perf event array on older kernels. Typed handles are made of it by
-    /// `PerfEventArray::try_from(OwnedFd::from(map))`. One of the inputs must have it. A map whose keys or values have no size in the
-    /// object has such a handle anyway.
+    /// `PerfEventArray::try_from(OwnedFd::from(map))`. A map whose keys or values have no size in the object has such a handle
+    /// anyway.
     #[must_use]
     pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
         self.untyped_maps.push(name.into());
@@ -129,30 +138,33 @@ impl Builder {
         self
     }
 
-    /// The path of the runtime's crate, instead of `::skelgen_runtime`: for a crate that has it under another name, or through another
-    /// one that re-exports it.
+    /// Sets the path of the runtime's crate, by default `::skelgen_runtime`: for a crate that has it under another name, or through
+    /// another crate that re-exports it.
     #[must_use]
     pub fn runtime(mut self, path: impl Into<String>) -> Self {
         self.runtime = Some(path.into());
         self
     }
 
-    /// Where to write, instead of `OUT_DIR`.
+    /// Sets the directory to write to, by default cargo's `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(path.into());
         self
     }
 
-    /// Writes `NAME.skel.rs` for each input, and has cargo run the build script again when a file changes that it was made from:
-    /// the input, and all that a source includes.
+    /// Writes `NAME.skel.rs` for each input, and makes cargo run the build script again when a file changes that it was generated
+    /// from: the input, and all that a source includes. Warnings about an object are printed as cargo warnings.
     ///
-    /// Files in cargo's `OUT_DIR` are left out, because the build script made them itself: if it makes a header there, name what
-    /// that is made from by `cargo::rerun-if-changed`.
+    /// Files in cargo's `OUT_DIR` are not watched, because the build script wrote them itself: if it writes a header there, name
+    /// what that is made from by `cargo::rerun-if-changed`.
     ///
     /// # Errors
-    /// A file that cannot be read or written, or whose path a line of text for cargo cannot hold; a compiler that cannot be run or
-    /// fails; or what is wrong with an object.
+    /// - [`Code::Io`]: a file cannot be read or written.
+    /// - [`Code::BadPath`]: a line of text for cargo cannot hold the path of a file.
+    /// - [`Code::Compiler`]: the compiler cannot be run, or fails.
+    /// - [`Code::BadOptions`], [`Code::NoSuchType`]: no input, two inputs of one name, or no input has a named map or type.
+    /// - Everything that is wrong with an object, with codes and locations.
     pub fn build(self) -> Result<()> {
         let of_cargo = std::env::var_os("OUT_DIR").map(PathBuf::from);
         let mut cargo = Directives::new(of_cargo.as_deref());
@@ -302,7 +314,7 @@ fn advice(said: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`Code::Io`] with the file's name.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     File::open(path)
         .and_then(elf::partial::read)
         .map_err(|error| Error::new(Code::Io, format!("cannot read {}: {error}", path.display())))

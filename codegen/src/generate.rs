@@ -17,35 +17,10 @@ use crate::plan::LoadPlan;
 use crate::rust;
 use crate::skeleton::{self, Requested, Skeleton};
 
-/// Makes the skeleton of a BPF object: the text of a Rust file.
-///
-/// # Errors
-/// Everything that is wrong with the object, with codes and places.
-///
-/// ```no_run
-/// let options = skelgen::Options::for_file("counters.bpf.o");
-/// let text = skelgen::generate(&std::fs::read("counters.bpf.o")?, &options)?;
-/// std::fs::write("counters.rs", text)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
-    let mut text = rust::Pieces::default();
-    write(inspect(bytes, options)?, options, &mut text)?;
-    Ok(text.into_string())
-}
-
 /// Understands a BPF object: its maps, programs and variables, and what is odd about them.
 ///
 /// # Errors
-/// Everything that is wrong with the object, with codes and places.
-///
-/// ```no_run
-/// let options = skelgen::Options::for_file("counters.bpf.o");
-/// for program in &skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?.programs {
-///     println!("section {}: {}", program.section, program.program_type);
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Everything that is wrong with the object, with codes and locations.
 pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
     let elf = ElfObject::parse(bytes)?;
     BpfObject::from_elf(&elf, &options.name)
@@ -54,14 +29,7 @@ pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
 /// Plans the load of a BPF object, without writing Rust.
 ///
 /// # Errors
-/// Everything that is wrong with the object, with codes and places.
-///
-/// ```no_run
-/// let options = skelgen::Options::for_file("counters.bpf.o");
-/// // What the kernel will be asked for, step by step.
-/// print!("{}", skelgen::plan(&std::fs::read("counters.bpf.o")?, &options)?);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Everything that is wrong with the object, with codes and locations.
 pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     lower(&mut inspect(bytes, options)?, options)
 }
@@ -77,20 +45,11 @@ fn lower(object: &mut BpfObject, options: &Options) -> Result<LoadPlan> {
     LoadPlan::new(object, forms, options.percpu)
 }
 
-/// Writes the skeleton of an object that [`inspect`] gave.
+/// Writes the skeleton of an object that [`inspect`] returned. Nothing is written if the object or the options are wrong, but for
+/// names of which no Rust name can be made ([`Code::BadName`]).
 ///
 /// # Errors
-/// As for [`generate`], and [`Code::Io`] if `out` does not take the text. Nothing was written unless it is one of the last two
-/// phases', [`Code::BadName`] or that.
-///
-/// ```no_run
-/// let options = skelgen::Options::for_file("counters.bpf.o");
-/// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?;
-/// println!("{} programs", object.programs.len());
-/// let mut text = String::new();
-/// skelgen::write(object, &options, &mut text)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Everything that is wrong with the object or the options, and [`Code::Io`] if `out` does not take the text.
 pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn fmt::Write) -> Result<()> {
     if let Some(name) = options.named_maps().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
@@ -99,7 +58,7 @@ pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn fmt::Write)
     if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
 }
 
-/// The same, but names for which the object has no type are returned: another object may have it.
+/// Writes the skeleton, and returns the names for which the object has no type: another object may have it.
 pub(crate) fn write_with_types(
     object: &mut BpfObject,
     options: &Options,
@@ -120,18 +79,11 @@ pub(crate) fn write_with_types(
     Ok(types.missing)
 }
 
-/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF such as
-/// `/sys/kernel/btf/vmlinux`; with [`Options::types`], only for these and what they contain.
+/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF, or only for those
+/// of [`Options::types`] and what they contain.
 ///
 /// # Errors
-/// Everything that is wrong with the file, with codes and places.
-///
-/// ```no_run
-/// let mut options = skelgen::Options::for_file("vmlinux");
-/// options.types.push("struct task_struct".to_owned());
-/// let file = skelgen::types(&std::fs::read("/sys/kernel/btf/vmlinux")?, &options)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Everything that is wrong with the file, with codes and locations.
 pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
     let btf = match bytes {
         // A file of BTF begins with its magic number, in the order of its bytes.

@@ -1,7 +1,8 @@
-//! From a BPF object to a Rust skeleton.
+//! Generates Rust skeletons from BPF objects.
 //!
-//! [`Builder`] is for a build.rs; [`generate()`] makes the text of one file. Generation is a pure function of the object's bytes and the
-//! options.
+//! A skeleton is a Rust file that loads and attaches the programs of one object through the crate `skelgen-runtime`, without libbpf
+//! and without reading ELF where it runs. A build.rs uses [`Builder`]; other tools call [`generate()`] with an object's bytes.
+//! Generation is a pure function of the bytes and the [`Options`].
 //!
 //! ```no_run
 //! // build.rs
@@ -11,23 +12,66 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod btf;
-pub mod build;
-pub mod elf;
-pub mod emulate;
-pub mod error;
+mod api;
+mod btf;
+mod build;
+#[cfg(feature = "cli")]
+mod cli;
+mod elf;
+mod emulate;
+mod error;
 mod generate;
-pub mod insn;
-pub mod link;
-pub mod model;
+mod insn;
+mod link;
+mod model;
 mod options;
-pub mod output;
-pub mod plan;
-pub mod rust;
-pub mod skeleton;
+mod output;
+mod plan;
+mod rust;
+mod skeleton;
 
+pub use api::{Object, Plan, generate, inspect, plan, types};
 pub use build::Builder;
-pub use error::{Error, Result};
-pub use generate::{generate, inspect, plan, types, write};
+pub use error::{Code, Diagnostic, Error, Location, Result, SourceLine};
 pub use options::Options;
+pub use rust::Layout;
 pub use skelgen_abi::plan::PercpuForm;
+
+/// The phases behind the public items, for the tests and tools of this workspace.
+///
+/// Exempt from semantic versioning: anything here can change or go away in any release. `codegen/api.txt` lists what is stable.
+#[doc(hidden)]
+pub mod unstable {
+    #[cfg(feature = "cli")]
+    pub use crate::cli::main;
+    pub use crate::error::all_codes;
+    pub use crate::generate::{inspect, plan, types, write};
+
+    pub mod btf {
+        pub use crate::btf::*;
+    }
+    pub mod elf {
+        pub use crate::elf::*;
+    }
+    pub mod emulate {
+        pub use crate::emulate::*;
+    }
+    pub mod insn {
+        pub use crate::insn::*;
+    }
+    pub mod link {
+        pub use crate::link::*;
+    }
+    pub mod model {
+        pub use crate::model::*;
+    }
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+    pub mod rust {
+        pub use crate::rust::*;
+    }
+    pub mod skeleton {
+        pub use crate::skeleton::*;
+    }
+}

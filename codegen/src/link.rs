@@ -62,7 +62,7 @@ pub enum Outside {
     Function(ExternId),
     /// A jump table, by its number among the function's.
     JumpTable(usize),
-    /// The running kernel's CPUs, as a mask in the immediate (see [`crate::emulate`]).
+    /// The running kernel's CPUs, as a mask in the immediate (see `emulate`).
     CpuMask,
     /// The bytes from one CPU's copy of an emulated percpu section to the next, in the immediate (the same).
     Stride(MapId),

@@ -1,8 +1,6 @@
-//! The command line tool: `skelgen plan`, `skelgen inspect`.
+//! The command line tool; what it does is in `cli/`.
 #![forbid(unsafe_code)]
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    skelgen::unstable::main()
 }

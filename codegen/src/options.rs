@@ -6,8 +6,11 @@
 use crate::PercpuForm;
 use crate::rust::{Layout, Style};
 
-/// What can be chosen about a generated file.
+/// The options of a generated file.
 ///
+/// More are added from release to release, each with a default, so values are made by [`Options::for_file`] and changed by field.
+///
+/// # Examples
 /// ```
 /// let mut options = skelgen::Options::for_file("counters.bpf.o");
 /// options.types.push("event".to_owned());
@@ -16,11 +19,11 @@ use crate::rust::{Layout, Style};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// What the object is called: the module's name, and the beginning of the kernel's names for global data.
+    /// The object's name: the module's name, and the beginning of the kernel's names for global data.
     pub name: String,
     /// Whether the file is a module of its own or holds one.
     pub layout: Layout,
-    /// Which forms of programs with percpu data the file holds: for every kernel, or, smaller, for some.
+    /// Which forms of programs with percpu data the file holds: by default both, for every kernel.
     pub percpu: PercpuForm,
     /// Types to write though no variable or map has them: names as in C, `event` or `struct event`.
     pub types: Vec<String>,
@@ -35,8 +38,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The options for an object of this file name: its name is what comes before the first dot.
+    /// Returns the default options for an object of this file name. The object's name is what comes before the first dot.
     ///
+    /// # Examples
     /// ```
     /// assert_eq!(skelgen::Options::for_file("src/bpf/counters.bpf.o").name, "counters");
     /// ```

@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 ///
 /// # Errors
 /// Those of `produce`, and [`Code::Io`] with the file's name.
-pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
+pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
     let failed = |error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display()));
     if is_open_already(path) || std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
@@ -45,7 +45,8 @@ pub fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Resu
 ///
 /// # Errors
 /// Those of `produce`, and [`Code::Io`].
-pub fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
+#[cfg(feature = "cli")]
+pub(crate) fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
     let mut early = false;
     let out = io::stdout().lock();
     let result = through(out, produce, |error| {

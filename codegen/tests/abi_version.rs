@@ -28,7 +28,7 @@ fn fingerprint() -> u64 {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/abi/src");
     let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
     let mut hash = 0xcbf2_9ce4_8422_2325;
-    for file in ["skeleton.rs", "data/c_struct.rs", "data/part.rs"] {
+    for file in ["skeleton/mod.rs", "skeleton/types.rs", "data/part.rs"] {
         let text = fs::read_to_string(runtime.join(file)).expect("the source is there");
         for item in syn::parse_file(&text).expect("it is Rust").items {
             let syn::Item::Macro(it) = item else { continue };

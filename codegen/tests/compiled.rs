@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use skelgen::insn::{Endian, disassemble};
-use skelgen::{Options, generate, inspect, plan};
+use skelgen::unstable::insn::{Endian, disassemble};
+use skelgen::unstable::{inspect, plan};
+use skelgen::{Options, generate};
 
 /// The bytes of a source of the fixtures, compiled for machines of this order; `None` without the compiler.
 fn compile(name: &str, target: &str) -> Option<Vec<u8>> {

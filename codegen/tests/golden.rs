@@ -29,7 +29,7 @@ fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> sk
         assert!(actual == bytes_of(&again), "{}: two runs differ", path.display());
         let expected = match (&made, &directives.refused) {
             (Err(error), Some(code))
-                if error.diagnostics().iter().any(|diagnostic| diagnostic.code.as_str() == *code) =>
+                if error.diagnostics().iter().any(|diagnostic| diagnostic.code().as_str() == *code) =>
             {
                 match extension {
                     "rs" => format!("{name}.refused.txt"),
@@ -58,7 +58,7 @@ fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> sk
 
 #[test]
 fn model() {
-    compare("model.txt", |bytes, options| Ok(skelgen::inspect(bytes, options)?.summary(options.percpu).to_string()));
+    compare("model.txt", |bytes, options| Ok(skelgen::inspect(bytes, options)?.to_string()));
 }
 
 #[test]
@@ -76,7 +76,11 @@ fn rust() {
 fn blobs() {
     compare("blob", |bytes, options| {
         let (_, blob) = without_blob(&skelgen::generate(bytes, options)?, &options.name);
-        assert!(skelgen::plan(bytes, options)?.object.blob == blob, "{}: the plan has another blob", options.name);
+        assert!(
+            skelgen::unstable::plan(bytes, options)?.object.blob == blob,
+            "{}: the plan has another blob",
+            options.name
+        );
         Ok(blob)
     });
 }

@@ -30,9 +30,9 @@ const CODEGEN: Layers = Layers {
         "rust",
         "options output",
         "generate",
-        "build",
-        "lib",
+        "api build",
         "cli",
+        "lib",
         "main",
     ],
 };
@@ -53,12 +53,13 @@ const RUNTIME: Layers = Layers {
         "link",
         "execute",
         "generated",
+        "skeleton",
         "lib",
     ],
 };
 
 const ABI: Layers =
-    Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper map_types plan", "lib"] };
+    Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper plan", "map_types", "lib"] };
 
 #[test]
 fn what_both_share_is_layered() {

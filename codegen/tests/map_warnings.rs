@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use skelgen::Options;
-use skelgen::model::BpfObject;
+use skelgen::unstable::model::BpfObject;
 use skelgen_abi::uapi::{MapType, map_flags};
 
 fn object(name: &str) -> BpfObject {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"));
     let bytes = std::fs::read(&path).expect("the object is committed");
-    skelgen::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
+    skelgen::unstable::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
 }
 
 #[test]
@@ -28,9 +28,9 @@ fn inner_maps_that_the_user_shows() {
 #[test]
 fn records_of_perf_events_are_no_values() {
     let object = object("templates");
-    let events = object.maps.iter().find(|map| map.name == "events").expect("it is there");
+    let events = object.maps.iter().find(|map| map.def.name == "events").expect("it is there");
     assert_eq!((events.def.key_size, events.def.value_size), (4, 4));
-    assert!(events.def.value_type.is_some(), "the type of its records stays known");
+    assert!(events.value_type.is_some(), "the type of its records stays known");
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn definitions_of_other_types() {
         let warnings = object.warnings();
         assert!(warnings.iter().any(|warning| warning.contains(wanted)), "{wanted}: {warnings:#?}");
     };
-    let events = object.maps.iter().position(|map| map.name == "events").expect("it is there");
+    let events = object.maps.iter().position(|map| map.def.name == "events").expect("it is there");
     let change = |object: &mut BpfObject, map_type, key_size, max_entries, flags| {
         let def = &mut object.maps[events].def;
         (def.map_type, def.key_size, def.max_entries, def.flags) = (map_type, key_size, max_entries, flags);
@@ -59,10 +59,11 @@ fn definitions_of_other_types() {
 #[test]
 fn maps_put_in_that_do_not_fit() {
     let mut object = object("templates");
-    let place = |object: &BpfObject, name: &str| object.maps.iter().position(|map| map.name == name).expect("a map");
+    let place =
+        |object: &BpfObject, name: &str| object.maps.iter().position(|map| map.def.name == name).expect("a map");
     let (arrays, events) = (place(&object, "arrays"), place(&object, "events"));
-    let id = skelgen::model::MapId(u32::try_from(events).expect("few maps"));
-    object.maps[arrays].def.inner_maps.push((1, id));
+    let id = skelgen::unstable::model::MapId(u32::try_from(events).expect("few maps"));
+    object.maps[arrays].inner_maps.push((1, id));
     let warnings = object.warnings();
     let both = |warning: &String| {
         warning.contains("(perf_event_array, 4-byte keys") && warning.contains("(array, 4-byte keys, 8-byte")

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use skelgen::elf::{ElfObject, SectionKind};
-use skelgen::{Options, plan};
+use skelgen::Options;
+use skelgen::unstable::elf::{ElfObject, SectionKind};
+use skelgen::unstable::plan;
 
 /// The bytes of an object's sections without debug information: what a loader that reads ELF would carry. Symbols and relocations are
 /// not counted.

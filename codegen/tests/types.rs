@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use skelgen::error::Code;
-use skelgen::rust::Layout;
-use skelgen::{Builder, Options};
+use skelgen::{Builder, Code, Layout, Options};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"))
@@ -23,21 +21,21 @@ fn options(name: &str, types: &[&str]) -> Options {
 #[test]
 fn a_file_has_every_type_in_one_order() {
     let bytes = object("layouts");
-    let file = skelgen::types(&bytes, &options("layouts", &[])).expect("the types can be written");
+    let file = skelgen::unstable::types(&bytes, &options("layouts", &[])).expect("the types can be written");
     assert_eq!(file.covered, file.structs + file.unions + file.enums);
     assert!(file.structs > 50 && file.unions > 10 && file.enums >= 10);
     let again = skelgen::types(&bytes, &options("layouts", &[])).expect("the types can be written");
-    assert_eq!(file.text, again.text);
+    assert_eq!(file.text, again);
     let mut inline = options("layouts", &[]);
     inline.layout = Layout::Module;
-    let module = skelgen::types(&bytes, &inline).expect("the types can be written").text;
+    let module = skelgen::types(&bytes, &inline).expect("the types can be written");
     assert!(module.contains("pub mod layouts {") && module.ends_with("}\n"));
 }
 
 #[test]
 fn some_types_and_what_they_contain() {
     let file = skelgen::types(&object("layouts"), &options("layouts", &["struct other", "ordinary_t"]));
-    let text = file.expect("the types are there").text;
+    let text = file.expect("the types are there");
     for there in ["pub struct other {", "pub struct node {", "pub struct ordinary {", "pub type ordinary_t = ordinary;"]
     {
         assert!(text.contains(there), "{there}");
@@ -48,13 +46,13 @@ fn some_types_and_what_they_contain() {
 #[test]
 fn a_type_that_is_not_there_is_named() {
     for wrong in ["nothing_like_it", "union other", "struct only_declared", "", "struct a b"] {
-        let file = skelgen::types(&object("layouts"), &options("layouts", &[wrong]));
+        let file = skelgen::unstable::types(&object("layouts"), &options("layouts", &[wrong]));
         let error = file.map(|file| file.covered).expect_err(wrong);
-        assert_eq!(error.diagnostics()[0].code, Code::NoSuchType);
+        assert_eq!(error.diagnostics()[0].code(), Code::NoSuchType);
         assert!(error.to_string().contains(&format!("`{wrong}`")), "{error}");
     }
     let error = skelgen::generate(&object("tiny"), &options("tiny", &["event"])).expect_err("there is no event");
-    assert_eq!(error.diagnostics()[0].code, Code::NoSuchType);
+    assert_eq!(error.diagnostics()[0].code(), Code::NoSuchType);
 }
 
 #[test]
@@ -78,12 +76,12 @@ fn the_runtime_may_be_somewhere_else() {
     let mut there = options("typed", &[]);
     there.runtime = "crate::bpf::runtime".to_owned();
     let skeleton = skelgen::generate(&bytes, &there).expect("the object is good");
-    let types = skelgen::types(&bytes, &there).expect("the types can be written").text;
+    let types = skelgen::types(&bytes, &there).expect("the types can be written");
     assert!([skeleton, types].iter().all(|text| text.contains("\nuse crate::bpf::runtime as rt;\n")));
     for wrong in ["", "a b", "::a;", "a::", "1"] {
         there.runtime = wrong.to_owned();
         let error = skelgen::generate(&bytes, &there).expect_err(wrong);
-        assert_eq!(error.diagnostics()[0].code, Code::BadName);
+        assert_eq!(error.diagnostics()[0].code(), Code::BadName);
         assert!(skelgen::types(&bytes, &there).is_err());
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -141,7 +139,7 @@ fn a_type_is_written_the_same_without_the_others() {
     let mut compared = 0;
     for name in ["layouts", "globals", "bitfields", "core"] {
         let bytes = object(name);
-        let whole = skelgen::types(&bytes, &options(name, &[])).expect("the types can be written").text;
+        let whole = skelgen::types(&bytes, &options(name, &[])).expect("the types can be written");
         let whole = definitions(&whole);
         let known: Vec<&str> = whole.keys().copied().collect();
         for wanted in known {
@@ -150,7 +148,7 @@ fn a_type_is_written_the_same_without_the_others() {
                 // A name that Rust made: of an anonymous type, of a clash, of a word of its own.
                 continue;
             };
-            for (ty, definition) in definitions(&alone.text) {
+            for (ty, definition) in definitions(&alone) {
                 assert_eq!(whole.get(ty), Some(&definition), "{name}: `{ty}`, from `{wanted}` alone");
                 compared += 1;
             }
@@ -163,7 +161,7 @@ fn a_type_is_written_the_same_without_the_others() {
 #[test]
 fn all_types_have_default_and_debug() {
     for name in ["layouts", "globals", "bitfields", "typed", "maps"] {
-        let text = skelgen::types(&object(name), &options(name, &[])).expect("the types can be written").text;
+        let text = skelgen::types(&object(name), &options(name, &[])).expect("the types can be written");
         let shown = text.split("rt::show!").skip(1).map(|rest| rest.trim_start_matches([' ', '{', '\n']));
         let shown =
             shown.filter_map(|rest| rest.split(':').next().map(|head| head.trim().trim_start_matches("packed ")));

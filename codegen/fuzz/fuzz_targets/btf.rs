@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skelgen::btf::{Btf, ext::BtfExt};
-use skelgen::insn::Endian;
+use skelgen::unstable::btf::{Btf, ext::BtfExt};
+use skelgen::unstable::insn::Endian;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return };

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use skelgen::error::{Code, Error, Result};
-use skelgen::{Options, PercpuForm, build, output};
 use skelgen_abi::escape::{Line, Lines, is_visible};
+
+use crate::api::{self, inspect, plan};
+use crate::error::{Code, Error, Result};
+use crate::options::Options;
+use crate::{PercpuForm, build, output};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -70,7 +73,7 @@ enum Command {
     /// Explain an error by its code, such as SK0302: what it means, an example, and what to do
     Explain {
         /// The code that the error shows in brackets; without one, all codes are listed
-        #[arg(value_name = "CODE")]
+        #[arg(value_name = "CODE", value_parser = Code::find)]
         code: Option<Code>,
     },
 }
@@ -154,8 +157,8 @@ impl Form {
     }
 }
 
-/// Runs the tool.
-pub(crate) fn main() -> ExitCode {
+/// Runs the tool with the arguments of the process.
+pub fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => return refuse(&error),
@@ -197,34 +200,34 @@ fn run(command: Command) -> Result<()> {
             options.contexts = contexts;
             options.optional_maps = optional_maps;
             options.untyped_maps = untyped_maps;
-            let object = skelgen::inspect(&bytes, &options)?;
+            let object = inspect(&bytes, &options)?;
             // A file with debug information is many times as large as all that is done from here on.
             drop(bytes);
             for warning in object.warnings() {
                 eprintln!("warning: {}: {warning}", Line(input.object.display()));
             }
-            write(output, |out| skelgen::write(object, &options, out))
+            write(output, |out| object.write(out))
         }
         Command::Types { input, output, types } => {
             let (bytes, mut options) = input.read()?;
             types.put_into(&mut options);
-            print(output, &skelgen::types(&bytes, &options)?.text)
+            print(output, &api::types(&bytes, &options)?)
         }
         Command::Plan { input, form } => {
             let (bytes, mut options) = input.read()?;
             form.put_into(&mut options);
-            print(None, &skelgen::plan(&bytes, &options)?.to_string())
+            print(None, &plan(&bytes, &options)?.to_string())
         }
         Command::Inspect { input, form, json } => {
             let (bytes, mut options) = input.read()?;
             form.put_into(&mut options);
-            let summary = skelgen::inspect(&bytes, &options)?.summary(options.percpu);
+            let object = inspect(&bytes, &options)?;
             if json {
-                let text = serde_json::to_string_pretty(&summary)
+                let text = serde_json::to_string_pretty(&object)
                     .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;
                 print(None, &(visible_json(&text) + "\n"))
             } else {
-                print(None, &summary.to_string())
+                print(None, &object.to_string())
             }
         }
         Command::Explain { code: Some(code) } => print(None, code.explanation()),

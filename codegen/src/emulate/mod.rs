@@ -20,8 +20,8 @@ pub use forms::{Forms, FunctionForms, form, forms};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::btf::Kind;
 use crate::btf::ext::{CoreRelo, LineInfo};
+use crate::btf::{Kind, TypeId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
 use crate::insn::{Code, Insn, InsnIndex, Ref};
 use crate::link::{Linked, LinkedFunction, Outside};
@@ -43,7 +43,7 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
             let program = &object.programs[program.program.0 as usize];
             let message = "the program has a jump table and percpu data, which together need Linux 7.3";
             let note = "generate the native form alone (`--percpu native`, `Builder::percpu`)";
-            reporter.report(Diagnostic::new(ErrorCode::BadLink, message).section(&program.section).note(note));
+            reporter.report(Diagnostic::new(ErrorCode::BadLink, message).section(&*program.def.section).note(note));
         }
     }
     if sections.iter().all(BTreeSet::is_empty) {
@@ -72,7 +72,7 @@ fn percpu_sections(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<Ma
 }
 
 fn parameters(object: &BpfObject, external: usize) -> u8 {
-    let ty = object.externs.get(external).map(|external| external.ty);
+    let ty = object.externs.get(external).and_then(|external| external.ty).map(TypeId);
     match object.btf.as_ref().zip(ty).map(|(btf, ty)| &btf.get(ty).kind) {
         Some(Kind::FuncProto { params, .. }) => u8::try_from(params.len()).unwrap_or(5),
         _ => 5,
@@ -202,7 +202,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
         let Some(stride) = percpu_stride(size, align).and_then(|stride| i32::try_from(stride).ok()) else {
             let message = format!("{size} bytes of percpu data are too many");
             return Err(Diagnostic::new(ErrorCode::TooLarge, message)
-                .section(&object.maps[map.0 as usize].name)
+                .section(&*object.maps[map.0 as usize].def.name)
                 .into());
         };
         piece.refs.push(Ref { at: InsnIndex(code.len()), to: Outside::MapValue(map, 0) });

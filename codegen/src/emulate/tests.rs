@@ -1,14 +1,13 @@
 //! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
 
-use skelgen_abi::plan::Attach;
-use skelgen_abi::plan::SectionKind;
-use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::{self, Attach, SectionKind};
+use skelgen_abi::uapi::{MapType, ProgramType};
 
 use super::emulate;
 use crate::btf::ext::SectionInfo;
 use crate::insn::{Code, Insn, InsnIndex, Ref};
 use crate::link::{Linked, LinkedFunction, LinkedProgram, Outside};
-use crate::model::{BpfObject, DataSection, Function, FunctionId, Map, MapDef, MapId, Program, ProgramId};
+use crate::model::{BpfObject, DataSection, Function, FunctionId, Map, MapId, Program, ProgramId};
 use skelgen_abi::opcode;
 
 const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
@@ -16,21 +15,6 @@ const ZERO: Insn = Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };
 
 /// An object with one percpu section of 8 bytes and the function `probe` in section `raw_tp`.
 fn object() -> BpfObject {
-    let def = MapDef {
-        map_type: MapType::PERCPU_ARRAY,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 1,
-        flags: 0,
-        numa_node: None,
-        extra: 0,
-        key_type: None,
-        value_type: None,
-        inner: None,
-        inner_maps: Vec::new(),
-        inner_programs: Vec::new(),
-        pin_by_name: false,
-    };
     let section = DataSection {
         kind: SectionKind::Percpu,
         size: 8,
@@ -51,14 +35,8 @@ fn object() -> BpfObject {
     let program = Program {
         function: FunctionId(0),
         exception: None,
-        section: "raw_tp".into(),
-        program_type: ProgramType::RAW_TRACEPOINT,
-        expected_attach_type: AttachType(0),
-        flags: 0,
-        autoload: true,
-        since: (4, 17),
+        def: plan::Program::new("probe", "raw_tp", ProgramType::RAW_TRACEPOINT, Attach::Needs("nothing"), &[]),
         target: None,
-        attach: Attach::Needs("nothing"),
     };
     BpfObject {
         endian: crate::insn::Endian::Little,
@@ -66,13 +44,7 @@ fn object() -> BpfObject {
         license: String::new(),
         kernel_version: 0,
         btf: None,
-        maps: vec![Map {
-            name: ".percpu".into(),
-            kernel_name: ".percpu".into(),
-            def,
-            section: Some(section),
-            struct_ops: None,
-        }],
+        maps: vec![Map::of_section(".percpu", MapType::PERCPU_ARRAY, section)],
         functions: vec![function],
         programs: vec![program],
         externs: Vec::new(),

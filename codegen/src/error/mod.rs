@@ -5,6 +5,8 @@
 //! a diagnostic escapes them ([`Line`]), whatever it is printed to. This module knows nothing of any phase.
 
 mod code;
+#[cfg(any(feature = "cli", test))]
+mod find;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,32 +14,41 @@ use std::path::Path;
 
 use skelgen_abi::escape::{Line, Lines};
 
-pub use code::{Code, UnknownCode};
+pub use code::Code;
 
-/// What was wrong with the input: one diagnostic or more.
+/// An error of the generator: one diagnostic or more.
+///
+/// Its [`code`](Self::code) says which mistake it is about and never changes its meaning; the text is for people and can change.
 ///
 /// ```
-/// let error = skelgen::error::Error::new(skelgen::error::Code::NotElf, "the file begins with `#!/bin/sh`");
-/// assert_eq!(error.diagnostics()[0].code.as_str(), "SK0101");
+/// let error = skelgen::generate(b"#!/bin/sh", &skelgen::Options::for_file("a.o")).unwrap_err();
+/// assert_eq!(error.code(), skelgen::Code::NotElf);
+/// for diagnostic in error.diagnostics() {
+///     eprintln!("{}: {}", diagnostic.code(), diagnostic.message());
+/// }
 /// ```
 #[derive(Clone)]
 pub struct Error {
     diagnostics: Vec<Diagnostic>,
 }
 
-/// The result of everything in this crate that can fail.
+/// A [`std::result::Result`] whose error is an [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Every code, in the order of their numbers: for tests that look for one of each.
+#[must_use]
+pub fn all_codes() -> &'static [Code] {
+    Code::ALL
+}
+
 impl Error {
-    /// An error of one diagnostic without a place.
-    #[must_use]
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    /// Creates an error of one diagnostic without a location.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Diagnostic::new(code, message).into()
     }
 
-    /// The same, about this file. What is about reading or writing names a file itself.
-    #[must_use]
-    pub fn in_file(mut self, path: &Path) -> Self {
+    /// Sets the file that the diagnostics are about. Those about reading and writing name a file themselves.
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
         for diagnostic in self.diagnostics.iter_mut().filter(|diagnostic| diagnostic.code != Code::Io) {
             diagnostic.location.file.get_or_insert_with(|| path.display().to_string());
         }
@@ -45,13 +56,6 @@ impl Error {
     }
 
     /// Returns the code of the first diagnostic.
-    ///
-    /// ```
-    /// use skelgen::error::Code;
-    ///
-    /// let error = skelgen::generate(b"#!/bin/sh", &skelgen::Options::for_file("a.o")).unwrap_err();
-    /// assert_eq!(error.code(), Code::NotElf);
-    /// ```
     #[must_use]
     pub fn code(&self) -> Code {
         self.diagnostics[0].code
@@ -95,76 +99,84 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// One thing that is wrong, where, and what to do about it.
+/// One mistake: what is wrong, where, and what to do about it.
 ///
-/// ```
-/// use skelgen::error::{Code, Diagnostic};
-///
-/// let diagnostic = Diagnostic::new(Code::NotElf, "the file begins with `#!/bin/sh`").section(".text").insn(3);
-/// assert_eq!(diagnostic.location.section.as_deref(), Some(".text"));
-/// assert!(diagnostic.to_string().starts_with("error[SK0101]: the file begins"));
-/// ```
+/// Its `Display` is the form that `skelgen` prints, in which every character that cannot be seen is escaped. The text that its
+/// methods return holds names as they are in the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Diagnostic {
-    /// Which of the known mistakes it is.
-    pub code: Code,
-    /// What is wrong, in one sentence without a full stop.
-    pub message: String,
-    /// Where; boxed, because errors travel in results whose other side is small.
-    pub location: Box<Location>,
-    /// What to do about it.
-    pub note: Option<String>,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    /// Boxed, because errors travel in results whose other side is small.
+    pub(crate) location: Box<Location>,
+    pub(crate) note: Option<String>,
     /// What another program, such as a compiler, printed about it: lines.
-    pub output: Option<String>,
+    pub(crate) output: Option<String>,
 }
 
 impl Diagnostic {
-    /// A diagnostic without a place; its note is the code's own.
+    /// Returns which of the known mistakes it is.
     #[must_use]
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Returns what is wrong, in one sentence without a full stop.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns where in the object or its source the mistake is, as far as that is known.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Returns what to do about it, if there is more to say than the message does.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Creates a diagnostic without a location; its note is the code's own.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         let note = code.help().map(str::to_owned);
         Self { code, message: message.into(), location: Box::default(), note, output: None }
     }
 
-    /// The same, in this section.
-    #[must_use]
-    pub fn section(mut self, name: impl Into<String>) -> Self {
+    /// Sets the section.
+    pub(crate) fn section(mut self, name: impl Into<String>) -> Self {
         self.location.section = Some(name.into());
         self
     }
 
-    /// The same, at this byte of the section (or of the file, if no section is named).
-    #[must_use]
-    pub fn offset(mut self, bytes: u64) -> Self {
+    /// Sets the byte of the section (or of the file, if no section is named).
+    pub(crate) fn offset(mut self, bytes: u64) -> Self {
         self.location.offset = Some(bytes);
         self
     }
 
-    /// The same, at this instruction of the section, counted in slots of eight bytes.
-    #[must_use]
-    pub fn insn(mut self, index: usize) -> Self {
+    /// Sets the instruction of the section, counted in slots of eight bytes.
+    pub(crate) fn insn(mut self, index: usize) -> Self {
         self.location.insn = Some(index);
         self
     }
 
-    /// The same, from this line of source.
-    #[must_use]
-    pub fn line(mut self, line: SourceLine) -> Self {
+    /// Sets the line of the source.
+    pub(crate) fn line(mut self, line: SourceLine) -> Self {
         self.location.line = Some(line);
         self
     }
 
-    /// The same, with this note instead of the code's own.
-    #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
+    /// Sets the note, instead of the code's own.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
 
     /// Sets what another program printed about it.
-    #[must_use]
-    pub fn output(mut self, lines: impl Into<String>) -> Self {
+    pub(crate) fn output(mut self, lines: impl Into<String>) -> Self {
         self.output = Some(lines.into());
         self
     }
@@ -189,7 +201,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A place in the object; what is not known is left out.
+/// A location in an object or its source; what is not known is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location {
@@ -207,8 +219,7 @@ pub struct Location {
 
 impl Location {
     /// Whether nothing is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -239,7 +250,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A line of the source the object was compiled from, as its `.BTF.ext` tells.
+/// A line of the source that an object was compiled from, as recorded in `.BTF.ext`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLine {
@@ -254,34 +265,24 @@ pub struct SourceLine {
 }
 
 /// Collects the diagnostics of one phase.
-///
-/// ```
-/// use skelgen::error::{Code, Diagnostic, Reporter};
-///
-/// let mut reporter = Reporter::default();
-/// reporter.report(Diagnostic::new(Code::BadName, "one"));
-/// reporter.report(Diagnostic::new(Code::BadName, "another"));
-/// assert_eq!(reporter.finish(()).unwrap_err().diagnostics().len(), 2);
-/// ```
 #[derive(Debug, Default)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Reporter {
     /// Nothing reported yet.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a diagnostic.
-    pub fn report(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
 
     /// Takes the value out of `result`, or takes its error in and returns `None`.
-    pub fn take<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -295,7 +296,7 @@ impl Reporter {
     ///
     /// # Errors
     /// What was reported.
-    pub fn finish<T>(self, value: T) -> Result<T> {
+    pub(crate) fn finish<T>(self, value: T) -> Result<T> {
         if self.diagnostics.is_empty() { Ok(value) } else { Err(Error { diagnostics: self.diagnostics }) }
     }
 }
@@ -312,6 +313,7 @@ mod tests {
         reporter.report(Diagnostic::new(Code::BadName, "three"));
         let error = reporter.finish(()).unwrap_err();
         assert_eq!(error.code(), Code::BadName);
+        assert_eq!(error.diagnostics().len(), 3);
         let text = error.to_string();
         assert_eq!(text.matches("error[SK0601]").count(), 2, "{text}");
         let last = text.lines().last().unwrap_or_default();

@@ -10,7 +10,7 @@ use skelgen_abi::opcode;
 /// The instructions as one line each, with the index of its first slot.
 ///
 /// ```
-/// # use skelgen::insn::{Insn, disassemble};
+/// # use skelgen::unstable::insn::{Insn, disassemble};
 /// let load = Insn { code: 0x79, dst: 1, src: 10, off: -8, imm: 0 };
 /// let exit = Insn { code: 0x95, ..Insn::default() };
 /// assert_eq!(disassemble(&[load, exit]), "   0: r1 = *(u64 *)(r10 -8)\n   1: exit\n");

@@ -2,7 +2,7 @@
 //!
 //! Each step collects what is wrong and goes on, so that one run reports all of it.
 
-use skelgen_abi::plan::SectionKind as DataKind;
+use skelgen_abi::plan::{self, SectionKind as DataKind};
 
 use super::data::{DataSections, is_data_section};
 use super::functions::Functions;
@@ -109,18 +109,8 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused, rep
             }
             found
         });
-        programs.push(Program {
-            function,
-            exception,
-            section: entry.section.name.to_owned(),
-            program_type: meaning.program_type,
-            expected_attach_type: meaning.expected_attach_type,
-            flags: meaning.flags,
-            autoload: meaning.autoload,
-            since: meaning.since,
-            target: meaning.target,
-            attach: meaning.attach,
-        });
+        let def = plan::Program { name: entry.name.to_owned().into(), ..meaning.def };
+        programs.push(Program { function, exception, def, target: meaning.target });
     }
     programs
 }

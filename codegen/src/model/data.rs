@@ -11,7 +11,7 @@ use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 use super::build::{data_kind, kernel_chars};
 use super::refused::Refused;
 use super::wrappers;
-use super::{DataSection, Map, MapDef, MapId, Variable};
+use super::{DataSection, Map, MapId, Variable};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SymbolKind};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -117,28 +117,20 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
         0
     };
     let zero = section.data.iter().all(|&byte| byte == 0);
-    Map {
-        name: section.name.to_owned(),
-        kernel_name: kernel_name(section.name, kind, object),
-        def: MapDef {
-            map_type: if kind == DataKind::Percpu { MapType::PERCPU_ARRAY } else { MapType::ARRAY },
-            key_size: 4,
-            value_size: size,
-            max_entries: 1,
-            flags: readable | mapped,
-            value_type: datasec,
-            ..MapDef::default()
-        },
-        section: Some(DataSection {
-            kind,
-            size,
-            align: u32::try_from(section.align).unwrap_or(1).max(1),
-            bytes: if zero { Vec::new() } else { section.data.to_vec() },
-            variables,
-            addresses: addresses(section),
-        }),
-        struct_ops: None,
-    }
+    let map_type = if kind == DataKind::Percpu { MapType::PERCPU_ARRAY } else { MapType::ARRAY };
+    let contents = DataSection {
+        kind,
+        size,
+        align: u32::try_from(section.align).unwrap_or(1).max(1),
+        bytes: if zero { Vec::new() } else { section.data.to_vec() },
+        variables,
+        addresses: addresses(section),
+    };
+    let mut map = Map::of_section(section.name, map_type, contents);
+    map.def.kernel_name = kernel_name(section.name, kind, object).into();
+    map.def.flags = readable | mapped;
+    map.value_type = datasec;
+    map
 }
 
 /// Sections with a second dot and percpu sections go by their own name; the others begin with the object's, so that the same

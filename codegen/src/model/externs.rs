@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Extern, ExternKind};
+use skelgen_abi::plan::{Symbol, SymbolKind};
+
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
 
 /// Collects the externs and turns their declarations into what the kernel takes.
-pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Extern> {
+pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Symbol> {
     let undefined: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
@@ -26,13 +27,13 @@ pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Extern> {
         let name = btf.name(var.ty).to_owned();
         let weak = undefined.get(name.as_str()).copied().unwrap_or(true);
         let (kind, ty) = match btf.get(var.ty).kind {
-            Kind::Func { proto, .. } => (ExternKind::Function, proto),
-            Kind::Var { ty, .. } if btf.resolve(ty) == TypeId::VOID => (ExternKind::Address, ty),
-            Kind::Var { ty, .. } => (ExternKind::Variable, ty),
+            Kind::Func { proto, .. } => (SymbolKind::Function, Some(proto.0)),
+            Kind::Var { ty, .. } if btf.resolve(ty) == TypeId::VOID => (SymbolKind::Address, None),
+            Kind::Var { ty, .. } => (SymbolKind::Variable, Some(ty.0)),
             _ => continue,
         };
         declared.push(var.ty);
-        externs.push(Extern { name, kind, weak, ty });
+        externs.push(Symbol { name: name.into(), kind, weak, ty });
     }
     define(btf, id, &declared);
     externs

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_abi::plan::{KconfigKind, SectionKind};
+use skelgen_abi::plan::{Kconfig, KconfigKind, SectionKind};
 use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::data::kernel_name;
 use super::refused::Refused;
-use super::{DataSection, Map, MapDef, MapId, Variable};
+use super::{DataSection, Map, MapId, Variable};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -18,18 +18,8 @@ use crate::error::{Code, Diagnostic, Reporter};
 const SECTION: &str = ".kconfig";
 
 /// A variable that the running kernel's configuration gives a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Its name: that of the option, or `LINUX_…`.
-    pub name: String,
-    /// What its type can hold.
-    pub kind: KconfigKind,
-    /// Where it begins in the section, in bytes.
-    pub offset: u32,
-    /// Its size in bytes.
-    pub size: u32,
-    /// Whether it may be missing, and is zero then.
-    pub weak: bool,
+struct Config {
+    row: Kconfig,
     var: TypeId,
     ty: TypeId,
     align: u32,
@@ -38,7 +28,7 @@ pub struct Config {
 /// The configuration that an object reads, and which map it is.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
-    pub(super) list: Vec<Config>,
+    pub(super) list: Vec<Kconfig>,
     map: Option<MapId>,
 }
 
@@ -55,11 +45,11 @@ impl Configs {
         let found = btf.and_then(|btf| btf.datasec(SECTION).map(|id| (btf, id)));
         let Some((btf, id)) = found else { return Self::default() };
         let mut list = variables(elf, btf, id, refused, reporter);
-        list.sort_by(|a, b| (b.align, a.size, &a.name).cmp(&(a.align, b.size, &b.name)));
+        list.sort_by(|a, b| (b.align, a.row.size, &a.row.name).cmp(&(a.align, b.row.size, &b.row.name)));
         let mut end = 0u32;
         for config in &mut list {
-            config.offset = end.next_multiple_of(config.align);
-            end = config.offset.saturating_add(config.size);
+            config.row.offset = end.next_multiple_of(config.align);
+            end = config.row.offset.saturating_add(config.row.size);
         }
         define(btf, id, &list, end);
         if list.is_empty() {
@@ -67,7 +57,7 @@ impl Configs {
         }
         let map = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
         maps.push(section(&list, end, id, object));
-        Self { list, map: Some(map) }
+        Self { list: list.into_iter().map(|config| config.row).collect(), map: Some(map) }
     }
 
     /// Where the variable of this name is.
@@ -113,12 +103,9 @@ fn variables(
             reporter.report(Diagnostic::new(Code::BadExtern, message).section(SECTION));
             continue;
         }
+        let weak = weak.get(name).copied().unwrap_or(true);
         list.push(Config {
-            name: name.to_owned(),
-            kind,
-            offset: 0,
-            size,
-            weak: weak.get(name).copied().unwrap_or(true),
+            row: Kconfig { name: name.to_owned().into(), weak, ..Kconfig::new("", kind, 0, size) },
             var: var.ty,
             ty,
             align: btf.align_of(ty).unwrap_or(1),
@@ -148,7 +135,8 @@ fn define(btf: &mut Btf, section: TypeId, list: &[Config], size: u32) {
     for config in list {
         btf.get_mut(config.var).kind = Kind::Var { ty: config.ty, linkage: Linkage::Global };
     }
-    let vars = list.iter().map(|config| SecVar { ty: config.var, offset: config.offset, size: config.size }).collect();
+    let vars =
+        list.iter().map(|config| SecVar { ty: config.var, offset: config.row.offset, size: config.row.size }).collect();
     btf.get_mut(section).kind = Kind::Datasec(Datasec { size, vars });
 }
 
@@ -156,33 +144,24 @@ fn section(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
     let variables = list
         .iter()
         .map(|config| Variable {
-            name: config.name.clone(),
+            name: config.row.name.clone().into_owned(),
             ty: config.ty,
-            offset: config.offset,
-            size: config.size,
+            offset: config.row.offset,
+            size: config.row.size,
             visible: true,
         })
         .collect();
-    Map {
-        struct_ops: None,
-        name: SECTION.to_owned(),
-        kernel_name: kernel_name(SECTION, SectionKind::Kconfig, object),
-        def: MapDef {
-            map_type: MapType::ARRAY,
-            key_size: 4,
-            value_size: size,
-            max_entries: 1,
-            flags: map_flags::RDONLY_PROG | map_flags::MMAPABLE,
-            value_type: Some(datasec),
-            ..MapDef::default()
-        },
-        section: Some(DataSection {
-            kind: SectionKind::Kconfig,
-            size,
-            align: list.iter().map(|config| config.align).max().unwrap_or(1),
-            bytes: Vec::new(),
-            variables,
-            addresses: Vec::new(),
-        }),
-    }
+    let contents = DataSection {
+        kind: SectionKind::Kconfig,
+        size,
+        align: list.iter().map(|config| config.align).max().unwrap_or(1),
+        bytes: Vec::new(),
+        variables,
+        addresses: Vec::new(),
+    };
+    let mut map = Map::of_section(SECTION, MapType::ARRAY, contents);
+    map.def.kernel_name = kernel_name(SECTION, SectionKind::Kconfig, object).into();
+    map.def.flags = map_flags::RDONLY_PROG | map_flags::MMAPABLE;
+    map.value_type = Some(datasec);
+    map
 }

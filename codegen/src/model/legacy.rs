@@ -3,11 +3,11 @@
 //! The numbers are type, key size, value size, entries and flags; then, in the form of iproute2 and aya, an id that means nothing
 //! and a way to pin. Whatever follows has no meaning here and must be zero.
 
-use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
+use skelgen_abi::uapi::MapType;
 
 use super::maps::Definitions;
 use super::refused::Refused;
-use super::{Map, MapDef, MapId};
+use super::{Map, MapId};
 use crate::elf::{ElfObject, Place, Section, SymbolKind};
 use crate::error::{Code, Diagnostic, Reporter};
 
@@ -37,12 +37,10 @@ pub(super) fn collect(
             let end = symbols.get(index + 1).map_or(section.size, |next| next.value);
             let size = if symbol.size == 0 { end.saturating_sub(symbol.value) } else { symbol.size };
             match definition(elf, section, symbol.name, symbol.value, size) {
-                Ok(def) => {
+                Ok(map) => {
                     let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
                     definitions.insert(section.id, symbol.value, id);
-                    let kernel_name = symbol.name.chars().take(OBJ_NAME_MAX).collect();
-                    let name = symbol.name.to_owned();
-                    maps.push(Map { name, kernel_name, def, section: None, struct_ops: None });
+                    maps.push(map);
                 }
                 Err(diagnostic) => {
                     refused.part(section.id, symbol.value, size);
@@ -58,13 +56,7 @@ pub(super) fn collect(
     }
 }
 
-fn definition(
-    elf: &ElfObject<'_>,
-    section: &Section<'_>,
-    name: &str,
-    from: u64,
-    size: u64,
-) -> Result<MapDef, Diagnostic> {
+fn definition(elf: &ElfObject<'_>, section: &Section<'_>, name: &str, from: u64, size: u64) -> Result<Map, Diagnostic> {
     let bad = |message: String| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
     let place = usize::try_from(from).ok().zip(usize::try_from(size).ok());
     let bytes = place.and_then(|(from, size)| section.data.get(from..)?.get(..size));
@@ -91,13 +83,9 @@ fn definition(
         let message = "it has settings beyond type, sizes, entries, flags, id and pinning";
         return Err(bad(message.into()).note("define it in SEC(\".maps\") with __uint and __type"));
     }
-    Ok(MapDef {
-        map_type: MapType(*map_type),
-        key_size: *key_size,
-        value_size: *value_size,
-        max_entries: *max_entries,
-        flags: *flags,
-        pin_by_name,
-        ..MapDef::default()
-    })
+    let mut map = Map::new(name, MapType(*map_type));
+    (map.def.key_size, map.def.value_size) = (*key_size, *value_size);
+    (map.def.max_entries, map.def.flags) = (*max_entries, *flags);
+    map.def.pin_by_name = pin_by_name;
+    Ok(map)
 }

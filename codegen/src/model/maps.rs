@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
+use skelgen_abi::plan;
+use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::functions::Functions;
 use super::refused::Refused;
-use super::{Map, MapDef, MapId, legacy};
+use super::{Map, MapId, legacy};
 use crate::btf::{Btf, Composite, Kind, TypeId};
 use crate::elf::{ElfObject, Place, RelocationKind, Section, SectionId};
 use crate::error::{Code, Diagnostic, Reporter};
@@ -73,8 +74,7 @@ pub(super) fn collect(
         if let Some(offset) = definition.values_offset {
             values.push((id, u64::from(var.offset) + u64::from(offset), u64::from(var.offset) + u64::from(var.size)));
         }
-        let kernel_name: String = name.chars().take(OBJ_NAME_MAX).collect();
-        maps.push(Map { name: name.to_owned(), kernel_name, def: definition.def, section: None, struct_ops: None });
+        maps.push(definition.map);
     }
     for (id, from, to) in values {
         initial(elf, section, (functions, &definitions, &*refused), (id, from, to), maps, reporter);
@@ -99,21 +99,72 @@ fn initial(
             continue;
         };
         let Ok(key) = u32::try_from((relocation.offset - from) / 8) else { continue };
-        let def = &mut maps[id.0 as usize].def;
+        let map = &mut maps[id.0 as usize];
         if let Some(inner) = definitions.at(place, Some(symbol.value)) {
-            def.inner_maps.push((key, inner));
+            map.inner_maps.push((key, inner));
         } else if let Some(function) =
             usize::try_from(symbol.value).ok().and_then(|value| functions.at(place, value / crate::insn::INSN_SIZE))
         {
-            def.inner_programs.push((key, function));
+            map.inner_programs.push((key, function));
         } else if !refused.has(place, Some(symbol.value)) {
             reporter.report(bad(format!("`{}` is neither a map nor a program", symbol.name)));
         }
     }
 }
 
+/// What a member of a definition sets.
+enum Attribute {
+    /// A number of four bytes.
+    Number(fn(&mut plan::Map, u32)),
+    /// A number of eight bytes.
+    Wide(fn(&mut plan::Map, u64)),
+    /// A size in bytes.
+    Size(Part),
+    /// A type, and its size.
+    Type(Part),
+    /// How the map is pinned.
+    Pinning,
+    /// What is in it at first.
+    Values,
+}
+
+/// What an element of a map is made of.
+#[derive(Clone, Copy)]
+enum Part {
+    Key,
+    Value,
+}
+
+/// The members that a definition can have.
+const ATTRIBUTES: &[(&str, Attribute)] = &[
+    ("type", Attribute::Number(|def, number| def.map_type = MapType(number))),
+    ("key", Attribute::Type(Part::Key)),
+    ("value", Attribute::Type(Part::Value)),
+    ("key_size", Attribute::Size(Part::Key)),
+    ("value_size", Attribute::Size(Part::Value)),
+    ("max_entries", Attribute::Number(|def, count| def.max_entries = count)),
+    ("map_flags", Attribute::Number(|def, flags| def.flags |= flags)),
+    (
+        "numa_node",
+        Attribute::Number(|def, node| {
+            def.numa_node = node;
+            def.flags |= map_flags::NUMA_NODE;
+        }),
+    ),
+    ("map_extra", Attribute::Wide(|def, extra| def.extra = extra)),
+    ("pinning", Attribute::Pinning),
+    ("values", Attribute::Values),
+];
+
+/// The names of all attributes, for people.
+fn attribute_names() -> String {
+    let names: Vec<_> = ATTRIBUTES.iter().map(|(name, _)| *name).collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("{} and {last}", others.join(", "))
+}
+
 struct Definition {
-    def: MapDef,
+    map: Map,
     /// Where `values` begins in the struct, in bytes.
     values_offset: Option<u32>,
 }
@@ -124,7 +175,8 @@ impl Definition {
         let Kind::Struct(Composite { members, .. }) = &btf.get(btf.resolve(ty)).kind else {
             return Err(bad("its type is not a struct".into()));
         };
-        let mut this = Self { def: MapDef::default(), values_offset: None };
+        let mut this = Self { map: Map::new(name, MapType::UNSPEC), values_offset: None };
+        let map = &mut this.map;
         for member in members {
             let field = btf.str(member.name);
             let number = || number(btf, member.ty).ok_or_else(|| bad(format!("`{field}` is not a number (`__uint`)")));
@@ -132,41 +184,29 @@ impl Definition {
                 number()
                     .and_then(|value| u32::try_from(value).map_err(|_| bad(format!("`{field}` is too large: {value}"))))
             };
-            let pointee = || match btf.get(btf.resolve(member.ty)).kind {
-                Kind::Ptr(to) => Ok(to),
-                _ => Err(bad(format!("`{field}` is not a type (`__type`)"))),
-            };
             let sized = || {
-                let to = pointee()?;
+                let Kind::Ptr(to) = btf.get(btf.resolve(member.ty)).kind else {
+                    return Err(bad(format!("`{field}` is not a type (`__type`)")));
+                };
                 let size = btf.size_of(to).and_then(|size| u32::try_from(size).ok());
                 size.map(|size| (to, size)).ok_or_else(|| bad(format!("`{field}` is a type without a size")))
             };
-            let def = &mut this.def;
-            match field {
-                "type" => def.map_type = MapType(narrow()?),
-                "max_entries" => def.max_entries = narrow()?,
-                "map_flags" => def.flags = narrow()?,
-                "numa_node" => def.numa_node = Some(narrow()?),
-                "map_extra" => def.extra = number()?,
-                "key_size" => {
-                    def.key_size = agree(def.key_size, narrow()?).ok_or_else(|| bad("two key sizes".into()))?;
-                }
-                "value_size" => {
-                    def.value_size = agree(def.value_size, narrow()?).ok_or_else(|| bad("two value sizes".into()))?;
-                }
-                "key" => {
+            let Some((_, attribute)) = ATTRIBUTES.iter().find(|(name, _)| *name == field) else {
+                return Err(bad(format!("`{field}` is not an attribute of maps"))
+                    .note(format!("attributes are {}", attribute_names())));
+            };
+            match attribute {
+                Attribute::Number(set) => set(&mut map.def, narrow()?),
+                Attribute::Wide(set) => set(&mut map.def, number()?),
+                Attribute::Size(part) => part.set_size(map, narrow()?).map_err(bad)?,
+                Attribute::Type(part) => {
                     let (to, size) = sized()?;
-                    def.key_size = agree(def.key_size, size).ok_or_else(|| bad("two key sizes".into()))?;
-                    def.key_type = Some(to);
+                    part.set_size(map, size).map_err(bad)?;
+                    part.set_type(map, to);
                 }
-                "value" => {
-                    let (to, size) = sized()?;
-                    def.value_size = agree(def.value_size, size).ok_or_else(|| bad("two value sizes".into()))?;
-                    def.value_type = Some(to);
-                }
-                "pinning" => match narrow()? {
+                Attribute::Pinning => match narrow()? {
                     0 => {}
-                    1 => def.pin_by_name = true,
+                    1 => map.def.pin_by_name = true,
                     other => {
                         return Err(bad(format!("`pinning` is {other}, which is not a way to pin")).note(
                             "it is 0 or 1 (LIBBPF_PIN_NONE, LIBBPF_PIN_BY_NAME); other numbers belong to another loader: leave \
@@ -174,44 +214,70 @@ impl Definition {
                         ));
                     }
                 },
-                "values" if inner => return Err(bad("an inner map cannot have `values`".into())),
-                "values" => {
+                Attribute::Values if inner => return Err(bad("an inner map cannot have `values`".into())),
+                Attribute::Values => {
                     this.values_offset = Some(member.bit_offset / 8);
-                    def.inner = inner_definition(btf, member.ty, name)?.map(Box::new);
-                }
-                other => {
-                    return Err(bad(format!("`{other}` is not an attribute of maps"))
-                        .note("attributes are type, key, value, key_size, value_size, max_entries, map_flags, numa_node, map_extra, pinning and values"));
+                    map.inner = inner_definition(btf, member.ty, name)?.map(Box::new);
                 }
             }
         }
-        if this.def.map_type == MapType::UNSPEC {
+        if map.def.map_type == MapType::UNSPEC {
             return Err(bad("it has no type (`__uint(type, …)`)".into()));
         }
-        if matches!(this.def.map_type, MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS | MapType::PROG_ARRAY) {
-            let def = &mut this.def;
-            def.key_size = if def.key_size == 0 { 4 } else { def.key_size };
-            def.value_size = if def.value_size == 0 { 4 } else { def.value_size };
-        }
-        // Elements of these are events, one a CPU. A type of values is that of the records that programs output, as objects for
-        // cilium/ebpf have it, and stays known.
-        if this.def.map_type == MapType::PERF_EVENT_ARRAY {
-            let def = &mut this.def;
-            def.key_size = if def.key_size == 0 || def.key_type.is_some() { 4 } else { def.key_size };
-            def.value_size = if def.value_size == 0 || def.value_type.is_some() { 4 } else { def.value_size };
-        }
-        // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
-        if matches!(this.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
-            let def = &mut this.def;
-            def.key_size = if def.key_type.is_some() { 0 } else { def.key_size };
-            def.value_size = if def.value_type.is_some() { 0 } else { def.value_size };
-        }
+        fix_sizes(map);
         Ok(this)
     }
 }
 
+impl Part {
+    /// Sets the size, which several members can give if they agree.
+    fn set_size(self, map: &mut Map, new: u32) -> Result<(), String> {
+        let (size, what) = match self {
+            Self::Key => (&mut map.def.key_size, "key"),
+            Self::Value => (&mut map.def.value_size, "value"),
+        };
+        if *size != 0 && *size != new {
+            return Err(format!("two {what} sizes"));
+        }
+        *size = new;
+        Ok(())
+    }
+
+    fn set_type(self, map: &mut Map, ty: TypeId) {
+        match self {
+            Self::Key => map.key_type = Some(ty),
+            Self::Value => map.value_type = Some(ty),
+        }
+    }
+}
+
+/// Sets the sizes of keys and values that follow from the type of a map.
+fn fix_sizes(map: &mut Map) {
+    let (has_key_type, has_value_type) = (map.key_type.is_some(), map.value_type.is_some());
+    let (key, value) = (&mut map.def.key_size, &mut map.def.value_size);
+    let set_if = |size: &mut u32, condition: bool, new: u32| *size = if condition { new } else { *size };
+    match map.def.map_type {
+        MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS | MapType::PROG_ARRAY => {
+            set_if(key, *key == 0, 4);
+            set_if(value, *value == 0, 4);
+        }
+        // Elements of these are events, one a CPU. A type of values is that of the records that programs output, as objects for
+        // cilium/ebpf have it, and stays known.
+        MapType::PERF_EVENT_ARRAY => {
+            set_if(key, *key == 0 || has_key_type, 4);
+            set_if(value, *value == 0 || has_value_type, 4);
+        }
+        // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
+        MapType::RINGBUF | MapType::USER_RINGBUF => {
+            set_if(key, has_key_type, 0);
+            set_if(value, has_value_type, 0);
+        }
+        _ => {}
+    }
+}
+
 /// The definition that `values` gives for inner maps; `None` if it is for programs.
-fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<MapDef>, Diagnostic> {
+fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<Map>, Diagnostic> {
     let bad = |message: &str| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
     let Kind::Array { element, .. } = btf.get(btf.resolve(ty)).kind else {
         return Err(bad("`values` is not an array (`__array`)"));
@@ -220,15 +286,10 @@ fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<MapDef>,
         return Err(bad("`values` is not an array of pointers (`__array`)"));
     };
     match btf.get(btf.resolve(to)).kind {
-        Kind::Struct(_) => Definition::read(btf, to, &format!("{name}.inner"), true).map(|inner| Some(inner.def)),
+        Kind::Struct(_) => Definition::read(btf, to, &format!("{name}.inner"), true).map(|inner| Some(inner.map)),
         Kind::FuncProto { .. } => Ok(None),
         _ => Err(bad("`values` points neither to map definitions nor to functions")),
     }
-}
-
-/// One size, if both say the same or the first says nothing.
-fn agree(old: u32, new: u32) -> Option<u32> {
-    (old == 0 || old == new).then_some(new)
 }
 
 /// `int (*name)[N]` is N; an enumeration is its one value (`__ulong`).

@@ -10,7 +10,7 @@ mod exceptions;
 mod externs;
 mod functions;
 mod jumps;
-pub mod kconfig;
+mod kconfig;
 mod kernels;
 mod legacy;
 mod maps;
@@ -20,7 +20,7 @@ mod refused;
 mod repair;
 mod sections;
 mod special;
-pub mod struct_ops;
+mod struct_ops;
 mod untyped;
 mod warnings;
 mod wrappers;
@@ -28,8 +28,8 @@ mod wrappers;
 use crate::btf::ext::SectionInfo;
 use crate::btf::{Btf, TypeId};
 use crate::insn::{Code, Endian, InsnIndex};
-use skelgen_abi::plan::{Attach, SectionKind};
-use skelgen_abi::uapi::{AttachType, MapType, ProgramType};
+use skelgen_abi::plan::{self, SectionKind};
+use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
 /// Index of a map in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,56 +66,63 @@ pub struct BpfObject {
     pub functions: Vec<Function>,
     /// Its programs, in the order of sections and of functions within.
     pub programs: Vec<Program>,
-    /// What it expects of the kernel.
-    pub externs: Vec<Extern>,
+    /// What it expects of the kernel, by its own names: one of several declarations of a function can have a name of its own
+    /// (`name___one`).
+    pub externs: Vec<plan::Symbol>,
     /// The kernel configuration that it reads: the variables of the section of kind `Kconfig`.
-    pub kconfig: Vec<kconfig::Config>,
+    pub kconfig: Vec<plan::Kconfig>,
 }
 
 /// A map, or a section of global data, which is the one value of a map.
 #[derive(Debug, Clone)]
 pub struct Map {
-    /// Its name in the source; for global data the name of the section.
-    pub name: String,
-    /// Its name in the kernel.
-    pub kernel_name: String,
-    /// Its definition.
-    pub def: MapDef,
-    /// For global data and tables of functions: the contents.
-    pub section: Option<DataSection>,
-    /// For tables of functions: their members.
-    pub struct_ops: Option<struct_ops::StructOps>,
-}
-
-/// The definition of a map.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MapDef {
-    /// Its type.
-    pub map_type: MapType,
-    /// Size of a key in bytes.
-    pub key_size: u32,
-    /// Size of a value in bytes.
-    pub value_size: u32,
-    /// How many elements at most.
-    pub max_entries: u32,
-    /// Flags of its creation.
-    pub flags: u32,
-    /// NUMA node, if it is given.
-    pub numa_node: Option<u32>,
-    /// The map type's own extra setting.
-    pub extra: u64,
+    /// Its definition, as its row of the plan has it; for global data its name is that of the section. What a row says about other
+    /// rows and about the blob is set when the plan is made.
+    pub def: plan::Map,
     /// The type of a key, if it is known.
     pub key_type: Option<TypeId>,
     /// The type of a value, if it is known; for global data the `Datasec`.
     pub value_type: Option<TypeId>,
     /// For maps of maps: the inner maps' common definition.
-    pub inner: Option<Box<MapDef>>,
-    /// For maps of maps: the maps that are in it at first, with their places.
+    pub inner: Option<Box<Map>>,
+    /// For maps of maps: the maps that are in it at first, with their keys.
     pub inner_maps: Vec<(u32, MapId)>,
-    /// For program arrays: the programs that are in it at first, with their places.
+    /// For program arrays: the programs that are in it at first, with their keys.
     pub inner_programs: Vec<(u32, FunctionId)>,
-    /// Whether it is pinned by its name.
-    pub pin_by_name: bool,
+    /// For global data and struct_ops maps: the contents.
+    pub section: Option<DataSection>,
+    /// For struct_ops maps: the functions of their members, by the members' places.
+    pub member_functions: Vec<(usize, FunctionId)>,
+}
+
+impl Map {
+    /// Creates a map of this type without sizes and contents. Its name in the kernel is the beginning of its name.
+    #[must_use]
+    pub fn new(name: &str, map_type: MapType) -> Self {
+        Self {
+            def: plan::Map {
+                name: name.to_owned().into(),
+                kernel_name: name.chars().take(OBJ_NAME_MAX).collect::<String>().into(),
+                ..plan::Map::new("", map_type)
+            },
+            key_type: None,
+            value_type: None,
+            inner: None,
+            inner_maps: Vec::new(),
+            inner_programs: Vec::new(),
+            section: None,
+            member_functions: Vec::new(),
+        }
+    }
+
+    /// Creates a map with one value, these contents.
+    #[must_use]
+    pub fn of_section(name: &str, map_type: MapType, contents: DataSection) -> Self {
+        let mut map = Self::new(name, map_type);
+        (map.def.key_size, map.def.value_size, map.def.max_entries) = (4, contents.size, 1);
+        map.section = Some(contents);
+        map
+    }
 }
 
 /// The contents of a section of global data.
@@ -211,62 +218,8 @@ pub struct Program {
     pub function: FunctionId,
     /// The function that the kernel calls when the program throws an exception, if it names one (`__exception_cb`).
     pub exception: Option<FunctionId>,
-    /// The name of the section, as the source has it.
-    pub section: String,
-    /// Its type.
-    pub program_type: ProgramType,
-    /// What the kernel must know at load of where it attaches.
-    pub expected_attach_type: AttachType,
-    /// Flags of its load.
-    pub flags: u32,
-    /// Whether it is loaded unless the user says otherwise.
-    pub autoload: bool,
-    /// The first upstream Linux that loads programs of its section, major and minor number; `(0, 0)` if that is not known.
-    pub since: (u16, u16),
+    /// Its row of the plan, as far as its section says it. Its functions and its target are set when the plan is made.
+    pub def: plan::Program,
     /// The kernel type it is loaded for.
-    pub target: Option<Target>,
-    /// How it attaches.
-    pub attach: Attach,
-}
-
-/// A type of the kernel's BTF by its whole name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
-    /// The name.
-    pub name: String,
-    /// The kind.
-    pub kind: TargetKind,
-}
-
-/// The kinds of attach targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TargetKind {
-    /// A function.
-    Function,
-    /// A typedef, as tracepoints have.
-    Typedef,
-}
-
-/// Something the object expects of the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extern {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: ExternKind,
-    /// Whether it may be missing.
-    pub weak: bool,
-    /// Its type.
-    pub ty: TypeId,
-}
-
-/// The kinds of externs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExternKind {
-    /// A kernel function (`__ksym`).
-    Function,
-    /// A typed kernel variable (`__ksym`).
-    Variable,
-    /// A kernel symbol without a type (`__ksym` of type void), of which only the address is of use.
-    Address,
+    pub target: Option<plan::Symbol>,
 }

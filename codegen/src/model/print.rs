@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::{Attach, PercpuForm};
+use skelgen_abi::plan::{self, Attach, PercpuForm};
 
 pub use super::kernels::KernelSummary;
 use super::{BpfObject, Map, kernels};
@@ -32,24 +33,28 @@ pub struct Summary {
 }
 
 /// A map, as `skelgen inspect` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct MapSummary {
-    /// Name.
-    pub name: String,
-    /// Name in the kernel.
-    pub kernel_name: String,
-    /// Type.
-    pub map_type: String,
-    /// Size of a key in bytes.
-    pub key_size: u32,
-    /// Size of a value in bytes.
-    pub value_size: u32,
-    /// How many elements at most.
-    pub max_entries: u32,
-    /// Flags of its creation.
-    pub flags: u32,
+    /// Its definition.
+    pub def: plan::Map,
     /// For global data: the variables.
     pub variables: Vec<VariableSummary>,
+}
+
+impl Serialize for MapSummary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let def = &self.def;
+        let mut map = serializer.serialize_struct("Map", 8)?;
+        map.serialize_field("name", &def.name)?;
+        map.serialize_field("kernel_name", &def.kernel_name)?;
+        map.serialize_field("map_type", &def.map_type.to_string())?;
+        map.serialize_field("key_size", &def.key_size)?;
+        map.serialize_field("value_size", &def.value_size)?;
+        map.serialize_field("max_entries", &def.max_entries)?;
+        map.serialize_field("flags", &def.flags)?;
+        map.serialize_field("variables", &self.variables)?;
+        map.end()
+    }
 }
 
 /// A variable, as `skelgen inspect` shows it.
@@ -105,13 +110,15 @@ impl BpfObject {
                     let function = &self.functions[program.function.0 as usize];
                     ProgramSummary {
                         name: function.name.clone(),
-                        section: program.section.clone(),
-                        program_type: program.program_type.to_string(),
+                        section: program.def.section.clone().into_owned(),
+                        program_type: program.def.program_type.to_string(),
                         insns: function.code.insns.len(),
-                        autoload: program.autoload,
-                        since: (program.since != (0, 0)).then(|| format!("{}.{}", program.since.0, program.since.1)),
-                        target: program.target.as_ref().map(|target| target.name.clone()),
-                        attaches: program.attach.needs().is_none() && !matches!(program.attach, Attach::Never(_)),
+                        autoload: program.def.autoload,
+                        since: (program.def.since != (0, 0))
+                            .then(|| format!("{}.{}", program.def.since.0, program.def.since.1)),
+                        target: program.target.as_ref().map(|target| target.name.clone().into_owned()),
+                        attaches: program.def.attach.needs().is_none()
+                            && !matches!(program.def.attach, Attach::Never(_)),
                     }
                 })
                 .collect(),
@@ -122,7 +129,7 @@ impl BpfObject {
                 .filter(|(index, _)| !is_program(*index))
                 .map(|(_, function)| function.name.clone())
                 .collect(),
-            externs: self.externs.iter().map(|external| external.name.clone()).collect(),
+            externs: self.externs.iter().map(|external| external.name.clone().into_owned()).collect(),
             kernels: kernels::kernels(self, form),
         }
     }
@@ -130,13 +137,7 @@ impl BpfObject {
 
 fn map(map: &Map) -> MapSummary {
     MapSummary {
-        name: map.name.clone(),
-        kernel_name: map.kernel_name.clone(),
-        map_type: map.def.map_type.to_string(),
-        key_size: map.def.key_size,
-        value_size: map.def.value_size,
-        max_entries: map.def.max_entries,
-        flags: map.def.flags,
+        def: map.def.clone(),
         variables: map
             .section
             .iter()
@@ -164,15 +165,16 @@ impl fmt::Display for Summary {
             writeln!(f, ": {}", kernel.what)?;
         }
         for map in &self.maps {
+            let def = &map.def;
             writeln!(
                 f,
                 "map {}: {}, key {}, value {}, max entries {}, flags {:#x}",
-                Line(&map.name),
-                map.map_type,
-                map.key_size,
-                map.value_size,
-                map.max_entries,
-                map.flags
+                Line(&def.name),
+                def.map_type,
+                def.key_size,
+                def.value_size,
+                def.max_entries,
+                def.flags
             )?;
             for variable in &map.variables {
                 let hidden = if variable.visible { "" } else { ", not in the skeleton" };

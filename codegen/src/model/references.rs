@@ -8,12 +8,13 @@ use super::jumps::{self, Tables};
 use super::kconfig::Configs;
 use super::maps::Definitions;
 use super::refused::Refused;
-use super::{Extern, ExternId, ExternKind, Map, MapId, Reference};
+use super::{ExternId, Map, MapId, Reference};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref};
 use skelgen_abi::opcode;
+use skelgen_abi::plan::{self, SymbolKind};
 use skelgen_abi::uapi::pseudo;
 
 /// What references can lead to.
@@ -22,7 +23,7 @@ pub(super) struct References<'a> {
     pub(super) functions: &'a Functions<'a>,
     pub(super) data: &'a BTreeMap<SectionId, MapId>,
     pub(super) definitions: &'a Definitions,
-    pub(super) externs: &'a [Extern],
+    pub(super) externs: &'a [plan::Symbol],
     pub(super) kconfig: &'a Configs,
     pub(super) maps: &'a [Map],
     pub(super) refused: &'a Refused,
@@ -215,11 +216,9 @@ impl References<'_> {
         };
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
-            (ExternKind::Function, true) => Ok(Some(Reference::ExternCall(id))),
+            (SymbolKind::Function, true) => Ok(Some(Reference::ExternCall(id))),
             (_, false) => Ok(Some(Reference::ExternVariable(id))),
-            (ExternKind::Variable | ExternKind::Address, true) => {
-                Err(bad(format!("`{}` is a variable and is called", symbol.name)))
-            }
+            (_, true) => Err(bad(format!("`{}` is a variable and is called", symbol.name))),
         }
     }
 

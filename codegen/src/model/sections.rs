@@ -4,59 +4,45 @@
 //! kind: one line in [`TABLE`]. A name matches a line if it equals the line's prefix, or, where the line takes a target,
 //! if it continues with `/` and the target.
 
-use skelgen_abi::plan::{Attach, SymbolKind, Way};
+use skelgen_abi::plan::{Attach, Program, Symbol, Way};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
-
-use super::{Target, TargetKind};
 
 /// What a section's name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SectionMeaning {
-    /// The type of its programs.
-    pub(super) program_type: P,
-    /// Where they attach, as the kernel must know at load.
-    pub(super) expected_attach_type: A,
-    /// Flags of their load.
-    pub(super) flags: u32,
+    /// The row of a program in it, which has no name and no functions yet.
+    pub(super) def: Program,
     /// The kernel type they are loaded for.
-    pub(super) target: Option<Target>,
-    /// How they attach.
-    pub(super) attach: Attach,
-    /// Whether they are loaded unless the user says otherwise.
-    pub(super) autoload: bool,
-    /// The first Linux that loads such programs; 0.0 if that is not known.
-    pub(super) since: (u16, u16),
+    pub(super) target: Option<Symbol>,
 }
 
 /// What the name of a program section says, or `None` if it is not one.
 #[must_use]
-pub(super) fn meaning(name: &str) -> Option<SectionMeaning> {
-    let (name, autoload) = name.strip_prefix('?').map_or((name, true), |name| (name, false));
+pub(super) fn meaning(section: &str) -> Option<SectionMeaning> {
+    let (name, autoload) = section.strip_prefix('?').map_or((section, true), |name| (name, false));
     let (row, rest) = TABLE.iter().find_map(|row| row.matches(name).map(|rest| (row, rest)))?;
     let rest = rest.filter(|rest| !rest.is_empty());
-    Some(SectionMeaning {
-        program_type: row.program_type,
+    let def = Program {
+        section: section.to_owned().into(),
         expected_attach_type: row.attach_type,
         flags: row.flags,
-        target: row.form.target(rest),
-        attach: row.form.attach(rest),
         autoload,
         since: row.since,
-    })
+        ..Program::new("", "", row.program_type, row.form.attach(rest), &[])
+    };
+    Some(SectionMeaning { def, target: row.form.target(rest) })
 }
 
 /// What is said by the name of a section that nobody knows: the user has to give the type of its programs.
 #[must_use]
-pub(super) fn of_no_type(name: &str) -> SectionMeaning {
-    SectionMeaning {
-        program_type: P::UNSPEC,
-        expected_attach_type: NONE,
-        flags: 0,
-        target: None,
-        attach: Attach::Needs("its type, which the section does not say: give it with `set_type` before loading"),
-        autoload: !name.starts_with('?'),
-        since: (0, 0),
-    }
+pub(super) fn of_no_type(section: &str) -> SectionMeaning {
+    let attach = Attach::Needs("its type, which the section does not say: give it with `set_type` before loading");
+    let def = Program {
+        section: section.to_owned().into(),
+        autoload: !section.starts_with('?'),
+        ..Program::new("", "", P::UNSPEC, attach, &[])
+    };
+    SectionMeaning { def, target: None }
 }
 
 /// The known name that the name of a section that nobody knows is most like, if it is like one: `raw_tp` of `raw_tpp/sys_enter`.
@@ -135,15 +121,14 @@ enum Form {
 }
 
 impl Form {
-    fn target(self, rest: Option<&str>) -> Option<Target> {
+    fn target(self, rest: Option<&str>) -> Option<Symbol> {
         let way = match self {
             Self::Target(way) => way,
             Self::LsmCgroup => Way::Lsm,
             Self::Needs(_) | Self::Never(_) | Self::Replace => return None,
         };
         let (name, kind) = way.kernel_type(rest?).ok()??;
-        let kind = if kind == SymbolKind::Typedef { TargetKind::Typedef } else { TargetKind::Function };
-        Some(Target { name, kind })
+        Some(Symbol { name: name.into(), ..Symbol::new("", kind) })
     }
 
     fn attach(self, rest: Option<&str>) -> Attach {
@@ -326,28 +311,28 @@ mod tests {
     #[test]
     fn names_stand_for_kinds() {
         let exit = meaning("fexit/do_unlinkat").unwrap();
-        assert_eq!((exit.program_type, exit.expected_attach_type), (P::TRACING, A::TRACE_FEXIT));
+        assert_eq!((exit.def.program_type, exit.def.expected_attach_type), (P::TRACING, A::TRACE_FEXIT));
         assert_eq!(exit.target.unwrap().name, "do_unlinkat");
         assert_eq!(meaning("tp_btf/sched_switch").unwrap().target.unwrap().name, "btf_trace_sched_switch");
-        assert_eq!(meaning("iter/task").unwrap().attach, Attach::Iter);
-        assert!(!meaning("?raw_tp/sys_enter").unwrap().autoload);
-        assert_eq!(meaning("raw_tp").unwrap().attach, Attach::Target(Way::RawTracepoint));
-        assert_eq!(meaning("xdp.frags").unwrap().flags, FRAGS);
+        assert_eq!(meaning("iter/task").unwrap().def.attach, Attach::Iter);
+        assert!(!meaning("?raw_tp/sys_enter").unwrap().def.autoload);
+        assert_eq!(meaning("raw_tp").unwrap().def.attach, Attach::Target(Way::RawTracepoint));
+        assert_eq!(meaning("xdp.frags").unwrap().def.flags, FRAGS);
         assert_eq!(meaning("xdp/foo"), None);
         assert_eq!(meaning("fentryx/foo"), None);
         assert_eq!(
-            meaning("uretprobe.s//bin/a:f").unwrap().attach,
+            meaning("uretprobe.s//bin/a:f").unwrap().def.attach,
             Attach::Uprobe { path: "/bin/a".into(), function: "f".into(), offset: 0, at_return: true }
         );
-        assert_eq!(meaning("uprobe//bin/a").unwrap().attach, Attach::Target(Way::Uprobe { at_return: false }));
-        assert_eq!(meaning("kprobe/f+x").unwrap().attach, Attach::Target(Way::Kprobe { at_return: false }));
-        assert_eq!(meaning("iter/bpf_map_elem").unwrap().attach.needs(), Some("a map (`attach_iter` takes it)"));
+        assert_eq!(meaning("uprobe//bin/a").unwrap().def.attach, Attach::Target(Way::Uprobe { at_return: false }));
+        assert_eq!(meaning("kprobe/f+x").unwrap().def.attach, Attach::Target(Way::Kprobe { at_return: false }));
+        assert_eq!(meaning("iter/bpf_map_elem").unwrap().def.attach.needs(), Some("a map (`attach_iter` takes it)"));
         assert_eq!(
-            meaning("kprobe.session/a*").unwrap().attach,
+            meaning("kprobe.session/a*").unwrap().def.attach,
             Attach::KprobeMulti { pattern: "a*".into(), at_return: false }
         );
         assert_eq!(
-            meaning("kprobe/f+0x10").unwrap().attach,
+            meaning("kprobe/f+0x10").unwrap().def.attach,
             Attach::Kprobe { function: "f".into(), offset: 16, at_return: false }
         );
     }

@@ -43,7 +43,7 @@ pub(super) fn check(btf: &Btf, maps: &[Map], reporter: &mut Reporter) {
         let message = format!(
             "section {}: `{}` has a {what} and shares the section with variables that user space sees; the kernel does not map such a \
              section (ENOTSUPP, 524)",
-            map.name, variable.name
+            map.def.name, variable.name
         );
         let special: BTreeSet<_> = found.iter().map(|(variable, _)| &variable.name).collect();
         let others = section.variables.iter().filter(|other| other.visible && !special.contains(&other.name));
@@ -57,7 +57,7 @@ pub(super) fn check(btf: &Btf, maps: &[Map], reporter: &mut Reporter) {
                 shown(&others)
             ),
         };
-        reporter.report(Diagnostic::new(Code::BadData, message).section(&map.name).note(note));
+        reporter.report(Diagnostic::new(Code::BadData, message).section(&*map.def.name).note(note));
     }
 }
 

@@ -3,42 +3,16 @@
 //! Each is a kernel struct, as the source declares it, whose functions are programs of the object. Which of its members the running
 //! kernel has, and where, is found out at load by their names.
 
-use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, ProgramType, map_flags};
+use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
 use super::functions::Functions;
 use super::refused::Refused;
-use super::{DataSection, FunctionId, Map, MapDef};
+use super::{DataSection, FunctionId, Map};
 use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
 use crate::error::{Code, Diagnostic, Reporter};
 use crate::insn::INSN_SIZE;
-use skelgen_abi::plan::{SectionKind, essential_name};
-
-/// What makes a map a table of functions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StructOps {
-    /// The kernel's name of the struct.
-    pub name: String,
-    /// Its members as the source declares them, in their order.
-    pub members: Vec<Member>,
-    /// Whether it is created unless the user says otherwise (`?` before the section's name switches it off).
-    pub autocreate: bool,
-}
-
-/// A member of the struct.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Its name; empty for an anonymous struct or union.
-    pub name: String,
-    /// Where it begins, in bytes.
-    pub offset: u32,
-    /// Its size in bytes; 0 for a bitfield.
-    pub size: u32,
-    /// The number of its type's kind (`BTF_KIND_*`), modifiers looked through.
-    pub kind: u32,
-    /// The function that it is.
-    pub program: Option<FunctionId>,
-}
+use skelgen_abi::plan::{Member, SectionKind, StructOps, essential_name};
 
 /// The flags of the section's maps and whether they are created by default; `None` if its maps are something else.
 pub(super) fn section(name: &str) -> Option<(u32, bool)> {
@@ -114,7 +88,7 @@ fn table(
     };
     let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok()).filter(|&size| size <= var.size);
     let size = size.ok_or_else(|| bad("its size is not that of its type".into()))?;
-    let mut table = Vec::new();
+    let (mut table, mut functions_of) = (Vec::new(), Vec::new());
     for member in members {
         let resolved = btf.resolve(member.ty);
         let size = match member.bit_size {
@@ -135,13 +109,14 @@ fn table(
             None => None,
         };
         let kind = btf.get(resolved).kind.number();
-        table.push(Member { name: member_name.to_owned(), offset, size, kind, program });
+        functions_of.extend(program.map(|function| (table.len(), function)));
+        table.push(Member { name: member_name.to_owned().into(), ..Member::new("", offset, size, kind) });
     }
     let from = usize::try_from(var.offset).unwrap_or(usize::MAX);
     let bytes = section.data.get(from..).and_then(|rest| rest.get(..usize::try_from(size).ok()?));
     let mut bytes = bytes.unwrap_or_default().to_vec();
-    for member in table.iter().filter(|member| member.program.is_some()) {
-        let from = usize::try_from(member.offset).unwrap_or(usize::MAX);
+    for &(place, _) in &functions_of {
+        let from = usize::try_from(table[place].offset).unwrap_or(usize::MAX);
         if let Some(pointer) = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..8)) {
             pointer.fill(0);
         }
@@ -150,28 +125,21 @@ fn table(
         bytes.clear();
     }
     let (flags, autocreate) = self::section(section.name).unwrap_or_default();
-    Ok(Map {
-        name: name.to_owned(),
-        kernel_name: name.chars().take(OBJ_NAME_MAX).collect(),
-        def: MapDef {
-            map_type: MapType::STRUCT_OPS,
-            key_size: 4,
-            value_size: size,
-            max_entries: 1,
-            flags,
-            value_type: Some(ty),
-            ..MapDef::default()
-        },
-        section: Some(DataSection {
-            kind: SectionKind::StructOps,
-            size,
-            align: 8,
-            bytes,
-            variables: Vec::new(),
-            addresses: Vec::new(),
-        }),
-        struct_ops: Some(StructOps { name: essential_name(btf.name(ty)).to_owned(), members: table, autocreate }),
-    })
+    let contents = DataSection {
+        kind: SectionKind::StructOps,
+        size,
+        align: 8,
+        bytes,
+        variables: Vec::new(),
+        addresses: Vec::new(),
+    };
+    let mut map = Map::of_section(name, MapType::STRUCT_OPS, contents);
+    map.def.flags = flags;
+    map.value_type = Some(ty);
+    let name = essential_name(btf.name(ty)).to_owned().into();
+    map.def.struct_ops = Some(StructOps { name, members: table.into(), autocreate });
+    map.member_functions = functions_of;
+    Ok(map)
 }
 
 /// The function that a relocation of the section puts in its place; nothing if it was refused.
@@ -198,7 +166,7 @@ fn program(
     let slot = value.and_then(|value| usize::try_from(value).ok());
     let function = slot.and_then(|value| functions.at(place, value / INSN_SIZE)).ok_or_else(not_program)?;
     let name = elf.section(place).name;
-    let meaning = super::sections::meaning(name).filter(|meaning| meaning.program_type == ProgramType::STRUCT_OPS);
+    let meaning = super::sections::meaning(name).filter(|meaning| meaning.def.program_type == ProgramType::STRUCT_OPS);
     meaning.map(|_| Some(function)).ok_or_else(not_program)
 }
 

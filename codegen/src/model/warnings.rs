@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::map_types::{Definition, MapFacts};
-use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
-
-use super::{Attach, BpfObject, DataSection, FunctionId, Map, MapDef, Program, Reference, sections};
 use skelgen_abi::helper;
+use skelgen_abi::map_types::{Definition, MapFacts};
+use skelgen_abi::plan::Attach;
+use skelgen_abi::uapi::{MapType, ProgramType};
+
+use super::{BpfObject, DataSection, FunctionId, Map, Program, Reference, sections};
 
 impl BpfObject {
     /// What whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that cannot be
@@ -33,16 +34,16 @@ impl BpfObject {
 
     /// About a map that no kernel creates as the source defines it, and how its definition is completed before the load.
     fn definition(&self, map: &Map) -> Vec<String> {
-        let (name, def) = (&map.name, &map.def);
+        let name = &map.def.name;
         let mut warnings = Vec::new();
-        for fault in as_loaded(def).faults() {
+        for fault in as_loaded(map).faults() {
             warnings.push(format!(
                 "map `{name}`: {fault}; give {} in the BPF source, or call `{}` of the open map before the load",
                 fault.source(),
                 fault.setter()
             ));
         }
-        let Some(inner) = &def.inner else { return warnings };
+        let Some(inner) = &map.inner else { return warnings };
         let template = as_loaded(inner);
         let facts = MapFacts::of(template.map_type);
         let held = facts.is_none_or(|facts| facts.can_be_inner);
@@ -57,14 +58,14 @@ impl BpfObject {
                  before the load"
             )
         }));
-        for (key, put_in) in &def.inner_maps {
+        for (key, put_in) in &map.inner_maps {
             let Some(other) = self.maps.get(put_in.0 as usize) else { continue };
-            let shape = as_loaded(&other.def);
+            let shape = as_loaded(other);
             if !shape.fits(&template) {
                 warnings.push(format!(
                     "map `{name}`: map `{}` at {key} ({shape}) is not like its inner maps ({template}); make both definitions alike in the \
                      BPF source, or call `set_inner_map` of the open map before the load",
-                    other.name
+                    other.def.name
                 ));
             }
         }
@@ -73,16 +74,14 @@ impl BpfObject {
 }
 
 /// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
-fn as_loaded(def: &MapDef) -> Definition {
-    let pages = matches!(def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && def.max_entries != 0;
-    let max_entries = if pages { def.max_entries.checked_next_power_of_two() } else { None };
-    Definition {
-        flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
-        extra: def.extra,
-        inner: def.inner.is_some(),
-        typed: def.key_type.is_some() && def.value_type.is_some(),
-        ..Definition::new(def.map_type, def.key_size, def.value_size, max_entries.unwrap_or(def.max_entries))
+fn as_loaded(map: &Map) -> Definition {
+    let mut definition =
+        Definition::of(&map.def, map.inner.is_some(), map.key_type.is_some() && map.value_type.is_some());
+    if matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && definition.max_entries != 0 {
+        let pages = definition.max_entries.checked_next_power_of_two();
+        definition.max_entries = pages.unwrap_or(definition.max_entries);
     }
+    definition
 }
 
 /// About a section whose initial value has addresses.
@@ -93,19 +92,19 @@ fn addresses(map: &Map, section: &DataSection) -> Option<String> {
     let what = if names.is_empty() { format!("byte {first:#x}") } else { names.join(", ") };
     Some(format!(
         "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
-        map.name
+        map.def.name
     ))
 }
 
 /// About a program whose section names an attach target that cannot be parsed.
 fn target(program: &Program) -> Option<String> {
-    let Attach::Target(way) = program.attach else { return None };
-    let (_, text) = program.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
+    let Attach::Target(way) = program.def.attach else { return None };
+    let (_, text) = program.def.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
     let error = way.parse(text).err()?;
     Some(format!(
         "section {:?}: its attach target is not valid: {error}; until `set_attach_target` names one, its program does not attach by \
          itself",
-        program.section
+        program.def.section
     ))
 }
 
@@ -113,19 +112,19 @@ fn target(program: &Program) -> Option<String> {
 fn untyped_sections(object: &BpfObject) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut seen = BTreeSet::new();
-    for program in object.programs.iter().filter(|program| program.program_type == ProgramType::UNSPEC) {
-        if !seen.insert(&program.section) {
+    for program in object.programs.iter().filter(|program| program.def.program_type == ProgramType::UNSPEC) {
+        if !seen.insert(&program.def.section) {
             continue;
         }
         let name = &object.functions[program.function.0 as usize].name;
-        let hint = match sections::like(&program.section) {
+        let hint = match sections::like(&program.def.section) {
             Some(known) => format!("did you mean `{known}`? Otherwise "),
             None => String::new(),
         };
         warnings.push(format!(
             "section `{}` of program `{name}` does not say which type of program it has, so it does not load as it is: {hint}give the type \
              with `set_type` before the load",
-            program.section
+            program.def.section
         ));
     }
     warnings
@@ -150,16 +149,15 @@ fn license(object: &BpfObject) -> Option<String> {
 
 /// What about a program the kernel takes under the GPL alone.
 fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
-    if matches!(program.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
-        return Some(format!("is of type {}, which is for programs under the GPL", program.program_type));
+    if matches!(program.def.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
+        return Some(format!("is of type {}, which is for programs under the GPL", program.def.program_type));
     }
     reached(object, program).into_iter().find_map(|id| {
         let code = &object.functions[id.0 as usize].code;
-        let helper = code
-            .insns
-            .iter()
-            .filter(|insn| insn.is_helper_call())
-            .find_map(|insn| helper::gpl_only(insn.imm, program.program_type, program.expected_attach_type));
+        let helper =
+            code.insns.iter().filter(|insn| insn.is_helper_call()).find_map(|insn| {
+                helper::gpl_only(insn.imm, program.def.program_type, program.def.expected_attach_type)
+            });
         let kernel = code.refs.iter().find_map(|reference| match reference.to {
             Reference::ExternCall(id) => object.externs.get(id.0 as usize),
             _ => None,

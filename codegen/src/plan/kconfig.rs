@@ -5,22 +5,7 @@ use std::fmt;
 use skelgen_abi::escape::Line;
 use skelgen_abi::plan::{Kconfig, KconfigKind};
 
-use crate::model::kconfig::Config;
-
-/// The table of what is asked for.
-pub(super) fn lower(list: &[Config]) -> Vec<Kconfig> {
-    list.iter()
-        .map(|config| Kconfig {
-            name: config.name.clone().into(),
-            kind: config.kind,
-            offset: config.offset,
-            size: config.size,
-            weak: config.weak,
-        })
-        .collect()
-}
-
-/// One line of it.
+/// Prints a line about a value.
 pub(super) fn print(f: &mut fmt::Formatter<'_>, config: &Kconfig) -> fmt::Result {
     let kind = match config.kind {
         KconfigKind::Bool => "bool",

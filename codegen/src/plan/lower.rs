@@ -11,14 +11,14 @@ use skelgen_abi::plan::{
     self, Body, Function, JumpTable, Map, Object, Patch, PatchKind, PercpuForm, Program, Section, SectionKind, Span,
     Step, Symbol, SymbolKind,
 };
-use skelgen_abi::uapi::{MapType, elem_flags, map_flags, pseudo};
+use skelgen_abi::uapi::{MapType, elem_flags, pseudo};
 
 use super::blob::BlobBuilder;
 use crate::emulate::{self, Forms, FunctionForms};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, Insn};
 use crate::link::{LinkedFunction, LinkedProgram, Outside};
-use crate::model::{self, BpfObject, ExternId, ExternKind, MapDef, Target, TargetKind};
+use crate::model::{self, BpfObject, ExternId};
 
 /// Plans the load of an object.
 pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Result<Object> {
@@ -62,7 +62,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
         functions: functions.into(),
         programs: programs.into(),
         symbols: symbols.list.into(),
-        kconfig: super::kconfig::lower(&object.kconfig).into(),
+        kconfig: object.kconfig.clone().into(),
         steps: steps.into(),
     })
 }
@@ -80,47 +80,32 @@ fn index(value: usize) -> u32 {
 fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     let mut maps = Vec::new();
     for map in &object.maps {
-        let mut owned = definition(&map.def, &map.name, &map.kernel_name);
-        owned.section = section(map, blob)?;
-        owned.struct_ops = map.struct_ops.as_ref().map(|table| super::struct_ops::lower(object, table));
-        maps.push(owned);
+        let mut lowered = definition(map);
+        lowered.section = section(map, blob)?;
+        if let Some(table) = &mut lowered.struct_ops {
+            super::struct_ops::set_programs(object, map, table);
+        }
+        maps.push(lowered);
     }
     for (number, map) in object.maps.iter().enumerate() {
-        if let Some(inner) = &map.def.inner {
-            let name = format!("{}.inner", map.name);
-            let kernel_name: String = name.chars().take(skelgen_abi::uapi::OBJ_NAME_MAX).collect();
+        if let Some(inner) = &map.inner {
             maps[number].inner = Some(index(maps.len()));
-            let mut template = definition(inner, &name, &kernel_name);
-            template.template = true;
-            maps.push(template);
+            maps.push(Map { template: true, ..definition(inner) });
         }
     }
     Ok(maps)
 }
 
-fn definition(def: &MapDef, name: &str, kernel_name: &str) -> Map {
+/// The row of a map with the types that the kernel gets.
+fn definition(map: &model::Map) -> Map {
     // Of a type that is not known the kernel is asked.
-    let typed = MapFacts::of(def.map_type).is_none_or(|facts| facts.takes_types);
+    let typed = MapFacts::of(map.def.map_type).is_none_or(|facts| facts.takes_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
     Map {
-        name: name.to_owned().into(),
-        kernel_name: kernel_name.to_owned().into(),
-        map_type: def.map_type,
-        key_size: def.key_size,
-        value_size: def.value_size,
-        max_entries: def.max_entries,
-        flags: def.flags | if def.numa_node.is_some() { map_flags::NUMA_NODE } else { 0 },
-        numa_node: def.numa_node.unwrap_or(0),
-        extra: def.extra,
         // A key of no bytes is none, whatever its type: queues and filters have one of `()` in Rust.
-        btf_key_type_id: if def.key_size == 0 { 0 } else { id(def.key_type) },
-        btf_value_type_id: id(def.value_type),
-        inner: None,
-        template: false,
-        section: None,
-        struct_ops: None,
-        jump_table: None,
-        pin_by_name: def.pin_by_name,
+        btf_key_type_id: if map.def.key_size == 0 { 0 } else { id(map.key_type) },
+        btf_value_type_id: id(map.value_type),
+        ..map.def.clone()
     }
 }
 
@@ -129,16 +114,11 @@ fn definition(def: &MapDef, name: &str, kernel_name: &str) -> Map {
 fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     let mut maps = Vec::new();
     for table in &function.tables {
-        let def = MapDef {
-            map_type: MapType::INSN_ARRAY,
-            key_size: 4,
-            value_size: 16,
-            max_entries: index(table.len()),
-            ..MapDef::default()
-        };
         let bytes: Vec<u8> = table.iter().flat_map(|insn| index(insn.0).to_le_bytes()).collect();
         let section = Section { kind: SectionKind::JumpTable, initial: blob.add(&bytes)?, align: 8 };
-        maps.push(Map { section: Some(section), ..definition(&def, ".jumptables", ".jumptables") });
+        let map =
+            Map::new(".jumptables", MapType::INSN_ARRAY).key_size(4).value_size(16).max_entries(index(table.len()));
+        maps.push(map.section(Some(section)));
     }
     Ok(maps)
 }
@@ -153,18 +133,11 @@ fn section(map: &model::Map, blob: &mut BlobBuilder) -> Result<Option<Section>> 
 fn program(object: &BpfObject, linked: &LinkedProgram, symbols: &mut Symbols) -> Program {
     let program = &object.programs[linked.program.0 as usize];
     let function = &object.functions[program.function.0 as usize];
-    let target = program.target.as_ref().map(|target| symbols.target(target));
     Program {
         name: function.name.clone().into(),
-        section: program.section.clone().into(),
-        program_type: program.program_type,
-        expected_attach_type: program.expected_attach_type,
-        flags: program.flags,
-        autoload: program.autoload,
-        since: program.since,
-        target,
-        attach: program.attach.clone(),
+        target: program.target.clone().map(|target| symbols.add(target)),
         functions: linked.functions.iter().map(|&function| index(function)).collect(),
+        ..program.def.clone()
     }
 }
 
@@ -204,7 +177,7 @@ fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob:
                     PatchKind::Map(map.0)
                 }
             }
-            Outside::Variable(id) if object.externs[id.0 as usize].kind == ExternKind::Address => {
+            Outside::Variable(id) if object.externs[id.0 as usize].kind == SymbolKind::Address => {
                 (insns[at].src, insns[at].imm, insns[at + 1].imm) = (0, 0, 0);
                 PatchKind::Address(symbols.external(object, id))
             }
@@ -261,28 +234,13 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn target(&mut self, target: &Target) -> u32 {
-        let kind = match target.kind {
-            TargetKind::Function => SymbolKind::Function,
-            TargetKind::Typedef => SymbolKind::Typedef,
-        };
-        self.add(Symbol { name: target.name.clone().into(), kind, weak: false, ty: None })
-    }
-
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
-        let external = &object.externs[id.0 as usize];
-        let kind = match external.kind {
-            ExternKind::Function => SymbolKind::Function,
-            ExternKind::Variable => SymbolKind::Variable,
-            ExternKind::Address => SymbolKind::Address,
-        };
+        let mut symbol = object.externs[id.0 as usize].clone();
         // `name___one` is one of several declarations of function `name`. Variables have no such flavors in libbpf.
-        let name = match kind {
-            SymbolKind::Function => plan::essential_name(&external.name),
-            _ => external.name.as_str(),
-        };
-        let ty = Some(external.ty.0).filter(|_| kind != SymbolKind::Address);
-        self.add(Symbol { name: name.to_owned().into(), kind, weak: external.weak, ty })
+        if symbol.kind == SymbolKind::Function {
+            symbol.name = plan::essential_name(&symbol.name).to_owned().into();
+        }
+        self.add(symbol)
     }
 
     fn add(&mut self, symbol: Symbol) -> u32 {
@@ -353,7 +311,7 @@ fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symb
         }
     }
     for (number, map) in object.maps.iter().enumerate() {
-        for &(key, inner) in &map.def.inner_maps {
+        for &(key, inner) in &map.inner_maps {
             steps.push(Step::InsertMap { outer: index(number), key, inner: inner.0 });
         }
     }
@@ -377,7 +335,7 @@ fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symb
         steps.extend(unused.into_iter().map(|map| Step::BindMap { program: index(program), map }));
     }
     for (number, map) in object.maps.iter().enumerate() {
-        for &(key, function) in &map.def.inner_programs {
+        for &(key, function) in &map.inner_programs {
             match object.programs.iter().position(|program| program.function == function) {
                 Some(program) => {
                     steps.push(Step::InsertProgram { map: index(number), key, program: index(program) });
@@ -386,7 +344,7 @@ fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symb
                     Code::BadMap,
                     format!(
                         "`{}` of program array `{}` is not a program",
-                        object.functions[function.0 as usize].name, map.name
+                        object.functions[function.0 as usize].name, map.def.name
                     ),
                 )),
             }

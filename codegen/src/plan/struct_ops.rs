@@ -3,27 +3,21 @@
 use std::fmt;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::{Member, Object, StructOps};
+use skelgen_abi::plan::{Object, StructOps};
 
-use crate::model::BpfObject;
-use crate::model::struct_ops::StructOps as Table;
+use crate::model::{self, BpfObject};
 
-/// The table with its programs by their index.
-pub(super) fn lower(object: &BpfObject, table: &Table) -> StructOps {
-    let members = table.members.iter().map(|member| Member {
-        name: member.name.clone().into(),
-        offset: member.offset,
-        size: member.size,
-        kind: member.kind,
-        program: member.program.and_then(|function| {
-            let index = object.programs.iter().position(|program| program.function == function);
-            index.and_then(|index| u32::try_from(index).ok())
-        }),
-    });
-    StructOps { name: table.name.clone().into(), members: members.collect(), autocreate: table.autocreate }
+/// Sets which programs the members of a struct_ops map are.
+pub(super) fn set_programs(object: &BpfObject, map: &model::Map, table: &mut StructOps) {
+    for &(member, function) in &map.member_functions {
+        let index = object.programs.iter().position(|program| program.function == function);
+        if let Some(member) = table.members.to_mut().get_mut(member) {
+            member.program = index.and_then(|index| u32::try_from(index).ok());
+        }
+    }
 }
 
-/// The lines of it.
+/// Prints the lines about a struct_ops map.
 pub(super) fn print(f: &mut fmt::Formatter<'_>, object: &Object, table: &StructOps) -> fmt::Result {
     let when = if table.autocreate { "" } else { ", only if asked" };
     writeln!(f, "        functions of struct {}{when}", Line(&table.name))?;

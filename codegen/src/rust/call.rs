@@ -1,6 +1,6 @@
 //! The call of the runtime's macro `skeleton!`: a line for each section, map, program and struct_ops map.
 //!
-//! Its grammar is the macro's (`runtime/src/skeleton.rs`), which makes all items of these lines.
+//! Its grammar is the macro's (`runtime/src/skeleton`), which makes all items of these lines.
 
 use skelgen_abi::plan::{Attach, SectionKind, VERSION};
 
@@ -55,8 +55,8 @@ pub(super) fn write(
     if !skeleton.struct_ops.is_empty() {
         block(text, "struct_ops", skeleton.struct_ops.iter(), |text, table| {
             let map = &object.maps[table.map.0 as usize];
-            let of = map.struct_ops.as_ref().map_or("?", |table| table.name.as_str());
-            let doc = Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.name), InCode(of)));
+            let of = map.def.struct_ops.as_ref().map_or("?", |table| &*table.name);
+            let doc = Doc::new(format_args!(" `{}`, a `struct {}`.", InCode(&map.def.name), InCode(of)));
             let ty = spelled(&types.of(table.ty, &table.field));
             text.line(format_args!("///{doc}"))?;
             text.line(format_args!("{}: {ty} = {}, link {};", table.field, table.map.0, table.link))
@@ -121,18 +121,18 @@ fn block<'f, F: 'f>(
 
 fn program_doc(object: &BpfObject, field: &ProgramField) -> Doc {
     let program = &object.programs[field.program.0 as usize];
-    let attaches = match (&program.attach, program.attach.needs()) {
+    let attaches = match (&program.def.attach, program.def.attach.needs()) {
         (_, Some(what)) => format!("; attaching it needs {what}"),
         (Attach::Never(how), None) => format!("; it runs {how}"),
         _ => String::new(),
     };
-    let section = InCode(&program.section);
-    Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.program_type))
+    let section = InCode(&program.def.section);
+    Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.def.program_type))
 }
 
 /// Whether there is a way to attach the program at all.
 fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
-    !matches!(object.programs[field.program.0 as usize].attach, Attach::Never(_))
+    !matches!(object.programs[field.program.0 as usize].def.attach, Attach::Never(_))
 }
 
 /// The name of the field of `Links` for what is left, which no program or struct_ops map has.

@@ -1,7 +1,7 @@
 //! The calls of the runtime's macros that define types: `c_struct!`, `cells!` and `open_enum!`, a line for each member.
 //!
 //! They are text from the beginning, a line at a time: as tokens they would take most of the memory of a large type. Knows how the macros
-//! are written (`runtime/src/data`), nothing of where members come from.
+//! are written (`runtime/src/skeleton/types.rs`), nothing of where members come from.
 
 use std::fmt::Display;
 

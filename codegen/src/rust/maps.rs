@@ -12,7 +12,7 @@ use crate::skeleton::{Data, Handle, MapField};
 
 pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>) {
     let map = &object.maps[field.map.0 as usize];
-    let name = &map.name;
+    let name = &map.def.name;
     let inner = field.handle.inner;
     let of_inner = [(inner.and_then(|it| it.key), "inner__key"), (inner.and_then(|it| it.value), "inner__value")];
     for (data, what) in [(field.handle.key, "key"), (field.handle.value, "value")].into_iter().chain(of_inner) {
@@ -38,7 +38,7 @@ pub(super) fn handle_type(
             let ty = section.ty();
             quote!(rt::map::Arena<#ty>)
         }
-        None => handle(&field.handle, &object.maps[field.map.0 as usize].name, types),
+        None => handle(&field.handle, &object.maps[field.map.0 as usize].def.name, types),
     };
     if field.optional { quote!(Option<#handle>) } else { handle }
 }
@@ -47,7 +47,7 @@ pub(super) fn handle_type(
 pub(super) fn doc(object: &BpfObject, field: &MapField) -> Doc {
     let map = &object.maps[field.map.0 as usize];
     let optional = if field.optional { " Its handle is `None` if auto-create was off." } else { "" };
-    Doc::new(format_args!(" `{}`, a map of type {}.{optional}", InCode(&map.name), map.def.map_type))
+    Doc::new(format_args!(" `{}`, a map of type {}.{optional}", InCode(&map.def.name), map.def.map_type))
 }
 
 fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {

@@ -30,8 +30,9 @@ use text::Text;
 
 pub(crate) use text::Pieces;
 
-/// What the generated text is.
+/// What a generated text is: a whole file, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layout {
     /// The contents of a module's own file, for `mod counters;`.
     File,

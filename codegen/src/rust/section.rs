@@ -22,7 +22,7 @@ impl<'a> Section<'a> {
     pub(super) fn new(object: &'a BpfObject, field: &'a SectionField) -> Option<Self> {
         let map = object.maps.get(field.map.0 as usize)?;
         let data = map.section.as_ref()?;
-        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.name };
+        let name = if data.kind == SectionKind::Arena { arena::SECTION } else { &map.def.name };
         Some(Self { field, name, data })
     }
 

@@ -11,7 +11,7 @@ use skelgen_abi::uapi::{MapType, map_flags};
 
 use crate::btf::TypeId;
 use crate::error::{Code, Error, Result};
-use crate::model::{BpfObject, MapDef, MapId, ProgramId};
+use crate::model::{BpfObject, Map, MapId, ProgramId};
 
 pub use names::{Scope, field_name, type_ident, type_name};
 pub use request::{Requested, missing};
@@ -71,7 +71,7 @@ pub struct MapField {
 /// Whether an object has a map of this name.
 #[must_use]
 pub fn has_map(object: &BpfObject, name: &str) -> bool {
-    object.maps.iter().any(|map| map.name == name)
+    object.maps.iter().any(|map| map.def.name == name)
 }
 
 /// The error about a map that the options name and that is not there.
@@ -151,30 +151,31 @@ impl Skeleton {
         let mut this =
             Self { module, sections: Vec::new(), maps: Vec::new(), struct_ops: Vec::new(), programs: Vec::new() };
         for (index, map) in object.maps.iter().enumerate() {
-            let optional = optional_maps.contains(&map.name);
+            let name = &*map.def.name;
+            let optional = optional_maps.iter().any(|it| it == name);
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
                 // An arena is a map that the user sees, and a section in it.
                 Some(section) if section.kind == SectionKind::Arena => {
-                    let field = map_fields.claim(&field_name(&map.name));
-                    this.maps.push(MapField { map: id, field, handle: handle(&map.def), optional });
+                    let field = map_fields.claim(&field_name(name));
+                    this.maps.push(MapField { map: id, field, handle: handle(map), optional });
                     if section.variables.iter().any(|variable| variable.visible) {
                         let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
                         this.sections.push(SectionField { map: id, field, ty });
                     }
                 }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
-                    let name = map.name.trim_start_matches('.');
+                    let name = name.trim_start_matches('.');
                     // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
                     let field = fields.claim_with_endings(&field_name(name), &["_mut", "_resize"]);
                     let ty = types.claim_with_endings(&type_name(name), &["Cells"]);
                     this.sections.push(SectionField { map: id, field, ty });
                 }
-                Some(_) if map.struct_ops.is_some() => tables.extend(map.def.value_type.map(|ty| (id, &map.name, ty))),
+                Some(_) if map.def.struct_ops.is_some() => tables.extend(map.value_type.map(|ty| (id, name, ty))),
                 Some(_) => {}
                 None => {
-                    let field = map_fields.claim(&field_name(&map.name));
-                    let handle = if untyped_maps.contains(&map.name) { UNTYPED } else { handle(&map.def) };
+                    let field = map_fields.claim(&field_name(name));
+                    let handle = if untyped_maps.iter().any(|it| it == name) { UNTYPED } else { handle(map) };
                     this.maps.push(MapField { map: id, field, handle, optional });
                 }
             }
@@ -197,17 +198,18 @@ impl Skeleton {
 const UNTYPED: Handle = Handle { name: "Untyped", key: None, value: None, inner: None };
 
 /// The handle for a map. Keys or values without a size get theirs before the load, so that no Rust type can be theirs.
-fn handle(def: &MapDef) -> Handle {
-    let typed = typed_handle(def);
+fn handle(map: &Map) -> Handle {
+    let typed = typed_handle(map);
     let unknown = Some(Data::Bytes(0));
     if typed.key == unknown || typed.value == unknown { UNTYPED } else { typed }
 }
 
-fn typed_handle(def: &MapDef) -> Handle {
+fn typed_handle(map: &Map) -> Handle {
     use MapType as M;
-    let key = Some(def.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
-    let value = Some(def.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
-    let inner = def.inner.as_deref().map(|inner| {
+    let def = &map.def;
+    let key = Some(map.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
+    let value = Some(map.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
+    let inner = map.inner.as_deref().map(|inner| {
         let Handle { name, key, value, .. } = handle(inner);
         InnerHandle { name, key, value }
     });
@@ -216,7 +218,7 @@ fn typed_handle(def: &MapDef) -> Handle {
     let only_key = |name| Handle { name, key, value: None, inner: None };
     let plain = |name| Handle { name, key: None, value: None, inner: None };
     match def.map_type {
-        M::STACK_TRACE if is_addresses(def) => {
+        M::STACK_TRACE if is_addresses(map) => {
             Handle { name: "HashMap", key: Some(Data::U32), value: Some(Data::U64s(def.value_size / 8)), inner: None }
         }
         M::ARRAY => only_value("Array"),
@@ -246,8 +248,9 @@ fn typed_handle(def: &MapDef) -> Handle {
 }
 
 /// Whether a map of stack traces, which are mostly defined by sizes alone, has the numbers that helpers give for keys, and addresses.
-fn is_addresses(def: &MapDef) -> bool {
-    let is_untyped = def.key_type.is_none() && def.value_type.is_none();
+fn is_addresses(map: &Map) -> bool {
+    let def = &map.def;
+    let is_untyped = map.key_type.is_none() && map.value_type.is_none();
     let sizes = def.key_size == 4 && def.value_size != 0 && def.value_size % 8 == 0;
     is_untyped && sizes && def.flags & map_flags::STACK_BUILD_ID == 0
 }
@@ -259,8 +262,9 @@ mod tests {
     #[test]
     fn stack_traces_are_addresses() {
         let of = |value_size, flags| {
-            let def = MapDef { map_type: MapType::STACK_TRACE, key_size: 4, value_size, flags, ..MapDef::default() };
-            let Handle { name, key, value, .. } = handle(&def);
+            let mut map = Map::new("stacks", MapType::STACK_TRACE);
+            (map.def.key_size, map.def.value_size, map.def.flags) = (4, value_size, flags);
+            let Handle { name, key, value, .. } = handle(&map);
             (name, key, value)
         };
         assert_eq!(of(127 * 8, 0), ("HashMap", Some(Data::U32), Some(Data::U64s(127))));

@@ -67,7 +67,7 @@ impl Scope {
 /// An identifier that keeps the name: what an identifier may not hold becomes `_`, keywords become raw.
 ///
 /// ```
-/// use skelgen::skeleton::field_name;
+/// use skelgen::unstable::skeleton::field_name;
 /// assert_eq!(field_name("data.custom"), "data_custom");
 /// assert_eq!(field_name("type"), "r#type");
 /// assert_eq!(field_name("self"), "self_");
@@ -92,7 +92,7 @@ pub fn field_name(name: &str) -> String {
 /// A keyword is not made raw yet, so that the name can be part of another one.
 ///
 /// ```
-/// use skelgen::skeleton::type_ident;
+/// use skelgen::unstable::skeleton::type_ident;
 /// assert_eq!(type_ident("task_struct"), "task_struct");
 /// assert_eq!(type_ident("u32"), "u32_");
 /// assert_eq!(type_ident("loop"), "loop");
@@ -139,7 +139,7 @@ fn without_escapes(name: &str) -> String {
 /// A type's name in Rust's own style, for what has no name in C.
 ///
 /// ```
-/// assert_eq!(skelgen::skeleton::type_name("data.my_part"), "DataMyPart");
+/// assert_eq!(skelgen::unstable::skeleton::type_name("data.my_part"), "DataMyPart");
 /// ```
 #[must_use]
 pub fn type_name(name: &str) -> String {

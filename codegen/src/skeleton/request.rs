@@ -67,7 +67,7 @@ impl Requested {
     pub fn records(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
         let record = |map: &crate::model::Map| {
-            let ty = map.def.value_type.filter(|_| {
+            let ty = map.value_type.filter(|_| {
                 matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF | MapType::PERF_EVENT_ARRAY)
             });
             ty.filter(|&ty| matches!(btf.get(btf.resolve(ty)).kind, Kind::Struct(_) | Kind::Union(_)))

@@ -1,13 +1,14 @@
 //! What the kernel requires of the definition of a map, by the map's type: one table for the generator and the runtime.
 //!
 //! The generator warns of what the user has to set before the load, the runtime explains a refusal. Nothing is rejected because of the
-//! table: kernels differ, and the one that loads decides. Must not know objects, plans or system calls.
+//! table: kernels differ, and the one that loads decides. Must not know objects or system calls, and of plans the rows of maps alone.
 //!
 //! To add a map type: a row in the table `TYPES`. The facts are those of the `map_alloc_check` and `map_alloc` of the type's operations, of
 //! `map_create_alloc` in kernel/bpf/syscall.c and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c (Linux 7.3).
 
 use core::fmt;
 
+use crate::plan::Map;
 use crate::uapi::{MapType, map_flags as flag};
 
 /// The definition of a map, as `BPF_MAP_CREATE` takes it.
@@ -49,6 +50,13 @@ impl Definition {
     #[must_use]
     pub const fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Self {
         Self { map_type, key_size, value_size, max_entries, flags: 0, extra: 0, inner: false, typed: true }
+    }
+
+    /// Creates the definition that a row of a plan has; `inner` and `typed` are as in the fields.
+    #[must_use]
+    pub const fn of(row: &Map, inner: bool, typed: bool) -> Self {
+        let Map { map_type, key_size, value_size, max_entries, flags, extra, .. } = *row;
+        Self { map_type, key_size, value_size, max_entries, flags, extra, inner, typed }
     }
 
     /// Returns what is wrong with the definition on every kernel that has the map type; nothing for a type that is not in the table.

@@ -284,7 +284,7 @@ pub mod map_flags {
     pub const NO_PREALLOC: u32 = 1 << 0;
     /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
     pub const NO_COMMON_LRU: u32 = 1 << 1;
-    /// The field `numa_node` counts (`BPF_F_NUMA_NODE`).
+    /// The request names a NUMA node (`BPF_F_NUMA_NODE`).
     pub const NUMA_NODE: u32 = 1 << 2;
     /// System calls may only read (`BPF_F_RDONLY`).
     pub const RDONLY: u32 = 1 << 3;

@@ -5,7 +5,6 @@
 //! map has a handle in `map`.
 
 mod atomic;
-mod c_struct;
 pub mod cell;
 mod chars;
 pub mod fields;

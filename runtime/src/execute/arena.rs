@@ -24,18 +24,19 @@ impl Executor {
     /// Maps a map that was just created or taken over, if it is an arena.
     pub(super) fn map_arena(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|_| open.map_type == MapType::ARENA)
+        let Some(created) =
+            at(&self.maps, index).and_then(Option::as_ref).filter(|_| open.row.map_type == MapType::ARENA)
         else {
             return Ok(());
         };
         let name = &*open.definition.name;
-        let len = usize::try_from(open.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
+        let len = usize::try_from(open.row.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
         let len = len.ok_or_else(|| {
             Error::of(ErrorKind::LimitReached, format_args!("arena `{name}` is too large for this machine"))
         })?;
-        let address = usize::try_from(open.extra).ok().filter(|&address| address != 0);
+        let address = usize::try_from(open.row.extra).ok().filter(|&address| address != 0);
         let region = Region::at(created.map.as_fd(), len, address).map_err(|errno| {
-            Error::refused(format_args!("mapping arena `{name}` ({len} bytes, address {:#x})", open.extra), errno)
+            Error::refused(format_args!("mapping arena `{name}` ({len} bytes, address {:#x})", open.row.extra), errno)
         })?;
         let globals = self.globals(open, len)?;
         if let Some(created) = at_mut(&mut self.maps, index).and_then(Option::as_mut) {
@@ -57,7 +58,7 @@ impl Executor {
                 ))
                 .with_help("make it larger: `max_entries` is its size in pages")
             })?;
-        if open.flags & map_flags::SEGV_ON_FAULT != 0 {
+        if open.row.flags & map_flags::SEGV_ON_FAULT != 0 {
             return Err(Error::invalid(format_args!(
                 "arena `{name}` has variables, and with BPF_F_SEGV_ON_FAULT nobody but a program can allocate their pages"
             )));

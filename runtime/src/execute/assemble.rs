@@ -261,7 +261,7 @@ impl Executor {
             PatchKind::Stride(map) => {
                 let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
                 let align = open.definition.section.map_or(1, |section| section.align);
-                let stride = percpu_stride(open.value_size, align).and_then(|stride| i32::try_from(stride).ok());
+                let stride = percpu_stride(open.row.value_size, align).and_then(|stride| i32::try_from(stride).ok());
                 let stride = stride.ok_or_else(|| {
                     Error::of(
                         ErrorKind::LimitReached,

@@ -10,7 +10,7 @@ use crate::uapi::elem_flags;
 
 impl Executor {
     pub(super) fn fill_kconfig(&mut self, map: u32) -> Result<()> {
-        let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.value_size;
+        let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.row.value_size;
         let mut values = Values::new(&self.object.kconfig, size);
         values.resolve_kernel(self)?;
         if let Some(text) = &self.options.kconfig {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::arena::Arena;
 use super::token::Asked;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
-use crate::abi::{JumpTable, SectionKind, Span, Step};
+use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
 use crate::kernel;
 use crate::map::{Info, definition_of, not_inner, other_than_map};
@@ -76,7 +76,7 @@ impl Executor {
     fn create(&mut self, index: u32) -> Result<Created> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let name = &*open.definition.name;
-        if open.definition.section.is_some() && open.value_size < open.definition.value_size {
+        if open.definition.section.is_some() && open.row.value_size < open.definition.value_size {
             return Err(Error::invalid(format_args!(
                 "section `{name}` cannot be made shorter than its variables, which take {} bytes",
                 open.definition.value_size
@@ -108,35 +108,29 @@ impl Executor {
             let module = self.symbols.module(table.module);
             (table.value_type, module.map(AsFd::as_fd))
         });
-        let unchanged = open.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
-        let ids = (open.definition.btf_key_type_id, open.definition.btf_value_type_id);
-        let btf = self
-            .btf
-            .as_ref()
-            .filter(|_| unchanged && !shape.emulated && ids != (0, 0))
-            .map(|fd| (fd.as_fd(), ids.0, ids.1));
-        // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
-        let btf = if kernel_value.is_some() { self.btf.as_ref().map(|fd| (fd.as_fd(), 0, 0)) } else { btf };
-        let mut request = sys::map::Request {
-            name: &open.definition.kernel_name,
+        let unchanged = open.row.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
+        let typed = (open.row.btf_key_type_id, open.row.btf_value_type_id) != (0, 0);
+        let mut map = abi::Map {
             map_type: shape.map_type,
-            key_size: open.key_size,
             value_size: shape.value_size,
             max_entries: max_entries(open)?,
             flags: shape.flags,
-            numa_node: open.numa_node,
-            extra: open.extra,
-            inner,
-            btf,
-            kernel_value,
-            token: self.token(),
+            ..open.row.clone()
         };
-        if request.inner.is_none() && MapFacts::of(request.map_type).is_some_and(|facts| facts.inner) {
-            let fault = Fault::NoInner { map_type: request.map_type };
+        let mut btf = self.btf.as_ref().map(AsFd::as_fd);
+        if kernel_value.is_some() {
+            // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
+            (map.btf_key_type_id, map.btf_value_type_id) = (0, 0);
+        } else if !unchanged || shape.emulated || !typed {
+            btf = None;
+        }
+        let mut request = sys::map::Request { map, inner, btf, kernel_value, token: self.token() };
+        if request.inner.is_none() && MapFacts::of(request.map.map_type).is_some_and(|facts| facts.inner) {
+            let fault = Fault::NoInner { map_type: request.map.map_type };
             return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(mend(open, &fault)));
         }
         let inner = request.inner.and_then(|inner| definition_of(inner).ok());
-        let info = Info { max_entries: request.max_entries, flags: request.flags, inner, ..info(open, &shape) };
+        let info = Info { max_entries: request.map.max_entries, flags: request.map.flags, inner, ..info(open, &shape) };
         let mut memlock = self.memlock;
         let mut result = sys::map::Map::create(&request);
         if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
@@ -144,7 +138,7 @@ impl Executor {
         }
         // A kernel says so to fields of a request that it does not know.
         if is(&result, libc::E2BIG) && !kernel::features::names()? {
-            request.name = "";
+            request.map.kernel_name = "".into();
             result = sys::map::Map::create(&request);
         }
         // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
@@ -160,16 +154,7 @@ impl Executor {
             };
         }
         let map = result.map_err(|errno| {
-            let definition = Definition {
-                map_type: request.map_type,
-                key_size: request.key_size,
-                value_size: request.value_size,
-                max_entries: request.max_entries,
-                flags: request.flags,
-                extra: request.extra,
-                inner: request.inner.is_some(),
-                typed: ids != (0, 0),
-            };
+            let definition = Definition::of(&request.map, request.inner.is_some(), typed);
             let error = Error::refused(format_args!("creating map `{name}` ({definition})"), errno);
             let known = about_creation(error, open, &definition, &request, errno);
             known.unwrap_or_else(|error| self.advise(error, Asked::Map(info.map_type)))
@@ -202,7 +187,7 @@ impl Executor {
             }
             _ => {}
         }
-        let size = usize::try_from(open.value_size).unwrap_or(usize::MAX);
+        let size = usize::try_from(open.row.value_size).unwrap_or(usize::MAX);
         let initial = match &open.value {
             Some(value) => (**value).as_ref(),
             None => self.bytes(section.initial)?,
@@ -422,29 +407,29 @@ pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
     Info {
         name: &open.definition.name,
         map_type: shape.map_type,
-        key_size: open.key_size,
+        key_size: open.row.key_size,
         value_size: shape.value_size,
         data_size: open.definition.value_size,
-        section_size: open.value_size,
-        max_entries: open.max_entries,
-        flags: open.flags,
+        section_size: open.row.value_size,
+        max_entries: open.row.max_entries,
+        flags: open.row.flags,
         inner: None,
     }
 }
 
 /// How many entries to ask for: what is not said and the kernel would not guess.
 pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
-    match open.map_type {
-        MapType::PERF_EVENT_ARRAY if open.max_entries == 0 => {
+    match open.row.map_type {
+        MapType::PERF_EVENT_ARRAY if open.row.max_entries == 0 => {
             // Programs take the element of their CPU's number, and numbers can have gaps.
             Ok(kernel::cpus::possible()?.width())
         }
-        MapType::RINGBUF | MapType::USER_RINGBUF if open.max_entries != 0 => {
+        MapType::RINGBUF | MapType::USER_RINGBUF if open.row.max_entries != 0 => {
             // Pages are 4 KiB in most sources and 64 KiB on some machines.
-            let size = open.max_entries.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
-            Ok(size.checked_next_power_of_two().unwrap_or(open.max_entries))
+            let size = open.row.max_entries.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
+            Ok(size.checked_next_power_of_two().unwrap_or(open.row.max_entries))
         }
-        _ => Ok(open.max_entries),
+        _ => Ok(open.row.max_entries),
     }
 }
 

@@ -53,8 +53,8 @@ impl Executor {
     /// What to create for a map.
     pub(super) fn shape(&self, open: &OpenMap) -> Result<Shape> {
         // An arena has no values; what the tables have for it is the size of its variables.
-        let value_size = if open.map_type == MapType::ARENA { 0 } else { open.value_size };
-        let (map_type, flags) = (open.map_type, open.flags);
+        let value_size = if open.row.map_type == MapType::ARENA { 0 } else { open.row.value_size };
+        let (map_type, flags) = (open.row.map_type, open.row.flags);
         if !self.emulate || !is_percpu(open.definition) {
             return Ok(Shape { map_type, value_size, flags, emulated: false });
         }

@@ -66,7 +66,7 @@ const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_p
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     let name = &*open.definition.name;
     if MapType(found.map_type) == shape.map_type
-        && found.key_size == open.key_size
+        && found.key_size == open.row.key_size
         && found.value_size == shape.value_size
     {
         return Ok(());
@@ -78,7 +78,7 @@ fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         found.key_size,
         found.value_size,
         shape.map_type,
-        open.key_size,
+        open.row.key_size,
         shape.value_size
     )))
 }

@@ -126,7 +126,7 @@ impl Executor {
         };
         let struct_type = types.resolve(holder.ty);
         let mut user = self.initial(open)?.to_vec();
-        user.resize(usize::try_from(open.value_size).unwrap_or(0), 0);
+        user.resize(usize::try_from(open.row.value_size).unwrap_or(0), 0);
         let base = usize::try_from(holder.bit_offset / 8).unwrap_or(usize::MAX);
         let mut value = vec![0; size];
         let mut programs = Vec::new();
@@ -241,7 +241,7 @@ impl Executor {
             definition.struct_ops.as_ref()?;
             let created = created
                 .take()
-                .map(|created| (created.map, table.map(|table| filled(table, &self.programs)), open.flags));
+                .map(|created| (created.map, table.map(|table| filled(table, &self.programs)), open.row.flags));
             Some(StructOps::new(&definition.name, created, open.autoattach))
         });
         handles.collect()

@@ -29,7 +29,7 @@ pub(crate) struct Trial<'a> {
 /// Loads these instructions; the first is a wide load of the value of a map of this type, one element of eight bytes, at this offset.
 /// The outer error is that of creating the map.
 pub(super) fn load_with_value(
-    name: &str,
+    name: &'static str,
     (map_type, offset): (MapType, u32),
     rest: &[[u8; 8]],
     trial: Trial<'_>,

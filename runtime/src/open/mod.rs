@@ -123,13 +123,8 @@ type Value = Box<dyn AsRef<[u8]> + Send + Sync>;
 /// A map before it is created.
 pub struct OpenMap {
     pub(crate) definition: &'static abi::Map,
-    pub(crate) map_type: MapType,
-    pub(crate) key_size: u32,
-    pub(crate) value_size: u32,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-    pub(crate) numa_node: u32,
-    pub(crate) extra: u64,
+    /// The definition with what the user changed: what is created.
+    pub(crate) row: abi::Map,
     pub(crate) autocreate: bool,
     pub(crate) reuse: Option<OwnedFd>,
     /// Of maps of maps: the template of their inner maps, if the user gave one.
@@ -168,7 +163,7 @@ impl OpenMap {
         value: Option<V>,
     ) -> Self {
         let mut map = Self::new(object, index);
-        map.value_size = len;
+        map.row.value_size = len;
         map.with_initial(value)
     }
 
@@ -182,13 +177,7 @@ impl OpenMap {
     pub(crate) fn of(definition: &'static abi::Map) -> Self {
         Self {
             definition,
-            map_type: definition.map_type,
-            key_size: definition.key_size,
-            value_size: definition.value_size,
-            max_entries: definition.max_entries,
-            flags: definition.flags,
-            numa_node: definition.numa_node,
-            extra: definition.extra,
+            row: definition.clone(),
             autocreate: definition.struct_ops.as_ref().is_none_or(|table| table.autocreate),
             reuse: None,
             inner: None,
@@ -208,77 +197,77 @@ impl OpenMap {
     /// Its type.
     #[must_use]
     pub fn map_type(&self) -> MapType {
-        self.map_type
+        self.row.map_type
     }
 
     /// Changes its type, such as from a hash map to one that forgets what was not used for long. The skeleton's handle has to be one for
     /// both types; where it is not, generate one that is for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`).
     pub fn set_map_type(&mut self, map_type: MapType) -> &mut Self {
-        self.map_type = map_type;
+        self.row.map_type = map_type;
         self
     }
 
     /// Size of a key in bytes.
     #[must_use]
     pub fn key_size(&self) -> u32 {
-        self.key_size
+        self.row.key_size
     }
 
     /// Changes the size of a key, in bytes. A handle that has a Rust type for keys is for those of the object; where sizes are
     /// chosen here, generate one that is for any (`Builder::untyped_map`, `skelgen gen --untyped-map`).
     pub fn set_key_size(&mut self, bytes: u32) -> &mut Self {
-        self.key_size = bytes;
+        self.row.key_size = bytes;
         self
     }
 
     /// Size of a value in bytes.
     #[must_use]
     pub fn value_size(&self) -> u32 {
-        self.value_size
+        self.row.value_size
     }
 
     /// Changes the size of a value, in bytes. What a larger section holds beyond its initial value is zero. For handles of maps it is
     /// as with [`Self::set_key_size`]; a map whose values have no size in the object has a handle for any.
     pub fn set_value_size(&mut self, bytes: u32) -> &mut Self {
-        self.value_size = bytes;
+        self.row.value_size = bytes;
         self
     }
 
     /// How many elements it holds at the most; of a ring buffer its size in bytes.
     #[must_use]
     pub fn max_entries(&self) -> u32 {
-        self.max_entries
+        self.row.max_entries
     }
 
     /// Changes how many elements it holds at the most; of a ring buffer its size in bytes, which is rounded up to a power of two
     /// of whole pages.
     pub fn set_max_entries(&mut self, count: u32) -> &mut Self {
-        self.max_entries = count;
+        self.row.max_entries = count;
         self
     }
 
     /// Flags of `BPF_MAP_CREATE`, see [`map_flags`].
     #[must_use]
     pub fn flags(&self) -> u32 {
-        self.flags
+        self.row.flags
     }
 
     /// Changes the flags of `BPF_MAP_CREATE`.
     pub fn set_flags(&mut self, flags: u32) -> &mut Self {
-        self.flags = flags;
+        self.row.flags = flags;
         self
     }
 
     /// Puts the map's memory on this NUMA node.
     pub fn set_numa_node(&mut self, node: u32) -> &mut Self {
-        self.numa_node = node;
-        self.flags |= map_flags::NUMA_NODE;
+        self.row.numa_node = node;
+        self.row.flags |= map_flags::NUMA_NODE;
         self
     }
 
     /// Changes the type's own extra setting (`map_extra`).
     pub fn set_extra(&mut self, extra: u64) -> &mut Self {
-        self.extra = extra;
+        self.row.extra = extra;
         self
     }
 
@@ -337,11 +326,11 @@ impl fmt::Debug for OpenMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenMap")
             .field("name", &self.definition.name)
-            .field("map_type", &self.map_type)
-            .field("key_size", &self.key_size)
-            .field("value_size", &self.value_size)
-            .field("max_entries", &self.max_entries)
-            .field("flags", &self.flags)
+            .field("map_type", &self.row.map_type)
+            .field("key_size", &self.row.key_size)
+            .field("value_size", &self.row.value_size)
+            .field("max_entries", &self.row.max_entries)
+            .field("flags", &self.row.flags)
             .field("autocreate", &self.autocreate)
             .finish_non_exhaustive()
     }

@@ -4,45 +4,28 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::attr::{CommonAttr, GetInfo, MapCreate, MapElem, MapInfo};
 use super::{address, bpf, bpf_fd, bpf_with_log, len32, name16};
+use crate::abi;
 use crate::error::Errno;
 use crate::uapi::{Command, MapType, elem_flags, map_flags};
 
 /// What a new map shall be.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) map_type: MapType,
-    pub(crate) key_size: u32,
-    pub(crate) value_size: u32,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-    pub(crate) numa_node: u32,
-    pub(crate) extra: u64,
+    /// Its name in the kernel, type, sizes and flags; the ids of its types count if there is `btf`.
+    pub(crate) map: abi::Map,
     pub(crate) inner: Option<BorrowedFd<'a>>,
-    /// BTF, and in it the types of key and value.
-    pub(crate) btf: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// BTF with the types of key and value.
+    pub(crate) btf: Option<BorrowedFd<'a>>,
     /// The kernel's own type of the value, and the BTF of its module if it is a module's.
     pub(crate) kernel_value: Option<(u32, Option<BorrowedFd<'a>>)>,
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// A map for a trial: one element, whose key has four bytes and whose value, on each CPU if it is percpu, has eight.
-    pub(crate) const fn trial(name: &'a str, map_type: MapType) -> Self {
-        Self {
-            name,
-            map_type,
-            key_size: 4,
-            value_size: 8,
-            max_entries: 1,
-            flags: 0,
-            numa_node: 0,
-            extra: 0,
-            inner: None,
-            btf: None,
-            kernel_value: None,
-            token: None,
-        }
+    pub(crate) const fn trial(name: &'static str, map_type: MapType) -> Self {
+        let map = abi::Map::new(name, map_type).key_size(4).value_size(8).max_entries(1);
+        Self { map, inner: None, btf: None, kernel_value: None, token: None }
     }
 }
 
@@ -62,7 +45,8 @@ impl Map {
         // SAFETY: the request holds no address.
         let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
         // The kernel has created the map with exactly these sizes or refused, so there is no need to ask it.
-        Ok(Self { fd, map_type: request.map_type, key_size: request.key_size, value_size: request.value_size })
+        let abi::Map { map_type, key_size, value_size, .. } = request.map;
+        Ok(Self { fd, map_type, key_size, value_size })
     }
 
     /// Repeats a request that the kernel refused with `refused`, to get its reason. `None` where the kernel gives no reasons (before
@@ -88,24 +72,25 @@ impl Map {
     }
 
     fn attr(request: &Request<'_>) -> MapCreate {
+        let map = &request.map;
         let mut attr = MapCreate {
-            map_type: request.map_type.0,
-            key_size: request.key_size,
-            value_size: request.value_size,
-            max_entries: request.max_entries,
-            map_flags: request.flags,
-            numa_node: request.numa_node,
-            map_extra: request.extra,
-            map_name: name16(request.name),
+            map_type: map.map_type.0,
+            key_size: map.key_size,
+            value_size: map.value_size,
+            max_entries: map.max_entries,
+            map_flags: map.flags,
+            numa_node: map.numa_node,
+            map_extra: map.extra,
+            map_name: name16(&map.kernel_name),
             ..MapCreate::default()
         };
         if let Some(inner) = request.inner {
             attr.inner_map_fd = inner.as_raw_fd();
         }
-        if let Some((fd, key, value)) = request.btf {
+        if let Some(fd) = request.btf {
             attr.btf_fd = fd.as_raw_fd();
-            attr.btf_key_type_id = key;
-            attr.btf_value_type_id = value;
+            attr.btf_key_type_id = map.btf_key_type_id;
+            attr.btf_value_type_id = map.btf_value_type_id;
         }
         if let Some((id, module)) = request.kernel_value {
             attr.btf_vmlinux_value_type_id = id;

@@ -4,6 +4,8 @@
 //! object is here, once. To give each skeleton a new method, add it to the macro; to pass it something new of an object, extend the
 //! grammar, which the generator's `rust/file.rs` writes, and raise `abi::VERSION`.
 
+mod types;
+
 /// Declares a skeleton: `open()`, `Open`, `Skeleton`, `Maps`, `Programs`, `Links` and, where the object has struct_ops maps, `StructOps`.
 ///
 /// The generator writes the call; nobody else has to. It expands to safe code but for one expression: the promise that the tables and

@@ -1,0 +1,274 @@
+//! The public surface of a crate as text: one line an item, sorted, with the whole path that a user writes.
+//!
+//! Listed are modules, types with their public fields and variants, traits with their items, functions, constants, macros, inherent
+//! public methods and the traits that a listed type implements. What is `#[doc(hidden)]` and what is compiled for tests is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quote::ToTokens;
+use syn::{Fields, ImplItem, Item, TraitItem};
+
+use super::names::{Crate, Module, Place, Target, as_use, attributes, imports, is_hidden, is_public, name_of};
+
+/// Lists a crate.
+pub(crate) fn list(krate: &Crate) -> Vec<String> {
+    let mut listing = Listing { krate, lines: BTreeSet::new(), types: BTreeMap::new(), seen: BTreeSet::new() };
+    listing.macros(&krate.root);
+    listing.module(&[], &krate.name);
+    let types = std::mem::take(&mut listing.types);
+    listing.impls(&krate.root, &mut Vec::new(), &types);
+    listing.lines.into_iter().map(|(path, line)| line.replacen(HERE, &path, 1)).collect()
+}
+
+/// Stands in a line for the path of its item.
+const HERE: &str = "\u{1}";
+
+struct Listing<'a> {
+    krate: &'a Crate,
+    /// The lines by what they are sorted by, the item's path.
+    lines: BTreeSet<(String, String)>,
+    /// The public paths of types by where they are defined.
+    types: BTreeMap<Place, Vec<String>>,
+    /// The modules that were listed, by both paths.
+    seen: BTreeSet<(Vec<String>, String)>,
+}
+
+impl Listing<'_> {
+    fn line(&mut self, path: &str, line: impl AsRef<str>) {
+        let line = line.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = line.replace("( ", "(").replace(", )", ")").replace(" )", ")").replace(", >", ">");
+        self.lines.insert((path.to_owned(), line.trim_end_matches(';').to_owned()));
+    }
+
+    /// Lists the macros that are exported, which are at the root wherever they stand.
+    fn macros(&mut self, module: &Module) {
+        for item in &module.items {
+            let exported = attributes(item).iter().any(|attribute| attribute.path().is_ident("macro_export"));
+            if let (Item::Macro(_), true, Some(name)) = (item, exported && !is_hidden(attributes(item)), name_of(item))
+            {
+                self.line(&format!("{}::{name}", self.krate.name), format!("macro {HERE}!"));
+            }
+        }
+        module.children.values().for_each(|child| self.macros(child));
+    }
+
+    /// Lists the public items of the module `at` under this public path.
+    fn module(&mut self, at: &[String], path: &str) {
+        if !self.seen.insert((at.to_vec(), path.to_owned())) {
+            return;
+        }
+        let krate = self.krate;
+        let Some(module) = krate.module(at) else { return };
+        for item in module.items.iter().filter(|item| !is_hidden(attributes(item))) {
+            if let Some(import) = as_use(item) {
+                if is_public(&import.vis) {
+                    imports(&import.tree).iter().for_each(|import| self.import(at, path, import));
+                }
+            } else if let Item::Mod(inner) = item {
+                if is_public(&inner.vis) {
+                    let name = inner.ident.to_string();
+                    let inner = format!("{path}::{name}");
+                    self.line(&inner, format!("pub mod {HERE}"));
+                    self.module(&[at, &[name]].concat(), &inner);
+                }
+            } else if let Some(name) = name_of(item) {
+                self.item(item, at, &format!("{path}::{name}"));
+            }
+        }
+    }
+
+    fn import(&mut self, at: &[String], path: &str, import: &super::names::Import) {
+        let target = self.krate.resolve(at, &import.path);
+        let Some(target) = target else { panic!("`{}` leads nowhere in the sources", import.path.join("::")) };
+        match (target, &import.name) {
+            (Target::Module(module), None) => self.module(&module, path),
+            (Target::Module(module), Some(name)) => {
+                let path = format!("{path}::{name}");
+                self.line(&path, format!("pub mod {HERE}"));
+                self.module(&module, &path);
+            }
+            (Target::Items((module, own)), Some(name)) => {
+                let krate = self.krate;
+                let items = krate.module(&module).map(|module| module.items.as_slice()).unwrap_or_default();
+                for item in items.iter().filter(|item| name_of(item).is_some_and(|it| it == own)) {
+                    self.item(item, &module, &format!("{path}::{name}"));
+                }
+            }
+            (Target::Items((_, own)), None) => panic!("`{own}::*` is not supported here"),
+            (Target::External(external), Some(name)) => {
+                self.line(&format!("{path}::{name}"), format!("pub use {} as {HERE}", external.join("::")));
+            }
+            (Target::External(external), None) => {
+                self.line(&format!("{path}::*"), format!("pub use {}::*", external.join("::")));
+            }
+        }
+    }
+
+    /// Lists an item, if it is public, under this path.
+    fn item(&mut self, item: &Item, at: &[String], path: &str) {
+        let mut note_type = |name: &dyn ToString| {
+            self.types.entry((at.to_vec(), name.to_string())).or_default().push(path.to_owned());
+        };
+        match item {
+            Item::Struct(item) if is_public(&item.vis) => {
+                note_type(&item.ident);
+                self.line(path, format!("{}pub struct {HERE}{}", growing(&item.attrs), tokens(&item.generics)));
+                self.derives(&item.attrs, path);
+                self.fields(&item.fields, path, true);
+            }
+            Item::Union(item) if is_public(&item.vis) => {
+                note_type(&item.ident);
+                self.line(path, format!("pub union {HERE}{}", tokens(&item.generics)));
+            }
+            Item::Enum(item) if is_public(&item.vis) => {
+                note_type(&item.ident);
+                self.line(path, format!("{}pub enum {HERE}{}", growing(&item.attrs), tokens(&item.generics)));
+                self.derives(&item.attrs, path);
+                for variant in &item.variants {
+                    let path = format!("{path}::{}", variant.ident);
+                    let unnamed = match &variant.fields {
+                        Fields::Unnamed(fields) => tokens(fields),
+                        _ => String::new(),
+                    };
+                    self.line(&path, format!("{}variant {HERE}{unnamed}", growing(&variant.attrs)));
+                    if let Fields::Named(_) = variant.fields {
+                        self.fields(&variant.fields, &path, false);
+                    }
+                }
+            }
+            Item::Trait(item) if is_public(&item.vis) => {
+                note_type(&item.ident);
+                let bounds = if item.supertraits.is_empty() { "" } else { ": " };
+                let bounds = format!("{bounds}{}", tokens(&item.supertraits));
+                self.line(path, format!("pub trait {HERE}{}{bounds}", tokens(&item.generics)));
+                item.items.iter().for_each(|item| self.trait_item(item, path));
+            }
+            Item::Type(item) if is_public(&item.vis) => {
+                self.line(path, format!("pub type {HERE}{} = {}", tokens(&item.generics), ty(&item.ty)));
+            }
+            Item::Fn(item) if is_public(&item.vis) => self.function(&item.sig, "pub ", path),
+            Item::Const(item) if is_public(&item.vis) => {
+                self.line(path, format!("pub const {HERE}: {}", ty(&item.ty)));
+            }
+            Item::Static(item) if is_public(&item.vis) => {
+                self.line(path, format!("pub static {HERE}: {}", ty(&item.ty)));
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(&mut self, fields: &Fields, path: &str, own_visibility: bool) {
+        for (number, field) in fields.iter().enumerate() {
+            if (is_public(&field.vis) || !own_visibility) && !is_hidden(&field.attrs) {
+                let name = field.ident.as_ref().map_or_else(|| number.to_string(), ToString::to_string);
+                self.line(&format!("{path}::{name}"), format!("field {HERE}: {}", ty(&field.ty)));
+            }
+        }
+    }
+
+    fn trait_item(&mut self, item: &TraitItem, path: &str) {
+        match item {
+            TraitItem::Fn(item) if !is_hidden(&item.attrs) => {
+                let kind = if item.default.is_some() { "provided " } else { "" };
+                self.function(&item.sig, kind, &format!("{path}::{}", item.sig.ident));
+            }
+            TraitItem::Const(item) if !is_hidden(&item.attrs) => {
+                self.line(&format!("{path}::{}", item.ident), format!("const {HERE}: {}", ty(&item.ty)));
+            }
+            TraitItem::Type(item) if !is_hidden(&item.attrs) => {
+                self.line(&format!("{path}::{}", item.ident), format!("type {HERE}: {}", tokens(&item.bounds)));
+            }
+            _ => {}
+        }
+    }
+
+    fn function(&mut self, signature: &syn::Signature, visibility: &str, path: &str) {
+        let name = format!("fn {}", signature.ident);
+        let text = unparsed(syn::parse_quote!(#signature {}));
+        // Whether a method changes its own copy is nobody's business.
+        let text = text.replacen("mut self", "self", usize::from(!text.contains("&mut self")));
+        let text = text.trim_end().trim_end_matches("{}").trim_end();
+        self.line(path, format!("{visibility}{}", text.replacen(&name, &format!("fn {HERE}"), 1)));
+    }
+
+    fn derives(&mut self, attributes: &[syn::Attribute], path: &str) {
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("derive")) {
+            let syn::Meta::List(list) = &attribute.meta else { continue };
+            for name in list.tokens.to_string().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                let name = name.rsplit("::").next().unwrap_or(name).trim();
+                self.line(&format!("{path} impl {name}"), format!("impl {name} for {path}"));
+            }
+        }
+    }
+
+    /// Lists the public methods of listed types, and the traits that these implement, from all modules.
+    fn impls(&mut self, module: &Module, at: &mut Vec<String>, types: &BTreeMap<Place, Vec<String>>) {
+        for item in &module.items {
+            let Item::Impl(item) = item else { continue };
+            let syn::Type::Path(named) = &*item.self_ty else { continue };
+            let path: Vec<_> = named.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            let Some(Target::Items(place)) = self.krate.resolve(at, &path) else { continue };
+            for path in types.get(&place).into_iter().flatten() {
+                self.implementation(item, path);
+            }
+        }
+        for (name, child) in &module.children {
+            at.push(name.clone());
+            self.impls(child, at, types);
+            at.pop();
+        }
+    }
+
+    fn implementation(&mut self, item: &syn::ItemImpl, path: &str) {
+        if is_hidden(&item.attrs) {
+            return;
+        }
+        if let Some((of, _)) = &item.trait_ {
+            let last = of.segments.last().map(tokens).unwrap_or_default();
+            let of_type = match &*item.self_ty {
+                syn::Type::Path(path) => path.path.segments.last().map(|last| tokens(&last.arguments)),
+                _ => None,
+            };
+            let line = format!("impl{} {last} for {path}{}", tokens(&item.generics), of_type.unwrap_or_default());
+            self.line(&format!("{path} impl {last}"), line);
+            return;
+        }
+        for inner in &item.items {
+            match inner {
+                ImplItem::Fn(method) if is_public(&method.vis) && !is_hidden(&method.attrs) => {
+                    self.function(&method.sig, "pub ", &format!("{path}::{}", method.sig.ident));
+                }
+                ImplItem::Const(item) if is_public(&item.vis) && !is_hidden(&item.attrs) => {
+                    self.line(&format!("{path}::{}", item.ident), format!("pub const {HERE}: {}", ty(&item.ty)));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The attribute of types that can grow, if it is there.
+fn growing(attributes: &[syn::Attribute]) -> &'static str {
+    let grows = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
+    if grows { "#[non_exhaustive] " } else { "" }
+}
+
+/// A type as it is written.
+fn ty(ty: &syn::Type) -> String {
+    let text = unparsed(syn::parse_quote!(type T = #ty;));
+    text.trim_start_matches("type T =").trim().trim_end_matches(';').to_owned()
+}
+
+/// Tokens without the spaces that nobody writes.
+fn tokens(of: &impl ToTokens) -> String {
+    let text = of.to_token_stream().to_string();
+    let text =
+        text.replace(" :: ", "::").replace(":: ", "::").replace(" < ", "<").replace("< ", "<").replace(" >", ">");
+    text.replace(" ,", ",").replace(" :", ":").replace("& ", "&").replace("( ", "(").replace(" )", ")")
+}
+
+fn unparsed(item: Item) -> String {
+    let mut file: syn::File = syn::parse_quote!();
+    file.items.push(item);
+    prettyplease::unparse(&file)
+}

@@ -1,0 +1,112 @@
+//! The public surface of a crate is a file, `api.txt` beside its Cargo.toml: whoever changes it sees what users will see.
+//!
+//! To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test api` and read the difference. To add a crate, add a test as
+//! below; `listing::list` takes any crate's root.
+
+mod expand;
+mod listing;
+mod names;
+
+use std::path::Path;
+
+use names::Crate;
+use skelgen_corpus::golden;
+
+/// Compares the surface of the crate in this directory of the workspace with its file.
+fn check(name: &str, directory: &str) -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
+    let lines = listing::list(&Crate::read(name, &directory.join("src/lib.rs")));
+    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    if let Err(difference) = golden::check(&directory.join("api.txt"), text.as_bytes()) {
+        panic!("{difference}\nrun with {}=1 to accept", golden::BLESS);
+    }
+    lines
+}
+
+#[test]
+fn the_generator_has_the_listed_surface() {
+    let lines = check("skelgen", "codegen");
+    let counted = |line: &&String| ["impl ", "field ", "variant "].iter().all(|kind| !line.starts_with(kind));
+    let count = lines.iter().filter(counted).count();
+    assert!(count <= 40, "{count} public items and methods: what is for the workspace belongs in `unstable`");
+}
+
+/// Checks that a crate of this text has the lines, and no others.
+#[track_caller]
+fn lists(text: &str, lines: &[&str]) {
+    assert_eq!(listing::list(&Crate::of_text("krate", text)), lines);
+}
+
+#[test]
+fn what_is_added_is_noticed() {
+    let before = "pub struct Thing; impl Thing { pub fn one(&self) {} fn two(&self) {} }";
+    lists(before, &["pub struct krate::Thing", "pub fn krate::Thing::one(&self)"]);
+    for (added, line) in [
+        ("pub fn more(count: u32) -> Option<u8> { None }", "pub fn krate::more(count: u32) -> Option<u8>"),
+        ("impl Thing { pub const fn more() {} }", "pub const fn krate::Thing::more()"),
+        ("impl Default for Thing { }", "impl Default for krate::Thing"),
+        ("pub mod more {}", "pub mod krate::more"),
+        ("pub trait More: Copy { fn f(&self); }", "pub trait krate::More: Copy"),
+        ("pub const MORE: &[u8] = &[];", "pub const krate::MORE: &[u8]"),
+        ("pub type More<T> = Vec<T>;", "pub type krate::More<T> = Vec<T>"),
+        ("#[non_exhaustive] pub enum More { A(u8), B { c: u16 } }", "#[non_exhaustive] pub enum krate::More"),
+        ("#[macro_export] macro_rules! more { () => {} }", "macro krate::more!"),
+        ("pub use other::{one::More, two};", "pub use other::one::More as krate::More"),
+        ("mod inner { #[macro_export] macro_rules! more { () => {} } }", "macro krate::more!"),
+    ] {
+        let lines = listing::list(&Crate::of_text("krate", &format!("{before} {added}")));
+        assert!(lines.iter().any(|it| it == line), "{added}: {lines:#?}");
+    }
+}
+
+#[test]
+fn what_nobody_can_call_is_not_listed() {
+    lists("fn a() {} pub(crate) fn b() {} mod c { pub fn d() {} } use c::d; pub(crate) use c::d as e;", &[]);
+    lists("#[doc(hidden)] pub mod a { pub fn b() {} } #[doc(hidden)] pub fn c() {} #[cfg(test)] pub fn d() {}", &[]);
+    lists("pub struct A { b: u8, pub(crate) c: u8, #[doc(hidden)] pub d: u8 }", &["pub struct krate::A"]);
+    lists("mod a { pub struct B; impl B { pub fn c() {} } }", &[]);
+}
+
+#[test]
+fn names_are_followed_to_their_items() {
+    let inner = "mod a { pub(super) mod b { pub struct C; impl C { pub fn d(self) {} } pub fn e() {} } pub use b::*; }";
+    let all = ["pub struct krate::C", "pub fn krate::C::d(self)", "pub fn krate::e()"];
+    for outer in ["pub use a::*;", "pub use a::b::{C, e};", "pub use crate::a::{b::C, e};", "use a::b; pub use b::*;"] {
+        lists(&format!("{outer} {inner}"), &all);
+    }
+    lists(&format!("pub use a::b::e as f; {inner}"), &["pub fn krate::f()"]);
+    lists(
+        &format!("pub use a::b::{{self}}; {inner}"),
+        &["pub mod krate::b", "pub struct krate::b::C", "pub fn krate::b::C::d(self)", "pub fn krate::b::e()"],
+    );
+    lists(
+        "mod a { pub struct A<T>(pub T); } mod b { impl<T> super::a::A<T> { pub fn c(&mut self) {} } } pub use a::A;",
+        &["pub struct krate::A<T>", "field krate::A::0: T", "pub fn krate::A::c(&mut self)"],
+    );
+}
+
+#[test]
+fn items_of_macros_are_listed() {
+    lists(
+        "macro_rules! table { ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => { pub enum Kind { $($(#[$doc])* $name),* }
+         impl Kind { pub const ALL: &[u32] = &[$($value),*]; } table!(@ $($name),+); };
+         (@ $first:ident $(, $more:ident)*) => { pub fn $first() {} } }
+         table! { /// One.
+         A = 1; B = 2 + 3; }",
+        &[
+            "pub fn krate::A()",
+            "pub enum krate::Kind",
+            "variant krate::Kind::A",
+            "pub const krate::Kind::ALL: &[u32]",
+            "variant krate::Kind::B",
+        ],
+    );
+}
+
+/// The runtime has no file yet; that its sources can be listed is tested until then.
+#[test]
+fn the_runtime_can_be_listed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/lib.rs");
+    let lines = listing::list(&Crate::read("skelgen_runtime", &root));
+    assert!(lines.iter().any(|line| line == "pub struct skelgen_runtime::Program"), "{} lines", lines.len());
+}
