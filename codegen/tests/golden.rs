@@ -87,7 +87,7 @@ fn blobs() {
 
 /// A generated file in which the blob's literal is a file beside it, and the bytes of the literal: nobody reads those.
 fn without_blob(text: &str, name: &str) -> (String, Vec<u8>) {
-    const BEFORE: &str = "rt::abi::Blob(*";
+    const BEFORE: &str = "rt::generated::abi::Blob(*";
     let begin = text.find(BEFORE).expect("it has a blob") + BEFORE.len();
     let (before, rest) = text.split_at(begin);
     let literal = rest.strip_suffix(");\n").expect("the blob ends the file");

@@ -43,11 +43,11 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
     let fields = input.fields.iter().map(|field| {
         let (member, ty, name) = (&field.member, field.ty, label(&field.member));
         quote! {
-            #runtime::data::LayoutField {
+            #runtime::generated::LayoutField {
                 name: #name,
                 offset: ::core::mem::offset_of!(#ident, #member),
                 size: ::core::mem::size_of::<#ty>(),
-                layout: <#ty as #runtime::data::Plain>::ELEMENT,
+                layout: <#ty as #runtime::Plain>::ELEMENT,
             }
         }
     });
@@ -68,16 +68,16 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
     let doc = format!("The fields of a [`{name}`] in memory that is shared with programs.");
     quote! {
         const _: () = {
-            const fn __plain<__T: #runtime::data::Plain>() {}
+            const fn __plain<__T: #runtime::Plain>() {}
             #(#plain)*
             #(#contiguous)*
             #whole
         };
         #unchanged
         // SAFETY: checked above: each field is plain data, and together they are all the struct's bytes.
-        unsafe impl #runtime::data::Plain for #ident {
-            const LAYOUT: ::core::option::Option<&'static #runtime::data::Layout> =
-                ::core::option::Option::Some(&#runtime::data::Layout {
+        unsafe impl #runtime::Plain for #ident {
+            const LAYOUT: ::core::option::Option<&'static #runtime::generated::Layout> =
+                ::core::option::Option::Some(&#runtime::generated::Layout {
                     name: #name,
                     size: ::core::mem::size_of::<#ident>(),
                     fields: &[#(#fields),*],
@@ -96,7 +96,7 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
                 __f.debug_struct(::core::stringify!(#cells)).finish_non_exhaustive()
             }
         }
-        impl #runtime::data::Fields for #ident {
+        impl #runtime::generated::Fields for #ident {
             type Cells<'a> = #cells<'a>;
             fn fields(cell: #runtime::Cell<'_, Self>) -> #cells<'_> { #cells(cell) }
         }

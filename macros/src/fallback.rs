@@ -16,7 +16,7 @@ pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
     }
     quote! {
         #errors
-        unsafe impl #runtime::data::Plain for #ident {}
+        unsafe impl #runtime::Plain for #ident {}
     }
 }
 

@@ -5,14 +5,21 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::abi::Object;
+use self::abi::Object;
 use crate::data::{Initial, InitialBytes, Plain};
 use crate::error::Result;
-use crate::execute::{self, Loaded};
 use crate::link::Link;
 use crate::map;
 use crate::open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
-use crate::sys::trusted::Trusted;
+
+pub use crate::data::{
+    BitField, Fields, Layout, LayoutField, check_layout, get_bits, get_part, is_alignment, label, set_bits, set_part,
+    show, size_of_plain,
+};
+pub use crate::execute::{Loaded, load};
+pub use crate::link::{Attaching, nothing_left, pin_all};
+pub use crate::sys::trusted::Trusted;
+pub use skelgen_abi::plan as abi;
 
 /// The names that generated files use without a path, so that they mean the same in every crate: in one without a standard library of
 /// its own (`no_std`), and in one without a prelude.
@@ -77,14 +84,14 @@ impl Loading {
     /// Loads the object.
     ///
     /// # Errors
-    /// As [`execute::load`].
+    /// As [`load`].
     pub fn load(self) -> Result<Loaded> {
         let Self { object, options, maps, programs } = self;
         let Object { maps: map_rows, programs: program_rows, .. } = object.object();
         let maps = maps.into_iter().zip(&**map_rows).map(|(map, row)| map.unwrap_or_else(|| OpenMap::of(row)));
         let programs = programs.into_iter().zip(&**program_rows);
         let programs = programs.map(|(program, row)| program.unwrap_or_else(|| OpenProgram::of(row)));
-        execute::load(&object, options, maps.collect(), programs.collect())
+        load(&object, options, maps.collect(), programs.collect())
     }
 }
 

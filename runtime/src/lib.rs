@@ -36,7 +36,7 @@
 
 mod adjust;
 mod btf;
-pub mod data;
+mod data;
 pub mod error;
 mod execute;
 #[doc(hidden)]
@@ -44,28 +44,29 @@ pub mod generated;
 pub mod kernel;
 pub mod link;
 pub mod map;
-pub mod open;
+mod open;
 mod pins;
-pub mod program;
+mod program;
 pub mod record;
-
 mod relocate;
 mod skeleton;
 mod sys;
 mod usdt_specs;
 
-pub use data::{Bool, Cell, Initial, InitialBytes, Plain, Ptr, Unaligned, chars_of, string_of, zeroed};
+pub use data::{
+    Bool, Cell, Initial, Plain, Ptr, Unaligned, as_bytes, as_bytes_mut, chars_of, from_bytes, string_of, zeroed,
+};
 pub use error::{Errno, Error, ErrorKind, Result};
-pub use execute::{Loaded, load};
 pub use link::Link;
 pub use map::{Frozen, Mapped, MappedArray, PercpuData};
 pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 pub use program::{Program, TestRun, TestRunResult};
-pub(crate) use skelgen_abi::{escape, helper, opcode};
-pub use skelgen_abi::{plan as abi, uapi};
+pub use skelgen_abi::plan::PercpuForm;
+pub use skelgen_abi::uapi;
 #[cfg(feature = "derive")]
 pub use skelgen_macros::{MapData, Maps};
-pub use sys::trusted::Trusted;
+
+pub(crate) use skelgen_abi::{escape, helper, opcode, plan as abi};
 
 /// Brings in the module that a build.rs made of this object with `skelgen::Builder`.
 ///

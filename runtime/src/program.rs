@@ -224,12 +224,3 @@ pub struct TestRunResult {
     /// Bytes of the context afterwards.
     pub context_len: u32,
 }
-
-/// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).
-///
-/// # Errors
-/// If the kernel refuses.
-pub fn enable_stats() -> Result<OwnedFd> {
-    sys::prog::enable_stats()
-        .map_err(|errno| Error::refused("enabling statistics of programs", errno).during(Step::ReadInfo))
-}

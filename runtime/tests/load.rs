@@ -6,13 +6,14 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
-use skelgen_runtime::abi::{
+use skelgen_runtime::error::{self, ErrorKind, Subject};
+use skelgen_runtime::generated::abi::{
     Attach, Blob, Body, Function, Map, Object, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind, Text,
 };
-use skelgen_runtime::error::{self, ErrorKind, Subject};
+use skelgen_runtime::generated::{Loading, Trusted, load};
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
-use skelgen_runtime::{Error, LoadOptions, OpenMap, OpenProgram, Result, TestRun, Trusted, kernel, load, record};
+use skelgen_runtime::{Error, Initial, LoadOptions, OpenMap, OpenProgram, Result, TestRun, kernel, record};
 
 /// Tests count the file descriptors of the process, so only one runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -187,13 +188,14 @@ fn loads_runs_and_attaches() {
 #[test]
 fn settings_count() {
     let _alone = ALONE.lock();
-    let data = OpenMap::section(&GOOD, 0, 16, Some(vec![9_u8; 16]));
+    let mut data = Initial::<[u8; 16]>::new(&GOOD, 0);
+    data.get_mut().fill(9);
     let mut dump = OpenProgram::new(&GOOD, 2);
     dump.set_autoload(false);
-    let programs = vec![OpenProgram::new(&GOOD, 0), OpenProgram::new(&GOOD, 1), dump];
-    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![data], programs)) else {
-        return;
-    };
+    let mut loading = Loading::new(trust(&GOOD), LoadOptions::new());
+    loading.section(data);
+    loading.program(2, dump);
+    let Some(loaded) = allowed(loading.load()) else { return };
     let mut loaded = loaded.unwrap();
     let run = loaded.take_program(0).test_run(TestRun { data: &[0; 64], ..TestRun::default() }).unwrap();
     assert_eq!(run.return_value, 0x0909_0909);

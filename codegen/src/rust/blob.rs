@@ -10,7 +10,7 @@ pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
     text.raw(&format!(
         "\n\
          /// BTF, instructions, their records and initial values, found by the spans above.\n\
-         static BLOB: rt::abi::Blob<[u8; {}]> = rt::abi::Blob(*b\"\\\n",
+         static BLOB: rt::generated::abi::Blob<[u8; {}]> = rt::generated::abi::Blob(*b\"\\\n",
         bytes.len()
     ))?;
     let mut line = String::with_capacity(COLUMNS + 8);

@@ -34,7 +34,7 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     text.item_begins()?;
     text.open(format_args!("mod tables {{"))?;
     text.line(format_args!("#[allow(unused_imports, reason = \"an object may need no number of the kernel's\")]"))?;
-    text.line(format_args!("use super::rt::{{abi::*, generated::prelude::*, uapi::*}};"))?;
+    text.line(format_args!("use super::rt::{{generated::abi::*, generated::prelude::*, uapi::*}};"))?;
     list(text, "MAPS", "Map", maps, map)?;
     list(text, "FUNCTIONS", "Function", functions, function)?;
     list(text, "PROGRAMS", "Program", programs, program)?;

@@ -39,6 +39,7 @@ impl<T: Plain> Initial<T> {
     ///
     /// # Panics
     /// If the object has no such map or its value is not as long as a `T`: generated code that does not belong together.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, map_index: u32) -> Self {
         let map = map(object, map_index);
@@ -95,14 +96,12 @@ impl<T: Plain> Initial<T> {
     }
 
     /// The index of its map.
-    #[must_use]
-    pub fn map_index(&self) -> u32 {
+    pub(crate) fn map_index(&self) -> u32 {
         self.map
     }
 
     /// The bytes to fill the map with, or `None` if they are the object's own.
-    #[must_use]
-    pub fn into_bytes(self) -> Option<InitialBytes> {
+    pub(crate) fn into_bytes(self) -> Option<InitialBytes> {
         let len = map(self.object, self.map).and_then(|map| usize::try_from(map.value_size).ok())?;
         let value = self.value.into_inner().filter(|_| self.changed)?;
         Some(InitialBytes { value: Box::new(Value(value)), len })
@@ -135,7 +134,7 @@ impl<T: Plain> fmt::Debug for Initial<T> {
 }
 
 /// The bytes of a changed section.
-pub struct InitialBytes {
+pub(crate) struct InitialBytes {
     value: Box<dyn AsRef<[u8]> + Send + Sync>,
     /// How many of them the map's value has: its struct may have padding at the end.
     len: usize,

@@ -5,18 +5,6 @@
 use std::fmt;
 
 /// Where the fields of a struct are.
-///
-/// ```
-/// use skelgen_runtime::{Plain, data::Layout};
-///
-/// #[derive(Clone, Copy)]
-/// #[repr(C)]
-/// struct Point { x: u32, y: u32 }
-/// skelgen_runtime::layout! { Point: size 8, align 4; 0 => x: u32, 4 => y: u32 }
-///
-/// let layout: &Layout = Point::LAYOUT.unwrap();
-/// assert_eq!((layout.name, layout.size, layout.fields[1].name, layout.fields[1].offset), ("Point", 8, "y", 4));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The struct's name.
@@ -28,13 +16,6 @@ pub struct Layout {
 }
 
 /// A field of a struct.
-///
-/// ```
-/// use skelgen_runtime::data::LayoutField;
-///
-/// let field = LayoutField { name: "packets", offset: 8, size: 4, layout: None };
-/// assert_eq!(field.offset + field.size, 12);
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayoutField {
     /// Its name.

@@ -5,25 +5,27 @@
 //! map has a handle in `map`.
 
 mod atomic;
-pub mod cell;
+mod cell;
 mod chars;
-pub mod fields;
-pub mod initial;
+mod fields;
+mod initial;
 mod layout;
-pub mod part;
-pub mod plain;
+mod part;
+mod plain;
 mod shared;
 pub(crate) mod words;
 
 pub use cell::Cell;
 pub use chars::{chars_of, string_of};
 pub use fields::Fields;
-pub use initial::{Initial, InitialBytes};
+pub use initial::Initial;
 pub use layout::{Layout, LayoutField};
 pub use part::{BitField, get_bits, get_part, set_bits, set_part};
-pub use plain::{Bool, Plain, Ptr, Unaligned, zeroed};
+pub use plain::{
+    Bool, Plain, Ptr, Unaligned, as_bytes, as_bytes_mut, check_layout, from_bytes, is_alignment, label, show,
+    size_of_plain, zeroed,
+};
 
+pub(crate) use initial::{InitialBytes, zeroed_box};
+pub(crate) use plain::{from_prefix, holds, slice_as_bytes};
 pub(crate) use shared::Shared;
-
-#[doc(hidden)]
-pub use plain::{check_layout, is_alignment, label, show, size_of_plain};

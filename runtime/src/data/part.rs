@@ -97,9 +97,8 @@ fn low_bytes<const N: usize, B>(number: u128, make: impl Fn([u8; N]) -> B) -> B 
 }
 
 /// From which end bits are counted. Not a `cfg`, so that both are tested on each machine.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+enum Order {
     Little,
     Big,
 }
@@ -125,9 +124,8 @@ impl Order {
 }
 
 /// The number in `count` bits of some bytes, which begin after `skip` bits of the first byte and end in the last.
-#[doc(hidden)]
 #[must_use]
-pub fn read_bits(bytes: &[u8], mut skip: usize, count: usize, order: Order) -> u128 {
+fn read_bits(bytes: &[u8], mut skip: usize, count: usize, order: Order) -> u128 {
     let (mut number, mut before) = (0, 0);
     for byte in bytes {
         let taken = (8 - skip).min(count - before);
@@ -161,67 +159,6 @@ fn within(count: usize) -> usize {
 /// The lowest `count` bits set.
 fn mask(count: usize) -> u128 {
     if count >= 128 { u128::MAX } else { (1 << count) - 1 }
-}
-
-/// Defines the Rust form of a C enumeration: a number of which any value may come, with names for some.
-///
-/// ```
-/// skelgen_runtime::open_enum! {
-///     /// `enum state`
-///     state: u32 { IDLE = 0, RUNNING = 1 }
-/// }
-/// assert_eq!(format!("{:?} {:?}", state::RUNNING, state(7)), "RUNNING state(7)");
-/// ```
-///
-/// A type of which not any bytes are a value does not compile.
-///
-/// ```compile_fail
-/// skelgen_runtime::open_enum! { state: bool { IDLE = false } }
-/// ```
-#[macro_export]
-macro_rules! open_enum {
-    ($(#[$doc:meta])* $name:ident : $number:ident { $($value:ident = $constant:expr),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(transparent)]
-        pub struct $name(pub $number);
-
-        impl $name {
-            $(
-                #[doc = ::core::concat!("`", ::core::stringify!($value), "`")]
-                pub const $value: Self = Self($constant);
-            )*
-        }
-
-        impl ::core::fmt::Debug for $name {
-            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                $(if self.0 == $constant {
-                    return __f.write_str($crate::data::label(::core::stringify!($value)));
-                })*
-                __f.debug_tuple($crate::data::label(::core::stringify!($name))).field(&self.0).finish()
-            }
-        }
-
-        // Nothing but plain data may stand where the number does, whatever the attributes above have made of the struct.
-        const _: usize = $crate::data::size_of_plain::<$number>();
-        const _: fn($name) = |__value| {
-            let $name(_) = __value;
-            let _: $number = __value.0;
-        };
-
-        // SAFETY: it is its one field, which the lines above check to be plain data.
-        unsafe impl $crate::data::Plain for $name {}
-
-        impl $crate::data::BitField for $name {
-            fn from_bits(bits: u128, count: usize) -> Self {
-                Self($crate::data::BitField::from_bits(bits, count))
-            }
-
-            fn to_bits(self) -> u128 {
-                $crate::data::BitField::to_bits(self.0)
-            }
-        }
-    };
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::layout::Layout;
 
 /// Types of which any bytes are a value and every byte of a value counts.
 ///
-/// For structs, [`layout!`](crate::layout) checks this at compile time and implements the trait.
+/// For structs, `#[derive(MapData)]` checks this at compile time and implements the trait; generated files do the same for theirs.
 ///
 /// # Safety
 /// Any bytes must be a valid value of the type, it must have no padding, no place to write to through a shared reference, and no
@@ -96,7 +96,6 @@ const ALIGN_OF_WIDE: usize = 16;
 
 /// Whether a type that is aligned so here is aligned as programs want it. Rust's 128-bit integers are aligned as C's of the machine
 /// are, to 8 bytes on s390x. Less does no harm: fields are where they are because of the padding that is written out.
-#[doc(hidden)]
 #[must_use]
 pub const fn is_alignment(here: usize, wanted: usize) -> bool {
     here == wanted || wanted == ALIGN_OF_WIDE && here == align_of::<u128>()
@@ -301,129 +300,10 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
     }
 }
 
-/// Checks that a struct is laid out as a program sees it, and implements [`Plain`] for it.
+/// Fails to compile if a struct is not laid out so. A function, because it is far less to compile than as many assertions.
 ///
-/// ```
-/// #[derive(Clone, Copy)]
-/// #[repr(C)]
-/// struct Data {
-///     total: u64,
-///     on: skelgen_runtime::Bool,
-///     __pad0: [u8; 7],
-/// }
-/// skelgen_runtime::layout! {
-///     Data: size 16, align 8; 0 => total: u64, 8 => on: skelgen_runtime::Bool, 9 => __pad0: [u8; 7]
-/// }
-/// ```
-///
-/// It does not compile if the size, the alignment, the type or the offset of a field is another, if a field is left out, if a
-/// field's type is not [`Plain`], or if there are bytes between fields.
-///
-/// ```compile_fail
-/// #[derive(Clone, Copy)]
-/// #[repr(C)]
-/// struct Data { a: u32, b: u64 }
-/// skelgen_runtime::layout! { Data: size 16, align 8; 0 => a: u32, 8 => b: u64 }
-/// ```
-#[macro_export]
-macro_rules! layout {
-    ($name:ident : size $size:expr, align $align:expr; $($offset:expr => $field:ident : $type:ty),* $(,)?) => {
-        const _: fn($name) = |__value| {
-            let $name { $($field: _),* } = __value;
-            $(let _: $type = __value.$field;)*
-        };
-        $crate::layout! { @checked $name: size $size, align $align; $($offset => $field: $type),* }
-    };
-    // The fields are known to be all of the struct's, with their types.
-    (@checked $name:ident : size $size:expr, align $align:expr; $($offset:expr => $field:ident : $type:ty),*) => {
-        const _: () = $crate::data::check_layout(
-            <$name as $crate::data::Plain>::LAYOUT,
-            ::core::mem::size_of::<$name>(),
-            $crate::data::is_alignment(::core::mem::align_of::<$name>(), $align),
-            &[$(::core::mem::offset_of!($name, $field)),*],
-        );
-        // SAFETY: checked: every field is listed with its type, each type is plain, and together they are all its bytes.
-        unsafe impl $crate::data::Plain for $name {
-            const LAYOUT: ::core::option::Option<&'static $crate::data::Layout> =
-                ::core::option::Option::Some(&$crate::data::Layout {
-                    name: ::core::stringify!($name),
-                    size: $size,
-                    fields: &[$($crate::data::LayoutField {
-                        name: ::core::stringify!($field),
-                        offset: $offset,
-                        size: $crate::data::size_of_plain::<$type>(),
-                        layout: <$type as $crate::data::Plain>::ELEMENT,
-                    }),*],
-                });
-        }
-    };
-}
-
-/// Implements `Default`, all bytes zero; `Debug`, with these fields and getters; and `PartialEq`, `Eq` and `Hash` by bytes.
-///
-/// Values are equal if all their bytes are, as they are for a map that has them as keys: padding counts, and so do the bits of floating
-/// point numbers.
-///
-/// ```
-/// #[derive(Clone, Copy)]
-/// #[repr(C)]
-/// struct Data {
-///     total: u32,
-///     __pad0: [u8; 4],
-/// }
-/// impl Data {
-///     fn low(&self) -> u32 { self.total & 0xff }
-/// }
-/// skelgen_runtime::layout! { Data: size 8, align 4; 0 => total: u32, 4 => __pad0: [u8; 4] }
-/// skelgen_runtime::show! { Data: total, low() }
-/// assert_eq!(format!("{:?}", Data::default()), "Data { total: 0, low: 0 }");
-/// assert_ne!(Data { total: 1, ..Data::default() }, Data::default());
-/// ```
-///
-/// For a packed struct, whose fields cannot be borrowed, the word `packed` stands before its name.
-#[macro_export]
-macro_rules! show {
-    (packed $name:ident : $($field:ident $(($($none:tt)*))?),* $(,)?) => {
-        $crate::show! { @ $name: |__value| $({ __value.$field $(($($none)*))? }),* ; $($field),* }
-    };
-    ($name:ident : $($field:ident $(($($none:tt)*))?),* $(,)?) => {
-        $crate::show! { @ $name: |__value| $(__value.$field $(($($none)*))?),* ; $($field),* }
-    };
-    (@ $name:ident : |$value:ident| $($shown:expr),* ; $($field:ident),*) => {
-        impl ::core::default::Default for $name {
-            /// All bytes zero.
-            fn default() -> Self {
-                $crate::zeroed()
-            }
-        }
-
-        impl ::core::fmt::Debug for $name {
-            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                let $value = self;
-                let _ = $value;
-                $crate::data::show(__f, ::core::stringify!($name), &[$((::core::stringify!($field), &$shown)),*])
-            }
-        }
-
-        impl ::core::cmp::PartialEq for $name {
-            fn eq(&self, __other: &Self) -> bool {
-                $crate::data::plain::as_bytes(self) == $crate::data::plain::as_bytes(__other)
-            }
-        }
-
-        impl ::core::cmp::Eq for $name {}
-
-        impl ::core::hash::Hash for $name {
-            fn hash<__H: ::core::hash::Hasher>(&self, __state: &mut __H) {
-                ::core::hash::Hash::hash($crate::data::plain::as_bytes(self), __state);
-            }
-        }
-    };
-}
-
-/// Fails to compile if a struct is not laid out so, by what [`layout!`](crate::layout) found out of it. A function, because it is far
-/// less to compile than as many assertions.
-#[doc(hidden)]
+/// # Panics
+/// If the struct is laid out differently.
 pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool, offsets: &[usize]) {
     let Some(layout) = layout else { panic!("there is no layout to check") };
     assert!(layout.size == size, "the size is another");
@@ -442,14 +322,15 @@ pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool
 }
 
 /// The size of a plain type.
-#[doc(hidden)]
 #[must_use]
 pub const fn size_of_plain<T: Plain>() -> usize {
     size_of::<T>()
 }
 
-/// What [`show!`](crate::show) implements `Debug` with.
-#[doc(hidden)]
+/// What generated structs implement `Debug` with.
+///
+/// # Errors
+/// As the formatter's.
 pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static str, &dyn fmt::Debug)]) -> fmt::Result {
     let mut shown = f.debug_struct(label(name));
     for (name, value) in fields {
@@ -459,65 +340,51 @@ pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static 
 }
 
 /// A name without what makes it a raw identifier.
-#[doc(hidden)]
 #[must_use]
 pub fn label(name: &'static str) -> &'static str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the structs are as generated files have them")]
 mod tests {
     use super::*;
 
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    #[repr(C)]
-    struct Data {
-        total: u64,
-        on: Bool,
-        __pad0: [u8; 3],
-        state: inner::state,
+    crate::open_enum! { State: u32 {} }
+
+    crate::c_struct! {
+        pub struct Data: size 16, align 8 {
+            /// `u64 total`
+            0 => total: u64,
+            /// `bool on`
+            8 => on: Bool,
+            #[doc(hidden)] 9 => __pad0: [u8; 3],
+            /// `enum state state`
+            12 => state: State,
+        }
     }
 
-    mod inner {
-        #![allow(non_camel_case_types, reason = "names of C types")]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #[repr(transparent)]
-        pub(super) struct state(pub(super) u32);
-        // SAFETY: a number.
-        unsafe impl crate::Plain for state {}
+    crate::c_struct! {
+        pub struct Packed: size 9, align 1, packed {
+            /// `u8 a`
+            0 => a: u8,
+            /// `u64 b`
+            1 => b: u64,
+        }
     }
 
-    crate::layout! {
-        Data: size 16, align 8; 0 => total: u64, 8 => on: Bool, 9 => __pad0: [u8; 3], 12 => state: inner::state
+    crate::c_struct! {
+        pub struct Nothing: size 0, align 1 {}
     }
 
-    #[derive(Clone, Copy)]
-    #[repr(C, packed)]
-    struct Packed {
-        a: u8,
-        b: u64,
-    }
-
-    crate::layout! { Packed: size 9, align 1; 0 => a: u8, 1 => b: u64, }
-
-    #[derive(Clone, Copy)]
-    #[repr(C)]
-    struct Nothing {}
-
-    crate::layout! { Nothing: size 0, align 1; }
-
-    #[derive(Clone, Copy)]
-    #[repr(C)]
-    struct Wide {
-        a: u8,
-        __pad0: [u8; 15],
-        b: u128,
-        c: u64,
-        __pad1: [u8; 8],
-    }
-
-    crate::layout! {
-        Wide: size 48, align 16; 0 => a: u8, 1 => __pad0: [u8; 15], 16 => b: u128, 32 => c: u64, 40 => __pad1: [u8; 8]
+    crate::c_struct! {
+        pub struct Wide: size 48, align 16 {
+            0 => a: u8,
+            1 => __pad0: [u8; 15],
+            16 => b: u128,
+            32 => c: u64,
+            40 => __pad1: [u8; 8],
+        }
     }
 
     /// On every machine, though Rust's alignment of 128-bit integers differs.
@@ -549,6 +416,15 @@ mod tests {
         let value = Packed { a: 1, b: 2 };
         assert_eq!(from_bytes::<Packed>(as_bytes(&value)).map(|value| { value.b }), Some(2));
         assert_eq!(value.a, 1);
+        assert_eq!(format!("{value:?}"), "Packed { a: 1, b: 2 }");
+    }
+
+    #[test]
+    fn padding_counts_but_is_not_shown() {
+        let plain = Data { total: 1, state: State(2), ..Data::default() };
+        assert_eq!(format!("{plain:?}"), "Data { total: 1, on: false, state: State(2) }");
+        assert_ne!(plain, Data { __pad0: [0, 1, 0], ..plain });
+        assert_eq!(plain, Data { on: Bool::FALSE, ..plain });
     }
 
     #[test]

@@ -12,4 +12,17 @@ pub(crate) mod probe;
 pub mod token;
 pub(crate) mod types;
 
+use std::os::fd::OwnedFd;
+
+use crate::error::{Error, Result, Step};
+use crate::sys;
 pub use crate::sys::cpus;
+
+/// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).
+///
+/// # Errors
+/// If the kernel rejects it: it takes `CAP_SYS_ADMIN`.
+pub fn enable_stats() -> Result<OwnedFd> {
+    sys::prog::enable_stats()
+        .map_err(|errno| Error::refused("enabling statistics of programs", errno).during(Step::ReadInfo))
+}

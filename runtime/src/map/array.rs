@@ -7,7 +7,7 @@ use super::global::MappedArray;
 use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
+use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::uapi::{MapType, elem_flags, map_flags};
 

@@ -7,7 +7,7 @@ use super::bytes::Untyped;
 use super::handle::{Handle, handle, other_than_map};
 use super::scan::Keys;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, from_bytes};
+use crate::data::{as_bytes, as_bytes_mut, from_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::sys;
 use crate::sys::elem::{EINVAL, ENOENT, open_by_id};

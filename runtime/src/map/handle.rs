@@ -60,7 +60,7 @@ impl Handle {
         if data_len > len {
             return Err(this.mismatch(format_args!("its value has {len} bytes, but its variables take {data_len}")));
         }
-        if crate::data::plain::holds::<T>(data_len) {
+        if crate::data::holds::<T>(data_len) {
             return Ok(this);
         }
         Err(this

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
+use crate::data::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::uapi::{MapType, elem_flags};
 use request::unpack;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::handle::{Handle, handle};
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, zeroed};
+use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::handle::{Handle, handle};
-use crate::data::plain::from_bytes;
+use crate::data::from_bytes;
 use crate::data::{Plain, Shared};
 use crate::error::{Errno, Error, ErrorKind, Result, Step};
 use crate::sys::elem::Readiness;

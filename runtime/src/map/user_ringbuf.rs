@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::handle::{Handle, handle};
 use super::ringbuf::is_plausible;
-use crate::data::plain::as_bytes;
+use crate::data::as_bytes;
 use crate::data::{Plain, Shared};
 use crate::error::{Errno, ErrorKind, Result, Step};
 use crate::sys::elem::Readiness;

@@ -142,6 +142,7 @@ impl OpenMap {
     ///
     /// # Panics
     /// If the object has no such map: generated code that does not belong together.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
         let definition = usize::try_from(index).ok().and_then(|index| object.maps.get(index));
@@ -155,8 +156,7 @@ impl OpenMap {
     ///
     /// # Panics
     /// As for [`Self::new`].
-    #[must_use]
-    pub fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
+    pub(crate) fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
         object: &'static abi::Object,
         index: u32,
         len: u32,
@@ -168,8 +168,7 @@ impl OpenMap {
     }
 
     /// The same map with this initial value of its section, if it is not what the object says; for generated code.
-    #[must_use]
-    pub fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
+    pub(crate) fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
         self.value = value.map(|value| Box::new(value) as Value);
         self
     }
@@ -355,6 +354,7 @@ impl OpenProgram {
     ///
     /// # Panics
     /// If the object has no such program: generated code that does not belong together.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
         let definition = usize::try_from(index).ok().and_then(|index| object.programs.get(index));

@@ -21,6 +21,7 @@ impl<T: Plain> OpenStructOps<T> {
     ///
     /// # Panics
     /// If the object has no such table or it is no `T`: generated code that does not belong together.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
         Self { map: OpenMap::new(object, index), value: Initial::new(object, index) }
@@ -62,9 +63,8 @@ impl<T: Plain> OpenStructOps<T> {
         &mut self.map
     }
 
-    /// Its map with all that was set; for generated code.
-    #[must_use]
-    pub fn into_map(self) -> OpenMap {
+    /// Its map with all that was set.
+    pub(crate) fn into_map(self) -> OpenMap {
         let Self { mut map, value } = self;
         map.value = value.into_bytes().map(|value| Box::new(value) as super::Value);
         map

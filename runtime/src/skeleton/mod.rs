@@ -2,7 +2,10 @@
 //!
 //! A generated file holds an object's names, its types, the tables of its load plan and its blob. All code that is the same for every
 //! object is here, once. To give each skeleton a new method, add it to the macro; to pass it something new of an object, extend the
-//! grammar, which the generator's `rust/file.rs` writes, and raise `abi::VERSION`.
+//! grammar, which the generator's `rust/call.rs` writes, and raise `abi::VERSION`.
+//!
+//! # Safety
+//! The one unsafe expression of [`skeleton!`] trusts the tables that it is given. The call says `unsafe` for that, and why it may.
 
 mod types;
 
@@ -38,6 +41,7 @@ mod types;
 ///     }
 /// }
 /// ```
+#[doc(hidden)]
 #[macro_export]
 macro_rules! skeleton {
     (
@@ -67,7 +71,7 @@ macro_rules! skeleton {
         )* })?
     ) => {
         const _: () = ::core::assert!(
-            $crate::abi::VERSION == $version,
+            $crate::generated::abi::VERSION == $version,
             "this file was made for another version of skelgen-runtime: generate it again"
         );
         const _: () = ::core::assert!(
@@ -134,7 +138,7 @@ macro_rules! skeleton {
             /// kernel then.
             pub fn load(self) -> $crate::Result<Skeleton> {
                 // SAFETY: promised by the call of the macro.
-                static TRUSTED: $crate::Trusted = unsafe { $crate::Trusted::new(&$object) };
+                static TRUSTED: $crate::generated::Trusted = unsafe { $crate::generated::Trusted::new(&$object) };
                 #[allow(unused_mut, reason = "an object may have no maps or programs")]
                 let mut loading = $crate::generated::Loading::new(TRUSTED, self.options);
                 $(loading.map($map_index, self.maps.$map);)*
@@ -221,7 +225,7 @@ macro_rules! skeleton {
                 #[doc = ::core::concat!(" Returns the variables of section `", $data_name, "`, as they are now.")]
                 #[must_use]
                 pub fn $data(&self) -> $DataCells<'_> {
-                    $crate::data::Fields::fields(self.$data.cell())
+                    $crate::generated::Fields::fields(self.$data.cell())
                 }
             )*
             $(
@@ -242,7 +246,7 @@ macro_rules! skeleton {
                 #[doc = ::core::concat!(" Returns the variables of section `", $arena_name, "`, as they are now.")]
                 #[must_use]
                 pub fn $arena(&self) -> $ArenaCells<'_> {
-                    $crate::data::Fields::fields(self.maps.$heap.globals())
+                    $crate::generated::Fields::fields(self.maps.$heap.globals())
                 }
             )*
 
@@ -257,7 +261,7 @@ macro_rules! skeleton {
             /// names them.
             pub fn attach(&self) -> $crate::Result<Links> {
                 #[allow(unused_mut, reason = "an object may have nothing to attach")]
-                let mut attaching = $crate::link::Attaching::new();
+                let mut attaching = $crate::generated::Attaching::new();
                 ::core::result::Result::Ok(Links {
                     $($($link: attaching.program(::core::stringify!($link), &self.programs.$program)?,)?)*
                     $($($table_link: attaching.struct_ops(&self.$struct_ops.$table)?,)*)?
@@ -322,7 +326,7 @@ macro_rules! skeleton {
             /// # Errors
             /// If one is left: the error names all of them. The others are detached.
             pub fn complete(self) -> $crate::Result<Self> {
-                $crate::link::nothing_left(self.left())?;
+                $crate::generated::nothing_left(self.left())?;
                 ::core::result::Result::Ok(self)
             }
 
@@ -331,7 +335,7 @@ macro_rules! skeleton {
             /// # Errors
             /// If one cannot be pinned; none stays pinned then.
             pub fn pin(&self, directory: impl ::core::convert::AsRef<$crate::generated::prelude::Path>) -> $crate::Result<()> {
-                $crate::link::pin_all(
+                $crate::generated::pin_all(
                     &self.iter().collect::<$crate::generated::prelude::Vec<_>>(),
                     ::core::convert::AsRef::as_ref(&directory),
                 )

@@ -6,6 +6,9 @@
 /// Defines the Rust form of a C struct or union: its fields with their offsets, padding included, then bitfields, then members that share
 /// bytes with others.
 ///
+/// Values are equal if all their bytes are, as they are for a map that has them as keys: padding counts, and so do the bits of floating
+/// point numbers.
+///
 /// It implements [`Plain`](crate::Plain), `Clone`, `Copy`, `Default` (all bytes zero), `Debug`, and `PartialEq`, `Eq` and `Hash` by bytes.
 /// It does not compile if a field is not at its offset, if bytes belong to no field, or if a field's type is not plain data.
 ///
@@ -32,6 +35,7 @@
 /// packet.set_urgent(1);
 /// assert_eq!(format!("{packet:?}"), "packet { len: 20, urgent: 1 }");
 /// ```
+#[doc(hidden)]
 #[macro_export]
 macro_rules! c_struct {
     (
@@ -56,19 +60,60 @@ macro_rules! c_struct {
             $($(#[doc = $field_doc])? $(#[doc($hidden)])? pub $field: $ty,)*
         }
 
-        $crate::layout! { @checked $name: size $size, align $align; $($offset => $field: $ty),* }
+        const _: () = $crate::generated::check_layout(
+            <$name as $crate::Plain>::LAYOUT,
+            ::core::mem::size_of::<$name>(),
+            $crate::generated::is_alignment(::core::mem::align_of::<$name>(), $align),
+            &[$(::core::mem::offset_of!($name, $field)),*],
+        );
+        // SAFETY: checked: each field has its offset, each type is plain, and together the fields are all bytes.
+        unsafe impl $crate::Plain for $name {
+            const LAYOUT: ::core::option::Option<&'static $crate::generated::Layout> =
+                ::core::option::Option::Some(&$crate::generated::Layout {
+                    name: ::core::stringify!($name),
+                    size: $size,
+                    fields: &[$($crate::generated::LayoutField {
+                        name: ::core::stringify!($field),
+                        offset: $offset,
+                        size: $crate::generated::size_of_plain::<$ty>(),
+                        layout: <$ty as $crate::Plain>::ELEMENT,
+                    }),*],
+                });
+        }
+
+        impl ::core::default::Default for $name {
+            /// Returns the value whose bytes are all zero.
+            fn default() -> Self {
+                $crate::zeroed()
+            }
+        }
+
+        impl ::core::cmp::PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                $crate::as_bytes(self) == $crate::as_bytes(other)
+            }
+        }
+
+        impl ::core::cmp::Eq for $name {}
+
+        impl ::core::hash::Hash for $name {
+            fn hash<H: ::core::hash::Hasher>(&self, state: &mut H) {
+                ::core::hash::Hash::hash($crate::as_bytes(self), state);
+            }
+        }
+
 
         $(impl $name {
             $(
                 #[doc = $bits_doc]
                 #[must_use]
                 pub fn $get_bits(&self) -> $Bits {
-                    $crate::data::get_bits(self, $first, $count)
+                    $crate::generated::get_bits(self, $first, $count)
                 }
 
                 #[doc = ::core::concat!(" Sets `", ::core::stringify!($get_bits), "`. Bits of `value` that it has no room for are dropped.")]
                 pub fn $set_bits(&mut self, value: $Bits) {
-                    $crate::data::set_bits(self, $first, $count, value);
+                    $crate::generated::set_bits(self, $first, $count, value);
                 }
             )*
         })?
@@ -78,12 +123,12 @@ macro_rules! c_struct {
                 #[doc = $member_doc]
                 #[must_use]
                 pub fn $get(&self) -> $Member {
-                    $crate::data::get_part(self, $at)
+                    $crate::generated::get_part(self, $at)
                 }
 
                 #[doc = ::core::concat!(" Sets `", ::core::stringify!($get), "`.")]
                 pub fn $set(&mut self, value: $Member) {
-                    $crate::data::set_part(self, $at, &value);
+                    $crate::generated::set_part(self, $at, &value);
                 }
             )*
         })?
@@ -92,10 +137,23 @@ macro_rules! c_struct {
     };
     // Without a list, the fields that have documentation are shown: all but padding.
     (@debug [$($packed:ident)?] $name:ident [$([$doc:literal] $field:ident)*]) => {
-        $crate::show! { $($packed)? $name: $($field),* }
+        $crate::c_struct! { @debug [$($packed)?] $name [] { $($field),* } }
     };
-    (@debug [$($packed:ident)?] $name:ident $fields:tt { $($shown:tt)* }) => {
-        $crate::show! { $($packed)? $name: $($shown)* }
+    // Fields of packed structs cannot be borrowed.
+    (@debug [packed] $name:ident $fields:tt { $($shown:ident $(($($none:tt)*))?),* }) => {
+        $crate::c_struct! { @show $name, value: $($shown, { value.$shown $(($($none)*))? };)* }
+    };
+    (@debug [] $name:ident $fields:tt { $($shown:ident $(($($none:tt)*))?),* }) => {
+        $crate::c_struct! { @show $name, value: $($shown, value.$shown $(($($none)*))?;)* }
+    };
+    (@show $name:ident, $value:ident: $($label:ident, $shown:expr;)*) => {
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let $value = self;
+                let _ = $value;
+                $crate::generated::show(f, ::core::stringify!($name), &[$((::core::stringify!($label), &$shown)),*])
+            }
+        }
     };
 }
 
@@ -120,6 +178,7 @@ macro_rules! c_struct {
 ///     packet.fields().len().get() > 0 && packet.fields().urgent() == 1
 /// }
 /// ```
+#[doc(hidden)]
 #[macro_export]
 macro_rules! cells {
     (
@@ -177,11 +236,72 @@ macro_rules! cells {
             )?
         }
 
-        impl $crate::data::Fields for $Whole {
+        impl $crate::generated::Fields for $Whole {
             type Cells<'a> = $name<'a>;
 
             fn fields(cell: $crate::Cell<'_, Self>) -> $name<'_> {
                 $name(cell)
+            }
+        }
+    };
+}
+
+/// Defines the Rust form of a C enumeration: a number of which any value may come, with names for some.
+///
+/// ```
+/// skelgen_runtime::open_enum! {
+///     /// `enum state`
+///     state: u32 { IDLE = 0, RUNNING = 1 }
+/// }
+/// assert_eq!(format!("{:?} {:?}", state::RUNNING, state(7)), "RUNNING state(7)");
+/// ```
+///
+/// A type of which not any bytes are a value does not compile.
+///
+/// ```compile_fail
+/// skelgen_runtime::open_enum! { state: bool { IDLE = false } }
+/// ```
+#[macro_export]
+macro_rules! open_enum {
+    ($(#[$doc:meta])* $name:ident : $number:ident { $($value:ident = $constant:expr),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(pub $number);
+
+        impl $name {
+            $(
+                #[doc = ::core::concat!("`", ::core::stringify!($value), "`")]
+                pub const $value: Self = Self($constant);
+            )*
+        }
+
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                $(if self.0 == $constant {
+                    return __f.write_str($crate::generated::label(::core::stringify!($value)));
+                })*
+                __f.debug_tuple($crate::generated::label(::core::stringify!($name))).field(&self.0).finish()
+            }
+        }
+
+        // Nothing but plain data may stand where the number does, whatever the attributes above have made of the struct.
+        const _: usize = $crate::generated::size_of_plain::<$number>();
+        const _: fn($name) = |__value| {
+            let $name(_) = __value;
+            let _: $number = __value.0;
+        };
+
+        // SAFETY: it is its one field, which the lines above check to be plain data.
+        unsafe impl $crate::Plain for $name {}
+
+        impl $crate::generated::BitField for $name {
+            fn from_bits(bits: u128, count: usize) -> Self {
+                Self($crate::generated::BitField::from_bits(bits, count))
+            }
+
+            fn to_bits(self) -> u128 {
+                $crate::generated::BitField::to_bits(self.0)
             }
         }
     };

@@ -12,8 +12,8 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::data::cell::Cell;
-use crate::data::plain::Plain;
+use crate::data::Cell;
+use crate::data::Plain;
 use crate::error::{Error, Result, Step};
 use crate::map::{FromFd, Handle, Info};
 use crate::sys::mmap::{Region, page_size};

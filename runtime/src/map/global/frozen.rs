@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use super::mapped::whole;
-use crate::data::initial::zeroed_box;
-use crate::data::plain::{Plain, as_bytes, as_bytes_mut, from_prefix};
+use crate::data::zeroed_box;
+use crate::data::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
 use crate::map::{FromFd, Handle, Info, about};
 

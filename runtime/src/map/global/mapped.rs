@@ -10,8 +10,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::data::cell::Cell;
-use crate::data::plain::Plain;
+use crate::data::Cell;
+use crate::data::Plain;
 use crate::error::{Errno, Error, Result, Step};
 use crate::map::{FromFd, Handle, Info, about};
 use crate::sys::mmap::Region;
@@ -25,8 +25,8 @@ use crate::sys::mmap::Region;
 ///
 /// /// What a section holds now, and nothing in it any more. Fields have cells of their own in a skeleton: `skeleton.bss().hits().set(0)`.
 /// fn drain(bss: &Mapped<[u64; 2]>) -> [u64; 2] {
-///     let seen = bss.cells().get();
-///     bss.cells().set([0; 2]);
+///     let seen = bss.cell().get();
+///     bss.cell().set([0; 2]);
 ///     seen
 /// }
 /// ```

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
 use super::mapped::whole;
-use crate::data::cell::Cell;
-use crate::data::plain::{Plain, as_bytes, from_prefix, holds};
+use crate::data::Cell;
 use crate::data::words;
+use crate::data::{Plain, as_bytes, from_prefix, holds};
 use crate::error::{Error, Result, Step};
 use crate::map::{FromFd, Handle, Info, PerCpu, about};
 use crate::sys::cpus;

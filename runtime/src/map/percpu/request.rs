@@ -12,7 +12,7 @@ use std::borrow::Borrow;
 use super::PerCpu;
 use super::stale::leaves_stale_values;
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
+use crate::data::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
 use crate::error::{Result, Step};
 use crate::map::Handle;
 use crate::sys::cpus::possible;

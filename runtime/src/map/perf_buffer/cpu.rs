@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::ring::{Ring, Taken};
 use super::{Drained, PerfBufferOptions, PerfWakeup};
 use crate::data::Plain;
-use crate::data::plain::{as_bytes, from_bytes};
+use crate::data::{as_bytes, from_bytes};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::map::Handle;
 use crate::sys::mmap::page_size;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::handle::milliseconds;
 use super::{Handle, PerfEventArray};
 use crate::data::Plain;
-use crate::data::plain::as_bytes;
+use crate::data::as_bytes;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::cpus::online;
 use crate::sys::epoll::Epoll;
