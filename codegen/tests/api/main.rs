@@ -31,6 +31,11 @@ fn the_generator_has_the_listed_surface() {
     assert!(count <= 40, "{count} public items and methods: what is for the workspace belongs in `unstable`");
 }
 
+#[test]
+fn the_runtime_has_the_listed_surface() {
+    check("skelgen_runtime", "runtime");
+}
+
 /// Checks that a crate of this text has the lines, and no others.
 #[track_caller]
 fn lists(text: &str, lines: &[&str]) {

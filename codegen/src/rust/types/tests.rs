@@ -235,7 +235,10 @@ fn a_member_of_a_bitfields_kind_without_a_name_is_padding() {
         .to_vec();
     table.ty("bits", Kind::Struct(it));
     let text = table.text();
-    assert!(text.contains("bits {\n        /// `int high : 27`\n        5, 27 => high, set_high: u32,\n    }"), "{text}");
+    assert!(
+        text.contains("bits {\n        /// `int high : 27`\n        5, 27 => high, set_high: u32,\n    }"),
+        "{text}"
+    );
 }
 
 #[test]
