@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::build::section_of;
 use super::functions::{Entry, Functions, line, target};
 use super::jumps::{self, Tables};
-use super::kconfig::Configs;
-use super::maps::Definitions;
+use super::pass::{Notes, Pass};
 use super::refused::Refused;
-use super::{ExternId, Map, MapId, Reference};
+use super::table::MapTable;
+use super::{ExternId, Reference};
 use crate::btf::Btf;
 use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
@@ -21,11 +21,8 @@ use skelgen_abi::uapi::pseudo;
 pub(super) struct References<'a> {
     pub(super) elf: &'a ElfObject<'a>,
     pub(super) functions: &'a Functions<'a>,
-    pub(super) data: &'a BTreeMap<SectionId, MapId>,
-    pub(super) definitions: &'a Definitions,
+    pub(super) maps: &'a MapTable,
     pub(super) externs: &'a [plan::Symbol],
-    pub(super) kconfig: &'a Configs,
-    pub(super) maps: &'a [Map],
     pub(super) refused: &'a Refused,
     pub(super) btf: Option<&'a Btf>,
 }
@@ -38,11 +35,13 @@ pub(super) struct Resolved {
 
 impl References<'_> {
     /// What each function refers to, in the functions' order.
-    pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Resolved> {
+    pub(super) fn resolve(&self) -> Pass<Vec<Resolved>> {
+        let mut notes = Notes::default();
         let mut causes = Causes::default();
-        let found = self.functions.iter().map(|(_, entry)| self.function(entry, &mut causes, reporter)).collect();
-        causes.report(reporter);
-        found
+        let entries = self.functions.iter();
+        let found = entries.map(|(_, entry)| self.function(entry, &mut causes, &mut notes.reporter)).collect();
+        causes.report(&mut notes.reporter);
+        notes.with(found)
     }
 
     fn function(&self, entry: &Entry<'_>, causes: &mut Causes, reporter: &mut Reporter) -> Resolved {
@@ -158,14 +157,13 @@ impl References<'_> {
             return self.external(symbol, false);
         };
         let offset = symbol.value.checked_add_signed(i64::from(insn.imm));
-        if let Some(id) = self.definitions.at(section.id, offset) {
+        if let Some(id) = self.maps.defined_at(section.id, offset) {
             return Ok(Some(Reference::Map(id)));
         }
         if self.refused.has(section.id, offset) {
             return Ok(None);
         }
-        if let Some(&id) = self.data.get(&section.id) {
-            let size = self.maps.get(id.0 as usize).map_or(0, |map| map.def.value_size);
+        if let Some((id, size)) = self.maps.of_section(section.id) {
             return match offset.and_then(|offset| u32::try_from(offset).ok()).filter(|&offset| offset <= size) {
                 Some(offset) => Ok(Some(Reference::MapValue(id, offset))),
                 None => Err(bad(format!("the address of `{}` lies outside section {}", symbol.name, section.name))),
@@ -200,7 +198,7 @@ impl References<'_> {
     }
 
     fn external(&self, symbol: &Symbol<'_>, call: bool) -> Found {
-        if let (Some((map, offset)), false) = (self.kconfig.place(symbol.name), call) {
+        if let (Some((map, offset)), false) = (self.maps.config(symbol.name), call) {
             return Ok(Some(Reference::MapValue(map, offset)));
         }
         if self.refused.has_name(symbol.name) {
