@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use skelgen_abi::plan::{self, SectionKind as DataKind};
+use skelgen_abi::plan;
 
-use super::data::{self, is_data_section};
+use super::data::{self, kernel_chars};
 use super::functions::Functions;
 use super::kconfig::{self, Configs};
 use super::pass::{Notes, Pass};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
-use crate::elf::{ElfObject, Place, Section, SectionKind};
+use crate::elf::ElfObject;
 use crate::error::{Code, Diagnostic, Result};
 
 impl BpfObject {
@@ -98,11 +98,6 @@ impl Types {
         let (btf, configs) = kconfig::lay_out(elf, btf);
         notes.with(Self { btf: Some(btf), externs, configs })
     }
-}
-
-/// Replaces what a kernel name may not hold.
-pub(super) fn kernel_chars(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
 }
 
 fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
@@ -187,32 +182,4 @@ fn version_section(elf: &ElfObject<'_>) -> Result<u32> {
             .section("version")
     })?;
     Ok(elf.endian.u32(bytes))
-}
-
-/// What kind of global data a section is, by its name.
-pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
-    let is = |prefix: &str| is_data_section(section.name, prefix);
-    match section.kind {
-        SectionKind::Bytes | SectionKind::Zeros => {}
-        SectionKind::Instructions | SectionKind::Other => return None,
-    }
-    if is(".data") {
-        Some(DataKind::Data)
-    } else if is(".rodata") {
-        Some(DataKind::Rodata)
-    } else if is(".bss") {
-        Some(DataKind::Bss)
-    } else if is(".percpu") {
-        Some(DataKind::Percpu)
-    } else {
-        None
-    }
-}
-
-/// The section a symbol is defined in.
-pub(super) fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
-    match place {
-        Place::Section(id) => Some(elf.section(id)),
-        Place::Undefined | Place::Elsewhere => None,
-    }
 }

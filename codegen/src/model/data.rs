@@ -8,16 +8,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use skelgen_abi::plan::SectionKind as DataKind;
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 
-use super::build::{data_kind, kernel_chars};
 use super::pass::{Notes, Pass};
 use super::table::{self, Defined};
 use super::{DataSection, Map, Variable, wrappers};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
-use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SymbolKind};
+use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
 use crate::error::{Code, Diagnostic};
 
+/// What kind of global data a section is, by its name.
+pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
+    let is = |prefix: &str| is_data_section(section.name, prefix);
+    match section.kind {
+        SectionKind::Bytes | SectionKind::Zeros => {}
+        SectionKind::Instructions | SectionKind::Other => return None,
+    }
+    if is(".data") {
+        Some(DataKind::Data)
+    } else if is(".rodata") {
+        Some(DataKind::Rodata)
+    } else if is(".bss") {
+        Some(DataKind::Bss)
+    } else if is(".percpu") {
+        Some(DataKind::Percpu)
+    } else {
+        None
+    }
+}
+
+/// Replaces what a kernel name may not hold.
+pub(super) fn kernel_chars(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
+}
+
 /// Whether a section's name is `prefix` or continues it after a dot.
-pub(super) fn is_data_section(name: &str, prefix: &str) -> bool {
+fn is_data_section(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 

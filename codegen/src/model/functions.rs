@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::pass::{Notes, Pass};
-use super::references::Resolved;
 use super::refused::Refused;
-use super::{Function, FunctionId};
+use super::{Function, FunctionId, Reference};
 use crate::btf::Btf;
 use crate::btf::ext::{BtfExt, SectionInfo};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, Symbol, SymbolKind};
 use crate::error::{Code as ErrorCode, Diagnostic};
-use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex};
+use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex, Ref};
 
 /// All functions, in the order of sections and of their places within.
 pub(super) struct Functions<'a> {
@@ -29,6 +28,12 @@ pub(super) struct Entry<'a> {
     pub(super) global: bool,
     /// Whether another function calls it, so that it need not be a program.
     pub(super) called: bool,
+}
+
+/// What a function refers to.
+pub(super) struct Resolved {
+    pub(super) refs: Vec<Ref<Reference>>,
+    pub(super) tables: Vec<Vec<InsnIndex>>,
 }
 
 impl Entry<'_> {

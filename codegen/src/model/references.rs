@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::build::section_of;
-use super::functions::{Entry, Functions, line, target};
+use super::functions::{Entry, Functions, Resolved, line, target};
 use super::jumps::{self, Tables};
 use super::pass::{Notes, Pass};
 use super::refused::Refused;
 use super::table::MapTable;
 use super::{ExternId, Reference};
 use crate::btf::Btf;
-use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
+use crate::elf::{ElfObject, Place, Relocation, RelocationKind, Section, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref};
 use skelgen_abi::opcode;
@@ -25,12 +24,6 @@ pub(super) struct References<'a> {
     pub(super) externs: &'a [plan::Symbol],
     pub(super) refused: &'a Refused,
     pub(super) btf: Option<&'a Btf>,
-}
-
-/// What a function refers to.
-pub(super) struct Resolved {
-    pub(super) refs: Vec<Ref<Reference>>,
-    pub(super) tables: Vec<Vec<InsnIndex>>,
 }
 
 impl References<'_> {
@@ -270,4 +263,12 @@ fn is_referring(insn: Option<&Insn>) -> bool {
     insn.is_some_and(|insn| {
         insn.is_wide_load() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
     })
+}
+
+/// The section a symbol is defined in.
+fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
+    match place {
+        Place::Section(id) => Some(elf.section(id)),
+        Place::Undefined | Place::Elsewhere => None,
+    }
 }
