@@ -281,6 +281,11 @@ impl Reporter {
         self.diagnostics.push(diagnostic);
     }
 
+    /// Whether nothing was reported.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty()
+    }
+
     /// Takes the value out of `result`, or takes its error in and returns `None`.
     pub(crate) fn take<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
         match result {

@@ -2,18 +2,24 @@
 //!
 //! Each step collects what is wrong and goes on, so that one run reports all of it.
 
-use skelgen_abi::plan::{self, SectionKind as DataKind};
+use std::collections::BTreeSet;
 
-use super::data::{DataSections, is_data_section};
+use skelgen_abi::plan;
+
+use super::data::{self, kernel_chars};
 use super::functions::Functions;
-use super::kconfig::Configs;
+use super::kconfig::{self, Configs};
+use super::pass::{Notes, Pass};
 use super::references::References;
 use super::refused::Refused;
-use super::{BpfObject, Program, arena, exceptions, externs, maps, repair, sections, special, struct_ops, untyped};
+use super::table::MapTable;
+use super::{
+    BpfObject, Program, arena, exceptions, externs, legacy, maps, repair, sections, special, struct_ops, untyped,
+};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
-use crate::elf::{ElfObject, Place, Section, SectionKind};
-use crate::error::{Code, Diagnostic, Reporter, Result};
+use crate::elf::ElfObject;
+use crate::error::{Code, Diagnostic, Result};
 
 impl BpfObject {
     /// Understands a parsed file. `name` is what the object is to be called.
@@ -21,60 +27,77 @@ impl BpfObject {
     /// # Errors
     /// The codes of phases 02 and 03.
     pub fn from_elf(elf: &ElfObject<'_>, name: &str) -> Result<Self> {
-        let mut reporter = Reporter::new();
-        let mut refused = Refused::default();
-        let (mut btf, ext) = types(elf)?;
-        let externs = match &mut btf {
-            Some(btf) => externs::collect(elf, btf),
-            None => Vec::new(),
+        let mut notes = Notes::default();
+        let (btf, ext) = types(elf)?;
+        let twice = notes.join(data::twice(elf));
+        let Types { btf, externs, configs } = match btf {
+            Some(btf) => notes.join(Types::lay_out(elf, btf, &twice)),
+            None => Types::none(),
         };
-        let mut data = DataSections::collect(elf, btf.as_mut(), name, &mut refused, &mut reporter);
-        let functions = Functions::collect(elf, btf.as_ref(), &ext, &mut refused, &mut reporter);
+        let data = notes.join(data::maps(elf, btf.as_ref(), &twice, name));
+        let functions = notes.join(Functions::collect(elf, btf.as_ref(), &ext));
         // Each function has its own records from here on; there are as many as instructions.
         drop(ext);
-        let mut maps = data.maps;
-        let kconfig = Configs::collect(elf, btf.as_mut(), name, &mut maps, &mut refused, &mut reporter);
-        let definitions = maps::collect(elf, btf.as_ref(), &functions, &mut maps, &mut refused, &mut reporter);
-        arena::collect(elf, btf.as_ref(), &mut maps, &mut data.by_section, &mut refused, &mut reporter);
-        struct_ops::collect(elf, btf.as_ref(), &functions, &mut maps, &mut refused, &mut reporter);
+        let configs = notes.join(configs);
+        let legacy = notes.join(legacy::maps(elf));
+        let defined = notes.join(maps::maps(elf, btf.as_ref()));
+        let table = MapTable::new(data.into_iter().chain(configs.map(name)).chain(legacy).chain(defined));
+        let elements = notes.join(maps::elements(elf, &table, &functions, &notes.refused));
+        let variables = notes.join(arena::variables(elf, btf.as_ref(), &table, &notes.refused));
+        let struct_ops = notes.join(struct_ops::maps(elf, btf.as_ref(), &functions, &notes.refused));
+        let table = table.with(elements, variables, struct_ops);
         let references = References {
             elf,
             functions: &functions,
-            data: &data.by_section,
-            definitions: &definitions,
+            maps: &table,
             externs: &externs,
-            kconfig: &kconfig,
-            maps: &maps,
-            refused: &refused,
+            refused: &notes.refused,
             btf: btf.as_ref(),
         };
-        let found = references.resolve(&mut reporter);
-        let programs = programs(&functions, btf.as_ref(), &refused, &mut reporter);
-        let license = reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
-        let kernel_version = reporter.take(version_section(elf)).unwrap_or_default();
-        if let Some(btf) = &mut btf {
-            special::check(btf, &maps, &mut reporter);
-            hide_functions(elf, btf);
-            repair::repair(btf);
+        let resolved = references.resolve();
+        let found = notes.join(resolved);
+        let programs = notes.join(programs(&functions, btf.as_ref(), &notes.refused));
+        let license = notes.reporter.take(text_section(elf, "license")).flatten().unwrap_or_default();
+        let kernel_version = notes.reporter.take(version_section(elf)).unwrap_or_default();
+        if let Some(btf) = &btf {
+            notes.join(special::check(btf, &table.maps));
         }
-        reporter.finish(Self {
+        notes.reporter.finish(Self {
             endian: elf.endian,
             name: kernel_chars(name),
             license,
             kernel_version,
-            btf,
-            maps,
+            btf: btf.map(|btf| repair::repair(hide_functions(elf, btf))),
+            maps: table.maps,
             functions: functions.with(found),
             programs,
             externs,
-            kconfig: kconfig.list,
+            kconfig: configs.into_rows(),
         })
     }
 }
 
-/// Replaces what a kernel name may not hold.
-pub(super) fn kernel_chars(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
+/// The types as the kernel gets them, and what their data sections declare.
+struct Types {
+    btf: Option<Btf>,
+    externs: Vec<plan::Symbol>,
+    configs: Pass<Configs>,
+}
+
+impl Types {
+    /// Those of an object without BTF.
+    fn none() -> Self {
+        Self { btf: None, externs: Vec::new(), configs: Notes::default().with(Configs::default()) }
+    }
+
+    /// Lays out the data sections, those of externs and configuration by passes of their own.
+    fn lay_out(elf: &ElfObject<'_>, btf: Btf, twice: &BTreeSet<&str>) -> Pass<Self> {
+        let mut notes = Notes::default();
+        let (btf, externs) = externs::declare(elf, btf);
+        let btf = notes.join(data::lay_out(elf, btf, twice));
+        let (btf, configs) = kconfig::lay_out(elf, btf);
+        notes.with(Self { btf: Some(btf), externs, configs })
+    }
 }
 
 fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
@@ -89,7 +112,8 @@ fn types(elf: &ElfObject<'_>) -> Result<(Option<Btf>, BtfExt)> {
     Ok((Some(btf), ext))
 }
 
-fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused, reporter: &mut Reporter) -> Vec<Program> {
+fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused) -> Pass<Vec<Program>> {
+    let mut notes = Notes::default();
     let callbacks = btf.map(exceptions::callbacks).unwrap_or_default();
     let mut programs = Vec::new();
     for (function, entry) in functions.iter() {
@@ -105,27 +129,27 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused, rep
             let found = functions.iter().find(|(_, other)| other.name == *callback).map(|(id, _)| id);
             if found.is_none() && !refused.has_name(callback) {
                 let message = format!("exception callback `{callback}` of program `{}` is not defined", entry.name);
-                reporter.report(Diagnostic::new(Code::BadReference, message).section(entry.section.name));
+                notes.report(Diagnostic::new(Code::BadReference, message).section(entry.section.name));
             }
             found
         });
         let def = plan::Program { name: entry.name.to_owned().into(), ..meaning.def };
         programs.push(Program { function, exception, def, target: meaning.target });
     }
-    programs
+    notes.with(programs)
 }
 
 /// A function hidden from other files is static to the kernel too, so that it is verified with its callers.
-fn hide_functions(elf: &ElfObject<'_>, btf: &mut Btf) {
+fn hide_functions(elf: &ElfObject<'_>, mut btf: Btf) -> Btf {
     use crate::btf::{Kind, Linkage};
-    let hidden: std::collections::BTreeSet<&str> = elf
+    let hidden: BTreeSet<&str> = elf
         .symbols
         .iter()
         .filter(|symbol| symbol.hidden && symbol.kind == crate::elf::SymbolKind::Function)
         .map(|symbol| symbol.name)
         .collect();
     if hidden.is_empty() {
-        return;
+        return btf;
     }
     let ids: Vec<_> = btf
         .iter()
@@ -139,6 +163,7 @@ fn hide_functions(elf: &ElfObject<'_>, btf: &mut Btf) {
             *linkage = Linkage::Static;
         }
     }
+    btf
 }
 
 fn text_section(elf: &ElfObject<'_>, name: &str) -> Result<Option<String>> {
@@ -157,32 +182,4 @@ fn version_section(elf: &ElfObject<'_>) -> Result<u32> {
             .section("version")
     })?;
     Ok(elf.endian.u32(bytes))
-}
-
-/// What kind of global data a section is, by its name.
-pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
-    let is = |prefix: &str| is_data_section(section.name, prefix);
-    match section.kind {
-        SectionKind::Bytes | SectionKind::Zeros => {}
-        SectionKind::Instructions | SectionKind::Other => return None,
-    }
-    if is(".data") {
-        Some(DataKind::Data)
-    } else if is(".rodata") {
-        Some(DataKind::Rodata)
-    } else if is(".bss") {
-        Some(DataKind::Bss)
-    } else if is(".percpu") {
-        Some(DataKind::Percpu)
-    } else {
-        None
-    }
-}
-
-/// The section a symbol is defined in.
-pub(super) fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
-    match place {
-        Place::Section(id) => Some(elf.section(id)),
-        Place::Undefined | Place::Elsewhere => None,
-    }
 }

@@ -8,66 +8,70 @@ use std::collections::{BTreeMap, BTreeSet};
 use skelgen_abi::plan::SectionKind as DataKind;
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX, map_flags};
 
-use super::build::{data_kind, kernel_chars};
-use super::refused::Refused;
-use super::wrappers;
-use super::{DataSection, Map, MapId, Variable};
+use super::pass::{Notes, Pass};
+use super::table::{self, Defined};
+use super::{DataSection, Map, Variable, wrappers};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
-use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SymbolKind};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
+use crate::error::{Code, Diagnostic};
 
-/// The sections of global data of an object.
-pub(super) struct DataSections {
-    /// Their maps.
-    pub(super) maps: Vec<Map>,
-    /// Which map a section is.
-    pub(super) by_section: BTreeMap<SectionId, MapId>,
-}
-
-/// Whether a section's name is `prefix` or continues it after a dot.
-pub(super) fn is_data_section(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-impl DataSections {
-    /// Finds the sections of global data, lays out their types in `btf`, and defines their maps.
-    pub(super) fn collect(
-        elf: &ElfObject<'_>,
-        mut btf: Option<&mut Btf>,
-        object: &str,
-        refused: &mut Refused,
-        reporter: &mut Reporter,
-    ) -> Self {
-        let twice = twice(elf, reporter);
-        let mut sections = Self { maps: Vec::new(), by_section: BTreeMap::new() };
-        if let Some(btf) = btf.as_deref_mut() {
-            lay_out(elf, btf, &twice, reporter);
-        }
-        for section in &elf.sections {
-            let Some(kind) = data_kind(section) else { continue };
-            if section.size == 0 {
-                continue;
-            }
-            let Ok(size) = u32::try_from(section.size) else {
-                let message = format!("the section's {} bytes are more than a map's value can have", section.size);
-                reporter.report(Diagnostic::new(Code::BadData, message).section(section.name));
-                refused.section(section.id);
-                continue;
-            };
-            if twice.contains(section.name) {
-                refused.section(section.id);
-                continue;
-            }
-            let id = MapId(u32::try_from(sections.maps.len()).unwrap_or(u32::MAX));
-            sections.by_section.insert(section.id, id);
-            sections.maps.push(map(section, kind, size, btf.as_deref(), object));
-        }
-        sections
+/// What kind of global data a section is, by its name.
+pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
+    let is = |prefix: &str| is_data_section(section.name, prefix);
+    match section.kind {
+        SectionKind::Bytes | SectionKind::Zeros => {}
+        SectionKind::Instructions | SectionKind::Other => return None,
+    }
+    if is(".data") {
+        Some(DataKind::Data)
+    } else if is(".rodata") {
+        Some(DataKind::Rodata)
+    } else if is(".bss") {
+        Some(DataKind::Bss)
+    } else if is(".percpu") {
+        Some(DataKind::Percpu)
+    } else {
+        None
     }
 }
 
+/// Replaces what a kernel name may not hold.
+pub(super) fn kernel_chars(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
+}
+
+/// Whether a section's name is `prefix` or continues it after a dot.
+fn is_data_section(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Defines the maps of the sections of global data, but for those whose names are in `twice`.
+pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>, twice: &BTreeSet<&str>, object: &str) -> Pass<Vec<Defined>> {
+    let mut notes = Notes::default();
+    let mut maps = Vec::new();
+    for section in &elf.sections {
+        let Some(kind) = data_kind(section) else { continue };
+        if section.size == 0 {
+            continue;
+        }
+        let Ok(size) = u32::try_from(section.size) else {
+            let message = format!("the section's {} bytes are more than a map's value can have", section.size);
+            notes.report(Diagnostic::new(Code::BadData, message).section(section.name));
+            notes.refused.section(section.id);
+            continue;
+        };
+        if twice.contains(section.name) {
+            notes.refused.section(section.id);
+            continue;
+        }
+        maps.push(Defined { map: map(section, kind, size, btf, object), place: table::Place::Section(section.id) });
+    }
+    notes.with(maps)
+}
+
 /// The names that several sections of global data have, each of them reported: types go by names and cannot tell them apart.
-fn twice<'a>(elf: &'a ElfObject<'_>, reporter: &mut Reporter) -> BTreeSet<&'a str> {
+pub(super) fn twice<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> {
+    let mut notes = Notes::default();
     let mut seen: BTreeMap<&str, SectionId> = BTreeMap::new();
     let mut twice = BTreeSet::new();
     for section in elf.sections.iter().filter(|section| data_kind(section).is_some() && section.size > 0) {
@@ -85,9 +89,9 @@ fn twice<'a>(elf: &'a ElfObject<'_>, reporter: &mut Reporter) -> BTreeSet<&'a st
              their own, such as SEC(\"{}.own\")",
             section.name
         );
-        reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).note(note));
+        notes.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).note(note));
     }
-    twice
+    notes.with(twice)
 }
 
 /// The variables of a section for people, by its symbols.
@@ -169,7 +173,8 @@ pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
 
 /// Fills in what the compiler left open: the size of each data section, the offsets of its variables, and their order. Hidden
 /// variables become static, as they are to other files.
-fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, twice: &BTreeSet<&str>, reporter: &mut Reporter) {
+pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>) -> Pass<Btf> {
+    let mut notes = Notes::default();
     let symbols: BTreeMap<(SectionId, &str), _> = elf
         .symbols
         .iter()
@@ -204,7 +209,7 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, twice: &BTreeSet<&str>, reporter:
             }
             let Some(symbol) = symbols.get(&(section.id, btf.name(var.ty))) else {
                 let message = format!("variable `{}` has a type but no symbol", btf.name(var.ty));
-                reporter.report(Diagnostic::new(Code::BadData, message).section(&name));
+                notes.report(Diagnostic::new(Code::BadData, message).section(&name));
                 continue;
             };
             // A static linker fills the offsets in, but not that of a variable which one file declares and a later one defines.
@@ -227,12 +232,13 @@ fn lay_out(elf: &ElfObject<'_>, btf: &mut Btf, twice: &BTreeSet<&str>, reporter:
                     section.size
                 );
                 let code = if name == ".maps" { Code::BadMap } else { Code::BadData };
-                reporter.report(Diagnostic::new(code, message).section(&name));
+                notes.report(Diagnostic::new(code, message).section(&name));
             }
             end = u64::from(var.offset) + u64::from(var.size);
         }
         btf.get_mut(id).kind = Kind::Datasec(datasec);
     }
+    notes.with(btf)
 }
 
 /// Which sections static variables are in. clang 14 counts constants among those of .rodata that it puts into sections of their own,
@@ -293,10 +299,10 @@ mod tests {
         });
         let name = btf.add_string(".rodata");
         let datasec = btf.push(Type { name, kind: Kind::Datasec(Datasec { size: 0, vars: vars.to_vec() }) });
-        let mut reporter = Reporter::new();
-        lay_out(&elf, &mut btf, &BTreeSet::new(), &mut reporter);
+        let mut notes = Notes::default();
+        let btf = notes.join(lay_out(&elf, btf, &BTreeSet::new()));
         let left = variables(&btf, datasec).into_iter().map(|variable| variable.name).collect();
-        reporter.finish(left).map_err(|error| error.diagnostics().iter().map(|it| it.message.clone()).collect())
+        notes.reporter.finish(left).map_err(|error| error.diagnostics().iter().map(|it| it.message.clone()).collect())
     }
 
     #[test]

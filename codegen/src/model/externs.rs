@@ -10,16 +10,16 @@ use skelgen_abi::plan::{Symbol, SymbolKind};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
 
-/// Collects the externs and turns their declarations into what the kernel takes.
-pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Symbol> {
+/// Finds the externs, and turns their declarations into what the kernel takes.
+pub(super) fn declare(elf: &ElfObject<'_>, mut btf: Btf) -> (Btf, Vec<Symbol>) {
     let undefined: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
         .filter(|symbol| symbol.place == Place::Undefined && !symbol.name.is_empty())
         .map(|symbol| (symbol.name, symbol.binding == Binding::Weak))
         .collect();
-    let Some(id) = btf.datasec(".ksyms") else { return Vec::new() };
-    let Kind::Datasec(section) = &btf.get(id).kind else { return Vec::new() };
+    let Some(id) = btf.datasec(".ksyms") else { return (btf, Vec::new()) };
+    let Kind::Datasec(section) = &btf.get(id).kind else { return (btf, Vec::new()) };
     let vars = section.vars.clone();
     let mut externs = Vec::new();
     let mut declared = Vec::new();
@@ -35,8 +35,8 @@ pub(super) fn collect(elf: &ElfObject<'_>, btf: &mut Btf) -> Vec<Symbol> {
         declared.push(var.ty);
         externs.push(Symbol { name: name.into(), kind, weak, ty });
     }
-    define(btf, id, &declared);
-    externs
+    define(&mut btf, id, &declared);
+    (btf, externs)
 }
 
 fn define(btf: &mut Btf, section: TypeId, declared: &[TypeId]) {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::references::Resolved;
+use super::pass::{Notes, Pass};
 use super::refused::Refused;
-use super::{Function, FunctionId};
+use super::{Function, FunctionId, Reference};
 use crate::btf::Btf;
 use crate::btf::ext::{BtfExt, SectionInfo};
 use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, Symbol, SymbolKind};
-use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
-use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex};
+use crate::error::{Code as ErrorCode, Diagnostic};
+use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex, Ref};
 
 /// All functions, in the order of sections and of their places within.
 pub(super) struct Functions<'a> {
@@ -30,6 +30,12 @@ pub(super) struct Entry<'a> {
     pub(super) called: bool,
 }
 
+/// What a function refers to.
+pub(super) struct Resolved {
+    pub(super) refs: Vec<Ref<Reference>>,
+    pub(super) tables: Vec<Vec<InsnIndex>>,
+}
+
 impl Entry<'_> {
     /// Whether its section is the one for functions that are no programs.
     pub(super) fn is_subprogram(&self) -> bool {
@@ -44,13 +50,8 @@ impl Entry<'_> {
 
 impl<'a> Functions<'a> {
     /// Cuts the executable sections into functions.
-    pub(super) fn collect(
-        elf: &'a ElfObject<'a>,
-        btf: Option<&Btf>,
-        ext: &BtfExt,
-        refused: &mut Refused,
-        reporter: &mut Reporter,
-    ) -> Self {
+    pub(super) fn collect(elf: &'a ElfObject<'a>, btf: Option<&Btf>, ext: &BtfExt) -> Pass<Self> {
+        let mut notes = Notes::default();
         let records: BTreeMap<&str, &SectionInfo> = match btf {
             Some(btf) => ext.sections.iter().map(|section| (btf.str(section.name), section)).collect(),
             None => BTreeMap::new(),
@@ -61,26 +62,23 @@ impl<'a> Functions<'a> {
                 continue;
             }
             let from = functions.len();
-            let mut own = Reporter::new();
-            cut(elf, section, records.get(section.name).copied(), &mut functions, refused, &mut own);
-            let broken = reporter.take(own.finish(())).is_none();
-            let untyped = untyped(elf, section, &functions[from..], refused);
+            let found = cut(elf, section, records.get(section.name).copied());
+            let broken = found.reported();
+            functions.extend(notes.join(found));
+            let untyped = untyped(elf, section, &functions[from..], &notes.refused);
             if !untyped.is_empty() {
-                reporter.report(without_type(section, &untyped));
-                untyped.iter().for_each(|symbol| {
-                    refused.part(section.id, symbol.value, symbol.size);
-                    refused.name(symbol.name);
-                });
+                notes.report(without_type(section, &untyped));
+                untyped.iter().for_each(|symbol| refuse(&mut notes.refused, section, symbol));
             } else if functions.len() == from && !broken {
                 let message = "the section has instructions but no function symbol";
-                reporter.report(
+                notes.report(
                     Diagnostic::new(ErrorCode::BadInstruction, message)
                         .section(section.name)
                         .note("keep the symbol table: do not strip the object of its symbols"),
                 );
             }
             if functions.len() == from {
-                refused.section(section.id);
+                notes.refused.section(section.id);
             }
         }
         let by_place = functions
@@ -90,7 +88,7 @@ impl<'a> Functions<'a> {
             .collect::<BTreeMap<_, _>>();
         let mut functions = Self { functions, by_place };
         functions.mark_called();
-        functions
+        notes.with(functions)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (FunctionId, &Entry<'a>)> {
@@ -143,18 +141,14 @@ fn id(index: usize) -> FunctionId {
     FunctionId(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
-fn cut<'a>(
-    elf: &'a ElfObject<'a>,
-    section: &'a Section<'a>,
-    info: Option<&SectionInfo>,
-    functions: &mut Vec<Entry<'a>>,
-    refused: &mut Refused,
-    reporter: &mut Reporter,
-) {
+/// Cuts a section into its functions.
+fn cut<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&SectionInfo>) -> Pass<Vec<Entry<'a>>> {
+    let mut notes = Notes::default();
+    let mut functions = Vec::new();
     let broken = |message: String| Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name);
     if section.data.len() % INSN_SIZE != 0 {
-        reporter.report(broken(format!("{} bytes are no whole number of instructions", section.data.len())));
-        return;
+        notes.report(broken(format!("{} bytes are no whole number of instructions", section.data.len())));
+        return notes.with(functions);
     }
     let mut symbols: Vec<_> = elf
         .symbols
@@ -170,15 +164,15 @@ fn cut<'a>(
             .zip(usize::try_from(symbol.size).ok())
             .and_then(|(from, size)| Some(from..from.checked_add(size)?));
         let Some((range, bytes)) = range.and_then(|range| Some((range.clone(), section.data.get(range)?))) else {
-            reporter.report(broken(format!("function `{}` lies outside its section", symbol.name)));
-            refuse(refused, section, symbol);
+            notes.report(broken(format!("function `{}` lies outside its section", symbol.name)));
+            refuse(&mut notes.refused, section, symbol);
             continue;
         };
         if range.start % INSN_SIZE != 0 || range.len() % INSN_SIZE != 0 || range.is_empty() || range.start < end {
             let message =
                 format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
-            reporter.report(broken(message));
-            refuse(refused, section, symbol);
+            notes.report(broken(message));
+            refuse(&mut notes.refused, section, symbol);
             continue;
         }
         end = range.end;
@@ -186,7 +180,7 @@ fn cut<'a>(
         let slots = bytes.chunks_exact(INSN_SIZE).filter_map(|slot| slot.try_into().ok());
         insns.extend(slots.map(|slot| Insn::decode(slot, elf.endian)));
         let start = range.start / INSN_SIZE;
-        check(&insns, start, symbol.name, section.name, reporter);
+        notes.reporter.take(check(&insns, start, symbol.name, section.name));
         functions.push(Entry {
             name: symbol.name,
             section,
@@ -197,6 +191,7 @@ fn cut<'a>(
             called: false,
         });
     }
+    notes.with(functions)
 }
 
 /// Notes that a function was refused.
@@ -242,8 +237,8 @@ fn without_type(section: &Section<'_>, symbols: &[&Symbol<'_>]) -> Diagnostic {
     ))
 }
 
-/// Every wide load has its second slot, which holds nothing but an immediate.
-fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: &mut Reporter) {
+/// Checks that every wide load has its second slot, which holds nothing but an immediate.
+fn check(insns: &[Insn], start: usize, function: &str, section: &str) -> Result<(), Diagnostic> {
     let mut index = 0;
     while let Some(insn) = insns.get(index) {
         if insn.is_wide_load() {
@@ -251,14 +246,13 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str, reporter: 
                 insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
             if !whole {
                 let message = format!("function `{function}` has a wide load without its second half");
-                reporter
-                    .report(Diagnostic::new(ErrorCode::BadInstruction, message).section(section).insn(start + index));
-                return;
+                return Err(Diagnostic::new(ErrorCode::BadInstruction, message).section(section).insn(start + index));
             }
             index += 1;
         }
         index += 1;
     }
+    Ok(())
 }
 
 /// The records about the slots `from..to`, counted from `from`.

@@ -9,11 +9,12 @@ use skelgen_abi::plan::{Kconfig, KconfigKind, SectionKind};
 use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::data::kernel_name;
-use super::refused::Refused;
-use super::{DataSection, Map, MapId, Variable};
+use super::pass::{Notes, Pass};
+use super::table::{self, Defined};
+use super::{DataSection, Map, Variable};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, TypeId};
 use crate::elf::{Binding, ElfObject, Place};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::error::{Code, Diagnostic};
 
 const SECTION: &str = ".kconfig";
 
@@ -25,55 +26,44 @@ struct Config {
     align: u32,
 }
 
-/// The configuration that an object reads, and which map it is.
-#[derive(Debug, Default)]
+/// The configuration that an object reads, laid out.
+#[derive(Default)]
 pub(super) struct Configs {
-    pub(super) list: Vec<Kconfig>,
-    map: Option<MapId>,
+    list: Vec<Config>,
+    size: u32,
+    /// The data section.
+    section: TypeId,
+}
+
+/// Finds the variables and lays them out.
+pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf) -> (Btf, Pass<Configs>) {
+    let mut notes = Notes::default();
+    let Some(section) = btf.datasec(SECTION) else { return (btf, notes.with(Configs::default())) };
+    let mut list = variables(elf, &btf, section, &mut notes);
+    list.sort_by(|a, b| (b.align, a.row.size, &a.row.name).cmp(&(a.align, b.row.size, &b.row.name)));
+    let mut size = 0u32;
+    for config in &mut list {
+        config.row.offset = size.next_multiple_of(config.align);
+        size = config.row.offset.saturating_add(config.row.size);
+    }
+    define(&mut btf, section, &list, size);
+    (btf, notes.with(Configs { list, size, section }))
 }
 
 impl Configs {
-    /// Finds the variables, lays them out in `btf`, and adds their map to `maps`.
-    pub(super) fn collect(
-        elf: &ElfObject<'_>,
-        btf: Option<&mut Btf>,
-        object: &str,
-        maps: &mut Vec<Map>,
-        refused: &mut Refused,
-        reporter: &mut Reporter,
-    ) -> Self {
-        let found = btf.and_then(|btf| btf.datasec(SECTION).map(|id| (btf, id)));
-        let Some((btf, id)) = found else { return Self::default() };
-        let mut list = variables(elf, btf, id, refused, reporter);
-        list.sort_by(|a, b| (b.align, a.row.size, &a.row.name).cmp(&(a.align, b.row.size, &b.row.name)));
-        let mut end = 0u32;
-        for config in &mut list {
-            config.row.offset = end.next_multiple_of(config.align);
-            end = config.row.offset.saturating_add(config.row.size);
-        }
-        define(btf, id, &list, end);
-        if list.is_empty() {
-            return Self::default();
-        }
-        let map = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
-        maps.push(section(&list, end, id, object));
-        Self { list: list.into_iter().map(|config| config.row).collect(), map: Some(map) }
+    /// Defines the map that holds the values, if there are any.
+    pub(super) fn map(&self, object: &str) -> Option<Defined> {
+        let map = || map(&self.list, self.size, self.section, object);
+        (!self.list.is_empty()).then(|| Defined { map: map(), place: table::Place::Names })
     }
 
-    /// Where the variable of this name is.
-    pub(super) fn place(&self, name: &str) -> Option<(MapId, u32)> {
-        let config = self.list.iter().find(|config| config.name == name)?;
-        Some((self.map?, config.offset))
+    /// The rows of the plan.
+    pub(super) fn into_rows(self) -> Vec<Kconfig> {
+        self.list.into_iter().map(|config| config.row).collect()
     }
 }
 
-fn variables(
-    elf: &ElfObject<'_>,
-    btf: &Btf,
-    section: TypeId,
-    refused: &mut Refused,
-    reporter: &mut Reporter,
-) -> Vec<Config> {
+fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes) -> Vec<Config> {
     let weak: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
@@ -87,9 +77,9 @@ fn variables(
         let name = btf.name(var.ty);
         let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok());
         let (Some(kind), Some(size)) = (kind(btf, ty), size) else {
-            refused.name(name);
+            notes.refused.name(name);
             let message = format!("`{name}` has a type that kernel configuration cannot be");
-            reporter.report(
+            notes.report(
                 Diagnostic::new(Code::BadExtern, message)
                     .section(SECTION)
                     .note("it can be bool, char, an integer, `enum libbpf_tristate` or an array of char"),
@@ -98,9 +88,9 @@ fn variables(
         };
         let known = name.starts_with("CONFIG_") || name.starts_with("LINUX_");
         if !known {
-            refused.name(name);
+            notes.refused.name(name);
             let message = format!("`{name}` is no kernel configuration: names begin with CONFIG_ or LINUX_");
-            reporter.report(Diagnostic::new(Code::BadExtern, message).section(SECTION));
+            notes.report(Diagnostic::new(Code::BadExtern, message).section(SECTION));
             continue;
         }
         let weak = weak.get(name).copied().unwrap_or(true);
@@ -140,7 +130,7 @@ fn define(btf: &mut Btf, section: TypeId, list: &[Config], size: u32) {
     btf.get_mut(section).kind = Kind::Datasec(Datasec { size, vars });
 }
 
-fn section(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
+fn map(list: &[Config], size: u32, datasec: TypeId, object: &str) -> Map {
     let variables = list
         .iter()
         .map(|config| Variable {

@@ -5,11 +5,11 @@
 
 use skelgen_abi::uapi::MapType;
 
-use super::maps::Definitions;
-use super::refused::Refused;
-use super::{Map, MapId};
+use super::Map;
+use super::pass::{Notes, Pass};
+use super::table::{self, Defined};
 use crate::elf::{ElfObject, Place, Section, SymbolKind};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::error::{Code, Diagnostic};
 
 /// The section's name; what follows a slash is a map's name.
 const SECTION: &str = "maps";
@@ -17,14 +17,10 @@ const SECTION: &str = "maps";
 /// Bytes of a number.
 const NUMBER: usize = 4;
 
-/// Adds these maps to `maps`, and where they are to `definitions`.
-pub(super) fn collect(
-    elf: &ElfObject<'_>,
-    definitions: &mut Definitions,
-    maps: &mut Vec<Map>,
-    refused: &mut Refused,
-    reporter: &mut Reporter,
-) {
+/// Finds these maps.
+pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
+    let mut notes = Notes::default();
+    let mut maps = Vec::new();
     let named = |name: &str| name.strip_prefix(SECTION).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     for section in elf.sections.iter().filter(|section| section.size > 0 && named(section.name)) {
         let mut symbols: Vec<_> = elf
@@ -38,22 +34,22 @@ pub(super) fn collect(
             let size = if symbol.size == 0 { end.saturating_sub(symbol.value) } else { symbol.size };
             match definition(elf, section, symbol.name, symbol.value, size) {
                 Ok(map) => {
-                    let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
-                    definitions.insert(section.id, symbol.value, id);
-                    maps.push(map);
+                    let place = table::Place::Definition { section: section.id, offset: symbol.value, values: None };
+                    maps.push(Defined { map, place });
                 }
                 Err(diagnostic) => {
-                    refused.part(section.id, symbol.value, size);
-                    reporter.report(diagnostic.section(section.name).offset(symbol.value));
+                    notes.refused.part(section.id, symbol.value, size);
+                    notes.report(diagnostic.section(section.name).offset(symbol.value));
                 }
             }
         }
         if symbols.is_empty() {
             let message = "the section has bytes but no symbols, which maps are named by";
-            reporter.report(Diagnostic::new(Code::BadMap, message).section(section.name));
-            refused.section(section.id);
+            notes.report(Diagnostic::new(Code::BadMap, message).section(section.name));
+            notes.refused.section(section.id);
         }
     }
+    notes.with(maps)
 }
 
 fn definition(elf: &ElfObject<'_>, section: &Section<'_>, name: &str, from: u64, size: u64) -> Result<Map, Diagnostic> {

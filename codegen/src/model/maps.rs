@@ -3,112 +3,100 @@
 //! A definition is a variable whose struct type spells the map out: `int (*name)[N]` is the number N, `T *name` is the type T,
 //! and `values` holds pointers whose relocations say what is in the map at first.
 
-use std::collections::BTreeMap;
-
 use skelgen_abi::plan;
 use skelgen_abi::uapi::{MapType, map_flags};
 
 use super::functions::Functions;
+use super::pass::{Notes, Pass};
 use super::refused::Refused;
-use super::{Map, MapId, legacy};
+use super::table::{self, Defined, Element, MapTable};
+use super::{Map, MapId};
 use crate::btf::{Btf, Composite, Kind, TypeId};
-use crate::elf::{ElfObject, Place, RelocationKind, Section, SectionId};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::elf::{ElfObject, Place, Relocation, RelocationKind};
+use crate::error::{Code, Diagnostic};
+use crate::insn::INSN_SIZE;
 
-/// Where maps are defined.
-#[derive(Default)]
-pub(super) struct Definitions {
-    places: BTreeMap<(SectionId, u64), MapId>,
-}
+/// The section's name.
+const SECTION: &str = ".maps";
 
-impl Definitions {
-    /// Says that a map is defined at this byte of the section.
-    pub(super) fn insert(&mut self, section: SectionId, offset: u64, map: MapId) {
-        self.places.insert((section, offset), map);
-    }
-
-    /// The map defined at this byte of the section.
-    pub(super) fn at(&self, section: SectionId, offset: Option<u64>) -> Option<MapId> {
-        self.places.get(&(section, offset?)).copied()
-    }
-}
-
-/// Adds the maps that the object defines to `maps`.
-pub(super) fn collect(
-    elf: &ElfObject<'_>,
-    btf: Option<&Btf>,
-    functions: &Functions<'_>,
-    maps: &mut Vec<Map>,
-    refused: &mut Refused,
-    reporter: &mut Reporter,
-) -> Definitions {
-    let mut definitions = Definitions::default();
-    legacy::collect(elf, &mut definitions, maps, refused, reporter);
-    let Some(section) = elf.section_named(".maps") else { return definitions };
+/// Finds the maps that the object defines.
+pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>> {
+    let mut notes = Notes::default();
+    let mut maps = Vec::new();
+    let Some(section) = elf.section_named(SECTION) else { return notes.with(maps) };
     let Some(btf) = btf else {
-        refused.section(section.id);
-        reporter.report(
-            Diagnostic::new(Code::MissingBtf, "maps are defined by types, and the object has no BTF").section(".maps"),
-        );
-        return definitions;
+        notes.refused.section(section.id);
+        let message = "maps are defined by types, and the object has no BTF";
+        notes.report(Diagnostic::new(Code::MissingBtf, message).section(SECTION));
+        return notes.with(maps);
     };
-    let Some(Kind::Datasec(datasec)) = btf.datasec(".maps").map(|id| &btf.get(id).kind) else {
-        reporter.report(Diagnostic::new(Code::BadMap, "the BTF has no data section of this name").section(".maps"));
-        refused.section(section.id);
-        return definitions;
+    let Some(Kind::Datasec(datasec)) = btf.datasec(SECTION).map(|id| &btf.get(id).kind) else {
+        notes.report(Diagnostic::new(Code::BadMap, "the BTF has no data section of this name").section(SECTION));
+        notes.refused.section(section.id);
+        return notes.with(maps);
     };
-    let mut values = Vec::new();
     for var in &datasec.vars {
         let Kind::Var { ty, .. } = btf.get(var.ty).kind else { continue };
-        let name = btf.name(var.ty);
-        let definition = match Definition::read(btf, ty, name, false) {
-            Ok(definition) => definition,
-            Err(diagnostic) => {
-                refused.part(section.id, var.offset.into(), var.size.into());
-                reporter.report(diagnostic.section(".maps").offset(var.offset.into()));
-                continue;
+        let (offset, size) = (u64::from(var.offset), u64::from(var.size));
+        match Definition::read(btf, ty, btf.name(var.ty), false) {
+            Ok(Definition { map, values_offset }) => {
+                let values = values_offset.map(|from| offset + u64::from(from)..offset + size);
+                maps.push(Defined { map, place: table::Place::Definition { section: section.id, offset, values } });
             }
-        };
-        let id = MapId(u32::try_from(maps.len()).unwrap_or(u32::MAX));
-        definitions.insert(section.id, var.offset.into(), id);
-        if let Some(offset) = definition.values_offset {
-            values.push((id, u64::from(var.offset) + u64::from(offset), u64::from(var.offset) + u64::from(var.size)));
+            Err(diagnostic) => {
+                notes.refused.part(section.id, offset, size);
+                notes.report(diagnostic.section(SECTION).offset(offset));
+            }
         }
-        maps.push(definition.map);
     }
-    for (id, from, to) in values {
-        initial(elf, section, (functions, &definitions, &*refused), (id, from, to), maps, reporter);
-    }
-    definitions
+    notes.with(maps)
 }
 
-/// What a map of maps or a program array holds at first.
-fn initial(
+/// Finds what maps of maps and program arrays hold at first: map, key, element.
+pub(super) fn elements(
     elf: &ElfObject<'_>,
-    section: &Section<'_>,
-    (functions, definitions, refused): (&Functions<'_>, &Definitions, &Refused),
-    (id, from, to): (MapId, u64, u64),
-    maps: &mut [Map],
-    reporter: &mut Reporter,
-) {
-    for relocation in section.relocations.iter().filter(|relocation| (from..to).contains(&relocation.offset)) {
-        let symbol = elf.symbol(relocation.symbol);
-        let bad = |message: String| Diagnostic::new(Code::BadMap, message).section(".maps").offset(relocation.offset);
-        let (Place::Section(place), RelocationKind::Abs64) = (symbol.place, relocation.kind) else {
-            reporter.report(bad(format!("`{}` cannot be an initial element", symbol.name)));
-            continue;
-        };
-        let Ok(key) = u32::try_from((relocation.offset - from) / 8) else { continue };
-        let map = &mut maps[id.0 as usize];
-        if let Some(inner) = definitions.at(place, Some(symbol.value)) {
-            map.inner_maps.push((key, inner));
-        } else if let Some(function) =
-            usize::try_from(symbol.value).ok().and_then(|value| functions.at(place, value / crate::insn::INSN_SIZE))
-        {
-            map.inner_programs.push((key, function));
-        } else if !refused.has(place, Some(symbol.value)) {
-            reporter.report(bad(format!("`{}` is neither a map nor a program", symbol.name)));
+    table: &MapTable,
+    functions: &Functions<'_>,
+    refused: &Refused,
+) -> Pass<Vec<(MapId, u32, Element)>> {
+    let mut notes = Notes::default();
+    let mut elements = Vec::new();
+    for (id, section, values) in table.values() {
+        let relocations = elf.section(*section).relocations.iter();
+        for relocation in relocations.filter(|relocation| values.contains(&relocation.offset)) {
+            let Ok(key) = u32::try_from((relocation.offset - values.start) / 8) else { continue };
+            match element(elf, relocation, table, functions, refused) {
+                Ok(element) => elements.extend(element.map(|element| (*id, key, element))),
+                Err(message) => {
+                    let diagnostic = Diagnostic::new(Code::BadMap, message);
+                    notes.report(diagnostic.section(SECTION).offset(relocation.offset));
+                }
+            }
         }
+    }
+    notes.with(elements)
+}
+
+/// The element that a relocation puts in its place; nothing if it was refused.
+fn element(
+    elf: &ElfObject<'_>,
+    relocation: &Relocation,
+    table: &MapTable,
+    functions: &Functions<'_>,
+    refused: &Refused,
+) -> Result<Option<Element>, String> {
+    let symbol = elf.symbol(relocation.symbol);
+    let (Place::Section(place), RelocationKind::Abs64) = (symbol.place, relocation.kind) else {
+        return Err(format!("`{}` cannot be an initial element", symbol.name));
+    };
+    if let Some(inner) = table.defined_at(place, Some(symbol.value)) {
+        return Ok(Some(Element::Map(inner)));
+    }
+    let slot = usize::try_from(symbol.value).ok().map(|value| value / INSN_SIZE);
+    match slot.and_then(|slot| functions.at(place, slot)) {
+        Some(function) => Ok(Some(Element::Function(function))),
+        None if refused.has(place, Some(symbol.value)) => Ok(None),
+        None => Err(format!("`{}` is neither a map nor a program", symbol.name)),
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::build::section_of;
-use super::functions::{Entry, Functions, line, target};
+use super::functions::{Entry, Functions, Resolved, line, target};
 use super::jumps::{self, Tables};
-use super::kconfig::Configs;
-use super::maps::Definitions;
+use super::pass::{Notes, Pass};
 use super::refused::Refused;
-use super::{ExternId, Map, MapId, Reference};
+use super::table::MapTable;
+use super::{ExternId, Reference};
 use crate::btf::Btf;
-use crate::elf::{ElfObject, Relocation, RelocationKind, SectionId, Symbol, SymbolId};
+use crate::elf::{ElfObject, Place, Relocation, RelocationKind, Section, SectionId, Symbol, SymbolId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref};
 use skelgen_abi::opcode;
@@ -21,28 +20,21 @@ use skelgen_abi::uapi::pseudo;
 pub(super) struct References<'a> {
     pub(super) elf: &'a ElfObject<'a>,
     pub(super) functions: &'a Functions<'a>,
-    pub(super) data: &'a BTreeMap<SectionId, MapId>,
-    pub(super) definitions: &'a Definitions,
+    pub(super) maps: &'a MapTable,
     pub(super) externs: &'a [plan::Symbol],
-    pub(super) kconfig: &'a Configs,
-    pub(super) maps: &'a [Map],
     pub(super) refused: &'a Refused,
     pub(super) btf: Option<&'a Btf>,
 }
 
-/// What a function refers to.
-pub(super) struct Resolved {
-    pub(super) refs: Vec<Ref<Reference>>,
-    pub(super) tables: Vec<Vec<InsnIndex>>,
-}
-
 impl References<'_> {
     /// What each function refers to, in the functions' order.
-    pub(super) fn resolve(&self, reporter: &mut Reporter) -> Vec<Resolved> {
+    pub(super) fn resolve(&self) -> Pass<Vec<Resolved>> {
+        let mut notes = Notes::default();
         let mut causes = Causes::default();
-        let found = self.functions.iter().map(|(_, entry)| self.function(entry, &mut causes, reporter)).collect();
-        causes.report(reporter);
-        found
+        let entries = self.functions.iter();
+        let found = entries.map(|(_, entry)| self.function(entry, &mut causes, &mut notes.reporter)).collect();
+        causes.report(&mut notes.reporter);
+        notes.with(found)
     }
 
     fn function(&self, entry: &Entry<'_>, causes: &mut Causes, reporter: &mut Reporter) -> Resolved {
@@ -158,14 +150,13 @@ impl References<'_> {
             return self.external(symbol, false);
         };
         let offset = symbol.value.checked_add_signed(i64::from(insn.imm));
-        if let Some(id) = self.definitions.at(section.id, offset) {
+        if let Some(id) = self.maps.defined_at(section.id, offset) {
             return Ok(Some(Reference::Map(id)));
         }
         if self.refused.has(section.id, offset) {
             return Ok(None);
         }
-        if let Some(&id) = self.data.get(&section.id) {
-            let size = self.maps.get(id.0 as usize).map_or(0, |map| map.def.value_size);
+        if let Some((id, size)) = self.maps.of_section(section.id) {
             return match offset.and_then(|offset| u32::try_from(offset).ok()).filter(|&offset| offset <= size) {
                 Some(offset) => Ok(Some(Reference::MapValue(id, offset))),
                 None => Err(bad(format!("the address of `{}` lies outside section {}", symbol.name, section.name))),
@@ -200,7 +191,7 @@ impl References<'_> {
     }
 
     fn external(&self, symbol: &Symbol<'_>, call: bool) -> Found {
-        if let (Some((map, offset)), false) = (self.kconfig.place(symbol.name), call) {
+        if let (Some((map, offset)), false) = (self.maps.config(symbol.name), call) {
             return Ok(Some(Reference::MapValue(map, offset)));
         }
         if self.refused.has_name(symbol.name) {
@@ -272,4 +263,12 @@ fn is_referring(insn: Option<&Insn>) -> bool {
     insn.is_some_and(|insn| {
         insn.is_wide_load() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
     })
+}
+
+/// The section a symbol is defined in.
+fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
+    match place {
+        Place::Section(id) => Some(elf.section(id)),
+        Place::Undefined | Place::Elsewhere => None,
+    }
 }

@@ -33,6 +33,15 @@ impl Refused {
         self.names.insert(name.to_owned());
     }
 
+    /// Adds what another pass refused.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.sections.extend(other.sections);
+        for ((section, from), end) in other.parts {
+            self.part(section, from, end - from);
+        }
+        self.names.extend(other.names);
+    }
+
     /// Whether what is at this byte of the section was refused.
     pub(super) fn has(&self, section: SectionId, offset: Option<u64>) -> bool {
         let covers = |offset: u64| {

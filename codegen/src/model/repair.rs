@@ -11,7 +11,7 @@ use crate::btf::{Btf, Kind, StringRef, TypeId};
 const ENUM_SIZE: u32 = 4;
 
 /// Repairs what can be.
-pub(super) fn repair(btf: &mut Btf) {
+pub(super) fn repair(mut btf: Btf) -> Btf {
     let mut unnamed = Vec::new();
     let mut unsized_enums = Vec::new();
     for (id, ty) in btf.iter() {
@@ -42,7 +42,8 @@ pub(super) fn repair(btf: &mut Btf) {
             enumeration.size = ENUM_SIZE;
         }
     }
-    rename(btf);
+    rename(&mut btf);
+    btf
 }
 
 /// Rust has names that C has not, and bpf-linker leaves some of them, such as that of `()`. What no identifier may hold becomes `_`.

@@ -10,8 +10,9 @@ use std::fmt;
 use skelgen_abi::uapi::map_flags;
 
 use super::Map;
+use super::pass::{Notes, Pass};
 use crate::btf::{Btf, Kind, TypeId};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::error::{Code, Diagnostic};
 
 /// Structs that only programs may touch. Of each a value has one at the most. Lists and trees are not here: they need a lock in the
 /// same section.
@@ -28,7 +29,8 @@ const DEPTH: u32 = 8;
 const TYPES: u32 = 10_000;
 
 /// Reports each section that would be mapped and has something of this kind in it.
-pub(super) fn check(btf: &Btf, maps: &[Map], reporter: &mut Reporter) {
+pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
+    let mut notes = Notes::default();
     for map in maps.iter().filter(|map| map.def.flags & map_flags::MMAPABLE != 0) {
         let Some(section) = &map.section else { continue };
         let (mut found, mut left) = (Vec::new(), TYPES);
@@ -57,8 +59,9 @@ pub(super) fn check(btf: &Btf, maps: &[Map], reporter: &mut Reporter) {
                 shown(&others)
             ),
         };
-        reporter.report(Diagnostic::new(Code::BadData, message).section(&*map.def.name).note(note));
+        notes.report(Diagnostic::new(Code::BadData, message).section(&*map.def.name).note(note));
     }
+    notes.with(())
 }
 
 fn shown(names: &[String]) -> String {

@@ -6,11 +6,12 @@
 use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
 use super::functions::Functions;
+use super::pass::{Notes, Pass};
 use super::refused::Refused;
 use super::{DataSection, FunctionId, Map};
 use crate::btf::{Btf, Composite, Kind, SecVar};
 use crate::elf::{ElfObject, Place, RelocationKind, Section};
-use crate::error::{Code, Diagnostic, Reporter};
+use crate::error::{Code, Diagnostic};
 use crate::insn::INSN_SIZE;
 use skelgen_abi::plan::{Member, SectionKind, StructOps, essential_name};
 
@@ -24,26 +25,26 @@ pub(super) fn section(name: &str) -> Option<(u32, bool)> {
     }
 }
 
-/// Adds the tables that the object defines to `maps`.
-pub(super) fn collect(
+/// Finds the tables that the object defines.
+pub(super) fn maps(
     elf: &ElfObject<'_>,
     btf: Option<&Btf>,
     functions: &Functions<'_>,
-    maps: &mut Vec<Map>,
-    refused: &mut Refused,
-    reporter: &mut Reporter,
-) {
+    refused: &Refused,
+) -> Pass<Vec<Map>> {
+    let mut notes = Notes::default();
+    let mut maps = Vec::new();
     for found in elf.sections.iter().filter(|found| found.size > 0 && section(found.name).is_some()) {
         let Some(btf) = btf else {
             let message = "tables of functions are defined by types, and the object has no BTF";
-            reporter.report(Diagnostic::new(Code::MissingBtf, message).section(found.name));
-            refused.section(found.id);
+            notes.report(Diagnostic::new(Code::MissingBtf, message).section(found.name));
+            notes.refused.section(found.id);
             continue;
         };
         let Some(Kind::Datasec(datasec)) = btf.datasec(found.name).map(|id| &btf.get(id).kind) else {
             let message = "the BTF has no data section of this name";
-            reporter.report(Diagnostic::new(Code::BadMap, message).section(found.name));
-            refused.section(found.id);
+            notes.report(Diagnostic::new(Code::BadMap, message).section(found.name));
+            notes.refused.section(found.id);
             continue;
         };
         let mut used = vec![false; found.relocations.len()];
@@ -52,22 +53,23 @@ pub(super) fn collect(
                 Ok(map) => maps.push(map),
                 Err(diagnostic) => {
                     // Its members were not looked at beyond what is wrong.
-                    refused.part(found.id, var.offset.into(), var.size.into());
-                    reporter.report(diagnostic.section(found.name).offset(var.offset.into()));
+                    notes.refused.part(found.id, var.offset.into(), var.size.into());
+                    notes.report(diagnostic.section(found.name).offset(var.offset.into()));
                 }
             }
         }
         for (relocation, _) in found.relocations.iter().zip(used).filter(|(_, used)| !used) {
-            if refused.has(found.id, Some(relocation.offset)) {
+            if notes.refused.has(found.id, Some(relocation.offset)) {
                 continue;
             }
             let message = format!(
                 "`{}` is put into a place where no member can be a program",
                 elf.symbol(relocation.symbol).name
             );
-            reporter.report(Diagnostic::new(Code::BadMap, message).section(found.name).offset(relocation.offset));
+            notes.report(Diagnostic::new(Code::BadMap, message).section(found.name).offset(relocation.offset));
         }
     }
+    notes.with(maps)
 }
 
 fn table(

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::data_kind;
+use super::data::data_kind;
 use super::struct_ops;
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
 use crate::elf::{Binding, ElfObject, Place, Section, Symbol, SymbolKind};
