@@ -195,32 +195,74 @@ impl fmt::Debug for Program {
     }
 }
 
-/// What a trial run is given.
+/// The input of [`Program::test_run`], and where it puts the output.
+///
+/// ```no_run
+/// use skelgen_runtime::TestRun;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let result = program.test_run(TestRun::new().data(&[0; 64]).repeat(1000))?;
+/// println!("returned {} in {} ns", result.return_value, result.nanoseconds);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
+#[must_use]
 pub struct TestRun<'a> {
-    /// The packet, for programs that see one.
-    pub data: &'a [u8],
-    /// Where to put the packet afterwards; empty if it does not matter.
-    pub data_out: &'a mut [u8],
-    /// The context, in the form the program's type wants.
-    pub context: &'a [u8],
-    /// Where to put the context afterwards; empty if it does not matter.
-    pub context_out: &'a mut [u8],
-    /// How often to run it; 0 is once.
-    pub repeat: u32,
-    /// On which CPU, for raw tracepoint programs; `None` is wherever we are.
-    pub cpu: Option<u32>,
+    data: &'a [u8],
+    data_out: &'a mut [u8],
+    context: &'a [u8],
+    context_out: &'a mut [u8],
+    repeat: u32,
+    cpu: Option<u32>,
 }
 
-/// What a trial run gave.
+impl<'a> TestRun<'a> {
+    /// Creates a single run without packet and context, on the current CPU.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the packet, for programs that see one; empty by default.
+    pub fn data(self, data: &'a [u8]) -> Self {
+        Self { data, ..self }
+    }
+
+    /// Sets where the packet is written after the run; by default nowhere.
+    pub fn data_out(self, data_out: &'a mut [u8]) -> Self {
+        Self { data_out, ..self }
+    }
+
+    /// Sets the context, in the form of the program's type (such as `struct xdp_md`); empty by default.
+    pub fn context(self, context: &'a [u8]) -> Self {
+        Self { context, ..self }
+    }
+
+    /// Sets where the context is written after the run; by default nowhere.
+    pub fn context_out(self, context_out: &'a mut [u8]) -> Self {
+        Self { context_out, ..self }
+    }
+
+    /// Sets how many times the program runs; 0, the default, runs it once.
+    pub fn repeat(self, times: u32) -> Self {
+        Self { repeat: times, ..self }
+    }
+
+    /// Sets the CPU that the program runs on, of raw tracepoint programs (Linux 5.10); `None`, the default, is the current one.
+    pub fn cpu(self, cpu: impl Into<Option<u32>>) -> Self {
+        Self { cpu: cpu.into(), ..self }
+    }
+}
+
+/// The output of [`Program::test_run`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TestRunResult {
-    /// What the program returned, the last time.
+    /// What the program returned in the last run.
     pub return_value: u32,
-    /// How long one run took on average, where the kernel measures it.
+    /// The mean time of a run in nanoseconds, where the kernel measures it.
     pub nanoseconds: u32,
-    /// Bytes of the packet afterwards.
+    /// The length of the packet after the run, in bytes.
     pub data_len: u32,
-    /// Bytes of the context afterwards.
+    /// The length of the context after the run, in bytes.
     pub context_len: u32,
 }

@@ -51,22 +51,22 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
         Attach::Tracing => program.attach_trace(cookie),
         Attach::Tracepoint { category, name } => program.attach_tracepoint(category, name, cookie),
         Attach::Kprobe { function, offset, at_return } => {
-            program.attach_kprobe(&Kprobe { function, offset, at_return, cookie })
+            program.attach_kprobe(Kprobe::new(function).offset(offset).at_return(at_return).cookie(cookie))
         }
         Attach::Ksyscall { name, at_return } => program.attach_ksyscall(name, at_return, cookie),
         Attach::KprobeMulti { pattern, at_return } => {
-            program.attach_kprobe_multi(&KprobeMulti { functions: &[pattern], cookies, at_return, pattern: "" })
+            program.attach_kprobe_multi(KprobeMulti::pattern(pattern).cookies(cookies).at_return(at_return))
         }
         Attach::Uprobe { path, function, offset, at_return } => {
-            program.attach_uprobe(&Uprobe { offset, at_return, cookie, ..Uprobe::new(path, function) })
+            program.attach_uprobe(Uprobe::new(path, function).offset(offset).at_return(at_return).cookie(cookie))
         }
         Attach::UprobeMulti { path, pattern, at_return } => {
-            let probes = UprobeMulti { functions: &[pattern], cookies, at_return, ..UprobeMulti::new(path) };
-            program.attach_uprobe_multi(&probes)
+            let patterns = [pattern];
+            program.attach_uprobe_multi(UprobeMulti::functions(path, &patterns).cookies(cookies).at_return(at_return))
         }
         Attach::TracingMulti { pattern } => program.attach_trace_multi(&[pattern], cookies),
         Attach::Usdt { path, provider, name } => {
-            program.attach_usdt(&Usdt { cookie, ..Usdt::new(path, provider, name) })
+            program.attach_usdt(Usdt::new(path, provider, name).cookie(cookie))
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::uapi::AttachType;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// // First, unless somebody else attaches in between.
 /// let there = Attached::to_interface(2, AttachType::TCX_INGRESS)?;
-/// let place = Place { order: Order::First, expected_revision: there.revision, ..Place::default() };
+/// let place = Place::new(Order::First).expected_revision(there.revision);
 /// let link = program.attach_tcx_at(2, AttachType::TCX_INGRESS, place)?;
 /// # Ok(())
 /// # }

@@ -9,6 +9,7 @@ use crate::sys::link as sys;
 
 /// What an iterator goes over.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum IterTarget<'a> {
     /// The elements of this map (`iter/bpf_map_elem`, `iter/sockmap`, `iter/bpf_sk_storage_map`; Linux 5.9).
     Map(BorrowedFd<'a>),
@@ -25,6 +26,7 @@ pub enum IterTarget<'a> {
 /// In which order cgroups are visited (`enum bpf_cgroup_iter_order`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum CgroupOrder {
     /// This one alone.
     SelfOnly = 1,

@@ -10,20 +10,17 @@ use crate::sys::link as sys;
 /// ```no_run
 /// use skelgen_runtime::link::Netfilter;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let link = program.attach_netfilter(&Netfilter { priority: -10, ..Netfilter::ipv4(Netfilter::LOCAL_IN) })?;
+/// let link = program.attach_netfilter(Netfilter::ipv4(Netfilter::LOCAL_IN).priority(-10))?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Netfilter {
-    /// The family of protocols: `NFPROTO_IPV4` (2) or `NFPROTO_IPV6` (10).
-    pub family: u32,
-    /// Where packets are seen, `NF_INET_*` of `linux/netfilter.h`.
-    pub hook: u32,
-    /// Lower is earlier. The kernel keeps the first and the last place for itself.
-    pub priority: i32,
-    /// Put fragments together before (Linux 6.6).
-    pub defragment: bool,
+    family: u32,
+    hook: u32,
+    priority: i32,
+    defragment: bool,
 }
 
 impl Netfilter {
@@ -38,16 +35,26 @@ impl Netfilter {
     /// All that goes out, after it was routed (`NF_INET_POST_ROUTING`).
     pub const POST_ROUTING: u32 = 4;
 
-    /// A hook of IPv4, of priority 0.
-    #[must_use]
+    /// Creates a hook of IPv4, of priority 0.
     pub const fn ipv4(hook: u32) -> Self {
         Self { family: 2, hook, priority: 0, defragment: false }
     }
 
-    /// A hook of IPv6, of priority 0.
-    #[must_use]
+    /// Creates a hook of IPv6, of priority 0.
     pub const fn ipv6(hook: u32) -> Self {
         Self { family: 10, hook, priority: 0, defragment: false }
+    }
+
+    /// Sets the priority among the programs of the hook; 0 by default. The lower runs first. The kernel keeps `i32::MIN` and
+    /// `i32::MAX` for itself.
+    pub const fn priority(self, priority: i32) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Sets whether fragments are put together before the program sees them (Linux 6.6); `false` by default. It needs a priority above
+    /// -400.
+    pub const fn defragment(self, defragment: bool) -> Self {
+        Self { defragment, ..self }
     }
 }
 
@@ -56,7 +63,7 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, the kernel refuses, or another program of the hook has the same priority.
-    pub fn attach_netfilter(&self, hook: &Netfilter) -> Result<Link> {
+    pub fn attach_netfilter(&self, hook: Netfilter) -> Result<Link> {
         let place = (hook.family, hook.hook);
         sys::create_netfilter(self.fd()?, place, hook.priority, u32::from(hook.defragment))
             .map(|fd| Link::new(fd, self.name()))

@@ -20,15 +20,40 @@ pub enum TcDirection {
     Egress,
 }
 
-/// A filter's place among others.
+/// The position of a filter of classic traffic control among others.
+///
+/// ```
+/// use skelgen_runtime::link::TcFilter;
+/// let filter = TcFilter::new().priority(1).handle(7).replace(true);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
 pub struct TcFilter {
-    /// Lower is earlier; 0 lets the kernel choose one, beside which no other is.
-    pub priority: u16,
-    /// Its number among those of the priority; 0 lets the kernel choose.
-    pub handle: u32,
-    /// Take the place of the filter of this priority and handle, if there is one.
-    pub replace: bool,
+    priority: u16,
+    handle: u32,
+    replace: bool,
+}
+
+impl TcFilter {
+    /// Creates a filter whose position the kernel chooses.
+    pub const fn new() -> Self {
+        Self { priority: 0, handle: 0, replace: false }
+    }
+
+    /// Sets the priority. The lower runs first. With the default, 0, the kernel chooses one that no other filter has.
+    pub const fn priority(self, priority: u16) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Sets the number among the filters of the priority. With the default, 0, the kernel chooses it.
+    pub const fn handle(self, handle: u32) -> Self {
+        Self { handle, ..self }
+    }
+
+    /// Sets whether a filter of this priority and handle is replaced, if there is one; `false`, the default, makes it an error.
+    pub const fn replace(self, replace: bool) -> Self {
+        Self { replace, ..self }
+    }
 }
 
 /// A filter that is there.
@@ -50,7 +75,7 @@ impl Program {
     /// ```no_run
     /// use skelgen_runtime::link::{TcDirection, TcFilter};
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-    /// let link = program.attach_tc(2, TcDirection::Egress, TcFilter { priority: 1, ..TcFilter::default() })?;
+    /// let link = program.attach_tc(2, TcDirection::Egress, TcFilter::new().priority(1))?;
     /// # Ok(())
     /// # }
     /// ```

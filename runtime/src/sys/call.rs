@@ -21,6 +21,7 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 /// println!("{} elements were written", updates.count());
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Call {
     /// The command.
     pub command: Command,
@@ -40,6 +41,7 @@ pub struct Call {
 
 /// The map that an element operation is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapOf {
     /// Its name in the kernel.
     pub name: String,
@@ -53,6 +55,7 @@ pub struct MapOf {
 
 /// Memory that a request pointed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Buffer {
     /// What it is: `insns`, `license`, `value`.
     pub field: &'static str,

@@ -71,30 +71,31 @@ pub struct PerfBuffer {
 /// use skelgen_runtime::map::{PerfBufferOptions, PerfWakeup};
 /// # fn f(events: &skelgen_runtime::map::PerfEventArray) -> skelgen_runtime::Result<()> {
 /// // A megabyte for each CPU (of pages of 4 KiB), read when a quarter of it is full.
-/// let options = PerfBufferOptions { pages: 256, wakeup: PerfWakeup::Bytes(256 << 10) };
+/// let options = PerfBufferOptions::new().pages(256).wakeup(PerfWakeup::Bytes(256 << 10));
 /// let buffer = options.open(events)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct PerfBufferOptions {
-    /// Pages of each CPU's buffer, a power of two.
-    pub pages: u32,
-    /// When who waits is woken.
-    pub wakeup: PerfWakeup,
+    pages: u32,
+    wakeup: PerfWakeup,
 }
 
-/// When the kernel wakes who waits for a CPU's records.
+/// When the kernel wakes a reader that waits for a CPU's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PerfWakeup {
-    /// After so many records, or when more than half of the buffer is full.
+    /// After this many records, or when more than half of the buffer is full.
     Records(u32),
-    /// After so many bytes of records with their headers, at most half of the buffer.
+    /// After this many bytes of records with their headers, at most half of the buffer.
     Bytes(u32),
 }
 
-/// What draining has found.
+/// What draining a perf buffer has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "it says how many records were lost"]
 pub struct Drained {
     /// How many records there were.
@@ -103,14 +104,28 @@ pub struct Drained {
     pub lost: u64,
 }
 
-/// 64 pages, and woken at each record.
 impl Default for PerfBufferOptions {
     fn default() -> Self {
-        Self { pages: 64, wakeup: PerfWakeup::Records(1) }
+        Self::new()
     }
 }
 
 impl PerfBufferOptions {
+    /// Creates the options of 64 pages for each CPU, of which a reader is woken at each record.
+    pub const fn new() -> Self {
+        Self { pages: 64, wakeup: PerfWakeup::Records(1) }
+    }
+
+    /// Sets the size of each CPU's buffer in pages of memory, a power of two; 64 by default.
+    pub const fn pages(self, pages: u32) -> Self {
+        Self { pages, ..self }
+    }
+
+    /// Sets when a waiting reader is woken; by default at each record.
+    pub const fn wakeup(self, wakeup: PerfWakeup) -> Self {
+        Self { wakeup, ..self }
+    }
+
     /// Opens a buffer for each CPU that is online.
     ///
     /// # Errors
