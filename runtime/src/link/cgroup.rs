@@ -8,7 +8,7 @@ use crate::error::{LinuxVersion, Result};
 use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::link as sys;
-use crate::uapi::attach_flags;
+use crate::uapi::AttachFlags;
 
 impl Program {
     /// Attaches to a cgroup, as the type that it was loaded for; beside the programs that are there.
@@ -40,7 +40,7 @@ impl Program {
         match sys::create(self.fd()?, cgroup.as_raw_fd(), self.attach_type(), flags, extra) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL && place.is_default() => {
-                self.attach_cgroup_without_link(cgroup, attach_flags::ALLOW_MULTI).map_err(|_| {
+                self.attach_cgroup_without_link(cgroup, AttachFlags::ALLOW_MULTI).map_err(|_| {
                     self.refused("a cgroup", errno).with_help(
                         "what was given must be the folder of a cgroup of version 2, and the program must have been loaded for \
                          where it attaches, as its section or `set_type` says",
@@ -59,19 +59,19 @@ impl Program {
         }
     }
 
-    /// The same without a link of the kernel's (`BPF_PROG_ATTACH`), with flags of [`attach_flags`]: 0 keeps other programs from the
-    /// cgroup and those below. It is detached when the [`Link`] is dropped; after [`Link::leak`] it stays for as long as the cgroup does.
+    /// Attaches to a cgroup without a link of the kernel's (`BPF_PROG_ATTACH`). [Empty](AttachFlags::empty) flags keep other programs
+    /// from the cgroup and those below. The program is detached when the [`Link`] is dropped; after [`Link::leak`] it stays for as long as the cgroup does.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_cgroup_without_link(&self, cgroup: BorrowedFd<'_>, flags: u32) -> Result<Link> {
+    pub fn attach_cgroup_without_link(&self, cgroup: BorrowedFd<'_>, flags: AttachFlags) -> Result<Link> {
         let program = self.fd()?;
         let [held, undoing] = [program, program].map(|fd| fd.try_clone_to_owned());
         let io = |error: std::io::Error| self.not_attached("a cgroup", &error);
         let (held, undoing) = (held.map_err(io)?, undoing.map_err(io)?);
         let target: OwnedFd = cgroup.try_clone_to_owned().map_err(io)?;
         let attach_type = self.attach_type();
-        sys::attach(program, target.as_fd(), attach_type, flags, None)
+        sys::attach(program, target.as_fd(), attach_type, flags.bits(), None)
             .map_err(|errno| self.refused("a cgroup (without a link)", errno))?;
         Ok(Link::undone(held, self.name(), How::Program { program: undoing, target, attach_type }))
     }

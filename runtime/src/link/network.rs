@@ -8,15 +8,16 @@ use crate::error::{Errno, LinuxVersion, Result, Subject};
 use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::link as sys;
-use crate::uapi::AttachType;
+use crate::uapi::{AttachType, XdpFlags};
 
 impl Program {
-    /// Attaches an XDP program to a network interface, by its index (Linux 5.9). `flags` are those of
-    /// [`xdp_flags`](crate::uapi::xdp_flags): 0 lets the kernel choose the mode.
+    /// Attaches an XDP program to a network interface, by its index (Linux 5.9). Without flags the kernel chooses the
+    /// mode.
     ///
     /// ```no_run
+    /// use skelgen_runtime::uapi::XdpFlags;
     /// # fn f(first: &skelgen_runtime::Program, second: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-    /// let link = first.attach_xdp(2, 0)?;
+    /// let link = first.attach_xdp(2, XdpFlags::empty())?;
     /// // Later, without a packet that sees neither:
     /// link.update(second)?;
     /// # Ok(())
@@ -25,8 +26,8 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_xdp(&self, ifindex: u32, flags: u32) -> Result<Link> {
-        let created = sys::create(self.fd()?, index(ifindex), AttachType::XDP, flags, (0, 0));
+    pub fn attach_xdp(&self, ifindex: u32, flags: XdpFlags) -> Result<Link> {
+        let created = sys::create(self.fd()?, index(ifindex), AttachType::XDP, flags.bits(), (0, 0));
         self.of_interface(ifindex, "", created).map_err(|error| match error.errno().map(Errno::raw) {
             Some(libc::EBUSY) => error.with_help("the interface has an XDP program: detach that, or update its link"),
             Some(libc::EEXIST) => error.note("the interface has an XDP program of another mode"),
@@ -34,7 +35,7 @@ impl Program {
                 "this network namespace has no interface of that index, the flags do not go together, or the program was loaded for maps",
             ),
             Some(libc::EOPNOTSUPP) => {
-                error.with_help("its driver has no XDP: `xdp_flags::SKB_MODE` works on every interface")
+                error.with_help("its driver has no XDP: `XdpFlags::SKB_MODE` works on every interface")
             }
             _ => error,
         })

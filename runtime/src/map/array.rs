@@ -9,7 +9,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::uapi::{MapType, elem_flags, map_flags};
+use crate::uapi::{ElemFlags, MapFlags, MapType, elem_flags};
 
 /// An array of values.
 ///
@@ -71,16 +71,16 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If there is no such element, or the map may not be read.
     pub fn get(&self, index: u32) -> Result<V> {
-        self.get_with(index, elem_flags::ANY)
+        self.get_with(index, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// The same with flags of [`ElemFlags`]: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
     /// The same as of [`Self::get`], and if the flags are not for this map.
-    pub fn get_with(&self, index: u32, flags: u64) -> Result<V> {
+    pub fn get_with(&self, index: u32, flags: ElemFlags) -> Result<V> {
         let mut value = zeroed();
-        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags)? {
+        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags.bits())? {
             Ok(value)
         } else {
             Err(self.outside(index))
@@ -92,18 +92,18 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
-        self.set_with(index, value, elem_flags::ANY)
+        self.set_with(index, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// The same with flags of [`ElemFlags`]: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
     /// The same as of [`Self::set`], and if the flags are not for this map.
-    pub fn set_with(&self, index: u32, value: &V, flags: u64) -> Result<()> {
+    pub fn set_with(&self, index: u32, value: &V, flags: ElemFlags) -> Result<()> {
         if index >= self.len() {
             return Err(self.outside(index));
         }
-        self.handle.update(as_bytes(&index), as_bytes(value), flags)
+        self.handle.update(as_bytes(&index), as_bytes(value), flags.bits())
     }
 
     /// Sets the values from index 0 on, with as few system calls as the kernel allows.
@@ -137,9 +137,9 @@ impl<V: Plain> Array<V> {
     /// The array's memory, shared with programs: after this, values are read and set without system calls.
     ///
     /// # Errors
-    /// If the array was not created with [`MMAPABLE`](crate::uapi::map_flags::MMAPABLE), or may not be written.
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or may not be written.
     pub fn mmap(&self) -> Result<MappedArray<V>> {
-        if self.flags() & map_flags::MMAPABLE == 0 {
+        if !self.flags().contains(MapFlags::MMAPABLE) {
             return Err(self
                 .handle
                 .error(ErrorKind::Mismatch, "it cannot be mapped into memory")

@@ -11,7 +11,7 @@ use crate::data::{as_bytes, as_bytes_mut, from_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::sys;
 use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 use skelgen_abi::map_types::Definition;
 
 /// What such maps hold.
@@ -219,15 +219,15 @@ impl<O: Kind> FdArray<O> {
     /// # Errors
     /// If there is no such element, the object is not of the map's kind, or the map may not be written.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
-        self.set_with(index, object, elem_flags::ANY)
+        self.set_with(index, object, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: maps of sockets take `NOEXIST`, only to fill an empty place, and `EXIST`, only to
+    /// The same with flags of [`ElemFlags`]: maps of sockets take `NOEXIST`, only to fill an empty place, and `EXIST`, only to
     /// replace an object.
     ///
     /// # Errors
     /// The same as of [`Self::set`], and those that the flags ask for.
-    pub fn set_with(&self, index: u32, object: impl AsFd, flags: u64) -> Result<()> {
+    pub fn set_with(&self, index: u32, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(&index), object, flags)
     }
 
@@ -289,14 +289,14 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// # Errors
     /// If the map is full, the object is not of the map's kind, or the map may not be written.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
-        self.insert_with(key, object, elem_flags::ANY)
+        self.insert_with(key, object, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
+    /// The same with flags of [`ElemFlags`]: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
     ///
     /// # Errors
     /// The same as of [`Self::insert`], and those that the flags ask for.
-    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: u64) -> Result<()> {
+    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(key), object, flags)
     }
 
@@ -376,12 +376,12 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
     }
 }
 
-fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: u64) -> Result<()> {
+fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
     // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
-    handle.update(key, value, flags).map_err(|error| {
+    handle.update(key, value, flags.bits()).map_err(|error| {
         let outer = [MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS].contains(&handle.map().map_type());
         let note = error.errno().filter(|_| outer).and_then(|errno| not_inner(object.as_fd(), handle.inner(), errno));
         match note {

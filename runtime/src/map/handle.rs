@@ -384,10 +384,9 @@ macro_rules! about {
                 self.handle.map().info().max_entries
             }
 
-            /// The flags it was created with.
-            #[must_use]
-            pub fn flags(&self) -> u32 {
-                self.handle.map().info().map_flags
+            /// Returns the flags that the map was created with.
+            pub fn flags(&self) -> $crate::uapi::MapFlags {
+                $crate::uapi::MapFlags::from_bits(self.handle.map().info().map_flags)
             }
 
             /// Gives the map a name in a bpf file system, under which it lives on after this process.

@@ -7,7 +7,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Errno, Result};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 
 /// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
 /// cgroup storage.
@@ -71,16 +71,16 @@ macro_rules! keyed {
             /// # Errors
             /// If the map may not be read.
             pub fn get(&self, key: &K) -> Result<Option<V>> {
-                self.get_with(key, elem_flags::ANY)
+                self.get_with(key, ElemFlags::ANY)
             }
 
-            /// The value of `key`, if there is one, with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+            /// The value of `key`, if there is one, with flags of [`ElemFlags`]: `LOCK` takes the value's spin lock meanwhile.
             ///
             /// # Errors
             /// The same as of [`Self::get`], and if the flags are not for this map.
-            pub fn get_with(&self, key: &K, flags: u64) -> Result<Option<V>> {
+            pub fn get_with(&self, key: &K, flags: ElemFlags) -> Result<Option<V>> {
                 let mut value = zeroed();
-                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags)?;
+                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags.bits())?;
                 Ok(found.then_some(value))
             }
 
@@ -89,15 +89,15 @@ macro_rules! keyed {
             /// # Errors
             /// If the map is full or may not be written.
             pub fn insert(&self, key: &K, value: &V) -> Result<()> {
-                self.insert_with(key, value, elem_flags::ANY)
+                self.insert_with(key, value, ElemFlags::ANY)
             }
 
-            /// Sets the value of `key`, with flags of [`elem_flags`].
+            /// Sets the value of `key`, with flags of [`ElemFlags`].
             ///
             /// # Errors
             /// The same as of [`Self::insert`], and those that the flags ask for.
-            pub fn insert_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
-                self.handle.update(as_bytes(key), as_bytes(value), flags)
+            pub fn insert_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
+                self.handle.update(as_bytes(key), as_bytes(value), flags.bits())
             }
 
             /// Sets the value of `key` if there is none yet, and says whether there was none.
@@ -105,7 +105,7 @@ macro_rules! keyed {
             /// # Errors
             /// The same as of [`Self::insert`].
             pub fn insert_new(&self, key: &K, value: &V) -> Result<bool> {
-                match self.insert_with(key, value, elem_flags::NOEXIST) {
+                match self.insert_with(key, value, ElemFlags::NOEXIST) {
                     Ok(()) => Ok(true),
                     Err(error) if error.errno() == Some(Errno::from_raw(libc::EEXIST)) => Ok(false),
                     Err(error) => Err(error),
@@ -117,7 +117,7 @@ macro_rules! keyed {
             /// # Errors
             /// If the map may not be written.
             pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
-                match self.insert_with(key, value, elem_flags::EXIST) {
+                match self.insert_with(key, value, ElemFlags::EXIST) {
                     Ok(()) => Ok(true),
                     Err(error) if error.errno() == Some(Errno::from_raw(libc::ENOENT)) => Ok(false),
                     Err(error) => Err(error),
@@ -129,19 +129,19 @@ macro_rules! keyed {
             /// # Errors
             /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
-                self.insert_many_with(keys, values, elem_flags::ANY)
+                self.insert_many_with(keys, values, ElemFlags::ANY)
             }
 
-            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock meanwhile. Others are refused by kernels
+            /// The same with flags of [`ElemFlags`]: `LOCK` takes each value's spin lock meanwhile. Others are refused by kernels
             /// that set many elements at once.
             ///
             /// # Errors
             /// The same as of [`Self::insert_many`], and those that the flags ask for.
-            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: u64) -> Result<()> {
+            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: ElemFlags) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
                 }
-                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags)
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags.bits())
             }
 
             /// Removes `key`, and says whether it was there.
@@ -193,9 +193,9 @@ macro_rules! keyed {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }
 
-            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock while it is copied.
-            pub fn iter_with(&self, flags: u64) -> Entries<'_, K, V> {
-                Entries { scan: Scan::with_flags(&self.handle, flags), element: PhantomData }
+            /// The same with flags of [`ElemFlags`]: `LOCK` takes each value's spin lock while it is copied.
+            pub fn iter_with(&self, flags: ElemFlags) -> Entries<'_, K, V> {
+                Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
             }
 
             /// All keys, as [`Self::iter`] gives them.

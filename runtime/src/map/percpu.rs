@@ -17,7 +17,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType, elem_flags};
 use request::unpack;
 
 /// A percpu array: each element has a value for each CPU.
@@ -233,16 +233,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If there is no such CPU, or the map is full or may not be written.
     pub fn set_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
-        self.set_on_with(key, cpu, value, elem_flags::ANY)
+        self.set_on_with(key, cpu, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
+    /// The same with flags of [`ElemFlags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
     /// element that is removed at the same moment may come back, zero for the other CPUs.
     ///
     /// # Errors
     /// The same as of [`Self::set_on`], and those that the flags ask for.
-    pub fn set_on_with(&self, key: &K, cpu: u32, value: &V, flags: u64) -> Result<()> {
-        self.handle.percpu_set_on(as_bytes(key), cpu, value, flags)
+    pub fn set_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
 
     /// Sets the value of all CPUs for `key` to one value, with one system call.
@@ -250,15 +250,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If the map is full or may not be written.
     pub fn set_all(&self, key: &K, value: &V) -> Result<()> {
-        self.set_all_with(key, value, elem_flags::ANY)
+        self.set_all_with(key, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    /// The same with flags of [`ElemFlags`], as of [`Self::set_on_with`].
     ///
     /// # Errors
     /// The same as of [`Self::set_all`], and those that the flags ask for.
-    pub fn set_all_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
-        self.handle.percpu_set_all(as_bytes(key), value, flags)
+    pub fn set_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
 
     /// Sets the values of all possible CPUs for `key`, each to its own.
@@ -266,15 +266,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// # Errors
     /// If the map is full or may not be written.
     pub fn set_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
-        self.set_each_with(key, values, elem_flags::ANY)
+        self.set_each_with(key, values, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    /// The same with flags of [`ElemFlags`], as of [`Self::set_on_with`].
     ///
     /// # Errors
     /// The same as of [`Self::set_each`], and those that the flags ask for.
-    pub fn set_each_with(&self, key: &K, values: &PerCpu<V>, flags: u64) -> Result<()> {
-        self.handle.percpu_set_each(as_bytes(key), values, flags)
+    pub fn set_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
 
     /// Sets the values of one CPU for many keys, as [`Self::set_on`] does for one.

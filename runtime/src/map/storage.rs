@@ -7,7 +7,7 @@ use super::handle::{Handle, handle};
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 
 /// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
 ///
@@ -46,15 +46,15 @@ impl<V: Plain> Storage<V> {
     /// # Errors
     /// If the object is not of the map's kind.
     pub fn set(&self, object: impl AsFd, value: &V) -> Result<()> {
-        self.set_with(object, value, elem_flags::ANY)
+        self.set_with(object, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
+    /// The same with flags of [`ElemFlags`]: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
     ///
     /// # Errors
     /// The same as of [`Self::set`], and those that the flags ask for.
-    pub fn set_with(&self, object: impl AsFd, value: &V, flags: u64) -> Result<()> {
-        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags)
+    pub fn set_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
     /// Removes the value kept with an object, and says whether there was one.

@@ -228,7 +228,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
     // Not even a wrong length given at run time reaches the kernel.
     let untyped = Untyped::try_from(fd).unwrap();
-    assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7], 0).is_err());
+    assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7]).is_err());
     assert_eq!(untyped.get(&[0; 4]).unwrap(), Some(vec![0; 8]));
     assert_eq!(untyped.iter().count(), 1);
     // A file that is no map.

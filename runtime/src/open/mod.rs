@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
+use crate::uapi::{AttachType, MapFlags, MapType, ProgramFlags, ProgramType, map_flags};
 
 pub use struct_ops::OpenStructOps;
 pub(crate) use way::way;
@@ -245,15 +245,22 @@ impl OpenMap {
         self
     }
 
-    /// Flags of `BPF_MAP_CREATE`, see [`map_flags`].
-    #[must_use]
-    pub fn flags(&self) -> u32 {
-        self.row.flags
+    /// Returns the flags of the map.
+    pub fn flags(&self) -> MapFlags {
+        MapFlags::from_bits(self.row.flags)
     }
 
-    /// Changes the flags of `BPF_MAP_CREATE`.
-    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
-        self.row.flags = flags;
+    /// Sets the flags of the map, in place of those of the object.
+    ///
+    /// ```
+    /// use skelgen_runtime::{OpenMap, uapi::MapFlags};
+    ///
+    /// fn allocate_late(map: &mut OpenMap) {
+    ///     map.set_flags(map.flags() | MapFlags::NO_PREALLOC);
+    /// }
+    /// ```
+    pub fn set_flags(&mut self, flags: MapFlags) -> &mut Self {
+        self.row.flags = flags.bits();
         self
     }
 
@@ -329,7 +336,7 @@ impl fmt::Debug for OpenMap {
             .field("key_size", &self.row.key_size)
             .field("value_size", &self.row.value_size)
             .field("max_entries", &self.row.max_entries)
-            .field("flags", &self.row.flags)
+            .field("flags", &self.flags())
             .field("autocreate", &self.autocreate)
             .finish_non_exhaustive()
     }
@@ -449,9 +456,14 @@ impl OpenProgram {
         self
     }
 
-    /// Changes the flags of `BPF_PROG_LOAD`.
-    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
-        self.flags = flags;
+    /// Returns the flags of the program.
+    pub fn flags(&self) -> ProgramFlags {
+        ProgramFlags::from_bits(self.flags)
+    }
+
+    /// Sets the flags of the program, in place of those of the object.
+    pub fn set_flags(&mut self, flags: ProgramFlags) -> &mut Self {
+        self.flags = flags.bits();
         self
     }
 

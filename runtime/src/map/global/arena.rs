@@ -69,7 +69,7 @@ impl<T> Arena<T> {
     /// The value at so many bytes from the arena's beginning; `None` if it would not lie inside.
     ///
     /// Touching a page that nobody has allocated allocates it, unless the arena was made with
-    /// [`SEGV_ON_FAULT`](crate::uapi::map_flags::SEGV_ON_FAULT): then it ends the process.
+    /// [`SEGV_ON_FAULT`](crate::uapi::MapFlags::SEGV_ON_FAULT): then it ends the process.
     #[must_use]
     pub fn cell<U: Plain>(&self, offset: usize) -> Option<Cell<'_, U>> {
         let end = offset.checked_add(size_of::<U>())?;
