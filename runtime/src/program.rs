@@ -53,9 +53,16 @@ impl Program {
         self.program_type
     }
 
-    /// Where it attaches, as it was loaded for; `AttachType(0)` where the kernel need not know.
+    /// Returns where the program attaches, as it was loaded; `None` for types of programs that are loaded without saying where.
     #[must_use]
-    pub fn attach_type(&self) -> AttachType {
+    pub fn attach_type(&self) -> Option<AttachType> {
+        // Zero means nothing, but of these programs, which attach to ingress unless they say otherwise.
+        let means_something = self.attach_type != AttachType(0) || self.program_type == ProgramType::CGROUP_SKB;
+        means_something.then_some(self.attach_type)
+    }
+
+    /// Returns where the program attaches as requests state it: 0 is nowhere in particular.
+    pub(crate) fn expected_attach_type(&self) -> AttachType {
         self.attach_type
     }
 

@@ -242,7 +242,7 @@ fn a_target_that_is_none_is_not_passed_over() {
 fn another_type_is_not_attached_as_the_section_says() {
     let _alone = ALONE.lock();
     let mut program = OpenProgram::new(&GOOD, 1);
-    program.set_type(ProgramType::SOCKET_FILTER, AttachType(0));
+    program.set_type(ProgramType::SOCKET_FILTER, None);
     let programs = vec![OpenProgram::new(&GOOD, 0), program];
     let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
         return;

@@ -363,6 +363,25 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// A hook of netfilter: where packets are seen (`enum nf_inet_hooks` of `linux/netfilter.h`).
+    NetfilterHook {
+        PRE_ROUTING = 0 => "pre_routing",
+        LOCAL_IN = 1 => "local_in",
+        FORWARD = 2 => "forward",
+        LOCAL_OUT = 3 => "local_out",
+        POST_ROUTING = 4 => "post_routing",
+    }
+}
+
+open_enum! {
+    /// A family of protocols of netfilter (`NFPROTO_*` of `linux/netfilter.h`); these two take BPF programs.
+    NetfilterFamily {
+        IPV4 = 2 => "ipv4",
+        IPV6 = 10 => "ipv6",
+    }
+}
+
 /// Longest name of a kernel BPF object in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
 pub const OBJ_NAME_MAX: usize = 15;
 

@@ -37,7 +37,7 @@ impl Program {
     pub fn attach_cgroup_at(&self, cgroup: BorrowedFd<'_>, place: Place<'_>) -> Result<Link> {
         let (flags, other) = place.request();
         let extra = (other, place.expected_revision);
-        match sys::create(self.fd()?, cgroup.as_raw_fd(), self.attach_type(), flags, extra) {
+        match sys::create(self.fd()?, cgroup.as_raw_fd(), self.expected_attach_type(), flags, extra) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL && place.is_default() => {
                 self.attach_cgroup_without_link(cgroup, AttachFlags::ALLOW_MULTI).map_err(|_| {
@@ -70,7 +70,7 @@ impl Program {
         let io = |error: std::io::Error| self.not_attached("a cgroup", &error);
         let (held, undoing) = (held.map_err(io)?, undoing.map_err(io)?);
         let target: OwnedFd = cgroup.try_clone_to_owned().map_err(io)?;
-        let attach_type = self.attach_type();
+        let attach_type = self.expected_attach_type();
         sys::attach(program, target.as_fd(), attach_type, flags.bits(), None)
             .map_err(|errno| self.refused("a cgroup (without a link)", errno))?;
         Ok(Link::undone(held, self.name(), How::Program { program: undoing, target, attach_type }))

@@ -26,7 +26,7 @@ impl Program {
     pub fn attach_to(&self, program: BorrowedFd<'_>, function: &str) -> Result<Link> {
         let own = self.fd()?;
         let id = function_id(program, function, None).map_err(|error| self.attaching(error))?;
-        sys::link::create(own, program.as_raw_fd(), self.attach_type(), 0, (id, 0))
+        sys::link::create(own, program.as_raw_fd(), self.expected_attach_type(), 0, (id, 0))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("function `{function}` of another program"), errno);

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Errno;
 use crate::sys::link::{self as sys, Info};
-use crate::uapi::{AttachType, LinkType};
+use crate::uapi::{AttachType, LinkType, NetfilterFamily, NetfilterHook};
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum LinkTarget {
     /// A table of functions; 0 once it is detached.
     StructOps { map_id: u32 },
     /// A hook of netfilter.
-    Netfilter { family: u32, hook: u32, priority: i32, flags: u32 },
+    Netfilter { family: NetfilterFamily, hook: NetfilterHook, priority: i32, defragment: bool },
     /// Many kernel functions.
     KprobeMulti { count: u32, at_return: bool, missed: u64 },
     /// Many places in a file.
@@ -107,10 +107,11 @@ fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
         LinkType::SOCKMAP => LinkTarget::Sockmap { map_id: low(a), attach_type: AttachType(high(a)) },
         LinkType::STRUCT_OPS => LinkTarget::StructOps { map_id: low(a) },
         LinkType::NETFILTER => LinkTarget::Netfilter {
-            family: low(a),
-            hook: high(a),
+            family: NetfilterFamily(low(a)),
+            hook: NetfilterHook(high(a)),
             priority: i32::from_ne_bytes(low(b).to_ne_bytes()),
-            flags: high(b),
+            // BPF_F_NETFILTER_IP_DEFRAG
+            defragment: high(b) & 1 != 0,
         },
         LinkType::KPROBE_MULTI => LinkTarget::KprobeMulti { count: low(b), at_return: high(b) & 1 != 0, missed: c },
         LinkType::UPROBE_MULTI => {

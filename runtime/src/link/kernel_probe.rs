@@ -166,8 +166,8 @@ impl Program {
         };
         let names: Vec<_> = found.names.iter().map(CString::as_c_str).collect();
         let functions = sys::Functions { names: &names, addresses: &found.addresses, cookies: probes.cookies };
-        let at_return = probes.at_return && self.attach_type() != AttachType::TRACE_KPROBE_SESSION;
-        sys::create_kprobe_multi(program, self.attach_type(), &functions, at_return)
+        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_KPROBE_SESSION;
+        sys::create_kprobe_multi(program, self.expected_attach_type(), &functions, at_return)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let count = names.len().max(found.addresses.len());

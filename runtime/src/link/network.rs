@@ -69,7 +69,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded or the kernel refuses.
     pub fn attach_netkit(&self, ifindex: u32, place: Place<'_>) -> Result<Link> {
-        self.placed(ifindex, self.attach_type(), place).map_err(|error| match error.errno().map(Errno::raw) {
+        self.placed(ifindex, self.expected_attach_type(), place).map_err(|error| match error.errno().map(Errno::raw) {
             Some(libc::ENXIO | libc::EACCES) => error.with_help("it must be the primary interface of a netkit pair"),
             Some(libc::EINVAL) => causes::since(error, LinuxVersion::new(6, 7), "netkit needs Linux 6.7"),
             _ => error,
@@ -90,7 +90,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded or the kernel refuses.
     pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
-        sys::create(self.fd()?, namespace.as_raw_fd(), self.attach_type(), 0, (0, 0))
+        sys::create(self.fd()?, namespace.as_raw_fd(), self.expected_attach_type(), 0, (0, 0))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused("a network namespace", errno);
@@ -120,7 +120,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded, the kernel refuses, or the map has a program for this already.
     pub fn attach_sockmap(&self, map: BorrowedFd<'_>) -> Result<Link> {
-        let attach_type = self.attach_type();
+        let attach_type = self.expected_attach_type();
         match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL => self.attach_sockmap_without_link(map),
@@ -132,7 +132,7 @@ impl Program {
         let io = |error: std::io::Error| self.not_attached("a map of sockets", &error);
         let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(io);
         let (held, program, target) = (clone(self.fd()?)?, clone(self.fd()?)?, clone(map)?);
-        let attach_type = self.attach_type();
+        let attach_type = self.expected_attach_type();
         sys::attach(program.as_fd(), target.as_fd(), attach_type, 0, None).map_err(|errno| {
             self.refused("a map of sockets", errno).with_help(
                 "the map must be a sockmap or sockhash, and the section or `set_type` must say for what the program is \

@@ -58,7 +58,7 @@ impl Program {
     /// If it was not loaded or the kernel refuses.
     pub fn attach_trace(&self, cookie: u64) -> Result<Link> {
         let fd = self.fd()?;
-        let created = match sys::create(fd, 0, self.attach_type(), 0, (0, cookie)) {
+        let created = match sys::create(fd, 0, self.expected_attach_type(), 0, (0, cookie)) {
             // Kernels before 5.16 or so attach these without LINK_CREATE.
             Err(error) if error.raw() == libc::EINVAL => sys::raw_tracepoint(fd, None, cookie),
             result => result,
@@ -67,8 +67,11 @@ impl Program {
             let error = self.refused("what it was loaded for", errno);
             match errno.raw() {
                 libc::EINVAL | libc::E2BIG if cookie != 0 => {
-                    let needed =
-                        if self.attach_type() == crate::uapi::AttachType::TRACE_RAW_TP { (6, 10) } else { (6, 0) };
+                    let needed = if self.expected_attach_type() == crate::uapi::AttachType::TRACE_RAW_TP {
+                        (6, 10)
+                    } else {
+                        (6, 0)
+                    };
                     let needed = LinuxVersion::new(needed.0, needed.1);
                     causes::since(error, needed, "cookies of tracing programs need Linux 6.0, of `tp_btf` 6.10")
                 }

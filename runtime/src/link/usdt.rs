@@ -80,7 +80,7 @@ impl Program {
         let path = search::resolve(probe.path).map_err(within)?;
         let places = look(&path, probe).map_err(within)?;
         let taken = take(specs, &path, &places, probe).map_err(within)?;
-        if self.attach_type() == AttachType::TRACE_UPROBE_MULTI {
+        if self.expected_attach_type() == AttachType::TRACE_UPROBE_MULTI {
             let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
             let counters: Vec<u64> = places.iter().map(|place| place.counter).collect();
             let cookies: Vec<u64> = taken.numbers.iter().copied().map(u64::from).collect();

@@ -236,8 +236,8 @@ impl Program {
             cookies: probes.cookies,
             pid: probes.pid.unwrap_or(0),
         };
-        let at_return = probes.at_return && self.attach_type() != AttachType::TRACE_UPROBE_SESSION;
-        sys::create_uprobe_multi(program, self.attach_type(), &places, at_return)
+        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_UPROBE_SESSION;
+        sys::create_uprobe_multi(program, self.expected_attach_type(), &places, at_return)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("{} places in {}", found.len(), path.display()), errno);

@@ -422,11 +422,21 @@ impl OpenProgram {
         self.program_type
     }
 
-    /// Loads it as another type than its section says, or as one at all if the section does not say: the type, and where it will
-    /// attach if the kernel must know (else `AttachType(0)`). What the section says of attaching does not count any more.
-    pub fn set_type(&mut self, program_type: ProgramType, attach_type: AttachType) -> &mut Self {
+    /// Sets the type of the program, and where it attaches if the kernel must know that at load; in place of what its section states
+    /// about both.
+    ///
+    /// ```
+    /// use skelgen_runtime::OpenProgram;
+    /// use skelgen_runtime::uapi::{AttachType, ProgramType};
+    ///
+    /// fn choose(filter: &mut OpenProgram, connect: &mut OpenProgram) {
+    ///     filter.set_type(ProgramType::SOCKET_FILTER, None);
+    ///     connect.set_type(ProgramType::CGROUP_SOCK_ADDR, AttachType::CGROUP_INET4_CONNECT);
+    /// }
+    /// ```
+    pub fn set_type(&mut self, program_type: ProgramType, attach_type: impl Into<Option<AttachType>>) -> &mut Self {
         self.program_type = program_type;
-        self.attach_type = attach_type;
+        self.attach_type = attach_type.into().unwrap_or(AttachType(0));
         self
     }
 
