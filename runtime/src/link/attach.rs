@@ -107,7 +107,7 @@ impl Program {
         }
     }
 
-    /// Attaches it the way its section says.
+    /// Attaches the program the way its section states.
     ///
     /// # Errors
     /// If it was not loaded, cannot attach by itself, or the kernel refuses.
@@ -115,8 +115,9 @@ impl Program {
         self.attach_with_cookie(0)
     }
 
-    /// The same with a cookie: a number that the program gets from `bpf_get_attach_cookie`, by which it knows which of its attachments
-    /// it runs for (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for raw tracepoints).
+    /// Attaches the program the way its section states, with a cookie: a number that the program reads with `bpf_get_attach_cookie`, by
+    /// which it knows for which of its attachments it runs (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for
+    /// raw tracepoints). 0 is no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -131,7 +132,7 @@ impl Program {
         attach(self, self.attach_target()?, cookie)
     }
 
-    /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
+    /// Attaches the program as the skeleton's `attach` does: returns `None` if it was not loaded or auto-attach is off.
     ///
     /// # Errors
     /// If it cannot attach by itself or the kernel refuses.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::undo::How;
-use super::{Link, Place};
+use super::{Link, Place, TcDirection};
 use crate::error::{Errno, LinuxVersion, Result, Subject};
 use crate::kernel::causes;
 use crate::program::Program;
@@ -41,21 +41,29 @@ impl Program {
         })
     }
 
-    /// Attaches a traffic control program to a network interface (Linux 6.6), after those already there; for what comes in
-    /// ([`AttachType::TCX_INGRESS`]) or goes out ([`AttachType::TCX_EGRESS`]). Older kernels have [`attach_tc`](Self::attach_tc).
+    /// Attaches a traffic control program to the packets of a network interface in one direction (tcx, Linux 6.6), after the programs that
+    /// are there. Older kernels have [`attach_tc`](Self::attach_tc).
+    ///
+    /// ```no_run
+    /// use skelgen_runtime::link::TcDirection;
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_tcx(2, TcDirection::Ingress)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_tcx(&self, ifindex: u32, direction: AttachType) -> Result<Link> {
+    pub fn attach_tcx(&self, ifindex: u32, direction: TcDirection) -> Result<Link> {
         self.attach_tcx_at(ifindex, direction, Place::default())
     }
 
-    /// The same at a place among the programs that are there, see [`Place`].
+    /// Attaches a traffic control program at a place among the programs that are there (tcx, Linux 6.6).
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_tcx_at(&self, ifindex: u32, direction: AttachType, place: Place<'_>) -> Result<Link> {
-        self.placed(ifindex, direction, place).map_err(|error| match error.errno().map(Errno::raw) {
+    pub fn attach_tcx_at(&self, ifindex: u32, direction: TcDirection, place: Place<'_>) -> Result<Link> {
+        self.placed(ifindex, direction.attach_type(), place).map_err(|error| match error.errno().map(Errno::raw) {
             Some(libc::EINVAL) => {
                 causes::since(error, LinuxVersion::new(6, 6), "tcx needs Linux 6.6; before, there is `attach_tc`")
             }
@@ -79,18 +87,17 @@ impl Program {
     /// Attaches to a network namespace, as the type that it was loaded for (`sk_lookup` of Linux 5.9, `flow_dissector` of 5.8).
     ///
     /// ```no_run
-    /// # use std::os::fd::AsFd as _;
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
     /// let own = std::fs::File::open("/proc/self/ns/net")?;
-    /// let link = program.attach_netns(own.as_fd())?;
+    /// let link = program.attach_netns(&own)?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_netns(&self, namespace: BorrowedFd<'_>) -> Result<Link> {
-        sys::create(self.fd()?, namespace.as_raw_fd(), self.expected_attach_type(), 0, (0, 0))
+    pub fn attach_netns(&self, namespace: impl AsFd) -> Result<Link> {
+        sys::create(self.fd()?, namespace.as_fd().as_raw_fd(), self.expected_attach_type(), 0, (0, 0))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused("a network namespace", errno);
@@ -110,8 +117,8 @@ impl Program {
     /// Before Linux 6.10, which have no links of such maps, it is attached without one, and detached when the [`Link`] is dropped.
     ///
     /// ```no_run
-    /// # use std::os::fd::BorrowedFd;
-    /// # fn f(program: &skelgen_runtime::Program, map: BorrowedFd<'_>) -> skelgen_runtime::Result<()> {
+    /// # use skelgen_runtime::{Program, Result, map::SockMap};
+    /// # fn f(program: &Program, map: &SockMap) -> Result<()> {
     /// let link = program.attach_sockmap(map)?;
     /// # Ok(())
     /// # }
@@ -119,7 +126,8 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, the kernel refuses, or the map has a program for this already.
-    pub fn attach_sockmap(&self, map: BorrowedFd<'_>) -> Result<Link> {
+    pub fn attach_sockmap(&self, map: impl AsFd) -> Result<Link> {
+        let map = map.as_fd();
         let attach_type = self.expected_attach_type();
         match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
             Ok(fd) => Ok(Link::new(fd, self.name())),

@@ -8,12 +8,12 @@ use crate::uapi::attach_flags;
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;
-/// use skelgen_runtime::link::{Order, Other, Place};
+/// use skelgen_runtime::link::{Order, Other, Place, TcDirection};
 /// use skelgen_runtime::{Link, Program, Result};
 ///
 /// fn attach_first(program: &Program, other: &Link, ifindex: u32) -> Result<Link> {
 ///     let place = Place::new(Order::Before(Other::Link(other.as_fd())));
-///     program.attach_tcx_at(ifindex, skelgen_runtime::uapi::AttachType::TCX_INGRESS, place)
+///     program.attach_tcx_at(ifindex, TcDirection::Ingress, place)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

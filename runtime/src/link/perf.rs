@@ -1,6 +1,6 @@
 //! Programs that run when a perf event overflows.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{HardwareCounter, Link, SoftwareCounter, pmu};
 use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step};
@@ -71,7 +71,7 @@ impl PerfEvent {
         Self { cpu: cpu.into(), ..self }
     }
 
-    /// Opens it.
+    /// Opens the event.
     ///
     /// # Errors
     /// If the kernel refuses, as it does if neither a process nor a CPU is given or the machine has no such event.
@@ -125,7 +125,7 @@ impl Program {
             .map_err(|errno| self.refused("a perf event", errno))
     }
 
-    /// The same on each CPU that is on, instead of the one that the event names.
+    /// Opens a perf event and attaches to it on each CPU that is online, instead of the one that the event names.
     ///
     /// # Errors
     /// As for [`attach_perf`](Self::attach_perf); it is attached to none then.
@@ -142,14 +142,14 @@ impl Program {
         Ok(links)
     }
 
-    /// Attaches to a perf event that is open already. The cookie is what the program gets from `bpf_get_attach_cookie`, which it can
-    /// since Linux 5.15; kernels before keep the program attached until the last file descriptor of the event is closed.
+    /// Attaches to an open perf event. The program reads the cookie with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in
+    /// the kernel. Kernels before 5.15 keep the program attached until the last file descriptor of the event is closed.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_perf_event(&self, event: BorrowedFd<'_>, cookie: u64) -> Result<Link> {
+    pub fn attach_perf_event(&self, event: impl AsFd, cookie: u64) -> Result<Link> {
         let program = self.fd()?;
-        let own = event.try_clone_to_owned();
+        let own = event.as_fd().try_clone_to_owned();
         let own = own.map_err(|error| self.not_attached("a perf event", &error))?;
         pmu::attach(program, own, cookie).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
             let error = self.refused("a perf event", errno);

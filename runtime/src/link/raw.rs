@@ -7,8 +7,8 @@ use crate::program::Program;
 use crate::sys::{link as sys, perf};
 
 impl Program {
-    /// Attaches to a raw tracepoint, by its name alone. The cookie is what the program gets from `bpf_get_attach_cookie` (Linux 6.10; 0
-    /// for none).
+    /// Attaches to a raw tracepoint, by its name alone. The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.10); 0 is no
+    /// cookie, as in the kernel.
     ///
     /// # Errors
     /// If it was not loaded, the kernel has no such tracepoint, or it refuses.
@@ -27,8 +27,8 @@ impl Program {
         })
     }
 
-    /// Attaches to a tracepoint, by its category and name as the folders of `/sys/kernel/tracing/events` have them. The cookie is what
-    /// the program gets from `bpf_get_attach_cookie` (Linux 5.15; 0 for none).
+    /// Attaches to a tracepoint, by its category and name: its directories in `/sys/kernel/tracing/events`. The program reads the cookie
+    /// with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -51,8 +51,9 @@ impl Program {
             .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
     }
 
-    /// Attaches to the kernel function or tracepoint that it was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`, `lsm`),
-    /// with a cookie that it gets from `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10; 0 for none).
+    /// Attaches to the kernel function or tracepoint that the program was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`,
+    /// `lsm`). The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10); 0 is no cookie, as in the
+    /// kernel.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.

@@ -10,13 +10,14 @@ use super::undo::How;
 use crate::error::{Errno, Result, Subject};
 use crate::program::Program;
 use crate::sys::netlink;
+use crate::uapi::AttachType;
 
-/// Which packets of an interface a filter sees.
+/// The direction of the packets of a network interface that a traffic control program sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcDirection {
-    /// Those that come in.
+    /// Packets that are received.
     Ingress,
-    /// Those that go out.
+    /// Packets that are sent.
     Egress,
 }
 
@@ -140,6 +141,15 @@ impl Filter {
 }
 
 impl TcDirection {
+    /// Returns the attach type of tcx programs of this direction, such as for [`Attached::to_interface`](super::Attached::to_interface).
+    #[must_use]
+    pub const fn attach_type(self) -> AttachType {
+        match self {
+            Self::Ingress => AttachType::TCX_INGRESS,
+            Self::Egress => AttachType::TCX_EGRESS,
+        }
+    }
+
     /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS`.
     fn parent(self) -> u32 {
         match self {

@@ -6,7 +6,7 @@ mod struct_ops;
 mod way;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
@@ -445,8 +445,8 @@ impl OpenProgram {
     ///
     /// # Errors
     /// If the program's file descriptor cannot be duplicated.
-    pub fn set_attach_program(&mut self, program: BorrowedFd<'_>, function: impl Into<String>) -> Result<&mut Self> {
-        let fd = program.try_clone_to_owned();
+    pub fn set_attach_program(&mut self, program: impl AsFd, function: impl Into<String>) -> Result<&mut Self> {
+        let fd = program.as_fd().try_clone_to_owned();
         let fd =
             fd.map_err(|error| Error::io(format_args!("choosing what program `{}` attaches to", self.name()), &error))?;
         self.target_program = Some((fd, function.into()));
