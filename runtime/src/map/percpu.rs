@@ -232,16 +232,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     ///
     /// # Errors
     /// If there is no such CPU, or the map is full or may not be written.
-    pub fn set_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
-        self.set_on_with(key, cpu, value, ElemFlags::ANY)
+    pub fn insert_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
+        self.insert_on_with(key, cpu, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
+    /// Sets the value of one CPU for `key`, with flags: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
     /// element that is removed at the same moment may come back, zero for the other CPUs.
     ///
     /// # Errors
-    /// The same as of [`Self::set_on`], and those that the flags ask for.
-    pub fn set_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
+    /// The same as of [`Self::insert_on`], and those that the flags ask for.
+    pub fn insert_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
 
@@ -249,15 +249,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     ///
     /// # Errors
     /// If the map is full or may not be written.
-    pub fn set_all(&self, key: &K, value: &V) -> Result<()> {
-        self.set_all_with(key, value, ElemFlags::ANY)
+    pub fn insert_all(&self, key: &K, value: &V) -> Result<()> {
+        self.insert_all_with(key, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`], as of [`Self::set_on_with`].
+    /// Sets the value of all CPUs for `key` to one value, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// The same as of [`Self::set_all`], and those that the flags ask for.
-    pub fn set_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
+    /// As [`Self::insert_all`], and those that the flags ask for.
+    pub fn insert_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
 
@@ -265,39 +265,39 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     ///
     /// # Errors
     /// If the map is full or may not be written.
-    pub fn set_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
-        self.set_each_with(key, values, ElemFlags::ANY)
+    pub fn insert_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
+        self.insert_each_with(key, values, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`], as of [`Self::set_on_with`].
+    /// Sets the values of all possible CPUs for `key`, each to its own, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// The same as of [`Self::set_each`], and those that the flags ask for.
-    pub fn set_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
+    /// As [`Self::insert_each`], and those that the flags ask for.
+    pub fn insert_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
 
-    /// Sets the values of one CPU for many keys, as [`Self::set_on`] does for one.
+    /// Sets the values of one CPU for many keys, as [`Self::insert_on`] does for one.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_on`]; the elements before are set then.
-    pub fn set_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_on`]; the elements before are set then.
+    pub fn insert_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
     }
 
     /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel allows.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_all`]; the elements before are set then.
-    pub fn set_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_all`]; the elements before are set then.
+    pub fn insert_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
     }
 
     /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel allows.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_each`]; the elements before are set then.
-    pub fn set_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_each`]; the elements before are set then.
+    pub fn insert_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
     }
 

@@ -45,15 +45,15 @@ impl<V: Plain> Storage<V> {
     ///
     /// # Errors
     /// If the object is not of the map's kind.
-    pub fn set(&self, object: impl AsFd, value: &V) -> Result<()> {
-        self.set_with(object, value, ElemFlags::ANY)
+    pub fn insert(&self, object: impl AsFd, value: &V) -> Result<()> {
+        self.insert_with(object, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`]: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
+    /// Sets the value kept with an object, with flags: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
     ///
     /// # Errors
-    /// The same as of [`Self::set`], and those that the flags ask for.
-    pub fn set_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
+    /// The same as of [`Self::insert`], and those that the flags ask for.
+    pub fn insert_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
