@@ -55,7 +55,7 @@ pub fn map_data(input: TokenStream) -> TokenStream {
     result.unwrap_or_else(|error| fallback::map_data(&input, &error)).into()
 }
 
-/// Makes a struct of map handles one that finds its maps by name: in a loaded skeleton or in a folder of pins.
+/// Makes a struct of map handles one that finds its maps by name: in a loaded skeleton or in a directory of pins.
 ///
 /// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that need not be there; its name, or
 /// `#[maps(name = "...")]`, is the map's.

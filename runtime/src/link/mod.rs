@@ -315,11 +315,11 @@ impl From<OwnedFd> for Link {
 ///
 /// # Errors
 /// The first link that cannot be pinned; those that were are not pinned any more then.
-pub fn pin_all(links: &[(&'static str, &Link)], folder: &Path) -> Result<()> {
+pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     let mut pins = PinSet::default();
-    pins.directory(folder)?;
+    pins.directory(dir)?;
     for (name, link) in links {
-        let path = folder.join(name);
+        let path = dir.join(name);
         link.pin(&path)?;
         pins.add(path);
     }

@@ -1,4 +1,4 @@
-//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a folder of pins.
+//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a directory of pins.
 //!
 //! `#[derive(Maps)]` makes a struct of handles of it. What the kernel says of a map is checked: its type and sizes, and where its BTF
 //! says how keys and values are laid out and the Rust types do too, that both agree.
@@ -51,7 +51,7 @@ pub trait FindMap {
     fn what(&self) -> String;
 }
 
-/// A folder of a bpf file system in which maps are pinned by their names.
+/// A directory of a bpffs in which maps are pinned by their names.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{Array, Pins, bind};
@@ -62,9 +62,9 @@ pub trait FindMap {
 pub struct Pins(PathBuf);
 
 impl Pins {
-    /// The pins of this folder.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self(folder.into())
+    /// Creates a handle of the pins in this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self(dir.into())
     }
 }
 
@@ -83,7 +83,7 @@ impl FindMap for Pins {
     }
 
     fn what(&self) -> String {
-        format!("folder {}", self.0.display())
+        format!("directory {}", self.0.display())
     }
 }
 
@@ -113,12 +113,12 @@ pub trait Maps: Sized {
     /// keys or values, which are shown side by side.
     fn bind(from: &dyn FindMap) -> Result<Self>;
 
-    /// The same from a folder of pins.
+    /// Finds every map of the struct by its name in a directory of pins.
     ///
     /// # Errors
     /// As [`Self::bind`].
-    fn from_pins(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::bind(&Pins::new(folder.as_ref()))
+    fn from_pins(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::bind(&Pins::new(dir.as_ref()))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct LoadOptions {
     pub(crate) log_level: u32,
     pub(crate) log_size: Option<usize>,
     pub(crate) kernel_btf: Option<PathBuf>,
-    pub(crate) pin_folder: Option<PathBuf>,
+    pub(crate) pin_dir: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
     pub(crate) token_path: Option<PathBuf>,
     pub(crate) percpu: abi::PercpuForm,
@@ -64,13 +64,13 @@ impl LoadOptions {
         self
     }
 
-    /// Pins maps that are pinned by name in this directory of a bpffs instead of /sys/fs/bpf. The load makes the directory if it is
-    /// not there, and removes it again if it fails.
+    /// Sets the directory of a bpffs in which maps that are pinned by name are pinned; `/sys/fs/bpf` by default. The load creates the
+    /// directory if it does not exist, and removes it again if it fails.
     ///
     /// A process that is killed while it pins can leave some of the pins; the next load uses those and makes the others. Their
     /// contents are those at the time.
-    pub fn set_pin_folder(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.pin_folder = Some(path.into());
+    pub fn set_pin_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pin_dir = Some(path.into());
         self
     }
 
@@ -110,8 +110,8 @@ impl LoadOptions {
 
     pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
         let by_name = || {
-            let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(BPFFS));
-            map.definition.pin_by_name.then(|| folder.join(&*map.definition.name))
+            let dir = self.pin_dir.as_deref().unwrap_or_else(|| Path::new(BPFFS));
+            map.definition.pin_by_name.then(|| dir.join(&*map.definition.name))
         };
         map.pin_path.clone().or_else(by_name)
     }
