@@ -23,12 +23,11 @@ use ast::Input;
 /// a field of its own, whose name begins with `_`. All of that is checked when the struct is compiled.
 ///
 /// What it becomes:
-/// - `skelgen_runtime::Plain`, with the struct's layout as `Plain::LAYOUT`. A map bound by `#[derive(Maps)]` compares it with the
-///   types of the map.
+/// - `skelgen_runtime::Plain`, with the struct's layout. A map bound by `#[derive(Maps)]` compares it with the types of the map.
 /// - `Fields`, so that a `Cell` of it has `fields()`: a struct `NAMECells` with a cell for each field.
 ///
 /// ```
-/// use skelgen_runtime::{MapData, Plain};
+/// use skelgen_runtime::{MapData, as_bytes};
 ///
 /// #[derive(Clone, Copy, Debug, Default, MapData)]
 /// #[repr(C)]
@@ -37,7 +36,7 @@ use ast::Input;
 ///     packets: u32,
 ///     _pad: u32,
 /// }
-/// assert_eq!(Flow::LAYOUT.unwrap().fields[1].offset, 8);
+/// assert_eq!(as_bytes(&Flow::default()), [0; 16]);
 /// ```
 ///
 /// `#[skelgen(crate = path)]` says where the runtime is if it is not `::skelgen_runtime`, `#[skelgen(cells = Name)]` calls the struct

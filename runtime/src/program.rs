@@ -1,7 +1,7 @@
 //! Handles of loaded programs. How they attach is in `link`.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -107,12 +107,6 @@ impl Program {
                 .about(Subject::Program(self.name()))
                 .with_help("its auto-load was off; `set_autoload(true)` before loading switches it on")
         })
-    }
-
-    /// The same as a number, or `None` if it was not loaded.
-    #[must_use]
-    pub fn raw_fd(&self) -> Option<RawFd> {
-        self.fd.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// What the verifier said of it, if a log level was set; and what the kernel said of the object's BTF, if it did not take it and

@@ -169,13 +169,13 @@ fn loads_runs_and_attaches() {
     let packet = [0; 64];
     let run = reads.test_run(TestRun::new().data(&packet)).unwrap();
     assert_eq!(run.return_value, 7);
-    let error = reads.auto_attach().unwrap_err();
+    let error = reads.attach().unwrap_err();
     let expected = (ErrorKind::InvalidInput, error::Step::Attach, Some(Subject::Program("reads")));
     assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
 
     let on_switch = loaded.take_program(1);
     on_switch.test_run(TestRun::new().cpu(0)).unwrap();
-    drop(on_switch.auto_attach().unwrap().expect("loaded"));
+    drop(on_switch.attach().unwrap());
 
     let mut text = String::new();
     let link = loaded.take_program(2).attach().unwrap();
@@ -200,7 +200,7 @@ fn settings_count() {
     let run = loaded.take_program(0).test_run(TestRun::new().data(&[0; 64])).unwrap();
     assert_eq!(run.return_value, 0x0909_0909);
     let dump = loaded.take_program(2);
-    assert!(!dump.is_loaded() && dump.auto_attach().unwrap().is_none());
+    assert!(!dump.is_loaded());
     assert_eq!(dump.attach().unwrap_err().kind(), ErrorKind::NotLoaded);
 }
 

@@ -124,7 +124,7 @@ impl Listing<'_> {
                 note_type(&item.ident);
                 self.line(path, format!("{}pub enum {HERE}{}", growing(&item.attrs), tokens(&item.generics)));
                 self.derives(&item.attrs, path);
-                for variant in &item.variants {
+                for variant in item.variants.iter().filter(|variant| !is_hidden(&variant.attrs)) {
                     let path = format!("{path}::{}", variant.ident);
                     let unnamed = match &variant.fields {
                         Fields::Unnamed(fields) => tokens(fields),
@@ -208,6 +208,9 @@ impl Listing<'_> {
             let syn::Type::Path(named) = &*item.self_ty else { continue };
             let path: Vec<_> = named.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             let Some(Target::Items(place)) = self.krate.resolve(at, &path) else { continue };
+            if item.trait_.as_ref().is_some_and(|(of, _)| self.is_hidden_trait(of, at)) {
+                continue;
+            }
             for path in types.get(&place).into_iter().flatten() {
                 self.implementation(item, path);
             }
@@ -217,6 +220,14 @@ impl Listing<'_> {
             self.impls(child, at, types);
             at.pop();
         }
+    }
+
+    /// Whether a path names a trait of the crate that is hidden: then nobody is told of its implementations.
+    fn is_hidden_trait(&self, path: &syn::Path, at: &[String]) -> bool {
+        let path: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let Some(Target::Items((module, own))) = self.krate.resolve(at, &path) else { return false };
+        let items = self.krate.module(&module).map(|module| module.items.as_slice()).unwrap_or_default();
+        items.iter().any(|item| matches!(item, Item::Trait(it) if it.ident == own && is_hidden(&it.attrs)))
     }
 
     fn implementation(&mut self, item: &syn::ItemImpl, path: &str) {

@@ -69,6 +69,8 @@ fn what_nobody_can_call_is_not_listed() {
     lists("fn a() {} pub(crate) fn b() {} mod c { pub fn d() {} } use c::d; pub(crate) use c::d as e;", &[]);
     lists("#[doc(hidden)] pub mod a { pub fn b() {} } #[doc(hidden)] pub fn c() {} #[cfg(test)] pub fn d() {}", &[]);
     lists("pub struct A { b: u8, pub(crate) c: u8, #[doc(hidden)] pub d: u8 }", &["pub struct krate::A"]);
+    lists("pub enum A { #[doc(hidden)] B }", &["pub enum krate::A"]);
+    lists("#[doc(hidden)] pub trait A {} pub struct B; impl A for B {}", &["pub struct krate::B"]);
     lists("mod a { pub struct B; impl B { pub fn c() {} } }", &[]);
 }
 

@@ -73,10 +73,11 @@ impl<'a, T> Cell<'a, T> {
         Self { place, lifetime: PhantomData }
     }
 
-    /// The part of type `U` at `offset` bytes.
+    /// Returns the part of type `U` at `offset` bytes, for generated code.
     ///
     /// # Panics
     /// If it would not be inside the value.
+    #[doc(hidden)]
     #[must_use]
     pub fn field<U: Plain>(self, offset: usize) -> Cell<'a, U> {
         let end = offset.checked_add(size_of::<U>());
@@ -93,7 +94,7 @@ impl<'a, T> Cell<'a, T> {
 }
 
 impl<T: Plain> Cell<'_, T> {
-    /// A copy of the value.
+    /// Returns a copy of the value.
     #[must_use]
     pub fn get(self) -> T {
         let mut value = zeroed();
@@ -102,7 +103,7 @@ impl<T: Plain> Cell<'_, T> {
         value
     }
 
-    /// A copy of the value in memory of its own, which never passes through the stack: for values of megabytes.
+    /// Returns a copy of the value on the heap, which never passes through the stack: for values of megabytes.
     #[must_use]
     pub fn get_boxed(self) -> Box<T> {
         let mut value = zeroed_box();
@@ -121,6 +122,7 @@ impl<T: Plain> Cell<'_, T> {
     ///
     /// # Panics
     /// If the bits are not inside the value, or more than 128.
+    #[doc(hidden)]
     #[must_use]
     pub fn get_bits<B: BitField>(self, first: usize, count: usize) -> B {
         get_bits(&self.bytes_of_bits(first, count), first % 8, count)
@@ -131,6 +133,7 @@ impl<T: Plain> Cell<'_, T> {
     ///
     /// # Panics
     /// As [`Self::get_bits`].
+    #[doc(hidden)]
     pub fn set_bits<B: BitField>(self, first: usize, count: usize, value: B) {
         let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
         set_bits(&mut mask, first % 8, count, u128::MAX);

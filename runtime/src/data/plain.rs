@@ -23,7 +23,8 @@ use super::layout::Layout;
             makes of an enumeration"
 )]
 pub unsafe trait Plain: Copy + Send + Sync + 'static {
-    /// What is where, for structs that say so.
+    /// The fields and their offsets, of structs that state them: for derives and generated code.
+    #[doc(hidden)]
     const LAYOUT: Option<&'static Layout> = None;
 
     /// The same of what an array is made of, however deep; of other types their own.

@@ -132,14 +132,6 @@ impl Program {
         attach(self, self.attach_target()?, cookie)
     }
 
-    /// Attaches the program as the skeleton's `attach` does: returns `None` if it was not loaded or auto-attach is off.
-    ///
-    /// # Errors
-    /// If it cannot attach by itself or the kernel refuses.
-    pub fn auto_attach(&self) -> Result<Option<Link>> {
-        if self.autoattaches() && self.is_loaded() { self.attach().map(Some) } else { Ok(None) }
-    }
-
     /// The error of this program, which the kernel does not attach.
     pub(super) fn refused(&self, to: impl std::fmt::Display, errno: crate::Errno) -> Error {
         super::refused(self.name(), to, errno)

@@ -315,6 +315,7 @@ impl From<OwnedFd> for Link {
 ///
 /// # Errors
 /// The first link that cannot be pinned; those that were are not pinned any more then.
+#[doc(hidden)]
 pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     let mut pins = PinSet::default();
     pins.directory(dir)?;

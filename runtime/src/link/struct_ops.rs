@@ -121,11 +121,11 @@ impl StructOps {
         sys::link::update_map(link.as_fd(), table.map.as_fd()).map_err(refused)
     }
 
-    /// The same for the skeleton's `attach`: `None` if it was not created or auto-attach is off.
+    /// Registers it unless it was not created or auto-attach is off.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn auto_attach(&self) -> Result<Option<Link>> {
+    pub(super) fn auto_attach(&self) -> Result<Option<Link>> {
         if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
     }
 

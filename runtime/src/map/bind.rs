@@ -135,10 +135,11 @@ pub trait Maps: Sized {
     note = "handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
 )]
 pub trait BindMap: Sized {
-    /// The handle of what was found under this name.
+    /// Returns the handle of what was found under this name.
     ///
     /// # Errors
-    /// As of [`Maps::bind`].
+    /// As [`Maps::bind`].
+    #[doc(hidden)]
     fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self>;
 }
 

@@ -25,10 +25,12 @@ pub mod kind {
     /// A kind of kernel object that maps can hold.
     pub trait Kind: sealed::Sealed + 'static {
         /// The types of maps that hold it, for arrays and for hash maps.
+        #[doc(hidden)]
         const TYPES: &'static [MapType];
     }
 
     mod sealed {
+        #[doc(hidden)]
         pub trait Sealed {}
     }
 
