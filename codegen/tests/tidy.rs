@@ -178,3 +178,20 @@ fn the_top_level_is_as_agreed() {
     let names: Vec<&str> = committed.lines().collect();
     assert_eq!(names, agreed);
 }
+
+#[test]
+fn the_description_of_the_code_covers_every_module() {
+    let text = fs::read_to_string(root().join("codegen/ARCHITECTURE.md")).expect("the file exists");
+    for sources in ["codegen/src", "runtime/abi/src", "runtime/src", "fixtures"] {
+        for entry in fs::read_dir(root().join(sources)).expect("the directory exists") {
+            let name = entry.expect("it can be read").file_name().into_string().expect("names are ASCII");
+            let module = name.trim_end_matches(".rs");
+            let is_named =
+                [format!("`{sources}/{module}"), format!("`{name}`"), format!("`{module}/`"), format!("`{module}.rs`")];
+            assert!(
+                ["lib", "main", "kernels.txt"].contains(&module) || is_named.iter().any(|name| text.contains(name)),
+                "codegen/ARCHITECTURE.md does not describe {sources}/{name}"
+            );
+        }
+    }
+}
