@@ -100,7 +100,7 @@ fn unsafe_has_an_address() {
         assert!(text.contains("#![forbid(unsafe_code)]"), "{krate} does not forbid unsafe code");
     }
     for (name, text) in sources("runtime/src") {
-        let listed = ["runtime/src/sys/", "runtime/src/data/", "runtime/src/map/global/"]
+        let listed = ["runtime/src/sys/", "runtime/src/data/", "runtime/src/map/global/", "runtime/src/skeleton/"]
             .iter()
             .any(|place| name.starts_with(place));
         if uses(&text, "unsafe") && !listed {
@@ -177,4 +177,21 @@ fn the_top_level_is_as_agreed() {
     let committed = String::from_utf8(committed.stdout).expect("names are ASCII");
     let names: Vec<&str> = committed.lines().collect();
     assert_eq!(names, agreed);
+}
+
+#[test]
+fn the_description_of_the_code_covers_every_module() {
+    let text = fs::read_to_string(root().join("codegen/ARCHITECTURE.md")).expect("the file exists");
+    for sources in ["codegen/src", "runtime/abi/src", "runtime/src", "fixtures"] {
+        for entry in fs::read_dir(root().join(sources)).expect("the directory exists") {
+            let name = entry.expect("it can be read").file_name().into_string().expect("names are ASCII");
+            let module = name.trim_end_matches(".rs");
+            let is_named =
+                [format!("`{sources}/{module}"), format!("`{name}`"), format!("`{module}/`"), format!("`{module}.rs`")];
+            assert!(
+                ["lib", "main", "kernels.txt"].contains(&module) || is_named.iter().any(|name| text.contains(name)),
+                "codegen/ARCHITECTURE.md does not describe {sources}/{name}"
+            );
+        }
+    }
 }

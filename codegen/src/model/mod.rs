@@ -1,7 +1,7 @@
 //! What an object means: maps, global data, functions and programs, with typed ids and every reference resolved to one of them.
 //!
 //! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
-//! stands for. ELF's numbers end here. Nothing of kernels, plans or Rust is known.
+//! stands for. ELF's numbers end here. What has a row in the plan is held as one; nothing of kernels, steps or Rust is known.
 
 pub(crate) mod arena;
 mod build;

@@ -46,7 +46,7 @@ impl Assembled {
                 .chunks_exact(INSN_SIZE)
                 .filter_map(|slot| slot.first_chunk());
             all.insns.extend(slots.map(|slot| Insn::decode(*slot, plan.endian)));
-            for patch in object.patches(body) {
+            for patch in patches(object, body) {
                 let at = start + patch.insn as usize;
                 if let PatchKind::Subprogram(callee) = patch.kind {
                     all.insns[at].imm = starts.get(&callee).map_or(0, |&callee| distance(at, callee));
@@ -61,6 +61,12 @@ impl Assembled {
         }
         all
     }
+}
+
+/// The patches of a function's instructions; none of what is not a patch.
+fn patches<'a>(object: &'a Object, body: &Body) -> impl Iterator<Item = Patch> + use<'a> {
+    let bytes = object.bytes(body.patches).unwrap_or_default();
+    bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
 }
 
 /// Whether a program has another form for kernels without direct access to percpu data.

@@ -75,12 +75,6 @@ impl Object {
         let from = usize::try_from(span.offset).ok()?;
         self.blob.get(from..)?.get(..usize::try_from(span.len).ok()?)
     }
-
-    /// The patches of a function's instructions; none of what is no patch.
-    pub fn patches(&self, body: &Body) -> impl Iterator<Item = Patch> + '_ {
-        let bytes = self.bytes(body.patches).unwrap_or_default();
-        bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
-    }
 }
 
 /// How programs get at percpu global data, and with that what a percpu section is in the kernel.

@@ -1,0 +1,68 @@
+//! About maps: definitions that no kernel accepts, and initial values that no loader can fill in.
+
+use skelgen_abi::map_types::{Definition, MapFacts};
+use skelgen_abi::uapi::MapType;
+
+use super::super::{BpfObject, DataSection, Map};
+
+/// About a map that no kernel creates as the source defines it, and how its definition is completed before the load.
+pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
+    let name = &map.def.name;
+    let mut warnings = Vec::new();
+    for fault in as_loaded(map).faults() {
+        warnings.push(format!(
+            "map `{name}`: {fault}; give {} in the BPF source, or call `{}` of the open map before the load",
+            fault.source(),
+            fault.setter()
+        ));
+    }
+    let Some(inner) = &map.inner else { return warnings };
+    let template = as_loaded(inner);
+    let facts = MapFacts::of(template.map_type);
+    let held = facts.is_none_or(|facts| facts.can_be_inner);
+    let mut faults: Vec<(String, &str)> = template.faults().map(|fault| (fault.to_string(), fault.source())).collect();
+    if !held {
+        faults = vec![(format!("maps of maps cannot hold maps of type {}", template.map_type), "another `type`")];
+    }
+    warnings.extend(faults.into_iter().map(|(fault, source)| {
+        format!(
+            "map `{name}`: of its inner maps: {fault}; give {source} for them in the BPF source, or call `set_inner_map` of the open map \
+             before the load"
+        )
+    }));
+    for (key, put_in) in &map.inner_maps {
+        let Some(other) = object.maps.get(put_in.0 as usize) else { continue };
+        let shape = as_loaded(other);
+        if !shape.fits(&template) {
+            warnings.push(format!(
+                "map `{name}`: map `{}` at {key} ({shape}) is not like its inner maps ({template}); make both definitions alike in the \
+                 BPF source, or call `set_inner_map` of the open map before the load",
+                other.def.name
+            ));
+        }
+    }
+    warnings
+}
+
+/// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
+fn as_loaded(map: &Map) -> Definition {
+    let mut definition =
+        Definition::of(&map.def, map.inner.is_some(), map.key_type.is_some() && map.value_type.is_some());
+    if matches!(map.def.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) && definition.max_entries != 0 {
+        let pages = definition.max_entries.checked_next_power_of_two();
+        definition.max_entries = pages.unwrap_or(definition.max_entries);
+    }
+    definition
+}
+
+/// About a section whose initial value has addresses.
+pub(super) fn addresses(map: &Map, section: &DataSection) -> Option<String> {
+    let first = section.addresses.first()?;
+    let with = section.variables.iter().filter(|variable| section.has_addresses(variable));
+    let names: Vec<String> = with.map(|variable| format!("`{}`", variable.name)).collect();
+    let what = if names.is_empty() { format!("byte {first:#x}") } else { names.join(", ") };
+    Some(format!(
+        "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
+        map.def.name
+    ))
+}

@@ -1,0 +1,123 @@
+//! The words of the field, and none that a reader has to translate.
+//!
+//! Each pattern is a word or phrase that this project's texts once had, with the term that BPF and Rust have for it. Sources, documents and
+//! scripts are searched, comments, messages and names alike. To add one, add a line to [`WORDS`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is not written, and what is in its place. A phrase is looked for as whole words, in any case of letters; `…` at its end stands
+/// for any ending.
+const WORDS: &[(&str, &str)] = &[
+    ("table of functions", "struct_ops map"),
+    ("tables of functions", "struct_ops maps"),
+    ("trial", "feature probe, or test run"),
+    ("trials", "feature probes, or test runs"),
+    ("fitted", "relocated (CO-RE)"),
+    ("fitting", "CO-RE relocation"),
+    ("adjusted BTF", "sanitized BTF"),
+    ("folder", "directory"),
+    ("folders", "directories"),
+    ("wide load", "64-bit immediate load (`ld_imm64`)"),
+    ("two-slot", "64-bit immediate load (`ld_imm64`)"),
+    ("told", "reported, set, stated"),
+    ("tells", "reports, states"),
+    ("says", "reports, states, sets"),
+    ("said", "reported, stated, set"),
+    ("is asked", "is requested, is queried"),
+    ("asks", "requests, requires"),
+    ("asked for", "requested"),
+    ("asked of", "requested from"),
+    ("gives out", "returns"),
+    ("given out", "returned"),
+    ("held", "stored, kept"),
+    ("is no", "is not a, has no"),
+    ("are no", "are not, have no"),
+    ("walk", "iterate, iteration; execute a plan"),
+    ("walks", "iterates; executes a plan"),
+    ("walked", "iterated"),
+    ("The same,", "what this one does"),
+];
+
+/// What may be written all the same.
+const ALLOWED: &[&str] = &["is no longer", "are no longer", "there is no", "there are no"];
+
+/// The directories and files that are searched, from the workspace's root.
+const SEARCHED: &[&str] = &["codegen", "runtime", "macros", "fixtures", "README.md", "Cargo.toml", ".ci", ".github"];
+
+#[test]
+fn texts_use_the_words_of_the_field() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    for name in SEARCHED {
+        for path in files(&root.join(name)) {
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+            found.extend(
+                wrong(&text).into_iter().map(|(line, word, better)| format!("{name}:{line}: `{word}`: {better}")),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn words_are_found_whole_and_in_any_case() {
+    let found = |text: &str| wrong(text).into_iter().map(|(line, word, _)| (line, word)).collect::<Vec<_>>();
+    assert_eq!(found("a\nTold: a Folder"), [(2, "folder"), (2, "told")]);
+    assert_eq!(found("untold folders_of; is no longer, trial_run"), [(1, "folders"), (1, "trial")]);
+    assert_eq!(found("dis noon; this is not"), []);
+    assert_eq!(found("it is no longer what is no map"), [(1, "is no")]);
+}
+
+/// The lines with words that are not written, each with the word and a better one. A name's words are apart (`pin_folder`).
+fn wrong(text: &str) -> Vec<(usize, &'static str, &'static str)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut line = line.to_lowercase();
+        for allowed in ALLOWED {
+            line = line.replace(allowed, "");
+        }
+        let mut of_line: Vec<_> = WORDS
+            .iter()
+            .filter(|(word, _)| has(&line, &word.to_lowercase()))
+            .map(|(word, better)| (number + 1, *word, *better))
+            .collect();
+        of_line.sort_unstable();
+        found.extend(of_line);
+    }
+    found
+}
+
+fn has(line: &str, word: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        let is_whole = !word.ends_with(char::is_alphanumeric) || ends(after.chars().next());
+        ends(before.chars().next_back()) && is_whole
+    })
+}
+
+/// The texts of a directory that people write: not what is generated, or what compilers print, or C whose lines are in the objects.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
+        let path = entry.expect("the directory can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if !["target", "expected", "objects", "ui"].contains(&name) {
+                found.extend(files(&path));
+            }
+        } else if name != "words.rs"
+            && ["rs", "md", "toml", "txt", "yml", "run", "setup"]
+                .contains(&path.extension().and_then(|end| end.to_str()).unwrap_or(name))
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
