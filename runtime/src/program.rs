@@ -35,19 +35,19 @@ impl Program {
         Self { definition, program_type, attach_type, attach, fd, autoattach, target, log, usdt_specs: None }
     }
 
-    /// The name of its function.
+    /// Returns the name of the program's function.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.definition.name
     }
 
-    /// The name of its section.
+    /// Returns the name of the program's section.
     #[must_use]
     pub fn section(&self) -> &'static str {
         &self.definition.section
     }
 
-    /// Its type.
+    /// Returns the program's type.
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
         self.program_type
@@ -91,13 +91,13 @@ impl Program {
         self.autoattach
     }
 
-    /// Whether it was loaded: not if auto-load was off.
+    /// Returns whether the program was loaded: not if auto-load was off.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Its file descriptor.
+    /// Returns the program's file descriptor.
     ///
     /// # Errors
     /// If it was not loaded.
@@ -109,14 +109,14 @@ impl Program {
         })
     }
 
-    /// What the verifier said of it, if a log level was set; and what the kernel said of the object's BTF, if it did not take it and
-    /// the program was loaded without.
+    /// Returns the verifier's log, if a log level was set; and the kernel's log of the object's BTF, if it was rejected and the program was
+    /// loaded without.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.log.as_deref()
     }
 
-    /// Its instructions as the verifier left them, eight bytes each: relocated, without what cannot be reached, maps and functions by
+    /// Returns the instructions as the verifier left them, eight bytes each: relocated, without unreachable ones, maps and functions by
     /// their ids.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Program {
         pins::pin(self.fd()?, path, doing).map_err(|error| error.about(Subject::Program(self.name())))
     }
 
-    /// Its file descriptor alone, or `None` if it was not loaded.
+    /// Returns the program's file descriptor alone, or `None` if it was not loaded.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.fd

@@ -168,14 +168,14 @@ impl<T: Plain> Cell<'_, T> {
 }
 
 impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "the length is a constant")]
     pub const fn len(self) -> usize {
         N
     }
 
-    /// The element at `index`.
+    /// Returns the element at `index`.
     ///
     /// # Panics
     /// If there is no such element.
@@ -185,7 +185,7 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
         self.field(index * size_of::<T>())
     }
 
-    /// The elements.
+    /// Iterates over the elements.
     #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Cell<'a, T>> + DoubleEndedIterator {
         (0..N).map(move |index| self.index(index))

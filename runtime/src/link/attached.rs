@@ -32,7 +32,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// What is attached to a network interface (tcx and netkit, Linux 6.6).
+    /// Returns what is attached to a network interface (tcx and netkit, Linux 6.6).
     ///
     /// # Errors
     /// If there is no such interface or the kernel refuses.
@@ -53,7 +53,7 @@ impl Attached {
         })
     }
 
-    /// What is attached as this type to a cgroup itself, not to those above; or to a network namespace or a map of sockets.
+    /// Returns what is attached as this attach type to a cgroup itself, without those above; or to a network namespace or a map of sockets.
     ///
     /// # Errors
     /// If what was given is no such thing, or the kernel refuses.

@@ -1,4 +1,4 @@
-//! What the kernel says of a link.
+//! What the kernel reports about a link.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -7,7 +7,7 @@ use crate::error::Errno;
 use crate::sys::link::{self as sys, Info};
 use crate::uapi::{AttachType, LinkType, NetfilterFamily, NetfilterHook};
 
-/// A link as the kernel describes it.
+/// A link as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {
@@ -17,7 +17,7 @@ pub struct LinkInfo {
     pub kind: LinkType,
     /// The id of its program; 0 for a table of functions.
     pub program_id: u32,
-    /// What it is attached to, as far as this is known of the kind and the kernel says it.
+    /// What it is attached to, as far as the kind is known and the kernel reports it.
     pub target: LinkTarget,
 }
 

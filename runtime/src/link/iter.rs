@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::program::Program;
 use crate::sys::link as sys;
 
-/// What an iterator goes over.
+/// The target of an iterator.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum IterTarget<'a> {
@@ -60,7 +60,7 @@ impl IterTarget<'_> {
 }
 
 impl Program {
-    /// Attaches an iterator that needs to be told over what it goes, or that shall not go over all there is.
+    /// Attaches an iterator over this target, which iterators over elements of a map need, and which limits others to a part.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {

@@ -149,7 +149,7 @@ impl Link {
         Ok(Self::new(fd, path.display().to_string()))
     }
 
-    /// The name of its program or table; of a link from elsewhere, where it comes from.
+    /// Returns the name of the program or struct_ops map; of a link that was opened from a pin, its path.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.program
@@ -169,7 +169,7 @@ impl Link {
         Ok(())
     }
 
-    /// The same for a link that this process needs no more.
+    /// Pins the link to a path in a bpffs, and closes it.
     ///
     /// # Errors
     /// As for [`pin`](Self::pin); the program is detached then.
@@ -177,7 +177,7 @@ impl Link {
         self.pin(path)
     }
 
-    /// Leaves the program attached for as long as this process lives, and what has no link for as long as its target does.
+    /// Leaves the program attached until this process ends; an attachment without a link, until its target is gone.
     pub fn leak(self) {
         if let Some(undo) = self.undo {
             undo.forget();
@@ -214,7 +214,7 @@ impl Link {
         self.change(program, None)
     }
 
-    /// The same if this other program is the one that is attached.
+    /// Replaces the attached program without a moment in which none is attached, if `old` is the attached one.
     ///
     /// # Errors
     /// As for [`update`](Self::update), and if the link has another program.
@@ -239,7 +239,7 @@ impl Link {
         })
     }
 
-    /// What the kernel says of it (Linux 5.8; of some targets later).
+    /// Returns what the kernel reports about the link (Linux 5.8; about some targets later).
     ///
     /// # Errors
     /// If it is no link of the kernel's or the kernel does not say.

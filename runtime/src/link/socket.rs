@@ -16,8 +16,8 @@ const ATTACH_REUSEPORT: i32 = 52;
 const DETACH_REUSEPORT: i32 = 68;
 
 impl Program {
-    /// Attaches a socket filter to a socket: it says of each packet how much of it the socket gets. It stays until the socket is closed
-    /// or [`detach_socket_filter`] takes it off.
+    /// Attaches a socket filter to a socket: its return value is the number of bytes of a packet that the socket gets. It stays until the socket is closed
+    /// or [`detach_socket_filter`] detaches it.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
@@ -41,7 +41,7 @@ impl Program {
     }
 
     /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it chooses which of them gets a
-    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] takes it off.
+    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] detaches it.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.

@@ -43,19 +43,19 @@ impl StructOps {
         Self { name, table: table.map(|(map, value, flags)| Table { map, value, flags }), autoattach }
     }
 
-    /// Its name in the source.
+    /// Returns the name in the source.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Whether it was created: not if its auto-create was off.
+    /// Returns whether the map was created: not if its auto-create was off.
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.table.is_some()
     }
 
-    /// The file descriptor of its map.
+    /// Returns the file descriptor of the map.
     ///
     /// # Errors
     /// If it was not created.
@@ -129,7 +129,7 @@ impl StructOps {
         if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
     }
 
-    /// The file descriptor of its map alone, or `None` if it was not created.
+    /// Returns the file descriptor of the map alone, or `None` if it was not created.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.table.map(|table| table.map.into_fd())

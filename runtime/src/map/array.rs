@@ -59,14 +59,14 @@ impl<V: Plain> Array<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
 
-    /// The value at `index`.
+    /// Returns the value at `index`.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read.
@@ -74,10 +74,10 @@ impl<V: Plain> Array<V> {
         self.get_with(index, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// Returns the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::get`], and if the flags are not for this map.
+    /// As [`Self::get`], and if the flags are not for this map.
     pub fn get_with(&self, index: u32, flags: ElemFlags) -> Result<V> {
         let mut value = zeroed();
         if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags.bits())? {
@@ -95,10 +95,10 @@ impl<V: Plain> Array<V> {
         self.set_with(index, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`ElemFlags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// Sets the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::set`], and if the flags are not for this map.
+    /// As [`Self::set`], and if the flags are not for this map.
     pub fn set_with(&self, index: u32, value: &V, flags: ElemFlags) -> Result<()> {
         if index >= self.len() {
             return Err(self.outside(index));
@@ -125,7 +125,7 @@ impl<V: Plain> Array<V> {
         self.iter().map(|element| element.map(|(_, value)| value)).collect()
     }
 
-    /// All indices and copies of their values, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and copies of their values. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {
@@ -134,7 +134,7 @@ impl<V: Plain> Array<V> {
         })
     }
 
-    /// The array's memory, shared with programs: after this, values are read and set without system calls.
+    /// Maps the array into memory, shared with programs: from then on, values are read and set without system calls.
     ///
     /// # Errors
     /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or may not be written.
@@ -160,7 +160,7 @@ impl<V: Plain> Redirects<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// What stands at `index`, if there is something.
+    /// Returns the value at `index`, if there is one.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -178,7 +178,7 @@ impl<V: Plain> Redirects<V> {
         self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
     }
 
-    /// Makes the element at `index` empty, whether it is or not.
+    /// Empties the element at `index`, whether it has a value or not.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be written.
@@ -186,8 +186,7 @@ impl<V: Plain> Redirects<V> {
         self.handle.delete(as_bytes(&index)).map(drop)
     }
 
-    /// Makes the element at `index` empty and gives what stood there. The kernel does not do both at once: what is put there between
-    /// the two is lost.
+    /// Empties the element at `index` and returns its value. The kernel does not do both at once: a value that is set in between is lost.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read and written.
@@ -197,7 +196,7 @@ impl<V: Plain> Redirects<V> {
         Ok(value)
     }
 
-    /// All elements that are not empty. Ends at the first error.
+    /// Iterates over the elements that are not empty. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));
         (0..self.max_entries()).filter_map(move |index| get(index).transpose())

@@ -109,7 +109,7 @@ pub trait Maps: Sized {
     /// Finds every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other place.
     ///
     /// # Errors
-    /// If a map is not there, or not what its field says: another type, other sizes, or, where both sides say so, another layout of
+    /// If a map is not there, or not what its field states: another type, other sizes, or, where both sides state one, another layout of
     /// keys or values, which are shown side by side.
     fn bind(from: &dyn FindMap) -> Result<Self>;
 
@@ -160,7 +160,7 @@ impl<M: FromFd> BindMap for Option<M> {
     }
 }
 
-/// The handle of one map; what [`Maps`] does for each field.
+/// Returns the handle of one map by its name, as [`Maps`] does for each field.
 ///
 /// # Errors
 /// As [`Maps::bind`].

@@ -32,19 +32,19 @@ impl Untyped {
         Ok(Self { handle })
     }
 
-    /// Length of a key in bytes.
+    /// Returns the size of a key in bytes.
     #[must_use]
     pub fn key_len(&self) -> usize {
         self.handle.map().key_len()
     }
 
-    /// Length of a value in bytes; of percpu maps that of all possible CPUs together.
+    /// Returns the size of a value in bytes; of percpu maps, of the values of all possible CPUs together.
     #[must_use]
     pub fn value_len(&self) -> usize {
         self.handle.map().full_len()
     }
 
-    /// Length of a value in requests with these flags of [`ElemFlags`].
+    /// Returns the size of a value in bytes in requests with these flags.
     ///
     /// # Errors
     /// If the flags are not known.
@@ -55,7 +55,7 @@ impl Untyped {
             .map_err(|errno| self.handle.refused(Step::ReadInfo, format_args!("{flags:?}"), errno))
     }
 
-    /// The value of `key`, if there is one.
+    /// Returns the value of `key`, if there is one.
     ///
     /// # Errors
     /// If the key has another length, or the map has no lookups or may not be read.
@@ -63,17 +63,16 @@ impl Untyped {
         self.get_with(key, ElemFlags::ANY)
     }
 
-    /// The value of `key`, if there is one, with flags of [`ElemFlags`]; with the flag for one CPU it is
-    /// that CPU's.
+    /// Returns the value of `key`, if there is one, with flags; with [`ElemFlags::on_cpu`], the value of that CPU.
     ///
     /// # Errors
-    /// The same as of [`Self::get`], and if the flags are not for this map.
+    /// As [`Self::get`], and if the flags are not for this map.
     pub fn get_with(&self, key: &[u8], flags: ElemFlags) -> Result<Option<Vec<u8>>> {
         let mut value = vec![0; self.value_len_with(flags)?];
         Ok(self.handle.lookup(key, &mut value, flags.bits())?.then_some(value))
     }
 
-    /// Copies the value of `key` to the beginning of `value` and says whether there is one.
+    /// Copies the value of `key` to the beginning of `value` and returns whether there is one.
     ///
     /// # Errors
     /// If `value` is shorter than the map's, or the same as of [`Self::get_with`].
@@ -113,7 +112,7 @@ impl Untyped {
         self.handle.update_many(keys, values, flags.bits())
     }
 
-    /// The keys and the values of the first elements, as many as there is room for, with one system call and flags as of
+    /// Returns the keys and the values of the first elements, at most `room` of them, with one system call and flags as of
     /// [`Self::get_with`].
     ///
     /// # Errors
@@ -133,7 +132,7 @@ impl Untyped {
         Ok((keys, values))
     }
 
-    /// Removes `key`, and says whether it was there.
+    /// Removes `key`, and returns whether it was there.
     ///
     /// # Errors
     /// If the key has another length, or the map has no removal or may not be written.
@@ -141,7 +140,7 @@ impl Untyped {
         self.handle.delete(key)
     }
 
-    /// All elements, each once. Ends at the first error. Elements that are set or removed meanwhile come or not.
+    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || Some(scan.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()))))

@@ -68,14 +68,14 @@ impl<V: Plain> PercpuArray<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
 
-    /// The values of all possible CPUs at `index`, with one system call.
+    /// Returns the values of all possible CPUs at `index`, with one system call.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read.
@@ -83,7 +83,7 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_get(as_bytes(&index))?.ok_or_else(|| self.outside(index))
     }
 
-    /// The value of one CPU at `index`.
+    /// Returns the value of one CPU at `index`.
     ///
     /// # Errors
     /// If there is no such element or no such CPU, or the map may not be read.
@@ -118,7 +118,7 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_each(as_bytes(&index), values, elem_flags::ANY)
     }
 
-    /// The values of all possible CPUs of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of all possible CPUs of all elements, with as few system calls as the kernel allows.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -130,12 +130,12 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// All indices and the values of all possible CPUs there, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and the values of all possible CPUs there. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// All indices and the values of one CPU there, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and the values of one CPU there. Ends at the first error.
     ///
     /// # Errors
     /// If there is no such CPU.
@@ -143,7 +143,7 @@ impl<V: Plain> PercpuArray<V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// The values of one CPU of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of one CPU of all elements, with as few system calls as the kernel allows.
     ///
     /// # Errors
     /// If there is no such CPU, or the map may not be read.
@@ -180,10 +180,10 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_many_each(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
-    /// What `fold` makes of the values of all possible CPUs at `index`, such as their sum.
+    /// Combines the values of all possible CPUs at `index` into one, such as their sum.
     ///
     /// # Errors
-    /// The same as of [`Self::get`].
+    /// As [`Self::get`].
     pub fn fold<A>(&self, index: u32, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<A> {
         Ok(self.get(index)?.values().iter().fold(start, |all, &value| fold(all, value)))
     }
@@ -211,7 +211,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(Self { handle, element: PhantomData })
     }
 
-    /// The values of all possible CPUs for `key`, with one system call.
+    /// Returns the values of all possible CPUs for `key`, if there is an element, with one system call.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -219,7 +219,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_get(as_bytes(key))
     }
 
-    /// The value of one CPU for `key`.
+    /// Returns the value of one CPU for `key`, if there is an element.
     ///
     /// # Errors
     /// If there is no such CPU, or the map may not be read.
@@ -240,7 +240,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// element that is removed at the same moment may come back, zero for the other CPUs.
     ///
     /// # Errors
-    /// The same as of [`Self::insert_on`], and those that the flags ask for.
+    /// As [`Self::insert_on`], and those that the flags request.
     pub fn insert_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
@@ -256,7 +256,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the value of all CPUs for `key` to one value, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_all`], and those that the flags ask for.
+    /// As [`Self::insert_all`], and those that the flags request.
     pub fn insert_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
@@ -272,7 +272,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all possible CPUs for `key`, each to its own, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_each`], and those that the flags ask for.
+    /// As [`Self::insert_each`], and those that the flags request.
     pub fn insert_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
@@ -301,15 +301,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
     }
 
-    /// What `fold` makes of the values of all possible CPUs for `key`, such as their sum.
+    /// Combines the values of all possible CPUs for `key` into one, such as their sum.
     ///
     /// # Errors
-    /// The same as of [`Self::get`].
+    /// As [`Self::get`].
     pub fn fold<A>(&self, key: &K, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<Option<A>> {
         Ok(self.get(key)?.map(|all| all.values().iter().fold(start, |all, &value| fold(all, value))))
     }
 
-    /// Removes `key`, and says whether it was there.
+    /// Removes `key`, and returns whether it was there.
     ///
     /// # Errors
     /// If the map may not be written.
@@ -317,7 +317,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// Removes many keys, and says how many were there.
+    /// Removes many keys, and returns how many were there.
     ///
     /// # Errors
     /// If the map may not be written.
@@ -325,7 +325,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.delete_many(slice_as_bytes(keys))
     }
 
-    /// Removes `key` and gives the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
+    /// Removes `key` and returns the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
     /// type of map) what is written between the two is lost.
     ///
     /// # Errors
@@ -334,11 +334,11 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_take(as_bytes(key))
     }
 
-    /// Takes all elements out, with as few system calls as the kernel allows, and gives each to `each`; says how many they were.
+    /// Takes all elements out, with as few system calls as the kernel allows, and passes each to `each`; returns their number.
     /// Elements that are set meanwhile may be among them or stay.
     ///
     /// # Errors
-    /// If the map may not be read and written. Elements taken out before are given to `each`.
+    /// If the map may not be read and written. Elements taken out before are passed to `each`.
     pub fn drain(&self, mut each: impl FnMut(K, PerCpu<V>)) -> Result<usize> {
         let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
         while let Some(element) = scan.next() {
@@ -351,7 +351,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(count)
     }
 
-    /// Removes all elements that are there now, and says how many they were.
+    /// Removes all elements that are there now, and returns how many they were.
     ///
     /// # Errors
     /// If the map may not be read and written.
@@ -360,13 +360,13 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.remove_many(&keys)
     }
 
-    /// All elements, each once. Ends at the first error. Those that are there from the beginning to the end come, whoever removes
-    /// others meanwhile; those that are set or removed meanwhile come or not.
+    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing; no other
+    /// is, whatever else is removed.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// All elements as of [`Self::iter`], each with the value of one CPU.
+    /// Iterates over all elements as [`Self::iter`] does, each with the value of one CPU.
     ///
     /// # Errors
     /// If there is no such CPU.
@@ -374,7 +374,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// All keys, as [`Self::iter`] gives them.
+    /// Iterates over all keys, as [`Self::iter`] does over elements.
     pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
         self.iter().map(|element| element.map(|(key, _)| key))
     }

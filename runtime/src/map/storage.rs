@@ -31,7 +31,7 @@ impl<V: Plain> Storage<V> {
         Ok(Self { handle: handle.expect(&types, Some(4), Some(size_of::<V>()))?, value: PhantomData })
     }
 
-    /// The value kept with an object, if there is one.
+    /// Returns the value kept with an object, if there is one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -52,12 +52,12 @@ impl<V: Plain> Storage<V> {
     /// Sets the value kept with an object, with flags: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
     ///
     /// # Errors
-    /// The same as of [`Self::insert`], and those that the flags ask for.
+    /// As [`Self::insert`], and those that the flags request.
     pub fn insert_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
-    /// Removes the value kept with an object, and says whether there was one.
+    /// Removes the value kept with an object, and returns whether there was one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -65,7 +65,7 @@ impl<V: Plain> Storage<V> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
 
-    /// Removes the value kept with an object and gives it. The kernel does not do both at once: what is written between the two is
+    /// Removes the value kept with an object and returns it. The kernel does not do both at once: what is written between the two is
     /// lost.
     ///
     /// # Errors

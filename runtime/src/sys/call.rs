@@ -68,19 +68,19 @@ pub struct Buffer {
 }
 
 impl Call {
-    /// A 32-bit field of the request, 0 beyond its end.
+    /// Returns a 32-bit field of the request, 0 beyond its end.
     #[must_use]
     pub fn u32_at(&self, offset: usize) -> u32 {
         self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
     }
 
-    /// A 64-bit field of the request, 0 beyond its end.
+    /// Returns a 64-bit field of the request, 0 beyond its end.
     #[must_use]
     pub fn u64_at(&self, offset: usize) -> u64 {
         self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_ne_bytes(bytes))
     }
 
-    /// The flags of an element operation, map or program; 0 for other commands.
+    /// Returns the flags of an element operation, map or program; 0 for other commands.
     #[must_use]
     pub fn flags(&self) -> u64 {
         match self.command {
@@ -91,13 +91,13 @@ impl Call {
         }
     }
 
-    /// The buffer of this name.
+    /// Returns the buffer of this name.
     #[must_use]
     pub fn buffer(&self, field: &str) -> Option<&Buffer> {
         self.buffers.iter().find(|buffer| buffer.field == field)
     }
 
-    /// Where in the request file descriptors are (0 or absent ones included), for those who make the call again.
+    /// Returns the offsets of file descriptors in the request (0 or absent ones included), for making the call again.
     #[must_use]
     pub fn fd_offsets(&self) -> &'static [usize] {
         match self.command {

@@ -87,7 +87,7 @@ impl<'s> IntoIterator for &'s CpuSet {
     }
 }
 
-/// The possible CPUs of the running kernel, read once.
+/// Returns the possible CPUs of the running kernel, which are read once.
 ///
 /// # Errors
 /// If `/sys/devices/system/cpu/possible` cannot be read or is not a list of CPUs.
@@ -100,7 +100,7 @@ pub fn possible() -> Result<&'static CpuSet> {
     Ok(POSSIBLE_CPUS.get_or_init(|| set))
 }
 
-/// The CPUs that are online now: the possible ones but for those that are not there or were switched off.
+/// Returns the CPUs that are online now: the possible ones without those that are absent or switched off.
 ///
 /// # Errors
 /// If `/sys/devices/system/cpu/online` cannot be read or is not a list of CPUs.

@@ -153,7 +153,7 @@ impl<T: Plain> PercpuData<T> {
         Ok(self.iter()?.fold(start, |all, (_, value)| fold(all, value)))
     }
 
-    /// What one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Returns the bytes that one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
     ///
     /// # Errors
     /// If there is no such CPU, or that many bytes are not a whole number of `U`.
@@ -203,7 +203,7 @@ impl<T: Plain> PercpuData<T> {
         &bytes[..self.data_len.min(bytes.len())]
     }
 
-    /// Whether the running kernel has no direct access to percpu data, so that it is emulated.
+    /// Returns whether the percpu data is emulated, because the running kernel has no direct access to it.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.copies.is_some()
