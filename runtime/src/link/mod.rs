@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod info;
 mod iter;
 mod kernel_probe;
+mod lirc;
 mod netfilter;
 mod network;
 mod notes;
