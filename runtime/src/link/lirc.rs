@@ -37,7 +37,9 @@ impl Program {
         sys::attach(program, device, AttachType::LIRC_MODE2, 0, None).map_err(|errno| {
             let error = self.refused("an infrared receiver", errno);
             match errno.raw() {
-                libc::EINVAL => error.with_help("open the `/dev/lirc*` file of a receiver in raw mode, as `ir-ctl` lists them"),
+                libc::EINVAL => {
+                    error.with_help("open the `/dev/lirc*` file of a receiver in raw mode, as `ir-ctl` lists them")
+                }
                 libc::EEXIST => error.note("the program is attached to the device"),
                 libc::E2BIG => error.note("the device has 64 programs, which is the kernel's limit"),
                 _ => error,
