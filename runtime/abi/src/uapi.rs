@@ -1,15 +1,14 @@
-//! The part of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
+//! The constants of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
 //!
-//! Numbers only: what they are called and what they are worth. How a request is laid out in memory belongs to the system
-//! call layer. Every number is ABI: it never changes, newer kernels only add to it. That is why the enumerations are open
-//! (a number that this version does not know is kept and printed, never refused here).
+//! Numbers are ABI: newer kernels only add to them. The enumerations are therefore open: unknown numbers are kept and
+//! printed, never rejected. The layout of requests belongs to the system call layer.
 
 /// Defines a newtype over `u32` with named values and their lower-case names.
 macro_rules! open_enum {
     ($(#[$doc:meta])* $name:ident { $($value:ident = $number:literal => $text:literal,)* }) => {
         $(#[$doc])*
         ///
-        /// An open enumeration: any `u32` is a value, and the ones this version knows have a name.
+        /// An open enumeration: any `u32` is a value, and known values have names.
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
         pub struct $name(pub u32);
@@ -20,7 +19,7 @@ macro_rules! open_enum {
                 pub const $value: Self = Self($number);
             )*
 
-            /// The lower-case name of the value, or `None` for a number this version does not know.
+            /// Returns the lower-case name of the value, or `None` if it is unknown.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -29,7 +28,7 @@ macro_rules! open_enum {
                 }
             }
 
-            /// The name of the constant for the value, as `SCREAMING_CASE`, or `None` for an unknown number.
+            /// Returns the name of the value's constant, in `SCREAMING_CASE`, or `None` if it is unknown.
             #[must_use]
             pub const fn constant(self) -> Option<&'static str> {
                 match self.0 {
@@ -186,7 +185,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// Where a program attaches (`enum bpf_attach_type`).
+    /// The attach type of a program (`enum bpf_attach_type`).
     AttachType {
         CGROUP_INET_INGRESS = 0 => "cgroup_inet_ingress",
         CGROUP_INET_EGRESS = 1 => "cgroup_inet_egress",
@@ -275,48 +274,48 @@ open_enum! {
     }
 }
 
-/// Longest name of a kernel BPF object in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
+/// The maximum length of a kernel object's name in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
 pub const OBJ_NAME_MAX: usize = 15;
 
 /// Flags of `BPF_MAP_CREATE`.
 pub mod map_flags {
-    /// Allocate hash elements when they are inserted (`BPF_F_NO_PREALLOC`).
+    /// Allocate hash elements on insertion (`BPF_F_NO_PREALLOC`).
     pub const NO_PREALLOC: u32 = 1 << 0;
-    /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
+    /// Use a separate LRU list for each CPU (`BPF_F_NO_COMMON_LRU`).
     pub const NO_COMMON_LRU: u32 = 1 << 1;
-    /// The request names a NUMA node (`BPF_F_NUMA_NODE`).
+    /// The request has a NUMA node (`BPF_F_NUMA_NODE`).
     pub const NUMA_NODE: u32 = 1 << 2;
-    /// System calls may only read (`BPF_F_RDONLY`).
+    /// System calls can only read (`BPF_F_RDONLY`).
     pub const RDONLY: u32 = 1 << 3;
-    /// System calls may only write (`BPF_F_WRONLY`).
+    /// System calls can only write (`BPF_F_WRONLY`).
     pub const WRONLY: u32 = 1 << 4;
-    /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
+    /// Stack traces contain build ids and offsets instead of addresses (`BPF_F_STACK_BUILD_ID`).
     pub const STACK_BUILD_ID: u32 = 1 << 5;
     /// Hash without a random seed, for tests (`BPF_F_ZERO_SEED`).
     pub const ZERO_SEED: u32 = 1 << 6;
-    /// Programs may only read (`BPF_F_RDONLY_PROG`).
+    /// Programs can only read (`BPF_F_RDONLY_PROG`).
     pub const RDONLY_PROG: u32 = 1 << 7;
-    /// Programs may only write (`BPF_F_WRONLY_PROG`).
+    /// Programs can only write (`BPF_F_WRONLY_PROG`).
     pub const WRONLY_PROG: u32 = 1 << 8;
-    /// A child of a socket gets a copy of the element (`BPF_F_CLONE`).
+    /// Child sockets inherit a copy of the element (`BPF_F_CLONE`).
     pub const CLONE: u32 = 1 << 9;
-    /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
+    /// The map can be mapped into user space (`BPF_F_MMAPABLE`).
     pub const MMAPABLE: u32 = 1 << 10;
-    /// Perf events stay in the map when the file descriptor that put them there is closed (`BPF_F_PRESERVE_ELEMS`).
+    /// Perf events stay in the map when the file descriptor that inserted them is closed (`BPF_F_PRESERVE_ELEMS`).
     pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
     pub const INNER_MAP: u32 = 1 << 12;
-    /// A struct_ops map registered by a link (`BPF_F_LINK`).
+    /// The struct_ops map is registered by a link (`BPF_F_LINK`).
     pub const LINK: u32 = 1 << 13;
-    /// The field `value_type_btf_obj_fd` counts (`BPF_F_VTYPE_BTF_OBJ_FD`).
+    /// The field `value_type_btf_obj_fd` is set (`BPF_F_VTYPE_BTF_OBJ_FD`).
     pub const VTYPE_BTF_OBJ_FD: u32 = 1 << 15;
-    /// The field `map_token_fd` counts (`BPF_F_TOKEN_FD`).
+    /// The field `map_token_fd` is set (`BPF_F_TOKEN_FD`).
     pub const TOKEN_FD: u32 = 1 << 16;
-    /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
+    /// A fault in an arena raises SIGSEGV instead of allocating a page (`BPF_F_SEGV_ON_FAULT`).
     pub const SEGV_ON_FAULT: u32 = 1 << 17;
-    /// Addresses of an arena are not converted for user space (`BPF_F_NO_USER_CONV`).
+    /// Arena addresses are not converted for user space (`BPF_F_NO_USER_CONV`).
     pub const NO_USER_CONV: u32 = 1 << 18;
-    /// A ring buffer that is full drops its oldest records (`BPF_F_RB_OVERWRITE`).
+    /// A full ring buffer drops its oldest records (`BPF_F_RB_OVERWRITE`).
     pub const RB_OVERWRITE: u32 = 1 << 19;
 }
 
@@ -328,11 +327,11 @@ pub mod elem_flags {
     pub const NOEXIST: u64 = 1;
     /// Replace only (`BPF_EXIST`).
     pub const EXIST: u64 = 2;
-    /// Take the element's spin lock (`BPF_F_LOCK`).
+    /// Hold the element's spin lock (`BPF_F_LOCK`).
     pub const LOCK: u64 = 4;
-    /// The upper 32 bits of the flags name the one CPU meant (`BPF_F_CPU`, Linux 7.0).
+    /// The upper 32 bits of the flags are the CPU (`BPF_F_CPU`, Linux 7.0).
     pub const CPU: u64 = 8;
-    /// One value for every CPU (`BPF_F_ALL_CPUS`, Linux 7.0).
+    /// Write one value for all CPUs (`BPF_F_ALL_CPUS`, Linux 7.0).
     pub const ALL_CPUS: u64 = 16;
 }
 
@@ -340,45 +339,45 @@ pub mod elem_flags {
 pub mod prog_flags {
     /// The program may sleep (`BPF_F_SLEEPABLE`).
     pub const SLEEPABLE: u32 = 1 << 4;
-    /// The XDP program understands packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
+    /// The XDP program supports packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
     pub const XDP_HAS_FRAGS: u32 = 1 << 5;
-    /// The field `prog_token_fd` counts (`BPF_F_TOKEN_FD`).
+    /// The field `prog_token_fd` is set (`BPF_F_TOKEN_FD`).
     pub const TOKEN_FD: u32 = 1 << 16;
 }
 
-/// Flags of attaching: of links, and of `BPF_PROG_ATTACH`.
+/// Flags of links and of `BPF_PROG_ATTACH`.
 pub mod attach_flags {
-    /// Cgroups below may have another program in this one's place (`BPF_F_ALLOW_OVERRIDE`).
+    /// Descendant cgroups may override this program (`BPF_F_ALLOW_OVERRIDE`).
     pub const ALLOW_OVERRIDE: u32 = 1 << 0;
-    /// The programs of cgroups below run beside this one (`BPF_F_ALLOW_MULTI`).
+    /// Programs of descendant cgroups run in addition to this one (`BPF_F_ALLOW_MULTI`).
     pub const ALLOW_MULTI: u32 = 1 << 1;
-    /// Another program is replaced (`BPF_F_REPLACE`).
+    /// Replace another program (`BPF_F_REPLACE`).
     pub const REPLACE: u32 = 1 << 2;
-    /// Before another (`BPF_F_BEFORE`).
+    /// Attach before another program or link (`BPF_F_BEFORE`).
     pub const BEFORE: u32 = 1 << 3;
-    /// After another (`BPF_F_AFTER`).
+    /// Attach after another program or link (`BPF_F_AFTER`).
     pub const AFTER: u32 = 1 << 4;
-    /// The other is given by its id (`BPF_F_ID`).
+    /// The other program or link is given by its id (`BPF_F_ID`).
     pub const ID: u32 = 1 << 5;
-    /// Before the programs of cgroups below (`BPF_F_PREORDER`).
+    /// Run before the programs of descendant cgroups (`BPF_F_PREORDER`).
     pub const PREORDER: u32 = 1 << 6;
     /// The other is a link (`BPF_F_LINK`).
     pub const LINK: u32 = 1 << 13;
 }
 
-/// Flags of attaching XDP programs (`linux/if_link.h`).
+/// Flags for attaching XDP programs (`linux/if_link.h`).
 pub mod xdp_flags {
-    /// Not if there is a program already (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
+    /// Fail if a program is already attached (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
     pub const UPDATE_IF_NOEXIST: u32 = 1 << 0;
-    /// In the network stack, whatever the device can do (`XDP_FLAGS_SKB_MODE`).
+    /// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
     pub const SKB_MODE: u32 = 1 << 1;
-    /// In the driver (`XDP_FLAGS_DRV_MODE`).
+    /// Attach in the driver (`XDP_FLAGS_DRV_MODE`).
     pub const DRV_MODE: u32 = 1 << 2;
-    /// In the hardware (`XDP_FLAGS_HW_MODE`).
+    /// Attach in the hardware (`XDP_FLAGS_HW_MODE`).
     pub const HW_MODE: u32 = 1 << 3;
 }
 
-/// Values of an instruction's source register that give its immediate a meaning.
+/// Values of an instruction's source register that determine the meaning of its immediate.
 pub mod pseudo {
     /// `ld_imm64`: the immediate is a map's file descriptor.
     pub const MAP_FD: u8 = 1;
