@@ -74,7 +74,8 @@ impl BtfExt {
     /// `BadBtfExt` if it is truncated, refers to types or strings that do not exist, or has an offset between two
     /// instructions.
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
-        parse(bytes, endian, btf).map_err(|message| Diagnostic::new(Code::BadBtfExt, message).into())
+        parse(bytes, endian, btf)
+            .map_err(|message| Diagnostic::new(Code::BadBtfExt, format!("invalid .BTF.ext: {message}")).into())
     }
 
     /// Returns the records about the section of this name.

@@ -27,8 +27,7 @@ impl Btf {
     /// `BadBtf` if the bytes are not BTF, are truncated, refer to types or strings that do not exist, or contain a type
     /// that contains itself or is of an unknown kind without a layout.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
-        let Parts { types, strings, layout } =
-            parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        let Parts { types, strings, layout } = parts(bytes, endian).map_err(|message| invalid(&message))?;
         let strings = text(strings);
         let mut reader = Reader { bytes: types, endian };
         // The smallest type is 12 bytes long, the average one about twice that.
@@ -38,14 +37,18 @@ impl Btf {
             let ty = reader.ty(&strings, layout).map_err(|message| {
                 let offset = types.len() - reader.bytes.len();
                 let message = format!("type [{}], which ends at byte {offset} of the types: {message}", table.len());
-                Diagnostic::new(Code::BadBtf, message)
+                invalid(&message)
             })?;
             table.push(ty);
         }
         let btf = Self { types: table, strings };
-        check::check(&btf).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        check::check(&btf).map_err(|message| invalid(&message))?;
         Ok(btf)
     }
+}
+
+fn invalid(message: &str) -> Diagnostic {
+    Diagnostic::new(Code::BadBtf, format!("invalid BTF: {message}"))
 }
 
 /// The sections of BTF.

@@ -137,17 +137,19 @@ impl<'data> File<'data> {
         };
         let size = header.sh_size(endian);
         if kind == SectionKind::Zeros && size > u64::from(u32::MAX) {
-            return Err(bad(format!("its size of {size} bytes exceeds that of any map")).section(name).into());
+            return Err(bad(format!("the section's size of {size} bytes exceeds that of any map"))
+                .section(name)
+                .into());
         }
         let data = header.data(endian, self.bytes).map_err(|_| {
             let offset = header.sh_offset(endian);
-            let message = format!("its {size} bytes at byte {offset} of the file extend past the file's end");
+            let message = format!("the section's {size} bytes at byte {offset} of the file extend past the file's end");
             bad(message).section(name)
         })?;
         // In ELF, both 0 and 1 mean no alignment.
         let align = header.sh_addralign(endian).max(1);
         if !align.is_power_of_two() || align > u64::from(u32::MAX) {
-            return Err(bad(format!("its alignment of {align} is not a power of two below 4 GiB"))
+            return Err(bad(format!("the section's alignment of {align} is not a power of two below 4 GiB"))
                 .section(name)
                 .into());
         }
@@ -168,7 +170,8 @@ impl<'data> File<'data> {
         let mut furthest: Option<(u64, &Section<'_>)> = None;
         for (offset, section) in ranges {
             if let Some((end, before)) = furthest.filter(|(end, _)| offset < *end) {
-                let message = format!("it begins {} bytes before the end of section `{}`", end - offset, before.name);
+                let message =
+                    format!("the section overlaps the last {} bytes of section `{}`", end - offset, before.name);
                 reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name));
             }
             // The range was checked to lie in the file, so the sum cannot overflow.
@@ -305,7 +308,8 @@ impl<'data> File<'data> {
         let own_name = sections.get(index.0).map_or("", |section| section.name);
         let target = usize::try_from(header.sh_info(endian)).unwrap_or(usize::MAX);
         let Some(target) = sections.get_mut(target).filter(|_| target != 0) else {
-            let message = format!("its relocations apply to section {}, which does not exist", header.sh_info(endian));
+            let message =
+                format!("the section's relocations apply to section {}, which does not exist", header.sh_info(endian));
             return Err(bad_relocation(message).section(own_name).into());
         };
         if !are_relocations_read(target.name.as_bytes()) {
@@ -315,8 +319,10 @@ impl<'data> File<'data> {
             return Ok(());
         }
         if symbol_table != Some(header.link(endian)) {
-            let message =
-                format!("it uses the symbols of section {}, which is not the symbol table", header.link(endian).0);
+            let message = format!(
+                "the section uses the symbols of section {}, which is not the symbol table",
+                header.link(endian).0
+            );
             return Err(bad_relocation(message).section(own_name).into());
         }
         let damaged = |error: object::read::Error| bad(error.to_string()).section(own_name);
@@ -326,7 +332,7 @@ impl<'data> File<'data> {
             size_of::<elf::Rela64<Endianness>>()
         };
         if header.sh_size(endian) % entry as u64 != 0 {
-            return Err(bad(format!("its size is not a multiple of {entry} bytes")).section(own_name).into());
+            return Err(bad(format!("the section's size is not a multiple of {entry} bytes")).section(own_name).into());
         }
         let mut reporter = Reporter::new();
         if let Some((entries, _)) = header.rel(endian, self.bytes).map_err(damaged)? {

@@ -40,8 +40,8 @@ pub fn form(object: &BpfObject, requested: PercpuForm) -> PercpuForm {
 
 /// Creates the requested forms of an object's functions.
 ///
+/// # Errors
 /// [`crate::error::Code::BadLink`] for each function without enough free stack for emulation.
-/// [`crate::error::Code::BadLink`] for each function that has no room on its stack for what emulation needs.
 pub fn forms(object: &BpfObject, linked: Linked, requested: PercpuForm) -> Result<Forms> {
     let emulated = match form(object, requested) {
         PercpuForm::Native => vec![None; linked.functions.len()],

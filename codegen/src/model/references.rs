@@ -110,7 +110,7 @@ impl References<'_> {
         let section = section_of(self.elf, symbol.section).filter(|section| section.name == jumps::SECTION);
         match relocation.kind {
             RelocationKind::Load if insn.is_ld_imm64() && section.is_some() => {
-                let table = section.map_or(Err("it is in no section".into()), |section| {
+                let table = section.map_or(Err("it is not in a section".into()), |section| {
                     tables.index(section, symbol, entry, self.elf.endian)
                 });
                 table

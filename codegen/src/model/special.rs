@@ -44,8 +44,8 @@ pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
         }
         let Some((variable, what)) = found.first() else { continue };
         let message = format!(
-            "section {}: `{}` has a {what}, but the kernel does not map a section with one (ENOTSUPP, 524), and user space \
-             accesses other variables in it",
+            "section {}: `{}` has a {what}, but the section has visible variables, and the kernel does not map such \
+             a section (ENOTSUPP, 524)",
             map.def.name, variable.name
         );
         let special: BTreeSet<_> = found.iter().map(|(variable, _)| &variable.name).collect();

@@ -83,7 +83,7 @@ fn table(
     refused: &Refused,
 ) -> Result<Map, Diagnostic> {
     let name = btf.name(var.ty);
-    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops `{name}`: {message}"));
+    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops map `{name}`: {message}"));
     let Kind::Var { ty, .. } = btf.get(var.ty).kind else { return Err(bad("it is not a variable".into())) };
     let ty = btf.resolve(ty);
     let Kind::Struct(Composite { members, .. }) = &btf.get(ty).kind else {

@@ -134,7 +134,7 @@ impl Skeleton {
     pub fn new(object: &BpfObject, optional_maps: &[String], untyped_maps: &[String]) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {
-            let message = format!("cannot make a module name of `{}`", object.name);
+            let message = format!("cannot make a module name from `{}`", object.name);
             return Err(Error::new(Code::BadName, message));
         }
         let (mut fields, mut types) = (Scope::default(), Scope::default());

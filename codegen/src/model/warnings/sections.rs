@@ -28,7 +28,7 @@ pub(super) fn untyped(object: &BpfObject) -> Vec<String> {
         }
         let name = &object.functions[program.function.0 as usize].name;
         let hint = match sections::similar(&program.def.section) {
-            Some(known) => format!("if `{known}` was meant, rename it, or "),
+            Some(known) => format!("did you mean `{known}`? If not, "),
             None => String::new(),
         };
         warnings.push(format!(

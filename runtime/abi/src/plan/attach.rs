@@ -277,8 +277,7 @@ impl Way {
             }
             Self::Usdt => {
                 let (path, probe) = path()?;
-                let (provider, name) =
-                    probe.split_once(':').ok_or_else(|| malformed("only one colon follows the path"))?;
+                let (provider, name) = probe.split_once(':').ok_or_else(|| malformed("it has only one colon"))?;
                 check(!provider.is_empty() && !name.is_empty(), NO_NAME)?;
                 check(!name.contains(':'), COLONS)?;
                 Attach::Usdt { path, provider, name }
