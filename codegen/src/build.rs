@@ -107,8 +107,8 @@ impl Builder {
     /// Adds a type to generate even if no variable or map uses it, such as that of a ring buffer's records. It is named
     /// as in C: `event` or `struct event`.
     ///
-    /// clang keeps only the types of global variables, maps and function parameters. A global `const struct event
-    /// *unused;` keeps `struct event`.
+    /// clang keeps only the types of global variables, maps and function parameters. A global
+    /// `const struct event *unused;` keeps `struct event`.
     #[must_use]
     pub fn type_named(mut self, name: impl Into<String>) -> Self {
         self.types.push(name.into());

@@ -5,8 +5,8 @@
 //! an ordinary array with one copy for each CPU. Copies begin at multiples of 64 bytes, so that CPUs do not share cache
 //! lines. Every function that uses such a section gets a prologue. It saves the function's arguments, calls
 //! `bpf_get_smp_processor_id`, and stores the address of each section's copy on the stack. Each 64-bit immediate load
-//! of an address in the section becomes a load from the stack in two slots, so that only the prologue
-//! changes a function's length. A program cannot migrate to another CPU while it runs, so the address stays valid.
+//! of an address in the section becomes a load from the stack in two slots, so that only the prologue changes a
+//! function's length. A program cannot migrate to another CPU while it runs, so the address stays valid.
 //!
 //! The pass maps [`LinkedFunction`]s to [`LinkedFunction`]s, whichever programs they are part of. It does not know
 //! kernels: the mask with the number of CPUs is written into the prologue when the program is loaded.

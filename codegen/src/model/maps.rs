@@ -1,7 +1,7 @@
 //! BTF-defined maps: the variables of section `.maps`. [`super::legacy`] reads the older form.
 //!
-//! A definition is a variable whose struct type has the attributes as members. `int (*name)[N]` is the number N, and `T
-//! *name` is the type T. The relocations of `values` name the initial elements.
+//! A definition is a variable whose struct type has the attributes as members. `int (*name)[N]` is the number N, and
+//! `T *name` is the type T. The relocations of `values` name the initial elements.
 
 use skelgen_abi::plan;
 use skelgen_abi::uapi::{MapType, map_flags};

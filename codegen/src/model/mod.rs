@@ -173,7 +173,7 @@ pub struct Variable {
     pub offset: u32,
     /// Its size in bytes.
     pub size: u32,
-    /// Whether other files can refer to it, which is neither static nor hidden. Only such variables are fields of the
+    /// Whether other files can refer to it: it is neither static nor hidden. Only such variables are fields of the
     /// skeleton.
     pub visible: bool,
 }

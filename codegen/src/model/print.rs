@@ -1,5 +1,5 @@
-//! The model as text (`skelgen inspect`), with names escaped by [`Line`], and as serializable values (`skelgen inspect
-//! --json`).
+//! The model as text with names escaped by [`Line`] (`skelgen inspect`), and as serializable values
+//! (`skelgen inspect --json`).
 
 use std::fmt;
 

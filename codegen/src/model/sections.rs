@@ -4,7 +4,7 @@
 //! To add a section name, add one line to [`TABLE`]. A name matches a line if it equals the line's prefix, or if the
 //! line allows a target and the name continues with `/` and the target.
 
-use skelgen_abi::plan::{Attach, Program, Symbol, Way};
+use skelgen_abi::plan::{Attach, Program, Symbol, TargetKind};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
 /// The meaning of a section name.
@@ -106,7 +106,7 @@ impl Row {
     }
 }
 
-/// What may follow a section's prefix, and how its programs attach. [`Way::parse`] has the grammar of attach targets,
+/// What may follow a section's prefix, and how its programs attach. [`TargetKind::parse`] has the grammar of attach targets,
 /// which the runtime shares.
 #[derive(Clone, Copy)]
 enum Form {
@@ -120,17 +120,17 @@ enum Form {
     /// The programs attach to an LSM hook of a cgroup.
     LsmCgroup,
     /// The programs attach to a target, which may follow.
-    Target(Way),
+    Target(TargetKind),
 }
 
 impl Form {
     fn target(self, rest: Option<&str>) -> Option<Symbol> {
-        let way = match self {
-            Self::Target(way) => way,
-            Self::LsmCgroup => Way::Lsm,
+        let target = match self {
+            Self::Target(target) => target,
+            Self::LsmCgroup => TargetKind::Lsm,
             Self::Needs(_) | Self::Never(_) | Self::Replace => return None,
         };
-        let (name, kind) = way.kernel_type(rest?).ok()??;
+        let (name, kind) = target.kernel_type(rest?).ok()??;
         Some(Symbol { name: name.into(), ..Symbol::new("", kind) })
     }
 
@@ -140,11 +140,11 @@ impl Form {
             Self::Never(how) => Attach::Never(how),
             Self::Replace => Attach::Tracing,
             Self::LsmCgroup => Attach::Needs("a cgroup"),
-            Self::Target(way) => match rest.map(|rest| way.parse(rest)) {
+            Self::Target(target) => match rest.map(|rest| target.parse(rest)) {
                 Some(Ok(target)) => target.map(|&name| name.to_owned().into()),
                 // The user may set the target before the load. Otherwise attaching reports what is wrong with the
                 // section's target.
-                None | Some(Err(_)) => Attach::Target(way),
+                None | Some(Err(_)) => Attach::Target(target),
             },
         }
     }
@@ -162,24 +162,24 @@ const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
 const ROUTE: Form = Form::Needs("a route, configured with netlink");
 const IN_STRUCT_OPS: Form = Form::Never("as part of its struct_ops map");
-const KPROBE: Form = Form::Target(Way::Kprobe { at_return: false });
-const KRETPROBE: Form = Form::Target(Way::Kprobe { at_return: true });
-const KPROBES: Form = Form::Target(Way::KprobeMulti { at_return: false });
-const KRETPROBES: Form = Form::Target(Way::KprobeMulti { at_return: true });
-const KSYSCALL: Form = Form::Target(Way::Ksyscall { at_return: false });
-const KRETSYSCALL: Form = Form::Target(Way::Ksyscall { at_return: true });
-const UPROBE: Form = Form::Target(Way::Uprobe { at_return: false });
-const URETPROBE: Form = Form::Target(Way::Uprobe { at_return: true });
-const UPROBES: Form = Form::Target(Way::UprobeMulti { at_return: false });
-const URETPROBES: Form = Form::Target(Way::UprobeMulti { at_return: true });
-const USDT: Form = Form::Target(Way::Usdt);
-const TRACEPOINT: Form = Form::Target(Way::Tracepoint);
-const RAW_TRACEPOINT: Form = Form::Target(Way::RawTracepoint);
-const BTF_TRACEPOINT: Form = Form::Target(Way::BtfTracepoint);
-const FUNCTION: Form = Form::Target(Way::Function);
-const FUNCTIONS: Form = Form::Target(Way::TracingMulti);
-const LSM: Form = Form::Target(Way::Lsm);
-const ITER: Form = Form::Target(Way::Iter);
+const KPROBE: Form = Form::Target(TargetKind::Kprobe { at_return: false });
+const KRETPROBE: Form = Form::Target(TargetKind::Kprobe { at_return: true });
+const KPROBES: Form = Form::Target(TargetKind::KprobeMulti { at_return: false });
+const KRETPROBES: Form = Form::Target(TargetKind::KprobeMulti { at_return: true });
+const KSYSCALL: Form = Form::Target(TargetKind::Ksyscall { at_return: false });
+const KRETSYSCALL: Form = Form::Target(TargetKind::Ksyscall { at_return: true });
+const UPROBE: Form = Form::Target(TargetKind::Uprobe { at_return: false });
+const URETPROBE: Form = Form::Target(TargetKind::Uprobe { at_return: true });
+const UPROBES: Form = Form::Target(TargetKind::UprobeMulti { at_return: false });
+const URETPROBES: Form = Form::Target(TargetKind::UprobeMulti { at_return: true });
+const USDT: Form = Form::Target(TargetKind::Usdt);
+const TRACEPOINT: Form = Form::Target(TargetKind::Tracepoint);
+const RAW_TRACEPOINT: Form = Form::Target(TargetKind::RawTracepoint);
+const BTF_TRACEPOINT: Form = Form::Target(TargetKind::BtfTracepoint);
+const FUNCTION: Form = Form::Target(TargetKind::Function);
+const FUNCTIONS: Form = Form::Target(TargetKind::TracingMulti);
+const LSM: Form = Form::Target(TargetKind::Lsm);
+const ITER: Form = Form::Target(TargetKind::Iter);
 
 /// All program sections. Order does not matter: a row matches a whole name, or everything before a slash.
 static TABLE: &[Row] = &[
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(meaning("tp_btf/sched_switch").unwrap().target.unwrap().name, "btf_trace_sched_switch");
         assert_eq!(meaning("iter/task").unwrap().def.attach, Attach::Iter);
         assert!(!meaning("?raw_tp/sys_enter").unwrap().def.autoload);
-        assert_eq!(meaning("raw_tp").unwrap().def.attach, Attach::Target(Way::RawTracepoint));
+        assert_eq!(meaning("raw_tp").unwrap().def.attach, Attach::Target(TargetKind::RawTracepoint));
         assert_eq!(meaning("xdp.frags").unwrap().def.flags, FRAGS);
         assert_eq!(meaning("xdp/foo"), None);
         assert_eq!(meaning("fentryx/foo"), None);
@@ -328,8 +328,11 @@ mod tests {
             meaning("uretprobe.s//bin/a:f").unwrap().def.attach,
             Attach::Uprobe { path: "/bin/a".into(), function: "f".into(), offset: 0, at_return: true }
         );
-        assert_eq!(meaning("uprobe//bin/a").unwrap().def.attach, Attach::Target(Way::Uprobe { at_return: false }));
-        assert_eq!(meaning("kprobe/f+x").unwrap().def.attach, Attach::Target(Way::Kprobe { at_return: false }));
+        assert_eq!(
+            meaning("uprobe//bin/a").unwrap().def.attach,
+            Attach::Target(TargetKind::Uprobe { at_return: false })
+        );
+        assert_eq!(meaning("kprobe/f+x").unwrap().def.attach, Attach::Target(TargetKind::Kprobe { at_return: false }));
         assert_eq!(meaning("iter/bpf_map_elem").unwrap().def.attach.needs(), Some("a map (use `attach_iter`)"));
         assert_eq!(
             meaning("kprobe.session/a*").unwrap().def.attach,

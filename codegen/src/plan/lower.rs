@@ -99,7 +99,7 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
 /// Returns the row of a map with the types that the kernel gets.
 fn definition(map: &model::Map) -> Map {
     // For an unknown map type, a feature probe determines whether it accepts types.
-    let typed = MapFacts::of(map.def.map_type).is_none_or(|facts| facts.takes_types);
+    let typed = MapFacts::of(map.def.map_type).is_none_or(|facts| facts.accepts_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
     Map {
         // A key of size 0 has no type. Queues and bloom filters in Rust have keys of type `()`.

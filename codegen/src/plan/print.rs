@@ -144,7 +144,7 @@ impl LoadPlan {
         }
         match &program.attach {
             Attach::Needs(what) => write!(f, ", attaches with {what}")?,
-            Attach::Target(way) => write!(f, ", attaches with {}", way.needs())?,
+            Attach::Target(kind) => write!(f, ", attaches with {}", kind.needs())?,
             Attach::Never(how) => write!(f, ", runs {how}")?,
             Attach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {}", Line(name))?,
             Attach::Tracing => write!(f, ", attaches to its load target")?,

@@ -1,7 +1,7 @@
 //! The tables of the plan as constants. Each row states only what differs from the default.
 //!
-//! The tables are written as text: large objects have thousands of similar lines, which a formatter would slow down
-//! most. To add a field, print it here; rows are destructured completely, so the compiler reports a missing field.
+//! The tables are written as text, because formatting the thousands of similar lines of a large object as tokens would
+//! take longer than everything else. To add a field, print it here; rows are destructured completely, so the compiler reports a missing field.
 
 use std::fmt::{self, Debug, Display};
 
@@ -267,7 +267,7 @@ struct AttachText<'a>(&'a Attach);
 impl Display for AttachText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Attach::Target(way) => write!(f, "Target(Way::{way:?})"),
+            Attach::Target(kind) => write!(f, "Target(TargetKind::{kind:?})"),
             other => write!(f, "{:?}", other.map(Borrowed)),
         }
     }

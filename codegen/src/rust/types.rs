@@ -1,6 +1,6 @@
 //! C types as Rust types with the layout that BTF describes.
 //!
-//! Structs are `repr(C)` with explicit padding, or packed if `repr(C)` would position members elsewhere. Bitfields and
+//! Structs are `repr(C)` with explicit padding, or packed if `repr(C)` would change the offsets of members. Bitfields and
 //! members of unions have getters and setters. The generated file asserts the layout of each type.
 //!
 //! [`collect`] finds the types, [`names`] names them, [`layout`] places their members, and [`write`] writes the items.

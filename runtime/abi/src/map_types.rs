@@ -97,14 +97,14 @@ impl Definition {
             (lacking != 0).then_some(Fault::FlagsLacking { map_type, flags: lacking }),
             (unknown != 0).then_some(Fault::FlagsUnknown { map_type, flags: unknown }),
             (self.extra != 0 && !facts.extra).then_some(Fault::Extra { map_type, extra: self.extra }),
-            (facts.needs_types && !self.typed).then_some(Fault::Untyped { map_type }),
+            (facts.requires_types && !self.typed).then_some(Fault::Untyped { map_type }),
         ]
     }
 
     /// Returns whether a map with this definition can be an element of a map of maps with this template: the type,
     /// sizes and flags must be equal, and for some types the number of elements.
     #[must_use]
-    pub fn fits(&self, template: &Self) -> bool {
+    pub fn is_compatible_with(&self, template: &Self) -> bool {
         let fixed = matches!(self.map_type, MapType::ARRAY | MapType::PERCPU_ARRAY | MapType::XSKMAP);
         let any_len = !fixed || template.flags & flag::INNER_MAP != 0;
         let sizes = |it: &Self| (it.map_type, it.key_size, it.value_size, it.flags);
@@ -347,9 +347,9 @@ pub struct MapFacts {
     /// Whether it supports an extra setting.
     pub extra: bool,
     /// Whether it accepts BTF types of keys and values (`map_check_btf` of its operations).
-    pub takes_types: bool,
+    pub accepts_types: bool,
     /// Whether it requires BTF types.
-    pub needs_types: bool,
+    pub requires_types: bool,
     /// Whether it is a map of maps, which requires a template of the inner maps.
     pub inner: bool,
     /// Whether it can be an inner map (`map_meta_equal` of its operations).
@@ -390,8 +390,8 @@ const fn row(
         flags,
         required_flags: 0,
         extra: false,
-        takes_types: true,
-        needs_types: false,
+        accepts_types: true,
+        requires_types: false,
         inner: false,
         can_be_inner: true,
         since,
@@ -400,7 +400,7 @@ const fn row(
 
 /// Changes a row for a map type that rejects BTF types.
 const fn untyped(facts: MapFacts) -> MapFacts {
-    MapFacts { takes_types: false, ..facts }
+    MapFacts { accepts_types: false, ..facts }
 }
 
 /// Changes a row for a map type that cannot be an inner map.
@@ -414,7 +414,7 @@ const fn maps(facts: MapFacts) -> MapFacts {
 
 const fn storage(map_type: MapType, since: (u16, u16)) -> MapFacts {
     let facts = row(map_type, (INDEX, ANY, Entries::Zero), flag::CLONE, since);
-    MapFacts { required_flags: flag::NO_PREALLOC, needs_types: true, ..facts }
+    MapFacts { required_flags: flag::NO_PREALLOC, requires_types: true, ..facts }
 }
 
 static TYPES: [MapFacts; 35] = {
@@ -551,10 +551,13 @@ mod tests {
     fn inner_maps_fit_their_template() {
         let array = Definition::new(MapType::ARRAY, 4, 8, 2);
         let longer = Definition { max_entries: 3, ..array };
-        assert!(array.fits(&array) && !longer.fits(&array));
+        assert!(array.is_compatible_with(&array) && !longer.is_compatible_with(&array));
         let any = Definition { flags: flag::INNER_MAP, ..array };
-        assert!(Definition { max_entries: 3, ..any }.fits(&any) && !longer.fits(&any));
+        assert!(Definition { max_entries: 3, ..any }.is_compatible_with(&any) && !longer.is_compatible_with(&any));
         let hash = Definition::new(MapType::HASH, 4, 8, 2);
-        assert!(Definition { max_entries: 3, ..hash }.fits(&hash) && !Definition { value_size: 4, ..hash }.fits(&hash));
+        assert!(
+            Definition { max_entries: 3, ..hash }.is_compatible_with(&hash)
+                && !Definition { value_size: 4, ..hash }.is_compatible_with(&hash)
+        );
     }
 }

@@ -17,7 +17,7 @@ mod symbol;
 use alloc::borrow::Cow;
 use core::ffi::CStr;
 
-pub use self::attach::{Attach, Malformed, Way};
+pub use self::attach::{Attach, Malformed, TargetKind};
 pub use self::map::{JumpTable, Map, Member, Section, SectionKind, StructOps};
 pub use self::program::{Body, Function, Patch, PatchKind, Program};
 use self::row::row;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::absent::{Absence, Mismatch};
 use super::assemble::functions;
 use super::{Executor, at, at_mut, no_such};
-use crate::abi::{PatchKind, SymbolKind, Way};
+use crate::abi::{PatchKind, SymbolKind, TargetKind};
 use crate::btf::{Types, kind};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::kernel::btf::{self, Wanted};
@@ -357,14 +357,14 @@ fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
     let Some(target) = open.target.as_deref() else { return Ok(None) };
     let is_tracing = open.program_type == ProgramType::TRACING;
     let way = match open.attach_type {
-        AttachType::TRACE_RAW_TP if is_tracing => Way::BtfTracepoint,
-        AttachType::TRACE_ITER => Way::Iter,
-        AttachType::LSM_MAC | AttachType::LSM_CGROUP => Way::Lsm,
+        AttachType::TRACE_RAW_TP if is_tracing => TargetKind::BtfTracepoint,
+        AttachType::TRACE_ITER => TargetKind::Iter,
+        AttachType::LSM_MAC | AttachType::LSM_CGROUP => TargetKind::Lsm,
         // These are loaded for no function: a pattern says which they attach to.
         AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
             return Ok(None);
         }
-        _ if is_tracing => Way::Function,
+        _ if is_tracing => TargetKind::Function,
         _ => return Ok(None),
     };
     way.kernel_type(target).map_err(|malformed| {

@@ -1,7 +1,7 @@
 //! Attaches programs the way their sections say.
 
 use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
-use crate::abi::{Attach, Malformed, Way};
+use crate::abi::{Attach, Malformed, TargetKind};
 use crate::error::{Error, Result, Step, Subject};
 use crate::program::Program;
 use crate::sys::link as sys;
@@ -72,7 +72,7 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
 }
 
 /// What is wrong with the target that a program's section names, if it names one.
-pub(super) fn malformed(program: &Program, way: Way) -> Option<Malformed> {
+pub(super) fn malformed(program: &Program, way: TargetKind) -> Option<Malformed> {
     let (_, text) = program.section().split_once('/')?;
     way.parse(text).err()
 }
@@ -92,7 +92,7 @@ impl Program {
     /// What it attaches to: the target that the user chose replaces all of that of its section.
     pub(super) fn attach_target(&self) -> Result<Attach<&str>> {
         let attach = self.way();
-        match (self.target(), attach.way()) {
+        match (self.target(), attach.target_kind()) {
             (Some(text), Some(way)) => way.parse(text).map_err(|malformed| {
                 Error::invalid(format_args!(
                     "attaching program `{}` (section `{}`): its attach target {text:?} is not valid: {malformed}",

@@ -3,7 +3,7 @@
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::abi::Way;
+use crate::abi::TargetKind;
 use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::kernel::causes::{self, TRACEFS};
 use crate::sys::{link as sys, perf};
@@ -49,7 +49,7 @@ impl Probes {
 pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     let context = || format!("the id of tracepoint `{category}/{name}`");
     // The names become part of a path.
-    Way::Tracepoint
+    TargetKind::Tracepoint
         .parse(&format!("{category}/{name}"))
         .map_err(|malformed| Error::invalid(format_args!("{}: {malformed}", context())))?;
     let missing = |error: Error| error.during(Step::FindSymbol).about(Subject::Symbol(name));

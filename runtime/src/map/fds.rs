@@ -410,7 +410,7 @@ pub(crate) fn not_inner(object: BorrowedFd<'_>, template: Option<&Definition>, e
     }
     let found = definition_of(object).ok()?;
     Some(match template {
-        Some(template) if found.fits(template) => format!(
+        Some(template) if found.is_compatible_with(template) => format!(
             "the map put in is ({found}), as the template of the inner maps is; what differs may be special fields of their values, such \
              as spin locks and timers"
         ),

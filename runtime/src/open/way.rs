@@ -3,7 +3,7 @@
 //! Must not know how anything is attached.
 
 use super::OpenProgram;
-use crate::abi::{Attach, Way};
+use crate::abi::{Attach, TargetKind};
 use crate::uapi::{AttachType, ProgramType};
 
 /// How a program attaches, before the target that the user may have named replaces that of its section.
@@ -12,19 +12,19 @@ pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
     let is_given = open.target.is_some() || open.target_program.is_some();
     match open.program_type {
         ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT if is_given => match open.attach_type {
-            AttachType::TRACE_ITER => Attach::Target(Way::Iter),
+            AttachType::TRACE_ITER => Attach::Target(TargetKind::Iter),
             // Which hook it is for says the load, which cgroup it is attached to nobody yet.
             AttachType::LSM_CGROUP => attach,
             AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
-                Attach::Target(Way::TracingMulti)
+                Attach::Target(TargetKind::TracingMulti)
             }
             _ if open.target.is_none() => Attach::Tracing,
-            _ => Attach::Target(Way::Function),
+            _ => Attach::Target(TargetKind::Function),
         },
-        kind if attach.way().is_some() && fits(attach, kind) => attach,
+        kind if attach.target_kind().is_some() && fits(attach, kind) => attach,
         kind if kind == open.definition.program_type => attach,
-        ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::Target(Way::RawTracepoint),
-        ProgramType::TRACEPOINT => Attach::Target(Way::Tracepoint),
+        ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::Target(TargetKind::RawTracepoint),
+        ProgramType::TRACEPOINT => Attach::Target(TargetKind::Tracepoint),
         _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
     }
 }
@@ -45,18 +45,20 @@ fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
         | Attach::UprobeMulti { .. }
         | Attach::Usdt { .. } => kind == ProgramType::KPROBE,
         Attach::Target(way) => match way {
-            Way::RawTracepoint => matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE),
-            Way::Tracepoint => kind == ProgramType::TRACEPOINT,
-            Way::TracingMulti => kind == ProgramType::TRACING,
-            Way::BtfTracepoint | Way::Function | Way::Lsm | Way::Iter => {
+            TargetKind::RawTracepoint => {
+                matches!(kind, ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE)
+            }
+            TargetKind::Tracepoint => kind == ProgramType::TRACEPOINT,
+            TargetKind::TracingMulti => kind == ProgramType::TRACING,
+            TargetKind::BtfTracepoint | TargetKind::Function | TargetKind::Lsm | TargetKind::Iter => {
                 matches!(kind, ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT)
             }
-            Way::Kprobe { .. }
-            | Way::KprobeMulti { .. }
-            | Way::Ksyscall { .. }
-            | Way::Uprobe { .. }
-            | Way::UprobeMulti { .. }
-            | Way::Usdt => kind == ProgramType::KPROBE,
+            TargetKind::Kprobe { .. }
+            | TargetKind::KprobeMulti { .. }
+            | TargetKind::Ksyscall { .. }
+            | TargetKind::Uprobe { .. }
+            | TargetKind::UprobeMulti { .. }
+            | TargetKind::Usdt => kind == ProgramType::KPROBE,
         },
         Attach::Needs(_) | Attach::Never(_) => false,
     }

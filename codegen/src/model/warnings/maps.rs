@@ -33,7 +33,7 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     for (key, put_in) in &map.inner_maps {
         let Some(other) = object.maps.get(put_in.0 as usize) else { continue };
         let shape = as_loaded(other);
-        if !shape.fits(&template) {
+        if !shape.is_compatible_with(&template) {
             warnings.push(format!(
                 "map `{name}`: map `{}` at {key} ({shape}) differs from the definition of its inner maps ({template}); make both \
                  definitions equal in the BPF source, or call `set_inner_map` of the open map before the load",

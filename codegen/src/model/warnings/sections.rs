@@ -9,9 +9,9 @@ use super::super::{BpfObject, Program, sections};
 
 /// Returns a warning if the attach target in a program's section name is invalid.
 pub(super) fn target(program: &Program) -> Option<String> {
-    let Attach::Target(way) = program.def.attach else { return None };
+    let Attach::Target(kind) = program.def.attach else { return None };
     let (_, text) = program.def.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
-    let error = way.parse(text).err()?;
+    let error = kind.parse(text).err()?;
     Some(format!(
         "section {:?}: invalid attach target: {error}; its program does not attach until `set_attach_target` sets a valid one",
         program.def.section

@@ -36,7 +36,7 @@ pub(super) struct Shape {
     pub(super) parts: Vec<Part>,
     pub(super) size: u64,
     pub(super) align: u64,
-    /// Whether natural alignment would position a field elsewhere.
+    /// Whether natural alignment would change the offset of a field.
     pub(super) packed: bool,
     /// Whether members without fields require a greater alignment than the fields.
     pub(super) raised: bool,

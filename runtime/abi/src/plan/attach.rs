@@ -6,8 +6,8 @@
 //! returns a target or an error for any text. This module does not know kernels, files or processes; attaching
 //! determines whether a target exists.
 //!
-//! To add a kind of attach target, add a variant to [`Way`], its texts to [`Way::needs`] and [`Way::form`], its grammar
-//! to [`Way::parse`], and a variant with the parsed names to [`Attach`].
+//! To add a kind of attach target, add a variant to [`TargetKind`], its texts to [`TargetKind::needs`] and [`TargetKind::form`], its grammar
+//! to [`TargetKind::parse`], and a variant with the parsed names to [`Attach`].
 
 use alloc::format;
 use alloc::string::String;
@@ -23,7 +23,7 @@ pub enum Attach<S = Text> {
     /// It does not attach, but runs in another way, described here ("by `test_run`").
     Never(&'static str),
     /// It attaches to a target of this kind, but the section names none, or an invalid one.
-    Target(Way),
+    Target(TargetKind),
     /// The raw tracepoint of this name.
     RawTracepoint(S),
     /// The kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
@@ -98,7 +98,7 @@ pub enum Attach<S = Text> {
 
 /// The kind of an attach target that text names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TargetKind {
     /// See [`Attach::RawTracepoint`].
     RawTracepoint,
     /// See [`Attach::Tracepoint`].
@@ -145,19 +145,19 @@ pub enum Way {
 /// The error for text that does not name an attach target.
 ///
 /// ```
-/// use skelgen_abi::plan::Way;
-/// let error = Way::Kprobe { at_return: false }.parse("do_exit+4x").unwrap_err();
+/// use skelgen_abi::plan::TargetKind;
+/// let error = TargetKind::Kprobe { at_return: false }.parse("do_exit+4x").unwrap_err();
 /// assert_eq!(error.to_string(), "expected `FUNCTION` or `FUNCTION+OFFSET`, but the offset is not a decimal or `0x` hexadecimal number");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    way: Way,
+    kind: TargetKind,
     why: &'static str,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, but {}", self.way.form(), self.why)
+        write!(f, "expected {}, but {}", self.kind.form(), self.why)
     }
 }
 
@@ -174,7 +174,7 @@ const SPACE: &str = "the target contains white space";
 const CATEGORY: &str = "the category and name are not two path components";
 const COLONS: &str = "it has more than two colons";
 
-impl Way {
+impl TargetKind {
     /// Returns what attaching requires if the section names no target, as a noun phrase.
     #[must_use]
     pub const fn needs(self) -> &'static str {
@@ -213,8 +213,8 @@ impl Way {
     /// Parses a target of this kind.
     ///
     /// ```
-    /// use skelgen_abi::plan::{Attach, Way};
-    /// let target = Way::Uprobe { at_return: false }.parse("/bin/sh:main+0x10")?;
+    /// use skelgen_abi::plan::{Attach, TargetKind};
+    /// let target = TargetKind::Uprobe { at_return: false }.parse("/bin/sh:main+0x10")?;
     /// assert_eq!(target, Attach::Uprobe { path: "/bin/sh", function: "main", offset: 16, at_return: false });
     /// # Ok::<(), skelgen_abi::plan::Malformed>(())
     /// ```
@@ -222,7 +222,7 @@ impl Way {
     /// # Errors
     /// If the text does not have one of the forms of this kind.
     pub fn parse(self, text: &str) -> Result<Attach<&str>, Malformed> {
-        let malformed = |why| Malformed { way: self, why };
+        let malformed = |why| Malformed { kind: self, why };
         let check = |valid, why| if valid { Ok(()) } else { Err(malformed(why)) };
         check(!text.is_empty(), EMPTY)?;
         check(!text.contains('\0'), NUL)?;
@@ -306,8 +306,8 @@ impl Way {
     /// for one.
     ///
     /// ```
-    /// use skelgen_abi::plan::{SymbolKind, Way};
-    /// let hook = Way::Lsm.kernel_type("file_open")?;
+    /// use skelgen_abi::plan::{SymbolKind, TargetKind};
+    /// let hook = TargetKind::Lsm.kernel_type("file_open")?;
     /// assert_eq!(hook, Some(("bpf_lsm_file_open".to_owned(), SymbolKind::Function)));
     /// # Ok::<(), skelgen_abi::plan::Malformed>(())
     /// ```
@@ -335,21 +335,21 @@ impl Way {
 impl<S> Attach<S> {
     /// Returns the kind of this target, if text names it.
     #[must_use]
-    pub fn way(&self) -> Option<Way> {
+    pub fn target_kind(&self) -> Option<TargetKind> {
         Some(match *self {
             Self::Needs(_) | Self::Never(_) => return None,
-            Self::Target(way) => way,
-            Self::RawTracepoint(_) => Way::RawTracepoint,
-            Self::Tracing => Way::Function,
-            Self::Iter => Way::Iter,
-            Self::Tracepoint { .. } => Way::Tracepoint,
-            Self::Kprobe { at_return, .. } => Way::Kprobe { at_return },
-            Self::KprobeMulti { at_return, .. } => Way::KprobeMulti { at_return },
-            Self::Ksyscall { at_return, .. } => Way::Ksyscall { at_return },
-            Self::Uprobe { at_return, .. } => Way::Uprobe { at_return },
-            Self::UprobeMulti { at_return, .. } => Way::UprobeMulti { at_return },
-            Self::Usdt { .. } => Way::Usdt,
-            Self::TracingMulti { .. } => Way::TracingMulti,
+            Self::Target(kind) => kind,
+            Self::RawTracepoint(_) => TargetKind::RawTracepoint,
+            Self::Tracing => TargetKind::Function,
+            Self::Iter => TargetKind::Iter,
+            Self::Tracepoint { .. } => TargetKind::Tracepoint,
+            Self::Kprobe { at_return, .. } => TargetKind::Kprobe { at_return },
+            Self::KprobeMulti { at_return, .. } => TargetKind::KprobeMulti { at_return },
+            Self::Ksyscall { at_return, .. } => TargetKind::Ksyscall { at_return },
+            Self::Uprobe { at_return, .. } => TargetKind::Uprobe { at_return },
+            Self::UprobeMulti { at_return, .. } => TargetKind::UprobeMulti { at_return },
+            Self::Usdt { .. } => TargetKind::Usdt,
+            Self::TracingMulti { .. } => TargetKind::TracingMulti,
         })
     }
 
@@ -359,7 +359,7 @@ impl<S> Attach<S> {
     pub fn needs(&self) -> Option<&'static str> {
         match self {
             Self::Needs(what) => Some(what),
-            Self::Target(way) => Some(way.needs()),
+            Self::Target(kind) => Some(kind.needs()),
             _ => None,
         }
     }
@@ -369,7 +369,7 @@ impl<S> Attach<S> {
         match self {
             Self::Needs(what) => Attach::Needs(what),
             Self::Never(how) => Attach::Never(how),
-            &Self::Target(way) => Attach::Target(way),
+            &Self::Target(kind) => Attach::Target(kind),
             Self::RawTracepoint(name) => Attach::RawTracepoint(to(name)),
             Self::Tracing => Attach::Tracing,
             Self::Iter => Attach::Iter,
@@ -430,28 +430,28 @@ mod tests {
 
     use super::*;
 
-    const KPROBE: Way = Way::Kprobe { at_return: false };
-    const KRETPROBE: Way = Way::Kprobe { at_return: true };
-    const UPROBE: Way = Way::Uprobe { at_return: false };
-    const ALL: [Way; 18] = [
-        Way::RawTracepoint,
-        Way::Tracepoint,
+    const KPROBE: TargetKind = TargetKind::Kprobe { at_return: false };
+    const KRETPROBE: TargetKind = TargetKind::Kprobe { at_return: true };
+    const UPROBE: TargetKind = TargetKind::Uprobe { at_return: false };
+    const ALL: [TargetKind; 18] = [
+        TargetKind::RawTracepoint,
+        TargetKind::Tracepoint,
         KPROBE,
         KRETPROBE,
-        Way::KprobeMulti { at_return: false },
-        Way::KprobeMulti { at_return: true },
-        Way::Ksyscall { at_return: false },
-        Way::Ksyscall { at_return: true },
+        TargetKind::KprobeMulti { at_return: false },
+        TargetKind::KprobeMulti { at_return: true },
+        TargetKind::Ksyscall { at_return: false },
+        TargetKind::Ksyscall { at_return: true },
         UPROBE,
-        Way::Uprobe { at_return: true },
-        Way::UprobeMulti { at_return: false },
-        Way::UprobeMulti { at_return: true },
-        Way::Usdt,
-        Way::TracingMulti,
-        Way::BtfTracepoint,
-        Way::Function,
-        Way::Lsm,
-        Way::Iter,
+        TargetKind::Uprobe { at_return: true },
+        TargetKind::UprobeMulti { at_return: false },
+        TargetKind::UprobeMulti { at_return: true },
+        TargetKind::Usdt,
+        TargetKind::TracingMulti,
+        TargetKind::BtfTracepoint,
+        TargetKind::Function,
+        TargetKind::Lsm,
+        TargetKind::Iter,
     ];
 
     fn kprobe(text: &str) -> Option<(&str, u64)> {
@@ -515,16 +515,16 @@ mod tests {
         for text in ["/a/b", "/a/b:", ":c", ":", "/a/b:c+1x", "/a/b:c+18446744073709551616", "/a/b:c+01"] {
             assert!(UPROBE.parse(text).is_err(), "{text}");
         }
-        assert!(Way::Uprobe { at_return: true }.parse("/a/b:c+1").is_err());
-        assert!(Way::Uprobe { at_return: true }.parse("/a/b:+0").is_err());
-        let multi = Way::UprobeMulti { at_return: true };
+        assert!(TargetKind::Uprobe { at_return: true }.parse("/a/b:c+1").is_err());
+        assert!(TargetKind::Uprobe { at_return: true }.parse("/a/b:+0").is_err());
+        let multi = TargetKind::UprobeMulti { at_return: true };
         assert_eq!(
             multi.parse("libc.so.6:mem*"),
             Ok(Attach::UprobeMulti { path: "libc.so.6", pattern: "mem*", at_return: true })
         );
-        assert_eq!(Way::Usdt.parse("a:b:c"), Ok(Attach::Usdt { path: "a", provider: "b", name: "c" }));
+        assert_eq!(TargetKind::Usdt.parse("a:b:c"), Ok(Attach::Usdt { path: "a", provider: "b", name: "c" }));
         for text in ["a", "a:b", "a::c", "a:b:", ":b:c", "a:b:c:d", "::", ":::"] {
-            assert!(Way::Usdt.parse(text).is_err(), "{text}");
+            assert!(TargetKind::Usdt.parse(text).is_err(), "{text}");
         }
     }
 
@@ -532,25 +532,25 @@ mod tests {
     fn tracepoints_are_one_directory_each() {
         for text in ["sched/sched_switch", "sched:sched_switch"] {
             let expected = Attach::Tracepoint { category: "sched", name: "sched_switch" };
-            assert_eq!(Way::Tracepoint.parse(text), Ok(expected));
+            assert_eq!(TargetKind::Tracepoint.parse(text), Ok(expected));
         }
         for text in ["sched", "sched/", "/name", "a/b/c", "../id", "a/..", "./a", "a:b:c", "a b/c"] {
-            assert!(Way::Tracepoint.parse(text).is_err(), "{text}");
+            assert!(TargetKind::Tracepoint.parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn types_of_the_kernel() {
-        let name = |way: Way, text| way.kernel_type(text).map(|found| found.map(|(name, _)| name));
-        assert_eq!(name(Way::Function, "f"), Ok(Some("f".to_owned())));
-        assert_eq!(name(Way::BtfTracepoint, "m:t"), Ok(Some("m:btf_trace_t".to_owned())));
-        assert_eq!(name(Way::Lsm, "h"), Ok(Some("bpf_lsm_h".to_owned())));
-        assert_eq!(name(Way::Iter, "task"), Ok(Some("bpf_iter_task".to_owned())));
+        let name = |kind: TargetKind, text| kind.kernel_type(text).map(|found| found.map(|(name, _)| name));
+        assert_eq!(name(TargetKind::Function, "f"), Ok(Some("f".to_owned())));
+        assert_eq!(name(TargetKind::BtfTracepoint, "m:t"), Ok(Some("m:btf_trace_t".to_owned())));
+        assert_eq!(name(TargetKind::Lsm, "h"), Ok(Some("bpf_lsm_h".to_owned())));
+        assert_eq!(name(TargetKind::Iter, "task"), Ok(Some("bpf_iter_task".to_owned())));
         assert_eq!(name(KPROBE, "f"), Ok(None));
         for text in ["", ":", "m:", ":f", "f+4", "a b"] {
-            assert!(name(Way::Function, text).is_err(), "{text}");
+            assert!(name(TargetKind::Function, text).is_err(), "{text}");
         }
-        assert!(matches!(Way::Iter.parse("bpf_map_elem"), Ok(Attach::Needs(_))));
+        assert!(matches!(TargetKind::Iter.parse("bpf_map_elem"), Ok(Attach::Needs(_))));
     }
 
     /// Texts of the characters with special meanings, and a long text. Each is an error or a target of the given kind.
@@ -565,17 +565,17 @@ mod tests {
                 }
             }
         }
-        for way in ALL {
+        for kind in ALL {
             for text in &texts {
-                match way.parse(text) {
-                    Ok(attach) if attach.way().is_some() => {
-                        let tracing = matches!(way, Way::BtfTracepoint | Way::Lsm);
-                        assert!(attach.way() == Some(way) || tracing, "{way:?} {text:?}");
+                match kind.parse(text) {
+                    Ok(attach) if attach.target_kind().is_some() => {
+                        let tracing = matches!(kind, TargetKind::BtfTracepoint | TargetKind::Lsm);
+                        assert!(attach.target_kind() == Some(kind) || tracing, "{kind:?} {text:?}");
                     }
                     Ok(attach) => assert!(attach.needs().is_some()),
                     Err(error) => assert!(error.to_string().starts_with("expected `"), "{error}"),
                 }
-                let _ = way.kernel_type(text);
+                let _ = kind.kernel_type(text);
             }
         }
     }
