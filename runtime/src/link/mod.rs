@@ -48,7 +48,7 @@ pub use self::counters::{HardwareCounter, SoftwareCounter};
 pub(crate) use self::freplace::function_id;
 pub use self::info::{LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};
-pub use self::kernel_probe::{Kprobe, KprobeMulti};
+pub use self::kernel_probe::{Kprobe, KprobeMulti, Ksyscall};
 pub use self::netfilter::Netfilter;
 pub use self::order::{Order, Other, Place};
 pub use self::perf::{PerfEvent, Sample};
@@ -79,7 +79,7 @@ use crate::usdt_specs::Taken;
 /// ```no_run
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// let link = program.attach()?;
-/// println!("link {} of program {}", link.info()?.id, link.info()?.program_id);
+/// println!("link {} of program {:?}", link.info()?.id, link.info()?.program_id);
 /// // From here on it outlives this process, until the file is removed.
 /// link.into_pinned("/sys/fs/bpf/my-link")?;
 /// # Ok(())
