@@ -8,153 +8,20 @@ mod depend;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use self::cargo::Directives;
+use crate::builder::{Builder, Input};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::generate::{inspect, write_with_types};
 use crate::options::Options;
-use crate::rust::Layout;
-use crate::{PercpuForm, elf, output};
-
-/// The build step of a build.rs: compiles BPF sources or reads objects, and generates their skeletons.
-///
-/// Each input becomes a module. Options that name maps or types apply to all inputs; at least one input must have the
-/// named item.
-///
-/// # Examples
-/// ```no_run
-/// // build.rs
-/// fn main() -> Result<(), skelgen::Error> {
-///     skelgen::Builder::new().source("src/bpf/counters.bpf.c").build()
-/// }
-/// ```
-///
-/// `skelgen_runtime::include_skeleton!("counters")` then includes the module `counters`.
-#[derive(Debug, Clone, Default)]
-pub struct Builder {
-    inputs: Vec<Input>,
-    clang: Option<OsString>,
-    clang_args: Vec<OsString>,
-    out_dir: Option<PathBuf>,
-    percpu: PercpuForm,
-    types: Vec<String>,
-    contexts: bool,
-    runtime: Option<String>,
-    optional_maps: Vec<String>,
-    untyped_maps: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-enum Input {
-    Source(PathBuf),
-    Object(PathBuf),
-}
+use crate::{elf, output};
 
 impl Builder {
-    /// Creates a build step without inputs.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a C source, which is compiled with clang. `counters.bpf.c` becomes the module `counters`.
-    #[must_use]
-    pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
-        self.inputs.push(Input::Source(path.into()));
-        self
-    }
-
-    /// Adds a BPF object. `counters.bpf.o` becomes the module `counters`.
-    #[must_use]
-    pub fn object(mut self, path: impl Into<PathBuf>) -> Self {
-        self.inputs.push(Input::Object(path.into()));
-        self
-    }
-
-    /// Sets the compiler for sources: a path, or a name to look up in `PATH`. The default is the environment variable
-    /// `CLANG`, or `clang` if that is not set.
-    #[must_use]
-    pub fn clang(mut self, program: impl Into<OsString>) -> Self {
-        self.clang = Some(program.into());
-        self
-    }
-
-    /// Adds an argument for the compiler, after `-g -O2 --target=bpf`.
-    ///
-    /// # Examples
-    /// ```
-    /// let builder = skelgen::Builder::new().source("src/bpf/counters.bpf.c").clang_arg("-Isrc/bpf").clang_arg("-DMAX_CPUS=64");
-    /// ```
-    #[must_use]
-    pub fn clang_arg(mut self, argument: impl Into<OsString>) -> Self {
-        self.clang_args.push(argument.into());
-        self
-    }
-
-    /// Sets the forms of percpu global data in the skeletons. The default is both forms, for all kernels. With
-    /// [`PercpuForm::Native`], skeletons are smaller, but those with percpu data require Linux 7.3.
-    #[must_use]
-    pub fn percpu(mut self, form: PercpuForm) -> Self {
-        self.percpu = form;
-        self
-    }
-
-    /// Adds a type to generate even if no variable or map uses it, such as that of a ring buffer's records. It is named
-    /// as in C: `event` or `struct event`.
-    ///
-    /// clang keeps only the types of global variables, maps and function parameters. A global
-    /// `const struct event *unused;` keeps `struct event`.
-    #[must_use]
-    pub fn type_named(mut self, name: impl Into<String>) -> Self {
-        self.types.push(name.into());
-        self
-    }
-
-    /// Makes a map's handle an `Option`, so that the map can be left out of a load with
-    /// `OpenMap::set_autocreate(false)`, for example on kernels without its map type.
-    #[must_use]
-    pub fn optional_map(mut self, name: impl Into<String>) -> Self {
-        self.optional_maps.push(name.into());
-        self
-    }
-
-    /// Makes a map's handle untyped, so that its type and sizes can be set before the load with `OpenMap::set_map_type`
-    /// and `set_value_size`. An example is a ring buffer that becomes a perf event array on older kernels.
-    /// `PerfEventArray::try_from(OwnedFd::from(map))` creates a typed handle. A map whose keys or values have no size
-    /// in the object always has an untyped handle.
-    #[must_use]
-    pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
-        self.untyped_maps.push(name.into());
-        self
-    }
-
-    /// Generates the context types of programs, such as `struct xdp_md`.
-    #[must_use]
-    pub fn context_types(mut self) -> Self {
-        self.contexts = true;
-        self
-    }
-
-    /// Sets the path of the runtime crate, if it has another name or is re-exported by another crate. The default is
-    /// `::skelgen_runtime`.
-    #[must_use]
-    pub fn runtime(mut self, path: impl Into<String>) -> Self {
-        self.runtime = Some(path.into());
-        self
-    }
-
-    /// Sets the output directory. The default is cargo's `OUT_DIR`.
-    #[must_use]
-    pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
-        self.out_dir = Some(path.into());
-        self
-    }
-
     /// Writes `NAME.skel.rs` for each input. Cargo reruns the build script when the input, or a file that a source
     /// includes, changes. Warnings about an object are printed as cargo warnings.
     ///
@@ -179,8 +46,8 @@ impl Builder {
         if self.inputs.is_empty() {
             return Err(Error::new(Code::BadOptions, "cannot build without inputs; call `source` or `object`"));
         }
-        let mut missing = self.types.clone();
-        let mut missing_maps = [self.optional_maps.as_slice(), &self.untyped_maps].concat();
+        let mut missing = self.options.types.clone();
+        let mut missing_maps: Vec<String> = self.options.named_maps().cloned().collect();
         let mut names = BTreeMap::new();
         for input in &self.inputs {
             let (Input::Source(path) | Input::Object(path)) = input;
@@ -196,18 +63,7 @@ impl Builder {
                 Input::Source(source) => self.compile(source, &out_dir, &mut cargo)?,
                 Input::Object(object) => object.clone(),
             };
-            let mut options = Options {
-                layout: Layout::Module,
-                percpu: self.percpu,
-                types: self.types.clone(),
-                contexts: self.contexts,
-                optional_maps: self.optional_maps.clone(),
-                untyped_maps: self.untyped_maps.clone(),
-                ..Options::for_file(&object)
-            };
-            if let Some(runtime) = &self.runtime {
-                options.runtime.clone_from(runtime);
-            }
+            let options = Options { name, ..self.options.clone() };
             let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
             for warning in understood.warnings() {
                 cargo.warn(format_args!("{}: {warning}", path.display()))?;

@@ -15,6 +15,7 @@
 mod api;
 mod btf;
 mod build;
+mod builder;
 #[cfg(feature = "cli")]
 mod cli;
 mod elf;
@@ -31,7 +32,7 @@ mod rust;
 mod skeleton;
 
 pub use api::{Object, Plan, generate, inspect, plan, types};
-pub use build::Builder;
+pub use builder::Builder;
 pub use error::{Code, Diagnostic, Error, Location, Result, SourceLine};
 pub use options::Options;
 pub use rust::Layout;

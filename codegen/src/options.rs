@@ -1,9 +1,10 @@
 //! The options of a generated file.
 //!
-//! To add an option, add a field here with its default, and handle it in its phase. The command line and the build step
-//! each offer it with an argument or method of their own.
+//! To add an option, add a field here with its default, a method of [`Builder`] and an argument of the command line, and
+//! handle it in its phase. No other file names it.
 
 use crate::PercpuForm;
+use crate::builder::Builder;
 use crate::rust::{Layout, Style};
 
 /// The options of a generated file.
@@ -69,5 +70,137 @@ impl Options {
 
     pub(crate) fn style(&self) -> Style<'_> {
         Style { layout: self.layout, runtime: &self.runtime }
+    }
+}
+
+/// The methods of the build step that set options. They apply to all of its inputs.
+impl Builder {
+    /// Sets the forms of percpu global data in the skeletons. The default is both forms, for all kernels. With
+    /// [`PercpuForm::Native`], skeletons are smaller, but those with percpu data require Linux 7.3.
+    #[must_use]
+    pub fn percpu(mut self, form: PercpuForm) -> Self {
+        self.options.percpu = form;
+        self
+    }
+
+    /// Adds a type to generate even if no variable or map uses it, such as that of a ring buffer's records. It is named
+    /// as in C: `event` or `struct event`.
+    ///
+    /// clang keeps only the types of global variables, maps and function parameters. A global
+    /// `const struct event *unused;` keeps `struct event`.
+    #[must_use]
+    pub fn type_named(mut self, name: impl Into<String>) -> Self {
+        self.options.types.push(name.into());
+        self
+    }
+
+    /// Makes a map's handle an `Option`, so that the map can be left out of a load with
+    /// `OpenMap::set_autocreate(false)`, for example on kernels without its map type.
+    #[must_use]
+    pub fn optional_map(mut self, name: impl Into<String>) -> Self {
+        self.options.optional_maps.push(name.into());
+        self
+    }
+
+    /// Makes a map's handle untyped, so that its type and sizes can be set before the load with `OpenMap::set_map_type`
+    /// and `set_value_size`. An example is a ring buffer that becomes a perf event array on older kernels.
+    /// `PerfEventArray::try_from(OwnedFd::from(map))` creates a typed handle. A map whose keys or values have no size
+    /// in the object always has an untyped handle.
+    #[must_use]
+    pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
+        self.options.untyped_maps.push(name.into());
+        self
+    }
+
+    /// Generates the context types of programs, such as `struct xdp_md`.
+    #[must_use]
+    pub fn context_types(mut self) -> Self {
+        self.options.contexts = true;
+        self
+    }
+
+    /// Sets the path of the runtime crate, if it has another name or is re-exported by another crate. The default is
+    /// `::skelgen_runtime`.
+    #[must_use]
+    pub fn runtime(mut self, path: impl Into<String>) -> Self {
+        self.options.runtime = path.into();
+        self
+    }
+}
+
+/// The arguments of the command line that set options.
+#[cfg(feature = "cli")]
+pub(crate) mod args {
+    use clap::{Args, ValueEnum};
+
+    use super::Options;
+    use crate::PercpuForm;
+
+    #[derive(Args)]
+    pub(crate) struct FormArgs {
+        /// Form of percpu global data in the skeleton
+        #[arg(long, value_enum, default_value_t = Percpu::Either)]
+        percpu: Percpu,
+    }
+
+    /// The forms of percpu global data.
+    #[derive(Clone, Copy, ValueEnum)]
+    enum Percpu {
+        /// Direct access, for Linux 7.3 and later
+        Native,
+        /// Copies in an array, for all kernels
+        Emulated,
+        /// Both forms; chosen at load time
+        Either,
+    }
+
+    impl FormArgs {
+        pub(crate) fn put_into(self, options: &mut Options) {
+            options.percpu = match self.percpu {
+                Percpu::Native => PercpuForm::Native,
+                Percpu::Emulated => PercpuForm::Emulated,
+                Percpu::Either => PercpuForm::Either,
+            };
+        }
+    }
+
+    #[derive(Args)]
+    pub(crate) struct TypeArgs {
+        /// Type to write, named as in C (`event`, `struct event`), with the types it contains. `gen` writes it in
+        /// addition to the types of variables and maps, `types` instead of all types. Can be repeated
+        #[arg(long = "type", value_name = "NAME")]
+        names: Vec<String>,
+        /// Path of the runtime crate, if it has another name
+        #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
+        runtime: String,
+    }
+
+    impl TypeArgs {
+        pub(crate) fn put_into(self, options: &mut Options) {
+            options.types = self.names;
+            options.runtime = self.runtime;
+        }
+    }
+
+    #[derive(Args)]
+    pub(crate) struct SkeletonArgs {
+        /// Also write the context types of programs
+        #[arg(long)]
+        contexts: bool,
+        /// Map that can be left out of a load with `set_autocreate(false)`; its handle is an `Option`. Can be repeated
+        #[arg(long = "optional-map", value_name = "NAME")]
+        optional_maps: Vec<String>,
+        /// Map whose type and sizes can be set before the load with `set_map_type`; its handle accepts any map type.
+        /// Can be repeated
+        #[arg(long = "untyped-map", value_name = "NAME")]
+        untyped_maps: Vec<String>,
+    }
+
+    impl SkeletonArgs {
+        pub(crate) fn put_into(self, options: &mut Options) {
+            options.contexts = self.contexts;
+            options.optional_maps = self.optional_maps;
+            options.untyped_maps = self.untyped_maps;
+        }
     }
 }

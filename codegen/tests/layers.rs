@@ -29,7 +29,7 @@ const CODEGEN: Layers = Layers {
         "plan",
         "skeleton",
         "rust",
-        "options output",
+        "options+builder output",
         "generate",
         "api build",
         "cli",

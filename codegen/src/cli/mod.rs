@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use skelgen_abi::escape::{Line, Lines, is_visible};
 
 use crate::api::{self, inspect, plan};
 use crate::error::{Code, Error, Result};
 use crate::options::Options;
-use crate::{PercpuForm, build, output};
+use crate::options::args::{FormArgs, SkeletonArgs, TypeArgs};
+use crate::{build, output};
 
 #[derive(Parser)]
 #[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
@@ -27,22 +28,14 @@ enum Command {
         #[command(flatten)]
         input: Input,
         #[command(flatten)]
-        form: Form,
+        form: FormArgs,
         /// Output file [default: standard output]. Include it with `mod NAME;`
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
         types: TypeArgs,
-        /// Also write the context types of programs
-        #[arg(long)]
-        contexts: bool,
-        /// Map that can be left out of a load with `set_autocreate(false)`; its handle is an `Option`. Can be repeated
-        #[arg(long = "optional-map", value_name = "NAME")]
-        optional_maps: Vec<String>,
-        /// Map whose type and sizes can be set before the load with `set_map_type`; its handle accepts any map type.
-        /// Can be repeated
-        #[arg(long = "untyped-map", value_name = "NAME")]
-        untyped_maps: Vec<String>,
+        #[command(flatten)]
+        skeleton: SkeletonArgs,
     },
     /// Write Rust types for every struct, union and enum of an object, of a kernel image, or of raw BTF such as
     /// /sys/kernel/btf/vmlinux
@@ -60,14 +53,14 @@ enum Command {
         #[command(flatten)]
         input: Input,
         #[command(flatten)]
-        form: Form,
+        form: FormArgs,
     },
     /// Show the maps, programs and variables of an object, and how kernel versions load its percpu data
     Inspect {
         #[command(flatten)]
         input: Input,
         #[command(flatten)]
-        form: Form,
+        form: FormArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -103,42 +96,6 @@ struct Input {
     name: Option<String>,
 }
 
-#[derive(Args)]
-struct Form {
-    /// Form of percpu global data in the skeleton
-    #[arg(long, value_enum, default_value_t = Percpu::Either)]
-    percpu: Percpu,
-}
-
-#[derive(Args)]
-struct TypeArgs {
-    /// Type to write, named as in C (`event`, `struct event`), with the types it contains. `gen` writes it in addition
-    /// to the types of variables and maps, `types` instead of all types. Can be repeated
-    #[arg(long = "type", value_name = "NAME")]
-    names: Vec<String>,
-    /// Path of the runtime crate, if it has another name
-    #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
-    runtime: String,
-}
-
-impl TypeArgs {
-    fn put_into(self, options: &mut Options) {
-        options.types = self.names;
-        options.runtime = self.runtime;
-    }
-}
-
-/// The forms of percpu global data.
-#[derive(Clone, Copy, ValueEnum)]
-enum Percpu {
-    /// Direct access, for Linux 7.3 and later
-    Native,
-    /// Copies in an array, for all kernels
-    Emulated,
-    /// Both forms; chosen at load time
-    Either,
-}
-
 impl Input {
     fn read(&self) -> Result<(Vec<u8>, Options)> {
         let mut options = Options::for_file(&self.object);
@@ -146,16 +103,6 @@ impl Input {
             options.name.clone_from(name);
         }
         Ok((build::read(&self.object)?, options))
-    }
-}
-
-impl Form {
-    fn put_into(self, options: &mut Options) {
-        options.percpu = match self.percpu {
-            Percpu::Native => PercpuForm::Native,
-            Percpu::Emulated => PercpuForm::Emulated,
-            Percpu::Either => PercpuForm::Either,
-        };
     }
 }
 
@@ -196,13 +143,11 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Gen { input, form, output, types, contexts, optional_maps, untyped_maps } => {
+        Command::Gen { input, form, output, types, skeleton } => {
             let (bytes, mut options) = input.read()?;
             form.put_into(&mut options);
             types.put_into(&mut options);
-            options.contexts = contexts;
-            options.optional_maps = optional_maps;
-            options.untyped_maps = untyped_maps;
+            skeleton.put_into(&mut options);
             let object = inspect(&bytes, &options)?;
             // The object's debug information is many times larger than everything that follows.
             drop(bytes);
