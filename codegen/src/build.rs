@@ -246,7 +246,7 @@ impl Builder {
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
             let diagnostic = Diagnostic::new(Code::Compiler, message).output(stderr.clone());
-            return Err(advice(&stderr).into_iter().fold(diagnostic, Diagnostic::with_help).into());
+            return Err(help_for(&stderr).into_iter().fold(diagnostic, Diagnostic::with_help).into());
         }
         // The user should see the compiler's warnings.
         stderr.lines().try_for_each(|line| cargo.warn(line))?;
@@ -301,7 +301,7 @@ fn unknown_header(header: &Path, source: &Path) -> Diagnostic {
 }
 
 /// Returns help for compiler errors that are not caused by the source.
-fn advice(stderr: &str) -> Option<&'static str> {
+fn help_for(stderr: &str) -> Option<&'static str> {
     Some(if stderr.contains("'asm/") && stderr.contains("file not found") {
         "clang does not search the headers of the host when it compiles for BPF; on Debian and Ubuntu, add them with \
          `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")`"

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_stay() {
+    fn permissions_are_kept() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_one() {
+    fn symbolic_links_are_kept() {
         let directory = tempfile::tempdir().expect("a directory");
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, "old").expect("a file");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_file_is_written_on() {
+    fn open_files_are_written_directly() {
         use std::os::fd::AsRawFd;
         let directory = tempfile::tempdir().expect("a directory");
         let mut file = File::create(directory.path().join("file")).expect("a file");

@@ -87,7 +87,7 @@ fn addresses_in_initial_values_are_reported() {
 
 /// The size of a skeleton does not depend on the amount of zero data.
 #[test]
-fn zeros_cost_nothing() {
+fn zeros_take_no_space() {
     let skeleton = |words: u32| {
         let directory = tempfile::tempdir().expect("a directory");
         let source = directory.path().join("zeros.bpf.c");

@@ -77,7 +77,7 @@ const ABI: Layers =
     Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper plan", "map_types", "lib"] };
 
 #[test]
-fn what_both_share_is_layered() {
+fn the_shared_crate_is_layered() {
     check(&ABI);
 }
 
@@ -97,7 +97,7 @@ fn the_runtime_is_layered() {
 }
 
 #[test]
-fn an_arrow_up_is_found_however_it_is_written() {
+fn upward_uses_are_found_in_any_syntax() {
     let files = |text: &str| vec![Source::new("low", text), Source::new("high", "")];
     for text in [
         "use crate::high::Thing;",

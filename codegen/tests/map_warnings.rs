@@ -13,7 +13,7 @@ fn object(name: &str) -> BpfObject {
 }
 
 #[test]
-fn inner_maps_that_the_user_shows() {
+fn inner_maps() {
     let warnings = object("templates").warnings();
     let wanted = [
         ("inner maps of map `rings`: its max_entries is 0", "`set_inner_map`"),

@@ -17,7 +17,7 @@ fn sections(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_function_that_programs_share_stands_once() {
+fn shared_functions_are_stored_once() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/dup_subprog.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
     let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is good");
@@ -37,7 +37,7 @@ fn a_function_that_programs_share_stands_once() {
 }
 
 #[test]
-fn functions_that_percpu_forms_have_in_common_stand_once() {
+fn functions_common_to_both_percpu_forms_are_stored_once() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/percpu_calls.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
     let plan = plan(&bytes, &Options::for_file("percpu_calls")).expect("the object is good");

@@ -44,7 +44,7 @@ fn some_types_and_what_they_contain() {
 }
 
 #[test]
-fn a_type_that_is_not_there_is_named() {
+fn a_missing_type_is_reported() {
     for wrong in ["nothing_like_it", "union other", "struct only_declared", "", "struct a b"] {
         let file = skelgen::unstable::types(&object("layouts"), &options("layouts", &[wrong]));
         let error = file.map(|file| file.covered).expect_err(wrong);
@@ -71,7 +71,7 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
 }
 
 #[test]
-fn the_runtime_may_be_somewhere_else() {
+fn the_path_of_the_runtime_can_be_set() {
     let bytes = object("typed");
     let mut there = options("typed", &[]);
     there.runtime = "crate::bpf::runtime".to_owned();
@@ -100,7 +100,7 @@ fn one_of_several_inputs_must_have_a_type() {
 }
 
 #[test]
-fn variables_that_other_files_do_not_see_are_left_out() {
+fn invisible_variables_are_omitted() {
     let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
     for seen in ["=> in_u8: u8,", "=> may_be_overridden: u32,", "=> custom: u32,", "=> custom_zero: "] {
         assert!(text.contains(seen), "{seen}");

@@ -77,7 +77,7 @@ fn every_kind() -> Btf {
 /// rustc writes `()` as an integer of size 0, which every kernel rejects. Parsing makes it an empty struct with the
 /// same id.
 #[test]
-fn an_integer_of_no_bytes_is_nothing() {
+fn an_integer_of_size_0_is_an_empty_struct() {
     let mut btf = Btf::new();
     let name = btf.add_string("()");
     let nothing = Int { size: 0, bits: 0, bit_offset: 0, signed: false, char: false, bool: false };
@@ -162,7 +162,7 @@ fn refuses_types_that_contain_themselves() {
 }
 
 #[test]
-fn refuses_what_does_not_exist_or_fit() {
+fn refuses_missing_and_unsuitable_types() {
     refused(|btf| {
         btf.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(9)) });
     });
@@ -188,7 +188,7 @@ fn refuses_what_does_not_exist_or_fit() {
 }
 
 #[test]
-fn believes_no_count() {
+fn refuses_counts_past_the_end() {
     let mut btf = Btf::new();
     named(&mut btf, "s", Kind::Struct(composite(0, Vec::new())));
     let mut bytes = btf.write(Endian::Little);
@@ -197,7 +197,7 @@ fn believes_no_count() {
 }
 
 #[test]
-fn answers_questions() {
+fn queries() {
     let btf = every_kind();
     let of = |name: &str| btf.find(|_| true, name).expect("it is there");
     assert_eq!(btf.name(btf.resolve(of("tag"))), "node");

@@ -97,7 +97,7 @@ pub(super) fn open_enum(
     (name, number): (impl Display, impl Display),
     values: impl Iterator<Item = (String, impl Display)>,
 ) -> Result<()> {
-    text.item_begins()?;
+    text.begin_item()?;
     text.open(format_args!("rt::open_enum! {{"))?;
     docs(text, doc)?;
     text.open(format_args!("{name}: {number} {{"))?;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thing_a_line() {
+    fn one_item_per_line() {
         let member = |name: &str| Accessed {
             doc: Doc::new(format_args!(" `u32 {name}`")),
             names: (name.to_owned(), format!("set_{name}")),
