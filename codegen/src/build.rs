@@ -208,15 +208,15 @@ impl Builder {
             if let Some(runtime) = &self.runtime {
                 options.runtime.clone_from(runtime);
             }
-            let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
-            for warning in understood.warnings() {
+            let mut objects = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
+            for warning in objects.warnings() {
                 cargo.warn(format_args!("{}: {warning}", path.display()))?;
             }
             let skeleton = out_dir.join(format!("{}.skel.rs", options.name));
-            let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut understood, &options, out))
+            let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut objects, &options, out))
                 .map_err(|error| error.in_file(path))?;
             missing.retain(|name| missing_here.contains(name));
-            missing_maps.retain(|name| !crate::skeleton::has_map(&understood, name));
+            missing_maps.retain(|name| !crate::skeleton::has_map(&objects, name));
         }
         if let Some(name) = missing_maps.first() {
             return Err(crate::skeleton::no_map(name));
@@ -346,7 +346,7 @@ mod tests {
         let again = directory.path().join("tiny.o");
         std::fs::copy(&tiny, &again).expect("the directory can be written");
         let built = Builder::new().out_dir(directory.path()).object(&tiny).object(&again).build();
-        let error = built.expect_err("one would be written over the other").to_string();
+        let error = built.expect_err("both write the same file").to_string();
         assert!(error.contains("`tiny`") && error.contains("/tiny.bpf.o") && error.contains("/tiny.o"), "{error}");
     }
 
@@ -358,7 +358,7 @@ mod tests {
             "#!/bin/sh\necho \"x.c:1: error: 'asm/types.h' file not found\" >&2\necho '    1 | line' >&2\nexit 1\n";
         std::fs::write(&compiler, script).expect("a script");
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&compiler, permissions).expect("it is ours");
+        std::fs::set_permissions(&compiler, permissions).expect("permissions can be set");
         let built = Builder::new().out_dir(directory.path()).clang(&compiler).source("x.c").build();
         let shown = format!("{:?}", built.expect_err("it always fails"));
         assert!(

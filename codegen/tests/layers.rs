@@ -189,7 +189,7 @@ fn sources(root: &Path) -> Vec<Source> {
             if path.is_dir() {
                 below.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
-                let inside = path.strip_prefix(root).expect("it is below").with_extension("");
+                let inside = path.strip_prefix(root).expect("it is inside").with_extension("");
                 let parts = inside.iter().map(|part| part.to_string_lossy().into_owned());
                 let mut at: Vec<_> = parts.filter(|part| part != "mod").collect();
                 if at.is_empty() {

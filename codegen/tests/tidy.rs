@@ -21,7 +21,7 @@ fn sources(directory: &str) -> Vec<(String, String)> {
                 directorys.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the file can be read");
-                let name = path.strip_prefix(root()).expect("it is below").display().to_string();
+                let name = path.strip_prefix(root()).expect("it is inside").display().to_string();
                 found.push((name, text));
             }
         }

@@ -152,7 +152,7 @@ mod tests {
         let read = read(Cursor::new(object)).expect("memory can be read");
         assert_eq!(read.len(), object.len());
         let parsed = crate::elf::ElfObject::parse(object).expect("it is an object");
-        let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
+        let partial = crate::elf::ElfObject::parse(&read).expect("it is still valid");
         let mut skipped = 0;
         for (whole, partial) in parsed.sections.iter().zip(&partial.sections) {
             let relocated = whole.name.strip_prefix(".rel");
@@ -173,7 +173,7 @@ mod tests {
         let header = header(&object).expect("it has a header");
         let table = header.0.sections(header.1, object.as_slice()).expect("it has sections");
         let (debug, _) = table.section_by_name(header.1, b".debug_abbrev").expect("it has debug information");
-        let name = table.section(debug).expect("it is there").sh_name.get(header.1).to_le_bytes();
+        let name = table.section(debug).expect("it exists").sh_name.get(header.1).to_le_bytes();
         let table_begins = usize::try_from(header.0.e_shoff(header.1)).expect("it is in memory");
         let sections = table.iter().enumerate();
         let used = sections.filter(|(_, section)| match section.sh_type(header.1) {
@@ -191,7 +191,7 @@ mod tests {
             object[at..at + 4].copy_from_slice(&name);
             let read = read(Cursor::new(&object)).expect("memory can be read");
             let whole = crate::elf::ElfObject::parse(&object).expect("it is an object");
-            let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
+            let partial = crate::elf::ElfObject::parse(&read).expect("it is still valid");
             let (whole, partial) = (&whole.sections[index], &partial.sections[index]);
             assert_eq!((whole.name, whole.data), (".debug_abbrev", partial.data));
         }
@@ -212,7 +212,7 @@ mod tests {
         }
         assert_eq!(read(Directory).map_err(|error| error.kind()).err(), Some(ErrorKind::IsADirectory));
         let long = tempfile::tempfile().expect("a file");
-        long.set_len(1 << 40).expect("holes take no room");
+        long.set_len(1 << 40).expect("sparse files use no space");
         assert_eq!(read(long).map_err(|error| error.kind()).err(), Some(ErrorKind::FileTooLarge));
     }
 

@@ -114,7 +114,7 @@ mod tests {
 
     fn written(write: impl FnOnce(&mut Text<'_>) -> Result<()>) -> String {
         let mut out = String::new();
-        write(&mut Text::new(&mut out)).expect("a string takes all");
+        write(&mut Text::new(&mut out)).expect("a string accepts all text");
         out
     }
 

@@ -21,7 +21,7 @@ impl Table {
     }
 
     fn int(&mut self, size: u32) -> TypeId {
-        let bits = u8::try_from(size * 8).expect("it is small");
+        let bits = u8::try_from(size * 8).expect("the number is small");
         self.ty("int", Kind::Int(Int { size, bits, bit_offset: 0, signed: false, char: false, bool: false }))
     }
 
