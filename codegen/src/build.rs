@@ -64,15 +64,15 @@ impl Builder {
                 Input::Object(object) => object.clone(),
             };
             let options = Options { name, ..self.options.clone() };
-            let mut understood = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
-            for warning in understood.warnings() {
+            let mut objects = inspect(&read(&object)?, &options).map_err(|error| error.in_file(path))?;
+            for warning in objects.warnings() {
                 cargo.warn(format_args!("{}: {warning}", path.display()))?;
             }
             let skeleton = out_dir.join(format!("{}.skel.rs", options.name));
-            let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut understood, &options, out))
+            let missing_here = output::to_file(&skeleton, |out| write_with_types(&mut objects, &options, out))
                 .map_err(|error| error.in_file(path))?;
             missing.retain(|name| missing_here.contains(name));
-            missing_maps.retain(|name| !crate::skeleton::has_map(&understood, name));
+            missing_maps.retain(|name| !crate::skeleton::has_map(&objects, name));
         }
         if let Some(name) = missing_maps.first() {
             return Err(crate::skeleton::no_map(name));
@@ -102,7 +102,7 @@ impl Builder {
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
             let diagnostic = Diagnostic::new(Code::Compiler, message).output(stderr.clone());
-            return Err(advice(&stderr).into_iter().fold(diagnostic, Diagnostic::with_help).into());
+            return Err(help_for(&stderr).into_iter().fold(diagnostic, Diagnostic::with_help).into());
         }
         // The user should see the compiler's warnings.
         stderr.lines().try_for_each(|line| cargo.warn(line))?;
@@ -157,7 +157,7 @@ fn unknown_header(header: &Path, source: &Path) -> Diagnostic {
 }
 
 /// Returns help for compiler errors that are not caused by the source.
-fn advice(stderr: &str) -> Option<&'static str> {
+fn help_for(stderr: &str) -> Option<&'static str> {
     Some(if stderr.contains("'asm/") && stderr.contains("file not found") {
         "clang does not search the headers of the host when it compiles for BPF; on Debian and Ubuntu, add them with \
          `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")`"
@@ -202,7 +202,7 @@ mod tests {
         let again = directory.path().join("tiny.o");
         std::fs::copy(&tiny, &again).expect("the directory can be written");
         let built = Builder::new().out_dir(directory.path()).object(&tiny).object(&again).build();
-        let error = built.expect_err("one would be written over the other").to_string();
+        let error = built.expect_err("both write the same file").to_string();
         assert!(error.contains("`tiny`") && error.contains("/tiny.bpf.o") && error.contains("/tiny.o"), "{error}");
     }
 
@@ -214,7 +214,7 @@ mod tests {
             "#!/bin/sh\necho \"x.c:1: error: 'asm/types.h' file not found\" >&2\necho '    1 | line' >&2\nexit 1\n";
         std::fs::write(&compiler, script).expect("a script");
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&compiler, permissions).expect("it is ours");
+        std::fs::set_permissions(&compiler, permissions).expect("permissions can be set");
         let built = Builder::new().out_dir(directory.path()).clang(&compiler).source("x.c").build();
         let shown = format!("{:?}", built.expect_err("it always fails"));
         assert!(

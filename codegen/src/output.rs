@@ -133,44 +133,44 @@ mod tests {
         let path = directory.path().join("file");
         let write = |text: &'static str| to_file(&path, move |out| out.write_str(text).map_err(|_| unreachable!()));
         write("one").expect("it is written");
-        let before = std::fs::metadata(&path).expect("it is there");
+        let before = std::fs::metadata(&path).expect("it exists");
         write("one").expect("it is left alone");
-        assert_eq!(inode(&before), inode(&std::fs::metadata(&path).expect("it is there")));
+        assert_eq!(inode(&before), inode(&std::fs::metadata(&path).expect("it exists")));
         write("two").expect("it is replaced");
-        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
+        assert_eq!(std::fs::read_to_string(&path).expect("it exists"), "two");
         let failed = to_file(&path, |out| {
             assert!(out.write_str("half").is_ok());
             Err::<(), _>(Error::new(Code::BadName, "a name"))
         });
         assert!(failed.is_err());
-        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
+        assert_eq!(std::fs::read_to_string(&path).expect("it exists"), "two");
         assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 1, "nothing is left behind");
     }
 
     #[test]
-    fn permissions_stay() {
+    fn permissions_are_kept() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         std::fs::write(&path, "old").expect("a file");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("permissions can be set");
         to_file(&path, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
-        assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::metadata(&path).expect("it exists").permissions().mode() & 0o777, 0o640);
     }
 
     #[test]
-    fn a_link_stays_one() {
+    fn symbolic_links_are_kept() {
         let directory = tempfile::tempdir().expect("a directory");
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, "old").expect("a file");
         std::os::unix::fs::symlink("file", &link).expect("a link");
         to_file(&link, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
-        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
-        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "new");
+        assert!(std::fs::symlink_metadata(&link).expect("it exists").is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).expect("it exists"), "new");
     }
 
     #[test]
-    fn an_open_file_is_written_on() {
+    fn open_files_are_written_directly() {
         use std::os::fd::AsRawFd;
         let directory = tempfile::tempdir().expect("a directory");
         let mut file = File::create(directory.path().join("file")).expect("a file");
@@ -181,8 +181,8 @@ mod tests {
         for name in [Path::new(&target), &link] {
             to_file(name, |out| out.write_str("after ").map_err(|_| unreachable!())).expect("it is written");
         }
-        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
-        assert_eq!(std::fs::read_to_string(directory.path().join("file")).expect("it is there"), "before after after ");
+        assert!(std::fs::symlink_metadata(&link).expect("it exists").is_symlink());
+        assert_eq!(std::fs::read_to_string(directory.path().join("file")).expect("it exists"), "before after after ");
         assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 2, "nothing is left behind");
     }
 

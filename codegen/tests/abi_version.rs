@@ -29,7 +29,7 @@ fn fingerprint() -> u64 {
     let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
     let mut hash = 0xcbf2_9ce4_8422_2325;
     for file in ["skeleton/mod.rs", "skeleton/types.rs", "data/part.rs"] {
-        let text = fs::read_to_string(runtime.join(file)).expect("the source is there");
+        let text = fs::read_to_string(runtime.join(file)).expect("the source exists");
         for item in syn::parse_file(&text).expect("it is Rust").items {
             let syn::Item::Macro(it) = item else { continue };
             let is_exported = it.attrs.iter().any(|attr| attr.path().is_ident("macro_export"));
@@ -39,7 +39,7 @@ fn fingerprint() -> u64 {
         }
     }
     for file in ["plan.rs", "plan/attach.rs", "plan/map.rs", "plan/program.rs", "plan/row.rs", "plan/symbol.rs"] {
-        let text = fs::read_to_string(sources.join(file)).expect("the source is there");
+        let text = fs::read_to_string(sources.join(file)).expect("the source exists");
         for item in syn::parse_file(&text).expect("it is Rust").items {
             let tokens = match item {
                 syn::Item::Const(it) if it.ident == "VERSION" => continue,

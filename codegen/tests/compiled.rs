@@ -30,24 +30,24 @@ fn compile_file(source: &Path, target: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn the_same_source_means_the_same_in_both_orders() {
+fn a_source_has_the_same_code_in_both_byte_orders() {
     for name in ["subprogs", "medium", "percpu"] {
         let (Some(little), Some(big)) = (compile(name, "bpfel"), compile(name, "bpfeb")) else { return };
         let options = Options::for_file(name);
-        let understood = [&little, &big].map(|bytes| inspect(bytes, &options).expect("the object is good"));
-        assert_eq!(understood.each_ref().map(|object| object.endian), [Endian::Little, Endian::Big]);
-        let [little_code, big_code] = understood.map(|object| {
+        let objects = [&little, &big].map(|bytes| inspect(bytes, &options).expect("the object is valid"));
+        assert_eq!(objects.each_ref().map(|object| object.endian), [Endian::Little, Endian::Big]);
+        let [little_code, big_code] = objects.map(|object| {
             let code = object.functions.iter().map(|function| disassemble(&function.code.insns));
             code.collect::<Vec<_>>()
         });
         assert_eq!(little_code, big_code, "{name}");
         // Printing a plan decodes the bytes that the kernel gets.
         let code = |bytes| {
-            let text = plan(bytes, &options).expect("the object is good").to_string();
+            let text = plan(bytes, &options).expect("the object is valid").to_string();
             text.split_once("\nprogram ").map(|(_, code)| code.to_owned()).expect("it has programs")
         };
         assert_eq!(code(&little), code(&big), "{name}");
-        let btf = plan(&big, &options).expect("the object is good").object;
+        let btf = plan(&big, &options).expect("the object is valid").object;
         let span = btf.btf.expect("it has types");
         assert_eq!(btf.blob[span.offset as usize..][..2], [0xeb, 0x9f], "BTF is in the object's order");
     }
@@ -56,7 +56,7 @@ fn the_same_source_means_the_same_in_both_orders() {
 #[test]
 fn a_file_asserts_the_byte_order_of_its_target() {
     let Some(big) = compile("subprogs", "bpfeb") else { return };
-    let text = generate(&big, &Options::for_file("subprogs")).expect("the object is good");
+    let text = generate(&big, &Options::for_file("subprogs")).expect("the object is valid");
     assert!(text.contains("= tables::OBJECT, endian \"big\";"));
 }
 
@@ -72,13 +72,13 @@ fn addresses_in_initial_values_are_reported() {
     std::fs::write(&source, text).expect("it can be written");
     let Some(object) = compile_file(&source, "bpfel") else { return };
     let options = Options::for_file("addresses.bpf.o");
-    let understood = inspect(&object, &options).expect("the object is good");
-    let warnings = understood.warnings().join("\n");
+    let model = inspect(&object, &options).expect("the object is valid");
+    let warnings = model.warnings().join("\n");
     assert!(warnings.contains("section .data: the initial value of `holds`, `words` contains addresses"), "{warnings}");
-    let summary = understood.summary(options.percpu).to_string();
+    let summary = model.summary(options.percpu).to_string();
     let with = |name: &str| summary.lines().any(|line| line.contains(name) && line.contains("with addresses"));
     assert!(with(" holds ") && with(" words ") && !with(" plain ") && !with(" there "), "{summary}");
-    let text = generate(&object, &options).expect("the object is good");
+    let text = generate(&object, &options).expect("the object is valid");
     let lines = text.lines().filter(|line| line.contains("the addresses in it are not set"));
     assert_eq!(lines.map(|line| line.contains(" holds`; ")).collect::<Vec<_>>(), [true]);
     let plain = inspect(&compile("subprogs", "bpfel").expect("there is a compiler"), &options);
@@ -87,7 +87,7 @@ fn addresses_in_initial_values_are_reported() {
 
 /// The size of a skeleton does not depend on the amount of zero data.
 #[test]
-fn zeros_cost_nothing() {
+fn zeros_take_no_space() {
     let skeleton = |words: u32| {
         let directory = tempfile::tempdir().expect("a directory");
         let source = directory.path().join("zeros.bpf.c");
@@ -98,7 +98,7 @@ fn zeros_cost_nothing() {
         );
         std::fs::write(&source, text).expect("it can be written");
         let object = compile_file(&source, "bpfel")?;
-        Some(generate(&object, &Options::for_file("zeros")).expect("the object is good"))
+        Some(generate(&object, &Options::for_file("zeros")).expect("the object is valid"))
     };
     let (Some(small), Some(large)) = (skeleton(4), skeleton(4 << 20)) else { return };
     assert!(large.len() < small.len() + 200, "{} and {} bytes", small.len(), large.len());

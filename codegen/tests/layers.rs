@@ -77,7 +77,7 @@ const ABI: Layers =
     Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper plan", "map_types", "lib"] };
 
 #[test]
-fn what_both_share_is_layered() {
+fn the_shared_crate_is_layered() {
     check(&ABI);
 }
 
@@ -97,7 +97,7 @@ fn the_runtime_is_layered() {
 }
 
 #[test]
-fn an_arrow_up_is_found_however_it_is_written() {
+fn upward_uses_are_found_in_any_syntax() {
     let files = |text: &str| vec![Source::new("low", text), Source::new("high", "")];
     for text in [
         "use crate::high::Thing;",
@@ -189,7 +189,7 @@ fn sources(root: &Path) -> Vec<Source> {
             if path.is_dir() {
                 below.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
-                let inside = path.strip_prefix(root).expect("it is below").with_extension("");
+                let inside = path.strip_prefix(root).expect("it is inside").with_extension("");
                 let parts = inside.iter().map(|part| part.to_string_lossy().into_owned());
                 let mut at: Vec<_> = parts.filter(|part| part != "mod").collect();
                 if at.is_empty() {

@@ -9,11 +9,11 @@ use skelgen_abi::uapi::{MapType, map_flags};
 fn object(name: &str) -> BpfObject {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/objects/{name}.bpf.o"));
     let bytes = std::fs::read(&path).expect("the object is committed");
-    skelgen::unstable::inspect(&bytes, &Options::for_file(&path)).expect("it is understood")
+    skelgen::unstable::inspect(&bytes, &Options::for_file(&path)).expect("the object is valid")
 }
 
 #[test]
-fn inner_maps_that_the_user_shows() {
+fn inner_maps() {
     let warnings = object("templates").warnings();
     let wanted = [
         ("inner maps of map `rings`: its max_entries is 0", "`set_inner_map`"),
@@ -28,7 +28,7 @@ fn inner_maps_that_the_user_shows() {
 #[test]
 fn records_of_perf_events_are_no_values() {
     let object = object("templates");
-    let events = object.maps.iter().find(|map| map.def.name == "events").expect("it is there");
+    let events = object.maps.iter().find(|map| map.def.name == "events").expect("it exists");
     assert_eq!((events.def.key_size, events.def.value_size), (4, 4));
     assert!(events.value_type.is_some(), "the type of its records stays known");
 }
@@ -40,7 +40,7 @@ fn definitions_of_other_types() {
         let warnings = object.warnings();
         assert!(warnings.iter().any(|warning| warning.contains(wanted)), "{wanted}: {warnings:#?}");
     };
-    let events = object.maps.iter().position(|map| map.def.name == "events").expect("it is there");
+    let events = object.maps.iter().position(|map| map.def.name == "events").expect("it exists");
     let change = |object: &mut BpfObject, map_type, key_size, max_entries, flags| {
         let def = &mut object.maps[events].def;
         (def.map_type, def.key_size, def.max_entries, def.flags) = (map_type, key_size, max_entries, flags);

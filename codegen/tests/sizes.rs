@@ -1,4 +1,4 @@
-//! How large what is generated is, beside what it was made from.
+//! Sizes of generated files, compared with their objects.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use skelgen::Options;
 use skelgen::unstable::elf::{ElfObject, SectionKind};
 use skelgen::unstable::plan;
 
-/// The bytes of an object's sections without debug information: what a loader that reads ELF would carry. Symbols and relocations are
-/// not counted.
+/// Returns the size of an object's sections without debug information, symbols and relocations: the data that a loader
+/// which parses ELF would contain.
 fn sections(bytes: &[u8]) -> usize {
-    let elf = ElfObject::parse(bytes).expect("the object is good");
+    let elf = ElfObject::parse(bytes).expect("the object is valid");
     let counted = elf.sections.iter().filter(|section| {
         matches!(section.kind, SectionKind::Instructions | SectionKind::Bytes) && !section.name.starts_with(".debug")
     });
@@ -17,13 +17,13 @@ fn sections(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_function_that_programs_share_stands_once() {
+fn shared_functions_are_stored_once() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/dup_subprog.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
-    let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is good");
+    let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is valid");
     let (blob, sections) = (plan.object.blob.len(), sections(&bytes));
     assert!(blob * 10 <= sections * 11, "the blob has {blob} bytes, the object's sections {sections}");
-    // The largest function is in eight programs, and its instructions and line records are not in the blob again.
+    // The largest function is in eight programs, and the blob contains its instructions and line records once.
     let function = |index: &u32| &plan.object.functions[*index as usize].body;
     let largest = (0..8).map(|index| function(&index).insns.len).max();
     let loaded: u32 = plan
@@ -37,10 +37,10 @@ fn a_function_that_programs_share_stands_once() {
 }
 
 #[test]
-fn functions_that_percpu_forms_have_in_common_stand_once() {
+fn functions_common_to_both_percpu_forms_are_stored_once() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/percpu_calls.bpf.o");
     let bytes = std::fs::read(path).expect("the object is committed");
-    let plan = plan(&bytes, &Options::for_file("percpu_calls")).expect("the object is good");
+    let plan = plan(&bytes, &Options::for_file("percpu_calls")).expect("the object is valid");
     let (with_data, without): (Vec<_>, Vec<_>) =
         plan.object.functions.iter().partition(|function| function.emulated.is_some());
     assert!(!with_data.is_empty() && !without.is_empty(), "{} with, {} without", with_data.len(), without.len());

@@ -12,7 +12,7 @@ use skelgen_abi::escape::is_visible;
 const HOSTILE: [&[u8]; 5] = [b"a\r\nbc", b"\x1b[31m", b"\xe2\x80\xaebc", b"a\xc2\x9bbc", b"`\"\\*/"];
 
 #[test]
-fn listings_and_files_can_be_shown() {
+fn listings_and_files_are_safe_for_terminals() {
     let directory = tempfile::tempdir().expect("a directory");
     let sound = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/globals.bpf.o"));
     let sound = sound.expect("the object is committed");
@@ -32,7 +32,7 @@ fn listings_and_files_can_be_shown() {
 }
 
 #[test]
-fn errors_can_be_shown() {
+fn errors_are_safe_for_terminals() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = directory.path().join("a\rb\u{1b}[31m\ncargo::warning=x\u{202e}.o");
     let empty = directory.path().join("empty\r\n\u{1b}.o");

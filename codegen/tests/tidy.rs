@@ -21,7 +21,7 @@ fn sources(directory: &str) -> Vec<(String, String)> {
                 directorys.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the file can be read");
-                let name = path.strip_prefix(root()).expect("it is below").display().to_string();
+                let name = path.strip_prefix(root()).expect("it is inside").display().to_string();
                 found.push((name, text));
             }
         }
@@ -69,7 +69,7 @@ fn phases_depend_downwards() {
 }
 
 #[test]
-fn crates_are_named_in_one_place() {
+fn crates_are_used_in_listed_modules() {
     let rules: &[(&str, &[&str])] = &[
         ("object::", &["codegen/src/elf/"]),
         ("quote", &["codegen/src/rust/"]),
@@ -182,7 +182,7 @@ fn the_top_level_is_as_agreed() {
 }
 
 #[test]
-fn the_description_of_the_code_covers_every_module() {
+fn architecture_describes_every_module() {
     let text = fs::read_to_string(root().join("codegen/ARCHITECTURE.md")).expect("the file exists");
     for sources in ["codegen/src", "runtime/abi/src", "runtime/src", "fixtures"] {
         for entry in fs::read_dir(root().join(sources)).expect("the directory exists") {

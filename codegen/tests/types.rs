@@ -35,7 +35,7 @@ fn a_file_has_every_type_in_one_order() {
 #[test]
 fn some_types_and_what_they_contain() {
     let file = skelgen::types(&object("layouts"), &options("layouts", &["struct other", "ordinary_t"]));
-    let text = file.expect("the types are there");
+    let text = file.expect("the types exist");
     for there in ["pub struct other: ", "pub struct node: ", "pub struct ordinary: ", "pub type ordinary_t = ordinary;"]
     {
         assert!(text.contains(there), "{there}");
@@ -44,7 +44,7 @@ fn some_types_and_what_they_contain() {
 }
 
 #[test]
-fn a_type_that_is_not_there_is_named() {
+fn a_missing_type_is_reported() {
     for wrong in ["nothing_like_it", "union other", "struct only_declared", "", "struct a b"] {
         let file = skelgen::unstable::types(&object("layouts"), &options("layouts", &[wrong]));
         let error = file.map(|file| file.covered).expect_err(wrong);
@@ -58,24 +58,29 @@ fn a_type_that_is_not_there_is_named() {
 #[test]
 fn a_skeleton_has_contexts_and_named_types_on_request() {
     let bytes = object("kinds");
-    let without = skelgen::generate(&bytes, &options("kinds", &[])).expect("the object is good");
+    let without = skelgen::generate(&bytes, &options("kinds", &[])).expect("the object is valid");
     assert!(!without.contains("pub struct bpf_iter__task"));
     let mut with = options("kinds", &["struct bpf_iter_meta"]);
     with.contexts = true;
-    let with = skelgen::generate(&bytes, &with).expect("the object is good");
+    let with = skelgen::generate(&bytes, &with).expect("the object is valid");
     assert!(with.contains("pub struct bpf_iter__task: ") && with.contains("pub struct bpf_iter_meta: "));
     let directory = tempfile::tempdir().expect("a directory can be made");
-    Builder::new().object(path("kinds")).context_types().out_dir(directory.path()).build().expect("the object is good");
+    Builder::new()
+        .object(path("kinds"))
+        .context_types()
+        .out_dir(directory.path())
+        .build()
+        .expect("the object is valid");
     let text = std::fs::read_to_string(directory.path().join("kinds.skel.rs")).expect("it was written");
     assert!(text.contains("pub struct bpf_iter__task: "));
 }
 
 #[test]
-fn the_runtime_may_be_somewhere_else() {
+fn the_path_of_the_runtime_can_be_set() {
     let bytes = object("typed");
     let mut there = options("typed", &[]);
     there.runtime = "crate::bpf::runtime".to_owned();
-    let skeleton = skelgen::generate(&bytes, &there).expect("the object is good");
+    let skeleton = skelgen::generate(&bytes, &there).expect("the object is valid");
     let types = skelgen::types(&bytes, &there).expect("the types can be written");
     assert!([skeleton, types].iter().all(|text| text.contains("\nuse crate::bpf::runtime as rt;\n")));
     for wrong in ["", "a b", "::a;", "a::", "1"] {
@@ -85,7 +90,7 @@ fn the_runtime_may_be_somewhere_else() {
         assert!(skelgen::types(&bytes, &there).is_err());
     }
     let directory = tempfile::tempdir().expect("a directory can be made");
-    Builder::new().object(path("tiny")).runtime("::rt").out_dir(directory.path()).build().expect("the object is good");
+    Builder::new().object(path("tiny")).runtime("::rt").out_dir(directory.path()).build().expect("the object is valid");
     let text = std::fs::read_to_string(directory.path().join("tiny.skel.rs")).expect("it was written");
     assert!(text.contains("    use ::rt as rt;\n"));
 }
@@ -100,8 +105,8 @@ fn one_of_several_inputs_must_have_a_type() {
 }
 
 #[test]
-fn variables_that_other_files_do_not_see_are_left_out() {
-    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+fn invisible_variables_are_omitted() {
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is valid");
     for seen in ["=> in_u8: u8,", "=> may_be_overridden: u32,", "=> custom: u32,", "=> custom_zero: "] {
         assert!(text.contains(seen), "{seen}");
     }
@@ -112,11 +117,11 @@ fn variables_that_other_files_do_not_see_are_left_out() {
 
 #[test]
 fn members_of_shared_variables_are_cells_and_those_of_constants_are_not() {
-    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is good");
+    let text = skelgen::generate(&object("globals"), &options("globals", &[])).expect("the object is valid");
     let cells = text.split("pub mod cells {").nth(1).expect("there are cells");
     assert!(cells.contains("=> left: u16,"));
     assert!(cells.contains("=> inner: [super::padded; 2],"));
-    let text = skelgen::generate(&object("tiny"), &options("tiny", &[])).expect("the object is good");
+    let text = skelgen::generate(&object("tiny"), &options("tiny", &[])).expect("the object is valid");
     assert!(!text.contains("pub mod cells {"));
 }
 

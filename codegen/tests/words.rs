@@ -39,7 +39,7 @@ const WORDS: &[(&str, &str)] = &[
     ("The same,", "what this one does"),
 ];
 
-/// What may be written all the same.
+/// Exceptions.
 const ALLOWED: &[&str] = &["is no longer", "are no longer", "there is no", "there are no"];
 
 /// The directories and files to search, relative to the workspace.

@@ -227,7 +227,7 @@ mod tests {
     fn reads_both_byte_orders() {
         let (btf, section, access) = btf();
         for endian in [Endian::Little, Endian::Big] {
-            let ext = BtfExt::parse(&bytes(&words(section, access), endian), endian, &btf).expect("it is right");
+            let ext = BtfExt::parse(&bytes(&words(section, access), endian), endian, &btf).expect("it is valid");
             let info = SectionInfo {
                 name: section,
                 funcs: vec![FuncInfo { insn: InsnIndex(0), ty: TypeId(2) }],
@@ -245,7 +245,7 @@ mod tests {
         let mut words = HEADER.to_vec();
         words[3..].copy_from_slice(&[24, 24, 0, 24, 0]);
         words.extend([12, section.0, 1, 0, 2, 99]);
-        let ext = BtfExt::parse(&bytes(&words, Endian::Little), Endian::Little, &btf).expect("it is right");
+        let ext = BtfExt::parse(&bytes(&words, Endian::Little), Endian::Little, &btf).expect("it is valid");
         assert_eq!(ext.sections[0].funcs.len(), 1);
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let right = words(section, access);
         let parse = |words: &[u32]| BtfExt::parse(&bytes(words, Endian::Little), Endian::Little, &btf);
         for len in 0..right.len() {
-            let error = parse(&right[..len]).expect_err("cut short");
+            let error = parse(&right[..len]).expect_err("it is truncated");
             assert_eq!(error.diagnostics()[0].code, Code::BadBtfExt);
         }
         // Header length, record size, section name, count, offset of an instruction, type of a function, name of a

@@ -22,7 +22,7 @@ fn named(btf: &mut Btf, name: &str, kind: Kind) -> TypeId {
 }
 
 fn int(size: u32) -> Kind {
-    let bits = u8::try_from(size * 8).expect("it is small");
+    let bits = u8::try_from(size * 8).expect("the number is small");
     Kind::Int(Int { size, bits, bit_offset: 0, signed: true, char: false, bool: false })
 }
 
@@ -77,7 +77,7 @@ fn every_kind() -> Btf {
 /// rustc writes `()` as an integer of size 0, which every kernel rejects. Parsing makes it an empty struct with the
 /// same id.
 #[test]
-fn an_integer_of_no_bytes_is_nothing() {
+fn an_integer_of_size_0_is_an_empty_struct() {
     let mut btf = Btf::new();
     let name = btf.add_string("()");
     let nothing = Int { size: 0, bits: 0, bit_offset: 0, signed: false, char: false, bool: false };
@@ -86,16 +86,16 @@ fn an_integer_of_no_bytes_is_nothing() {
     let read = Btf::parse(&btf.write(Endian::Little), Endian::Little).expect("compilers write it");
     assert_eq!(read.get(unit).kind, Kind::Struct(Composite::default()));
     assert_eq!(read.get(pointer).kind, Kind::Ptr(unit));
-    assert_eq!(Btf::parse(&read.write(Endian::Little), Endian::Little).expect("it is right"), read);
+    assert_eq!(Btf::parse(&read.write(Endian::Little), Endian::Little).expect("it is valid"), read);
 }
 
 #[test]
 fn every_kind_survives_in_both_byte_orders() {
     let btf = every_kind();
     let bytes = btf.write(Endian::Little);
-    assert_eq!(Btf::parse(&bytes, Endian::Little).expect("it is right"), btf);
-    assert_eq!(Btf::parse(&big_endian(&bytes), Endian::Big).expect("it is right"), btf);
-    assert_eq!(Btf::parse(&Btf::new().write(Endian::Little), Endian::Little).expect("it is right"), Btf::default());
+    assert_eq!(Btf::parse(&bytes, Endian::Little).expect("it is valid"), btf);
+    assert_eq!(Btf::parse(&big_endian(&bytes), Endian::Big).expect("it is valid"), btf);
+    assert_eq!(Btf::parse(&Btf::new().write(Endian::Little), Endian::Little).expect("it is valid"), Btf::default());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn refuses_the_other_byte_order_and_every_truncation() {
     let bytes = every_kind().write(Endian::Little);
     assert!(Btf::parse(&bytes, Endian::Big).is_err());
     for len in 0..bytes.len() {
-        let error = Btf::parse(&bytes[..len], Endian::Little).expect_err("cut short");
+        let error = Btf::parse(&bytes[..len], Endian::Little).expect_err("it is truncated");
         assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
     }
 }
@@ -129,7 +129,7 @@ fn keeps_the_length_of_text_that_is_not_utf8() {
     let mut btf = Btf::new();
     let string = btf.add_string("/* caf\u{e9} */");
     let mut bytes = btf.write(Endian::Little);
-    let at = bytes.windows(2).position(|pair| pair == [0xc3, 0xa9]).expect("it is there");
+    let at = bytes.windows(2).position(|pair| pair == [0xc3, 0xa9]).expect("it exists");
     bytes[at] = b'e';
     let btf = Btf::parse(&bytes, Endian::Little).expect("only a comment");
     assert_eq!(btf.str(string), "/* cafe? */");
@@ -138,7 +138,7 @@ fn keeps_the_length_of_text_that_is_not_utf8() {
 fn refused(build: impl FnOnce(&mut Btf)) {
     let mut btf = Btf::new();
     build(&mut btf);
-    let error = Btf::parse(&btf.write(Endian::Little), Endian::Little).expect_err("it is wrong");
+    let error = Btf::parse(&btf.write(Endian::Little), Endian::Little).expect_err("it is invalid");
     assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
 }
 
@@ -162,7 +162,7 @@ fn refuses_types_that_contain_themselves() {
 }
 
 #[test]
-fn refuses_what_does_not_exist_or_fit() {
+fn refuses_missing_and_unsuitable_types() {
     refused(|btf| {
         btf.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(9)) });
     });
@@ -188,7 +188,7 @@ fn refuses_what_does_not_exist_or_fit() {
 }
 
 #[test]
-fn believes_no_count() {
+fn refuses_counts_past_the_end() {
     let mut btf = Btf::new();
     named(&mut btf, "s", Kind::Struct(composite(0, Vec::new())));
     let mut bytes = btf.write(Endian::Little);
@@ -197,9 +197,9 @@ fn believes_no_count() {
 }
 
 #[test]
-fn answers_questions() {
+fn queries() {
     let btf = every_kind();
-    let of = |name: &str| btf.find(|_| true, name).expect("it is there");
+    let of = |name: &str| btf.find(|_| true, name).expect("it exists");
     assert_eq!(btf.name(btf.resolve(of("tag"))), "node");
     assert_eq!((btf.size_of(of("tag")), btf.align_of(of("tag"))), (Some(40), Some(8)));
     assert_eq!((btf.size_of(of("total")), btf.align_of(of("total"))), (Some(24), Some(8)));
@@ -233,7 +233,7 @@ fn finds_strings_again() {
 fn with_unknown_kinds(btf: &Btf, layout: &[[u8; 4]]) -> Vec<u8> {
     let bytes = btf.write(Endian::Little);
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let (types, strings) = bytes[24..].split_at(usize::try_from(word(12)).expect("it is small"));
+    let (types, strings) = bytes[24..].split_at(usize::try_from(word(12)).expect("the number is small"));
     // An invalid name and two four-byte elements after eight bytes; then a type of only the first twelve bytes.
     let added: Vec<u8> = [u32::MAX, 1 << 31 | 20 << 24 | 2, 77, 1, 2, 3, 4, 0, 127 << 24, u32::MAX]
         .iter()

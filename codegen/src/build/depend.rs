@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_what_they_were_before_a_compiler_wrote_them() {
+    fn escaped_names_are_restored() {
         let rule =
             b"out:\\ dir/x.o: my\\ src/x.bpf.c \\\n  /usr/include/a.h \\\n  b\\#1.h c$$d.h e\\\\\\ f\\g.h \xff.h\n";
         let names = ["my src/x.bpf.c", "/usr/include/a.h", "b#1.h", "c$d.h", "e\\ f\\g.h"];

@@ -17,7 +17,7 @@ use super::{DEBUG, are_relocations_read};
 const HEADER: usize = size_of::<FileHeader64<Endianness>>();
 
 /// The maximum file size. Directories and sparse files can report sizes that no memory can contain.
-const MOST: usize = 1 << 35;
+const MAX_LEN: usize = 1 << 35;
 
 /// Reads the bytes of a file, except for those that are not used.
 pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
@@ -26,7 +26,7 @@ pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     };
     // Reading a directory returns the right error.
     file.read_exact(&mut [0; HEADER])?;
-    if len > MOST {
+    if len > MAX_LEN {
         return Err(ErrorKind::FileTooLarge.into());
     }
     let mut bytes = vec![0; len];
@@ -96,7 +96,7 @@ fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let table = header.sections(endian, bytes).ok()?;
     let mut ranges = Vec::new();
     for section in table.iter() {
-        if let (Some((offset, size)), false) = (section.file_range(endian), is_left_out(&table, section, endian)?) {
+        if let (Some((offset, size)), false) = (section.file_range(endian), is_skipped(&table, section, endian)?) {
             ranges.push(within(bytes, offset, size)?);
         }
     }
@@ -114,7 +114,7 @@ fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
 
 /// Returns whether a section is debug information, or relocations that the parser ignores. Checks the type too, not
 /// only the name. Returns `None` if the section has no name.
-fn is_left_out(
+fn is_skipped(
     table: &SectionTable<'_, FileHeader64<Endianness>>,
     section: &elf::SectionHeader64<Endianness>,
     endian: Endianness,
@@ -152,19 +152,19 @@ mod tests {
         let read = read(Cursor::new(object)).expect("memory can be read");
         assert_eq!(read.len(), object.len());
         let parsed = crate::elf::ElfObject::parse(object).expect("it is an object");
-        let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
-        let mut left_out = 0;
+        let partial = crate::elf::ElfObject::parse(&read).expect("it is still valid");
+        let mut skipped = 0;
         for (whole, partial) in parsed.sections.iter().zip(&partial.sections) {
             let relocated = whole.name.strip_prefix(".rel");
             if whole.name.starts_with(".debug_") || relocated.is_some_and(|name| !are_relocations_read(name.as_bytes()))
             {
-                left_out += usize::from(whole.data != partial.data);
+                skipped += usize::from(whole.data != partial.data);
             } else {
                 assert_eq!(whole.data, partial.data, "{}", whole.name);
             }
         }
         let has_debug = parsed.sections.iter().any(|section| section.name.starts_with(".debug_"));
-        assert_eq!(left_out > 0, has_debug);
+        assert_eq!(skipped > 0, has_debug);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         let header = header(&object).expect("it has a header");
         let table = header.0.sections(header.1, object.as_slice()).expect("it has sections");
         let (debug, _) = table.section_by_name(header.1, b".debug_abbrev").expect("it has debug information");
-        let name = table.section(debug).expect("it is there").sh_name.get(header.1).to_le_bytes();
+        let name = table.section(debug).expect("it exists").sh_name.get(header.1).to_le_bytes();
         let table_begins = usize::try_from(header.0.e_shoff(header.1)).expect("it is in memory");
         let sections = table.iter().enumerate();
         let used = sections.filter(|(_, section)| match section.sh_type(header.1) {
@@ -191,7 +191,7 @@ mod tests {
             object[at..at + 4].copy_from_slice(&name);
             let read = read(Cursor::new(&object)).expect("memory can be read");
             let whole = crate::elf::ElfObject::parse(&object).expect("it is an object");
-            let partial = crate::elf::ElfObject::parse(&read).expect("it still is");
+            let partial = crate::elf::ElfObject::parse(&read).expect("it is still valid");
             let (whole, partial) = (&whole.sections[index], &partial.sections[index]);
             assert_eq!((whole.name, whole.data), (".debug_abbrev", partial.data));
         }
@@ -212,7 +212,7 @@ mod tests {
         }
         assert_eq!(read(Directory).map_err(|error| error.kind()).err(), Some(ErrorKind::IsADirectory));
         let long = tempfile::tempfile().expect("a file");
-        long.set_len(1 << 40).expect("holes take no room");
+        long.set_len(1 << 40).expect("sparse files use no space");
         assert_eq!(read(long).map_err(|error| error.kind()).err(), Some(ErrorKind::FileTooLarge));
     }
 

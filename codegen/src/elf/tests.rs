@@ -116,7 +116,7 @@ fn parts(big: bool) -> Vec<Part> {
 
 fn error_of(parts: &[Part]) -> crate::error::Diagnostic {
     let bytes = write(parts, false, 247, 1);
-    let error = ElfObject::parse(&bytes).expect_err("the file is wrong");
+    let error = ElfObject::parse(&bytes).expect_err("the file is invalid");
     error.diagnostics()[0].clone()
 }
 
@@ -124,10 +124,10 @@ fn error_of(parts: &[Part]) -> crate::error::Diagnostic {
 fn reads_both_byte_orders() {
     for big in [false, true] {
         let bytes = write(&parts(big), big, 247, 1);
-        let elf = ElfObject::parse(&bytes).expect("the file is right");
+        let elf = ElfObject::parse(&bytes).expect("the file is valid");
         assert_eq!(elf.endian, if big { Endian::Big } else { Endian::Little });
         assert_eq!(elf.sections.len(), 6);
-        let code = elf.section_named("tc").expect("it is there");
+        let code = elf.section_named("tc").expect("it exists");
         assert_eq!(
             (code.id, code.kind, code.size, code.alloc, code.write),
             (SectionId(2), SectionKind::Instructions, 32, true, false)
@@ -265,6 +265,6 @@ fn checks_relocations() {
     debug[CODE].name = ".debug_info";
     debug[RELOCATIONS].data.extend(relocation(false, 1000, 1000, 1000));
     let bytes = write(&debug, false, 247, 1);
-    let elf = ElfObject::parse(&bytes).expect("debug information is not looked at");
+    let elf = ElfObject::parse(&bytes).expect("debug information is not parsed");
     assert!(elf.section(SectionId(2)).relocations.is_empty());
 }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_register_that_is_written_first_is_no_argument() {
+    fn a_register_that_is_written_first_is_not_an_argument() {
         assert_eq!(reads(&[mov(2, 1), mov(0, 2), EXIT]), bit(1));
     }
 

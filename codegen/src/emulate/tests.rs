@@ -82,12 +82,12 @@ fn rewritten(insns: Vec<Insn>) -> LinkedFunction {
 }
 
 #[test]
-fn without_percpu_data_there_is_nothing_to_do() {
+fn functions_without_percpu_data_are_not_rewritten() {
     assert!(emulate(&object(), &program(vec![ZERO, EXIT])).unwrap()[0].is_none());
 }
 
 #[test]
-fn a_jump_to_the_first_instruction_lands_behind_the_prologue() {
+fn a_jump_to_the_first_instruction_lands_after_the_prologue() {
     let [load, second] = address(1);
     let back = Insn { code: 0x15, dst: 0, src: 0, off: -4, imm: 7 };
     let insns = vec![load, second, ZERO, back, EXIT];
@@ -121,7 +121,7 @@ fn a_full_stack_is_an_error_with_function_and_bytes() {
 }
 
 #[test]
-fn the_mask_is_left_to_the_load() {
+fn the_cpu_mask_is_patched_at_load() {
     let [load, second] = address(1);
     let after = rewritten(vec![load, second, ZERO, EXIT]);
     let masks: Vec<_> = after.code.refs.iter().filter(|reference| reference.to == Outside::CpuMask).collect();

@@ -62,7 +62,7 @@ impl<'a> Functions<'a> {
                 continue;
             }
             let from = functions.len();
-            let found = cut(elf, section, records.get(section.name).copied());
+            let found = split(elf, section, records.get(section.name).copied());
             let broken = found.reported();
             functions.extend(notes.join(found));
             let untyped = untyped(elf, section, &functions[from..], &notes.refused);
@@ -143,7 +143,7 @@ fn id(index: usize) -> FunctionId {
 }
 
 /// Splits a section into its functions.
-fn cut<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&SectionInfo>) -> Pass<Vec<Entry<'a>>> {
+fn split<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&SectionInfo>) -> Pass<Vec<Entry<'a>>> {
     let mut notes = Notes::default();
     let mut functions = Vec::new();
     let broken = |message: String| Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name);

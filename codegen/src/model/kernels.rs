@@ -23,7 +23,7 @@ const NATIVE: &str =
     "loads; percpu data is native: percpu arrays, each initialized by one BPF_MAP_UPDATE_ELEM with BPF_F_ALL_CPUS";
 const NO_DIRECT: &str =
     "does not load: programs cannot access percpu data directly, and the skeleton has no emulated form";
-const NO_MAPPED: &str = "does not load: maps cannot be mapped into memory";
+const NO_MMAP: &str = "does not load: maps cannot be mapped into memory";
 
 /// Returns the rows for an object with percpu data and a skeleton with this form; none for an object without percpu
 /// data.
@@ -35,7 +35,7 @@ pub(super) fn kernels(object: &BpfObject, form: PercpuForm) -> Vec<KernelSummary
     // BPF_F_MMAPABLE requires Linux 5.5, direct access 7.3. CO-RE relocations are applied on all versions.
     match form {
         PercpuForm::Native => vec![row("0", NO_DIRECT), row("7.3", NATIVE)],
-        PercpuForm::Emulated => vec![row("0", NO_MAPPED), row("5.5", EMULATED)],
-        PercpuForm::Either => vec![row("0", NO_MAPPED), row("5.5", EMULATED), row("7.3", NATIVE)],
+        PercpuForm::Emulated => vec![row("0", NO_MMAP), row("5.5", EMULATED)],
+        PercpuForm::Either => vec![row("0", NO_MMAP), row("5.5", EMULATED), row("7.3", NATIVE)],
     }
 }

@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_for_kinds() {
+    fn section_names_determine_programs() {
         let exit = meaning("fexit/do_unlinkat").unwrap();
         assert_eq!((exit.def.program_type, exit.def.expected_attach_type), (P::TRACING, A::TRACE_FEXIT));
         assert_eq!(exit.target.unwrap().name, "do_unlinkat");
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_like_known_ones() {
+    fn similar_names_are_found() {
         let names = ["raw_tpp/sys_enter", "kporbe/do_unlinkat", "?tracepont/a/b", "xdpp", "cgroup/conect4", "xdp/foo"];
         let known = ["raw_tp", "kprobe", "tracepoint", "xdp", "cgroup/connect4", "xdp"];
         assert_eq!(names.map(similar), known.map(Some));

@@ -51,7 +51,7 @@ mod tests {
     use crate::btf::{Int, Member, Type};
 
     #[test]
-    fn rusts_wrappers_are_seen_through() {
+    fn rust_wrappers_are_unwrapped() {
         let mut btf = Btf::new();
         let int = Kind::Int(Int { size: 8, bits: 64, bit_offset: 0, signed: false, char: false, bool: false });
         let name = btf.add_string("u64");

@@ -24,7 +24,7 @@ pub(super) fn write(
         Endian::Little => "little",
         Endian::Big => "big",
     };
-    text.item_begins()?;
+    text.begin_item()?;
     text.open(format_args!("rt::skeleton! {{"))?;
     text.line(format_args!("version {VERSION};"))?;
     for line in SAFETY {

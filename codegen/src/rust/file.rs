@@ -131,7 +131,7 @@ fn items(object: &BpfObject, (sections, types): (&[Section<'_>], &Types<'_>), te
     if types.is_empty() {
         return Ok(());
     }
-    text.item_begins()?;
+    text.begin_item()?;
     text.line(format_args!("/// The types of the object."))?;
     text.open(format_args!("pub mod types {{"))?;
     text.line(format_args!("use super::rt::{{self, generated::prelude::*}};"))?;

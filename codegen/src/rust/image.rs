@@ -31,7 +31,7 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
         kconfig,
         steps,
     } = object;
-    text.item_begins()?;
+    text.begin_item()?;
     text.open(format_args!("mod tables {{"))?;
     text.line(format_args!("#[allow(unused_imports, reason = \"an object may use no kernel constants\")]"))?;
     text.line(format_args!("use super::rt::{{generated::abi::*, generated::prelude::*, uapi::*}};"))?;

@@ -97,7 +97,7 @@ pub(super) fn open_enum(
     (name, number): (impl Display, impl Display),
     values: impl Iterator<Item = (String, impl Display)>,
 ) -> Result<()> {
-    text.item_begins()?;
+    text.begin_item()?;
     text.open(format_args!("rt::open_enum! {{"))?;
     docs(text, doc)?;
     text.open(format_args!("{name}: {number} {{"))?;
@@ -114,12 +114,12 @@ mod tests {
 
     fn written(write: impl FnOnce(&mut Text<'_>) -> Result<()>) -> String {
         let mut out = String::new();
-        write(&mut Text::new(&mut out)).expect("a string takes all");
+        write(&mut Text::new(&mut out)).expect("a string accepts all text");
         out
     }
 
     #[test]
-    fn one_thing_a_line() {
+    fn one_item_per_line() {
         let member = |name: &str| Accessed {
             doc: Doc::new(format_args!(" `u32 {name}`")),
             names: (name.to_owned(), format!("set_{name}")),

@@ -111,7 +111,7 @@ impl<'a> Section<'a> {
             " The variables of section `{}`, in memory that is shared with the running programs.",
             InCode(self.name)
         ));
-        text.item_begins()?;
+        text.begin_item()?;
         text.open(format_args!("rt::cells! {{"))?;
         macros::docs(text, &[doc])?;
         text.open(format_args!("pub struct {ty}Cells of {ty} {{"))?;

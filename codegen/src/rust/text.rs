@@ -51,7 +51,7 @@ impl<'a> Text<'a> {
     }
 
     /// Begins an item, after an empty line if another item precedes it.
-    pub(super) fn item_begins(&mut self) -> Result<()> {
+    pub(super) fn begin_item(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.separate, true) { self.raw("\n") } else { Ok(()) }
     }
 

@@ -21,7 +21,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use self::layout::{Layouts, Position};
-use self::names::{Names, NodeId, Origin, Wanted};
+use self::names::{Names, NeededTypes, NodeId, Origin};
 use super::doc::{Doc, InCode};
 use super::ident;
 use super::text::Text;
@@ -34,22 +34,22 @@ pub(super) use self::write::{Definition, Field};
 /// The types that are needed. All must be added before the first lookup, because names depend on all of them.
 pub(super) struct Needs<'a> {
     btf: &'a Btf,
-    wanted: Wanted,
+    needed: NeededTypes,
 }
 
 impl<'a> Needs<'a> {
     pub(super) fn new(btf: &'a Btf) -> Self {
-        Self { btf, wanted: Wanted::default() }
+        Self { btf, needed: NeededTypes::default() }
     }
 
     /// Adds a type. `path` names it if it has no name in C.
     pub(super) fn ty(&mut self, id: TypeId, path: &str) {
-        self.wanted.roots.push((id, path.to_owned()));
+        self.needed.roots.push((id, path.to_owned()));
     }
 
     /// Marks a type as stored in memory that is shared with programs.
     pub(super) fn shared(&mut self, id: TypeId, path: &str) {
-        self.wanted.shared.push((id, path.to_owned()));
+        self.needed.shared.push((id, path.to_owned()));
     }
 
     /// Adds the type of a variable, which is longer than its type if that ends with a flexible array.
@@ -60,7 +60,7 @@ impl<'a> Needs<'a> {
                 && matches!(self.btf.get(self.btf.resolve(part.ty)).kind, Kind::Array { .. })
         });
         if flexible && self.btf.size_of(id).is_some_and(|short| short < size) {
-            self.wanted.longer.push((id, path.to_owned(), size));
+            self.needed.longer.push((id, path.to_owned(), size));
         } else {
             self.ty(id, path);
         }
@@ -76,14 +76,14 @@ impl<'a> Needs<'a> {
 
     /// Adds every struct, union and enum of the table.
     pub(super) fn everything(&mut self) {
-        self.wanted.everything = true;
+        self.needed.everything = true;
     }
 
     /// Finds all contained types and names them.
     pub(super) fn resolve(self) -> Types<'a> {
         let layouts = Layouts::new(self.btf);
-        let names = Names::new(self.btf, &layouts, &self.wanted);
-        let shared = names.closure(&self.wanted.shared);
+        let names = Names::new(self.btf, &layouts, &self.needed);
+        let shared = names.closure(&self.needed.shared);
         Types { btf: self.btf, layouts, names, shared }
     }
 }
@@ -135,7 +135,7 @@ impl Types<'_> {
         for (alias, name) in self.names.aliases() {
             let doc = Doc::new(format_args!(" `typedef … {}`", InCode(&alias)));
             let (alias, name) = (field_name(&alias), field_name(name));
-            text.item_begins()?;
+            text.begin_item()?;
             text.line(format_args!("///{doc}"))?;
             text.line(format_args!("pub type {alias} = {name};"))?;
         }

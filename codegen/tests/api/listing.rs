@@ -113,7 +113,7 @@ impl Listing<'_> {
         match item {
             Item::Struct(item) if is_public(&item.vis) => {
                 note_type(&item.ident);
-                self.line(path, format!("{}pub struct {HERE}{}", growing(&item.attrs), tokens(&item.generics)));
+                self.line(path, format!("{}pub struct {HERE}{}", non_exhaustive(&item.attrs), tokens(&item.generics)));
                 self.derives(&item.attrs, path);
                 self.fields(&item.fields, path, true);
             }
@@ -123,7 +123,7 @@ impl Listing<'_> {
             }
             Item::Enum(item) if is_public(&item.vis) => {
                 note_type(&item.ident);
-                self.line(path, format!("{}pub enum {HERE}{}", growing(&item.attrs), tokens(&item.generics)));
+                self.line(path, format!("{}pub enum {HERE}{}", non_exhaustive(&item.attrs), tokens(&item.generics)));
                 self.derives(&item.attrs, path);
                 for variant in item.variants.iter().filter(|variant| !is_hidden(&variant.attrs)) {
                     let path = format!("{path}::{}", variant.ident);
@@ -131,7 +131,7 @@ impl Listing<'_> {
                         Fields::Unnamed(fields) => tokens(fields),
                         _ => String::new(),
                     };
-                    self.line(&path, format!("{}variant {HERE}{unnamed}", growing(&variant.attrs)));
+                    self.line(&path, format!("{}variant {HERE}{unnamed}", non_exhaustive(&variant.attrs)));
                     if let Fields::Named(_) = variant.fields {
                         self.fields(&variant.fields, &path, false);
                     }
@@ -223,7 +223,7 @@ impl Listing<'_> {
         }
     }
 
-    /// Whether a path names a trait of the crate that is hidden: then nobody is told of its implementations.
+    /// Returns whether a path names a hidden trait of the crate, whose implementations are not part of the API.
     fn is_hidden_trait(&self, path: &syn::Path, at: &[String]) -> bool {
         let path: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         let Some(Target::Items((module, own))) = self.krate.resolve(at, &path) else { return false };
@@ -260,7 +260,7 @@ impl Listing<'_> {
 }
 
 /// Returns the attribute of types that can grow, if it is present.
-fn growing(attributes: &[syn::Attribute]) -> &'static str {
+fn non_exhaustive(attributes: &[syn::Attribute]) -> &'static str {
     let grows = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
     if grows { "#[non_exhaustive] " } else { "" }
 }

@@ -43,7 +43,7 @@ fn lists(text: &str, lines: &[&str]) {
 }
 
 #[test]
-fn what_is_added_is_noticed() {
+fn added_items_are_listed() {
     let before = "pub struct Thing; impl Thing { pub fn one(&self) {} fn two(&self) {} }";
     lists(before, &["pub struct krate::Thing", "pub fn krate::Thing::one(&self)"]);
     for (added, line) in [
@@ -65,7 +65,7 @@ fn what_is_added_is_noticed() {
 }
 
 #[test]
-fn what_nobody_can_call_is_not_listed() {
+fn private_items_are_not_listed() {
     lists("fn a() {} pub(crate) fn b() {} mod c { pub fn d() {} } use c::d; pub(crate) use c::d as e;", &[]);
     lists("#[doc(hidden)] pub mod a { pub fn b() {} } #[doc(hidden)] pub fn c() {} #[cfg(test)] pub fn d() {}", &[]);
     lists("pub struct A { b: u8, pub(crate) c: u8, #[doc(hidden)] pub d: u8 }", &["pub struct krate::A"]);

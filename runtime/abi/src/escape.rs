@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped_and_nothing_else() {
+    fn only_invisible_characters_are_escaped() {
         for seen in [' ', '~', '\\', '"', '\'', '`', 'ü', 'ш', '語', '🦀', '\u{301}', '\u{e31}', '…', '\u{fffd}']
         {
             assert!(is_visible(seen), "{seen:?}");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_is_once() {
+    fn escaping_twice_has_no_effect() {
         let text = "a\u{301}\\\u{202e}\r\n\0\t\u{9b}x";
         let once = Line(text).to_string();
         assert_eq!(once, "a\u{301}\\\\u{202e}\\r\\n\\0\\t\\u{9b}x");

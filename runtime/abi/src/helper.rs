@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_for_the_gpl_alone() {
+    fn gpl_only_helpers() {
         assert!(GPL_ONLY.is_sorted());
         let (tracing, perf) = (ProgramType::TRACING, ProgramType::PERF_EVENT);
         let name = |helper, of| gpl_only(helper, of, AttachType(0));

@@ -58,7 +58,7 @@ macro_rules! open_enum {
     };
 }
 
-/// Defines a set of flags: a type for people, and the numbers of its flags in a module, for requests and plans.
+/// Defines a set of flags: a type for users, and a module with the numbers of its flags for requests and plans.
 macro_rules! flags {
     ($(#[$doc:meta])* $name:ident($number:ident) in $module:ident { $($(#[$about:meta])* $flag:ident = $value:expr,)* }) => {
         #[doc = concat!("The numbers of [`", stringify!($name), "`], for requests and plans.")]
@@ -69,7 +69,7 @@ macro_rules! flags {
 
         $(#[$doc])*
         ///
-        /// An open set: bits that this version has no name for are kept, so that flags of newer kernels can be set by
+        /// An open set: bits without a name in this version are kept, so that flags of newer kernels can be set with
         /// [`from_bits`](Self::from_bits).
         #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
         #[repr(transparent)]
@@ -363,7 +363,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// A hook of netfilter: where packets are seen (`enum nf_inet_hooks` of `linux/netfilter.h`).
+    /// A netfilter hook: the point where packets are seen (`enum nf_inet_hooks` of `linux/netfilter.h`).
     NetfilterHook {
         PRE_ROUTING = 0 => "pre_routing",
         LOCAL_IN = 1 => "local_in",
@@ -374,14 +374,14 @@ open_enum! {
 }
 
 open_enum! {
-    /// A family of protocols of netfilter (`NFPROTO_*` of `linux/netfilter.h`); these two take BPF programs.
+    /// A netfilter protocol family (`NFPROTO_*` of `linux/netfilter.h`); only these two accept BPF programs.
     NetfilterFamily {
         IPV4 = 2 => "ipv4",
         IPV6 = 10 => "ipv6",
     }
 }
 
-/// Longest name of a kernel BPF object in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
+/// The maximum length of a kernel object's name in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
 pub const OBJ_NAME_MAX: usize = 15;
 
 flags! {
@@ -395,49 +395,49 @@ flags! {
     /// assert_eq!(format!("{flags:?}"), "MapFlags(NO_PREALLOC | RDONLY_PROG | 0x80000000)");
     /// ```
     MapFlags(u32) in map_flags {
-        /// Allocate hash elements when they are inserted (`BPF_F_NO_PREALLOC`).
+        /// Allocate hash elements on insertion (`BPF_F_NO_PREALLOC`).
         NO_PREALLOC = 1 << 0,
-        /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
+        /// Use a separate LRU list for each CPU (`BPF_F_NO_COMMON_LRU`).
         NO_COMMON_LRU = 1 << 1,
-        /// The request names a NUMA node (`BPF_F_NUMA_NODE`).
+        /// The request has a NUMA node (`BPF_F_NUMA_NODE`).
         NUMA_NODE = 1 << 2,
-        /// System calls may only read (`BPF_F_RDONLY`).
+        /// System calls can only read (`BPF_F_RDONLY`).
         RDONLY = 1 << 3,
-        /// System calls may only write (`BPF_F_WRONLY`).
+        /// System calls can only write (`BPF_F_WRONLY`).
         WRONLY = 1 << 4,
-        /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
+        /// Stack traces contain build ids and offsets instead of addresses (`BPF_F_STACK_BUILD_ID`).
         STACK_BUILD_ID = 1 << 5,
         /// Hash without a random seed, for tests (`BPF_F_ZERO_SEED`).
         ZERO_SEED = 1 << 6,
-        /// Programs may only read (`BPF_F_RDONLY_PROG`).
+        /// Programs can only read (`BPF_F_RDONLY_PROG`).
         RDONLY_PROG = 1 << 7,
-        /// Programs may only write (`BPF_F_WRONLY_PROG`).
+        /// Programs can only write (`BPF_F_WRONLY_PROG`).
         WRONLY_PROG = 1 << 8,
-        /// A child of a socket gets a copy of the element (`BPF_F_CLONE`).
+        /// Child sockets inherit a copy of the element (`BPF_F_CLONE`).
         CLONE = 1 << 9,
-        /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
+        /// The map can be mapped into user space (`BPF_F_MMAPABLE`).
         MMAPABLE = 1 << 10,
-        /// Perf events stay in the map when the file descriptor that put them there is closed (`BPF_F_PRESERVE_ELEMS`).
+        /// Perf events stay in the map when the file descriptor that inserted them is closed (`BPF_F_PRESERVE_ELEMS`).
         PRESERVE_ELEMS = 1 << 11,
         /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
         INNER_MAP = 1 << 12,
-        /// A struct_ops map registered by a link (`BPF_F_LINK`).
+        /// The struct_ops map is registered by a link (`BPF_F_LINK`).
         LINK = 1 << 13,
-        /// The field `value_type_btf_obj_fd` counts (`BPF_F_VTYPE_BTF_OBJ_FD`).
+        /// The field `value_type_btf_obj_fd` is set (`BPF_F_VTYPE_BTF_OBJ_FD`).
         VTYPE_BTF_OBJ_FD = 1 << 15,
-        /// The field `map_token_fd` counts (`BPF_F_TOKEN_FD`).
+        /// The field `map_token_fd` is set (`BPF_F_TOKEN_FD`).
         TOKEN_FD = 1 << 16,
-        /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
+        /// A fault in an arena raises SIGSEGV instead of allocating a page (`BPF_F_SEGV_ON_FAULT`).
         SEGV_ON_FAULT = 1 << 17,
-        /// Addresses of an arena are not converted for user space (`BPF_F_NO_USER_CONV`).
+        /// Arena addresses are not converted for user space (`BPF_F_NO_USER_CONV`).
         NO_USER_CONV = 1 << 18,
-        /// A ring buffer that is full drops its oldest records (`BPF_F_RB_OVERWRITE`).
+        /// A full ring buffer drops its oldest records (`BPF_F_RB_OVERWRITE`).
         RB_OVERWRITE = 1 << 19,
     }
 }
 
 flags! {
-    /// The flags of requests about elements of maps.
+    /// The flags of requests about map elements.
     ///
     /// ```
     /// use skelgen_abi::uapi::ElemFlags;
@@ -451,11 +451,11 @@ flags! {
         NOEXIST = 1,
         /// Replace only (`BPF_EXIST`).
         EXIST = 2,
-        /// Take the element's spin lock (`BPF_F_LOCK`).
+        /// Hold the element's spin lock (`BPF_F_LOCK`).
         LOCK = 4,
-        /// The upper 32 bits of the flags name the one CPU meant (`BPF_F_CPU`, Linux 7.0).
+        /// The upper 32 bits of the flags are the CPU (`BPF_F_CPU`, Linux 7.0).
         CPU = 8,
-        /// One value for every CPU (`BPF_F_ALL_CPUS`, Linux 7.0).
+        /// Write one value for all CPUs (`BPF_F_ALL_CPUS`, Linux 7.0).
         ALL_CPUS = 16,
     }
 }
@@ -472,29 +472,29 @@ flags! {
     ProgramFlags(u32) in prog_flags {
         /// The program may sleep (`BPF_F_SLEEPABLE`).
         SLEEPABLE = 1 << 4,
-        /// The XDP program understands packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
+        /// The XDP program supports packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
         XDP_HAS_FRAGS = 1 << 5,
-        /// The field `prog_token_fd` counts (`BPF_F_TOKEN_FD`).
+        /// The field `prog_token_fd` is set (`BPF_F_TOKEN_FD`).
         TOKEN_FD = 1 << 16,
     }
 }
 
 flags! {
-    /// The flags of attachments, with and without a link.
+    /// The flags for attaching a program, with or without a link.
     AttachFlags(u32) in attach_flags {
-        /// Cgroups below may have another program in this one's place (`BPF_F_ALLOW_OVERRIDE`).
+        /// Descendant cgroups may override this program (`BPF_F_ALLOW_OVERRIDE`).
         ALLOW_OVERRIDE = 1 << 0,
-        /// The programs of cgroups below run beside this one (`BPF_F_ALLOW_MULTI`).
+        /// Programs of descendant cgroups run in addition to this one (`BPF_F_ALLOW_MULTI`).
         ALLOW_MULTI = 1 << 1,
-        /// Another program is replaced (`BPF_F_REPLACE`).
+        /// Replace another program (`BPF_F_REPLACE`).
         REPLACE = 1 << 2,
-        /// Before another (`BPF_F_BEFORE`).
+        /// Attach before another program or link (`BPF_F_BEFORE`).
         BEFORE = 1 << 3,
-        /// After another (`BPF_F_AFTER`).
+        /// Attach after another program or link (`BPF_F_AFTER`).
         AFTER = 1 << 4,
-        /// The other is given by its id (`BPF_F_ID`).
+        /// The other program or link is given by its id (`BPF_F_ID`).
         ID = 1 << 5,
-        /// Before the programs of cgroups below (`BPF_F_PREORDER`).
+        /// Run before the programs of descendant cgroups (`BPF_F_PREORDER`).
         PREORDER = 1 << 6,
         /// The other is a link (`BPF_F_LINK`).
         LINK = 1 << 13,
@@ -502,15 +502,15 @@ flags! {
 }
 
 flags! {
-    /// The flags of attachments of XDP programs (`linux/if_link.h`). Without flags the kernel chooses the mode.
+    /// The flags for attaching an XDP program (`linux/if_link.h`). Without flags, the kernel chooses the mode.
     XdpFlags(u32) in xdp_flags {
-        /// Not if there is a program already (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
+        /// Fail if a program is already attached (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
         UPDATE_IF_NOEXIST = 1 << 0,
-        /// In the network stack, whatever the device can do (`XDP_FLAGS_SKB_MODE`).
+        /// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
         SKB_MODE = 1 << 1,
-        /// In the driver (`XDP_FLAGS_DRV_MODE`).
+        /// Attach in the driver (`XDP_FLAGS_DRV_MODE`).
         DRV_MODE = 1 << 2,
-        /// In the hardware (`XDP_FLAGS_HW_MODE`).
+        /// Attach in the hardware (`XDP_FLAGS_HW_MODE`).
         HW_MODE = 1 << 3,
     }
 }

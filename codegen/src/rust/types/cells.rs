@@ -24,7 +24,7 @@ impl Types<'_> {
         let shape = self.layouts.shape(node.id);
         let last = shape.parts.len().saturating_sub(1);
         let declared = InCode(self.btf.declaration(node.id, ""));
-        text.item_begins()?;
+        text.begin_item()?;
         text.open(format_args!("rt::cells! {{"))?;
         macros::docs(text, &[Doc::new(format_args!(" The members of `{declared}` in shared memory."))])?;
         text.open(format_args!("pub struct {name} of super::{name} {{"))?;

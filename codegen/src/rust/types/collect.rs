@@ -50,7 +50,7 @@ impl<'a> Names<'a> {
             Origin::Member(parent, member) => {
                 let depth = self.nodes[parent.0].depth + 1;
                 if depth > MAX_DEPTH || self.children.len() > MAX_PATHS {
-                    self.need_loose(id);
+                    self.need_by_content(id);
                 } else if !self.children.contains_key(&(parent, id)) {
                     let node = self.push(id, Class::Anonymous, String::new(), depth);
                     self.children.insert((parent, id), node);
@@ -68,7 +68,7 @@ impl<'a> Names<'a> {
     }
 
     /// Adds a type that has neither a name nor a path, and is named by its content.
-    fn need_loose(&mut self, id: TypeId) {
+    fn need_by_content(&mut self, id: TypeId) {
         if self.loose.contains_key(&id) {
             return;
         }
@@ -113,13 +113,13 @@ impl<'a> Names<'a> {
         }
         // Types that others contain are added with those.
         for id in rest.difference(&contained) {
-            self.need_loose(*id);
+            self.need_by_content(*id);
         }
         self.drain(layouts);
         // Members that are omitted, as damaged types have them, do not add their types.
         for id in contained {
             if rest.contains(&id) && !self.covered.contains(&id) {
-                self.need_loose(id);
+                self.need_by_content(id);
                 self.drain(layouts);
             }
         }

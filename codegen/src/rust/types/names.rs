@@ -20,7 +20,7 @@ use crate::skeleton::{Scope, type_ident};
 
 /// The types that are needed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct NeededTypes {
     /// Types, with the paths that name them if they are anonymous.
     pub(super) roots: Vec<(TypeId, String)>,
     /// Variables that are longer than their types, because their flexible arrays have elements, with their sizes.
@@ -97,7 +97,7 @@ pub(super) struct Target<'a> {
 
 impl<'a> Names<'a> {
     /// Finds and names all types that the needed types contain.
-    pub(super) fn new(btf: &'a Btf, layouts: &Layouts<'a>, wanted: &Wanted) -> Self {
+    pub(super) fn new(btf: &'a Btf, layouts: &Layouts<'a>, needed: &NeededTypes) -> Self {
         let mut this = Self {
             btf,
             nodes: Vec::new(),
@@ -110,17 +110,17 @@ impl<'a> Names<'a> {
             queue: VecDeque::new(),
             contents: BTreeMap::new(),
         };
-        for (ty, path, size) in &wanted.longer {
+        for (ty, path, size) in &needed.longer {
             this.need_longer(*ty, path, *size);
         }
-        for (ty, path) in &wanted.roots {
+        for (ty, path) in &needed.roots {
             this.need(*ty, Origin::Path(path));
         }
         this.drain(layouts);
-        if wanted.everything {
+        if needed.everything {
             this.need_all(layouts);
         }
-        this.unite();
+        this.merge();
         this.assign();
         this
     }
@@ -240,7 +240,7 @@ impl<'a> Names<'a> {
     }
 
     /// Merges equivalent types with the same preferred name.
-    fn unite(&mut self) {
+    fn merge(&mut self) {
         let mut canon = Canon::new(self.btf);
         let mut groups: BTreeMap<(&str, Class), Vec<NodeId>> = BTreeMap::new();
         for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.base.is_empty()) {

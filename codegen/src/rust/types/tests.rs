@@ -21,7 +21,7 @@ impl Table {
     }
 
     fn int(&mut self, size: u32) -> TypeId {
-        let bits = u8::try_from(size * 8).expect("it is small");
+        let bits = u8::try_from(size * 8).expect("the number is small");
         self.ty("int", Kind::Int(Int { size, bits, bit_offset: 0, signed: false, char: false, bool: false }))
     }
 
@@ -114,7 +114,7 @@ fn types_of_one_name_get_their_kind_as_suffix_in_any_order() {
 }
 
 #[test]
-fn what_a_type_is_called_does_not_depend_on_others() {
+fn type_names_do_not_depend_on_other_types() {
     let build = |more: bool| {
         let mut table = Table::new();
         let int = table.int(4);
@@ -140,7 +140,7 @@ fn what_a_type_is_called_does_not_depend_on_others() {
 }
 
 #[test]
-fn an_anonymous_type_is_each_members_own() {
+fn each_member_has_its_own_anonymous_type() {
     // As after deduplication: several types contain the same anonymous type.
     let mut table = Table::new();
     let int = table.int(4);
@@ -152,7 +152,7 @@ fn an_anonymous_type_is_each_members_own() {
 }
 
 #[test]
-fn doubles_become_one_type_and_different_types_have_numbers() {
+fn equivalent_types_are_merged_and_different_types_are_numbered() {
     let variant = |table: &mut Table, int, member: &str| table.structure("foo", 4, &[(member, int, 0)]);
     let mut table = Table::new();
     let int = table.int(4);
@@ -209,7 +209,7 @@ fn invalid_members_are_omitted_or_shared() {
 }
 
 #[test]
-fn doubling_ends() {
+fn doubling_types_terminate() {
     let mut table = Table::new();
     let int = table.int(4);
     let (mut one, mut two) = (int, int);
@@ -224,7 +224,7 @@ fn doubling_ends() {
 }
 
 #[test]
-fn a_member_of_a_bitfields_kind_without_a_name_is_padding() {
+fn unnamed_bitfields_are_padding() {
     let mut table = Table::new();
     let int = table.int(4);
     let mut it = table.composite(4, &[]);
@@ -257,7 +257,7 @@ fn truncated_values_are_not_constants() {
 }
 
 #[test]
-fn pointers_that_lead_back_to_themselves_end() {
+fn cyclic_pointers_terminate() {
     let mut table = Table::new();
     let itself = table.ty("", Kind::Ptr(TypeId(1)));
     assert_eq!((itself, behind_pointers(&table.0, itself)), (TypeId(1), Vec::new()));

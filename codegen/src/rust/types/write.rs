@@ -64,7 +64,7 @@ impl Definition<'_> {
         self.fields.sort_by_key(|field| (field.offset, field.size));
         self.pad();
         let (name, size, packed) = (self.name, self.size, if packed { ", packed" } else { "" });
-        text.item_begins()?;
+        text.begin_item()?;
         text.open(format_args!("rt::c_struct! {{"))?;
         macros::docs(text, &self.doc)?;
         text.open(format_args!("pub struct {name}: size {size}, align {align}{packed} {{"))?;

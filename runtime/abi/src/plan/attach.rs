@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn places_in_program_files() {
+    fn targets_in_program_files() {
         let place = |function, offset| Ok(Attach::Uprobe { path: "/a/b", function, offset, at_return: false });
         assert_eq!(UPROBE.parse("/a/b:c"), place("c", 0));
         assert_eq!(UPROBE.parse("/a/b:c+0x10"), place("c", 16));
