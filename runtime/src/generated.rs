@@ -1,6 +1,6 @@
 //! What generated code calls, and no one else: free to change with every version of the generator.
 //!
-//! [`skeleton!`](crate::skeleton) names these items; a skeleton's user never does. To give skeletons something new, write the function
+//! `skeleton!` names these items; a skeleton's user never does. To give skeletons something new, write the function
 //! here or in the module it belongs to, and call it in the macro.
 
 use std::os::fd::{BorrowedFd, OwnedFd};

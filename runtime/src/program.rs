@@ -1,7 +1,7 @@
 //! Handles of loaded programs. How they attach is in `link`.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,27 +35,34 @@ impl Program {
         Self { definition, program_type, attach_type, attach, fd, autoattach, target, log, usdt_specs: None }
     }
 
-    /// The name of its function.
+    /// Returns the name of the program's function.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.definition.name
     }
 
-    /// The name of its section.
+    /// Returns the name of the program's section.
     #[must_use]
     pub fn section(&self) -> &'static str {
         &self.definition.section
     }
 
-    /// Its type.
+    /// Returns the program's type.
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
         self.program_type
     }
 
-    /// Where it attaches, as it was loaded for; `AttachType(0)` where the kernel need not know.
+    /// Returns where the program attaches, as it was loaded; `None` for types of programs that are loaded without saying where.
     #[must_use]
-    pub fn attach_type(&self) -> AttachType {
+    pub fn attach_type(&self) -> Option<AttachType> {
+        // Zero means nothing, but of these programs, which attach to ingress unless they say otherwise.
+        let means_something = self.attach_type != AttachType(0) || self.program_type == ProgramType::CGROUP_SKB;
+        means_something.then_some(self.attach_type)
+    }
+
+    /// Returns where the program attaches as requests state it: 0 is nowhere in particular.
+    pub(crate) fn expected_attach_type(&self) -> AttachType {
         self.attach_type
     }
 
@@ -84,13 +91,13 @@ impl Program {
         self.autoattach
     }
 
-    /// Whether it was loaded: not if auto-load was off.
+    /// Returns whether the program was loaded: not if auto-load was off.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Its file descriptor.
+    /// Returns the program's file descriptor.
     ///
     /// # Errors
     /// If it was not loaded.
@@ -102,20 +109,14 @@ impl Program {
         })
     }
 
-    /// The same as a number, or `None` if it was not loaded.
-    #[must_use]
-    pub fn raw_fd(&self) -> Option<RawFd> {
-        self.fd.as_ref().map(AsRawFd::as_raw_fd)
-    }
-
-    /// What the verifier said of it, if a log level was set; and what the kernel said of the object's BTF, if it did not take it and
-    /// the program was loaded without.
+    /// Returns the verifier's log, if a log level was set; and the kernel's log of the object's BTF, if it was rejected and the program was
+    /// loaded without.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.log.as_deref()
     }
 
-    /// Its instructions as the verifier left them, eight bytes each: relocated, without what cannot be reached, maps and functions by
+    /// Returns the instructions as the verifier left them, eight bytes each: relocated, without unreachable ones, maps and functions by
     /// their ids.
     ///
     /// # Errors
@@ -178,7 +179,7 @@ impl Program {
         pins::pin(self.fd()?, path, doing).map_err(|error| error.about(Subject::Program(self.name())))
     }
 
-    /// Its file descriptor alone, or `None` if it was not loaded.
+    /// Returns the program's file descriptor alone, or `None` if it was not loaded.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.fd
@@ -195,32 +196,74 @@ impl fmt::Debug for Program {
     }
 }
 
-/// What a trial run is given.
+/// The input of [`Program::test_run`], and where it puts the output.
+///
+/// ```no_run
+/// use skelgen_runtime::TestRun;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let result = program.test_run(TestRun::new().data(&[0; 64]).repeat(1000))?;
+/// println!("returned {} in {} ns", result.return_value, result.nanoseconds);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
+#[must_use]
 pub struct TestRun<'a> {
-    /// The packet, for programs that see one.
-    pub data: &'a [u8],
-    /// Where to put the packet afterwards; empty if it does not matter.
-    pub data_out: &'a mut [u8],
-    /// The context, in the form the program's type wants.
-    pub context: &'a [u8],
-    /// Where to put the context afterwards; empty if it does not matter.
-    pub context_out: &'a mut [u8],
-    /// How often to run it; 0 is once.
-    pub repeat: u32,
-    /// On which CPU, for raw tracepoint programs; `None` is wherever we are.
-    pub cpu: Option<u32>,
+    data: &'a [u8],
+    data_out: &'a mut [u8],
+    context: &'a [u8],
+    context_out: &'a mut [u8],
+    repeat: u32,
+    cpu: Option<u32>,
 }
 
-/// What a trial run gave.
+impl<'a> TestRun<'a> {
+    /// Creates a single run without packet and context, on the current CPU.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the packet, for programs that see one; empty by default.
+    pub fn data(self, data: &'a [u8]) -> Self {
+        Self { data, ..self }
+    }
+
+    /// Sets where the packet is written after the run; by default nowhere.
+    pub fn data_out(self, data_out: &'a mut [u8]) -> Self {
+        Self { data_out, ..self }
+    }
+
+    /// Sets the context, in the form of the program's type (such as `struct xdp_md`); empty by default.
+    pub fn context(self, context: &'a [u8]) -> Self {
+        Self { context, ..self }
+    }
+
+    /// Sets where the context is written after the run; by default nowhere.
+    pub fn context_out(self, context_out: &'a mut [u8]) -> Self {
+        Self { context_out, ..self }
+    }
+
+    /// Sets how many times the program runs; 0, the default, runs it once.
+    pub fn repeat(self, times: u32) -> Self {
+        Self { repeat: times, ..self }
+    }
+
+    /// Sets the CPU that the program runs on, of raw tracepoint programs (Linux 5.10); `None`, the default, is the current one.
+    pub fn cpu(self, cpu: impl Into<Option<u32>>) -> Self {
+        Self { cpu: cpu.into(), ..self }
+    }
+}
+
+/// The output of [`Program::test_run`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TestRunResult {
-    /// What the program returned, the last time.
+    /// What the program returned in the last run.
     pub return_value: u32,
-    /// How long one run took on average, where the kernel measures it.
+    /// The mean time of a run in nanoseconds, where the kernel measures it.
     pub nanoseconds: u32,
-    /// Bytes of the packet afterwards.
+    /// The length of the packet after the run, in bytes.
     pub data_len: u32,
-    /// Bytes of the context afterwards.
+    /// The length of the context after the run, in bytes.
     pub context_len: u32,
 }

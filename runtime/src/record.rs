@@ -15,17 +15,17 @@ pub use crate::sys::call::{Buffer, Call, MapOf};
 pub use crate::sys::replay::Replay;
 use crate::sys::trace::{self, Mode};
 
-/// Runs `work` and gives the bpf() calls that it made on this thread.
+/// Runs `work` and returns the bpf() calls that it made on this thread.
 pub fn calls<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Sizes, work)
 }
 
-/// The same, with copies of everything that the requests pointed to.
+/// Runs `work` and returns the bpf() calls that it made on this thread, with copies of everything that the requests pointed to.
 pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Whole, work)
 }
 
-/// Runs `work` and gives the bpf() calls that it made on this thread, ready to be made again without it: the least that `work`
+/// Runs `work` and returns the bpf() calls that it made on this thread, ready to be made again without it: the least that `work`
 /// can cost.
 ///
 /// # Errors

@@ -167,15 +167,15 @@ fn loads_runs_and_attaches() {
 
     let reads = loaded.take_program(0);
     let packet = [0; 64];
-    let run = reads.test_run(TestRun { data: &packet, ..TestRun::default() }).unwrap();
+    let run = reads.test_run(TestRun::new().data(&packet)).unwrap();
     assert_eq!(run.return_value, 7);
-    let error = reads.auto_attach().unwrap_err();
+    let error = reads.attach().unwrap_err();
     let expected = (ErrorKind::InvalidInput, error::Step::Attach, Some(Subject::Program("reads")));
     assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
 
     let on_switch = loaded.take_program(1);
-    on_switch.test_run(TestRun { cpu: Some(0), ..TestRun::default() }).unwrap();
-    drop(on_switch.auto_attach().unwrap().expect("loaded"));
+    on_switch.test_run(TestRun::new().cpu(0)).unwrap();
+    drop(on_switch.attach().unwrap());
 
     let mut text = String::new();
     let link = loaded.take_program(2).attach().unwrap();
@@ -197,10 +197,10 @@ fn settings_count() {
     loading.program(2, dump);
     let Some(loaded) = allowed(loading.load()) else { return };
     let mut loaded = loaded.unwrap();
-    let run = loaded.take_program(0).test_run(TestRun { data: &[0; 64], ..TestRun::default() }).unwrap();
+    let run = loaded.take_program(0).test_run(TestRun::new().data(&[0; 64])).unwrap();
     assert_eq!(run.return_value, 0x0909_0909);
     let dump = loaded.take_program(2);
-    assert!(!dump.is_loaded() && dump.auto_attach().unwrap().is_none());
+    assert!(!dump.is_loaded());
     assert_eq!(dump.attach().unwrap_err().kind(), ErrorKind::NotLoaded);
 }
 
@@ -242,7 +242,7 @@ fn a_target_that_is_none_is_not_passed_over() {
 fn another_type_is_not_attached_as_the_section_says() {
     let _alone = ALONE.lock();
     let mut program = OpenProgram::new(&GOOD, 1);
-    program.set_type(ProgramType::SOCKET_FILTER, AttachType(0));
+    program.set_type(ProgramType::SOCKET_FILTER, None);
     let programs = vec![OpenProgram::new(&GOOD, 0), program];
     let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
         return;

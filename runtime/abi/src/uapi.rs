@@ -1,15 +1,14 @@
-//! The part of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
+//! The constants of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
 //!
-//! Numbers only: what they are called and what they are worth. How a request is laid out in memory belongs to the system
-//! call layer. Every number is ABI: it never changes, newer kernels only add to it. That is why the enumerations are open
-//! (a number that this version does not know is kept and printed, never refused here).
+//! Numbers are ABI: newer kernels only add to them. The enumerations are therefore open: unknown numbers are kept and
+//! printed, never rejected. The layout of requests belongs to the system call layer.
 
 /// Defines a newtype over `u32` with named values and their lower-case names.
 macro_rules! open_enum {
     ($(#[$doc:meta])* $name:ident { $($value:ident = $number:literal => $text:literal,)* }) => {
         $(#[$doc])*
         ///
-        /// An open enumeration: any `u32` is a value, and the ones this version knows have a name.
+        /// An open enumeration: any `u32` is a value, and known values have names.
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
         pub struct $name(pub u32);
@@ -20,7 +19,7 @@ macro_rules! open_enum {
                 pub const $value: Self = Self($number);
             )*
 
-            /// The lower-case name of the value, or `None` for a number this version does not know.
+            /// Returns the lower-case name of the value, or `None` if it is unknown.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -29,7 +28,7 @@ macro_rules! open_enum {
                 }
             }
 
-            /// The name of the constant for the value, as `SCREAMING_CASE`, or `None` for an unknown number.
+            /// Returns the name of the value's constant, in `SCREAMING_CASE`, or `None` if it is unknown.
             #[must_use]
             pub const fn constant(self) -> Option<&'static str> {
                 match self.0 {
@@ -54,6 +53,94 @@ macro_rules! open_enum {
                     Some(name) => write!(f, concat!(stringify!($name), "::{}"), name),
                     None => write!(f, concat!(stringify!($name), "({})"), self.0),
                 }
+            }
+        }
+    };
+}
+
+/// Defines a set of flags: a type for people, and the numbers of its flags in a module, for requests and plans.
+macro_rules! flags {
+    ($(#[$doc:meta])* $name:ident($number:ident) in $module:ident { $($(#[$about:meta])* $flag:ident = $value:expr,)* }) => {
+        #[doc = concat!("The numbers of [`", stringify!($name), "`], for requests and plans.")]
+        #[doc(hidden)]
+        pub mod $module {
+            $($(#[$about])* pub const $flag: $number = $value;)*
+        }
+
+        $(#[$doc])*
+        ///
+        /// An open set: bits that this version has no name for are kept, so that flags of newer kernels can be set by
+        /// [`from_bits`](Self::from_bits).
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+        #[repr(transparent)]
+        #[must_use]
+        pub struct $name($number);
+
+        impl $name {
+            $($(#[$about])* pub const $flag: Self = Self($value);)*
+
+            /// Returns a set without flags.
+            pub const fn empty() -> Self {
+                Self(0)
+            }
+
+            /// Returns the set of these bits, with or without a name.
+            pub const fn from_bits(bits: $number) -> Self {
+                Self(bits)
+            }
+
+            /// Returns the bits of the set.
+            #[must_use]
+            pub const fn bits(self) -> $number {
+                self.0
+            }
+
+            /// Returns whether the set has no flags.
+            #[must_use]
+            pub const fn is_empty(self) -> bool {
+                self.0 == 0
+            }
+
+            /// Returns whether all flags of `other` are in this set.
+            #[must_use]
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Returns this set without the flags of `other`.
+            pub const fn difference(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
+            }
+        }
+
+        impl core::ops::BitOr for $name {
+            type Output = Self;
+
+            fn bitor(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+        }
+
+        impl core::ops::BitOrAssign for $name {
+            fn bitor_assign(&mut self, other: Self) {
+                self.0 |= other.0;
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                let names = [$((stringify!($flag), Self::$flag)),*];
+                let known = names.into_iter().filter(|(_, flag)| !flag.is_empty() && self.contains(*flag));
+                let (mut rest, mut separator) = (*self, "");
+                write!(f, concat!(stringify!($name), "("))?;
+                for (name, flag) in known {
+                    write!(f, "{separator}{name}")?;
+                    (rest, separator) = (rest.difference(flag), " | ");
+                }
+                if !rest.is_empty() || self.is_empty() {
+                    write!(f, "{separator}{:#x}", rest.0)?;
+                }
+                f.write_str(")")
             }
         }
     };
@@ -186,7 +273,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// Where a program attaches (`enum bpf_attach_type`).
+    /// The attach type of a program (`enum bpf_attach_type`).
     AttachType {
         CGROUP_INET_INGRESS = 0 => "cgroup_inet_ingress",
         CGROUP_INET_EGRESS = 1 => "cgroup_inet_egress",
@@ -275,110 +362,160 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// A hook of netfilter: where packets are seen (`enum nf_inet_hooks` of `linux/netfilter.h`).
+    NetfilterHook {
+        PRE_ROUTING = 0 => "pre_routing",
+        LOCAL_IN = 1 => "local_in",
+        FORWARD = 2 => "forward",
+        LOCAL_OUT = 3 => "local_out",
+        POST_ROUTING = 4 => "post_routing",
+    }
+}
+
+open_enum! {
+    /// A family of protocols of netfilter (`NFPROTO_*` of `linux/netfilter.h`); these two take BPF programs.
+    NetfilterFamily {
+        IPV4 = 2 => "ipv4",
+        IPV6 = 10 => "ipv6",
+    }
+}
+
 /// Longest name of a kernel BPF object in bytes, without the terminating NUL (`BPF_OBJ_NAME_LEN` - 1).
 pub const OBJ_NAME_MAX: usize = 15;
 
-/// Flags of `BPF_MAP_CREATE`.
-pub mod map_flags {
-    /// Allocate hash elements when they are inserted (`BPF_F_NO_PREALLOC`).
-    pub const NO_PREALLOC: u32 = 1 << 0;
-    /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
-    pub const NO_COMMON_LRU: u32 = 1 << 1;
-    /// The request names a NUMA node (`BPF_F_NUMA_NODE`).
-    pub const NUMA_NODE: u32 = 1 << 2;
-    /// System calls may only read (`BPF_F_RDONLY`).
-    pub const RDONLY: u32 = 1 << 3;
-    /// System calls may only write (`BPF_F_WRONLY`).
-    pub const WRONLY: u32 = 1 << 4;
-    /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
-    pub const STACK_BUILD_ID: u32 = 1 << 5;
-    /// Hash without a random seed, for tests (`BPF_F_ZERO_SEED`).
-    pub const ZERO_SEED: u32 = 1 << 6;
-    /// Programs may only read (`BPF_F_RDONLY_PROG`).
-    pub const RDONLY_PROG: u32 = 1 << 7;
-    /// Programs may only write (`BPF_F_WRONLY_PROG`).
-    pub const WRONLY_PROG: u32 = 1 << 8;
-    /// A child of a socket gets a copy of the element (`BPF_F_CLONE`).
-    pub const CLONE: u32 = 1 << 9;
-    /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
-    pub const MMAPABLE: u32 = 1 << 10;
-    /// Perf events stay in the map when the file descriptor that put them there is closed (`BPF_F_PRESERVE_ELEMS`).
-    pub const PRESERVE_ELEMS: u32 = 1 << 11;
-    /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
-    pub const INNER_MAP: u32 = 1 << 12;
-    /// A struct_ops map registered by a link (`BPF_F_LINK`).
-    pub const LINK: u32 = 1 << 13;
-    /// The field `value_type_btf_obj_fd` counts (`BPF_F_VTYPE_BTF_OBJ_FD`).
-    pub const VTYPE_BTF_OBJ_FD: u32 = 1 << 15;
-    /// The field `map_token_fd` counts (`BPF_F_TOKEN_FD`).
-    pub const TOKEN_FD: u32 = 1 << 16;
-    /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
-    pub const SEGV_ON_FAULT: u32 = 1 << 17;
-    /// Addresses of an arena are not converted for user space (`BPF_F_NO_USER_CONV`).
-    pub const NO_USER_CONV: u32 = 1 << 18;
-    /// A ring buffer that is full drops its oldest records (`BPF_F_RB_OVERWRITE`).
-    pub const RB_OVERWRITE: u32 = 1 << 19;
+flags! {
+    /// The flags of a map (`BPF_MAP_CREATE`).
+    ///
+    /// ```
+    /// use skelgen_abi::uapi::MapFlags;
+    /// let mut flags = MapFlags::NO_PREALLOC | MapFlags::RDONLY_PROG;
+    /// flags |= MapFlags::from_bits(1 << 31);
+    /// assert!(flags.contains(MapFlags::NO_PREALLOC));
+    /// assert_eq!(format!("{flags:?}"), "MapFlags(NO_PREALLOC | RDONLY_PROG | 0x80000000)");
+    /// ```
+    MapFlags(u32) in map_flags {
+        /// Allocate hash elements when they are inserted (`BPF_F_NO_PREALLOC`).
+        NO_PREALLOC = 1 << 0,
+        /// Give each CPU an LRU list of its own (`BPF_F_NO_COMMON_LRU`).
+        NO_COMMON_LRU = 1 << 1,
+        /// The request names a NUMA node (`BPF_F_NUMA_NODE`).
+        NUMA_NODE = 1 << 2,
+        /// System calls may only read (`BPF_F_RDONLY`).
+        RDONLY = 1 << 3,
+        /// System calls may only write (`BPF_F_WRONLY`).
+        WRONLY = 1 << 4,
+        /// Stack traces are build ids and offsets, not addresses (`BPF_F_STACK_BUILD_ID`).
+        STACK_BUILD_ID = 1 << 5,
+        /// Hash without a random seed, for tests (`BPF_F_ZERO_SEED`).
+        ZERO_SEED = 1 << 6,
+        /// Programs may only read (`BPF_F_RDONLY_PROG`).
+        RDONLY_PROG = 1 << 7,
+        /// Programs may only write (`BPF_F_WRONLY_PROG`).
+        WRONLY_PROG = 1 << 8,
+        /// A child of a socket gets a copy of the element (`BPF_F_CLONE`).
+        CLONE = 1 << 9,
+        /// The map can be mapped into memory (`BPF_F_MMAPABLE`).
+        MMAPABLE = 1 << 10,
+        /// Perf events stay in the map when the file descriptor that put them there is closed (`BPF_F_PRESERVE_ELEMS`).
+        PRESERVE_ELEMS = 1 << 11,
+        /// The inner map's size may differ from its template's (`BPF_F_INNER_MAP`).
+        INNER_MAP = 1 << 12,
+        /// A struct_ops map registered by a link (`BPF_F_LINK`).
+        LINK = 1 << 13,
+        /// The field `value_type_btf_obj_fd` counts (`BPF_F_VTYPE_BTF_OBJ_FD`).
+        VTYPE_BTF_OBJ_FD = 1 << 15,
+        /// The field `map_token_fd` counts (`BPF_F_TOKEN_FD`).
+        TOKEN_FD = 1 << 16,
+        /// A fault in an arena is a SIGSEGV instead of a new page (`BPF_F_SEGV_ON_FAULT`).
+        SEGV_ON_FAULT = 1 << 17,
+        /// Addresses of an arena are not converted for user space (`BPF_F_NO_USER_CONV`).
+        NO_USER_CONV = 1 << 18,
+        /// A ring buffer that is full drops its oldest records (`BPF_F_RB_OVERWRITE`).
+        RB_OVERWRITE = 1 << 19,
+    }
 }
 
-/// Flags of element operations.
-pub mod elem_flags {
-    /// Create or replace (`BPF_ANY`).
-    pub const ANY: u64 = 0;
-    /// Create only (`BPF_NOEXIST`).
-    pub const NOEXIST: u64 = 1;
-    /// Replace only (`BPF_EXIST`).
-    pub const EXIST: u64 = 2;
-    /// Take the element's spin lock (`BPF_F_LOCK`).
-    pub const LOCK: u64 = 4;
-    /// The upper 32 bits of the flags name the one CPU meant (`BPF_F_CPU`, Linux 7.0).
-    pub const CPU: u64 = 8;
-    /// One value for every CPU (`BPF_F_ALL_CPUS`, Linux 7.0).
-    pub const ALL_CPUS: u64 = 16;
+flags! {
+    /// The flags of requests about elements of maps.
+    ///
+    /// ```
+    /// use skelgen_abi::uapi::ElemFlags;
+    /// assert_eq!(ElemFlags::on_cpu(3), ElemFlags::from_bits(3 << 32) | ElemFlags::CPU);
+    /// assert_eq!(format!("{:?} {:?}", ElemFlags::ANY, ElemFlags::EXIST | ElemFlags::LOCK), "ElemFlags(0x0) ElemFlags(EXIST | LOCK)");
+    /// ```
+    ElemFlags(u64) in elem_flags {
+        /// Create or replace (`BPF_ANY`).
+        ANY = 0,
+        /// Create only (`BPF_NOEXIST`).
+        NOEXIST = 1,
+        /// Replace only (`BPF_EXIST`).
+        EXIST = 2,
+        /// Take the element's spin lock (`BPF_F_LOCK`).
+        LOCK = 4,
+        /// The upper 32 bits of the flags name the one CPU meant (`BPF_F_CPU`, Linux 7.0).
+        CPU = 8,
+        /// One value for every CPU (`BPF_F_ALL_CPUS`, Linux 7.0).
+        ALL_CPUS = 16,
+    }
 }
 
-/// Flags of `BPF_PROG_LOAD`.
-pub mod prog_flags {
-    /// The program may sleep (`BPF_F_SLEEPABLE`).
-    pub const SLEEPABLE: u32 = 1 << 4;
-    /// The XDP program understands packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
-    pub const XDP_HAS_FRAGS: u32 = 1 << 5;
-    /// The field `prog_token_fd` counts (`BPF_F_TOKEN_FD`).
-    pub const TOKEN_FD: u32 = 1 << 16;
+impl ElemFlags {
+    /// Returns the flags for the value of one CPU (`BPF_F_CPU` with its number in the upper 32 bits, Linux 7.0).
+    pub const fn on_cpu(cpu: u32) -> Self {
+        Self(elem_flags::CPU | (cpu as u64) << 32)
+    }
 }
 
-/// Flags of attaching: of links, and of `BPF_PROG_ATTACH`.
-pub mod attach_flags {
-    /// Cgroups below may have another program in this one's place (`BPF_F_ALLOW_OVERRIDE`).
-    pub const ALLOW_OVERRIDE: u32 = 1 << 0;
-    /// The programs of cgroups below run beside this one (`BPF_F_ALLOW_MULTI`).
-    pub const ALLOW_MULTI: u32 = 1 << 1;
-    /// Another program is replaced (`BPF_F_REPLACE`).
-    pub const REPLACE: u32 = 1 << 2;
-    /// Before another (`BPF_F_BEFORE`).
-    pub const BEFORE: u32 = 1 << 3;
-    /// After another (`BPF_F_AFTER`).
-    pub const AFTER: u32 = 1 << 4;
-    /// The other is given by its id (`BPF_F_ID`).
-    pub const ID: u32 = 1 << 5;
-    /// Before the programs of cgroups below (`BPF_F_PREORDER`).
-    pub const PREORDER: u32 = 1 << 6;
-    /// The other is a link (`BPF_F_LINK`).
-    pub const LINK: u32 = 1 << 13;
+flags! {
+    /// The flags of a program (`BPF_PROG_LOAD`).
+    ProgramFlags(u32) in prog_flags {
+        /// The program may sleep (`BPF_F_SLEEPABLE`).
+        SLEEPABLE = 1 << 4,
+        /// The XDP program understands packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
+        XDP_HAS_FRAGS = 1 << 5,
+        /// The field `prog_token_fd` counts (`BPF_F_TOKEN_FD`).
+        TOKEN_FD = 1 << 16,
+    }
 }
 
-/// Flags of attaching XDP programs (`linux/if_link.h`).
-pub mod xdp_flags {
-    /// Not if there is a program already (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
-    pub const UPDATE_IF_NOEXIST: u32 = 1 << 0;
-    /// In the network stack, whatever the device can do (`XDP_FLAGS_SKB_MODE`).
-    pub const SKB_MODE: u32 = 1 << 1;
-    /// In the driver (`XDP_FLAGS_DRV_MODE`).
-    pub const DRV_MODE: u32 = 1 << 2;
-    /// In the hardware (`XDP_FLAGS_HW_MODE`).
-    pub const HW_MODE: u32 = 1 << 3;
+flags! {
+    /// The flags of attachments, with and without a link.
+    AttachFlags(u32) in attach_flags {
+        /// Cgroups below may have another program in this one's place (`BPF_F_ALLOW_OVERRIDE`).
+        ALLOW_OVERRIDE = 1 << 0,
+        /// The programs of cgroups below run beside this one (`BPF_F_ALLOW_MULTI`).
+        ALLOW_MULTI = 1 << 1,
+        /// Another program is replaced (`BPF_F_REPLACE`).
+        REPLACE = 1 << 2,
+        /// Before another (`BPF_F_BEFORE`).
+        BEFORE = 1 << 3,
+        /// After another (`BPF_F_AFTER`).
+        AFTER = 1 << 4,
+        /// The other is given by its id (`BPF_F_ID`).
+        ID = 1 << 5,
+        /// Before the programs of cgroups below (`BPF_F_PREORDER`).
+        PREORDER = 1 << 6,
+        /// The other is a link (`BPF_F_LINK`).
+        LINK = 1 << 13,
+    }
 }
 
-/// Values of an instruction's source register that give its immediate a meaning.
+flags! {
+    /// The flags of attachments of XDP programs (`linux/if_link.h`). Without flags the kernel chooses the mode.
+    XdpFlags(u32) in xdp_flags {
+        /// Not if there is a program already (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
+        UPDATE_IF_NOEXIST = 1 << 0,
+        /// In the network stack, whatever the device can do (`XDP_FLAGS_SKB_MODE`).
+        SKB_MODE = 1 << 1,
+        /// In the driver (`XDP_FLAGS_DRV_MODE`).
+        DRV_MODE = 1 << 2,
+        /// In the hardware (`XDP_FLAGS_HW_MODE`).
+        HW_MODE = 1 << 3,
+    }
+}
+
+/// Values of an instruction's source register that determine the meaning of its immediate.
 pub mod pseudo {
     /// `ld_imm64`: the immediate is a map's file descriptor.
     pub const MAP_FD: u8 = 1;

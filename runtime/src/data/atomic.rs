@@ -31,7 +31,7 @@ macro_rules! atomic {
                     <$type>::from_ne_bytes(self.atomic().update(order, change))
                 }
 
-                /// The value.
+                /// Returns the value.
                 #[must_use]
                 pub fn load(self, order: Ordering) -> $type {
                     <$type>::from_ne_bytes(self.atomic().load(order))
@@ -42,47 +42,47 @@ macro_rules! atomic {
                     self.atomic().store(value.to_ne_bytes(), order);
                 }
 
-                /// Sets the value and gives the one before.
+                /// Sets the value and returns the one before.
                 pub fn swap(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |_| value)
                 }
 
-                /// Adds, wrapping around, and gives the value before.
+                /// Adds to the value, wrapping around, and returns the previous value.
                 pub fn fetch_add(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.wrapping_add(value))
                 }
 
-                /// Subtracts, wrapping around, and gives the value before.
+                /// Subtracts from the value, wrapping around, and returns the previous value.
                 pub fn fetch_sub(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.wrapping_sub(value))
                 }
 
-                /// Bitwise and; gives the value before.
+                /// Sets the value to its bitwise "and" with `value`, and returns the previous value.
                 pub fn fetch_and(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old & value)
                 }
 
-                /// Bitwise or; gives the value before.
+                /// Sets the value to its bitwise "or" with `value`, and returns the previous value.
                 pub fn fetch_or(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old | value)
                 }
 
-                /// Bitwise exclusive or; gives the value before.
+                /// Sets the value to its bitwise "exclusive or" with `value`, and returns the previous value.
                 pub fn fetch_xor(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old ^ value)
                 }
 
-                /// Sets the value to the greater of the two and gives the one before.
+                /// Sets the value to the greater of the two and returns the one before.
                 pub fn fetch_max(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.max(value))
                 }
 
-                /// Sets the value to the lesser of the two and gives the one before.
+                /// Sets the value to the lesser of the two and returns the one before.
                 pub fn fetch_min(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.min(value))
                 }
 
-                /// Sets the value to `new` if it is `current`, and gives the value before.
+                /// Sets the value to `new` if it is `current`, and returns the value before.
                 ///
                 /// # Errors
                 /// With the value, if it is not `current`.
@@ -108,7 +108,7 @@ atomic!(u8, u16, u32, u64, i8, i16, i32, i64);
 /// Atomic operations on a boolean that programs share, such as a flag that says that what was written before it is there.
 #[allow(clippy::must_use_candidate, reason = "values are swapped for the effect, too")]
 impl Cell<'_, Bool> {
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn load(self, order: Ordering) -> bool {
         self.field::<u8>(0).load(order) != 0
@@ -119,7 +119,7 @@ impl Cell<'_, Bool> {
         self.field::<u8>(0).store(value.into(), order);
     }
 
-    /// Sets the value and gives the one before.
+    /// Sets the value and returns the one before.
     pub fn swap(self, value: bool, order: Ordering) -> bool {
         self.field::<u8>(0).swap(value.into(), order) != 0
     }
@@ -129,7 +129,7 @@ impl Cell<'_, Bool> {
 #[allow(clippy::missing_panics_doc, reason = "said of all of them above")]
 #[allow(clippy::must_use_candidate, reason = "values are swapped for the effect, too")]
 impl Cell<'_, Ptr> {
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn load(self, order: Ordering) -> Ptr {
         Ptr::new(self.field::<u64>(0).load(order))
@@ -140,12 +140,12 @@ impl Cell<'_, Ptr> {
         self.field::<u64>(0).store(value.address(), order);
     }
 
-    /// Sets the value and gives the one before.
+    /// Sets the value and returns the one before.
     pub fn swap(self, value: Ptr, order: Ordering) -> Ptr {
         Ptr::new(self.field::<u64>(0).swap(value.address(), order))
     }
 
-    /// Sets the value to `new` if it is `current`, and gives the value before.
+    /// Sets the value to `new` if it is `current`, and returns the value before.
     ///
     /// # Errors
     /// With the value, if it is not `current`.

@@ -73,10 +73,11 @@ impl<'a, T> Cell<'a, T> {
         Self { place, lifetime: PhantomData }
     }
 
-    /// The part of type `U` at `offset` bytes.
+    /// Returns the part of type `U` at `offset` bytes, for generated code.
     ///
     /// # Panics
     /// If it would not be inside the value.
+    #[doc(hidden)]
     #[must_use]
     pub fn field<U: Plain>(self, offset: usize) -> Cell<'a, U> {
         let end = offset.checked_add(size_of::<U>());
@@ -93,7 +94,7 @@ impl<'a, T> Cell<'a, T> {
 }
 
 impl<T: Plain> Cell<'_, T> {
-    /// A copy of the value.
+    /// Returns a copy of the value.
     #[must_use]
     pub fn get(self) -> T {
         let mut value = zeroed();
@@ -102,7 +103,7 @@ impl<T: Plain> Cell<'_, T> {
         value
     }
 
-    /// A copy of the value in memory of its own, which never passes through the stack: for values of megabytes.
+    /// Returns a copy of the value on the heap, which never passes through the stack: for values of megabytes.
     #[must_use]
     pub fn get_boxed(self) -> Box<T> {
         let mut value = zeroed_box();
@@ -121,6 +122,7 @@ impl<T: Plain> Cell<'_, T> {
     ///
     /// # Panics
     /// If the bits are not inside the value, or more than 128.
+    #[doc(hidden)]
     #[must_use]
     pub fn get_bits<B: BitField>(self, first: usize, count: usize) -> B {
         get_bits(&self.bytes_of_bits(first, count), first % 8, count)
@@ -131,6 +133,7 @@ impl<T: Plain> Cell<'_, T> {
     ///
     /// # Panics
     /// As [`Self::get_bits`].
+    #[doc(hidden)]
     pub fn set_bits<B: BitField>(self, first: usize, count: usize, value: B) {
         let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
         set_bits(&mut mask, first % 8, count, u128::MAX);
@@ -165,14 +168,14 @@ impl<T: Plain> Cell<'_, T> {
 }
 
 impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "the length is a constant")]
     pub const fn len(self) -> usize {
         N
     }
 
-    /// The element at `index`.
+    /// Returns the element at `index`.
     ///
     /// # Panics
     /// If there is no such element.
@@ -182,7 +185,7 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
         self.field(index * size_of::<T>())
     }
 
-    /// The elements.
+    /// Iterates over the elements.
     #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Cell<'a, T>> + DoubleEndedIterator {
         (0..N).map(move |index| self.index(index))

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-/// The text in an array of C's `char`: up to the first NUL, or all of it. What is not UTF-8 becomes U+FFFD.
+/// Returns the text in an array of C's `char`: up to the first NUL, or all of it. Invalid UTF-8 becomes U+FFFD.
 ///
 /// ```
 /// let comm: [i8; 16] = skelgen_runtime::chars_of("bash")?;
@@ -18,7 +18,7 @@ pub fn string_of(chars: &[i8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A text as an array of C's `char`, with zeros behind it.
+/// Returns a text as an array of C's `char`, filled up with zeros.
 ///
 /// # Errors
 /// If it does not fit with a NUL behind it, or has one inside.

@@ -52,13 +52,13 @@ impl<T: Plain> Initial<T> {
         Self { object, map: map_index, value: OnceLock::new(), changed: false, len: None }
     }
 
-    /// The value as it is now.
+    /// Returns the value as it is now.
     #[must_use]
     pub fn get(&self) -> &T {
         self.value.get_or_init(|| self.read())
     }
 
-    /// The value, to change.
+    /// Returns the value for changing it.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut T {
         self.changed = true;
@@ -70,26 +70,26 @@ impl<T: Plain> Initial<T> {
         }
     }
 
-    /// Whether it was borrowed to be changed.
+    /// Returns whether the value was borrowed mutably.
     #[must_use]
-    pub fn touched(&self) -> bool {
+    pub fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// How long the section will be, in bytes.
+    /// Returns the length that the section will have, in bytes.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.len.unwrap_or_else(|| map(self.object, self.map).map_or(0, |map| map.value_size))
     }
 
-    /// Whether the section will have no bytes, which no section has.
+    /// Returns whether the section will have no bytes, which no section has.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Makes the section longer than its variables: so many bytes in all, zero at first where there is no variable. Loading
-    /// fails if that is shorter. For variables in an arena it does nothing: the arena is made larger, by
+    /// Sets the length of the section in bytes. Bytes behind the variables are zero at first. Loading fails if the section is shorter than
+    /// its variables. For variables in an arena it does nothing: the arena is made larger, by
     /// [`OpenMap::set_max_entries`](crate::OpenMap::set_max_entries).
     pub fn resize(&mut self, len: u32) {
         self.len = Some(len);
@@ -212,9 +212,9 @@ mod tests {
     fn reads_and_changes() {
         let mut data = Initial::<[u8; 8]>::new(&OBJECT, 0);
         assert_eq!(data.get(), &[1, 2, 3, 4, 0, 0, 0, 0]);
-        assert!(!data.touched());
+        assert!(!data.is_changed());
         data.get_mut()[7] = 5;
-        assert!(data.touched());
+        assert!(data.is_changed());
         assert_eq!(data.get(), &[1, 2, 3, 4, 0, 0, 0, 5]);
         assert_eq!(data.into_bytes().unwrap().as_ref(), [1, 2, 3, 4, 0, 0, 0, 5]);
     }

@@ -23,7 +23,8 @@ use super::layout::Layout;
             makes of an enumeration"
 )]
 pub unsafe trait Plain: Copy + Send + Sync + 'static {
-    /// What is where, for structs that say so.
+    /// The fields and their offsets, of structs that state them: for derives and generated code.
+    #[doc(hidden)]
     const LAYOUT: Option<&'static Layout> = None;
 
     /// The same of what an array is made of, however deep; of other types their own.
@@ -47,21 +48,21 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {
     const ELEMENT: Option<&'static Layout> = T::ELEMENT;
 }
 
-/// A value of zero bytes.
+/// Returns the value whose bytes are all zero.
 #[must_use]
 pub fn zeroed<T: Plain>() -> T {
     // SAFETY: any bytes are a value of a plain type.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 #[must_use]
 pub fn as_bytes<T: Plain>(value: &T) -> &[u8] {
     // SAFETY: every byte of a plain value is initialized, and the slice borrows from it.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// The bytes of a value, to write.
+/// Returns the bytes of a value for changing them.
 #[must_use]
 pub fn as_bytes_mut<T: Plain>(value: &mut T) -> &mut [u8] {
     // SAFETY: every byte of a plain value is initialized, any bytes are a value, and the slice borrows from it.
@@ -74,7 +75,7 @@ pub(crate) fn slice_as_bytes<T: Plain>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// The value of these bytes, if they are as many as it has. They may begin at any address.
+/// Returns the value of these bytes, or `None` if their number is not the size of the type. The bytes need no alignment.
 #[must_use]
 pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     if bytes.len() != size_of::<T>() {
@@ -130,7 +131,7 @@ impl Bool {
     /// False.
     pub const FALSE: Self = Self(0);
 
-    /// Whether it is true.
+    /// Returns whether it is true.
     #[must_use]
     pub const fn get(self) -> bool {
         self.0 != 0
@@ -215,19 +216,19 @@ impl Ptr {
     /// The null pointer.
     pub const NULL: Self = Self(0);
 
-    /// The pointer of this address.
+    /// Creates a pointer with this address.
     #[must_use]
     pub const fn new(address: u64) -> Self {
         Self(address)
     }
 
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub const fn address(self) -> u64 {
         self.0
     }
 
-    /// Whether it is the null pointer.
+    /// Returns whether it is the null pointer.
     #[must_use]
     pub const fn is_null(self) -> bool {
         self.0 == 0
@@ -256,13 +257,13 @@ pub struct Unaligned<T>(T);
 unsafe impl<T: Plain> Plain for Unaligned<T> {}
 
 impl<T: Plain> Unaligned<T> {
-    /// A value.
+    /// Creates a value without alignment.
     #[must_use]
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// A copy of the value.
+    /// Returns a copy of the value.
     #[must_use]
     pub const fn get(self) -> T {
         self.0

@@ -305,7 +305,7 @@ impl Executor {
                 continue;
             };
             // The directory of maps that are pinned by name is made; that of a path which was given is the user's.
-            if let Some(directory) = self.options.pin_folder.as_deref().filter(|_| open.pin_path.is_none()) {
+            if let Some(directory) = self.options.pin_dir.as_deref().filter(|_| open.pin_path.is_none()) {
                 pins.directory(directory).map_err(|error| error.within(format_args!("map `{}`", created.info.name)))?;
             }
             let doing = format!("pinning map `{}` to {}", created.info.name, path.display());

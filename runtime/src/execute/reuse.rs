@@ -60,7 +60,7 @@ impl Executor {
 }
 
 /// What to do about a pin that is not what it should be.
-const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_pin_folder`";
+const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_pin_dir`";
 
 /// Without these no program could use it.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {

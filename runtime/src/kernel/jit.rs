@@ -23,7 +23,7 @@ fn may_lack(errno: i32, log: &str) -> bool {
         && (log.is_empty() || log.contains("processed 0 insns") || log.contains("JIT"))
 }
 
-/// Whether the folder of the network's settings says so. Only the first network namespace has all of them, so another one that only it
+/// Whether the directory of the network's settings says so. Only the first network namespace has all of them, so another one that only it
 /// has must be there.
 fn is_missing(settings: &Path) -> bool {
     match std::fs::read(settings.join("bpf_jit_enable")) {
@@ -47,14 +47,14 @@ mod tests {
 
     #[test]
     fn settings_that_are_elsewhere_say_nothing() {
-        let folder = std::env::temp_dir().join(format!("skelgen-jit-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let directory = std::env::temp_dir().join(format!("skelgen-jit-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
         let with = |name: &str, text: &str| {
-            std::fs::write(folder.join(name), text).unwrap();
-            is_missing(&folder)
+            std::fs::write(directory.join(name), text).unwrap();
+            is_missing(&directory)
         };
-        assert!(!is_missing(&folder) && with("netdev_max_backlog", "1000\n"));
+        assert!(!is_missing(&directory) && with("netdev_max_backlog", "1000\n"));
         assert!(!with("bpf_jit_enable", "1\n") && with("bpf_jit_enable", "0\n"));
-        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, Step};
 use crate::sys;
 pub use crate::sys::cpus;
 
-/// Makes the kernel count the runs of all programs and their time, for as long as the file descriptor is open (Linux 5.8).
+/// Enables the kernel's counting of runs and run time of all programs, for as long as the file descriptor is open (Linux 5.8).
 ///
 /// # Errors
 /// If the kernel rejects it: it takes `CAP_SYS_ADMIN`.

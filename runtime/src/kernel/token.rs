@@ -53,10 +53,11 @@ pub(crate) fn create_if_delegated(path: &Path) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// If nothing is delegated there, this process is in another user namespace than the bpffs or in the first one, or the kernel has no
 /// tokens (before Linux 6.9).
-pub fn create(path: &Path) -> Result<OwnedFd> {
+pub fn create(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    let path = path.as_ref();
     let what = format!("creating a BPF token from the bpffs at {}", path.display());
-    let folder = File::open(path).map_err(|error| Error::io(&what, &error))?;
-    sys::token::create(folder.as_fd()).map_err(|errno| {
+    let directory = File::open(path).map_err(|error| Error::io(&what, &error))?;
+    sys::token::create(directory.as_fd()).map_err(|errno| {
         let error = Error::refused(what, errno);
         match errno.raw() {
             libc::ENOENT => error.with_help(

@@ -51,22 +51,22 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
         Attach::Tracing => program.attach_trace(cookie),
         Attach::Tracepoint { category, name } => program.attach_tracepoint(category, name, cookie),
         Attach::Kprobe { function, offset, at_return } => {
-            program.attach_kprobe(&Kprobe { function, offset, at_return, cookie })
+            program.attach_kprobe(Kprobe::new(function).offset(offset).at_return(at_return).cookie(cookie))
         }
         Attach::Ksyscall { name, at_return } => program.attach_ksyscall(name, at_return, cookie),
         Attach::KprobeMulti { pattern, at_return } => {
-            program.attach_kprobe_multi(&KprobeMulti { functions: &[pattern], cookies, at_return, pattern: "" })
+            program.attach_kprobe_multi(KprobeMulti::pattern(pattern).cookies(cookies).at_return(at_return))
         }
         Attach::Uprobe { path, function, offset, at_return } => {
-            program.attach_uprobe(&Uprobe { offset, at_return, cookie, ..Uprobe::new(path, function) })
+            program.attach_uprobe(Uprobe::new(path, function).offset(offset).at_return(at_return).cookie(cookie))
         }
         Attach::UprobeMulti { path, pattern, at_return } => {
-            let probes = UprobeMulti { functions: &[pattern], cookies, at_return, ..UprobeMulti::new(path) };
-            program.attach_uprobe_multi(&probes)
+            let patterns = [pattern];
+            program.attach_uprobe_multi(UprobeMulti::functions(path, &patterns).cookies(cookies).at_return(at_return))
         }
         Attach::TracingMulti { pattern } => program.attach_trace_multi(&[pattern], cookies),
         Attach::Usdt { path, provider, name } => {
-            program.attach_usdt(&Usdt { cookie, ..Usdt::new(path, provider, name) })
+            program.attach_usdt(Usdt::new(path, provider, name).cookie(cookie))
         }
     }
 }
@@ -107,7 +107,7 @@ impl Program {
         }
     }
 
-    /// Attaches it the way its section says.
+    /// Attaches the program the way its section states.
     ///
     /// # Errors
     /// If it was not loaded, cannot attach by itself, or the kernel refuses.
@@ -115,8 +115,9 @@ impl Program {
         self.attach_with_cookie(0)
     }
 
-    /// The same with a cookie: a number that the program gets from `bpf_get_attach_cookie`, by which it knows which of its attachments
-    /// it runs for (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for raw tracepoints).
+    /// Attaches the program the way its section states, with a cookie: a number that the program reads with `bpf_get_attach_cookie`, by
+    /// which it knows for which of its attachments it runs (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for
+    /// raw tracepoints). 0 is no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -129,14 +130,6 @@ impl Program {
     /// If it was not loaded, cannot attach by itself, or the kernel refuses.
     pub fn attach_with_cookie(&self, cookie: u64) -> Result<Link> {
         attach(self, self.attach_target()?, cookie)
-    }
-
-    /// The same for the skeleton's `attach`: `None` if it was not loaded or auto-attach is off.
-    ///
-    /// # Errors
-    /// If it cannot attach by itself or the kernel refuses.
-    pub fn auto_attach(&self) -> Result<Option<Link>> {
-        if self.autoattaches() && self.is_loaded() { self.attach().map(Some) } else { Ok(None) }
     }
 
     /// The error of this program, which the kernel does not attach.

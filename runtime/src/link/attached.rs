@@ -1,6 +1,6 @@
 //! What is attached to a place where several programs can be.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, LinuxVersion, Result, Step, Subject};
 use crate::kernel::causes;
@@ -10,13 +10,13 @@ use crate::uapi::AttachType;
 /// The programs of an interface, a cgroup, a network namespace or a map of sockets, by their ids, in the order in which they run.
 ///
 /// ```no_run
-/// use skelgen_runtime::link::{Attached, Order, Place};
+/// use skelgen_runtime::link::{Attached, Order, Place, TcDirection};
 /// use skelgen_runtime::uapi::AttachType;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// // First, unless somebody else attaches in between.
 /// let there = Attached::to_interface(2, AttachType::TCX_INGRESS)?;
-/// let place = Place { order: Order::First, expected_revision: there.revision, ..Place::default() };
-/// let link = program.attach_tcx_at(2, AttachType::TCX_INGRESS, place)?;
+/// let place = Place::new(Order::First).expected_revision(there.revision);
+/// let link = program.attach_tcx_at(2, TcDirection::Ingress, place)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -32,7 +32,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// What is attached to a network interface (tcx and netkit, Linux 6.6).
+    /// Returns what is attached to a network interface (tcx and netkit, Linux 6.6).
     ///
     /// # Errors
     /// If there is no such interface or the kernel refuses.
@@ -53,12 +53,12 @@ impl Attached {
         })
     }
 
-    /// What is attached as this type to a cgroup itself, not to those above; or to a network namespace or a map of sockets.
+    /// Returns what is attached as this attach type to a cgroup itself, without those above; or to a network namespace or a map of sockets.
     ///
     /// # Errors
     /// If what was given is no such thing, or the kernel refuses.
-    pub fn to(target: BorrowedFd<'_>, attach_type: AttachType) -> Result<Self> {
-        query(target.as_raw_fd(), attach_type, false).map_err(|errno| {
+    pub fn to(target: impl AsFd, attach_type: AttachType) -> Result<Self> {
+        query(target.as_fd().as_raw_fd(), attach_type, false).map_err(|errno| {
             Error::refused(format_args!("asking what a {} has attached", attach_type.name().unwrap_or("place")), errno)
                 .during(Step::ReadInfo)
         })

@@ -29,25 +29,25 @@ pub struct Left {
 }
 
 impl Left {
-    /// The name of the skeleton's field: of the program in `programs`, and of the link in `Links`.
+    /// Returns the name of the skeleton's field: of the program in `programs`, and of the link in `Links`.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
     }
 
-    /// The name of the program.
+    /// Returns the name of the program.
     #[must_use]
     pub fn program(&self) -> &'static str {
         self.program
     }
 
-    /// The name of its section.
+    /// Returns the name of the program's section.
     #[must_use]
     pub fn section(&self) -> &'static str {
         self.section
     }
 
-    /// What it needs, as a noun phrase: "a network interface".
+    /// Returns what the program needs, as a noun phrase: "a network interface".
     #[must_use]
     pub fn needs(&self) -> &str {
         &self.needs

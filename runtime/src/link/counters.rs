@@ -7,7 +7,7 @@
 ///
 /// ```
 /// use skelgen_runtime::link::{PerfEvent, SoftwareCounter};
-/// assert_eq!(PerfEvent::software(SoftwareCounter::PAGE_FAULTS).config, 2);
+/// assert_eq!(PerfEvent::software(SoftwareCounter::PAGE_FAULTS), PerfEvent::new(1, 2));
 /// ```
 ///
 /// A counter of the CPU is not one:
@@ -47,7 +47,7 @@ impl SoftwareCounter {
 ///
 /// ```
 /// use skelgen_runtime::link::{HardwareCounter, PerfEvent};
-/// assert_eq!(PerfEvent::hardware(HardwareCounter::INSTRUCTIONS).config, 1);
+/// assert_eq!(PerfEvent::hardware(HardwareCounter::INSTRUCTIONS), PerfEvent::new(0, 1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HardwareCounter(pub u64);

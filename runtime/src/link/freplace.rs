@@ -9,7 +9,7 @@ use crate::program::Program;
 use crate::sys;
 
 impl Program {
-    /// Puts an `freplace` program in the place of a function of another program than the one it was loaded for (Linux 5.10). The function
+    /// Replaces a function of another program than the one that this `freplace` program was loaded for (Linux 5.10). The function
     /// must have the same type as the one that was chosen with
     /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before loading, which [`attach`](Self::attach) replaces.
     ///
@@ -23,10 +23,11 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, the other program has no such function, or the kernel refuses.
-    pub fn attach_to(&self, program: BorrowedFd<'_>, function: &str) -> Result<Link> {
+    pub fn attach_to(&self, program: impl AsFd, function: &str) -> Result<Link> {
+        let program = program.as_fd();
         let own = self.fd()?;
         let id = function_id(program, function, None).map_err(|error| self.attaching(error))?;
-        sys::link::create(own, program.as_raw_fd(), self.attach_type(), 0, (id, 0))
+        sys::link::create(own, program.as_raw_fd(), self.expected_attach_type(), 0, (id, 0))
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("function `{function}` of another program"), errno);

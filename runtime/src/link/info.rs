@@ -1,13 +1,13 @@
-//! What the kernel says of a link.
+//! What the kernel reports about a link.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Errno;
 use crate::sys::link::{self as sys, Info};
-use crate::uapi::{AttachType, LinkType};
+use crate::uapi::{AttachType, LinkType, NetfilterFamily, NetfilterHook};
 
-/// A link as the kernel describes it.
+/// A link as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {
@@ -17,7 +17,7 @@ pub struct LinkInfo {
     pub kind: LinkType,
     /// The id of its program; 0 for a table of functions.
     pub program_id: u32,
-    /// What it is attached to, as far as this is known of the kind and the kernel says it.
+    /// What it is attached to, as far as the kind is known and the kernel reports it.
     pub target: LinkTarget,
 }
 
@@ -49,7 +49,7 @@ pub enum LinkTarget {
     /// A table of functions; 0 once it is detached.
     StructOps { map_id: u32 },
     /// A hook of netfilter.
-    Netfilter { family: u32, hook: u32, priority: i32, flags: u32 },
+    Netfilter { family: NetfilterFamily, hook: NetfilterHook, priority: i32, defragment: bool },
     /// Many kernel functions.
     KprobeMulti { count: u32, at_return: bool, missed: u64 },
     /// Many places in a file.
@@ -107,10 +107,11 @@ fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
         LinkType::SOCKMAP => LinkTarget::Sockmap { map_id: low(a), attach_type: AttachType(high(a)) },
         LinkType::STRUCT_OPS => LinkTarget::StructOps { map_id: low(a) },
         LinkType::NETFILTER => LinkTarget::Netfilter {
-            family: low(a),
-            hook: high(a),
+            family: NetfilterFamily(low(a)),
+            hook: NetfilterHook(high(a)),
             priority: i32::from_ne_bytes(low(b).to_ne_bytes()),
-            flags: high(b),
+            // BPF_F_NETFILTER_IP_DEFRAG
+            defragment: high(b) & 1 != 0,
         },
         LinkType::KPROBE_MULTI => LinkTarget::KprobeMulti { count: low(b), at_return: high(b) & 1 != 0, missed: c },
         LinkType::UPROBE_MULTI => {

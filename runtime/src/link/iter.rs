@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::program::Program;
 use crate::sys::link as sys;
 
-/// What an iterator goes over.
+/// The target of an iterator.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum IterTarget<'a> {
     /// The elements of this map (`iter/bpf_map_elem`, `iter/sockmap`, `iter/bpf_sk_storage_map`; Linux 5.9).
     Map(BorrowedFd<'a>),
@@ -25,6 +26,7 @@ pub enum IterTarget<'a> {
 /// In which order cgroups are visited (`enum bpf_cgroup_iter_order`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum CgroupOrder {
     /// This one alone.
     SelfOnly = 1,
@@ -58,7 +60,7 @@ impl IterTarget<'_> {
 }
 
 impl Program {
-    /// Attaches an iterator that needs to be told over what it goes, or that shall not go over all there is.
+    /// Attaches an iterator over this target, which iterators over elements of a map need, and which limits others to a part.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {

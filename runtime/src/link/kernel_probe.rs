@@ -11,69 +11,91 @@ use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
 
-/// A place in a kernel function.
+/// An instruction of a kernel function, or its return.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Kprobe;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let link = program.attach_kprobe(&Kprobe { at_return: true, cookie: 7, ..Kprobe::new("do_unlinkat") })?;
+/// let link = program.attach_kprobe(Kprobe::new("do_unlinkat").at_return(true).cookie(7))?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Kprobe<'a> {
-    /// The function.
-    pub function: &'a str,
-    /// Bytes from its beginning.
-    pub offset: u64,
-    /// At its return instead.
-    pub at_return: bool,
-    /// What the program gets from `bpf_get_attach_cookie` (Linux 5.15); 0 for none.
-    pub cookie: u64,
+    function: &'a str,
+    offset: u64,
+    at_return: bool,
+    cookie: u64,
 }
 
 impl<'a> Kprobe<'a> {
-    /// The entry of this function.
-    #[must_use]
+    /// Creates a probe of the entry of this function.
     pub const fn new(function: &'a str) -> Self {
         Self { function, offset: 0, at_return: false, cookie: 0 }
+    }
+
+    /// Sets the offset of the instruction from the function's entry, in bytes; 0 by default.
+    pub const fn offset(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Sets whether the program runs when the function returns, instead of at an instruction; `false` by default.
+    pub const fn at_return(self, at_return: bool) -> Self {
+        Self { at_return, ..self }
+    }
+
+    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a program without a
+    /// cookie reads, and is attached by kernels without cookies too.
+    pub const fn cookie(self, cookie: u64) -> Self {
+        Self { cookie, ..self }
     }
 }
 
 /// Kernel functions to attach to at once (Linux 5.18).
 ///
+/// In names, `*` stands for any characters and `?` for one.
+///
 /// ```no_run
 /// use skelgen_runtime::link::KprobeMulti;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let reads = program.attach_kprobe_multi(&KprobeMulti::pattern("vfs_read*"))?;
-/// let two = KprobeMulti { cookies: &[1, 2], ..KprobeMulti::functions(&["vfs_open", "vfs_write"]) };
-/// let both = program.attach_kprobe_multi(&two)?;
+/// let reads = program.attach_kprobe_multi(KprobeMulti::pattern("vfs_read*"))?;
+/// let two = KprobeMulti::functions(&["vfs_open", "vfs_write"]).cookies(&[1, 2]);
+/// let both = program.attach_kprobe_multi(two)?;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct KprobeMulti<'a> {
-    /// The names, in which `*` stands for any characters and `?` for one: all functions that one of them stands for.
-    pub functions: &'a [&'a str],
+    functions: &'a [&'a str],
     /// A pattern beside these names; empty for none.
-    pub pattern: &'a str,
-    /// What the program gets from `bpf_get_attach_cookie`, one for each of the names, which must not be patterns then; empty for none.
-    pub cookies: &'a [u64],
-    /// At their returns instead. Programs of sessions see both.
-    pub at_return: bool,
+    pattern: &'a str,
+    cookies: &'a [u64],
+    at_return: bool,
 }
 
 impl<'a> KprobeMulti<'a> {
-    /// The functions of these names.
-    #[must_use]
+    /// Creates probes of the functions that have one of these names or match one of these patterns.
     pub const fn functions(functions: &'a [&'a str]) -> Self {
         Self { functions, pattern: "", cookies: &[], at_return: false }
     }
 
-    /// All functions that a pattern stands for.
-    #[must_use]
+    /// Creates probes of all functions that match a pattern.
     pub const fn pattern(pattern: &'a str) -> Self {
         Self { functions: &[], pattern, cookies: &[], at_return: false }
+    }
+
+    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function, which must be named without
+    /// patterns; none by default.
+    pub const fn cookies(self, cookies: &'a [u64]) -> Self {
+        Self { cookies, ..self }
+    }
+
+    /// Sets whether the program runs when the functions return, instead of at their entries; `false` by default. A `kprobe.session`
+    /// program always runs at both.
+    pub const fn at_return(self, at_return: bool) -> Self {
+        Self { at_return, ..self }
     }
 }
 
@@ -82,9 +104,9 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, the kernel has no such function or none that can be probed, or it refuses.
-    pub fn attach_kprobe(&self, probe: &Kprobe<'_>) -> Result<Link> {
+    pub fn attach_kprobe(&self, probe: Kprobe<'_>) -> Result<Link> {
         let program = self.fd()?;
-        let Kprobe { function, offset, at_return, cookie } = *probe;
+        let Kprobe { function, offset, at_return, cookie } = probe;
         let what = match (at_return, offset) {
             (true, _) => format!("the return of kernel function `{function}`"),
             (false, 0) => format!("the entry of kernel function `{function}`"),
@@ -115,7 +137,7 @@ impl Program {
         let mut failed = None;
         // What wraps system calls since 4.17 is tried first; kernels without have their functions by the other names.
         for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {
-            match self.attach_kprobe(&Kprobe { at_return, cookie, ..Kprobe::new(&function) }) {
+            match self.attach_kprobe(Kprobe::new(&function).at_return(at_return).cookie(cookie)) {
                 Err(error) if error.errno().is_some_and(no_such_function) => {
                     failed = Some(failed.unwrap_or(error));
                 }
@@ -130,7 +152,7 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded as one, the kernel has none of the functions, or it refuses.
-    pub fn attach_kprobe_multi(&self, probes: &KprobeMulti<'_>) -> Result<Link> {
+    pub fn attach_kprobe_multi(&self, probes: KprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
@@ -144,8 +166,8 @@ impl Program {
         };
         let names: Vec<_> = found.names.iter().map(CString::as_c_str).collect();
         let functions = sys::Functions { names: &names, addresses: &found.addresses, cookies: probes.cookies };
-        let at_return = probes.at_return && self.attach_type() != AttachType::TRACE_KPROBE_SESSION;
-        sys::create_kprobe_multi(program, self.attach_type(), &functions, at_return)
+        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_KPROBE_SESSION;
+        sys::create_kprobe_multi(program, self.expected_attach_type(), &functions, at_return)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let count = names.len().max(found.addresses.len());

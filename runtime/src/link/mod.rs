@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod info;
 mod iter;
 mod kernel_probe;
+mod lirc;
 mod netfilter;
 mod network;
 mod notes;
@@ -26,6 +27,7 @@ mod pattern;
 mod perf;
 mod pmu;
 mod raw;
+mod route;
 mod search;
 mod socket;
 mod struct_ops;
@@ -50,6 +52,7 @@ pub use self::kernel_probe::{Kprobe, KprobeMulti};
 pub use self::netfilter::Netfilter;
 pub use self::order::{Order, Other, Place};
 pub use self::perf::{PerfEvent, Sample};
+pub use self::route::Route;
 pub use self::socket::{detach_reuseport, detach_socket_filter};
 pub use self::struct_ops::StructOps;
 pub use self::tc::{TcDirection, TcFilter};
@@ -149,7 +152,7 @@ impl Link {
         Ok(Self::new(fd, path.display().to_string()))
     }
 
-    /// The name of its program or table; of a link from elsewhere, where it comes from.
+    /// Returns the name of the program or struct_ops map; of a link that was opened from a pin, its path.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.program
@@ -169,7 +172,7 @@ impl Link {
         Ok(())
     }
 
-    /// The same for a link that this process needs no more.
+    /// Pins the link to a path in a bpffs, and closes it.
     ///
     /// # Errors
     /// As for [`pin`](Self::pin); the program is detached then.
@@ -177,7 +180,7 @@ impl Link {
         self.pin(path)
     }
 
-    /// Leaves the program attached for as long as this process lives, and what has no link for as long as its target does.
+    /// Leaves the program attached until this process ends; an attachment without a link, until its target is gone.
     pub fn leak(self) {
         if let Some(undo) = self.undo {
             undo.forget();
@@ -214,7 +217,7 @@ impl Link {
         self.change(program, None)
     }
 
-    /// The same if this other program is the one that is attached.
+    /// Replaces the attached program without a moment in which none is attached, if `old` is the attached one.
     ///
     /// # Errors
     /// As for [`update`](Self::update), and if the link has another program.
@@ -239,7 +242,7 @@ impl Link {
         })
     }
 
-    /// What the kernel says of it (Linux 5.8; of some targets later).
+    /// Returns what the kernel reports about the link (Linux 5.8; about some targets later).
     ///
     /// # Errors
     /// If it is no link of the kernel's or the kernel does not say.
@@ -315,11 +318,12 @@ impl From<OwnedFd> for Link {
 ///
 /// # Errors
 /// The first link that cannot be pinned; those that were are not pinned any more then.
-pub fn pin_all(links: &[(&'static str, &Link)], folder: &Path) -> Result<()> {
+#[doc(hidden)]
+pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     let mut pins = PinSet::default();
-    pins.directory(folder)?;
+    pins.directory(dir)?;
     for (name, link) in links {
-        let path = folder.join(name);
+        let path = dir.join(name);
         link.pin(&path)?;
         pins.add(path);
     }

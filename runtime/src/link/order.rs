@@ -8,27 +8,43 @@ use crate::uapi::attach_flags;
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;
-/// use skelgen_runtime::link::{Order, Other, Place};
+/// use skelgen_runtime::link::{Order, Other, Place, TcDirection};
 /// use skelgen_runtime::{Link, Program, Result};
 ///
 /// fn attach_first(program: &Program, other: &Link, ifindex: u32) -> Result<Link> {
-///     let place = Place { order: Order::Before(Other::Link(other.as_fd())), ..Place::default() };
-///     program.attach_tcx_at(ifindex, skelgen_runtime::uapi::AttachType::TCX_INGRESS, place)
+///     let place = Place::new(Order::Before(Other::Link(other.as_fd())));
+///     program.attach_tcx_at(ifindex, TcDirection::Ingress, place)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
+#[must_use]
 pub struct Place<'a> {
-    /// Before or after which other.
-    pub order: Order<'a>,
-    /// How often the list of programs has been changed, if it must not have been changed since ([`Attached`](super::Attached) tells); 0 if that does
-    /// not matter.
-    pub expected_revision: u64,
-    /// Of cgroups: run before the programs of the cgroups below (Linux 6.15).
-    pub preorder: bool,
+    order: Order<'a>,
+    pub(super) expected_revision: u64,
+    preorder: bool,
+}
+
+impl<'a> Place<'a> {
+    /// Creates a place before or after others. The default is after all that are there.
+    pub const fn new(order: Order<'a>) -> Self {
+        Self { order, expected_revision: 0, preorder: false }
+    }
+
+    /// Sets the revision that the list of programs must still have ([`Attached::revision`](super::Attached::revision)), so that nothing
+    /// is attached if others changed it in between. The default, 0, attaches at any revision.
+    pub const fn expected_revision(self, revision: u64) -> Self {
+        Self { expected_revision: revision, ..self }
+    }
+
+    /// Sets whether the program runs before those of the cgroups below (Linux 6.15, of cgroups only); `false` by default.
+    pub const fn preorder(self, preorder: bool) -> Self {
+        Self { preorder, ..self }
+    }
 }
 
 /// Before or after which other program.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub enum Order<'a> {
     /// After all that are there.
     #[default]
@@ -43,6 +59,7 @@ pub enum Order<'a> {
 
 /// A program that is attached to the same place.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Other<'a> {
     /// The program of this link.
     Link(BorrowedFd<'a>),
@@ -89,9 +106,9 @@ mod tests {
 
     #[test]
     fn flags_say_the_order() {
-        let place = |order| Place { order, ..Place::default() };
+        let place = Place::new;
         assert!(place(Order::Last).is_default());
-        assert!(!Place { expected_revision: 1, ..Place::default() }.is_default());
+        assert!(!Place::default().expected_revision(1).is_default());
         assert_eq!(place(Order::First).request(), (8, 0));
         assert_eq!(place(Order::Before(Other::LinkId(7))).request(), (8 | 32 | 1 << 13, 7));
         assert_eq!(place(Order::After(Other::ProgramId(7))).request(), (16 | 32, 7));

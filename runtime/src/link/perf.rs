@@ -1,6 +1,6 @@
 //! Programs that run when a perf event overflows.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{HardwareCounter, Link, SoftwareCounter, pmu};
 use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step};
@@ -8,74 +8,70 @@ use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::perf as sys;
 
-/// A perf event to open: what is counted, how often a program sees it, and where.
+/// A perf event to open: what is counted, how often the program runs, and where.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::{PerfEvent, Sample, SoftwareCounter};
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// // A profiler: 99 times a second on each CPU, whatever runs there.
-/// let profile = PerfEvent { sample: Sample::Frequency(99), ..PerfEvent::software(SoftwareCounter::CPU_CLOCK) };
-/// let links = program.attach_perf_on_each_cpu(&profile)?;
+/// let profile = PerfEvent::software(SoftwareCounter::CPU_CLOCK).sample(Sample::Frequency(99));
+/// let links = program.attach_perf_on_each_cpu(profile)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct PerfEvent {
-    /// The type, `PERF_TYPE_*` of `linux/perf_event.h` or the number of a source of events in sysfs.
-    pub event_type: u32,
-    /// Which event of that type.
-    pub config: u64,
-    /// How often the program runs.
-    pub sample: Sample,
-    /// In which process only, by its id; `None` for all, and then a CPU must be given.
-    pub pid: Option<u32>,
-    /// On which CPU only; `None` for all, and then a process must be given.
-    pub cpu: Option<u32>,
+    event_type: u32,
+    config: u64,
+    sample: Sample,
+    pid: Option<u32>,
+    cpu: Option<u32>,
 }
 
-/// How often a program sees an event.
+/// How often a program runs for a perf event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sample {
-    /// Each time it has happened so often.
+    /// Each time that the event was counted this many times.
     Period(u64),
-    /// About so often a second.
+    /// About this many times a second.
     Frequency(u64),
 }
 
 impl PerfEvent {
-    /// See [`SoftwareCounter::CPU_CLOCK`].
-    pub const CPU_CLOCK: SoftwareCounter = SoftwareCounter::CPU_CLOCK;
-    /// See [`SoftwareCounter::TASK_CLOCK`].
-    pub const TASK_CLOCK: SoftwareCounter = SoftwareCounter::TASK_CLOCK;
-    /// See [`SoftwareCounter::PAGE_FAULTS`].
-    pub const PAGE_FAULTS: SoftwareCounter = SoftwareCounter::PAGE_FAULTS;
-    /// See [`SoftwareCounter::CONTEXT_SWITCHES`].
-    pub const CONTEXT_SWITCHES: SoftwareCounter = SoftwareCounter::CONTEXT_SWITCHES;
-    /// See [`SoftwareCounter::CPU_MIGRATIONS`].
-    pub const CPU_MIGRATIONS: SoftwareCounter = SoftwareCounter::CPU_MIGRATIONS;
+    /// Creates an event by its type (`PERF_TYPE_*` of `linux/perf_event.h`, or the number of a source of events in sysfs) and the
+    /// `config` of that type: of all processes on CPU 0, a thousand times a second.
+    pub const fn new(event_type: u32, config: u64) -> Self {
+        Self { event_type, config, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
+    }
 
-    /// See [`HardwareCounter::CPU_CYCLES`].
-    pub const CPU_CYCLES: HardwareCounter = HardwareCounter::CPU_CYCLES;
-    /// See [`HardwareCounter::INSTRUCTIONS`].
-    pub const INSTRUCTIONS: HardwareCounter = HardwareCounter::INSTRUCTIONS;
-    /// See [`HardwareCounter::CACHE_REFERENCES`].
-    pub const CACHE_REFERENCES: HardwareCounter = HardwareCounter::CACHE_REFERENCES;
-    /// See [`HardwareCounter::CACHE_MISSES`].
-    pub const CACHE_MISSES: HardwareCounter = HardwareCounter::CACHE_MISSES;
-
-    /// Returns an event of a counter of the kernel, of all processes on CPU 0, a thousand times a second.
-    #[must_use]
+    /// Creates an event of a counter of the kernel (`PERF_TYPE_SOFTWARE`), with the defaults of [`new`](Self::new).
     pub const fn software(counter: SoftwareCounter) -> Self {
-        Self { event_type: 1, config: counter.0, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
+        Self::new(1, counter.0)
     }
 
-    /// Returns an event of a counter of the CPU, of all processes on CPU 0, a thousand times a second.
-    #[must_use]
+    /// Creates an event of a counter of the CPU (`PERF_TYPE_HARDWARE`), with the defaults of [`new`](Self::new).
     pub const fn hardware(counter: HardwareCounter) -> Self {
-        Self { event_type: 0, config: counter.0, sample: Sample::Frequency(1000), pid: None, cpu: Some(0) }
+        Self::new(0, counter.0)
     }
 
-    /// Opens it.
+    /// Sets how often the program runs; a thousand times a second by default.
+    pub const fn sample(self, sample: Sample) -> Self {
+        Self { sample, ..self }
+    }
+
+    /// Limits the event to the process of this id; `None`, the default, is all processes of the CPU.
+    pub fn pid(self, pid: impl Into<Option<u32>>) -> Self {
+        Self { pid: pid.into(), ..self }
+    }
+
+    /// Limits the event to this CPU, by default CPU 0; `None` is every CPU that the process runs on, which must be given then.
+    pub fn cpu(self, cpu: impl Into<Option<u32>>) -> Self {
+        Self { cpu: cpu.into(), ..self }
+    }
+
+    /// Opens the event.
     ///
     /// # Errors
     /// If the kernel refuses, as it does if neither a process nor a CPU is given or the machine has no such event.
@@ -121,7 +117,7 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, or the kernel has no such event or refuses.
-    pub fn attach_perf(&self, event: &PerfEvent) -> Result<Link> {
+    pub fn attach_perf(&self, event: PerfEvent) -> Result<Link> {
         let program = self.fd()?;
         let opened = event.open().map_err(|error| self.attaching(error))?;
         pmu::attach(program, opened, 0)
@@ -129,14 +125,14 @@ impl Program {
             .map_err(|errno| self.refused("a perf event", errno))
     }
 
-    /// The same on each CPU that is on, instead of the one that the event names.
+    /// Opens a perf event and attaches to it on each CPU that is online, instead of the one that the event names.
     ///
     /// # Errors
     /// As for [`attach_perf`](Self::attach_perf); it is attached to none then.
-    pub fn attach_perf_on_each_cpu(&self, event: &PerfEvent) -> Result<Vec<Link>> {
+    pub fn attach_perf_on_each_cpu(&self, event: PerfEvent) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for cpu in crate::sys::cpus::possible()?.iter() {
-            match self.attach_perf(&PerfEvent { cpu: Some(cpu), ..*event }) {
+            match self.attach_perf(event.cpu(cpu)) {
                 Ok(link) => links.push(link),
                 // A CPU that is off.
                 Err(error) if cpu != 0 && error.errno().is_some_and(|errno| errno.raw() == libc::ENODEV) => {}
@@ -146,14 +142,14 @@ impl Program {
         Ok(links)
     }
 
-    /// Attaches to a perf event that is open already. The cookie is what the program gets from `bpf_get_attach_cookie`, which it can
-    /// since Linux 5.15; kernels before keep the program attached until the last file descriptor of the event is closed.
+    /// Attaches to an open perf event. The program reads the cookie with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in
+    /// the kernel. Kernels before 5.15 keep the program attached until the last file descriptor of the event is closed.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_perf_event(&self, event: BorrowedFd<'_>, cookie: u64) -> Result<Link> {
+    pub fn attach_perf_event(&self, event: impl AsFd, cookie: u64) -> Result<Link> {
         let program = self.fd()?;
-        let own = event.try_clone_to_owned();
+        let own = event.as_fd().try_clone_to_owned();
         let own = own.map_err(|error| self.not_attached("a perf event", &error))?;
         pmu::attach(program, own, cookie).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
             let error = self.refused("a perf event", errno);

@@ -7,8 +7,8 @@ use crate::program::Program;
 use crate::sys::{link as sys, perf};
 
 impl Program {
-    /// Attaches to a raw tracepoint, by its name alone. The cookie is what the program gets from `bpf_get_attach_cookie` (Linux 6.10; 0
-    /// for none).
+    /// Attaches to a raw tracepoint, by its name alone. The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.10); 0 is no
+    /// cookie, as in the kernel.
     ///
     /// # Errors
     /// If it was not loaded, the kernel has no such tracepoint, or it refuses.
@@ -27,8 +27,8 @@ impl Program {
         })
     }
 
-    /// Attaches to a tracepoint, by its category and name as the folders of `/sys/kernel/tracing/events` have them. The cookie is what
-    /// the program gets from `bpf_get_attach_cookie` (Linux 5.15; 0 for none).
+    /// Attaches to a tracepoint, by its category and name: its directories in `/sys/kernel/tracing/events`. The program reads the cookie
+    /// with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -51,14 +51,15 @@ impl Program {
             .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
     }
 
-    /// Attaches to the kernel function or tracepoint that it was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`, `lsm`),
-    /// with a cookie that it gets from `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10; 0 for none).
+    /// Attaches to the kernel function or tracepoint that the program was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`,
+    /// `lsm`). The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10); 0 is no cookie, as in the
+    /// kernel.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
     pub fn attach_trace(&self, cookie: u64) -> Result<Link> {
         let fd = self.fd()?;
-        let created = match sys::create(fd, 0, self.attach_type(), 0, (0, cookie)) {
+        let created = match sys::create(fd, 0, self.expected_attach_type(), 0, (0, cookie)) {
             // Kernels before 5.16 or so attach these without LINK_CREATE.
             Err(error) if error.raw() == libc::EINVAL => sys::raw_tracepoint(fd, None, cookie),
             result => result,
@@ -67,8 +68,11 @@ impl Program {
             let error = self.refused("what it was loaded for", errno);
             match errno.raw() {
                 libc::EINVAL | libc::E2BIG if cookie != 0 => {
-                    let needed =
-                        if self.attach_type() == crate::uapi::AttachType::TRACE_RAW_TP { (6, 10) } else { (6, 0) };
+                    let needed = if self.expected_attach_type() == crate::uapi::AttachType::TRACE_RAW_TP {
+                        (6, 10)
+                    } else {
+                        (6, 0)
+                    };
                     let needed = LinuxVersion::new(needed.0, needed.1);
                     causes::since(error, needed, "cookies of tracing programs need Linux 6.0, of `tp_btf` 6.10")
                 }

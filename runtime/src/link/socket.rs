@@ -1,6 +1,6 @@
 //! Programs of single sockets. Links there are none: a program stays for as long as the socket does, or until it is taken off.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, Result, Step};
 use crate::program::Program;
@@ -16,22 +16,21 @@ const ATTACH_REUSEPORT: i32 = 52;
 const DETACH_REUSEPORT: i32 = 68;
 
 impl Program {
-    /// Attaches a socket filter to a socket: it says of each packet how much of it the socket gets. It stays until the socket is closed
-    /// or [`detach_socket_filter`] takes it off.
+    /// Attaches a socket filter to a socket: its return value is the number of bytes of a packet that the socket gets. It stays until the socket is closed
+    /// or [`detach_socket_filter`] detaches it.
     ///
     /// ```no_run
-    /// # use std::os::fd::AsFd as _;
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
     /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// program.attach_socket_filter(socket.as_fd())?;
+    /// program.attach_socket_filter(&socket)?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_socket_filter(&self, socket: BorrowedFd<'_>) -> Result<()> {
-        set_option(socket, ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
+    pub fn attach_socket_filter(&self, socket: impl AsFd) -> Result<()> {
+        set_option(socket.as_fd(), ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("a socket", errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help("the program must be a socket filter (`SEC(\"socket\")`)"),
@@ -42,12 +41,12 @@ impl Program {
     }
 
     /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it chooses which of them gets a
-    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] takes it off.
+    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] detaches it.
     ///
     /// # Errors
     /// If it was not loaded or the kernel refuses.
-    pub fn attach_reuseport(&self, socket: BorrowedFd<'_>) -> Result<()> {
-        set_option(socket, ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
+    pub fn attach_reuseport(&self, socket: impl AsFd) -> Result<()> {
+        set_option(socket.as_fd(), ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("sockets that share a port", errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help(
@@ -60,21 +59,21 @@ impl Program {
     }
 }
 
-/// Takes the filter from a socket.
+/// Detaches the filter of a socket.
 ///
 /// # Errors
 /// If the socket has none.
-pub fn detach_socket_filter(socket: BorrowedFd<'_>) -> Result<()> {
-    set_option(socket, DETACH_BPF, 0)
+pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
+    set_option(socket.as_fd(), DETACH_BPF, 0)
         .map_err(|errno| Error::refused("taking the filter from a socket", errno).during(Step::Detach))
 }
 
-/// Takes the program from a group of sockets that share a port (Linux 5.3).
+/// Detaches the program of a group of sockets that share a port (Linux 5.3).
 ///
 /// # Errors
 /// If the group has none.
-pub fn detach_reuseport(socket: BorrowedFd<'_>) -> Result<()> {
-    set_option(socket, DETACH_REUSEPORT, 0).map_err(|errno| {
+pub fn detach_reuseport(socket: impl AsFd) -> Result<()> {
+    set_option(socket.as_fd(), DETACH_REUSEPORT, 0).map_err(|errno| {
         Error::refused("taking the program from sockets that share a port", errno).during(Step::Detach)
     })
 }

@@ -43,19 +43,19 @@ impl StructOps {
         Self { name, table: table.map(|(map, value, flags)| Table { map, value, flags }), autoattach }
     }
 
-    /// Its name in the source.
+    /// Returns the name in the source.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Whether it was created: not if its auto-create was off.
+    /// Returns whether the map was created: not if its auto-create was off.
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.table.is_some()
     }
 
-    /// The file descriptor of its map.
+    /// Returns the file descriptor of the map.
     ///
     /// # Errors
     /// If it was not created.
@@ -121,15 +121,15 @@ impl StructOps {
         sys::link::update_map(link.as_fd(), table.map.as_fd()).map_err(refused)
     }
 
-    /// The same for the skeleton's `attach`: `None` if it was not created or auto-attach is off.
+    /// Registers it unless it was not created or auto-attach is off.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn auto_attach(&self) -> Result<Option<Link>> {
+    pub(super) fn auto_attach(&self) -> Result<Option<Link>> {
         if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
     }
 
-    /// The file descriptor of its map alone, or `None` if it was not created.
+    /// Returns the file descriptor of the map alone, or `None` if it was not created.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.table.map(|table| table.map.into_fd())

@@ -39,7 +39,7 @@ impl Program {
             )));
         }
         let ids = find(functions).map_err(within)?;
-        sys::create_tracing_multi(program, self.attach_type(), &ids, cookies)
+        sys::create_tracing_multi(program, self.expected_attach_type(), &ids, cookies)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let of = functions.join("`, `");

@@ -15,32 +15,39 @@ use crate::usdt_specs::{By, SPECS, Specs, Taken};
 
 /// A USDT probe of a program file.
 ///
+/// A path without a directory is searched for where libraries (`.so`) or programs are.
+///
 /// ```no_run
 /// use skelgen_runtime::link::Usdt;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let link = program.attach_usdt(&Usdt { pid: Some(1234), ..Usdt::new("libc.so.6", "libc", "setjmp") })?;
+/// let link = program.attach_usdt(Usdt::new("libc.so.6", "libc", "setjmp").pid(1234))?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Usdt<'a> {
-    /// The file. A name without a folder is looked for where libraries (`.so`) or programs are.
-    pub path: &'a Path,
-    /// Who has put the probe there.
-    pub provider: &'a str,
-    /// The probe.
-    pub name: &'a str,
-    /// In this process only, by its id.
-    pub pid: Option<u32>,
-    /// What the program gets from `bpf_usdt_cookie`.
-    pub cookie: u64,
+    path: &'a Path,
+    provider: &'a str,
+    name: &'a str,
+    pid: Option<u32>,
+    cookie: u64,
 }
 
 impl<'a> Usdt<'a> {
-    /// A probe of this file, in every process.
-    #[must_use]
+    /// Creates a probe by its provider and its name, in every process.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), provider: &'a str, name: &'a str) -> Self {
         Self { path: path.as_ref(), provider, name, pid: None, cookie: 0 }
+    }
+
+    /// Limits the probe to the process of this id; `None`, the default, is all processes.
+    pub fn pid(self, pid: impl Into<Option<u32>>) -> Self {
+        Self { pid: pid.into(), ..self }
+    }
+
+    /// Sets the number that the program reads with `bpf_usdt_cookie`; 0 by default.
+    pub const fn cookie(self, cookie: u64) -> Self {
+        Self { cookie, ..self }
     }
 }
 
@@ -61,7 +68,7 @@ impl Program {
     /// # Errors
     /// If it was not loaded, the file cannot be read or has no such probe, an address is needed and not known, or the kernel refuses. It is
     /// attached to no location then.
-    pub fn attach_usdt(&self, probe: &Usdt<'_>) -> Result<Link> {
+    pub fn attach_usdt(&self, probe: Usdt<'_>) -> Result<Link> {
         self.fd()?;
         let within = |error: Error| self.attaching(error);
         let specs = self.usdt_specs().ok_or_else(|| {
@@ -73,25 +80,21 @@ impl Program {
         let path = search::resolve(probe.path).map_err(within)?;
         let places = look(&path, probe).map_err(within)?;
         let taken = take(specs, &path, &places, probe).map_err(within)?;
-        if self.attach_type() == AttachType::TRACE_UPROBE_MULTI {
+        if self.expected_attach_type() == AttachType::TRACE_UPROBE_MULTI {
             let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
             let counters: Vec<u64> = places.iter().map(|place| place.counter).collect();
             let cookies: Vec<u64> = taken.numbers.iter().copied().map(u64::from).collect();
-            let link = self.attach_uprobe_multi(&UprobeMulti {
-                offsets: &offsets,
-                ref_ctr_offsets: &counters,
-                cookies: &cookies,
-                pid: probe.pid,
-                ..UprobeMulti::new(&path)
-            })?;
+            let link = self.attach_uprobe_multi(
+                UprobeMulti::offsets(&path, &offsets).ref_ctr_offsets(&counters).cookies(&cookies).pid(probe.pid),
+            )?;
             return Ok(link.holding(taken));
         }
         let mut all: Option<Link> = None;
         for (place, number) in places.iter().zip(&taken.numbers) {
-            let at = Uprobe { ref_ctr_offset: place.counter, pid: probe.pid, ..Uprobe::at(&path, place.offset) };
+            let at = Uprobe::at(&path, place.offset).ref_ctr_offset(place.counter).pid(probe.pid);
             let link = match specs.by() {
-                By::Cookie => self.attach_uprobe_with_cookie(&Uprobe { cookie: u64::from(*number), ..at })?,
-                By::Address => self.attach_uprobe(&at)?,
+                By::Cookie => self.attach_uprobe_with_cookie(at.cookie(u64::from(*number)))?,
+                By::Address => self.attach_uprobe(at)?,
             };
             match &mut all {
                 Some(all) => all.add(link),
@@ -104,7 +107,7 @@ impl Program {
 }
 
 /// Takes a specification for each place.
-fn take(specs: &Arc<Specs>, path: &Path, places: &[notes::Note], probe: &Usdt<'_>) -> Result<Taken> {
+fn take(specs: &Arc<Specs>, path: &Path, places: &[notes::Note], probe: Usdt<'_>) -> Result<Taken> {
     let (size, _) = specs.size()?;
     let one = |place: &notes::Note| {
         let arguments = arguments::parse(&place.arguments)?;
@@ -149,7 +152,7 @@ fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Ve
 }
 
 /// The places of the probe, at least one.
-fn look(path: &Path, probe: &Usdt<'_>) -> Result<Vec<notes::Note>> {
+fn look(path: &Path, probe: Usdt<'_>) -> Result<Vec<notes::Note>> {
     let places = elf::read_file(path, "USDT probes", |elf| notes::places(elf, probe.provider, probe.name))?;
     if places.is_empty() {
         let (provider, name) = (probe.provider, probe.name);

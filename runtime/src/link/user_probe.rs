@@ -11,84 +11,138 @@ use crate::sys::c_path;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
 
-/// A place in a program file.
+/// A function or an instruction of a program file.
+///
+/// A path without a directory is searched for where libraries (`.so`) or programs are.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Uprobe;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let lines = program.attach_uprobe(&Uprobe { at_return: true, ..Uprobe::new("/bin/bash", "readline") })?;
-/// let mallocs = program.attach_uprobe(&Uprobe { pid: Some(1234), ..Uprobe::new("libc.so.6", "malloc") })?;
-/// let there = program.attach_uprobe(&Uprobe::at("/usr/bin/server", 0x1149))?;
+/// let lines = program.attach_uprobe(Uprobe::new("/bin/bash", "readline").at_return(true))?;
+/// let mallocs = program.attach_uprobe(Uprobe::new("libc.so.6", "malloc").pid(1234))?;
+/// let there = program.attach_uprobe(Uprobe::at("/usr/bin/server", 0x1149))?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Uprobe<'a> {
-    /// The file. A name without a folder is looked for where libraries (`.so`) or programs are.
-    pub path: &'a Path,
-    /// The function: `NAME`, or `NAME@VERSION` for one version of it; empty if the offset is one in the file. Names that C++ and Rust
-    /// mangle are given as they are in the file.
-    pub function: &'a str,
-    /// Bytes from the beginning of the function, or of the file.
-    pub offset: u64,
-    /// At the function's return instead.
-    pub at_return: bool,
-    /// In this process only, by its id.
-    pub pid: Option<u32>,
-    /// What the program gets from `bpf_get_attach_cookie` (Linux 5.15); 0 for none.
-    pub cookie: u64,
-    /// Where in the file a counter is that says whether somebody looks (of USDT probes; Linux 4.20); 0 for none.
-    pub ref_ctr_offset: u64,
+    path: &'a Path,
+    /// Empty if the offset is one in the file.
+    function: &'a str,
+    offset: u64,
+    at_return: bool,
+    pid: Option<u32>,
+    cookie: u64,
+    ref_ctr_offset: u64,
 }
 
 impl<'a> Uprobe<'a> {
-    /// The entry of a function of this file, in every process.
-    #[must_use]
+    /// Creates a probe of the entry of a function of this file, in every process.
+    ///
+    /// The function is a `NAME`, or `NAME@VERSION` for one version of it. Names that C++ and Rust mangle are given as the file has them.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), function: &'a str) -> Self {
         let path = path.as_ref();
         Self { path, function, offset: 0, at_return: false, pid: None, cookie: 0, ref_ctr_offset: 0 }
     }
 
-    /// The instruction at this offset of the file, in every process.
-    #[must_use]
+    /// Creates a probe of the instruction at this offset of the file, in bytes, in every process.
     pub fn at(path: &'a (impl AsRef<Path> + ?Sized), offset: u64) -> Self {
         Self { offset, ..Self::new(path, "") }
     }
+
+    /// Sets the offset of the instruction in bytes: from the function's entry, or, of [`at`](Self::at), from the beginning of the file.
+    pub const fn offset(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Sets whether the program runs when the function returns, instead of at an instruction; `false` by default.
+    pub const fn at_return(self, at_return: bool) -> Self {
+        Self { at_return, ..self }
+    }
+
+    /// Limits the probe to the process of this id; `None`, the default, is all processes.
+    pub fn pid(self, pid: impl Into<Option<u32>>) -> Self {
+        Self { pid: pid.into(), ..self }
+    }
+
+    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a program without a
+    /// cookie reads, and is attached by kernels without cookies too.
+    pub const fn cookie(self, cookie: u64) -> Self {
+        Self { cookie, ..self }
+    }
+
+    /// Sets the offset in the file, in bytes, of a counter of the attached programs (a semaphore of a USDT probe; Linux 4.20). The
+    /// default, 0, is no counter.
+    pub const fn ref_ctr_offset(self, offset: u64) -> Self {
+        Self { ref_ctr_offset: offset, ..self }
+    }
 }
 
-/// Places in a program file to attach to at once (Linux 6.6).
+/// Functions or instructions of a program file to attach to at once (Linux 6.6).
+///
+/// A path without a directory is searched for where libraries (`.so`) or programs are.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::UprobeMulti;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// let all = program.attach_uprobe_multi(&UprobeMulti { functions: &["SSL_*"], ..UprobeMulti::new("libssl.so.3") })?;
+/// let all = program.attach_uprobe_multi(UprobeMulti::functions("libssl.so.3", &["SSL_*"]))?;
+/// let two = UprobeMulti::offsets("/usr/bin/server", &[0x1149, 0x1200]).cookies(&[1, 2]).pid(1234);
+/// let two = program.attach_uprobe_multi(two)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct UprobeMulti<'a> {
-    /// The file. A name without a folder is looked for where libraries (`.so`) or programs are.
-    pub path: &'a Path,
-    /// Its functions, by names in which `*` stands for any characters and `?` for one; or these offsets in the file.
-    pub functions: &'a [&'a str],
-    /// Instructions, by their offsets in the file, if there are no functions.
-    pub offsets: &'a [u64],
-    /// What the program gets from `bpf_get_attach_cookie`, one for each place; none if the functions are patterns. Empty for none.
-    pub cookies: &'a [u64],
-    /// Counters that say whether somebody looks, see [`Uprobe`]; one for each place, or empty.
-    pub ref_ctr_offsets: &'a [u64],
-    /// At the functions' returns instead. Programs of sessions see both.
-    pub at_return: bool,
-    /// In this process only, by its id.
-    pub pid: Option<u32>,
+    path: &'a Path,
+    functions: &'a [&'a str],
+    /// Offsets in the file, if there are no functions.
+    offsets: &'a [u64],
+    cookies: &'a [u64],
+    ref_ctr_offsets: &'a [u64],
+    at_return: bool,
+    pid: Option<u32>,
 }
 
 impl<'a> UprobeMulti<'a> {
-    /// Nothing yet of this file.
-    #[must_use]
-    pub fn new(path: &'a (impl AsRef<Path> + ?Sized)) -> Self {
+    fn new(path: &'a (impl AsRef<Path> + ?Sized)) -> Self {
         let path = path.as_ref();
         Self { path, functions: &[], offsets: &[], cookies: &[], ref_ctr_offsets: &[], at_return: false, pid: None }
+    }
+
+    /// Creates probes of the functions of this file that have one of these names, in which `*` stands for any characters and `?` for one,
+    /// in every process.
+    pub fn functions(path: &'a (impl AsRef<Path> + ?Sized), functions: &'a [&'a str]) -> Self {
+        Self { functions, ..Self::new(path) }
+    }
+
+    /// Creates probes of the instructions at these offsets of the file, in bytes, in every process.
+    pub fn offsets(path: &'a (impl AsRef<Path> + ?Sized), offsets: &'a [u64]) -> Self {
+        Self { offsets, ..Self::new(path) }
+    }
+
+    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function or offset; functions must be named
+    /// without patterns. None by default.
+    pub const fn cookies(self, cookies: &'a [u64]) -> Self {
+        Self { cookies, ..self }
+    }
+
+    /// Sets the offsets in the file of counters, see [`Uprobe::ref_ctr_offset`]: one for each function or offset; functions must be
+    /// named without patterns. None by default.
+    pub const fn ref_ctr_offsets(self, offsets: &'a [u64]) -> Self {
+        Self { ref_ctr_offsets: offsets, ..self }
+    }
+
+    /// Sets whether the program runs when the functions return, instead of at an instruction; `false` by default. A `uprobe.session`
+    /// program always runs at both.
+    pub const fn at_return(self, at_return: bool) -> Self {
+        Self { at_return, ..self }
+    }
+
+    /// Limits the probes to the process of this id; `None`, the default, is all processes.
+    pub fn pid(self, pid: impl Into<Option<u32>>) -> Self {
+        Self { pid: pid.into(), ..self }
     }
 }
 
@@ -98,18 +152,18 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded, the file cannot be read or has no such function, or the kernel refuses.
-    pub fn attach_uprobe(&self, probe: &Uprobe<'_>) -> Result<Link> {
+    pub fn attach_uprobe(&self, probe: Uprobe<'_>) -> Result<Link> {
         self.attach_uprobe_by(probe, pmu::attach)
     }
 
     /// Attaches to an instruction of a program file; only by a link, without which the program would not get its cookie, even if that is 0.
-    pub(super) fn attach_uprobe_with_cookie(&self, probe: &Uprobe<'_>) -> Result<Link> {
+    pub(super) fn attach_uprobe_with_cookie(&self, probe: Uprobe<'_>) -> Result<Link> {
         self.attach_uprobe_by(probe, |program, event, cookie| pmu::attach_with_cookie(program, event.as_fd(), cookie))
     }
 
     fn attach_uprobe_by(
         &self,
-        probe: &Uprobe<'_>,
+        probe: Uprobe<'_>,
         attach: impl FnOnce(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
     ) -> Result<Link> {
         let program = self.fd()?;
@@ -160,7 +214,7 @@ impl Program {
     ///
     /// # Errors
     /// If it was not loaded as one, the file cannot be read or does not have each of the functions, or the kernel refuses.
-    pub fn attach_uprobe_multi(&self, probes: &UprobeMulti<'_>) -> Result<Link> {
+    pub fn attach_uprobe_multi(&self, probes: UprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let path = resolve(probes.path).map_err(within)?;
@@ -182,8 +236,8 @@ impl Program {
             cookies: probes.cookies,
             pid: probes.pid.unwrap_or(0),
         };
-        let at_return = probes.at_return && self.attach_type() != AttachType::TRACE_UPROBE_SESSION;
-        sys::create_uprobe_multi(program, self.attach_type(), &places, at_return)
+        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_UPROBE_SESSION;
+        sys::create_uprobe_multi(program, self.expected_attach_type(), &places, at_return)
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("{} places in {}", found.len(), path.display()), errno);

@@ -9,7 +9,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::uapi::{MapType, elem_flags, map_flags};
+use crate::uapi::{ElemFlags, MapFlags, MapType, elem_flags};
 
 /// An array of values.
 ///
@@ -59,28 +59,28 @@ impl<V: Plain> Array<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
 
-    /// The value at `index`.
+    /// Returns the value at `index`.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read.
     pub fn get(&self, index: u32) -> Result<V> {
-        self.get_with(index, elem_flags::ANY)
+        self.get_with(index, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// Returns the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::get`], and if the flags are not for this map.
-    pub fn get_with(&self, index: u32, flags: u64) -> Result<V> {
+    /// As [`Self::get`], and if the flags are not for this map.
+    pub fn get_with(&self, index: u32, flags: ElemFlags) -> Result<V> {
         let mut value = zeroed();
-        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags)? {
+        if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags.bits())? {
             Ok(value)
         } else {
             Err(self.outside(index))
@@ -92,18 +92,18 @@ impl<V: Plain> Array<V> {
     /// # Errors
     /// If there is no such element, or the map may not be written.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
-        self.set_with(index, value, elem_flags::ANY)
+        self.set_with(index, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+    /// Sets the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::set`], and if the flags are not for this map.
-    pub fn set_with(&self, index: u32, value: &V, flags: u64) -> Result<()> {
+    /// As [`Self::set`], and if the flags are not for this map.
+    pub fn set_with(&self, index: u32, value: &V, flags: ElemFlags) -> Result<()> {
         if index >= self.len() {
             return Err(self.outside(index));
         }
-        self.handle.update(as_bytes(&index), as_bytes(value), flags)
+        self.handle.update(as_bytes(&index), as_bytes(value), flags.bits())
     }
 
     /// Sets the values from index 0 on, with as few system calls as the kernel allows.
@@ -125,7 +125,7 @@ impl<V: Plain> Array<V> {
         self.iter().map(|element| element.map(|(_, value)| value)).collect()
     }
 
-    /// All indices and copies of their values, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and copies of their values. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {
@@ -134,12 +134,12 @@ impl<V: Plain> Array<V> {
         })
     }
 
-    /// The array's memory, shared with programs: after this, values are read and set without system calls.
+    /// Maps the array into memory, shared with programs: from then on, values are read and set without system calls.
     ///
     /// # Errors
-    /// If the array was not created with [`MMAPABLE`](crate::uapi::map_flags::MMAPABLE), or may not be written.
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or may not be written.
     pub fn mmap(&self) -> Result<MappedArray<V>> {
-        if self.flags() & map_flags::MMAPABLE == 0 {
+        if !self.flags().contains(MapFlags::MMAPABLE) {
             return Err(self
                 .handle
                 .error(ErrorKind::Mismatch, "it cannot be mapped into memory")
@@ -160,7 +160,7 @@ impl<V: Plain> Redirects<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// What stands at `index`, if there is something.
+    /// Returns the value at `index`, if there is one.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -178,7 +178,7 @@ impl<V: Plain> Redirects<V> {
         self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
     }
 
-    /// Makes the element at `index` empty, whether it is or not.
+    /// Empties the element at `index`, whether it has a value or not.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be written.
@@ -186,8 +186,7 @@ impl<V: Plain> Redirects<V> {
         self.handle.delete(as_bytes(&index)).map(drop)
     }
 
-    /// Makes the element at `index` empty and gives what stood there. The kernel does not do both at once: what is put there between
-    /// the two is lost.
+    /// Empties the element at `index` and returns its value. The kernel does not do both at once: a value that is set in between is lost.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read and written.
@@ -197,7 +196,7 @@ impl<V: Plain> Redirects<V> {
         Ok(value)
     }
 
-    /// All elements that are not empty. Ends at the first error.
+    /// Iterates over the elements that are not empty. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));
         (0..self.max_entries()).filter_map(move |index| get(index).transpose())

@@ -1,4 +1,4 @@
-//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a folder of pins.
+//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a directory of pins.
 //!
 //! `#[derive(Maps)]` makes a struct of handles of it. What the kernel says of a map is checked: its type and sizes, and where its BTF
 //! says how keys and values are laid out and the Rust types do too, that both agree.
@@ -51,7 +51,7 @@ pub trait FindMap {
     fn what(&self) -> String;
 }
 
-/// A folder of a bpf file system in which maps are pinned by their names.
+/// A directory of a bpffs in which maps are pinned by their names.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{Array, Pins, bind};
@@ -62,9 +62,9 @@ pub trait FindMap {
 pub struct Pins(PathBuf);
 
 impl Pins {
-    /// The pins of this folder.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self(folder.into())
+    /// Creates a handle of the pins in this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self(dir.into())
     }
 }
 
@@ -83,7 +83,7 @@ impl FindMap for Pins {
     }
 
     fn what(&self) -> String {
-        format!("folder {}", self.0.display())
+        format!("directory {}", self.0.display())
     }
 }
 
@@ -109,16 +109,16 @@ pub trait Maps: Sized {
     /// Finds every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other place.
     ///
     /// # Errors
-    /// If a map is not there, or not what its field says: another type, other sizes, or, where both sides say so, another layout of
+    /// If a map is not there, or not what its field states: another type, other sizes, or, where both sides state one, another layout of
     /// keys or values, which are shown side by side.
     fn bind(from: &dyn FindMap) -> Result<Self>;
 
-    /// The same from a folder of pins.
+    /// Finds every map of the struct by its name in a directory of pins.
     ///
     /// # Errors
     /// As [`Self::bind`].
-    fn from_pins(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::bind(&Pins::new(folder.as_ref()))
+    fn from_pins(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::bind(&Pins::new(dir.as_ref()))
     }
 }
 
@@ -135,10 +135,11 @@ pub trait Maps: Sized {
     note = "handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
 )]
 pub trait BindMap: Sized {
-    /// The handle of what was found under this name.
+    /// Returns the handle of what was found under this name.
     ///
     /// # Errors
-    /// As of [`Maps::bind`].
+    /// As [`Maps::bind`].
+    #[doc(hidden)]
     fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self>;
 }
 
@@ -159,7 +160,7 @@ impl<M: FromFd> BindMap for Option<M> {
     }
 }
 
-/// The handle of one map; what [`Maps`] does for each field.
+/// Returns the handle of one map by its name, as [`Maps`] does for each field.
 ///
 /// # Errors
 /// As [`Maps::bind`].

@@ -3,7 +3,7 @@
 use super::handle::{Handle, handle};
 use super::scan::Scan;
 use crate::error::{Result, Step};
-use crate::uapi::Command;
+use crate::uapi::{Command, ElemFlags};
 
 /// A map of any type whose keys and values are bytes. Percpu maps have the values of all possible CPUs in one, each rounded up
 /// to eight bytes.
@@ -32,91 +32,107 @@ impl Untyped {
         Ok(Self { handle })
     }
 
-    /// Length of a key in bytes.
+    /// Returns the size of a key in bytes.
     #[must_use]
     pub fn key_len(&self) -> usize {
         self.handle.map().key_len()
     }
 
-    /// Length of a value in bytes; of percpu maps that of all possible CPUs together.
+    /// Returns the size of a value in bytes; of percpu maps, of the values of all possible CPUs together.
     #[must_use]
     pub fn value_len(&self) -> usize {
         self.handle.map().full_len()
     }
 
-    /// Length of a value in requests with these flags of [`elem_flags`](crate::uapi::elem_flags).
+    /// Returns the size of a value in bytes in requests with these flags.
     ///
     /// # Errors
     /// If the flags are not known.
-    pub fn value_len_with(&self, flags: u64) -> Result<usize> {
+    pub fn value_len_with(&self, flags: ElemFlags) -> Result<usize> {
         self.handle
             .map()
-            .len_with(flags)
-            .map_err(|errno| self.handle.refused(Step::ReadInfo, format_args!("flags {flags:#x}"), errno))
+            .len_with(flags.bits())
+            .map_err(|errno| self.handle.refused(Step::ReadInfo, format_args!("{flags:?}"), errno))
     }
 
-    /// The value of `key`, if there is one.
+    /// Returns the value of `key`, if there is one.
     ///
     /// # Errors
     /// If the key has another length, or the map has no lookups or may not be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.get_with(key, 0)
+        self.get_with(key, ElemFlags::ANY)
     }
 
-    /// The value of `key`, if there is one, with flags of [`elem_flags`](crate::uapi::elem_flags); with the flag for one CPU it is
-    /// that CPU's.
+    /// Returns the value of `key`, if there is one, with flags; with [`ElemFlags::on_cpu`], the value of that CPU.
     ///
     /// # Errors
-    /// The same as of [`Self::get`], and if the flags are not for this map.
-    pub fn get_with(&self, key: &[u8], flags: u64) -> Result<Option<Vec<u8>>> {
+    /// As [`Self::get`], and if the flags are not for this map.
+    pub fn get_with(&self, key: &[u8], flags: ElemFlags) -> Result<Option<Vec<u8>>> {
         let mut value = vec![0; self.value_len_with(flags)?];
-        Ok(self.handle.lookup(key, &mut value, flags)?.then_some(value))
+        Ok(self.handle.lookup(key, &mut value, flags.bits())?.then_some(value))
     }
 
-    /// Copies the value of `key` to the beginning of `value` and says whether there is one.
+    /// Copies the value of `key` to the beginning of `value` and returns whether there is one.
     ///
     /// # Errors
     /// If `value` is shorter than the map's, or the same as of [`Self::get_with`].
-    pub fn get_into(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<bool> {
-        self.handle.lookup(key, value, flags)
+    pub fn get_into(&self, key: &[u8], value: &mut [u8], flags: ElemFlags) -> Result<bool> {
+        self.handle.lookup(key, value, flags.bits())
     }
 
-    /// Sets the value of `key`, with flags of [`elem_flags`](crate::uapi::elem_flags); with one of the CPU flags the value is
-    /// that of one CPU.
+    /// Sets the value of `key`, whether there was one or not.
     ///
     /// # Errors
     /// If key or value has another length, or the kernel refuses it.
-    pub fn insert(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
-        self.handle.update(key, value, flags)
+    pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.insert_with(key, value, ElemFlags::ANY)
     }
 
-    /// Sets the values of many keys, one after the other in `keys` and `values`, with flags as of [`Self::insert`].
+    /// Sets the value of `key`, with flags; with one of the CPU flags the value is that of one CPU.
+    ///
+    /// # Errors
+    /// As [`Self::insert`], and if the flags are not for this map.
+    pub fn insert_with(&self, key: &[u8], value: &[u8], flags: ElemFlags) -> Result<()> {
+        self.handle.update(key, value, flags.bits())
+    }
+
+    /// Sets the values of many keys, one after the other in `keys` and `values`.
     ///
     /// # Errors
     /// If the lengths are not those of as many keys and values, or the kernel refuses it.
-    pub fn insert_many(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<()> {
-        self.handle.update_many(keys, values, flags)
+    pub fn insert_many(&self, keys: &[u8], values: &[u8]) -> Result<()> {
+        self.insert_many_with(keys, values, ElemFlags::ANY)
     }
 
-    /// The keys and the values of the first elements, as many as there is room for, with one system call and flags as of
+    /// Sets the values of many keys, one after the other in `keys` and `values`, with flags as of [`Self::insert_with`].
+    ///
+    /// # Errors
+    /// As [`Self::insert_many`], and if the flags are not for this map.
+    pub fn insert_many_with(&self, keys: &[u8], values: &[u8], flags: ElemFlags) -> Result<()> {
+        self.handle.update_many(keys, values, flags.bits())
+    }
+
+    /// Returns the keys and the values of the first elements, at most `room` of them, with one system call and flags as of
     /// [`Self::get_with`].
     ///
     /// # Errors
     /// If the kernel cannot copy many elements of this type of map, or refuses the flags.
-    pub fn get_first(&self, room: usize, flags: u64) -> Result<(Vec<u8>, Vec<u8>)> {
+    pub fn get_first(&self, room: usize, flags: ElemFlags) -> Result<(Vec<u8>, Vec<u8>)> {
         let map = self.handle.map();
         let (key_len, value_len) = (map.key_len(), self.value_len_with(flags)?);
         let (mut keys, mut values) = (vec![0; room.saturating_mul(key_len)], vec![0; room.saturating_mul(value_len)]);
         let mut cursor = vec![0; map.cursor_len()];
         let copied = map
-            .lookup_batch(Command::MAP_LOOKUP_BATCH, true, &mut cursor, &mut keys, &mut values, flags)
-            .map_err(|errno| self.handle.refused_with(Step::ReadMap, "looking up many elements", errno, flags))?;
+            .lookup_batch(Command::MAP_LOOKUP_BATCH, true, &mut cursor, &mut keys, &mut values, flags.bits())
+            .map_err(|errno| {
+                self.handle.refused_with(Step::ReadMap, "looking up many elements", errno, flags.bits())
+            })?;
         keys.truncate(copied.count.saturating_mul(key_len));
         values.truncate(copied.count.saturating_mul(value_len));
         Ok((keys, values))
     }
 
-    /// Removes `key`, and says whether it was there.
+    /// Removes `key`, and returns whether it was there.
     ///
     /// # Errors
     /// If the key has another length, or the map has no removal or may not be written.
@@ -124,7 +140,7 @@ impl Untyped {
         self.handle.delete(key)
     }
 
-    /// All elements, each once. Ends at the first error. Elements that are set or removed meanwhile come or not.
+    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || Some(scan.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()))))

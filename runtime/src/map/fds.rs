@@ -11,7 +11,7 @@ use crate::data::{as_bytes, as_bytes_mut, from_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::sys;
 use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 use skelgen_abi::map_types::Definition;
 
 /// What such maps hold.
@@ -25,10 +25,12 @@ pub mod kind {
     /// A kind of kernel object that maps can hold.
     pub trait Kind: sealed::Sealed + 'static {
         /// The types of maps that hold it, for arrays and for hash maps.
+        #[doc(hidden)]
         const TYPES: &'static [MapType];
     }
 
     mod sealed {
+        #[doc(hidden)]
         pub trait Sealed {}
     }
 
@@ -219,19 +221,19 @@ impl<O: Kind> FdArray<O> {
     /// # Errors
     /// If there is no such element, the object is not of the map's kind, or the map may not be written.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
-        self.set_with(index, object, elem_flags::ANY)
+        self.set_with(index, object, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: maps of sockets take `NOEXIST`, only to fill an empty place, and `EXIST`, only to
-    /// replace an object.
+    /// Sets the object at `index`, with flags: maps of sockets take `NOEXIST`, which only fills an empty element, and `EXIST`, which only
+    /// replaces an object.
     ///
     /// # Errors
-    /// The same as of [`Self::set`], and those that the flags ask for.
-    pub fn set_with(&self, index: u32, object: impl AsFd, flags: u64) -> Result<()> {
+    /// As [`Self::set`], and those that the flags request.
+    pub fn set_with(&self, index: u32, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(&index), object, flags)
     }
 
-    /// Takes the object at `index` out, and says whether there was one.
+    /// Takes the object at `index` out, and returns whether there was one.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be written.
@@ -249,8 +251,8 @@ impl<O: Kind> FdArray<O> {
         }
     }
 
-    /// The id of the object at `index`, if there is one: of programs and maps their id, of sockets their cookie, which needs
-    /// values of eight bytes.
+    /// Returns the id of the object at `index`, if there is one: of programs and maps their id, of sockets their cookie, for which the map
+    /// needs values of eight bytes.
     ///
     /// # Errors
     /// If the kernel does not tell it for this type of map.
@@ -258,7 +260,7 @@ impl<O: Kind> FdArray<O> {
         id_of(&self.handle, as_bytes(&index))
     }
 
-    /// The indices at which there are objects, and the objects' ids, as of [`Self::id_at`]. Ends at the first error.
+    /// Iterates over the indices with an object, and the objects' ids, as of [`Self::id_at`]. Ends at the first error.
     pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64)>> + '_ {
         let mut places = 0..self.max_entries();
         let mut ids = std::iter::from_fn(move || {
@@ -289,18 +291,18 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// # Errors
     /// If the map is full, the object is not of the map's kind, or the map may not be written.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
-        self.insert_with(key, object, elem_flags::ANY)
+        self.insert_with(key, object, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
+    /// Sets the object under `key`, with flags: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
     ///
     /// # Errors
-    /// The same as of [`Self::insert`], and those that the flags ask for.
-    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: u64) -> Result<()> {
+    /// As [`Self::insert`], and those that the flags request.
+    pub fn insert_with(&self, key: &K, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(key), object, flags)
     }
 
-    /// Takes the object under `key` out, and says whether there was one.
+    /// Takes the object under `key` out, and returns whether there was one.
     ///
     /// # Errors
     /// If the map may not be written.
@@ -308,7 +310,7 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// The id of the object under `key`, if there is one, as of [`FdArray::id_at`].
+    /// Returns the id of the object under `key`, if there is one, as of [`FdArray::id_at`].
     ///
     /// # Errors
     /// If the kernel does not tell it for this type of map.
@@ -316,8 +318,7 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
         id_of(&self.handle, as_bytes(key))
     }
 
-    /// All keys, each once. Those that are there from the beginning to the end come; those that are set or removed meanwhile come
-    /// or not.
+    /// Returns all keys, each once. A key that is set or removed meanwhile may be missing.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -331,7 +332,7 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
 }
 
 impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
-    /// The map at `index`, if there is one. It is opened by its id, which asks for `CAP_SYS_ADMIN`.
+    /// Opens the map at `index`, if there is one, by its id, which requires `CAP_SYS_ADMIN`.
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
@@ -339,7 +340,7 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
         self.open_at_as(index)
     }
 
-    /// The same as a handle of another type: `Array<u64>`, say, or [`Untyped`].
+    /// Opens the map at `index`, if there is one, as a handle of another type, such as `Array<u64>` or [`Untyped`].
     ///
     /// # Errors
     /// As of [`Self::open_at`].
@@ -349,7 +350,7 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
 }
 
 impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map<M>> {
-    /// The map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
+    /// Opens the map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
     ///
     /// # Errors
     /// If the map is not one for such a handle, or may not be opened.
@@ -357,7 +358,7 @@ impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map
         self.open_as(key)
     }
 
-    /// The same as a handle of another type.
+    /// Opens the map under `key`, if there is one, as a handle of another type.
     ///
     /// # Errors
     /// As of [`Self::open`].
@@ -376,12 +377,12 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
     }
 }
 
-fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: u64) -> Result<()> {
+fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
     // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
-    handle.update(key, value, flags).map_err(|error| {
+    handle.update(key, value, flags.bits()).map_err(|error| {
         let outer = [MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS].contains(&handle.map().map_type());
         let note = error.errno().filter(|_| outer).and_then(|errno| not_inner(object.as_fd(), handle.inner(), errno));
         match note {

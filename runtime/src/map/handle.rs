@@ -212,7 +212,7 @@ impl Handle {
         }
     }
 
-    /// Removes many elements and says how many of them there were.
+    /// Removes many elements and returns how many of them there were.
     pub(crate) fn delete_many(&self, keys: &[u8]) -> Result<usize> {
         let key_len = self.map.key_len();
         let mut rest = keys;
@@ -360,37 +360,36 @@ pub(crate) use handle;
 macro_rules! about {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
-            /// The map's name in the source; in the kernel, if it was made from a file descriptor.
+            /// Returns the map's name in the source; in the kernel, if the handle was made from a file descriptor.
             #[must_use]
             pub fn name(&self) -> &str {
                 self.handle.name()
             }
 
-            /// The map's id in the kernel.
+            /// Returns the map's id in the kernel.
             #[must_use]
             pub fn id(&self) -> u32 {
                 self.handle.map().info().id
             }
 
-            /// The map's type.
+            /// Returns the map's type.
             #[must_use]
             pub fn map_type(&self) -> $crate::uapi::MapType {
                 self.handle.map().map_type()
             }
 
-            /// How many elements it can hold; of ring buffers its size in bytes.
+            /// Returns the maximum number of elements; of ring buffers the size in bytes.
             #[must_use]
             pub fn max_entries(&self) -> u32 {
                 self.handle.map().info().max_entries
             }
 
-            /// The flags it was created with.
-            #[must_use]
-            pub fn flags(&self) -> u32 {
-                self.handle.map().info().map_flags
+            /// Returns the flags that the map was created with.
+            pub fn flags(&self) -> $crate::uapi::MapFlags {
+                $crate::uapi::MapFlags::from_bits(self.handle.map().info().map_flags)
             }
 
-            /// Gives the map a name in a bpf file system, under which it lives on after this process.
+            /// Pins the map to a path in a bpffs: it stays loaded until the file is removed.
             ///
             /// # Errors
             /// If the path is not in a bpf file system, is taken, or may not be written.

@@ -7,7 +7,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Errno, Result};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 
 /// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
 /// cgroup storage.
@@ -66,21 +66,21 @@ macro_rules! keyed {
                 Ok(Self { handle, element: PhantomData })
             }
 
-            /// The value of `key`, if there is one.
+            /// Returns the value of `key`, if there is one.
             ///
             /// # Errors
             /// If the map may not be read.
             pub fn get(&self, key: &K) -> Result<Option<V>> {
-                self.get_with(key, elem_flags::ANY)
+                self.get_with(key, ElemFlags::ANY)
             }
 
-            /// The value of `key`, if there is one, with flags of [`elem_flags`]: `LOCK` takes the value's spin lock meanwhile.
+            /// Returns the value of `key`, if there is one, with flags: `LOCK` takes the value's spin lock meanwhile.
             ///
             /// # Errors
-            /// The same as of [`Self::get`], and if the flags are not for this map.
-            pub fn get_with(&self, key: &K, flags: u64) -> Result<Option<V>> {
+            /// As [`Self::get`], and if the flags are not for this map.
+            pub fn get_with(&self, key: &K, flags: ElemFlags) -> Result<Option<V>> {
                 let mut value = zeroed();
-                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags)?;
+                let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags.bits())?;
                 Ok(found.then_some(value))
             }
 
@@ -89,35 +89,35 @@ macro_rules! keyed {
             /// # Errors
             /// If the map is full or may not be written.
             pub fn insert(&self, key: &K, value: &V) -> Result<()> {
-                self.insert_with(key, value, elem_flags::ANY)
+                self.insert_with(key, value, ElemFlags::ANY)
             }
 
-            /// Sets the value of `key`, with flags of [`elem_flags`].
+            /// Sets the value of `key`, with flags of [`ElemFlags`].
             ///
             /// # Errors
-            /// The same as of [`Self::insert`], and those that the flags ask for.
-            pub fn insert_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
-                self.handle.update(as_bytes(key), as_bytes(value), flags)
+            /// As [`Self::insert`], and those that the flags request.
+            pub fn insert_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
+                self.handle.update(as_bytes(key), as_bytes(value), flags.bits())
             }
 
-            /// Sets the value of `key` if there is none yet, and says whether there was none.
+            /// Sets the value of `key` if there is none yet, and returns whether there was none.
             ///
             /// # Errors
-            /// The same as of [`Self::insert`].
+            /// As [`Self::insert`].
             pub fn insert_new(&self, key: &K, value: &V) -> Result<bool> {
-                match self.insert_with(key, value, elem_flags::NOEXIST) {
+                match self.insert_with(key, value, ElemFlags::NOEXIST) {
                     Ok(()) => Ok(true),
                     Err(error) if error.errno() == Some(Errno::from_raw(libc::EEXIST)) => Ok(false),
                     Err(error) => Err(error),
                 }
             }
 
-            /// Sets the value of `key` if there is one, and says whether there was one.
+            /// Sets the value of `key` if there is one, and returns whether there was one.
             ///
             /// # Errors
             /// If the map may not be written.
             pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
-                match self.insert_with(key, value, elem_flags::EXIST) {
+                match self.insert_with(key, value, ElemFlags::EXIST) {
                     Ok(()) => Ok(true),
                     Err(error) if error.errno() == Some(Errno::from_raw(libc::ENOENT)) => Ok(false),
                     Err(error) => Err(error),
@@ -129,22 +129,22 @@ macro_rules! keyed {
             /// # Errors
             /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
-                self.insert_many_with(keys, values, elem_flags::ANY)
+                self.insert_many_with(keys, values, ElemFlags::ANY)
             }
 
-            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock meanwhile. Others are refused by kernels
-            /// that set many elements at once.
+            /// Sets the values of many keys, with flags: `LOCK` takes each value's spin lock meanwhile. Kernels with batches reject other
+            /// flags.
             ///
             /// # Errors
-            /// The same as of [`Self::insert_many`], and those that the flags ask for.
-            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: u64) -> Result<()> {
+            /// As [`Self::insert_many`], and those that the flags request.
+            pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: ElemFlags) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
                 }
-                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags)
+                self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags.bits())
             }
 
-            /// Removes `key`, and says whether it was there.
+            /// Removes `key`, and returns whether it was there.
             ///
             /// # Errors
             /// If the map may not be written.
@@ -152,7 +152,7 @@ macro_rules! keyed {
                 self.handle.delete(as_bytes(key))
             }
 
-            /// Removes many keys, and says how many were there.
+            /// Removes many keys, and returns how many were there.
             ///
             /// # Errors
             /// If the map may not be written.
@@ -160,7 +160,7 @@ macro_rules! keyed {
                 self.handle.delete_many(slice_as_bytes(keys))
             }
 
-            /// Removes `key` and gives its value. Where the kernel cannot do both at once (before 5.14, or for this type of
+            /// Removes `key` and returns its value. Where the kernel cannot do both at once (before 5.14, or for this type of
             /// map) what is written between the two is lost.
             ///
             /// # Errors
@@ -170,11 +170,11 @@ macro_rules! keyed {
                 Ok(self.handle.take_keyed(as_bytes(key), as_bytes_mut(&mut value))?.then_some(value))
             }
 
-            /// Takes all elements out, with as few system calls as the kernel allows, and gives each to `each`; says how many they
-            /// were. Elements that are set meanwhile may be among them or stay.
+            /// Takes all elements out, with as few system calls as the kernel allows, and passes each to `each`; returns their number.
+            /// Elements that are set meanwhile may be among them or stay.
             ///
             /// # Errors
-            /// If the map may not be read and written. Elements taken out before are given to `each`.
+            /// If the map may not be read and written. Elements taken out before are passed to `each`.
             pub fn drain(&self, mut each: impl FnMut(K, V)) -> Result<usize> {
                 let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
                 while let Some(element) = scan.next() {
@@ -187,23 +187,23 @@ macro_rules! keyed {
                 Ok(count)
             }
 
-            /// All elements, each once. Ends at the first error. Those that are there from the beginning to the end come, whoever
-            /// removes others meanwhile; those that are set or removed meanwhile come or not.
+            /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing;
+            /// no other is, whatever else is removed.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }
 
-            /// The same with flags of [`elem_flags`]: `LOCK` takes each value's spin lock while it is copied.
-            pub fn iter_with(&self, flags: u64) -> Entries<'_, K, V> {
-                Entries { scan: Scan::with_flags(&self.handle, flags), element: PhantomData }
+            /// Iterates over all elements, with flags: `LOCK` takes each value's spin lock while it is copied.
+            pub fn iter_with(&self, flags: ElemFlags) -> Entries<'_, K, V> {
+                Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
             }
 
-            /// All keys, as [`Self::iter`] gives them.
+            /// Iterates over all keys, as [`Self::iter`] does over elements.
             pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
                 self.iter().map(|element| element.map(|(key, _)| key))
             }
 
-            /// Removes all elements that are there now, and says how many they were.
+            /// Removes all elements that are there now, and returns how many they were.
             ///
             /// # Errors
             /// If the map may not be read and written.

@@ -51,7 +51,8 @@ use crate::error::Result;
 use crate::uapi::MapType;
 use skelgen_abi::map_types::Definition;
 
-/// What a map is: its name in the source, and what it was created with.
+/// What a map is: its name in the source, and what it was created with; for generated code.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Its name in the source; for global data the section's name.
@@ -82,7 +83,8 @@ impl Info {
     }
 }
 
-/// Handles that are made from a loaded map.
+/// Handles that are made from a loaded map; for generated code.
+#[doc(hidden)]
 pub trait FromFd: Sized {
     /// The handle of this map. Of `info`, the name is for messages; sizes and type are asked of the kernel again.
     ///

@@ -17,7 +17,7 @@ use super::scan::Scan;
 use crate::data::Plain;
 use crate::data::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType, elem_flags};
 use request::unpack;
 
 /// A percpu array: each element has a value for each CPU.
@@ -68,14 +68,14 @@ impl<V: Plain> PercpuArray<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
 
-    /// The values of all possible CPUs at `index`, with one system call.
+    /// Returns the values of all possible CPUs at `index`, with one system call.
     ///
     /// # Errors
     /// If there is no such element, or the map may not be read.
@@ -83,7 +83,7 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_get(as_bytes(&index))?.ok_or_else(|| self.outside(index))
     }
 
-    /// The value of one CPU at `index`.
+    /// Returns the value of one CPU at `index`.
     ///
     /// # Errors
     /// If there is no such element or no such CPU, or the map may not be read.
@@ -118,7 +118,7 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_each(as_bytes(&index), values, elem_flags::ANY)
     }
 
-    /// The values of all possible CPUs of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of all possible CPUs of all elements, with as few system calls as the kernel allows.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -130,12 +130,12 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// All indices and the values of all possible CPUs there, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and the values of all possible CPUs there. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// All indices and the values of one CPU there, in order. Ends at the first error.
+    /// Iterates over the indices, in order, and the values of one CPU there. Ends at the first error.
     ///
     /// # Errors
     /// If there is no such CPU.
@@ -143,7 +143,7 @@ impl<V: Plain> PercpuArray<V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// The values of one CPU of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of one CPU of all elements, with as few system calls as the kernel allows.
     ///
     /// # Errors
     /// If there is no such CPU, or the map may not be read.
@@ -180,10 +180,10 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_many_each(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
-    /// What `fold` makes of the values of all possible CPUs at `index`, such as their sum.
+    /// Combines the values of all possible CPUs at `index` into one, such as their sum.
     ///
     /// # Errors
-    /// The same as of [`Self::get`].
+    /// As [`Self::get`].
     pub fn fold<A>(&self, index: u32, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<A> {
         Ok(self.get(index)?.values().iter().fold(start, |all, &value| fold(all, value)))
     }
@@ -211,7 +211,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(Self { handle, element: PhantomData })
     }
 
-    /// The values of all possible CPUs for `key`, with one system call.
+    /// Returns the values of all possible CPUs for `key`, if there is an element, with one system call.
     ///
     /// # Errors
     /// If the map may not be read.
@@ -219,7 +219,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_get(as_bytes(key))
     }
 
-    /// The value of one CPU for `key`.
+    /// Returns the value of one CPU for `key`, if there is an element.
     ///
     /// # Errors
     /// If there is no such CPU, or the map may not be read.
@@ -232,84 +232,84 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     ///
     /// # Errors
     /// If there is no such CPU, or the map is full or may not be written.
-    pub fn set_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
-        self.set_on_with(key, cpu, value, elem_flags::ANY)
+    pub fn insert_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
+        self.insert_on_with(key, cpu, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
+    /// Sets the value of one CPU for `key`, with flags: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
     /// element that is removed at the same moment may come back, zero for the other CPUs.
     ///
     /// # Errors
-    /// The same as of [`Self::set_on`], and those that the flags ask for.
-    pub fn set_on_with(&self, key: &K, cpu: u32, value: &V, flags: u64) -> Result<()> {
-        self.handle.percpu_set_on(as_bytes(key), cpu, value, flags)
+    /// As [`Self::insert_on`], and those that the flags request.
+    pub fn insert_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
 
     /// Sets the value of all CPUs for `key` to one value, with one system call.
     ///
     /// # Errors
     /// If the map is full or may not be written.
-    pub fn set_all(&self, key: &K, value: &V) -> Result<()> {
-        self.set_all_with(key, value, elem_flags::ANY)
+    pub fn insert_all(&self, key: &K, value: &V) -> Result<()> {
+        self.insert_all_with(key, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    /// Sets the value of all CPUs for `key` to one value, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// The same as of [`Self::set_all`], and those that the flags ask for.
-    pub fn set_all_with(&self, key: &K, value: &V, flags: u64) -> Result<()> {
-        self.handle.percpu_set_all(as_bytes(key), value, flags)
+    /// As [`Self::insert_all`], and those that the flags request.
+    pub fn insert_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
 
     /// Sets the values of all possible CPUs for `key`, each to its own.
     ///
     /// # Errors
     /// If the map is full or may not be written.
-    pub fn set_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
-        self.set_each_with(key, values, elem_flags::ANY)
+    pub fn insert_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
+        self.insert_each_with(key, values, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`], as of [`Self::set_on_with`].
+    /// Sets the values of all possible CPUs for `key`, each to its own, with flags as of [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// The same as of [`Self::set_each`], and those that the flags ask for.
-    pub fn set_each_with(&self, key: &K, values: &PerCpu<V>, flags: u64) -> Result<()> {
-        self.handle.percpu_set_each(as_bytes(key), values, flags)
+    /// As [`Self::insert_each`], and those that the flags request.
+    pub fn insert_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
+        self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
 
-    /// Sets the values of one CPU for many keys, as [`Self::set_on`] does for one.
+    /// Sets the values of one CPU for many keys, as [`Self::insert_on`] does for one.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_on`]; the elements before are set then.
-    pub fn set_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_on`]; the elements before are set then.
+    pub fn insert_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
     }
 
     /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel allows.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_all`]; the elements before are set then.
-    pub fn set_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_all`]; the elements before are set then.
+    pub fn insert_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
     }
 
     /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel allows.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::set_each`]; the elements before are set then.
-    pub fn set_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
+    /// If there are not as many values as keys, or as of [`Self::insert_each`]; the elements before are set then.
+    pub fn insert_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
     }
 
-    /// What `fold` makes of the values of all possible CPUs for `key`, such as their sum.
+    /// Combines the values of all possible CPUs for `key` into one, such as their sum.
     ///
     /// # Errors
-    /// The same as of [`Self::get`].
+    /// As [`Self::get`].
     pub fn fold<A>(&self, key: &K, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<Option<A>> {
         Ok(self.get(key)?.map(|all| all.values().iter().fold(start, |all, &value| fold(all, value))))
     }
 
-    /// Removes `key`, and says whether it was there.
+    /// Removes `key`, and returns whether it was there.
     ///
     /// # Errors
     /// If the map may not be written.
@@ -317,7 +317,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// Removes many keys, and says how many were there.
+    /// Removes many keys, and returns how many were there.
     ///
     /// # Errors
     /// If the map may not be written.
@@ -325,7 +325,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.delete_many(slice_as_bytes(keys))
     }
 
-    /// Removes `key` and gives the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
+    /// Removes `key` and returns the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
     /// type of map) what is written between the two is lost.
     ///
     /// # Errors
@@ -334,11 +334,11 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_take(as_bytes(key))
     }
 
-    /// Takes all elements out, with as few system calls as the kernel allows, and gives each to `each`; says how many they were.
+    /// Takes all elements out, with as few system calls as the kernel allows, and passes each to `each`; returns their number.
     /// Elements that are set meanwhile may be among them or stay.
     ///
     /// # Errors
-    /// If the map may not be read and written. Elements taken out before are given to `each`.
+    /// If the map may not be read and written. Elements taken out before are passed to `each`.
     pub fn drain(&self, mut each: impl FnMut(K, PerCpu<V>)) -> Result<usize> {
         let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
         while let Some(element) = scan.next() {
@@ -351,7 +351,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(count)
     }
 
-    /// Removes all elements that are there now, and says how many they were.
+    /// Removes all elements that are there now, and returns how many they were.
     ///
     /// # Errors
     /// If the map may not be read and written.
@@ -360,13 +360,13 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.remove_many(&keys)
     }
 
-    /// All elements, each once. Ends at the first error. Those that are there from the beginning to the end come, whoever removes
-    /// others meanwhile; those that are set or removed meanwhile come or not.
+    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing; no other
+    /// is, whatever else is removed.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// All elements as of [`Self::iter`], each with the value of one CPU.
+    /// Iterates over all elements as [`Self::iter`] does, each with the value of one CPU.
     ///
     /// # Errors
     /// If there is no such CPU.
@@ -374,7 +374,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// All keys, as [`Self::iter`] gives them.
+    /// Iterates over all keys, as [`Self::iter`] does over elements.
     pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
         self.iter().map(|element| element.map(|(key, _)| key))
     }

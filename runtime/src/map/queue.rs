@@ -93,7 +93,7 @@ macro_rules! queue {
                 Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
             }
 
-            /// Takes all values out until there is none and gives each to `each`; says how many they were.
+            /// Takes values out until there is none, and passes each to `each`; returns their number.
             ///
             /// # Errors
             /// If the map may not be read and written.
@@ -106,7 +106,7 @@ macro_rules! queue {
                 Ok(count)
             }
 
-            /// The next value, which stays in, if there is one.
+            /// Returns the next value, if there is one, and leaves it in the map.
             ///
             /// # Errors
             /// If the map may not be read.
@@ -135,7 +135,7 @@ impl<V: Plain> BloomFilter<V> {
         self.handle.update(&[], as_bytes(value), elem_flags::ANY)
     }
 
-    /// Whether the value may be in: if not, it surely is not.
+    /// Returns whether the value may be in the map; if `false`, it certainly is not.
     ///
     /// # Errors
     /// If the map may not be read.

@@ -65,20 +65,20 @@ impl RingBuf {
             .map_err(|what| self.handle.error(ErrorKind::Malformed, what).during(Step::ReadMap))
     }
 
-    /// The next record, if there is one now.
+    /// Returns the next record, if there is one now.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn next(&self) -> Result<Option<Vec<u8>>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.then_some(record))
     }
 
-    /// Gives `each` all records there are now and says how many they were. The bytes are a copy; nothing is locked meanwhile. Records
-    /// are copied out some at a time, so if `each` panics, others may be lost with the one it got.
+    /// Passes all records that there are now to `each`, and returns their number. The bytes are a copy; nothing is locked meanwhile.
+    /// Records are copied out some at a time, so if `each` panics, others may be lost with the one it got.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let (mut batch, mut count) = (Batch::default(), 0);
         while self.fill(&mut batch, None)? {
@@ -88,7 +88,7 @@ impl RingBuf {
         Ok(count)
     }
 
-    /// The next record as a value, if there is one now.
+    /// Returns the next record as a value, if there is one now.
     ///
     /// # Errors
     /// If the record, which is passed over then, is not as long as a `T`; or the same as of [`Self::read_into`].
@@ -96,11 +96,11 @@ impl RingBuf {
         self.next()?.map(|record| self.value(&record)).transpose()
     }
 
-    /// Gives `each` all records there are now as values and says how many they were. What [`Self::drain`] says of panics holds here
-    /// too.
+    /// Passes all records that there are now to `each` as values, and returns their number. If `each` panics, records may be lost, as of
+    /// [`Self::drain`].
     ///
     /// # Errors
-    /// The same as of [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first such record.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<usize> {
         let (mut batch, mut count) = (Batch::default(), 0);
         while self.fill(&mut batch, Some(size_of::<T>()))? {

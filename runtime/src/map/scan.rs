@@ -75,7 +75,7 @@ impl<'a> Scan<'a> {
 
     /// All elements of a percpu map, with the values of one CPU, which is possible.
     pub(crate) fn on(handle: &'a Handle, cpu: u32) -> Result<Self> {
-        let (map, place) = (handle.map(), possible()?.place(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
+        let (map, place) = (handle.map(), possible()?.position(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
         let len = map.value_len();
         let part = if map.has_cpu_flags()? {
             Part { flags: elem_flags::CPU | u64::from(cpu) << 32, len, from: 0, to: len }

@@ -7,7 +7,7 @@ use super::handle::{Handle, handle};
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
-use crate::uapi::{MapType, elem_flags};
+use crate::uapi::{ElemFlags, MapType};
 
 /// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
 ///
@@ -31,7 +31,7 @@ impl<V: Plain> Storage<V> {
         Ok(Self { handle: handle.expect(&types, Some(4), Some(size_of::<V>()))?, value: PhantomData })
     }
 
-    /// The value kept with an object, if there is one.
+    /// Returns the value kept with an object, if there is one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -45,19 +45,19 @@ impl<V: Plain> Storage<V> {
     ///
     /// # Errors
     /// If the object is not of the map's kind.
-    pub fn set(&self, object: impl AsFd, value: &V) -> Result<()> {
-        self.set_with(object, value, elem_flags::ANY)
+    pub fn insert(&self, object: impl AsFd, value: &V) -> Result<()> {
+        self.insert_with(object, value, ElemFlags::ANY)
     }
 
-    /// The same with flags of [`elem_flags`]: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
+    /// Sets the value kept with an object, with flags: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
     ///
     /// # Errors
-    /// The same as of [`Self::set`], and those that the flags ask for.
-    pub fn set_with(&self, object: impl AsFd, value: &V, flags: u64) -> Result<()> {
-        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags)
+    /// As [`Self::insert`], and those that the flags request.
+    pub fn insert_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
+        self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
-    /// Removes the value kept with an object, and says whether there was one.
+    /// Removes the value kept with an object, and returns whether there was one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -65,7 +65,7 @@ impl<V: Plain> Storage<V> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
 
-    /// Removes the value kept with an object and gives it. The kernel does not do both at once: what is written between the two is
+    /// Removes the value kept with an object and returns it. The kernel does not do both at once: what is written between the two is
     /// lost.
     ///
     /// # Errors

@@ -125,8 +125,8 @@ fn percpu_arrays() {
 #[test]
 fn percpu_hash_maps() {
     let Some(map) = make::<PercpuHashMap<u64, u32>>(MapType::PERCPU_HASH, 8, 4, 50, 0) else { return };
-    map.set_all(&1, &5).unwrap();
-    map.set_on(&2, 0, &6).unwrap();
+    map.insert_all(&1, &5).unwrap();
+    map.insert_on(&2, 0, &6).unwrap();
     assert_eq!(map.get_on(&3, 0).unwrap(), None);
     assert_eq!(map.fold(&2, 0, |sum, value| sum + value).unwrap(), Some(6));
     let mut all = map.iter().map(|element| element.unwrap()).collect::<Vec<_>>();
@@ -210,12 +210,12 @@ fn percpu_sections() {
     let Some(data) = make::<PercpuData<[u32; 5]>>(MapType::PERCPU_ARRAY, 4, 20, 1, 0) else { return };
     let cpus = possible().unwrap();
     data.set_all(&[7; 5]).unwrap();
-    data.set(0, &[8; 5]).unwrap();
-    assert_eq!(data.get(0).unwrap(), [8; 5]);
+    data.set_on(0, &[8; 5]).unwrap();
+    assert_eq!(data.get_on(0).unwrap(), [8; 5]);
     assert!(data.iter().unwrap().map(|(cpu, _)| cpu).eq(cpus.iter()));
     let sum = data.fold(0, |sum, value| sum + value[4]).unwrap();
     assert_eq!(usize::try_from(sum).unwrap(), 7 * cpus.len() + 1);
-    assert_eq!(data.get(cpus.width()).unwrap_err().impossible_cpu(), Some(cpus.width()));
+    assert_eq!(data.get_on(cpus.width()).unwrap_err().impossible_cpu(), Some(cpus.width()));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
     // Not even a wrong length given at run time reaches the kernel.
     let untyped = Untyped::try_from(fd).unwrap();
-    assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7], 0).is_err());
+    assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7]).is_err());
     assert_eq!(untyped.get(&[0; 4]).unwrap(), Some(vec![0; 8]));
     assert_eq!(untyped.iter().count(), 1);
     // A file that is no map.

@@ -67,7 +67,7 @@ impl UserRingBuf {
     /// Puts a value in as a record. False if there is no room for it now.
     ///
     /// # Errors
-    /// The same as of [`Self::push`].
+    /// As [`Self::push`].
     pub fn push_as<T: Plain>(&self, record: &T) -> Result<bool> {
         self.push(as_bytes(record))
     }

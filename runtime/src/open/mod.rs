@@ -6,12 +6,12 @@ mod struct_ops;
 mod way;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
 use crate::error::{Error, Result};
-use crate::uapi::{AttachType, MapType, ProgramType, map_flags};
+use crate::uapi::{AttachType, MapFlags, MapType, ProgramFlags, ProgramType, map_flags};
 
 pub use struct_ops::OpenStructOps;
 pub(crate) use way::way;
@@ -19,13 +19,13 @@ pub(crate) use way::way;
 /// Where a bpffs is by custom: where maps with `LIBBPF_PIN_BY_NAME` are pinned, and where a token comes from, unless said otherwise.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 
-/// What is the same for the whole object.
+/// Options for the load of a whole object.
 #[derive(Debug, Default)]
 pub struct LoadOptions {
     pub(crate) log_level: u32,
     pub(crate) log_size: Option<usize>,
     pub(crate) kernel_btf: Option<PathBuf>,
-    pub(crate) pin_folder: Option<PathBuf>,
+    pub(crate) pin_dir: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
     pub(crate) token_path: Option<PathBuf>,
     pub(crate) percpu: abi::PercpuForm,
@@ -33,29 +33,29 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Nothing out of the ordinary.
+    /// Creates options with every setting at its default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How much the verifier says of programs that it accepts: 0 nothing (and costs nothing), 1 what it looks at, 2 all of it,
-    /// 4 statistics alone. Of a program that it refuses the log is always there.
+    /// Sets what the verifier logs of programs that it accepts: 0, the default, nothing (and costs nothing); 1 its decisions, 2 each
+    /// instruction, 4 statistics alone. The log of a program that it rejects is always kept.
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = level;
         self
     }
 
-    /// How many bytes of a log are kept at the most, of a program that is refused or of one that is asked for its log: 64 MiB unless
-    /// said otherwise. Of a longer log kernels since 6.4 keep the end, where it stands what is wrong; older ones keep the beginning,
-    /// and refuse a program for a log that does not fit if it was asked for. At least 128 bytes, which is the least the kernel takes.
+    /// Sets the maximum size of a verifier log in bytes; 64 MiB by default, and at least 128 bytes, the kernel's minimum. Kernels since 6.4
+    /// keep the end of a longer log, where the cause of a rejection stands; older ones keep the beginning, and reject a program whose log
+    /// was requested and does not fit.
     pub fn set_log_size(&mut self, bytes: usize) -> &mut Self {
         self.log_size = Some(bytes);
         self
     }
 
-    /// Fits programs with CO-RE relocations to the kernel types in this file of BTF instead of to those in
-    /// /sys/kernel/btf/vmlinux: for kernels that have no BTF of their own (before 5.4, or without CONFIG_DEBUG_INFO_BTF).
+    /// Sets the file of BTF whose types programs with CO-RE relocations are relocated to, instead of /sys/kernel/btf/vmlinux: for kernels
+    /// without BTF of their own (before 5.4, or without CONFIG_DEBUG_INFO_BTF).
     ///
     /// What programs attach to and which functions they call the kernel knows by the ids of its own types, so these are looked up
     /// there as ever. The file is raw BTF, as /sys/kernel/btf/vmlinux is, and no ELF file.
@@ -64,13 +64,13 @@ impl LoadOptions {
         self
     }
 
-    /// Pins maps that are pinned by name in this directory of a bpffs instead of /sys/fs/bpf. The load makes the directory if it is
-    /// not there, and removes it again if it fails.
+    /// Sets the directory of a bpffs in which maps that are pinned by name are pinned; `/sys/fs/bpf` by default. The load creates the
+    /// directory if it does not exist, and removes it again if it fails.
     ///
     /// A process that is killed while it pins can leave some of the pins; the next load uses those and makes the others. Their
     /// contents are those at the time.
-    pub fn set_pin_folder(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.pin_folder = Some(path.into());
+    pub fn set_pin_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pin_dir = Some(path.into());
         self
     }
 
@@ -80,7 +80,7 @@ impl LoadOptions {
         self
     }
 
-    /// Loads with the rights of this BPF token (Linux 6.9): what `BPF_TOKEN_CREATE` gives in a user namespace for a bpffs that was
+    /// Loads with the rights of this BPF token (Linux 6.9), which `BPF_TOKEN_CREATE` creates in a user namespace for a bpffs that was
     /// mounted with delegation.
     pub fn set_token(&mut self, token: OwnedFd) -> &mut Self {
         self.token = Some(token);
@@ -90,7 +90,7 @@ impl LoadOptions {
 
     /// Loads with the rights of a BPF token that is created for this load from the bpffs mounted at this path.
     ///
-    /// Unless this or [`Self::set_token`] says otherwise, the environment variable `LIBBPF_BPF_TOKEN_PATH` names the path. If it does
+    /// Unless this or [`Self::set_token`] is called, the environment variable `LIBBPF_BPF_TOKEN_PATH` names the path. If it does
     /// not either, a process in a user namespace tries `/sys/fs/bpf`, and goes on without a token if none is to be had there. So a
     /// container in which a bpffs with delegation is mounted there needs to say nothing.
     pub fn set_token_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
@@ -99,7 +99,7 @@ impl LoadOptions {
         self
     }
 
-    /// Kernel configuration that counts before that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
+    /// Sets kernel configuration that precedes that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
     ///
     /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`, then in
     /// `/lib/modules/RELEASE/config`.
@@ -110,8 +110,8 @@ impl LoadOptions {
 
     pub(crate) fn pin_path(&self, map: &OpenMap) -> Option<PathBuf> {
         let by_name = || {
-            let folder = self.pin_folder.as_deref().unwrap_or_else(|| Path::new(BPFFS));
-            map.definition.pin_by_name.then(|| folder.join(&*map.definition.name))
+            let dir = self.pin_dir.as_deref().unwrap_or_else(|| Path::new(BPFFS));
+            map.definition.pin_by_name.then(|| dir.join(&*map.definition.name))
         };
         map.pin_path.clone().or_else(by_name)
     }
@@ -187,13 +187,13 @@ impl OpenMap {
         }
     }
 
-    /// Its name in the source.
+    /// Returns the name in the source.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.definition.name
     }
 
-    /// Its type.
+    /// Returns the type.
     #[must_use]
     pub fn map_type(&self) -> MapType {
         self.row.map_type
@@ -206,7 +206,7 @@ impl OpenMap {
         self
     }
 
-    /// Size of a key in bytes.
+    /// Returns the size of a key in bytes.
     #[must_use]
     pub fn key_size(&self) -> u32 {
         self.row.key_size
@@ -219,7 +219,7 @@ impl OpenMap {
         self
     }
 
-    /// Size of a value in bytes.
+    /// Returns the size of a value in bytes.
     #[must_use]
     pub fn value_size(&self) -> u32 {
         self.row.value_size
@@ -232,7 +232,7 @@ impl OpenMap {
         self
     }
 
-    /// How many elements it holds at the most; of a ring buffer its size in bytes.
+    /// Returns the maximum number of elements; of a ring buffer the size in bytes.
     #[must_use]
     pub fn max_entries(&self) -> u32 {
         self.row.max_entries
@@ -245,15 +245,22 @@ impl OpenMap {
         self
     }
 
-    /// Flags of `BPF_MAP_CREATE`, see [`map_flags`].
-    #[must_use]
-    pub fn flags(&self) -> u32 {
-        self.row.flags
+    /// Returns the flags of the map.
+    pub fn flags(&self) -> MapFlags {
+        MapFlags::from_bits(self.row.flags)
     }
 
-    /// Changes the flags of `BPF_MAP_CREATE`.
-    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
-        self.row.flags = flags;
+    /// Sets the flags of the map, in place of those of the object.
+    ///
+    /// ```
+    /// use skelgen_runtime::{OpenMap, uapi::MapFlags};
+    ///
+    /// fn allocate_late(map: &mut OpenMap) {
+    ///     map.set_flags(map.flags() | MapFlags::NO_PREALLOC);
+    /// }
+    /// ```
+    pub fn set_flags(&mut self, flags: MapFlags) -> &mut Self {
+        self.row.flags = flags.bits();
         self
     }
 
@@ -270,8 +277,8 @@ impl OpenMap {
         self
     }
 
-    /// Whether to create the map at all. A skeleton has a handle of each of its maps and cannot be loaded without one of them, but for
-    /// those that were declared optional when it was generated (`Builder::optional_map`, `skelgen gen --optional-map`).
+    /// Sets whether the map is created at all. A skeleton has a handle of each of its maps and cannot be loaded without one of them, but
+    /// for those that were declared optional when it was generated (`Builder::optional_map`, `skelgen gen --optional-map`).
     ///
     /// A program that uses a map which is not there loads if the verifier finds that it never gets that far, because a constant in
     /// `.rodata` says so.
@@ -329,7 +336,7 @@ impl fmt::Debug for OpenMap {
             .field("key_size", &self.row.key_size)
             .field("value_size", &self.row.value_size)
             .field("max_entries", &self.row.max_entries)
-            .field("flags", &self.row.flags)
+            .field("flags", &self.flags())
             .field("autocreate", &self.autocreate)
             .finish_non_exhaustive()
     }
@@ -379,47 +386,57 @@ impl OpenProgram {
         }
     }
 
-    /// The name of its function.
+    /// Returns the name of the program's function.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.definition.name
     }
 
-    /// The name of its section.
+    /// Returns the name of the program's section.
     #[must_use]
     pub fn section(&self) -> &'static str {
         &self.definition.section
     }
 
-    /// Whether it will be loaded.
+    /// Returns whether the program will be loaded.
     #[must_use]
     pub fn autoload(&self) -> bool {
         self.autoload
     }
 
-    /// Whether to load it.
+    /// Sets whether the program is loaded.
     pub fn set_autoload(&mut self, autoload: bool) -> &mut Self {
         self.autoload = autoload;
         self
     }
 
-    /// Whether the skeleton's `attach` attaches it.
+    /// Sets whether the skeleton's `attach` attaches the program.
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.autoattach = autoattach;
         self
     }
 
-    /// The type that it will be loaded as.
+    /// Returns the type that the program will be loaded as.
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
         self.program_type
     }
 
-    /// Loads it as another type than its section says, or as one at all if the section does not say: the type, and where it will
-    /// attach if the kernel must know (else `AttachType(0)`). What the section says of attaching does not count any more.
-    pub fn set_type(&mut self, program_type: ProgramType, attach_type: AttachType) -> &mut Self {
+    /// Sets the type of the program, and where it attaches if the kernel must know that at load; in place of what its section states
+    /// about both.
+    ///
+    /// ```
+    /// use skelgen_runtime::OpenProgram;
+    /// use skelgen_runtime::uapi::{AttachType, ProgramType};
+    ///
+    /// fn choose(filter: &mut OpenProgram, connect: &mut OpenProgram) {
+    ///     filter.set_type(ProgramType::SOCKET_FILTER, None);
+    ///     connect.set_type(ProgramType::CGROUP_SOCK_ADDR, AttachType::CGROUP_INET4_CONNECT);
+    /// }
+    /// ```
+    pub fn set_type(&mut self, program_type: ProgramType, attach_type: impl Into<Option<AttachType>>) -> &mut Self {
         self.program_type = program_type;
-        self.attach_type = attach_type;
+        self.attach_type = attach_type.into().unwrap_or(AttachType(0));
         self
     }
 
@@ -428,8 +445,8 @@ impl OpenProgram {
     ///
     /// # Errors
     /// If the program's file descriptor cannot be duplicated.
-    pub fn set_attach_program(&mut self, program: BorrowedFd<'_>, function: impl Into<String>) -> Result<&mut Self> {
-        let fd = program.try_clone_to_owned();
+    pub fn set_attach_program(&mut self, program: impl AsFd, function: impl Into<String>) -> Result<&mut Self> {
+        let fd = program.as_fd().try_clone_to_owned();
         let fd =
             fd.map_err(|error| Error::io(format_args!("choosing what program `{}` attaches to", self.name()), &error))?;
         self.target_program = Some((fd, function.into()));
@@ -437,21 +454,26 @@ impl OpenProgram {
     }
 
     /// Attaches to something else of the same kind: a kernel function, an LSM hook, the name of a tracepoint
-    /// (`category/name` where the section says it so) or of an iterator (`task`).
+    /// (`category/name` where the section has that form) or of an iterator (`task`).
     pub fn set_attach_target(&mut self, name: impl Into<String>) -> &mut Self {
         self.target = Some(name.into());
         self
     }
 
-    /// How much the verifier says of this program, see [`LoadOptions::set_log_level`].
+    /// Sets what the verifier logs of this program, see [`LoadOptions::set_log_level`].
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = Some(level);
         self
     }
 
-    /// Changes the flags of `BPF_PROG_LOAD`.
-    pub fn set_flags(&mut self, flags: u32) -> &mut Self {
-        self.flags = flags;
+    /// Returns the flags of the program.
+    pub fn flags(&self) -> ProgramFlags {
+        ProgramFlags::from_bits(self.flags)
+    }
+
+    /// Sets the flags of the program, in place of those of the object.
+    pub fn set_flags(&mut self, flags: ProgramFlags) -> &mut Self {
+        self.flags = flags.bits();
         self
     }
 

@@ -10,7 +10,7 @@ use crate::data::{Initial, Plain};
 /// A table of functions (`struct_ops`) before it is created: by reference it is the struct as the object declares it, whose
 /// values may be changed.
 ///
-/// Members that are functions are not: [`Self::set_program`] says which program they are.
+/// Members that are functions are not: [`Self::set_program`] sets their program.
 pub struct OpenStructOps<T: Plain> {
     map: OpenMap,
     value: Initial<T>,
@@ -27,38 +27,38 @@ impl<T: Plain> OpenStructOps<T> {
         Self { map: OpenMap::new(object, index), value: Initial::new(object, index) }
     }
 
-    /// Its name in the source.
+    /// Returns the name in the source.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.map.name()
     }
 
-    /// Makes a member that is a function this program of the same object, which must be of a `struct_ops` section. The program
-    /// that it was is not loaded, unless another table has it. Loading fails if there is no such member.
+    /// Sets the program of a member that is a function: one of the same object, in a `struct_ops` section. The program that it was before
+    /// is not loaded, unless another struct_ops map has it. Loading fails if there is no such member.
     pub fn set_program(&mut self, member: impl Into<String>, program: &OpenProgram) -> &mut Self {
         self.map.programs.push((member.into(), Some(program.name())));
         self
     }
 
-    /// Makes a member that is a function no function: the kernel does what it does without.
+    /// Clears a member that is a function: the kernel does what it does without.
     pub fn clear_program(&mut self, member: impl Into<String>) -> &mut Self {
         self.map.programs.push((member.into(), None));
         self
     }
 
-    /// Whether to create the table at all. Programs that are in no other table are loaded only if it is.
+    /// Sets whether the map is created at all. Programs that are in no other struct_ops map are loaded only if it is.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.map.autocreate = autocreate;
         self
     }
 
-    /// Whether the skeleton's `attach` registers it.
+    /// Sets whether the skeleton's `attach` registers the map.
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.map.autoattach = autoattach;
         self
     }
 
-    /// The settings of its map, for what is the same for all maps.
+    /// Returns the settings that all maps have, for changing them.
     pub fn map_mut(&mut self) -> &mut OpenMap {
         &mut self.map
     }

@@ -21,6 +21,7 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 /// println!("{} elements were written", updates.count());
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Call {
     /// The command.
     pub command: Command,
@@ -40,6 +41,7 @@ pub struct Call {
 
 /// The map that an element operation is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapOf {
     /// Its name in the kernel.
     pub name: String,
@@ -53,6 +55,7 @@ pub struct MapOf {
 
 /// Memory that a request pointed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Buffer {
     /// What it is: `insns`, `license`, `value`.
     pub field: &'static str,
@@ -65,19 +68,19 @@ pub struct Buffer {
 }
 
 impl Call {
-    /// A 32-bit field of the request, 0 beyond its end.
+    /// Returns a 32-bit field of the request, 0 beyond its end.
     #[must_use]
     pub fn u32_at(&self, offset: usize) -> u32 {
         self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
     }
 
-    /// A 64-bit field of the request, 0 beyond its end.
+    /// Returns a 64-bit field of the request, 0 beyond its end.
     #[must_use]
     pub fn u64_at(&self, offset: usize) -> u64 {
         self.attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_ne_bytes(bytes))
     }
 
-    /// The flags of an element operation, map or program; 0 for other commands.
+    /// Returns the flags of an element operation, map or program; 0 for other commands.
     #[must_use]
     pub fn flags(&self) -> u64 {
         match self.command {
@@ -88,13 +91,13 @@ impl Call {
         }
     }
 
-    /// The buffer of this name.
+    /// Returns the buffer of this name.
     #[must_use]
     pub fn buffer(&self, field: &str) -> Option<&Buffer> {
         self.buffers.iter().find(|buffer| buffer.field == field)
     }
 
-    /// Where in the request file descriptors are (0 or absent ones included), for those who make the call again.
+    /// Returns the offsets of file descriptors in the request (0 or absent ones included), for making the call again.
     #[must_use]
     pub fn fd_offsets(&self) -> &'static [usize] {
         match self.command {

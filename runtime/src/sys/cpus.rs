@@ -20,45 +20,45 @@ const MOST: u32 = 1 << 16;
 pub struct CpuSet(Vec<u32>);
 
 impl CpuSet {
-    /// The numbers of the CPUs, rising.
+    /// Iterates over the numbers of the CPUs, in rising order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + DoubleEndedIterator + Clone + '_ {
         self.0.iter().copied()
     }
 
-    /// How many CPUs there are: how many values a full-width buffer of a percpu map holds.
+    /// Returns the number of CPUs, and so of the values in a full-width buffer of a percpu map.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none, which the set of possible CPUs never has.
+    /// Returns whether there are none, which the set of possible CPUs never has.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The highest number, plus one; more than [`Self::len`] where there are gaps.
+    /// Returns the highest number plus one: more than [`Self::len`] where there are gaps.
     #[must_use]
     pub fn width(&self) -> u32 {
         self.0.last().map_or(0, |&last| last.saturating_add(1))
     }
 
-    /// The smallest power of two that every number is below: how many copies emulated percpu data has.
+    /// Returns the smallest power of two above every number: the number of copies of emulated percpu data.
     #[must_use]
     pub fn slots(&self) -> u32 {
         self.width().max(1).next_power_of_two()
     }
 
-    /// Whether this CPU is in the set.
+    /// Returns whether this CPU is in the set.
     #[must_use]
     pub fn contains(&self, cpu: u32) -> bool {
-        self.place(cpu).is_some()
+        self.position(cpu).is_some()
     }
 
-    /// The place of a CPU in the set: the index of its value in a full-width buffer.
+    /// Returns the position of a CPU in the set: the index of its value in a full-width buffer.
     #[must_use]
-    pub fn place(&self, cpu: u32) -> Option<usize> {
+    pub fn position(&self, cpu: u32) -> Option<usize> {
         self.0.binary_search(&cpu).ok()
     }
 
@@ -78,7 +78,16 @@ impl CpuSet {
     }
 }
 
-/// The possible CPUs of the running kernel, read once.
+impl<'s> IntoIterator for &'s CpuSet {
+    type Item = u32;
+    type IntoIter = std::iter::Copied<std::slice::Iter<'s, u32>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().copied()
+    }
+}
+
+/// Returns the possible CPUs of the running kernel, which are read once.
 ///
 /// # Errors
 /// If `/sys/devices/system/cpu/possible` cannot be read or is not a list of CPUs.
@@ -91,7 +100,7 @@ pub fn possible() -> Result<&'static CpuSet> {
     Ok(POSSIBLE_CPUS.get_or_init(|| set))
 }
 
-/// The CPUs that are online now: the possible ones but for those that are not there or were switched off.
+/// Returns the CPUs that are online now: the possible ones without those that are absent or switched off.
 ///
 /// # Errors
 /// If `/sys/devices/system/cpu/online` cannot be read or is not a list of CPUs.
@@ -171,7 +180,7 @@ mod tests {
     #[test]
     fn gaps() {
         let set = CpuSet::parse("0-1,4").unwrap();
-        assert_eq!((set.len(), set.width(), set.slots(), set.place(4), set.place(2)), (3, 5, 8, Some(2), None));
+        assert_eq!((set.len(), set.width(), set.slots(), set.position(4), set.position(2)), (3, 5, 8, Some(2), None));
     }
 
     #[test]

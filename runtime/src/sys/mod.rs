@@ -1,8 +1,8 @@
 //! The system calls, each behind a safe function that takes and gives owned or borrowed Rust values.
 //!
 //! # Safety
-//! This folder is where the runtime's `unsafe` lives. `bpf()` reads and writes the memory that a request points to, so a request
-//! is only built by the functions of this folder, from slices whose lengths they have checked against what the kernel will use.
+//! This directory is where the runtime's `unsafe` lives. `bpf()` reads and writes the memory that a request points to, so a request
+//! is only built by the functions of this directory, from slices whose lengths they have checked against what the kernel will use.
 //! Nothing outside builds one. Knows file descriptors, bytes and the rows of maps; no other plan, map handle or skeleton.
 #![allow(unsafe_code, reason = "system calls are made here; see the module's `# Safety`")]
 

@@ -90,7 +90,7 @@ impl Replay {
         Ok(Self { calls: prepared })
     }
 
-    /// Makes the calls; gives how many nanoseconds that took, without closing what they opened.
+    /// Repeats the calls; returns the time that they took in nanoseconds, without closing what they opened.
     ///
     /// # Errors
     /// If a call fails that succeeded when it was recorded, or the other way round.

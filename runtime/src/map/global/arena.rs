@@ -48,28 +48,28 @@ pub struct Arena<T = ()> {
 }
 
 impl<T> Arena<T> {
-    /// The arena's address in this process: that of its first byte, and what pointers in it are relative to.
+    /// Returns the address of the arena's first byte in this process, which pointers in the arena are relative to.
     #[must_use]
     pub fn address(&self) -> usize {
         self.region.base().addr().get()
     }
 
-    /// Its size in bytes: whole pages.
+    /// Returns the size in bytes: whole pages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.region.len()
     }
 
-    /// Whether it has no pages, which no arena has.
+    /// Returns whether the arena has no pages, which is never the case.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The value at so many bytes from the arena's beginning; `None` if it would not lie inside.
+    /// Returns the value at this offset in the arena, in bytes; `None` if it would not lie inside.
     ///
     /// Touching a page that nobody has allocated allocates it, unless the arena was made with
-    /// [`SEGV_ON_FAULT`](crate::uapi::map_flags::SEGV_ON_FAULT): then it ends the process.
+    /// [`SEGV_ON_FAULT`](crate::uapi::MapFlags::SEGV_ON_FAULT): then it ends the process.
     #[must_use]
     pub fn cell<U: Plain>(&self, offset: usize) -> Option<Cell<'_, U>> {
         let end = offset.checked_add(size_of::<U>())?;
@@ -83,7 +83,7 @@ impl<T> Arena<T> {
         Some(cells.field(0))
     }
 
-    /// The value at an address, as programs store it in the arena; `None` if it would not lie inside.
+    /// Returns the value at an address, as programs store it in the arena; `None` if it would not lie inside.
     #[must_use]
     pub fn cell_at<U: Plain>(&self, address: u64) -> Option<Cell<'_, U>> {
         let address = usize::try_from(address).ok()?;
@@ -109,7 +109,7 @@ impl<T> Arena<T> {
 }
 
 impl<T: Plain> Arena<T> {
-    /// The place of the object's variables.
+    /// Returns the object's variables in the arena.
     #[must_use]
     pub fn globals(&self) -> Cell<'_, T> {
         // SAFETY: the variables lie inside the region, which was checked when the handle was made.

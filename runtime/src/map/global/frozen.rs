@@ -30,13 +30,13 @@ pub struct Frozen<T> {
 about!([T: Plain] Frozen<T>);
 
 impl<T: Plain> Frozen<T> {
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn get(&self) -> &T {
         &self.value
     }
 
-    /// What the section was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Returns the bytes that the section was made longer by (`…_resize` before the load), as values of a plain type.
     ///
     /// # Errors
     /// If that many bytes are not a whole number of `U`.

@@ -39,7 +39,7 @@ pub struct Mapped<T> {
 }
 
 impl<T: Plain> Mapped<T> {
-    /// The place of the value.
+    /// Returns the value in shared memory.
     #[must_use]
     pub fn cell(&self) -> Cell<'_, T> {
         // SAFETY: the region is readable, writable, as long as a `T` or longer, and lives as long as `self`.
@@ -50,7 +50,7 @@ impl<T: Plain> Mapped<T> {
 about!([T: Plain] Mapped<T>);
 
 impl<T: Plain> Mapped<T> {
-    /// What the section was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Iterates over the bytes that the section was made longer by (`…_resize` before the load), as values of a plain type.
     ///
     /// It begins where the variables end. If `T` ends with padding, that holds the first of these bytes, and setting a whole `T` sets
     /// them too.
@@ -137,14 +137,14 @@ impl<T: Plain> MappedArray<T> {
     /// Bytes from one element to the next (`array_map_elem_ptr`, kernel/bpf/arraymap.c).
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// The element at `index`, if there is one.
+    /// Returns the element at `index`, if there is one.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Cell<'_, T>> {
         let offset = usize::try_from(index).ok().filter(|_| index < self.len)? * Self::STRIDE;
@@ -155,7 +155,7 @@ impl<T: Plain> MappedArray<T> {
         Some(unsafe { Cell::<T>::new(place) }.field(0))
     }
 
-    /// All elements in order.
+    /// Iterates over the elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Cell<'_, T>> {
         (0..self.len).filter_map(|index| self.get(index))
     }

@@ -35,7 +35,7 @@ use crate::uapi::{MapType, elem_flags};
 /// use skelgen_runtime::PercpuData;
 ///
 /// fn sum(hits: &PercpuData<u64>) -> skelgen_runtime::Result<u64> {
-///     hits.set(0, &5)?;
+///     hits.set_on(0, &5)?;
 ///     for (cpu, count) in hits.iter()? {
 ///         println!("CPU {cpu}: {count}");
 ///     }
@@ -61,11 +61,11 @@ struct Copies {
 const KEY: u32 = 0;
 
 impl<T: Plain> PercpuData<T> {
-    /// The copy of one CPU.
+    /// Returns the copy of one CPU.
     ///
     /// # Errors
     /// If there is no such CPU; the message names it.
-    pub fn get(&self, cpu: u32) -> Result<T> {
+    pub fn get_on(&self, cpu: u32) -> Result<T> {
         match &self.copies {
             Some(copies) => {
                 self.handle.check_cpu(cpu)?;
@@ -84,7 +84,7 @@ impl<T: Plain> PercpuData<T> {
     ///
     /// # Errors
     /// If there is no such CPU; the message names it.
-    pub fn set(&self, cpu: u32, value: &T) -> Result<()> {
+    pub fn set_on(&self, cpu: u32, value: &T) -> Result<()> {
         match &self.copies {
             Some(copies) => {
                 self.handle.check_cpu(cpu)?;
@@ -109,7 +109,7 @@ impl<T: Plain> PercpuData<T> {
                 Ok(())
             }
             None if self.section_len > self.data_len => {
-                cpus::possible()?.iter().try_for_each(|cpu| self.set(cpu, value))
+                cpus::possible()?.iter().try_for_each(|cpu| self.set_on(cpu, value))
             }
             None => self.handle.percpu_set_all(as_bytes(&KEY), value, elem_flags::ANY),
         }
@@ -123,29 +123,29 @@ impl<T: Plain> PercpuData<T> {
         if self.copies.is_none() && self.section_len == self.data_len {
             return self.handle.percpu_set_each(as_bytes(&KEY), values, elem_flags::ANY);
         }
-        values.iter().try_for_each(|(cpu, value)| self.set(cpu, value))
+        values.iter().try_for_each(|(cpu, value)| self.set_on(cpu, value))
     }
 
-    /// The copies of all possible CPUs.
+    /// Returns the copies of all possible CPUs.
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn get_each(&self) -> Result<PerCpu<T>> {
+    pub fn get(&self) -> Result<PerCpu<T>> {
         match &self.copies {
             Some(copies) => PerCpu::from_fn(|cpu| copies.cells(cpu).get()),
             None => self.handle.percpu_get(as_bytes(&KEY))?.ok_or_else(|| self.handle.invalid("it has no element")),
         }
     }
 
-    /// The possible CPUs and their copies.
+    /// Iterates over the possible CPUs, by number, and their copies.
     ///
     /// # Errors
     /// If the kernel refuses it.
     pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = (u32, T)> + DoubleEndedIterator + use<T>> {
-        Ok(self.get_each()?.into_iter())
+        Ok(self.get()?.into_iter())
     }
 
-    /// What `fold` makes of the copies of all possible CPUs, such as a sum.
+    /// Combines the copies of all possible CPUs into one value, such as a sum.
     ///
     /// # Errors
     /// If the kernel refuses it.
@@ -153,11 +153,11 @@ impl<T: Plain> PercpuData<T> {
         Ok(self.iter()?.fold(start, |all, (_, value)| fold(all, value)))
     }
 
-    /// What one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Returns the bytes that one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
     ///
     /// # Errors
     /// If there is no such CPU, or that many bytes are not a whole number of `U`.
-    pub fn tail<U: Plain>(&self, cpu: u32) -> Result<Vec<U>> {
+    pub fn tail_on<U: Plain>(&self, cpu: u32) -> Result<Vec<U>> {
         self.check_tail::<U>()?;
         let bytes = match &self.copies {
             Some(copies) => {
@@ -173,7 +173,7 @@ impl<T: Plain> PercpuData<T> {
     ///
     /// # Errors
     /// If there is no such CPU, or the values are more than fit.
-    pub fn set_tail<U: Plain>(&self, cpu: u32, values: &[U]) -> Result<()> {
+    pub fn set_tail_on<U: Plain>(&self, cpu: u32, values: &[U]) -> Result<()> {
         self.check_tail::<U>()?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).iter().copied()).collect();
         if bytes.len() > self.section_len - self.data_len {
@@ -203,7 +203,7 @@ impl<T: Plain> PercpuData<T> {
         &bytes[..self.data_len.min(bytes.len())]
     }
 
-    /// Whether the running kernel has no direct access to percpu data, so that it is emulated.
+    /// Returns whether the percpu data is emulated, because the running kernel has no direct access to it.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.copies.is_some()

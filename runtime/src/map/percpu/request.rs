@@ -133,7 +133,7 @@ impl Handle {
         let (mut bytes, from, flags) = if self.map().has_cpu_flags()? {
             (vec![0; len], 0, on(cpu))
         } else {
-            let place = possible()?.place(cpu).unwrap_or(0);
+            let place = possible()?.position(cpu).unwrap_or(0);
             (vec![0; self.map().full_len()], place.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
         };
         if !self.lookup(key, &mut bytes, flags)? {
@@ -157,7 +157,7 @@ impl Handle {
         }
         self.check_cpu(cpu)?;
         let slot = self.map().value_len().next_multiple_of(8);
-        let begin = possible()?.place(cpu).unwrap_or(0).saturating_mul(slot);
+        let begin = possible()?.position(cpu).unwrap_or(0).saturating_mul(slot);
         let mut bytes = vec![0; self.map().full_len()];
         if !self.lookup(key, &mut bytes, elem_flags::ANY)? {
             return Err(self.invalid("it has no element"));

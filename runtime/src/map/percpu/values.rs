@@ -13,7 +13,7 @@ pub struct PerCpu<V> {
 }
 
 impl<V> PerCpu<V> {
-    /// The values that `make` gives for each possible CPU's number.
+    /// Creates the values that `make` returns for the number of each possible CPU.
     ///
     /// # Errors
     /// If the possible CPUs cannot be found out.
@@ -22,29 +22,29 @@ impl<V> PerCpu<V> {
         Ok(Self { values: cpus.iter().map(make).collect(), cpus })
     }
 
-    /// The value of the CPU of this number, if that is a possible one.
+    /// Returns the value of the CPU of this number, if that CPU is possible.
     #[must_use]
     pub fn get(&self, cpu: u32) -> Option<&V> {
-        self.values.get(self.cpus.place(cpu)?)
+        self.values.get(self.cpus.position(cpu)?)
     }
 
-    /// The value of the CPU of this number, to change.
+    /// Returns the value of the CPU of this number for changing it, if that CPU is possible.
     pub fn get_mut(&mut self, cpu: u32) -> Option<&mut V> {
-        self.values.get_mut(self.cpus.place(cpu)?)
+        self.values.get_mut(self.cpus.position(cpu)?)
     }
 
-    /// The numbers of the CPUs and their values.
+    /// Iterates over the numbers of the possible CPUs, in rising order, and their values.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &V)> + DoubleEndedIterator {
         self.cpus.iter().zip(&self.values)
     }
 
-    /// What `fold` makes of all values, in order of the CPUs.
+    /// Combines all values into one, in order of the CPUs.
     pub fn fold<A>(&self, start: A, fold: impl FnMut(A, &V) -> A) -> A {
         self.values.iter().fold(start, fold)
     }
 
-    /// The sum of what `part` gives of each value, such as a field.
+    /// Returns the sum of what `part` returns of each value, such as a field.
     ///
     /// ```
     /// # fn main() -> skelgen_runtime::Result<()> {
@@ -60,7 +60,7 @@ impl<V> PerCpu<V> {
         self.values.iter().map(part).sum()
     }
 
-    /// The largest of what `part` gives of each value. There is at least one CPU.
+    /// Returns the largest of what `part` returns of each value. There is at least one CPU.
     ///
     /// # Panics
     /// Never: the set of possible CPUs is not empty.
@@ -68,7 +68,7 @@ impl<V> PerCpu<V> {
         self.values.iter().map(part).max().expect("some CPU is possible")
     }
 
-    /// The smallest of what `part` gives of each value.
+    /// Returns the smallest of what `part` returns of each value.
     ///
     /// # Panics
     /// Never: the set of possible CPUs is not empty.
@@ -76,10 +76,19 @@ impl<V> PerCpu<V> {
         self.values.iter().map(part).min().expect("some CPU is possible")
     }
 
-    /// The values, in order of the possible CPUs.
+    /// Returns the values, in order of the possible CPUs.
     #[must_use]
     pub fn values(&self) -> &[V] {
         &self.values
+    }
+}
+
+impl<'v, V> IntoIterator for &'v PerCpu<V> {
+    type Item = (u32, &'v V);
+    type IntoIter = std::iter::Zip<<&'static CpuSet as IntoIterator>::IntoIter, std::slice::Iter<'v, V>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.cpus.into_iter().zip(&self.values)
     }
 }
 

@@ -76,14 +76,14 @@ impl PerfCpuBuffer {
         Ok(Self { map: Arc::clone(map), cpu, event, enough, reader })
     }
 
-    /// The CPU's number.
+    /// Returns the CPU's number.
     #[must_use]
     pub fn cpu(&self) -> u32 {
         self.cpu
     }
 
-    /// How many records found no room up to now, because they were not read fast enough. The kernel tells of them before the first
-    /// record that finds room again, so those of the last moments may be missing.
+    /// Returns the number of records so far that found no room, because the buffer was not read fast enough. The kernel reports them before
+    /// the first record that finds room again, so the latest may be missing.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.reader().lost
@@ -104,20 +104,20 @@ impl PerfCpuBuffer {
         }
     }
 
-    /// The next record, if there is one now.
+    /// Returns the next record, if there is one now.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn next(&self) -> Result<Option<Vec<u8>>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.then_some(record))
     }
 
-    /// Gives `each` all records there are now, and says how many they were and how many had been lost before and between them. The bytes
-    /// are a copy; nothing is locked meanwhile.
+    /// Passes all records that there are now to `each`; returns their number, and the number of records lost before and between them. The
+    /// bytes are a copy; nothing is locked meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<Drained> {
         let mut drained = Drained::default();
         self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
@@ -127,8 +127,8 @@ impl PerfCpuBuffer {
         Ok(drained)
     }
 
-    /// The next record as a value, if there is one now: its first bytes, as many as a `T` has. What is after them is not looked at, since
-    /// the kernel fills records up.
+    /// Returns the next record as a value, if there is one now: its first bytes, as many as a `T` has. The bytes after them are ignored,
+    /// since the kernel fills records up.
     ///
     /// # Errors
     /// If the record, which is passed over then, is shorter than a `T`; or the same as of [`Self::read_into`].
@@ -136,10 +136,10 @@ impl PerfCpuBuffer {
         self.next()?.map(|record| self.value(&record)).transpose()
     }
 
-    /// Gives `each` all records there are now as values, as [`Self::next_as`] makes them.
+    /// Passes all records that there are now to `each`, as the values that [`Self::next_as`] returns.
     ///
     /// # Errors
-    /// The same as of [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first such record.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<Drained> {
         let mut drained = Drained::default();
         self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {

@@ -53,7 +53,7 @@ pub use cpu::PerfCpuBuffer;
 /// }
 /// ```
 ///
-/// In an event loop it is its [`AsFd`], which is ready when the kernel wakes and tells that once: drain it each time, without
+/// In an event loop it is its [`AsFd`], which becomes ready once for each wakeup: drain it each time, without
 /// [`Self::poll`].
 pub struct PerfBuffer {
     map: Arc<Handle>,
@@ -71,30 +71,31 @@ pub struct PerfBuffer {
 /// use skelgen_runtime::map::{PerfBufferOptions, PerfWakeup};
 /// # fn f(events: &skelgen_runtime::map::PerfEventArray) -> skelgen_runtime::Result<()> {
 /// // A megabyte for each CPU (of pages of 4 KiB), read when a quarter of it is full.
-/// let options = PerfBufferOptions { pages: 256, wakeup: PerfWakeup::Bytes(256 << 10) };
+/// let options = PerfBufferOptions::new().pages(256).wakeup(PerfWakeup::Bytes(256 << 10));
 /// let buffer = options.open(events)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct PerfBufferOptions {
-    /// Pages of each CPU's buffer, a power of two.
-    pub pages: u32,
-    /// When who waits is woken.
-    pub wakeup: PerfWakeup,
+    pages: u32,
+    wakeup: PerfWakeup,
 }
 
-/// When the kernel wakes who waits for a CPU's records.
+/// When the kernel wakes a reader that waits for a CPU's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PerfWakeup {
-    /// After so many records, or when more than half of the buffer is full.
+    /// After this many records, or when more than half of the buffer is full.
     Records(u32),
-    /// After so many bytes of records with their headers, at most half of the buffer.
+    /// After this many bytes of records with their headers, at most half of the buffer.
     Bytes(u32),
 }
 
-/// What draining has found.
+/// What draining a perf buffer has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "it says how many records were lost"]
 pub struct Drained {
     /// How many records there were.
@@ -103,14 +104,28 @@ pub struct Drained {
     pub lost: u64,
 }
 
-/// 64 pages, and woken at each record.
 impl Default for PerfBufferOptions {
     fn default() -> Self {
-        Self { pages: 64, wakeup: PerfWakeup::Records(1) }
+        Self::new()
     }
 }
 
 impl PerfBufferOptions {
+    /// Creates the options of 64 pages for each CPU, of which a reader is woken at each record.
+    pub const fn new() -> Self {
+        Self { pages: 64, wakeup: PerfWakeup::Records(1) }
+    }
+
+    /// Sets the size of each CPU's buffer in pages of memory, a power of two; 64 by default.
+    pub const fn pages(self, pages: u32) -> Self {
+        Self { pages, ..self }
+    }
+
+    /// Sets when a waiting reader is woken; by default at each record.
+    pub const fn wakeup(self, wakeup: PerfWakeup) -> Self {
+        Self { wakeup, ..self }
+    }
+
     /// Opens a buffer for each CPU that is online.
     ///
     /// # Errors
@@ -130,7 +145,7 @@ impl PerfBufferOptions {
         Ok(buffer)
     }
 
-    /// The same for these CPUs only; what programs output on others goes nowhere.
+    /// Opens a buffer for each of these CPUs only. The output of programs on other CPUs is lost.
     ///
     /// # Errors
     /// As of [`Self::open`], and if there are none or one of them is not online.
@@ -168,7 +183,7 @@ impl PerfBuffer {
         PerfBufferOptions::default().open(events)
     }
 
-    /// Copies the next record of any CPU into `record`, in place of what is there, and gives the CPU's number. None if there is no record
+    /// Copies the next record of any CPU into `record`, in place of what is there, and returns the CPU's number. None if there is no record
     /// now.
     ///
     /// # Errors
@@ -177,20 +192,20 @@ impl PerfBuffer {
         Ok(self.read(record)?.map(PerfCpuBuffer::cpu))
     }
 
-    /// The next record of any CPU and the CPU's number, if there is one now.
+    /// Returns the next record of any CPU and the CPU's number, if there is one now.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn next(&self) -> Result<Option<(u32, Vec<u8>)>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.map(|cpu| (cpu, record)))
     }
 
-    /// Gives `each` all records there are now, each after its CPU's number, and says how many they were and how many had been lost before
-    /// and between them. The bytes are a copy; nothing is locked meanwhile.
+    /// Passes all records that there are now to `each`, each after its CPU's number; returns their number, and the number of records lost
+    /// before and between them. The bytes are a copy; nothing is locked meanwhile.
     ///
     /// # Errors
-    /// The same as of [`Self::read_into`].
+    /// As [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(u32, &[u8])) -> Result<Drained> {
         self.drain_each(|cpu, record| {
             each(cpu.cpu(), record);
@@ -198,8 +213,8 @@ impl PerfBuffer {
         })
     }
 
-    /// The next record of any CPU as a value, if there is one now: its first bytes, as many as a `T` has. What is after them is not looked
-    /// at, since the kernel fills records up.
+    /// Returns the next record of any CPU as a value, if there is one now: its first bytes, as many as a `T` has. The bytes after them are
+    /// ignored, since the kernel fills records up.
     ///
     /// # Errors
     /// If the record, which is passed over then, is shorter than a `T`; or the same as of [`Self::read_into`].
@@ -209,10 +224,10 @@ impl PerfBuffer {
         Ok(Some((cpu.cpu(), cpu.value(&record)?)))
     }
 
-    /// Gives `each` all records there are now as values, as [`Self::next_as`] makes them.
+    /// Passes all records that there are now to `each`, as the values that [`Self::next_as`] returns.
     ///
     /// # Errors
-    /// The same as of [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first such record.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(u32, T)) -> Result<Drained> {
         self.drain_each(|cpu, record| {
             each(cpu.cpu(), cpu.value(record)?);
@@ -220,13 +235,13 @@ impl PerfBuffer {
         })
     }
 
-    /// How many records found no room up to now on all CPUs; [`PerfCpuBuffer::lost`] of [`Self::cpus`] says it of each.
+    /// Returns the number of records so far that found no room, on all CPUs; [`PerfCpuBuffer::lost`] of [`Self::cpus`] returns it for one.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.lost()))
     }
 
-    /// Waits until a CPU has as many records as [`PerfWakeup`] says, at most for `timeout` if there is one. False if the time is over
+    /// Waits until a CPU has as many records as [`PerfWakeup`] requires, at most for `timeout` if there is one. False if the time is over
     /// first, or a signal came.
     ///
     /// # Errors
@@ -253,13 +268,13 @@ impl PerfBuffer {
         }
     }
 
-    /// The buffers of the single CPUs, by rising number of the CPU.
+    /// Returns the buffers of the single CPUs, by rising number of the CPU.
     #[must_use]
     pub fn cpus(&self) -> &[PerfCpuBuffer] {
         &self.cpus
     }
 
-    /// The buffer of this CPU; none if it was not online.
+    /// Returns the buffer of this CPU; `None` if it was not online.
     #[must_use]
     pub fn cpu(&self, cpu: u32) -> Option<&PerfCpuBuffer> {
         let place = self.cpus.binary_search_by_key(&cpu, PerfCpuBuffer::cpu).ok()?;
@@ -343,7 +358,7 @@ enum Ended {
 /// Less than what the kernel waits at once.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
-/// Ready when the kernel has woken for a CPU, and told once.
+/// Ready once for each wakeup of a CPU.
 impl AsFd for PerfBuffer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
