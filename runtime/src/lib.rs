@@ -32,9 +32,9 @@
 //! | maps before they are created, programs before they are loaded | [`OpenMap`], [`OpenProgram`], [`LoadOptions`] |
 //! | programs: attach, run, pin | [`Program`], [`Link`] |
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |
+
 #![deny(unsafe_code)]
 
-mod adjust;
 mod btf;
 mod data;
 pub mod error;
@@ -49,6 +49,7 @@ mod pins;
 mod program;
 pub mod record;
 mod relocate;
+mod sanitize;
 mod skeleton;
 mod sys;
 mod usdt_specs;

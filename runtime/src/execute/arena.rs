@@ -63,7 +63,7 @@ impl Executor {
                 "arena `{name}` has variables, and with BPF_F_SEGV_ON_FAULT nobody but a program can allocate their pages"
             )));
         }
-        let far = kernel::arena::any_offset(self.trial()?)?;
+        let far = kernel::arena::accepts_any_offset(self.probe_request()?)?;
         Ok(if far { begin } else { 0 })
     }
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use super::token::Asked;
 use super::{Executor, at, lift_memlock, log};
-use crate::adjust::{Feature, adjusted, with_contexts};
 use crate::btf::Types;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::features;
 use crate::kernel::types;
+use crate::sanitize::{Feature, sanitized, with_contexts};
 use crate::sys;
 
 impl Executor {
@@ -26,8 +26,8 @@ impl Executor {
             Err(errno) => errno,
         };
         if is_verdict(errno) {
-            if let Some(older) = self.adjusted(bytes)? {
-                self.btf_adjusted = true;
+            if let Some(older) = self.sanitized(bytes)? {
+                self.btf_sanitized = true;
                 match self.try_btf(&older)? {
                     Ok(fd) => {
                         self.btf = Some(fd);
@@ -57,7 +57,7 @@ impl Executor {
             return Ok(None);
         };
         let (bytes, program_type) = (self.bytes(span)?, open.program_type);
-        let older = if self.btf_adjusted { self.adjusted(bytes)? } else { None };
+        let older = if self.btf_sanitized { self.sanitized(bytes)? } else { None };
         match with_contexts(bytes, older.as_deref().unwrap_or(bytes), program_type) {
             Some(changed) => Ok(self.try_btf(&changed)?.ok()),
             None => Ok(None),
@@ -65,9 +65,9 @@ impl Executor {
     }
 
     /// The object's BTF without what this kernel does not accept; `None` if it accepts all of it.
-    fn adjusted(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    fn sanitized(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut unknown = None;
-        let older = adjusted(bytes, |feature| match features::btf(feature, self.token()) {
+        let older = sanitized(bytes, |feature| match features::btf(feature, self.token()) {
             Ok(accepts) => !accepts,
             Err(error) => {
                 unknown.get_or_insert(error);
@@ -96,7 +96,7 @@ impl Executor {
     /// Whether the kernel has the object's BTF, and takes records about programs with it.
     pub(super) fn takes_records(&self) -> Result<bool> {
         // Programs could have BTF only since it knew functions.
-        Ok(self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token())?))
+        Ok(self.btf.is_some() && (!self.btf_sanitized || features::btf(Feature::Functions, self.token())?))
     }
 
     /// The types of the running kernel, read once a load.

@@ -222,7 +222,7 @@ struct Executor {
     open_programs: Vec<OpenProgram>,
     btf: Option<OwnedFd>,
     /// Whether the kernel got another BTF than the object's, because it does not take that.
-    btf_adjusted: bool,
+    btf_sanitized: bool,
     /// What the kernel said of the object's BTF, if it took neither.
     btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
@@ -273,7 +273,7 @@ impl Executor {
             open_maps,
             open_programs,
             btf: None,
-            btf_adjusted: false,
+            btf_sanitized: false,
             btf_refused: None,
             has_cookies: None,
             maps,

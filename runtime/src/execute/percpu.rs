@@ -38,10 +38,10 @@ impl Executor {
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
-                let mut found = percpu::direct_access(self.trial()?);
+                let mut found = percpu::direct_access(self.probe_request()?);
                 if is_eperm(&found) {
                     lift_memlock(&mut self.memlock);
-                    found = percpu::direct_access(self.trial()?);
+                    found = percpu::direct_access(self.probe_request()?);
                 }
                 // Where not even that may be loaded, the object's own loads will say it better.
                 !without_rights(found, true)?

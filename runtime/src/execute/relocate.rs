@@ -18,7 +18,7 @@ impl Executor {
     pub(super) fn must_relocate(&self, form: &Form) -> bool {
         // Kernels that do it may forget to if there are no other records.
         let alone = form.code.func_info.is_empty() && form.code.line_info.is_empty();
-        let other_types = self.options.kernel_btf.is_some() || self.btf_adjusted;
+        let other_types = self.options.kernel_btf.is_some() || self.btf_sanitized;
         !form.code.core_relos.is_empty() && (alone || other_types || features::lacks_core())
     }
 

@@ -402,7 +402,7 @@ impl Comparison {
         })?;
         let (local_id, their_id) = (self.local.resolve(ty), types.resolve(theirs));
         // Types that are too deep to be compared are not those of the kernel.
-        if relocate::types_fit(&self.local, local_id, &types, their_id).unwrap_or(false) {
+        if relocate::types_compatible(&self.local, local_id, &types, their_id).unwrap_or(false) {
             return Ok(None);
         }
         Ok(Some(Mismatch {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Executor, advise};
 use crate::error::{Error, Result};
-use crate::kernel::probe::Trial;
+use crate::kernel::probe::ProbeRequest;
 use crate::kernel::token::{self, Delegated};
 use crate::open::BPFFS;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
@@ -49,7 +49,7 @@ impl Executor {
     }
 
     /// How to load a trial: as the first of some that the token, if there is one, delegates.
-    pub(super) fn trial(&self) -> Result<Trial<'_>> {
+    pub(super) fn probe_request(&self) -> Result<ProbeRequest<'_>> {
         const WAYS: [(ProgramType, AttachType); 8] = [
             (ProgramType::SOCKET_FILTER, AttachType(0)),
             (ProgramType::XDP, AttachType(0)),
@@ -66,7 +66,7 @@ impl Executor {
             delegated.is_none_or(|all| all.program(program_type) && all.attachment(attach_type))
         };
         let (program_type, attach_type) = WAYS.into_iter().find(is_delegated).unwrap_or(WAYS[0]);
-        Ok(Trial { program_type, attach_type, token })
+        Ok(ProbeRequest { program_type, attach_type, token })
     }
 
     /// Says what a lack of rights for such a request may come from.

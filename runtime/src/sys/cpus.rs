@@ -138,7 +138,7 @@ pub(crate) fn count() -> Result<Count> {
     static PROBE: Probe = Probe::new("has the CPUs that /sys/devices/system/cpu/possible lists");
     let cpus = possible()?.len();
     let mut found = None;
-    let answer = PROBE.ask(|| {
+    let answer = PROBE.run(|| {
         found = percpu_values(cpus)?;
         Ok(found == Some(cpus))
     });

@@ -140,8 +140,8 @@ impl Map {
             false => value,
         };
         let mut attr = self.attr(address(key), address(value), flags);
-        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags, or end at a guard. Kernels before 7.0 read
-        // the values of all CPUs before they refuse the CPU flags; what they read past the end of `value` goes nowhere, an
+        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags, or end at a guard. Kernels before
+        // 7.0 read the values of all CPUs before they refuse the CPU flags; what they read past the end of `value` goes nowhere, an
         // unreadable page is `EFAULT`, and `has_cpu_flags` is asked before anyway.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
@@ -177,7 +177,7 @@ impl Map {
             return Ok(false);
         }
         let (key, mut value) = (vec![0; self.key_len], vec![0; self.value_len]);
-        let answer = PROBE.ask(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
+        let answer = PROBE.run(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
             Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => Ok(true),
             result => probe::verdict(&result, &[libc::EINVAL]),
         });
@@ -227,7 +227,7 @@ pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u6
 
 /// How many values the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if that is more than `most`.
 pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
-    let map = super::map::Map::create(&super::map::Request::trial("cpus_probe", MapType::PERCPU_ARRAY))?;
+    let map = super::map::Map::create(&super::map::Request::for_probe("cpus_probe", MapType::PERCPU_ARRAY))?;
     // New values are zero, so what is not was not written.
     let mut memory = Guarded::new(most.checked_mul(8).ok_or(EINVAL)?, 0xff)?;
     let key = [0_u8; 4];

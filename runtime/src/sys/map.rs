@@ -23,7 +23,7 @@ pub(crate) struct Request<'a> {
 
 impl Request<'_> {
     /// A map for a trial: one element, whose key has four bytes and whose value, on each CPU if it is percpu, has eight.
-    pub(crate) const fn trial(name: &'static str, map_type: MapType) -> Self {
+    pub(crate) const fn for_probe(name: &'static str, map_type: MapType) -> Self {
         let map = abi::Map::new(name, map_type).key_size(4).value_size(8).max_entries(1);
         Self { map, inner: None, btf: None, kernel_value: None, token: None }
     }

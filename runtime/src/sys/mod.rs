@@ -4,6 +4,7 @@
 //! This directory is where the runtime's `unsafe` lives. `bpf()` reads and writes the memory that a request points to, so a request
 //! is only built by the functions of this directory, from slices whose lengths they have checked against what the kernel will use.
 //! Nothing outside builds one. Knows file descriptors, bytes and the rows of maps; no other plan, map handle or skeleton.
+
 #![allow(unsafe_code, reason = "system calls are made here; see the module's `# Safety`")]
 
 pub(crate) mod attr;
