@@ -32,7 +32,6 @@
 //! | maps before they are created, programs before they are loaded | [`OpenMap`], [`OpenProgram`], [`LoadOptions`] |
 //! | programs: attach, run, pin | [`Program`], [`Link`] |
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |
-
 #![deny(unsafe_code)]
 
 mod btf;

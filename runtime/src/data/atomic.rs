@@ -2,7 +2,6 @@
 //!
 //! # Safety
 //! As in [`cell`](super::cell): a cell's words are valid for all of its lifetime, and here too all access is that of `words`.
-
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::sync::atomic::Ordering;

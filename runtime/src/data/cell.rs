@@ -10,7 +10,6 @@
 //!   makes them. A value that one word cannot hold may be read while it is written and come out mixed; any bytes are a value of a
 //!   plain type, so that is a wrong number at worst.
 //! - That makes cells `Send` and `Sync`: nothing about them belongs to a thread.
-
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::fmt;

@@ -4,7 +4,6 @@
 //!
 //! # Safety
 //! A value is made from zeroed memory of its own layout and then partly overwritten: any bytes are a value of a plain type.
-
 #![allow(unsafe_code, reason = "values in zeroed memory; see `# Safety`")]
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};

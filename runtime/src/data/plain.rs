@@ -2,7 +2,6 @@
 //!
 //! # Safety
 //! All unsafe code of this file rests on the promise of [`Plain`]: a value has no byte without a value, and any bytes are a value.
-
 #![allow(unsafe_code, reason = "views of plain values as bytes; see `# Safety`")]
 
 use std::fmt;

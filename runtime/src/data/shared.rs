@@ -3,7 +3,6 @@
 //! # Safety
 //! Every place is checked to be inside the region, and stores also that the region was mapped for writing; after that the access
 //! is that of a [`Cell`](super::Cell), and the words of eight bytes that hold the place are inside too, as regions are whole pages.
-
 #![allow(unsafe_code, reason = "access to mapped memory; see `# Safety`")]
 
 use std::ptr::NonNull;

@@ -8,7 +8,6 @@
 //! Who calls promises that the words which hold the bytes are valid for reads, and for writes too where they are written, for as
 //! long as the access lasts, and that nobody has a reference to them that is not to an atomic. Which words these are is computed
 //! from the place's address, and a pointer to the place may be used for all of them.
-
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::ptr::NonNull;

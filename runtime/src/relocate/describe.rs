@@ -9,6 +9,9 @@ pub(super) fn record(types: &Types, record: &Record) -> String {
     let Some(relocation) = RelocationKind::of(record.kind) else {
         return format!("type {}", record.type_id);
     };
+    if types.name(record.type_id).is_empty() {
+        return format!("{} type {}", quantity(relocation), record.type_id);
+    }
     format!("{} `{}`", quantity(relocation), spec(types, record, relocation))
 }
 

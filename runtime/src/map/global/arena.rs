@@ -5,7 +5,6 @@
 //! made of is checked to lie inside the region with the words around it, and nobody gets a reference into the memory. A page that
 //! no one has used is there as soon as it is touched; where the arena forbids that, or memory has run out, touching it ends the
 //! process (`SIGSEGV`), which is no wrong access.
-
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::fmt;

@@ -4,7 +4,6 @@
 //! The region is at least as long as the map's value, which is checked to begin with a `T`, and as long as a `T`; of arrays it is as
 //! long as all elements, each rounded up to eight bytes as the kernel lays them out. Cells borrow from the region's owner, and nobody
 //! gets a reference into the memory.
-
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::fmt;

@@ -3,7 +3,6 @@
 //! # Safety
 //! Of emulated data the whole map is mapped, which is `slots` copies of `stride` bytes each; a copy holds a `T`, and a CPU is
 //! checked to be possible, and with that below `slots`, before its copy is touched.
-
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::marker::PhantomData;
