@@ -58,7 +58,7 @@ const RUNTIME: Layers = Layers {
         "error",
         "sys",
         "record btf pins",
-        "adjust",
+        "sanitize",
         "kernel",
         "relocate",
         "data",

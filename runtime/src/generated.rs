@@ -1,7 +1,7 @@
-//! What generated code calls, and no one else: free to change with every version of the generator.
+//! The interface of generated code. It can change with every version of the generator.
 //!
-//! `skeleton!` names these items; a skeleton's user never does. To give skeletons something new, write the function
-//! here or in the module it belongs to, and call it in the macro.
+//! `skeleton!` uses these items; a user of a skeleton never does. To give skeletons a new function, write it here or in the module that it
+//! belongs to, and call it in the macro.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -21,15 +21,15 @@ pub use crate::link::{Attaching, nothing_left, pin_all};
 pub use crate::sys::trusted::Trusted;
 pub use skelgen_abi::plan as abi;
 
-/// The names that generated files use without a path, so that they mean the same in every crate: in one without a standard library of
-/// its own (`no_std`), and in one without a prelude.
+/// The names that generated files use without a path. They have the same meaning in every crate: in one without the standard library
+/// (`no_std`), and in one without a prelude.
 pub mod prelude {
     pub use std::os::fd::{AsFd, OwnedFd};
     pub use std::path::Path;
     pub use std::prelude::rust_2024::*;
 }
 
-/// A skeleton on its way from `Open` to `Skeleton`: settings come in one at a time, in any order.
+/// A load of a skeleton in preparation: settings are added one at a time, in any order.
 #[derive(Debug)]
 pub struct Loading {
     object: Trusted,
@@ -39,7 +39,7 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Begins with nothing but the options; what no settings come for is loaded as the object defines it.
+    /// Creates a load with the options only. Maps and programs without settings are loaded as the object defines them.
     #[must_use]
     pub fn new(object: Trusted, options: LoadOptions) -> Self {
         let Object { maps, programs, .. } = object.object();
@@ -48,12 +48,12 @@ impl Loading {
         Self { object, options, maps, programs }
     }
 
-    /// Adds the settings of the map of this index.
+    /// Adds the settings of the map with this index.
     pub fn map(&mut self, index: u32, map: OpenMap) {
         put(&mut self.maps, index, map);
     }
 
-    /// Adds the settings of the program of this index.
+    /// Adds the settings of the program with this index.
     pub fn program(&mut self, index: u32, program: OpenProgram) {
         put(&mut self.programs, index, program);
     }
@@ -73,7 +73,7 @@ impl Loading {
         self.map(index, OpenMap::section(self.object.object(), index, len, value));
     }
 
-    /// Adds the initial value of the variables in an arena, whose map was added before.
+    /// Adds the initial value of the variables in an arena, whose map must have been added before.
     pub fn arena<T: Plain>(&mut self, variables: Initial<T>) {
         let (index, value) = (variables.map_index(), variables.into_bytes());
         if let Some(map) = slot(&mut self.maps, index) {
@@ -105,7 +105,7 @@ fn put<T>(slots: &mut [Option<T>], index: u32, value: T) {
     }
 }
 
-/// Returns a duplicate of the file descriptor of the map of this name, among these maps by index; `None` stands for one that was not
+/// Returns a duplicate of the file descriptor of the map with this name. `maps` has the index of each map, with `None` for one that was not
 /// created.
 ///
 /// # Errors
@@ -116,7 +116,7 @@ pub fn find_map(object: &Object, name: &str, maps: &[(u32, Option<BorrowedFd<'_>
     map::duplicate(name, found.and_then(|(_, fd)| *fd))
 }
 
-/// Iterates over those links that there are, with the names of their fields.
+/// Iterates over the links that are set, with the names of their fields.
 pub fn links<'l, const N: usize>(
     links: [(&'static str, &'l Option<Link>); N],
 ) -> impl Iterator<Item = (&'static str, &'l Link)> {

@@ -34,7 +34,6 @@
 //! | your own structs as keys and values, a struct of maps by name | `MapData`, `Maps`, which the feature `derive` adds |
 #![deny(unsafe_code)]
 
-mod adjust;
 mod btf;
 mod data;
 pub mod error;
@@ -49,6 +48,7 @@ mod pins;
 mod program;
 pub mod record;
 mod relocate;
+mod sanitize;
 mod skeleton;
 mod sys;
 mod usdt_specs;

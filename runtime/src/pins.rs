@@ -1,9 +1,9 @@
-//! Pins: files of a bpffs that keep maps and links, the directories they are in, and why the kernel refuses one.
+//! Pins: files in a bpffs that keep maps and links alive, their directories, and why the kernel rejects a path.
 //!
-//! Pins are made by [`PinSet`], which removes what it has made unless it is kept. Must not know objects or plans.
+//! A [`PinSet`] creates pins, and removes them when dropped unless it is kept. Must not know objects or plans.
 //!
-//! A set of pins is not atomic: a process that is killed while it pins leaves those it has made. The next load finds the maps among
-//! them and pins the rest; directories that were made stay.
+//! A set of pins is not atomic: a process that is killed while it pins leaves the pins that it has made. The next load uses the maps among
+//! them and pins the others; the created directories stay.
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
@@ -15,7 +15,7 @@ use crate::sys;
 use crate::sys::c_path;
 use crate::sys::mount::{Mount, mount_of};
 
-/// The pins that were made together, with the directories made for them. All are removed when it is dropped, unless it is kept.
+/// The pins of one operation, with the directories that were created for them. All are removed on drop unless the set is kept.
 #[derive(Debug, Default)]
 pub(crate) struct PinSet {
     files: Vec<PathBuf>,
@@ -23,14 +23,14 @@ pub(crate) struct PinSet {
 }
 
 impl PinSet {
-    /// Makes a directory for pins, with those above it, if it is not there. It must be below a bpffs.
+    /// Creates a directory for pins, with its parents, if it does not exist. It must be in a bpffs.
     pub(crate) fn directory(&mut self, path: &Path) -> Result<()> {
         let missing: Vec<&Path> =
             path.ancestors().filter(|path| !path.as_os_str().is_empty()).take_while(|path| is_missing(path)).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let refused = |path: &Path| format!("making directory {} for pins", path.display());
+        let refused = |path: &Path| format!("cannot create directory {} for pins", path.display());
         let base = missing.last().and_then(|path| path.parent()).filter(|path| !path.as_os_str().is_empty());
         let base = base.unwrap_or_else(|| Path::new("."));
         if base.is_dir() && mount_of(&c_path(base)?).is_ok_and(|mount| !mount.is_bpffs) {
@@ -42,7 +42,7 @@ impl PinSet {
         for path in missing.into_iter().rev() {
             match std::fs::create_dir(path) {
                 Ok(()) => self.directories.push(path.to_owned()),
-                // Another process has made it since.
+                // Another process has created it since.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
                 Err(error) => {
                     let cause = why(path, error.raw_os_error().map_or(Errno::from_raw(0), Errno::from_raw));
@@ -54,19 +54,19 @@ impl PinSet {
         Ok(())
     }
 
-    /// Pins an object; `doing` is for the error.
+    /// Pins an object; `doing` is the first line of an error.
     pub(crate) fn pin(&mut self, object: BorrowedFd<'_>, path: &Path, doing: impl std::fmt::Display) -> Result<()> {
         pin(object, path, doing)?;
         self.add(path.to_owned());
         Ok(())
     }
 
-    /// Takes over a pin that was made elsewhere.
+    /// Adds a pin that was made elsewhere.
     pub(crate) fn add(&mut self, path: PathBuf) {
         self.files.push(path);
     }
 
-    /// Keeps what was made.
+    /// Keeps the pins and directories.
     pub(crate) fn keep(mut self) {
         self.files.clear();
         self.directories.clear();
@@ -75,7 +75,7 @@ impl PinSet {
 
 impl Drop for PinSet {
     fn drop(&mut self) {
-        // Nothing can be done about one that stays, and the error to report is another. A directory that others use is not empty.
+        // A pin that cannot be removed stays, since another error is reported already. A directory with other files is not removed.
         for path in self.files.drain(..).rev() {
             let _ = std::fs::remove_file(path);
         }
@@ -91,7 +91,7 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path, doing: impl std::fmt::Dis
     sys::link::pin(object, &name).map_err(|errno| refused(path, doing, errno).during(Step::Pin))
 }
 
-/// The error of something that the kernel does not pin at a path, or does not open there.
+/// Returns the error of a path at which the kernel rejected a pin, or could not open one.
 pub(crate) fn refused(path: &Path, doing: impl std::fmt::Display, errno: Errno) -> Error {
     let error = Error::refused(doing, errno).about(Subject::Path(path));
     explained(error, why(path, errno))
@@ -109,7 +109,7 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// The cause of an error number at a path of a bpffs: what is there, what its directory is, how that is mounted.
+/// Returns the cause of an error number at a path of a bpffs, from the path itself, its directory and their mount.
 fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
     let because = |why: String| Some((None, why));
     let wrong = |why: String| Some((Some(ErrorKind::InvalidInput), why));
@@ -118,20 +118,22 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
         let kind = found.file_type();
         if kind.is_symlink() && path.metadata().is_err() {
             return because(format!(
-                "{at} is a symbolic link to something that does not exist: remove it, or pin at another path"
+                "{at} is a symbolic link to a path that does not exist: remove it, or pin at another path"
             ));
         }
         if path.is_dir() {
             return because(format!("{at} is a directory: remove it, or pin at another path"));
         }
         if mount_of(&c_path(path).ok()?).is_ok_and(|mount| !mount.is_bpffs) {
-            return wrong(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
+            return wrong(format!("{at} is a file outside of a bpffs: pin below /sys/fs/bpf"));
         }
         if errno.raw() == libc::EEXIST {
-            return because("something has that path already: remove it, or pin at another path".into());
+            return because("the path exists already: remove it, or pin at another path".into());
         }
         if matches!(errno.raw(), libc::EACCES | libc::EPERM) {
-            return because(format!("{at} may not be read and written by this user, or is not a map, program or link"));
+            return because(format!(
+                "this user has no permission to read and write {at}, or it is not a map, program or link"
+            ));
         }
     }
     let directory = path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -139,7 +141,7 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
     match directory.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return because(format!(
-                "directory {inside} does not exist: make it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another"
+                "directory {inside} does not exist: create it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another"
             ));
         }
         Err(error) => return because(format!("directory {inside} cannot be used: {error}")),
@@ -153,15 +155,17 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
         ));
     }
     if mount.is_read_only {
-        return because(format!("the bpffs of {inside} is mounted read-only: mount it for writing, or pin in another"));
+        return because(format!(
+            "the bpffs of {inside} is mounted read-only: remount it for writing, or pin in another"
+        ));
     }
     let name = path.file_name()?;
     if name.as_bytes().contains(&b'.') {
-        return wrong("names in a bpffs have no dots: pin at another path".into());
+        return wrong("file names in a bpffs cannot contain dots: pin at another path".into());
     }
     match errno.raw() {
-        libc::EACCES => because(format!("this user may not write to directory {inside}")),
-        libc::EPERM => because("pinning takes the capability CAP_BPF, or root".into()),
+        libc::EACCES => because(format!("this user has no permission to write to directory {inside}")),
+        libc::EPERM => because("pinning requires the capability CAP_BPF".into()),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
-//! Records the bpf() calls that this thread makes: for tests, for benchmarks that replay them, and to see what a load does.
+//! Recording of the bpf() calls of this thread: for tests, for benchmarks that replay them, and for inspecting a load.
 //!
-//! Costs one look at a thread-local flag a call when nothing is recorded. While recording, the name and sizes of the map of an
-//! element operation are asked of the kernel, by a call that is not recorded itself.
+//! Without a recording, each call reads one thread-local flag. While recording, an additional call reads the name and sizes of the map of
+//! each element operation from the kernel; it is not recorded.
 //!
 //! ```no_run
 //! let (result, calls) = skelgen_runtime::record::calls(|| { /* load something */ });
@@ -20,16 +20,16 @@ pub fn calls<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Sizes, work)
 }
 
-/// Runs `work` and returns the bpf() calls that it made on this thread, with copies of everything that the requests pointed to.
+/// Runs `work` and returns the bpf() calls that it made on this thread, with copies of the memory that the requests point to.
 pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Whole, work)
 }
 
-/// Runs `work` and returns the bpf() calls that it made on this thread, ready to be made again without it: the least that `work`
-/// can cost.
+/// Runs `work` and returns the bpf() calls that it made on this thread in a form that can be repeated without it: the least time that
+/// `work` can take.
 ///
 /// # Errors
-/// If one of the calls cannot be made again: of the commands, those that load an object can, on maps that were created meanwhile.
+/// If one of the calls cannot be repeated. Those of a load can be; element operations need a map that was created while recording.
 ///
 /// ```no_run
 /// let (result, replay) = skelgen_runtime::record::replay(|| { /* load something */ });

@@ -1,10 +1,10 @@
-//! The specifications of USDT probes that the programs of an object share, and who uses which.
+//! The specifications of USDT probes that the programs of an object share, and which attachment uses which.
 //!
-//! The map `__bpf_usdt_specs` of libbpf's `usdt.bpf.h` is an array of them. A program finds the number of the one for where it runs by
-//! its attach cookie or, on kernels without (before 5.15), by its address in the hash map `__bpf_usdt_ip_to_spec_id`. What an attachment
-//! takes of both is a [`Taken`], which its [`Link`](crate::Link) holds and which gives it back when it is dropped. A link that outlives its
-//! value (pinned, leaked, made into a file descriptor) keeps what it has taken: its programs still read it. Must not know how the places of
-//! a probe are found, nor how arguments are encoded.
+//! The map `__bpf_usdt_specs` of libbpf's `usdt.bpf.h` is an array of specifications. A program finds the index of its specification by its
+//! attach cookie or, on kernels without cookies (before 5.15), by the instruction's address in the hash map `__bpf_usdt_ip_to_spec_id`. The
+//! entries of both maps that an attachment uses are a [`Taken`], which its [`Link`](crate::Link) owns and which frees them when it is
+//! dropped. A link that outlives its value (pinned, leaked, converted to a file descriptor) keeps its entries, since its programs still
+//! read them. Must not know how the locations of a probe are found, nor how arguments are encoded.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,19 +17,19 @@ use crate::uapi::elem_flags;
 
 /// The name of the map of specifications.
 pub(crate) const SPECS: &str = "__bpf_usdt_specs";
-/// The name of the map from addresses to their numbers.
+/// The name of the map from addresses to indices of specifications.
 pub(crate) const IPS: &str = "__bpf_usdt_ip_to_spec_id";
 
-/// How a program finds the number of its specification.
+/// How a program finds the index of its specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The attach cookie is the number.
+    /// By the attach cookie, which is the index.
     Cookie,
-    /// The map of addresses has it.
+    /// By the instruction's address, in the map of addresses.
     Address,
 }
 
-/// The maps that the programs of an object share, and what is in them.
+/// The maps that the programs of an object share, and their entries in use.
 #[derive(Debug)]
 pub(crate) struct Specs {
     map: OwnedFd,
@@ -38,35 +38,36 @@ pub(crate) struct Specs {
     used: Mutex<Used>,
 }
 
-/// What attachments use.
+/// The entries that attachments use.
 #[derive(Debug, Default)]
 struct Used {
-    /// By number: the bytes of a specification, and how many attachments use it.
+    /// By index: the bytes of a specification, and how many attachments use it.
     specs: Vec<Option<(Vec<u8>, usize)>>,
-    /// By address: the number it stands for, and how many attachments use it.
+    /// By address: the index of its specification, and how many attachments use it.
     ips: BTreeMap<u64, (u32, usize)>,
 }
 
 impl Specs {
-    /// `has_cookies` is what the programs read in `LINUX_HAS_BPF_COOKIE`; programs that do not read it rely on cookies.
+    /// Wraps the maps. `has_cookies` is the value that the programs read in `LINUX_HAS_BPF_COOKIE`; programs that do not read it rely on
+    /// cookies.
     pub(crate) fn new(map: OwnedFd, ips: Option<OwnedFd>, has_cookies: Option<bool>) -> Arc<Self> {
         let by = if has_cookies == Some(false) { By::Address } else { By::Cookie };
         Arc::new(Self { map, ips, by, used: Mutex::default() })
     }
 
-    /// How programs find their specification.
+    /// Returns how programs find their specification.
     pub(super) fn by(&self) -> By {
         self.by
     }
 
-    /// How many bytes a specification has, and how many there can be.
+    /// Returns the size of a specification in bytes, and the maximum number of specifications.
     pub(super) fn size(&self) -> Result<(usize, u32)> {
         let info = sys::map::info(self.map.as_fd())
             .map_err(|errno| Error::refused(writing(SPECS), errno).during(Step::Attach))?;
         Ok((usize::try_from(info.value_size).unwrap_or(0), info.max_entries))
     }
 
-    /// Puts specifications into the map, each beside the addresses that programs find it by; those that are there already are shared.
+    /// Adds specifications to the map, each with the addresses of its programs. Equal specifications are shared.
     pub(super) fn take(self: &Arc<Self>, wanted: Vec<(Vec<u8>, Vec<u64>)>) -> Result<Taken> {
         let mut taken =
             Taken { of: Arc::clone(self), numbers: Vec::new(), ips: Vec::new(), keep: AtomicBool::new(false) };
@@ -94,7 +95,7 @@ impl Specs {
         }
         if number >= most {
             return Err(Error::of(ErrorKind::LimitReached, format_args!("map `{SPECS}` is full: {most} specifications are attached")).during(Step::Attach).with_help(
-                "detach some, define BPF_USDT_MAX_SPEC_CNT before usdt.bpf.h is included, or `set_max_entries` before loading",
+                "detach some, define a larger BPF_USDT_MAX_SPEC_CNT before including usdt.bpf.h, or call `set_max_entries` before the load",
             ));
         }
         update(&self.map, SPECS, &number.to_ne_bytes(), &bytes, elem_flags::ANY)?;
@@ -119,7 +120,7 @@ impl Specs {
                 .during(Step::Attach)
                 .needs(LinuxVersion::new(5, 15))
                 .with_kind(ErrorKind::Busy)
-                .note("kernels without attach cookies (before 5.15) tell programs apart by the instruction alone"));
+                .note("kernels without attach cookies (before 5.15) distinguish programs only by the instruction"));
             }
             *links += 1;
             return Ok(());
@@ -129,7 +130,7 @@ impl Specs {
         update(map, IPS, &key, &number.to_ne_bytes(), elem_flags::ANY).map_err(|error| {
             match error.errno().map(crate::Errno::raw) {
                 Some(libc::E2BIG | libc::ENOSPC) => error.note(
-                    "it is full: define BPF_USDT_MAX_IP_CNT before usdt.bpf.h is included, or `set_max_entries` before loading",
+                    "the map is full: define a larger BPF_USDT_MAX_IP_CNT before including usdt.bpf.h, or call `set_max_entries` before the load",
                 ),
                 _ => error,
             }
@@ -143,18 +144,18 @@ impl Specs {
     }
 }
 
-/// What an attachment has taken of the maps, until it is dropped.
+/// The entries of the maps that an attachment uses, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     of: Arc<Specs>,
-    /// A number for each place, in their order.
+    /// The index of the specification of each location, in their order.
     pub(super) numbers: Vec<u32>,
     ips: Vec<u64>,
     keep: AtomicBool,
 }
 
 impl Taken {
-    /// Gives nothing back: the attachment outlives this value.
+    /// Keeps the entries: the attachment outlives this value.
     pub(super) fn keep(&self) {
         self.keep.store(true, Ordering::Relaxed);
     }
@@ -171,7 +172,7 @@ impl Drop for Taken {
             *links -= 1;
             if *links == 0 {
                 used.ips.remove(ip);
-                // An element that could not be removed is overwritten by the next attachment to its address.
+                // An element that cannot be removed is overwritten by the next attachment to its address.
                 let _ = self.of.ips.as_ref().map(|map| remove(map, *ip));
             }
         }
@@ -182,7 +183,7 @@ impl Drop for Taken {
             }
         }
         for spec in &mut used.specs {
-            // What the map holds at a free number is read by nobody.
+            // No program reads an unused specification, so the map keeps its bytes.
             if spec.as_ref().is_some_and(|(_, links)| *links == 0) {
                 *spec = None;
             }
@@ -193,15 +194,15 @@ impl Drop for Taken {
     }
 }
 
-/// The error of an object whose programs have to find their specification by address, and cannot.
+/// Returns the error of an object whose programs must find their specification by address, but cannot.
 pub(super) fn no_ips() -> Error {
-    Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` to do without")).needs(LinuxVersion::new(5, 15)).with_help(
-        "attach cookies need Linux 5.15; libbpf's <bpf/usdt.bpf.h> has the map, unless `set_autocreate(false)` leaves it out",
+    Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` in their place")).needs(LinuxVersion::new(5, 15)).with_help(
+        "use Linux 5.15 for attach cookies, or add the map: libbpf's <bpf/usdt.bpf.h> defines it, and `set_autocreate(false)` leaves it out",
     )
 }
 
 fn writing(map: &str) -> String {
-    format!("writing to map `{map}`")
+    format!("cannot write to map `{map}`")
 }
 
 fn update(fd: &OwnedFd, name: &str, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
@@ -222,7 +223,7 @@ fn remove(map: &OwnedFd, ip: u64) -> Result<()> {
     map.delete(&key).map_err(|errno| Error::refused(writing(IPS), errno).during(Step::Attach))
 }
 
-/// An address as the map has it, a `long`.
+/// Returns an address as a key of the map, which is a `long`.
 fn key(map: &OwnedFd, ip: u64) -> Result<Vec<u8>> {
     let info = sys::map::info(map.as_fd()).map_err(|errno| Error::refused(writing(IPS), errno).during(Step::Attach))?;
     match (info.key_size, u32::try_from(ip)) {

@@ -1,4 +1,4 @@
-//! Loads a small object written by hand. Needs the rights to call bpf(); says so and passes without them.
+//! Loads a small handwritten object. The tests need the rights to call bpf(); without them they print that and pass.
 
 use std::ffi::CStr;
 use std::fs::read_dir;
@@ -20,8 +20,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 const LICENSE: &CStr = c"GPL";
 
-/// `r1 = &data; r0 = *(u32 *)r1; exit`, then `r0 = 0; exit`, then `r0 = r9; exit` (refused), then four bytes of data,
-/// and the patch that writes map 0 into the first instruction.
+/// `r1 = &data; r0 = *(u32 *)r1; exit`, then `r0 = 0; exit`, then `r0 = r9; exit` (rejected), then four bytes of data, and the patch that
+/// writes map 0 into the first instruction.
 static BLOB: Blob<[u8; 80]> = Blob([
     0x18, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // ld_imm64 r1 = map value
     0x61, 0x10, 0, 0, 0, 0, 0, 0, // r0 = *(u32 *)(r1 + 0)
@@ -48,7 +48,7 @@ const fn function(insns: Span, patches: Span) -> Function {
     Function::new(0, Body { insns, patches, ..Body::NONE })
 }
 
-/// Those of `reads`, of `on_switch` and `dump`, and the one that is refused.
+/// The functions of `reads`, of `on_switch` and `dump`, and the one that is rejected.
 static FUNCTIONS: &[Function] = &[
     function(Span::new(0, 32), Span::new(72, 8)),
     function(Span::new(32, 16), Span::EMPTY),
@@ -94,7 +94,7 @@ static PERCPU: Object = TINY
     .programs(&[])
     .steps(&[Step::CreateMap { map: 0 }, Step::FillMap { map: 0, flags: 16 }]);
 
-/// A map of maps whose template is created for it alone, with one inner map.
+/// A map of maps with one inner map, whose template is created only for it.
 static NESTED: Object = TINY
     .maps(
         const {
@@ -134,7 +134,7 @@ fn open_fds() -> usize {
     read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// The result, or `None` if this process may not call bpf().
+/// Returns the result, or `None` if this process has no right to call bpf().
 fn allowed<T>(result: Result<T>) -> Option<Result<T>> {
     match result {
         Err(error) if error.errno().is_some_and(|errno| errno.name() == Some("EPERM")) => {
@@ -145,11 +145,11 @@ fn allowed<T>(result: Result<T>) -> Option<Result<T>> {
     }
 }
 
-fn refusal(object: &'static Object) -> Option<Error> {
+fn load_error(object: &'static Object) -> Option<Error> {
     let before = open_fds();
     let result = allowed(load(&trust(object), LoadOptions::new(), vec![], vec![]))?;
-    let error = result.expect_err("must be refused");
-    assert_eq!(open_fds(), before, "a refused load leaves no file descriptor: {error}");
+    let error = result.expect_err("the load must fail");
+    assert_eq!(open_fds(), before, "a failed load leaves no file descriptor open: {error}");
     Some(error)
 }
 
@@ -219,7 +219,7 @@ fn another_target() {
 }
 
 #[test]
-fn a_target_that_is_none_is_not_passed_over() {
+fn an_invalid_target_is_an_error() {
     let _alone = ALONE.lock();
     const TARGET: Attach =
         Attach::Tracepoint { category: Text::Borrowed("sched"), name: Text::Borrowed("sched_switch") };
@@ -239,7 +239,7 @@ fn a_target_that_is_none_is_not_passed_over() {
 }
 
 #[test]
-fn another_type_is_not_attached_as_the_section_says() {
+fn another_type_is_not_attached_by_its_section() {
     let _alone = ALONE.lock();
     let mut program = OpenProgram::new(&GOOD, 1);
     program.set_type(ProgramType::SOCKET_FILTER, None);
@@ -247,28 +247,29 @@ fn another_type_is_not_attached_as_the_section_says() {
     let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
         return;
     };
-    let error = loaded.unwrap().take_program(1).attach().unwrap_err().to_string();
-    assert!(error.contains("`on_switch`") && error.contains("type attach to that was chosen"), "{error}");
+    let error = loaded.unwrap().take_program(1).attach().unwrap_err();
+    let expected = (ErrorKind::InvalidInput, error::Step::Attach, Some(Subject::Program("on_switch")));
+    assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
 }
 
 #[test]
-fn what_became_of_btf_is_said_beside_what_to_do() {
+fn rejected_btf_is_noted_beside_the_help() {
     let _alone = ALONE.lock();
-    // No kernel takes these bytes for BTF, and none makes an array of no elements.
+    // Every kernel rejects these bytes as BTF, and an array without elements.
     static NO_BTF: Object = TINY
         .btf(Some(Span::new(0, 16)))
         .maps(const { &[Map::new(".data", MapType::ARRAY).key_size(4).value_size(16)] })
         .programs(&[])
         .steps(&[Step::LoadBtf, Step::CreateMap { map: 0 }]);
-    let Some(error) = refusal(&NO_BTF) else {
+    let Some(error) = load_error(&NO_BTF) else {
         return;
     };
     let text = error.to_string();
-    assert!(text.contains("set_max_entries") && text.contains("did not take the object's BTF before"), "{text}");
+    assert!(text.contains("set_max_entries") && text.contains("rejected the object's BTF before"), "{text}");
 }
 
 #[test]
-fn what_is_no_map_is_not_reused() {
+fn only_maps_are_reused() {
     let _alone = ALONE.lock();
     let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
         return;
@@ -286,23 +287,23 @@ fn what_is_no_map_is_not_reused() {
 }
 
 #[test]
-fn refused_program_says_why() {
+fn rejected_program_has_the_verifiers_log() {
     let _alone = ALONE.lock();
-    let Some(error) = refusal(&BAD) else {
+    let Some(error) = load_error(&BAD) else {
         return;
     };
     let expected = (ErrorKind::VerifierRejected, error::Step::LoadProgram, Some(Subject::Program("dump")));
     assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
     assert_eq!(error.errno().and_then(skelgen_runtime::Errno::name), Some("EACCES"));
     assert!(error.verifier_log().is_some_and(|log| log.contains("R9 !read_ok")), "{error}");
-    let line = "object `tiny`, step 6 of 6: loading program `dump` (tracing, section `iter/task`): EACCES";
+    let line = "object `tiny`, step 6 of 6: cannot load program `dump` (tracing, section `iter/task`): EACCES";
     assert!(error.to_string().starts_with(line), "{error}");
 }
 
 #[test]
 fn absent_symbol_names_the_program() {
     let _alone = ALONE.lock();
-    let Some(error) = refusal(&ABSENT) else {
+    let Some(error) = load_error(&ABSENT) else {
         return;
     };
     assert_eq!((error.kind(), error.step()), (ErrorKind::NotFound, error::Step::FindSymbol), "{error}");
@@ -311,7 +312,7 @@ fn absent_symbol_names_the_program() {
 }
 
 #[test]
-fn percpu_fill_is_one_exact_call_or_widened() {
+fn percpu_fill_is_one_call_with_one_value_or_all_values() {
     let _alone = ALONE.lock();
     let before = open_fds();
     let (result, calls) = record::whole(|| load(&trust(&PERCPU), LoadOptions::new(), vec![], vec![]));
@@ -327,11 +328,11 @@ fn percpu_fill_is_one_exact_call_or_widened() {
     if fills[0].result.is_ok() {
         assert_eq!(fills.len(), 1);
     } else {
-        // Without the flag (before Linux 7.0) the one value is widened for the CPUs that this kernel has.
+        // Without the flag (before Linux 7.0), the fill has a copy of the value for each CPU of this kernel.
         assert_eq!(fills.len(), 2);
         assert_eq!(fills[1].flags(), 0);
-        let wide = fills[1].buffer("value").and_then(|value| value.bytes.clone()).unwrap();
-        assert_eq!(wide, value.repeat(kernel::cpus::possible().unwrap().len()));
+        let values = fills[1].buffer("value").and_then(|value| value.bytes.clone()).unwrap();
+        assert_eq!(values, value.repeat(kernel::cpus::possible().unwrap().len()));
     }
     assert_eq!(open_fds(), before);
 }
@@ -379,7 +380,7 @@ fn every_failing_step_leaves_nothing_open() {
     let before = open_fds();
     let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
     assert!(
-        error.contains("loading program `reads`") && error.contains("it uses map `.data`, which was not created"),
+        error.contains("cannot load program `reads`") && error.contains("uses map `.data`, which was not created"),
         "{error}"
     );
     assert_eq!(open_fds(), before);

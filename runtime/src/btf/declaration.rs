@@ -1,15 +1,15 @@
-//! Declarations of C from types, for people to read in errors. Shortened where they would get long; never parsed again.
+//! C declarations of types, for errors. Long ones are shortened; they are never parsed.
 
 use super::{MAX_DEPTH, Types, kind};
 
-/// How many types a declaration may name. A function can take a pointer to its own type, so there is no end otherwise.
+/// The maximum number of types that a declaration names. A function can take a pointer to its own type, which would have no end.
 const MAX_TYPES: u32 = 48;
 
-/// How much of a name is shown.
+/// The number of characters of a name that are shown.
 const MAX_NAME: usize = 128;
 
 impl Types {
-    /// The declaration of something of this name and type, as C would have it. Parameters have no names.
+    /// Returns the C declaration of something with this name and type. Parameters have no names.
     pub(crate) fn declaration(&self, ty: u32, name: &str) -> String {
         let mut budget = MAX_TYPES;
         self.declare(ty, shown(name), &mut budget)
@@ -17,7 +17,7 @@ impl Types {
 
     fn declare(&self, mut ty: u32, mut inner: String, budget: &mut u32) -> String {
         let mut qualifiers = String::new();
-        // Whether the last that was declared is a pointer, which binds weaker than what follows the name.
+        // Whether the last declarator is a pointer, which binds weaker than an array or a parameter list.
         let mut pointer = false;
         for _ in 0..MAX_DEPTH {
             *budget = budget.saturating_sub(1);
@@ -70,7 +70,7 @@ impl Types {
         join("…", &inner)
     }
 
-    /// How C names a type that is not built from another.
+    /// Returns the C name of a type that is not derived from another type.
     fn spelled(&self, id: u32) -> String {
         let name = self.name(id);
         let keyword = match self.kind(id) {
@@ -89,19 +89,19 @@ impl Types {
         if name.is_empty() { format!("{keyword}{{…}}") } else { format!("{keyword}{}", shown(name)) }
     }
 
-    /// The type that one is about, whatever its kind.
+    /// Returns the type that a type refers to, whatever its kind.
     fn referent(&self, id: u32) -> u32 {
         self.about(id, self.kind(id)).unwrap_or(0)
     }
 }
 
-/// A name as it may be printed: short, and without what moves cursors or lines.
+/// Returns a name that is safe to print: shortened, and with `?` in place of all but printable ASCII.
 fn shown(name: &str) -> String {
     let visible = |char: char| if char.is_ascii_graphic() { char } else { '?' };
     name.chars().take(MAX_NAME).map(visible).collect()
 }
 
-/// Two words, or the one that is not empty.
+/// Joins two words by a space, unless one is empty.
 fn join(before: &str, after: &str) -> String {
     let space = if before.is_empty() || after.is_empty() { "" } else { " " };
     format!("{before}{space}{after}")
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn declarations_are_those_of_c() {
+    fn declarations_are_valid_c() {
         let mut btf = Btf::new();
         let int = btf.int("int", 4, true);
         let character = btf.int("char", 1, true);

@@ -1,15 +1,15 @@
-//! The format of BTF as far as every reader of it needs it: its header, and how long types are.
+//! The format of BTF that every reader needs: its header, and the lengths of types.
 //!
-//! Types of kinds that are not known here are stepped over by the layout of kinds that Linux 7.1 and later write into the header
-//! (`struct btf_layout` of `linux/btf.h`). Numbers are checked by whoever uses them. Knows bytes; no types and no files.
+//! Types of unknown kinds are skipped by the layout of kinds that Linux 7.1 and later write into the header (`struct btf_layout` of
+//! `linux/btf.h`). The callers check the numbers. Knows bytes; no types and no files.
 
-/// Bytes of the header up to and with `str_len`, which every one has.
+/// The size in bytes of the header up to `str_len`, which every header has.
 const SHORT: usize = 24;
 
-/// Bytes of the header with `layout_off` and `layout_len`.
+/// The size in bytes of the header up to `layout_len`.
 pub(crate) const HEADER: usize = 32;
 
-/// How many kinds there can be: the field has seven bits.
+/// The maximum number of kinds: the field has seven bits.
 const KINDS: usize = 128;
 
 /// The header of BTF.
@@ -17,11 +17,11 @@ const KINDS: usize = 128;
 pub(crate) struct Header {
     pub(crate) types: Section,
     pub(crate) strings: Section,
-    /// The layout of kinds; empty if there is none, and never longer than all kinds take.
+    /// The layout of kinds; empty if there is none, and never longer than entries for all kinds.
     pub(crate) layout: Section,
 }
 
-/// A section: offsets are from the beginning of the file.
+/// A section. Its offset is from the beginning of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) offset: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// The section's bytes.
+    /// Returns the section's bytes.
     pub(crate) fn of<'a>(&self, file: &'a [u8]) -> Option<&'a [u8]> {
         let begin = usize::try_from(self.offset).ok()?;
         file.get(begin..)?.get(..usize::try_from(self.len).ok()?)
@@ -41,8 +41,8 @@ impl Section {
 }
 
 impl Header {
-    /// Reads the header at the beginning of a file of this many bytes, of which at least [`HEADER`] are given if it has them. The error
-    /// says what is wrong with the file.
+    /// Parses the header of a file of `file_len` bytes from its first [`HEADER`] bytes, or all of a shorter file. The error states what is
+    /// wrong with the file.
     pub(crate) fn parse(beginning: &[u8], file_len: u64) -> Result<Self, &'static str> {
         let field = |at: usize| {
             beginning.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
@@ -50,20 +50,20 @@ impl Header {
         if file_len == 0 {
             return Err("it is empty");
         }
-        // Magic 0xeb9f in this machine's order, version 1.
+        // Magic 0xeb9f in native byte order, version 1.
         if beginning.len() < SHORT || beginning[..2] != 0xeb9f_u16.to_ne_bytes() || beginning[2] != 1 {
-            return Err("it is not BTF of this machine");
+            return Err("it does not begin with a BTF header of this byte order");
         }
         let section = |at| Section { offset: u64::from(field(4)) + u64::from(field(at)), len: field(at + 4).into() };
         let (types, strings) = (section(8), section(16));
         if (field(4) as usize) < SHORT || types.end().max(strings.end()) > file_len {
-            return Err("it is shorter than its header says");
+            return Err("it is shorter than its header states");
         }
         let mut layout = Section::default();
         if field(4) as usize >= HEADER && beginning.len() >= HEADER {
             layout = section(24);
         }
-        // Without a layout that can be read, what is known can be read all the same.
+        // Without a valid layout, types of known kinds can still be read.
         if layout.len % 4 != 0 || layout.end() > file_len {
             layout = Section::default();
         }
@@ -77,7 +77,7 @@ impl Header {
 pub(crate) struct Layout(Vec<[u8; 4]>);
 
 impl Layout {
-    /// Reads the entries of a section.
+    /// Parses the entries of a section.
     pub(crate) fn parse(section: &[u8]) -> Self {
         Self(section.chunks_exact(4).take(KINDS).filter_map(|entry| entry.first_chunk().copied()).collect())
     }
@@ -86,7 +86,8 @@ impl Layout {
         self.0.is_empty()
     }
 
-    /// How many bytes follow the first twelve of a type of this kind and this many elements; `None` if nothing tells.
+    /// Returns how many bytes follow the first twelve of a type of this kind with `count` elements; `None` if the kind is unknown and has
+    /// no layout.
     #[inline]
     pub(crate) fn tail_len(&self, kind: u32, count: usize) -> Option<usize> {
         match kind {
@@ -107,7 +108,7 @@ impl Layout {
     #[cold]
     fn unknown(&self, kind: u32, count: usize) -> Option<usize> {
         let &[info, element, ..] = self.0.get(usize::try_from(kind).ok()?)?;
-        // Kind 0 is `void`, which no type of a table is; all sizes are multiples of four.
+        // Kind 0 is `void`, which has no type record. All sizes are multiples of four.
         if kind == 0 || info % 4 != 0 || element % 4 != 0 {
             return None;
         }
@@ -115,7 +116,7 @@ impl Layout {
     }
 }
 
-/// Where the reading of types ended too early: at a kind that is not known here and of which no layout tells.
+/// The type at which reading had to end early: its kind is unknown and has no layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The id of the type.
@@ -126,7 +127,7 @@ pub(crate) struct Gap {
 impl std::fmt::Display for Gap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { id, kind } = self;
-        write!(f, "type [{id}] is of unknown kind {kind}, and no layout of kinds says how long it is")
+        write!(f, "type [{id}] is of unknown kind {kind}, and no layout of kinds has its length")
     }
 }
 
@@ -150,23 +151,23 @@ mod tests {
         assert_eq!(Header::parse(&[], 0), Err("it is empty"));
         assert!(Header::parse(&short[..23], 37).is_err());
         assert!(Header::parse(&header(&[8, 0, 12, 12, 1]), 37).is_err());
-        // Sums do not overflow.
+        // Offsets and lengths do not overflow.
         assert!(Header::parse(&header(&[u32::MAX; 7]), u32::MAX.into()).is_err());
         let long = header(&[32, 0, 12, 20, 1, 12, 8]);
         let read = Header::parse(&long, 53).unwrap();
         assert_eq!(read.layout, Section { offset: 44, len: 8 });
-        // A layout that cannot be is none.
+        // An invalid layout counts as none.
         for layout in [[12, 7], [12, 400], [u32::MAX, 8]] {
             let bytes = header(&[32, 0, 12, 20, 1, layout[0], layout[1]]);
             assert_eq!(Header::parse(&bytes, 53).unwrap().layout.len, 0, "{layout:?}");
         }
-        // No more of it is read than kinds can be.
+        // At most one entry for each kind is read.
         let bytes = header(&[32, 0, 12, 20, 1, 12, 1 << 20]);
         assert_eq!(Header::parse(&bytes, 1 << 21).unwrap().layout.len, 512);
     }
 
     #[test]
-    fn only_a_layout_tells_of_unknown_kinds() {
+    fn unknown_kinds_need_a_layout() {
         let mut entries = [[0; 4]; 23];
         (entries[20], entries[21], entries[22]) = ([8, 12, 0, 0], [2, 0, 0, 0], [0, 6, 0, 0]);
         let layout = Layout::parse(entries.as_flattened());

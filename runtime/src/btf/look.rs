@@ -1,4 +1,4 @@
-//! What a type is: its name, kind and size, and what it is made of.
+//! Queries of types: name, kind, size and components.
 
 use super::{Head, MAX_DEPTH, Types, kind};
 
@@ -16,59 +16,58 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Integer {
     /// `BTF_INT_SIGNED` 1, `BTF_INT_CHAR` 2, `BTF_INT_BOOL` 4.
     pub(crate) encoding: u32,
-    /// Of bitfields in the form before 4.20: where it begins in its bytes.
+    /// The offset of a bitfield in its bytes, in the encoding before 4.20.
     pub(crate) bit_offset: u32,
 }
 
 impl Types {
-    /// Whether there is a type of this id; 0 is `void`.
+    /// Returns whether a type with this id exists; 0 is `void`.
     pub(crate) fn has(&self, id: u32) -> bool {
         id == 0 || self.head(id).is_some()
     }
 
-    /// The name of a type.
+    /// Returns the name of a type.
     pub(crate) fn name(&self, id: u32) -> &str {
         self.head(id).map_or("", |head| self.owner(id).string(head.name))
     }
 
-    /// The number of a type's kind, 0 for `void`; [`kind::NONE`] if there is no type of this id.
+    /// Returns the kind of a type: 0 for `void`, [`kind::NONE`] if no type has this id.
     pub(crate) fn kind(&self, id: u32) -> u32 {
         let without = if id == 0 { kind::VOID } else { kind::NONE };
         self.head(id).map_or(without, |head| head.kind)
     }
 
-    /// Whether it is a struct or a union.
+    /// Returns whether the type is a struct or a union.
     pub(crate) fn is_composite(&self, id: u32) -> bool {
         matches!(self.kind(id), kind::STRUCT | kind::UNION)
     }
 
-    /// Whether it is an enumeration.
+    /// Returns whether the type is an enumeration.
     pub(crate) fn is_enum(&self, id: u32) -> bool {
         matches!(self.kind(id), kind::ENUM | kind::ENUM64)
     }
 
-    /// The flag that says different things of different kinds: of an enumeration that it is signed, of a type that is only
-    /// declared that it is a union.
+    /// Returns the `kind_flag`: of an enumeration, whether it is signed; of a forward declaration, whether it is a union.
     pub(crate) fn flag(&self, id: u32) -> bool {
         self.head(id).is_some_and(|head| head.flag)
     }
 
-    /// How many members, enumerators or parameters it has.
+    /// Returns the number of members, enumerators or parameters.
     pub(crate) fn count(&self, id: u32) -> u32 {
         self.head(id).and_then(|head| u32::try_from(head.count).ok()).unwrap_or(0)
     }
 
-    /// What a pointer points to.
+    /// Returns the type that a pointer points to.
     pub(crate) fn pointee(&self, id: u32) -> Option<u32> {
         self.about(id, kind::PTR).map(|to| self.resolve(to))
     }
 
-    /// The type that one of this kind is about: behind a pointer, or what a function type returns.
+    /// Returns the type that a type of this kind refers to: behind a pointer, or returned by a function.
     pub(crate) fn about(&self, id: u32, kind: u32) -> Option<u32> {
         self.head(id).filter(|head| head.kind == kind).map(|head| head.size_or_type)
     }
 
-    /// The type behind typedefs and modifiers.
+    /// Resolves typedefs and modifiers.
     pub(crate) fn resolve(&self, mut id: u32) -> u32 {
         for _ in 0..MAX_DEPTH {
             match self.head(id).filter(|head| is_transparent(head.kind)) {
@@ -79,7 +78,7 @@ impl Types {
         id
     }
 
-    /// The names of the typedefs that a type is, one behind another.
+    /// Iterates over the names of the typedefs of a type, from the outermost to the innermost.
     pub(crate) fn typedefs(&self, mut id: u32) -> impl Iterator<Item = &str> {
         let names = (0..MAX_DEPTH).map_while(move |_| {
             let head = self.head(id).filter(|head| is_transparent(head.kind))?;
@@ -90,7 +89,7 @@ impl Types {
         names.flatten()
     }
 
-    /// The size of a value in bytes.
+    /// Returns the size of a value in bytes.
     pub(crate) fn size(&self, mut id: u32) -> Option<u64> {
         let mut elements = 1_u64;
         for _ in 0..MAX_DEPTH {
@@ -117,14 +116,14 @@ impl Types {
         None
     }
 
-    /// An array's type of elements, and how many there are.
+    /// Returns the element type and the length of an array.
     pub(crate) fn array(&self, id: u32) -> Option<(u32, u32)> {
         let head = self.head(id).filter(|head| head.kind == kind::ARRAY)?;
         let owner = self.owner(id);
         Some((owner.word(head.tail)?, owner.word(head.tail + 8)?))
     }
 
-    /// The type of elements behind all dimensions of an array; of anything else itself.
+    /// Returns the element type of an array behind all its dimensions, and any other type unchanged.
     pub(crate) fn innermost(&self, id: u32) -> u32 {
         let mut id = self.resolve(id);
         for _ in 0..MAX_DEPTH {
@@ -149,7 +148,7 @@ impl Types {
         self.owner(id).member_at(&head, index)
     }
 
-    /// The members of a struct.
+    /// Iterates over the members of a struct or union.
     pub(crate) fn members(&self, id: u32) -> impl Iterator<Item = Member<'_>> {
         let owner = self.owner(id);
         let head = self.composite(id);
@@ -168,7 +167,7 @@ impl Types {
         Some(Member { name: self.string(name), ty, bit_offset, bit_size })
     }
 
-    /// The enumerators: names and values, as the 64 bits that they are when extended by their sign.
+    /// Iterates over the enumerators: names, and values sign-extended to 64 bits.
     pub(crate) fn enumerators(&self, id: u32) -> impl Iterator<Item = (&str, u64)> {
         let owner = self.owner(id);
         let head = self.head(id).filter(|head| matches!(head.kind, kind::ENUM | kind::ENUM64));
@@ -178,15 +177,15 @@ impl Types {
             let at = head.tail + index * if head.kind == kind::ENUM { 8 } else { 12 };
             let low = owner.word(at + 4)?;
             let value = match head.kind {
-                // The kernel and libbpf take the field for a signed number whatever the flag says.
-                kind::ENUM => extended(low),
+                // The kernel and libbpf sign-extend the value even if the flag is not set.
+                kind::ENUM => sign_extended(low),
                 _ => u64::from(owner.word(at + 8)?) << 32 | u64::from(low),
             };
             Some((owner.string(owner.word(at)?), value))
         })
     }
 
-    /// The types of a function type's parameters.
+    /// Iterates over the parameter types of a function prototype.
     pub(crate) fn parameters(&self, id: u32) -> impl Iterator<Item = u32> {
         let owner = self.owner(id);
         let head = self.head(id).filter(|head| head.kind == kind::FUNC_PROTO);
@@ -195,12 +194,12 @@ impl Types {
     }
 }
 
-/// A number of 32 bits with its sign as one of 64.
-fn extended(word: u32) -> u64 {
+/// Returns the number, sign-extended from 32 to 64 bits.
+fn sign_extended(word: u32) -> u64 {
     u64::from_ne_bytes(i64::from(i32::from_ne_bytes(word.to_ne_bytes())).to_ne_bytes())
 }
 
-/// Typedefs and modifiers.
+/// Returns whether the kind is a typedef or a modifier.
 fn is_transparent(kind: u32) -> bool {
     matches!(kind, kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG)
 }

@@ -1,8 +1,8 @@
-//! Types as BTF has them, to be looked at: the running kernel's, a module's, an object's.
+//! Indexed BTF types: the running kernel's, a module's or an object's.
 //!
-//! Only what asks about the insides of types needs this (`struct_ops`, relocation); names alone are found by [`crate::kernel::btf`] without an
-//! index. Bytes that make no sense give nothing, not a panic and not a loop without end; types of kinds that are not known here are
-//! stepped over, and are of no size and like no other. Knows types; not who asks.
+//! Needed only to look into types (struct_ops, CO-RE relocation). [`crate::kernel::btf`] finds names without an index. Malformed bytes
+//! result in an absent type, never in a panic or an endless loop. Types of unknown kinds are skipped; they have no size and are not
+//! compatible with any type. Must not know who uses the types.
 
 mod declaration;
 pub(crate) mod format;
@@ -16,7 +16,7 @@ use self::format::{Gap, HEADER, Header, Layout};
 use crate::error::{Error, Result, Step};
 use crate::sys::btf::MappedFile;
 
-/// Numbers of kinds (`BTF_KIND_*` of `linux/btf.h`).
+/// The numbers of kinds (`BTF_KIND_*` of `linux/btf.h`).
 pub(crate) mod kind {
     pub(crate) const VOID: u32 = 0;
     pub(crate) const INT: u32 = 1;
@@ -38,10 +38,10 @@ pub(crate) mod kind {
     pub(crate) const DECL_TAG: u32 = 17;
     pub(crate) const TYPE_TAG: u32 = 18;
     pub(crate) const ENUM64: u32 = 19;
-    /// What an id has that no type has; no kind has the number.
+    /// The kind of an id without a type. No BTF kind has this number.
     pub(crate) const NONE: u32 = u32::MAX;
 
-    /// What C calls a kind where it has a word for it.
+    /// Returns the C keyword of a kind, if it has one.
     pub(crate) fn word(kind: u32) -> &'static str {
         match kind {
             STRUCT => "struct ",
@@ -52,24 +52,24 @@ pub(crate) mod kind {
     }
 }
 
-/// How many types one behind another are looked through, typedefs and modifiers or arrays: as many as the kernel does.
+/// The maximum number of typedefs, modifiers or array dimensions that are resolved one behind another, as in the kernel.
 const MAX_DEPTH: u32 = 32;
 
 /// The types of the kernel, of a module or of an object.
 pub(crate) struct Types {
-    /// Of a module: the kernel's, whose numbering its own continues.
+    /// Of a module: the kernel's types, whose ids and string offsets the module's continue.
     base: Option<Rc<Types>>,
     bytes: Bytes,
-    /// Where the types begin.
+    /// The offset of the types, in bytes.
     types: usize,
-    /// Where the strings begin, and how long they are.
+    /// The offset and length of the strings, in bytes.
     strings: (usize, usize),
     layout: Layout,
-    /// The type behind which nothing could be read.
+    /// The type after which nothing could be read.
     gap: Option<Gap>,
-    /// Where each type begins among the types, in the order of their ids.
+    /// The offset of each type within the types, by id.
     offsets: Vec<u32>,
-    /// Bytes of a pointer: this machine's for the kernel's types, eight for a program's.
+    /// The size of a pointer in bytes: this architecture's for the kernel's types, eight for a program's.
     pointer: u64,
 }
 
@@ -79,35 +79,35 @@ pub(crate) enum Bytes {
     Constant(&'static [u8]),
 }
 
-/// A type's first twelve bytes.
+/// The first twelve bytes of a type.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     name: u32,
     kind: u32,
     flag: bool,
     count: usize,
-    /// Its size, or the type that it is about.
+    /// Its size in bytes, or the type that it refers to.
     size_or_type: u32,
-    /// Where what follows begins, in the bytes.
+    /// The offset of the data after the head.
     tail: usize,
 }
 
 impl Types {
-    /// The types of a program.
+    /// Indexes the types of a program.
     pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self> {
         Self::new(Bytes::Owned(bytes), None, 8).map_err(|why| {
-            Error::malformed(format_args!("the program's BTF cannot be understood: {why}")).during(Step::ReadKernel)
+            Error::malformed(format_args!("the program's BTF is malformed: {why}")).during(Step::ReadKernel)
         })
     }
 
-    /// The types of an object, all of them.
+    /// Indexes the types of an object.
     pub(crate) fn of_object(bytes: &'static [u8]) -> Result<Self> {
         let types = Self::new(Bytes::Constant(bytes), None, 8).and_then(|types| match &types.gap {
             Some(gap) => Err(gap.to_string()),
             None => Ok(types),
         });
         types.map_err(|why| {
-            Error::malformed(format_args!("the object's BTF cannot be understood: {why}")).during(Step::ReadKernel)
+            Error::malformed(format_args!("the object's BTF is malformed: {why}")).during(Step::ReadKernel)
         })
     }
 
@@ -118,7 +118,7 @@ impl Types {
         Ok(this)
     }
 
-    /// Why types are missing behind the last of these, if they are.
+    /// Returns the type after which types are missing, if any are.
     pub(crate) fn gap(&self) -> Option<&Gap> {
         self.gap.as_ref()
     }
@@ -135,7 +135,7 @@ impl Types {
         self.bytes().get(at..)?.first_chunk().map(|&bytes| u32::from_ne_bytes(bytes))
     }
 
-    /// Finds where sections and types begin.
+    /// Finds the offsets of sections and types.
     fn index(&mut self) -> Result<(), String> {
         let bytes = self.bytes();
         let header = Header::parse(&bytes[..bytes.len().min(HEADER)], bytes.len() as u64)?;
@@ -151,7 +151,7 @@ impl Types {
         let mut offsets = Vec::with_capacity(len / 40);
         let (mut at, end) = (begin, begin + len);
         while at < end {
-            let cut = || format!("it ends in type [{}]", self.first() as usize + offsets.len());
+            let cut = || format!("it ends inside of type [{}]", self.first() as usize + offsets.len());
             let head = self.head_at(at).filter(|head| head.tail <= end).ok_or_else(cut)?;
             let Some(tail) = self.layout.tail_len(head.kind, head.count) else {
                 let id = self.first().saturating_add(u32::try_from(offsets.len()).unwrap_or(u32::MAX));
@@ -171,7 +171,7 @@ impl Types {
         let info = u32::from_ne_bytes([e, f, g, h]);
         Some(Head {
             name: u32::from_ne_bytes([a, b, c, d]),
-            // Since 7.1 the count has 24 bits and the kind 7; before, the additional ones are zero.
+            // Since 7.1 the count has 24 bits and the kind seven; older kernels leave the additional bits zero.
             kind: info >> 24 & 0x7f,
             flag: info >> 31 != 0,
             count: usize::try_from(info & 0xff_ffff).ok()?,
@@ -180,7 +180,7 @@ impl Types {
         })
     }
 
-    /// The first id that is its own.
+    /// Returns the first id of this BTF, after those of its base.
     fn first(&self) -> u32 {
         let own = |types: &Self| u32::try_from(types.offsets.len()).unwrap_or(u32::MAX);
         self.base.as_ref().map_or(1, |base| base.first().saturating_add(own(base)))
@@ -200,7 +200,7 @@ impl Types {
         owner.head_at(owner.types + offset)
     }
 
-    /// The bytes from the beginning of a string on.
+    /// Returns the bytes from the beginning of a string to the end of the file.
     fn string_bytes(&self, offset: u32) -> &[u8] {
         let mut offset = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(base) = &self.base {
@@ -212,29 +212,29 @@ impl Types {
         offset.checked_add(self.strings.0).and_then(|at| self.bytes().get(at..)).unwrap_or_default()
     }
 
-    /// A string; empty if it is not there or is no text.
+    /// Returns a string; empty if it does not exist or is not UTF-8.
     pub(crate) fn string(&self, offset: u32) -> &str {
         let rest = self.string_bytes(offset);
         let end = rest.iter().position(|&byte| byte == 0).unwrap_or(0);
         std::str::from_utf8(&rest[..end]).unwrap_or_default()
     }
 
-    /// Whether a string is this one.
+    /// Returns whether the string at an offset is `wanted`.
     fn is_string(&self, offset: u32, wanted: &str) -> bool {
         self.string_bytes(offset).strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// Hands each type of its own with a name to `take`: id, kind and the bytes from the beginning of its name on.
-    pub(crate) fn each_named<'a>(&'a self, mut take: impl FnMut(u32, u32, &'a [u8])) {
+    /// Calls `visit` for each named type, without those of the base, with its id, its kind and the bytes from its name on.
+    pub(crate) fn each_named<'a>(&'a self, mut visit: impl FnMut(u32, u32, &'a [u8])) {
         for (id, &offset) in (self.first()..).zip(&self.offsets) {
             let head = usize::try_from(offset).ok().and_then(|offset| self.head_at(self.types + offset));
             if let Some(head) = head.filter(|head| head.name != 0) {
-                take(id, head.kind, self.string_bytes(head.name));
+                visit(id, head.kind, self.string_bytes(head.name));
             }
         }
     }
 
-    /// The id of the function of this name.
+    /// Returns the id of the function with this name.
     pub(crate) fn find_function(&self, name: &str) -> Option<u32> {
         self.find(kind::FUNC, name)
     }

@@ -1,10 +1,10 @@
-//! BTF made by hand, for tests.
+//! A builder of BTF, for tests.
 
 use std::rc::Rc;
 
 use super::{Types, kind};
 
-/// BTF on its way.
+/// BTF to which types are added.
 #[derive(Default)]
 pub(crate) struct Btf {
     types: Vec<u32>,
@@ -17,7 +17,7 @@ impl Btf {
         Self { strings: vec![0], ..Self::default() }
     }
 
-    /// Where a string is.
+    /// Adds a string and returns its offset.
     pub(crate) fn string(&mut self, text: &str) -> u32 {
         if text.is_empty() {
             return 0;
@@ -28,7 +28,7 @@ impl Btf {
         u32::try_from(at).unwrap()
     }
 
-    /// Any type; its id.
+    /// Adds a type of any kind and returns its id.
     pub(crate) fn add(
         &mut self,
         name: &str,
@@ -62,7 +62,7 @@ impl Btf {
         self.add(name, kind::TYPEDEF, false, 0, to, &[])
     }
 
-    /// A struct of members with name, type and offset in bits.
+    /// Adds a struct. Each member has a name, a type and an offset in bits.
     pub(crate) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
         let tail = self.members(members);
         self.add(name, kind::STRUCT, false, members.len(), size, &tail)
@@ -74,7 +74,7 @@ impl Btf {
         self.add(name, kind::UNION, false, members.len(), size, &tail)
     }
 
-    /// A struct of members with name, type, offset in bits and, of bitfields, size in bits.
+    /// Adds a struct with bitfields. Each member has a name, a type, an offset in bits and, if it is a bitfield, a size in bits.
     pub(crate) fn bitfields(&mut self, name: &str, size: u32, members: &[(&str, u32, u32, u32)]) -> u32 {
         let all: Vec<_> = members.iter().map(|&(name, ty, offset, bits)| (name, ty, (bits << 24) | offset)).collect();
         let tail = self.members(&all);
@@ -109,8 +109,8 @@ impl Btf {
         self.bytes_with(24, &[])
     }
 
-    /// With a layout of kinds, as Linux 7.1 and later write it: for these kinds how many bytes follow a type and each element. What it
-    /// says of kinds that are known is wrong, as readers know better.
+    /// Returns the bytes with a layout of kinds, as Linux 7.1 and later write it. `kinds` has, for each kind, how many bytes follow a type
+    /// and each of its elements. The entries of known kinds are wrong on purpose: readers must not use them.
     pub(crate) fn bytes_with_layout(&self, kinds: &[(usize, u8, u8)]) -> Vec<u8> {
         let last = kinds.iter().map(|(kind, ..)| *kind).max().unwrap_or(0);
         let mut layout = vec![[60, 60, 0, 0]; last + 1];

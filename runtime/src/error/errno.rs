@@ -1,4 +1,4 @@
-//! The kernel's error numbers, with their names. Must not know what was requested.
+//! The kernel's error numbers, with their names. Must not know the requests.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use std::fmt;
 pub struct Errno(i32);
 
 impl Errno {
-    /// The error number of the last system call of this thread.
+    /// Returns the error number of the last system call of this thread.
     pub(crate) fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
-    /// The error of this number.
+    /// Creates an error number.
     #[must_use]
     pub const fn from_raw(number: i32) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn raw(self) -> i32 {
         self.0
     }
 
-    /// The name of the number (`EPERM`), or `None` for one that bpf() and its like are not known to give.
+    /// Returns the name of the number (`EPERM`), or `None` if it is not a number that bpf() and related system calls return.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self.0 {
@@ -74,7 +74,7 @@ impl Errno {
             libc::ESTALE => "ESTALE",
             libc::ECANCELED => "ECANCELED",
             libc::EKEYREJECTED => "EKEYREJECTED",
-            // Internal to the kernel, which lets it slip for some attachments it cannot do.
+            // Internal to the kernel, but returned by some attachments.
             524 => "ENOTSUPP",
             _ => return None,
         })
@@ -87,12 +87,12 @@ impl fmt::Debug for Errno {
     }
 }
 
-/// The name, then what it means.
+/// Writes the name, then its meaning.
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = std::io::Error::from_raw_os_error(self.0).to_string();
         match self.name() {
-            // The standard library appends the number, which the name says better.
+            // The standard library appends the number, which the name replaces.
             Some(name) => write!(f, "{name} ({})", meaning.split(" (os error").next().unwrap_or(&meaning)),
             None => f.write_str(&meaning),
         }

@@ -1,7 +1,7 @@
-//! The wording of errors, for tests: one file has the text of each.
+//! The texts of errors, for tests: one file has all of them.
 //!
-//! Tests match kinds, steps, subjects and error numbers. Whoever wants to see that the text is right calls [`check`], and reads the
-//! difference of `expected.txt` after `SKELGEN_BLESS=1 cargo test -p skelgen-runtime --lib`.
+//! Tests match kinds, steps, subjects and error numbers. A test that also checks the text calls [`check`]. Run
+//! `SKELGEN_BLESS=1 cargo test -p skelgen-runtime --lib` to accept new texts, and review the difference of `expected.txt`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Error, ErrorKind};
 
-/// What a heading begins with; no line of an error does.
+/// The beginning of a heading, which no line of an error has.
 const HEADING: &str = "== ";
 
-/// Compares the kind and the text of an error with those that are expected under this name, which no other error has.
+/// Compares the kind and the text of an error with those that are expected under this name. Each name stands for one text.
 #[track_caller]
 pub(crate) fn check(name: &str, kind: ErrorKind, error: &Error) {
     static FILE: Mutex<()> = Mutex::new(());

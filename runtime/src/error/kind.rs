@@ -1,43 +1,43 @@
-//! What is wrong, in a small number of classes that programs can act on.
+//! The kinds of errors: a small number of classes that programs can act on.
 //!
-//! Whoever makes an error without an error number names its kind; the kind of an error number follows from the number and the step,
-//! here and nowhere else. Must not know any text of an error.
+//! An error without an error number is created with its kind. The kind of an error number follows from the number and the step, in this
+//! module only. Must not know the texts of errors.
 
 use super::{Errno, Step};
 
-/// What is wrong. Returned by [`Error::kind`](crate::Error::kind).
+/// The kind of an error. Returned by [`Error::kind`](crate::Error::kind).
 ///
-/// New kinds can be added: match the ones you act on, and treat the rest as a failure whose text says more.
+/// New kinds can be added: match the kinds that you act on, and treat the others as a failure that the error's text explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What the caller or the object set is not valid, whatever the kernel.
+    /// A setting of the caller or the object is not valid on any kernel.
     InvalidInput,
-    /// Something that was read, such as BTF, a file of `/proc` or `/sys`, or the skeleton's own tables, contradicts itself.
+    /// Data is malformed, such as BTF, a file in `/proc` or `/sys`, or the skeleton's own tables.
     Malformed,
-    /// Two things that must agree do not: a map and the handle's types, a pinned map and its definition, a symbol's declared type and the
+    /// Two things that must match do not: a map and the handle's types, a pinned map and its definition, a symbol's declared type and the
     /// kernel's.
     Mismatch,
     /// A symbol, function, map, file, network interface, process or element does not exist.
     NotFound,
-    /// A name stands for several things.
+    /// A name has several matches.
     Ambiguous,
-    /// What was to be created exists.
+    /// The object to create exists already.
     AlreadyExists,
-    /// Something else uses or changes it; a later attempt can succeed.
+    /// The object is in use or being changed; a later attempt can succeed.
     Busy,
-    /// A map was not created or a program not loaded, because it was left out of the load.
+    /// A map was not created, or a program not loaded, because it was left out of the load.
     NotLoaded,
-    /// The process, or its BPF token, lacks a right, or a security policy forbids the request.
+    /// The process or its BPF token lacks a right, or a security policy forbids the request.
     NotPermitted,
-    /// The running kernel lacks the feature, or has no such operation for the map, program or link. See
+    /// The running kernel lacks the feature, or does not support the operation for the map, program or link. See
     /// [`Error::needs_linux`](crate::Error::needs_linux).
     Unsupported,
     /// The verifier rejected a program or BTF. See [`Error::verifier_log`](crate::Error::verifier_log).
     VerifierRejected,
     /// A limit is reached: a map is full, memory or file descriptors are exhausted, or a size is too large.
     LimitReached,
-    /// The machine has no such CPU. See [`Error::impossible_cpu`](crate::Error::impossible_cpu).
+    /// The CPU is not possible on this system. See [`Error::impossible_cpu`](crate::Error::impossible_cpu).
     NoSuchCpu,
     /// A file could not be read or written for another reason than those above.
     Io,
@@ -46,14 +46,14 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind of an error number that the kernel answered in this step, with or without a verifier's log.
+    /// Returns the kind of an error number that the kernel returned in this step, with or without a verifier's log.
     pub(super) fn of(errno: Errno, step: Step, has_log: bool) -> Self {
         /// `ENOTSUPP`, internal to the kernel, which some attachments return.
         const ENOTSUPP: i32 = 524;
         let verifies = matches!(step, Step::LoadProgram | Step::LoadBtf);
         match errno.raw() {
             libc::EPERM => Self::NotPermitted,
-            // The verifier answers with almost any number; a log exists only if it ran.
+            // The verifier returns almost any number; a log exists only if it ran.
             _ if verifies && has_log => Self::VerifierRejected,
             libc::EACCES | libc::EROFS => Self::NotPermitted,
             libc::EOPNOTSUPP | ENOTSUPP | libc::ENOSYS | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT => {

@@ -1,8 +1,8 @@
-//! The error type of the runtime: kind, step, subjects, error number, needed Linux version, help, source and verifier's log.
+//! The error type of the runtime: kind, step, subjects, error number, required Linux version, help, source and verifier's log.
 //!
-//! Programs match those; people read the `Display`. To make an error: a constructor named after its kind (`Error::not_found`), or
-//! `Error::refused` with the kernel's error number, from which the kind follows (`kind.rs`). Callers further out add the step and what
-//! they work on (`Error::during`, `Error::about`). Must not know maps, programs or links.
+//! Programs match these parts; people read the `Display`. To create an error, call a constructor named after its kind (`Error::not_found`),
+//! or `Error::refused` with the kernel's error number, from which the kind follows (`kind.rs`). Outer callers add the step and the subjects
+//! (`Error::during`, `Error::about`). Must not know maps, programs or links.
 
 mod errno;
 #[cfg(test)]
@@ -24,9 +24,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What failed, why, and what to do about it.
 ///
-/// `Display` writes one line with what could not be done and the error number, then `help` and `note` lines, details, and the end of the
-/// verifier's log, as far as there are any. It is safe to print to a terminal, whatever names it holds: invisible characters are escaped.
-/// Its wording can change in any version. Match [`kind`](Self::kind), [`step`](Self::step) and the other parts instead.
+/// `Display` writes one line with what failed and the error number, then `help` and `note` lines, details, and the end of the verifier's
+/// log, as far as the error has them. It is safe to print to a terminal, whatever names it contains: invisible characters are escaped. Its
+/// wording can change in any version. Match [`kind`](Self::kind), [`step`](Self::step) and the other parts instead.
 ///
 /// ```
 /// use skelgen_runtime::error::{Error, ErrorKind, Subject};
@@ -53,67 +53,67 @@ struct Inner {
     /// One line, escaped.
     context: String,
     errno: Option<Errno>,
-    /// The kind where it does not follow from the error number.
+    /// The kind, if it does not follow from the error number.
     kind: Option<ErrorKind>,
     step: Option<Step>,
     /// From the innermost to the outermost.
     subjects: Vec<subject::Owned>,
     needs_linux: Option<LinuxVersion>,
-    /// Lines below all others, escaped.
+    /// Lines after the notes, escaped.
     details: Option<String>,
     notes: Vec<Note>,
-    /// Escaped: what to do if there are no notes.
+    /// Help that is shown if there are no notes, escaped.
     general_help: Option<String>,
     /// As the kernel wrote it.
     log: Option<String>,
     source: Option<io::Error>,
 }
 
-/// A line below the first one.
+/// A `help` or `note` line.
 struct Note {
     is_help: bool,
     /// Escaped.
     text: String,
 }
 
-/// How errors are made.
+/// Constructors and builders.
 impl Error {
-    /// A request that the kernel rejected. Its kind follows from the error number and the step.
+    /// Creates the error of a request that the kernel rejected. Its kind follows from the error number and the step.
     pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
         Self::new(None, context, Some(errno))
     }
 
-    /// Something that the caller or the object set and that is not valid.
+    /// Creates the error of a setting of the caller or the object that is not valid.
     pub(crate) fn invalid(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::InvalidInput), context, None)
     }
 
-    /// Something that was read and contradicts itself: BTF, a file of the kernel, or the skeleton's own tables.
+    /// Creates the error of malformed data: BTF, a file of the kernel, or the skeleton's own tables.
     pub(crate) fn malformed(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::Malformed), context, None)
     }
 
-    /// Two things that do not agree.
+    /// Creates the error of two things that do not match.
     pub(crate) fn mismatch(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::Mismatch), context, None)
     }
 
-    /// Something that does not exist.
+    /// Creates the error of something that does not exist.
     pub(crate) fn not_found(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::NotFound), context, None)
     }
 
-    /// A map or program that was left out of the load.
+    /// Creates the error of a map or program that was left out of the load.
     pub(crate) fn not_loaded(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::NotLoaded), context, None)
     }
 
-    /// Something that the running kernel cannot do.
+    /// Creates the error of something that the running kernel does not support.
     pub(crate) fn unsupported(context: impl fmt::Display) -> Self {
         Self::new(Some(ErrorKind::Unsupported), context, None)
     }
 
-    /// An error of a kind that is too rare for a constructor.
+    /// Creates an error of a kind without a constructor of its own.
     pub(crate) fn of(kind: ErrorKind, context: impl fmt::Display) -> Self {
         Self::new(Some(kind), context, None)
     }
@@ -134,14 +134,14 @@ impl Error {
         }))
     }
 
-    /// A CPU that the machine cannot have, `ERANGE` to the kernel.
+    /// Creates the error of a CPU that is not possible, for which the kernel returns `ERANGE`.
     pub(crate) fn no_cpu(context: impl fmt::Display, cpu: u32) -> Self {
         Self::refused(format_args!("{context}: there is no CPU {cpu}"), Errno::from_raw(libc::ERANGE))
             .with_kind(ErrorKind::NoSuchCpu)
             .about(Subject::Cpu(cpu))
     }
 
-    /// A file that could not be read or written. The error becomes the [source](std::error::Error::source).
+    /// Creates the error of a file that could not be read or written. `error` becomes the [source](std::error::Error::source).
     pub(crate) fn io(context: impl fmt::Display, error: &io::Error) -> Self {
         let (mut this, source) = match error.raw_os_error() {
             Some(number) => (Self::refused(context, Errno::from_raw(number)), io::Error::from_raw_os_error(number)),
@@ -160,21 +160,21 @@ impl Error {
         this
     }
 
-    /// Adds the larger piece of work in which it happened to the first line.
+    /// Prepends the outer operation to the first line.
     #[must_use]
     pub(crate) fn within(mut self, work: impl fmt::Display) -> Self {
         self.0.context = format!("{}: {}", Line(work), self.0.context);
         self
     }
 
-    /// Sets the step, unless a smaller one is known.
+    /// Sets the step, unless an inner one is set.
     #[must_use]
     pub(crate) fn during(mut self, step: Step) -> Self {
         self.0.step.get_or_insert(step);
         self
     }
 
-    /// Adds what it is about, outside what is known already.
+    /// Adds an outer subject, after those that are set.
     #[must_use]
     pub(crate) fn about(mut self, subject: Subject<'_>) -> Self {
         if self.subjects().all(|known| known != subject) {
@@ -183,7 +183,7 @@ impl Error {
         self
     }
 
-    /// Adds the part that is missing or wrong, inside of what is known already.
+    /// Adds an inner subject, before those that are set.
     #[must_use]
     pub(crate) fn about_part(mut self, subject: Subject<'_>) -> Self {
         self.0.subjects.retain(|known| known.borrow() != subject);
@@ -191,33 +191,33 @@ impl Error {
         self
     }
 
-    /// Sets the kind where more is known than the error number tells.
+    /// Sets the kind, if the error number alone does not decide it.
     #[must_use]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = Some(kind);
         self
     }
 
-    /// Sets the first Linux that can do it, for a running kernel that is older.
+    /// Sets the first Linux version that supports it. The running kernel must be older.
     #[must_use]
     pub(crate) fn needs(mut self, version: LinuxVersion) -> Self {
         self.0.needs_linux = Some(version);
         self.with_kind(ErrorKind::Unsupported)
     }
 
-    /// Adds a fact that explains it.
+    /// Adds a fact that explains the error.
     #[must_use]
     pub(crate) fn note(self, note: impl fmt::Display) -> Self {
         self.push(false, Line(note).to_string())
     }
 
-    /// Adds what to do about it.
+    /// Adds what to do next.
     #[must_use]
     pub(crate) fn with_help(self, help: impl fmt::Display) -> Self {
         self.push(true, Line(help).to_string())
     }
 
-    /// Sets what to do about errors of this kind in general: nothing if a note says more, now or later.
+    /// Sets help that is shown only if no note is added, now or later.
     #[must_use]
     pub(crate) fn general_help(mut self, help: impl fmt::Display) -> Self {
         self.0.general_help = Some(Line(help).to_string());
@@ -236,7 +236,7 @@ impl Error {
         self
     }
 
-    /// Sets lines to show below the notes. Whatever is put into one of them must be one line.
+    /// Sets lines to show after the notes. Each value in them must be a single line.
     #[must_use]
     pub(crate) fn details(mut self, lines: impl fmt::Display) -> Self {
         self.0.details = Some(Lines(lines).to_string());
@@ -251,9 +251,9 @@ impl Error {
     }
 }
 
-/// What programs match.
+/// The parts that programs match.
 impl Error {
-    /// Returns what is wrong.
+    /// Returns the kind of the error.
     ///
     /// ```
     /// use skelgen_runtime::error::{ErrorKind, Step, Subject};
@@ -277,53 +277,53 @@ impl Error {
         }
     }
 
-    /// Returns what was being done: the innermost step that is known.
+    /// Returns the operation that failed: the innermost step that is set.
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step.unwrap_or(Step::Check)
     }
 
-    /// Returns what the error is about, if that has a name: the first of [`subjects`](Self::subjects).
+    /// Returns the subject of the error, if it has one: the first of [`subjects`](Self::subjects).
     #[must_use]
     pub fn subject(&self) -> Option<Subject<'_>> {
         self.0.subjects.first().map(subject::Owned::borrow)
     }
 
-    /// Returns everything that the error is about, from the innermost to the outermost: a kernel function that is not found, then the
-    /// program that was to be attached to it.
+    /// Returns the subjects of the error, from the innermost to the outermost: a kernel function that was not found, then the program that
+    /// was to be attached to it.
     pub fn subjects(&self) -> impl Iterator<Item = Subject<'_>> {
         self.0.subjects.iter().map(subject::Owned::borrow)
     }
 
-    /// Returns the kernel's error number; also where it is known without a request what the kernel would answer.
+    /// Returns the kernel's error number. It is also set if the runtime rejects a request that the kernel would reject with it.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
     }
 
-    /// Returns the first version of Linux that can do it, if the running kernel is older. The kind is
+    /// Returns the first version of Linux that supports the request, if the running kernel is older. The kind is
     /// [`ErrorKind::Unsupported`] then.
     #[must_use]
     pub fn needs_linux(&self) -> Option<LinuxVersion> {
         self.0.needs_linux
     }
 
-    /// Returns the number of the CPU that was requested, if the machine cannot have it.
+    /// Returns the number of the requested CPU, if it is not possible on this system.
     #[must_use]
     pub fn impossible_cpu(&self) -> Option<u32> {
         let cpu = self.subjects().find_map(|subject| if let Subject::Cpu(cpu) = subject { Some(cpu) } else { None });
         cpu.filter(|_| self.kind() == ErrorKind::NoSuchCpu)
     }
 
-    /// Returns what to do about it, if that is known: one line for people.
+    /// Returns what to do next, if that is known: one line for people.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         let specific = self.0.notes.iter().find(|note| note.is_help).map(|note| note.text.as_str());
         specific.or_else(|| self.0.general_help.as_deref().filter(|_| self.0.notes.is_empty()))
     }
 
-    /// Returns the whole log of the verifier, if a program or BTF was rejected, as the kernel wrote it: it can hold control
-    /// characters, which `Display` of the error escapes.
+    /// Returns the verifier's whole log, if a program or BTF was rejected, as the kernel wrote it. It can contain control characters, which
+    /// `Display` of the error escapes.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.0.log.as_deref()
@@ -349,14 +349,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// As `Display`: a `main` that returns this error shows its `Debug`, as does `unwrap`.
+/// Writes the same text as `Display`, because `unwrap` and a `main` that returns the error print its `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// How many lines of a log are shown: what is wrong stands at its end, and the whole can have millions.
+/// The number of log lines that are shown. The cause is at the end of a log, and a whole log can have millions of lines.
 const LOG_LINES: usize = 60;
 
 fn fmt_log(f: &mut fmt::Formatter<'_>, log: &str) -> fmt::Result {

@@ -1,20 +1,20 @@
-//! Where something failed: the step of the work, and what the step was about.
+//! Where an error occurred: the step, and its subjects.
 //!
-//! Must not know why it failed.
+//! Must not know the causes of errors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What was being done. Returned by [`Error::step`](crate::Error::step).
+/// The operation that failed. Returned by [`Error::step`](crate::Error::step).
 ///
-/// It is the innermost step that is known: a type of the kernel that is not found while a program is loaded is an error of
-/// [`FindSymbol`](Self::FindSymbol), whose [subjects](crate::Error::subjects) are the type and the program.
+/// It is the innermost step that is set. If a type of the kernel is not found while a program is loaded, the step is
+/// [`FindSymbol`](Self::FindSymbol) and the [subjects](crate::Error::subjects) are the type and the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// Checking settings and arguments, before the kernel is asked.
+    /// Checking settings and arguments, before any request.
     Check,
-    /// Finding out whether the running kernel has a feature.
+    /// Probing whether the running kernel has a feature.
     Probe,
     /// Reading what the kernel publishes in `/proc`, `/sys` or its own BTF.
     ReadKernel,
@@ -26,15 +26,15 @@ pub enum Step {
     Relocate,
     /// Loading the object's BTF.
     LoadBtf,
-    /// Creating a map, or adopting an existing one for it.
+    /// Creating a map, or reusing an existing one.
     CreateMap,
-    /// Setting the contents that a map has from the object, and freezing it.
+    /// Writing the initial contents of a map, and freezing it.
     FillMap,
     /// Assembling and loading a program.
     LoadProgram,
     /// Pinning a map, program or link.
     Pin,
-    /// Opening something that is pinned, or a handle of a map.
+    /// Opening a pinned object, or a handle of a map.
     Open,
     /// Attaching a program or a `struct_ops` map.
     Attach,
@@ -48,23 +48,23 @@ pub enum Step {
     WriteMap,
     /// Running a program, or an iterator.
     RunProgram,
-    /// Reading what the kernel knows of a map, program, link or attach target.
+    /// Reading the kernel's description of a map, program, link or attach target.
     ReadInfo,
 }
 
-/// What an error is about. Returned by [`Error::subject`](crate::Error::subject).
+/// The subject of an error. Returned by [`Error::subject`](crate::Error::subject).
 ///
-/// Names are as the object or the caller wrote them and can hold any character.
+/// Names are as the object or the caller wrote them and can contain any character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject<'a> {
     /// A map, a section of global data, an arena or a `struct_ops` map of the object.
     Map(&'a str),
-    /// A program of the object; of a link, the name that [`Link::name`](crate::Link::name) returns.
+    /// A program of the object, or a link by the name that [`Link::name`](crate::Link::name) returns.
     Program(&'a str),
-    /// A variable of the object, such as one of the kernel's configuration.
+    /// A variable of the object, such as an option of the kernel's configuration.
     Variable(&'a str),
-    /// A function, variable, tracepoint, probe or type that is looked for in the kernel, a module or a program file.
+    /// A function, variable, tracepoint, probe or type of the kernel, a module or an executable file.
     Symbol(&'a str),
     /// A kernel module.
     Module(&'a str),
@@ -94,7 +94,7 @@ impl Subject<'_> {
     }
 }
 
-/// A subject that an error owns.
+/// A subject in owned form.
 pub(super) enum Owned {
     Map(String),
     Program(String),
@@ -131,19 +131,19 @@ pub struct LinuxVersion {
 }
 
 impl LinuxVersion {
-    /// Returns the version of these numbers.
+    /// Creates a version from its numbers.
     #[must_use]
     pub const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor }
     }
 
-    /// Returns the first number.
+    /// Returns the major version.
     #[must_use]
     pub const fn major(self) -> u16 {
         self.major
     }
 
-    /// Returns the second number.
+    /// Returns the minor version.
     #[must_use]
     pub const fn minor(self) -> u16 {
         self.minor

@@ -1,4 +1,4 @@
-//! That errors can be printed anywhere, and that kinds follow from error numbers and steps.
+//! Errors are safe to print, and kinds follow from error numbers and steps.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn errno(number: i32) -> Errno {
     Errno::from_raw(number)
 }
 
-/// Names come from objects, `/proc` and `/sys`, and a log holds names of the object's types and functions.
+/// Names come from objects, `/proc` and `/sys`, and a log contains names of the object's types and functions.
 #[test]
 fn errors_can_be_shown_on_a_terminal() {
     let hostile = "x\ncargo::warning=\r\u{1b}]0;\u{7}\u{9b}\u{202e}\t\0";
@@ -49,7 +49,7 @@ fn every_note_is_kept() {
 }
 
 #[test]
-fn general_help_yields_to_what_is_known_of_the_cause() {
+fn general_help_yields_to_notes() {
     let general = || Error::refused("attaching", errno(libc::EPERM)).general_help("become root");
     assert_eq!(general().help(), Some("become root"));
     assert!(general().to_string().ends_with("\n  help: become root"));
@@ -70,7 +70,7 @@ fn kinds_follow_from_error_numbers_and_steps() {
     assert_eq!(kind(libc::EOPNOTSUPP, Step::Attach), ErrorKind::Unsupported);
     assert_eq!(kind(libc::EINVAL, Step::Attach), ErrorKind::Refused);
 
-    // What the verifier says is its own, whatever the number.
+    // With a verifier's log, the number does not matter.
     let rejected =
         |number, step, log: &str| Error::refused("loading", errno(number)).during(step).log(log.to_owned()).kind();
     for number in [libc::EINVAL, libc::EACCES, libc::E2BIG, libc::ENOENT] {
@@ -82,7 +82,7 @@ fn kinds_follow_from_error_numbers_and_steps() {
 }
 
 #[test]
-fn what_is_known_goes_before_what_follows() {
+fn explicit_kinds_override_derived_ones() {
     let error = Error::refused("attaching", errno(libc::EINVAL)).needs(LinuxVersion::new(6, 6));
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.needs_linux().map(|version| version.to_string()), Some("6.6".to_owned()));
@@ -90,13 +90,13 @@ fn what_is_known_goes_before_what_follows() {
     let error = Error::no_cpu("map `m`", 99).about(Subject::Map("m"));
     assert_eq!((error.kind(), error.impossible_cpu()), (ErrorKind::NoSuchCpu, Some(99)));
     assert_eq!(error.errno(), Some(errno(libc::ERANGE)));
-    // A CPU that is offline is possible.
+    // An offline CPU is possible.
     let offline = Error::refused("event", errno(libc::ENODEV)).about(Subject::Cpu(3));
     assert_eq!(offline.impossible_cpu(), None);
 }
 
 #[test]
-fn steps_and_subjects_go_from_the_inside_out() {
+fn subjects_are_ordered_from_the_inside_out() {
     let error = Error::not_found("no such function")
         .during(Step::FindSymbol)
         .about(Subject::Symbol("do_foo"))

@@ -1,33 +1,33 @@
-//! What a program refers to and is not there: how its instructions are made so that only reaching them is an error, and what the error says
-//! then.
+//! Absent symbols and maps: how instructions refer to them so that only reaching such an instruction is an error, and the text of that
+//! error.
 //!
-//! A call of an absent function, an address of a map that was not created and an instruction whose CO-RE relocation has no answer become
-//! calls of helpers that no kernel has. The verifier rejects a program only if it reaches one, and its log then has the helper's
-//! number, which says what is absent. The address of an absent variable is zero, as programs compare it with that.
+//! A call of an absent function, the address of a map that was not created and an instruction whose CO-RE relocation has no target become
+//! calls of helpers that no kernel has. The verifier rejects the program only if it can reach such a call. Its log then has the helper's
+//! number, which identifies what is absent. The address of an absent variable is zero, which programs can compare it with.
 
 use super::assemble::functions;
 use super::{Executor, at};
 use crate::abi::{PatchKind, Program, SymbolKind};
 
-/// The helpers that calls of absent functions become, the number of the symbol added.
+/// The first helper number for calls of absent functions; the symbol's index is added.
 const FUNCTIONS: i32 = 2_002_000_000;
 
-/// The helpers that addresses of maps which were not created become, the number of the map added.
+/// The first helper number for addresses of maps that were not created; the map's index is added.
 const MAPS: i32 = 2_001_000_000;
 
-/// How many numbers each of them has.
+/// The number of helper numbers for each of them.
 const EACH: i32 = 1_000_000;
 
-/// What the verifier says of a number used as an address, before and since Linux 5.18.
+/// The verifier's messages about a number that is used as an address, before and since Linux 5.18.
 const NOT_AN_ADDRESS: [&str; 4] =
     ["invalid mem access 'scalar'", "invalid mem access 'inv'", "type=scalar expected=", "type=inv expected="];
 
-/// The helper that calls of an absent function become.
+/// Returns the helper number for calls of an absent function.
 pub(super) const fn function(symbol: u32) -> i32 {
     FUNCTIONS.saturating_add_unsigned(symbol)
 }
 
-/// The helper that addresses of a map become which was not created.
+/// Returns the helper number for the address of a map that was not created.
 pub(super) const fn map(map: u32) -> i32 {
     MAPS.saturating_add_unsigned(map)
 }
@@ -35,44 +35,44 @@ pub(super) const fn map(map: u32) -> i32 {
 /// Why a symbol is absent.
 #[derive(Clone, Debug)]
 pub(super) enum Absence {
-    /// Nothing has its name, as far as BTF could be read: notes on what could not.
+    /// No BTF has its name. Notes list the BTF that could not be read.
     Unknown(Vec<String>),
-    /// What has its name is of another type.
+    /// The kernel's symbol of this name has another type.
     OtherType(Mismatch),
-    /// It is in the BTF of the kernel or a module, and has no address.
+    /// The BTF of the kernel or a module has it, but it has no address.
     NoAddress(String),
-    /// It is in a module whose BTF this process may not open.
+    /// It is in a module whose BTF this process has no right to open.
     Closed(String),
 }
 
 /// Two types that are not compatible.
 #[derive(Clone, Debug)]
 pub(super) struct Mismatch {
-    /// How the object declares it.
+    /// The object's declaration.
     pub(super) declared: String,
-    /// What the kernel has.
+    /// The kernel's declaration.
     pub(super) found: String,
-    /// `vmlinux`, or which module.
+    /// `vmlinux`, or the name of the module.
     pub(super) owner: String,
 }
 
 impl Absence {
-    /// The end of a sentence about the symbol.
+    /// Returns the reason, for a parenthesis in a sentence about the symbol.
     fn reason(&self) -> String {
         match self {
             Self::Unknown(unread) if unread.is_empty() => "neither vmlinux nor a loaded module has it".to_owned(),
-            Self::Unknown(unread) => format!("it was not found, and {}", unread.join("; ")),
+            Self::Unknown(unread) => format!("it was not found; {}", unread.join("; ")),
             Self::OtherType(Mismatch { declared, found, owner }) => {
                 format!("the object declares `{declared}`, and {owner} has `{found}`")
             }
-            Self::NoAddress(owner) => format!("the BTF of {owner} has it, and it has no address in /proc/kallsyms"),
-            Self::Closed(owner) => format!("this process may not open the BTF of {owner}, which has it"),
+            Self::NoAddress(owner) => format!("the BTF of {owner} has it, but it has no address in /proc/kallsyms"),
+            Self::Closed(owner) => format!("this process has no permission to open the BTF of {owner}, which has it"),
         }
     }
 }
 
 impl Executor {
-    /// What a program needs that is absent, if the verifier rejected it for that.
+    /// Returns what is absent, if the verifier rejected the program because it reaches it.
     pub(super) fn absent(&self, program: &'static Program, relos: &[u8], log: Option<&str>) -> Option<String> {
         let log = log?;
         match called(log) {
@@ -86,8 +86,8 @@ impl Executor {
     fn absent_map(&self, map: i32) -> Option<String> {
         let map = at(&self.object.maps, u32::try_from(map).ok()?)?;
         Some(format!(
-            "it uses map `{}`, which was not created, as its auto-create is off: leave the program out too with \
-             `set_autoload(false)`, let the map be created, or keep the program from it by a constant in .rodata",
+            "the program uses map `{}`, which was not created because its auto-create is off: leave the program out as well with \
+            `set_autoload(false)`, enable auto-create of the map, or guard the use by a constant in .rodata",
             map.name
         ))
     }
@@ -97,13 +97,14 @@ impl Executor {
         let symbol = at(&self.object.symbols, index)?;
         let reason = self.symbols.absence(index)?.reason();
         Some(format!(
-            "it calls the kernel's function `{0}`, which is weak and absent in this kernel ({reason}): guard the call by \
+            "the program calls the kernel's function `{0}`, which is weak and absent in this kernel ({reason}): guard the call by \
              `if (bpf_ksym_exists({0}))`, or leave the program out with `set_autoload(false)`",
             symbol.name
         ))
     }
 
-    /// The absent variables whose addresses a program has used when the verifier rejected it for the use of a number as an address.
+    /// Returns a sentence about the absent variables whose addresses the program used, if the verifier rejected it for using a number as an
+    /// address.
     fn absent_variables(&self, program: &'static Program, log: &str) -> Option<String> {
         if !NOT_AN_ADDRESS.iter().any(|text| log.contains(text)) {
             return None;
@@ -120,7 +121,7 @@ impl Executor {
             let PatchKind::Variable(index) = patch.kind else { continue };
             let symbol = at(&self.object.symbols, index).filter(|symbol| symbol.kind == SymbolKind::Variable);
             let Some(symbol) = symbol.filter(|_| self.symbols.absence(index).is_some()) else { continue };
-            // The log has the instructions on the way to the error.
+            // The log has the instructions on the path to the error.
             let load = format!("{}: (18)", start.saturating_add(patch.insn));
             let is_passed = log.lines().any(|line| line.trim_start().starts_with(&load));
             if is_passed && !found.iter().any(|(known, _)| *known == index) {
@@ -132,8 +133,8 @@ impl Executor {
         let others: Vec<_> = found[..found.len() - 1].iter().map(|(_, name)| format!("`{name}`")).collect();
         let others = if others.is_empty() { String::new() } else { format!("; so are {}", others.join(", ")) };
         Some(format!(
-            "it uses the address of the kernel's variable `{name}`, which is weak and absent in this kernel, so that the address is 0 \
-             ({reason}){others}: guard the use by `if (bpf_ksym_exists({name}))`, or leave the program out with `set_autoload(false)`"
+            "the program uses the address of the kernel's variable `{name}`, which is weak and absent in this kernel, so that the address is 0 \
+            ({reason}){others}: guard the use by `if (bpf_ksym_exists({name}))`, or leave the program out with `set_autoload(false)`"
         ))
     }
 }
@@ -142,14 +143,14 @@ fn in_range(number: i32, first: i32) -> bool {
     (first..first + EACH).contains(&number)
 }
 
-/// The last call of an unknown helper in a log: the instruction, if the log tells it, and the helper's number.
+/// Finds the last call of an unknown helper in a log: the index of the instruction, if the log has it, and the helper's number.
 fn called(log: &str) -> Option<(Option<usize>, i32)> {
     const MARK: &str = "unknown#";
     let lines: Vec<&str> = log.lines().collect();
     let at = lines.iter().rposition(|line| line.contains(MARK))?;
     let (_, rest) = lines[at].rsplit_once(MARK)?;
     let digits = rest.find(|char: char| !char.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
-    // The line itself or one before it begins with the number of the instruction: `12: (85) call unknown#195896080`.
+    // This line or an earlier one begins with the index of the instruction: `12: (85) call unknown#195896080`.
     let number = |line: &&str| line.split_once(": (85)").and_then(|(number, _)| number.trim().parse().ok());
     Some((lines[..=at].iter().rev().find_map(number), digits.parse().ok()?))
 }

@@ -1,7 +1,8 @@
-//! Arenas: mapped as soon as they are created, because the kernel must know their address before it takes programs that use them.
+//! The memory of arenas, which is mapped right after their creation: the kernel needs their address before it accepts programs that use
+//! them.
 //!
-//! The object's variables lie in the arena's last pages, as libbpf 1.8 has them, so that programs find its beginning free; before
-//! kernels whose programs can refer to any byte, in its first.
+//! The object's variables are at the arena's end, as in libbpf 1.8, so that its beginning is free for programs. On kernels that accept
+//! references to the first 512 MiB only, they are at its beginning.
 
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::SectionKind;
@@ -16,12 +17,12 @@ use std::os::fd::AsFd;
 #[derive(Debug)]
 pub(super) struct Arena {
     pub(super) region: Region,
-    /// Where the object's variables begin, in bytes.
+    /// The offset of the object's variables, in bytes.
     pub(super) globals: usize,
 }
 
 impl Executor {
-    /// Maps a map that was just created or taken over, if it is an arena.
+    /// Maps an arena that was created or reused into memory; does nothing for other maps.
     pub(super) fn map_arena(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let Some(created) =
@@ -32,11 +33,14 @@ impl Executor {
         let name = &*open.definition.name;
         let len = usize::try_from(open.row.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
         let len = len.ok_or_else(|| {
-            Error::of(ErrorKind::LimitReached, format_args!("arena `{name}` is too large for this machine"))
+            Error::of(ErrorKind::LimitReached, format_args!("arena `{name}` is too large for this address space"))
         })?;
         let address = usize::try_from(open.row.extra).ok().filter(|&address| address != 0);
         let region = Region::at(created.map.as_fd(), len, address).map_err(|errno| {
-            Error::refused(format_args!("mapping arena `{name}` ({len} bytes, address {:#x})", open.row.extra), errno)
+            Error::refused(
+                format_args!("cannot map arena `{name}` into memory ({len} bytes, address {:#x})", open.row.extra),
+                errno,
+            )
         })?;
         let globals = self.globals(open, len)?;
         if let Some(created) = at_mut(&mut self.maps, index).and_then(Option::as_mut) {
@@ -45,7 +49,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Where the variables of an arena of this size begin.
+    /// Returns the offset of the variables in an arena of this size.
     fn globals(&self, open: &OpenMap, len: usize) -> Result<usize> {
         let name = &*open.definition.name;
         let Some(data) = data_len(open) else {
@@ -53,17 +57,15 @@ impl Executor {
         };
         let begin =
             data.checked_next_multiple_of(page_size()).and_then(|data| len.checked_sub(data)).ok_or_else(|| {
-                Error::invalid(format_args!(
-                    "arena `{name}` has {len} bytes, which its variables' {data} do not fit into"
-                ))
-                .with_help("make it larger: `max_entries` is its size in pages")
+                Error::invalid(format_args!("arena `{name}` has {len} bytes, but its variables need {data}"))
+                    .with_help("make it larger: `max_entries` is its size in pages")
             })?;
         if open.row.flags & map_flags::SEGV_ON_FAULT != 0 {
             return Err(Error::invalid(format_args!(
-                "arena `{name}` has variables, and with BPF_F_SEGV_ON_FAULT nobody but a program can allocate their pages"
+                "arena `{name}` has variables, but with BPF_F_SEGV_ON_FAULT only a program can allocate their pages"
             )));
         }
-        let far = kernel::arena::any_offset(self.trial()?)?;
+        let far = kernel::arena::accepts_any_offset(self.probe_request()?)?;
         Ok(if far { begin } else { 0 })
     }
 
@@ -82,9 +84,9 @@ impl Executor {
             None => self.bytes(section.initial)?,
         };
         let outside =
-            || Error::malformed(format_args!("the variables of arena `{}` lie outside it", &*open.definition.name));
+            || Error::malformed(format_args!("the variables of arena `{}` are outside of it", &*open.definition.name));
         arena.region.write(arena.globals, initial).ok_or_else(outside)?;
-        // Programs do not get a page by touching it, so each of the variables' must be touched here, even if all in it is zero.
+        // Programs cannot allocate a page by accessing it, so each page of the variables is accessed here, even if all its bytes are zero.
         let (begin, len) = (arena.globals, data_len(open).unwrap_or(0));
         let rest = initial.len().next_multiple_of(page_size())..len;
         for page in rest.step_by(page_size()) {
@@ -93,7 +95,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Where the variables of the arena of this index begin, in bytes.
+    /// Returns the offset of the variables in the arena with this index, in bytes.
     pub(super) fn arena_globals(&self, index: u32) -> Result<u32> {
         let created = at(&self.maps, index).and_then(Option::as_ref);
         let begin = created.and_then(|created| created.arena.as_ref()).map(|arena| arena.globals);
@@ -101,7 +103,7 @@ impl Executor {
     }
 }
 
-/// How many bytes the variables take, if there are any.
+/// Returns the size of the variables in bytes, if there are any.
 fn data_len(open: &OpenMap) -> Option<usize> {
     let section = open.definition.section.filter(|section| section.kind == SectionKind::Arena);
     section.and_then(|_| usize::try_from(open.definition.value_size).ok())

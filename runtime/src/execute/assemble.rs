@@ -1,8 +1,8 @@
-//! Assembles a program: its functions one after another, with what the running system decides written into them.
+//! Assembles a program: its functions one after another, patched with values of the running system.
 //!
-//! A function stands once in the blob, whichever programs call it. Where it stands in a program is known only here, so here calls get
-//! their distances and records their instructions. A program of one function is not copied unless something is patched; what
-//! is copied goes to buffers that the next program reuses. Knows nothing of requests or of what the kernel answers.
+//! The blob has each function once, whichever programs call it. A function's offset in a program is known only here, so calls get their
+//! distances and records their instruction indices here. A program of one function is copied only if something is patched. Copies use
+//! buffers that the next program reuses. Knows nothing of requests or of the kernel's answers.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,35 +13,35 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
 use crate::opcode::{self, INSN_SIZE};
 
-/// Bytes of a line or CO-RE record.
+/// The size of a line or CO-RE record in bytes.
 const RECORD: usize = 16;
 /// The start of a function that is not in the program.
 const ABSENT: u32 = u32::MAX;
 
-/// A program's instructions for the running system, and what describes them.
+/// A program's instructions for the running system, with their records.
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) insns: Cow<'static, [u8]>,
-    /// BTF file descriptors of modules whose functions it calls.
+    /// BTF file descriptors of the modules whose kfuncs the program calls.
     pub(super) fd_array: Vec<i32>,
     pub(super) func_info: Vec<u8>,
     pub(super) line_info: Cow<'static, [u8]>,
     pub(super) core_relos: Cow<'static, [u8]>,
 }
 
-/// Memory that programs are assembled in, one after another.
+/// Buffers in which programs are assembled, one after another.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     insns: Vec<u8>,
     func_info: Vec<u8>,
     line_info: Vec<u8>,
     core_relos: Vec<u8>,
-    /// By function: its first instruction in the program that is being assembled.
+    /// The index of each function's first instruction in the current program.
     starts: Vec<u32>,
 }
 
 impl Buffers {
-    /// Takes the memory of a program that was loaded.
+    /// Takes back the buffers of a program that was loaded.
     pub(super) fn reclaim(&mut self, assembled: Assembled) {
         self.func_info = assembled.func_info;
         for (buffer, bytes) in [
@@ -73,7 +73,7 @@ impl Executor {
     }
 
     fn assemble_at(&mut self, index: u32, program: &'static Program, starts: &mut [u32]) -> Result<Assembled> {
-        self.place_functions(program, starts)?;
+        self.locate_functions(program, starts)?;
         let mut fd_array = Vec::new();
         let mut insns = match self.body_of_one(program)? {
             Some(body) if body.patches.len == 0 => Cow::Borrowed(self.bytes(body.insns)?),
@@ -98,7 +98,7 @@ impl Executor {
                             let callee = at(starts, callee).copied().filter(|&callee| callee != ABSENT);
                             let distance = callee.and_then(|callee| distance(start.checked_add(insn)?, callee));
                             let distance = distance.ok_or_else(|| {
-                                Error::malformed("it calls a function that is not part of it, or too far away")
+                                Error::malformed("a call's target is not in the program or too far away")
                             })?;
                             set_immediate(at_insn(own, insn)?, 0, distance).ok_or_else(outside)?;
                         }
@@ -112,7 +112,7 @@ impl Executor {
             }
         }
         let mut func_info = emptied(&mut self.buffers.func_info);
-        let described = self.takes_records()? && self.is_described(program)?;
+        let described = self.accepts_program_btf()? && self.is_described(program)?;
         let line_info = match described {
             true => {
                 for (number, function) in functions(self.object, program) {
@@ -129,14 +129,15 @@ impl Executor {
         Ok(Assembled { insns, fd_array, func_info, line_info, core_relos })
     }
 
-    /// The CO-RE records of a program.
+    /// Returns the CO-RE records of a program.
     pub(super) fn core_relos(&mut self, program: &'static Program) -> Result<Cow<'static, [u8]>> {
         let buffer = emptied(&mut self.buffers.core_relos);
-        // They count in bytes.
+        // Their offsets are in bytes.
         self.records(program, buffer, |body| body.core_relos, 8)
     }
 
-    /// Records of all functions of a program, with their first word, in `unit`s an instruction, counted from the program's first.
+    /// Returns the records of all functions of a program. The first word of each counts from the program's first instruction, in units of
+    /// which an instruction has `unit`.
     fn records(
         &self,
         program: &'static Program,
@@ -162,19 +163,21 @@ impl Executor {
         Ok(Cow::Owned(buffer))
     }
 
-    /// Notes where the functions of a program begin.
-    fn place_functions(&self, program: &'static Program, starts: &mut [u32]) -> Result<()> {
+    /// Records the first instruction of each function of a program.
+    fn locate_functions(&self, program: &'static Program, starts: &mut [u32]) -> Result<()> {
         let mut end = 0_u32;
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);
             let start = at_mut(starts, number).filter(|start| **start == ABSENT);
             *start.ok_or_else(|| Error::malformed("a program has a function twice"))? = end;
-            end = end.checked_add(count(body)).ok_or_else(|| Error::of(ErrorKind::LimitReached, "it is too long"))?;
+            end = end
+                .checked_add(count(body))
+                .ok_or_else(|| Error::of(ErrorKind::LimitReached, "the program has too many instructions"))?;
         }
         Ok(())
     }
 
-    /// The first instruction of a function in a program.
+    /// Returns the index of a function's first instruction in a program.
     pub(super) fn start_of(&self, program: &'static Program, function: u32) -> Result<u32> {
         let mut start = 0_u32;
         for (number, found) in functions(self.object, program) {
@@ -186,7 +189,7 @@ impl Executor {
         Err(no_such("in a program function", function))
     }
 
-    /// The body of the only function of a program; nothing if it has several.
+    /// Returns the body of a program's only function; `None` if it has several.
     fn body_of_one(&self, program: &'static Program) -> Result<Option<&'static Body>> {
         match *program.functions {
             [one] => {
@@ -197,7 +200,7 @@ impl Executor {
         }
     }
 
-    /// Whether all functions of a program have types.
+    /// Returns whether all functions of a program have types.
     fn is_described(&self, program: &'static Program) -> Result<bool> {
         for (_, function) in functions(self.object, program) {
             if function?.btf_id == 0 {
@@ -207,12 +210,12 @@ impl Executor {
         Ok(true)
     }
 
-    /// The body of a function that fits the form of percpu data which is loaded.
+    /// Returns the body of a function for the form of percpu data that is loaded.
     pub(super) fn body(&self, function: &'static Function) -> &'static Body {
         function.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&function.body)
     }
 
-    /// The map that is a jump table of a function in a program.
+    /// Returns the index of the map that is a jump table of a function in a program.
     fn jump_table(&self, program: u32, function: u32, number: u32) -> Result<u32> {
         let owned = (0..).zip(&*self.object.maps).filter(|(_, map)| {
             map.jump_table.is_some_and(|table| (table.program, table.function) == (program, function))
@@ -222,7 +225,7 @@ impl Executor {
         found.ok_or_else(|| no_such("of a function jump table", number))
     }
 
-    /// The percpu section among the maps that a program uses.
+    /// Returns the name of a percpu section that a program uses.
     pub(super) fn percpu_section(&self, program: &'static Program) -> Option<&'static str> {
         let functions = functions(self.object, program).filter_map(|(_, function)| function.ok());
         let patches = functions.filter_map(|function| self.patches(self.body(function)).ok()).flatten();
@@ -233,7 +236,7 @@ impl Executor {
         maps.find_map(|map| (map.section?.kind == SectionKind::Percpu).then_some(&*map.name))
     }
 
-    /// Writes into an instruction what depends on the running system.
+    /// Patches an instruction with a value of the running system.
     fn patch(&mut self, insns: &mut [u8], patch: Patch, fd_array: &mut Vec<i32>) -> Result<()> {
         let rest = at_insn(insns, patch.insn)?;
         match patch.kind {
@@ -247,12 +250,12 @@ impl Executor {
                 };
                 set_immediate(rest, 0, fd).ok_or_else(outside)?;
                 let begin = self.arena_globals(map)?;
-                let place = rest.get_mut(INSN_SIZE + 4..INSN_SIZE + 8).ok_or_else(outside)?;
-                let offset = place.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
-                place.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
+                let immediate = rest.get_mut(INSN_SIZE + 4..INSN_SIZE + 8).ok_or_else(outside)?;
+                let offset = immediate.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
+                immediate.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
                 Ok(())
             }
-            // The program decides; it is written with the program at hand.
+            // Depends on the program; the caller patches it.
             PatchKind::Subprogram(_) | PatchKind::JumpTable(_) => Ok(()),
             PatchKind::CpuMask => {
                 let mask = kernel::cpus::counted()?.slots() - 1;
@@ -274,7 +277,7 @@ impl Executor {
                 let (id, fd) = match self.symbol(symbol)? {
                     Some(found) => (found.id, self.module_fd(found.module)),
                     None => {
-                        // The address of what is not there is zero: a plain load of a number.
+                        // The address of an absent symbol is zero: the instruction becomes a plain 64-bit immediate load.
                         *rest.get_mut(1).ok_or_else(outside)? &= registers_without_source();
                         (0, 0)
                     }
@@ -294,8 +297,9 @@ impl Executor {
                 };
                 let module = match found.module {
                     None => 0,
-                    Some(_) => place(fd_array, self.module_fd(found.module))
-                        .ok_or_else(|| Error::of(ErrorKind::LimitReached, "it calls functions of too many modules"))?,
+                    Some(_) => fd_index(fd_array, self.module_fd(found.module)).ok_or_else(|| {
+                        Error::of(ErrorKind::LimitReached, "the program calls functions of too many modules")
+                    })?,
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
                 set_immediate(rest, 0, number(found.id)?).ok_or_else(outside)
@@ -303,7 +307,7 @@ impl Executor {
         }
     }
 
-    /// The file descriptor of a map, if it was created.
+    /// Returns the file descriptor of a map, if it was created.
     fn map_fd(&self, map: u32) -> Result<Option<i32>> {
         let created = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
         Ok(created.as_ref().map(|created| created.map.as_fd().as_raw_fd()))
@@ -314,7 +318,7 @@ impl Executor {
     }
 }
 
-/// The functions of a program, in its order, with their indexes.
+/// Iterates over the functions of a program in order, with their indices.
 pub(super) fn functions(
     object: &'static Object,
     program: &'static Program,
@@ -325,53 +329,54 @@ pub(super) fn functions(
     })
 }
 
-/// How many instructions a body has.
+/// Returns the number of instructions of a body.
 fn count(body: &Body) -> u32 {
     body.insns.len / 8
 }
 
-/// Where an instruction begins.
+/// Returns the offset of an instruction in bytes.
 fn bytes_of(insn: u32) -> usize {
     usize::try_from(insn).ok().and_then(|insn| insn.checked_mul(INSN_SIZE)).unwrap_or(usize::MAX)
 }
 
-/// The bytes of a function from an instruction on.
+/// Returns the bytes of a function from an instruction on.
 fn at_insn(insns: &mut [u8], insn: u32) -> Result<&mut [u8]> {
     insns.get_mut(bytes_of(insn)..).ok_or_else(outside)
 }
 
 fn outside() -> Error {
-    Error::malformed("a patch lies outside its function")
+    Error::malformed("a patch is outside of its function")
 }
 
-/// What a call at this instruction has as its immediate if it leads to that one.
+/// Returns the immediate of a call from one instruction to another.
 fn distance(from: u32, to: u32) -> Option<i32> {
     i32::try_from(i64::from(to) - i64::from(from) - 1).ok()
 }
 
-/// A buffer that is empty but keeps its memory.
+/// Takes a buffer and clears it, but keeps its capacity.
 fn emptied(buffer: &mut Vec<u8>) -> Vec<u8> {
     let mut taken = std::mem::take(buffer);
     taken.clear();
     taken
 }
 
-/// The place of a module's BTF in the list of a program's, where it is put if it is not there yet. The kernel takes 256 places, however
-/// often one module's functions are called.
-fn place(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
-    // The first is never used: place 0 is vmlinux.
+/// Returns the index of a module's BTF in a program's `fd_array`, and adds it if it is missing. The kernel accepts at most 256 modules, so
+/// each is added once.
+fn fd_index(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
+    // Index 0 stands for vmlinux, so the first element is never used.
     if fd_array.is_empty() {
         fd_array.push(0);
     }
     let known = fd_array.iter().skip(1).position(|&known| known == fd);
-    let place = known.map_or(fd_array.len(), |known| known + 1);
-    if place == fd_array.len() {
+    let index = known.map_or(fd_array.len(), |known| known + 1);
+    if index == fd_array.len() {
         fd_array.push(fd);
     }
-    i16::try_from(place).ok()
+    i16::try_from(index).ok()
 }
 
-/// Makes a wide load of a map that is not there into what the verifier refuses if it ever gets to it: two calls of no function.
+/// Replaces the 64-bit immediate load of an absent map by two calls of a helper that does not exist, which the verifier rejects if it can
+/// reach them.
 fn poison(insns: &mut [u8], map: u32) -> Option<()> {
     for slot in 0..2 {
         let insn = insns.get_mut(slot * INSN_SIZE..(slot + 1) * INSN_SIZE)?;
@@ -382,14 +387,14 @@ fn poison(insns: &mut [u8], map: u32) -> Option<()> {
     Some(())
 }
 
-/// Sets the immediate of the instruction this many after the first.
+/// Sets the immediate of the instruction `after` instructions after the first.
 fn set_immediate(insns: &mut [u8], after: usize, value: i32) -> Option<()> {
     let begin = after * INSN_SIZE + 4;
     insns.get_mut(begin..begin + 4)?.copy_from_slice(&value.to_ne_bytes());
     Some(())
 }
 
-/// Keeps the destination of the two registers in an instruction's second byte.
+/// Returns the mask that keeps only the destination register of an instruction's second byte.
 const fn registers_without_source() -> u8 {
     if cfg!(target_endian = "little") { 0x0f } else { 0xf0 }
 }
@@ -403,11 +408,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_has_one_place_however_often_it_is_called() {
+    fn a_module_is_added_once() {
         let mut fds = Vec::new();
-        let places: Vec<_> = [7, 8, 7, 8, 7].into_iter().map(|fd| place(&mut fds, fd)).collect();
-        assert_eq!((places, fds), ([1, 2, 1, 2, 1].map(Some).to_vec(), vec![0, 7, 8]));
+        let indices: Vec<_> = [7, 8, 7, 8, 7].into_iter().map(|fd| fd_index(&mut fds, fd)).collect();
+        assert_eq!((indices, fds), ([1, 2, 1, 2, 1].map(Some).to_vec(), vec![0, 7, 8]));
         let mut fds = (0..=i32::from(i16::MAX)).collect();
-        assert_eq!((place(&mut fds, 5), place(&mut fds, -1)), (Some(5), None));
+        assert_eq!((fd_index(&mut fds, 5), fd_index(&mut fds, -1)), (Some(5), None));
     }
 }

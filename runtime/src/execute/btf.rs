@@ -1,15 +1,15 @@
-//! The step that loads the object's BTF, and what becomes of BTF that the kernel does not take.
+//! The step that loads the object's BTF, sanitized if the kernel rejects it.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use super::token::Asked;
+use super::token::Delegable;
 use super::{Executor, at, lift_memlock, log};
-use crate::adjust::{Feature, adjusted, with_contexts};
 use crate::btf::Types;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::features;
 use crate::kernel::types;
+use crate::sanitize::{Feature, sanitized, with_contexts};
 use crate::sys;
 
 impl Executor {
@@ -26,19 +26,19 @@ impl Executor {
             Err(errno) => errno,
         };
         if is_verdict(errno) {
-            if let Some(older) = self.adjusted(bytes)? {
-                self.btf_adjusted = true;
+            if let Some(older) = self.sanitized(bytes)? {
+                self.btf_sanitized = true;
                 match self.try_btf(&older)? {
                     Ok(fd) => {
                         self.btf = Some(fd);
                         return Ok(());
                     }
-                    Err(errno) if !is_verdict(errno) => return Err(self.advise(refused(errno), Asked::Btf)),
+                    Err(errno) if !is_verdict(errno) => return Err(self.advise(refused(errno), Delegable::Btf)),
                     Err(_) => {}
                 }
             }
         }
-        let error = self.advise(refused(errno), Asked::Btf);
+        let error = self.advise(refused(errno), Delegable::Btf);
         let error = match log::whole(self.options.log_size, |log| sys::btf::load(bytes, self.token(), log)) {
             Some(log) => error.log(log),
             None => error,
@@ -50,24 +50,24 @@ impl Executor {
         Ok(())
     }
 
-    /// BTF for one program in which the types of arguments that are tagged as contexts are those of its type. `None` if it has none, or
-    /// the kernel does not take that either.
+    /// Returns BTF for one program in which tagged context arguments have the type that the kernel requires. `None` if nothing is tagged,
+    /// or the kernel rejects that BTF too.
     pub(super) fn btf_with_contexts(&mut self, program: u32) -> Result<Option<OwnedFd>> {
         let (Some(span), Some(open)) = (self.object.btf, at(&self.open_programs, program)) else {
             return Ok(None);
         };
         let (bytes, program_type) = (self.bytes(span)?, open.program_type);
-        let older = if self.btf_adjusted { self.adjusted(bytes)? } else { None };
+        let older = if self.btf_sanitized { self.sanitized(bytes)? } else { None };
         match with_contexts(bytes, older.as_deref().unwrap_or(bytes), program_type) {
             Some(changed) => Ok(self.try_btf(&changed)?.ok()),
             None => Ok(None),
         }
     }
 
-    /// The object's BTF without what this kernel does not accept; `None` if it accepts all of it.
-    fn adjusted(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// Returns the object's BTF without what this kernel rejects; `None` if nothing changes.
+    fn sanitized(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut unknown = None;
-        let older = adjusted(bytes, |feature| match features::btf(feature, self.token()) {
+        let older = sanitized(bytes, |feature| match features::btf(feature, self.token()) {
             Ok(accepts) => !accepts,
             Err(error) => {
                 unknown.get_or_insert(error);
@@ -87,19 +87,19 @@ impl Executor {
         }
     }
 
-    /// Whether nothing can come of a load without the object's BTF: what is in it makes tables of functions. Everything else loads
-    /// without, if with less to be seen from outside.
+    /// Returns whether a load cannot succeed without the object's BTF, because it has struct_ops maps. All other objects load without it,
+    /// with less information for tools.
     fn needs_btf(&self) -> bool {
         self.open_maps.iter().any(|open| open.autocreate && open.definition.struct_ops.is_some())
     }
 
-    /// Whether the kernel has the object's BTF, and takes records about programs with it.
-    pub(super) fn takes_records(&self) -> Result<bool> {
-        // Programs could have BTF only since it knew functions.
-        Ok(self.btf.is_some() && (!self.btf_adjusted || features::btf(Feature::Functions, self.token())?))
+    /// Returns whether the kernel has the object's BTF and accepts function and line records with it.
+    pub(super) fn accepts_program_btf(&self) -> Result<bool> {
+        // Kernels accept BTF of programs only since they know functions in BTF.
+        Ok(self.btf.is_some() && (!self.btf_sanitized || features::btf(Feature::Functions, self.token())?))
     }
 
-    /// The types of the running kernel, read once a load.
+    /// Returns the types of the running kernel, which are read once a load.
     pub(super) fn kernel_types(&mut self) -> Result<Rc<Types>> {
         if let Some(types) = &self.kernel_types {
             return Ok(Rc::clone(types));
@@ -109,12 +109,12 @@ impl Executor {
     }
 }
 
-/// Whether the kernel judged the BTF, by an error that it has for BTF that it does not accept: with any other one it might accept it
-/// the next time, so that is the error of the load.
+/// Returns whether the error means that the kernel does not accept the BTF. After any other error a later attempt could succeed, so that
+/// one is the error of the load.
 fn is_verdict(errno: Errno) -> bool {
     [libc::EINVAL, libc::E2BIG, libc::EOPNOTSUPP, libc::ENOSYS, 524].contains(&errno.raw())
 }
 
 fn refused(errno: Errno) -> Error {
-    Error::refused("loading the object's BTF", errno)
+    Error::refused("cannot load the object's BTF", errno)
 }

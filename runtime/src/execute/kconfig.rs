@@ -1,4 +1,4 @@
-//! The step that gives a section of kernel configuration the running kernel's values.
+//! The step that fills a section of kernel configuration with the running kernel's values.
 
 use super::assemble::functions;
 use super::{Executor, advise, at, is_eperm, lift_memlock, no_such};
@@ -32,7 +32,7 @@ impl Executor {
             }
         }
         self.has_cookies = values.has_cookies();
-        // What is missing or of another type stops nobody but who reads it.
+        // A missing value, or one of another type, is an error only if a program reads it.
         for (config, state) in self.object.kconfig.iter().zip(values.states) {
             let error = match state {
                 State::Unknown if !config.weak => missing(config),
@@ -49,10 +49,10 @@ impl Executor {
         created
             .map
             .update(&0_u32.to_ne_bytes(), &values.bytes, elem_flags::ANY)
-            .map_err(|errno| advise(Error::refused("filling the section of kernel configuration", errno)))
+            .map_err(|errno| advise(Error::refused("cannot fill the section of kernel configuration", errno)))
     }
 
-    /// A program to be loaded that reads this variable.
+    /// Returns a program that reads this variable and will be loaded.
     fn reader_of(&self, map: u32, config: &Kconfig) -> Result<Option<&'static str>> {
         for open in self.open_programs.iter().filter(|open| open.autoload) {
             for (_, function) in functions(self.object, open.definition) {
@@ -60,7 +60,7 @@ impl Executor {
                 let insns = self.bytes(body.insns)?;
                 let mut reads = self.patches(body)?.flatten().filter(|patch| patch.kind == PatchKind::Map(map));
                 let reads = reads.any(|patch| {
-                    // The offset into the section is the second immediate of the wide load.
+                    // The offset into the section is the second immediate of the 64-bit immediate load.
                     let begin = usize::try_from(patch.insn).ok().and_then(|insn| insn.checked_mul(8)?.checked_add(12));
                     let offset = begin.and_then(|begin| insns.get(begin..)?.first_chunk::<4>());
                     offset.is_some_and(|offset| {
@@ -77,7 +77,7 @@ impl Executor {
     }
 }
 
-/// Whether programs can ask for their cookies. A process that may not load programs of tracepoints has none that could.
+/// Returns whether programs can read their attach cookies. Without the right to load tracepoint programs, no program could.
 fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
     let mut answer = kconfig::has_bpf_cookie();
     if is_eperm(&answer) {
@@ -89,35 +89,35 @@ fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
 
 fn nowhere(program: &str) -> Error {
     Error::not_found(format_args!(
-        "program `{program}` reads kernel configuration, and the running kernel's is nowhere to be found"
+        "program `{program}` reads kernel configuration, but the running kernel's configuration was not found"
     ))
     .about(Subject::Program(program))
     .with_help(
-        "it is looked for at /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; give it with \
+        "searched /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; set it with \
          `LoadOptions::set_kconfig`",
     )
 }
 
 fn missing(config: &Kconfig) -> Error {
-    Error::not_found(format_args!("it reads kernel configuration `{}`, which this kernel's does not set", config.name))
+    Error::not_found(format_args!("kernel configuration `{}` is not set in this kernel", config.name))
         .about(Subject::Variable(&config.name))
         .with_help(
-            "declare it __weak if it may be missing, give it with `LoadOptions::set_kconfig`, or leave the program out",
+            "declare it __weak if it can be missing, set it with `LoadOptions::set_kconfig`, or leave the program out",
         )
 }
 
-/// The section on its way.
+/// The section while it is filled.
 struct Values {
     configs: &'static [Kconfig],
     states: Vec<State>,
     bytes: Vec<u8>,
 }
 
-/// What is known of a variable.
+/// The state of a variable.
 enum State {
     Unknown,
     Known,
-    /// There is a value, but not one of the variable's type.
+    /// The configuration has a value, but not one of the variable's type.
     Wrong(Error),
 }
 
@@ -127,13 +127,13 @@ impl Values {
         Self { configs, states: configs.iter().map(|_| State::Unknown).collect(), bytes: vec![0; size] }
     }
 
-    /// What is asked of the kernel itself.
+    /// Sets the variables that the kernel itself answers: version and features.
     fn resolve_kernel(&mut self, executor: &mut Executor) -> Result<()> {
         for (index, config) in self.configs.iter().enumerate() {
             let value = match &*config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
                 "LINUX_HAS_BPF_COOKIE" => {
-                    // A kernel with tokens is younger, and a token need not be good for the probe.
+                    // Kernels with tokens have the feature, and a token may not delegate what the probe needs.
                     (executor.token().is_some() || has_bpf_cookie(executor)?).into()
                 }
                 "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
@@ -149,7 +149,7 @@ impl Values {
         Ok(())
     }
 
-    /// What a configuration's text says of what is not known yet.
+    /// Sets the remaining variables from the text of a configuration.
     fn resolve_options(&mut self, text: &[u8]) {
         for (name, value) in kconfig::options(text) {
             let index = self.configs.iter().position(|config| config.name == name);
@@ -159,7 +159,7 @@ impl Values {
         }
     }
 
-    /// What programs read in `LINUX_HAS_BPF_COOKIE`, if the object has it: by that they find the specification of a USDT probe.
+    /// Returns the value of `LINUX_HAS_BPF_COOKIE`, if the object has it. Programs find the specification of a USDT probe by it.
     fn has_cookies(&self) -> Option<bool> {
         let config = self.configs.iter().find(|config| config.name == "LINUX_HAS_BPF_COOKIE")?;
         let begin = usize::try_from(config.offset).ok()?;
@@ -215,7 +215,7 @@ impl Values {
         let fits = usize::try_from(config.size).is_ok_and(|size| value.len() <= size);
         place
             .filter(|_| fits)
-            .ok_or_else(|| Error::malformed("a variable lies outside its section"))?
+            .ok_or_else(|| Error::malformed("a variable is outside of its section"))?
             .copy_from_slice(value);
         Ok(())
     }
@@ -227,17 +227,18 @@ impl Values {
             KconfigKind::Tristate => "a tristate",
             KconfigKind::Char { .. } => "a char",
             KconfigKind::Integer { .. } => "an integer",
-            KconfigKind::Text => "a text",
+            KconfigKind::Text => "a string",
         };
+        let plural = if config.size == 1 { "" } else { "s" };
         Error::mismatch(format_args!(
-            "kernel configuration `{}` is {value}, and the object reads it as {kind} of {} bytes",
+            "kernel configuration `{}` is {value}, but the object declares it as {kind} of {} byte{plural}",
             config.name, config.size
         ))
         .about(Subject::Variable(&config.name))
         .with_help("declare it with another type in the BPF source")
     }
 
-    /// What a configuration's text may still tell.
+    /// Iterates over the options that the text of a configuration can still set.
     fn wanted_options(&self) -> impl Iterator<Item = &'static Kconfig> {
         let unknown = |(config, state): (&'static Kconfig, &State)| {
             (matches!(state, State::Unknown) && config.name.starts_with("CONFIG_")).then_some(config)
@@ -246,7 +247,7 @@ impl Values {
     }
 }
 
-/// A number as configurations have them: decimal, or hexadecimal after `0x`.
+/// Parses a number of a configuration: decimal, or hexadecimal after `0x`.
 fn parse(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn values_of_other_types_are_errors() {
         for text in
             ["CONFIG_BOOL=m", "CONFIG_BOOL=1", "CONFIG_INT=y", "CONFIG_SHORT=65536", "CONFIG_TEXT=y", "CONFIG_STATE=3"]
         {

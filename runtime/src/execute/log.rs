@@ -1,30 +1,29 @@
-//! The verifier's log, as much of it as is wanted.
+//! The verifier's log, up to the size that the user set.
 
 use std::os::fd::OwnedFd;
 
 use crate::error::Errno;
 
-/// Where the buffer begins, and where it ends growing unless the user says otherwise.
+/// The initial size of the buffer, and its default maximum.
 const FIRST: usize = 64 << 10;
 const MOST: usize = 64 << 20;
-/// The kernel takes no smaller buffer (`bpf_verifier_log_attr_valid`), and none of more than a quarter of what 32 bits count.
+/// The kernel rejects smaller buffers (`bpf_verifier_log_attr_valid`), and larger ones than a quarter of 32 bits can count.
 const LEAST: usize = 128;
 const LIMIT: usize = (u32::MAX >> 2) as usize;
 
-/// What came of a request: its result, and how many bytes the whole log needs, 0 on kernels that do not say (before 6.4).
+/// The outcome of a request: its result, and the size of the whole log in bytes, 0 on kernels that do not return it (before 6.4).
 pub(super) type Attempt = Result<(Result<OwnedFd, Errno>, u32), Errno>;
 
-/// Makes a request that was refused again, with a buffer for the log that grows until the log fits or has the most bytes that are
-/// wanted. `None` if there is no log of a refusal.
+/// Repeats a rejected request with a buffer for the log. The buffer grows until the log fits or it has `most` bytes. Returns `None` if the
+/// kernel wrote no log.
 pub(super) fn whole(most: Option<usize>, request: impl FnMut(&mut [u8]) -> Attempt) -> Option<String> {
-    // What succeeds now failed before for something that is not in its log.
+    // If the request succeeds now, it had failed for another reason than those in its log.
     growing(most, request).ok().filter(|(result, _)| result.is_err())?.1
 }
 
-/// Makes a request with a log, and returns the result that it has without one: a log that does not fit makes the kernel answer
-/// `ENOSPC`, whatever it thinks of the program, and one that it cannot write, or of a level that it does not know, `EINVAL` or
-/// `EFAULT`. Then `plain` makes the request without a log. Of the log what fits is kept: its end since Linux 6.4 unless the level says
-/// otherwise (`BPF_LOG_FIXED`), its beginning before.
+/// Makes a request with a log, and returns the result that it has without one. For a log that does not fit, the kernel returns `ENOSPC`,
+/// whatever the verdict; for one that it cannot write or whose level it does not know, `EINVAL` or `EFAULT`. Then `plain` makes the request
+/// without a log. Of a log that does not fit, the end is kept since Linux 6.4, unless the level has `BPF_LOG_FIXED`; before, its beginning.
 pub(super) fn result_and_log(
     most: Option<usize>,
     request: impl FnMut(&mut [u8]) -> Attempt,
@@ -34,7 +33,7 @@ pub(super) fn result_and_log(
         (Err(errno), log) if errno.raw() == libc::ENOSPC || log.is_none() => {
             let result = plain()?.0;
             let log =
-                log.or_else(|| result.is_ok().then(|| format!("the kernel gave no log of this level: {errno}\n")));
+                log.or_else(|| result.is_ok().then(|| format!("the kernel wrote no log of this level: {errno}\n")));
             Ok((result, log))
         }
         answer => Ok(answer),
@@ -60,7 +59,7 @@ fn growing(
     }
 }
 
-/// What a buffer holds up to the NUL, or `None` if that is nothing.
+/// Returns the text of a buffer up to the NUL, or `None` if that is empty.
 fn text(buffer: &[u8]) -> Option<String> {
     let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
     (end != 0).then(|| String::from_utf8_lossy(&buffer[..end]).into_owned())
@@ -70,7 +69,7 @@ fn text(buffer: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A kernel that fills whatever it is given, and says that it would need so many bytes.
+    /// A kernel that fills the whole buffer and returns that the log has `needs` bytes.
     fn refused(needs: u32, sizes: &mut Vec<usize>) -> impl FnMut(&mut [u8]) -> Attempt {
         move |buffer| {
             sizes.push(buffer.len());
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_grows_to_what_is_needed_and_no_further_than_wanted() {
+    fn the_buffer_grows_up_to_the_maximum() {
         for (most, needs, expected) in [
             (None, 100, vec![FIRST]),
             (None, 100_000, vec![FIRST, 100_000]),

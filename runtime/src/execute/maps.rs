@@ -1,10 +1,10 @@
-//! The steps about maps: create, fill, freeze, insert, pin.
+//! The steps for maps: create, fill, freeze, insert, pin.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::arena::Arena;
-use super::token::Asked;
+use super::token::Delegable;
 use super::{Executor, advise, at, lift_memlock, no_such, percpu};
 use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
@@ -16,24 +16,24 @@ use crate::sys;
 use crate::uapi::{MapType, elem_flags};
 use skelgen_abi::map_types::{Definition, Fault, MapFacts};
 
-/// A map that is there.
+/// A map that was created or reused.
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) map: sys::map::Map,
     info: Info,
-    /// Whether it was there before us: then it is left as it is.
+    /// Whether it existed before the load. Its contents are left as they are.
     reused: bool,
-    /// Of arenas: their memory.
+    /// The memory of an arena.
     pub(super) arena: Option<Arena>,
 }
 
 impl Created {
-    /// A map that was there before us.
+    /// Wraps a map that existed before the load.
     pub(super) fn reused(map: sys::map::Map, info: Info) -> Self {
         Self { map, info, reused: true, arena: None }
     }
 
-    /// Whether it was there before us.
+    /// Returns whether the map existed before the load.
     pub(super) fn is_reused(&self) -> bool {
         self.reused
     }
@@ -57,12 +57,12 @@ impl Executor {
         let reused = created.reused;
         let section = at(&self.object.maps, index).and_then(|map| map.section);
         let changed = at(&self.open_maps, index).is_some_and(|open| open.value.is_some());
-        if let Some(place) = super::at_mut(&mut self.maps, index) {
-            *place = Some(created);
+        if let Some(slot) = super::at_mut(&mut self.maps, index) {
+            *slot = Some(created);
         }
         self.map_arena(index)?;
-        // A section of zeros has no step that fills it; one that was changed since needs it all the same. A table of functions is
-        // filled when it is attached.
+        // The plan has no step that fills a section of zeros, but one that the user changed needs it. A struct_ops map is filled when it is
+        // attached.
         let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
         match section {
             Some(section) if changed && !reused && section.kind != SectionKind::StructOps && !filled() => {
@@ -78,14 +78,14 @@ impl Executor {
         let name = &*open.definition.name;
         if open.definition.section.is_some() && open.row.value_size < open.definition.value_size {
             return Err(Error::invalid(format_args!(
-                "section `{name}` cannot be made shorter than its variables, which take {} bytes",
+                "section `{name}` cannot be shorter than its variables, which have {} bytes",
                 open.definition.value_size
             )));
         }
         if let Some(given) = &open.inner {
             check_template(name, given.as_fd())?;
         }
-        // What an outer map's inner ones look like is told by one of them, which is closed again when the outer one is there.
+        // The kernel copies the definition of inner maps from a template, which is closed after the outer map was created.
         let template = match open.definition.inner.filter(|_| open.inner.is_none()) {
             Some(inner) if at(&self.maps, inner).is_none_or(Option::is_none) => {
                 Some(self.create_template(index, inner)?)
@@ -102,7 +102,7 @@ impl Executor {
             (None, None, None) => None,
         };
         let mut shape = self.shape(open)?;
-        let table = at(&self.tables, index).and_then(Option::as_ref);
+        let table = at(&self.struct_ops_maps, index).and_then(Option::as_ref);
         let kernel_value = table.map(|table| {
             shape.value_size = table.value_size;
             let module = self.symbols.module(table.module);
@@ -119,7 +119,7 @@ impl Executor {
         };
         let mut btf = self.btf.as_ref().map(AsFd::as_fd);
         if kernel_value.is_some() {
-            // With a type of the kernel's own there are none of the object's, but the kernel wants to see that it has some.
+            // The value has a type of the kernel, so it has no type ids of the object; the kernel still requires the object's BTF.
             (map.btf_key_type_id, map.btf_value_type_id) = (0, 0);
         } else if !unchanged || shape.emulated || !typed {
             btf = None;
@@ -127,7 +127,7 @@ impl Executor {
         let mut request = sys::map::Request { map, inner, btf, kernel_value, token: self.token() };
         if request.inner.is_none() && MapFacts::of(request.map.map_type).is_some_and(|facts| facts.inner) {
             let fault = Fault::NoInner { map_type: request.map.map_type };
-            return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(mend(open, &fault)));
+            return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(remedy(open, &fault)));
         }
         let inner = request.inner.and_then(|inner| definition_of(inner).ok());
         let info = Info { max_entries: request.map.max_entries, flags: request.map.flags, inner, ..info(open, &shape) };
@@ -136,28 +136,28 @@ impl Executor {
         if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
             result = sys::map::Map::create(&request);
         }
-        // A kernel says so to fields of a request that it does not know.
+        // Kernels return this for unknown fields of a request.
         if is(&result, libc::E2BIG) && !kernel::features::names()? {
             request.map.kernel_name = "".into();
             result = sys::map::Map::create(&request);
         }
-        // Some types take no BTF of their keys and values, and which do grows from kernel to kernel.
+        // Some map types do not accept BTF of keys and values, and which types do depends on the kernel.
         if request.btf.is_some()
             && kernel_value.is_none()
             && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP))
         {
             request.btf = None;
             result = match (sys::map::Map::create(&request), result) {
-                // The same again: it was not for the BTF.
+                // BTF was not the cause.
                 (Err(again), Err(first)) if again.raw() == libc::EINVAL => Err(first),
                 (again, _) => again,
             };
         }
         let map = result.map_err(|errno| {
             let definition = Definition::of(&request.map, request.inner.is_some(), typed);
-            let error = Error::refused(format_args!("creating map `{name}` ({definition})"), errno);
+            let error = Error::refused(format_args!("cannot create map `{name}` ({definition})"), errno);
             let known = about_creation(error, open, &definition, &request, errno);
-            known.unwrap_or_else(|error| self.advise(error, Asked::Map(info.map_type)))
+            known.unwrap_or_else(|error| self.advise(error, Delegable::Map(info.map_type)))
         });
         self.memlock = memlock;
         let map = map?;
@@ -169,7 +169,8 @@ impl Executor {
             return Err(no_such("as template of a map of maps map", inner));
         }
         let name = at(&self.object.maps, outer).map_or("?", |map| &map.name);
-        self.create(inner).map_err(|error| error.within(format_args!("template for the inner maps of `{name}`")))
+        self.create(inner)
+            .map_err(|error| error.within(format_args!("cannot create the template of the inner maps of `{name}`")))
     }
 
     pub(super) fn fill_map(&mut self, index: u32, flags: u64) -> Result<()> {
@@ -206,8 +207,8 @@ impl Executor {
             created.map.update(key, &percpu::spread(&value, shape.value_size)?, elem_flags::ANY)
         } else {
             match created.map.update(key, &value, flags) {
-                // A kernel before 7.0, which does not know the flag. It reads a value for every CPU before it looks at the flags,
-                // so it may stumble first.
+                // A kernel before 7.0, which does not know the flag. It reads a value for every CPU before it checks the flags, so it may
+                // return EFAULT first.
                 Err(errno) if flags == elem_flags::ALL_CPUS && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) => {
                     created.map.update_each(key, &percpu::repeat(&value)?, elem_flags::ANY)
                 }
@@ -216,11 +217,11 @@ impl Executor {
         };
         result.map_err(|errno| {
             let name = &*open.definition.name;
-            advise(Error::refused(format_args!("filling map `{name}` ({size} bytes, flags {flags})"), errno))
+            advise(Error::refused(format_args!("cannot fill map `{name}` ({size} bytes, flags {flags})"), errno))
         })
     }
 
-    /// Puts a program's instructions into its jump table, one after another.
+    /// Writes the indices of a program's instructions into its jump table.
     fn fill_jump_table(&self, created: &Created, insns: Span, owner: Option<JumpTable>) -> Result<()> {
         let start = match owner.and_then(|owner| Some((at(&self.object.programs, owner.program)?, owner.function))) {
             Some((program, function)) => self.start_of(program, function)?,
@@ -230,11 +231,11 @@ impl Executor {
             // `orig_off` of `struct bpf_insn_array_value`; the kernel fills in the rest.
             let mut value = [0; 16];
             let insn = u32::from_le_bytes(insn.first_chunk().copied().unwrap_or_default());
-            // What is outside the function stays outside the program.
+            // An index outside of the function stays outside of the program.
             let insn = start.saturating_add(insn);
             value[..4].copy_from_slice(&insn.to_ne_bytes());
             created.map.update(&key.to_ne_bytes(), &value, elem_flags::ANY).map_err(|errno| {
-                Error::refused(format_args!("putting instruction {insn} into a jump table at {key}"), errno)
+                Error::refused(format_args!("cannot write instruction {insn} into a jump table at index {key}"), errno)
             })?;
         }
         Ok(())
@@ -245,7 +246,7 @@ impl Executor {
             Some(created) if !created.reused => created
                 .map
                 .freeze()
-                .map_err(|errno| Error::refused(format_args!("freezing map `{}`", created.info.name), errno)),
+                .map_err(|errno| Error::refused(format_args!("cannot freeze map `{}`", created.info.name), errno)),
             _ => Ok(()),
         }
     }
@@ -256,7 +257,8 @@ impl Executor {
         let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
-        let what = format_args!("putting map `{}` into map `{}` at {key}", from.info.name, to.info.name).to_string();
+        let what = format_args!("cannot insert map `{}` into map `{}` at index {key}", from.info.name, to.info.name)
+            .to_string();
         insert(to, key, from.map.as_fd().as_raw_fd()).map_err(|errno| {
             let error = Error::refused(what, errno);
             match not_inner(from.map.as_fd(), to.info.inner.as_ref(), errno) {
@@ -273,11 +275,12 @@ impl Executor {
             return Ok(());
         };
         let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
-        let what = format_args!("putting program `{name}` into map `{}` at {key}", to.info.name).to_string();
+        let what =
+            format_args!("cannot insert program `{name}` into map `{}` at index {key}", to.info.name).to_string();
         insert(to, key, from.fd.as_raw_fd()).map_err(|errno| advise(Error::refused(what, errno)))
     }
 
-    /// Kernels before 5.10 cannot, and programs run as well without.
+    /// Binds a map to a program. Kernels before 5.10 cannot do this, and programs run without it.
     pub(super) fn bind_map(&self, program: u32, map: u32) -> Result<()> {
         let to = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
         let from = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
@@ -287,14 +290,14 @@ impl Executor {
         match sys::prog::bind_map(to.fd.as_fd(), from.map.as_fd()) {
             Err(errno) if errno.raw() != libc::EINVAL => {
                 let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
-                let what = format_args!("binding map `{}` to program `{name}`", from.info.name).to_string();
+                let what = format_args!("cannot bind map `{}` to program `{name}`", from.info.name).to_string();
                 Err(advise(Error::refused(what, errno)))
             }
             _ => Ok(()),
         }
     }
 
-    /// Pins what is to be pinned, once nothing can fail any more but this.
+    /// Pins the maps. This is the last part of a load that can fail.
     pub(super) fn pin(&self) -> Result<PinSet> {
         let mut pins = PinSet::default();
         for (open, created) in self.open_maps.iter().zip(&self.maps) {
@@ -304,11 +307,12 @@ impl Executor {
             let Some(path) = self.options.pin_path(open) else {
                 continue;
             };
-            // The directory of maps that are pinned by name is made; that of a path which was given is the user's.
+            // The directory of maps that are pinned by name is created; that of a path which the user set is not.
             if let Some(directory) = self.options.pin_dir.as_deref().filter(|_| open.pin_path.is_none()) {
-                pins.directory(directory).map_err(|error| error.within(format_args!("map `{}`", created.info.name)))?;
+                pins.directory(directory)
+                    .map_err(|error| error.within(format_args!("cannot pin map `{}`", created.info.name)))?;
             }
-            let doing = format!("pinning map `{}` to {}", created.info.name, path.display());
+            let doing = format!("cannot pin map `{}` to {}", created.info.name, path.display());
             pins.pin(created.map.as_fd(), &path, doing)
                 .map_err(|error| error.about(Subject::Map(created.info.name)))?;
         }
@@ -316,8 +320,8 @@ impl Executor {
     }
 }
 
-/// Adds to the error of a map that the kernel rejected what its definition has that its type does not, then the kernel's own reason.
-/// Returns the error as it was if nothing is known.
+/// Adds the faults of the definition and the kernel's own reason to the error of a rejected map. Returns the unchanged error as `Err` if
+/// neither is known.
 fn about_creation(
     error: Error,
     open: &OpenMap,
@@ -325,43 +329,43 @@ fn about_creation(
     request: &sys::map::Request<'_>,
     errno: Errno,
 ) -> Result<Error> {
-    // ENOTSUPP, which the kernel lets slip.
+    // 524 is ENOTSUPP, which is internal to the kernel.
     let about_definition = matches!(errno.raw(), libc::EINVAL | libc::E2BIG | libc::EOPNOTSUPP | 524);
     let faults: Vec<Fault> = definition.faults().filter(|_| about_definition).collect();
     let reason = sys::map::Map::reason(request, errno);
     if !faults.is_empty() || reason.is_some() {
         let error = if faults.is_empty() { error } else { error.with_kind(ErrorKind::InvalidInput) };
         let error =
-            faults.iter().fold(error, |error, fault| error.with_help(format_args!("{fault}: {}", mend(open, fault))));
+            faults.iter().fold(error, |error, fault| error.with_help(format_args!("{fault}: {}", remedy(open, fault))));
         return Ok(reason
             .into_iter()
-            .fold(error, |error, reason| error.note(format_args!("the kernel's reason: {reason}"))));
+            .fold(error, |error, reason| error.note(format_args!("the kernel reports: {reason}"))));
     }
     Ok(match errno.raw() {
         libc::EINVAL => unknown_to_kernel(error, definition.map_type),
         libc::EOPNOTSUPP if definition.map_type == MapType::ARENA => error.note(
-            "arenas are for kernels that compile programs (CONFIG_BPF_JIT), where the compiler for the machine knows them",
+            "arenas require a kernel with a JIT compiler (CONFIG_BPF_JIT) that supports them on this architecture",
         ),
         libc::E2BIG | libc::ENOMEM => error
             .with_kind(ErrorKind::LimitReached)
-            .note("its values, or all of them together, take more memory than the kernel gives a map"),
+            .note("a value, or all values together, need more memory than the kernel allocates for a map"),
         _ => return Err(error),
     })
 }
 
-/// What mends a fault of a map: templates have no methods, the map that they are for has one.
-fn mend(open: &OpenMap, fault: &Fault) -> String {
+/// Returns how to correct a fault of a map. A template has no methods; the outer map has one for it.
+fn remedy(open: &OpenMap, fault: &Fault) -> String {
     if open.definition.template {
         return format!(
-            "give {} for the inner maps in the BPF source, or hand over a map like them with `set_inner_map` of the outer map before \
-             the load",
+            "set {} for the inner maps in the BPF source, or pass a map like them to `set_inner_map` of the outer map before \
+            the load",
             fault.source()
         );
     }
-    format!("give {} in the BPF source, or call `{}` before the load", fault.source(), fault.setter())
+    format!("set {} in the BPF source, or call `{}` before the load", fault.source(), fault.setter())
 }
 
-/// Adds what can be wrong with a definition that is right for its type and was rejected.
+/// Adds why the kernel may have rejected a definition that is valid for its type.
 fn unknown_to_kernel(error: Error, map_type: MapType) -> Error {
     let Some(facts) = MapFacts::of(map_type) else {
         return error.note(format_args!("this kernel may not have maps of type {map_type}"));
@@ -370,27 +374,30 @@ fn unknown_to_kernel(error: Error, map_type: MapType) -> Error {
     match kernel::causes::older_than(since) {
         Some(running) => error
             .needs(since)
-            .note(format_args!("maps of type {map_type} exist since Linux {since}; this is {running}")),
+            .note(format_args!("maps of type {map_type} require Linux {since}; this is {running}")),
         None => error.note(format_args!(
-            "sizes and flags are valid for maps of type {map_type}; this kernel may be built without these maps, or lack one of the flags"
+            "sizes and flags are valid for maps of type {map_type}; this kernel may be built without this type, or not support one of the flags"
         )),
     }
 }
 
-/// Checks what the user gave as the template of the inner maps of `outer`.
+/// Checks the template of the inner maps of `outer` that the user set.
 fn check_template(outer: &str, template: BorrowedFd<'_>) -> Result<()> {
     if let Some(other) = other_than_map(template) {
         return Err(Error::invalid(format_args!(
-            "map `{outer}`: the template of its inner maps is not a map, but {other}"
+            "cannot create map `{outer}`: the template of its inner maps is not a map, but {other}"
         ))
         .with_help("pass a map to `set_inner_map`"));
     }
     let found = definition_of(template).map_err(|errno| {
-        Error::refused(format_args!("map `{outer}`: asking the kernel about the template of its inner maps"), errno)
+        Error::refused(
+            format_args!("cannot read the definition of the template of the inner maps of map `{outer}`"),
+            errno,
+        )
     })?;
     match MapFacts::of(found.map_type) {
         Some(facts) if !facts.can_be_inner => Err(Error::mismatch(format_args!(
-            "map `{outer}`: the template of its inner maps is a map of type {}, which maps of maps cannot hold",
+            "cannot create map `{outer}`: the template of its inner maps has type {}, which a map of maps cannot contain",
             found.map_type
         ))
         .with_help("pass a map of another type to `set_inner_map`")),
@@ -398,7 +405,7 @@ fn check_template(outer: &str, template: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Puts a file descriptor into a map whose keys are numbers.
+/// Writes a file descriptor into an array-like map.
 fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
@@ -417,15 +424,15 @@ pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
     }
 }
 
-/// How many entries to ask for: what is not said and the kernel would not guess.
+/// Returns the number of entries to request. Where the definition does not set it, the kernel has no default.
 pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
     match open.row.map_type {
         MapType::PERF_EVENT_ARRAY if open.row.max_entries == 0 => {
-            // Programs take the element of their CPU's number, and numbers can have gaps.
+            // Programs index it by the number of their CPU, and the numbers of CPUs can have gaps.
             Ok(kernel::cpus::possible()?.width())
         }
         MapType::RINGBUF | MapType::USER_RINGBUF if open.row.max_entries != 0 => {
-            // Pages are 4 KiB in most sources and 64 KiB on some machines.
+            // Most sources assume pages of 4 KiB, but some architectures have 64 KiB.
             let size = open.row.max_entries.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
             Ok(size.checked_next_power_of_two().unwrap_or(open.row.max_entries))
         }

@@ -1,8 +1,8 @@
-//! Walks a load plan: one request to the kernel a step.
+//! The execution of a load plan: one request to the kernel a step.
 //!
-//! Whatever is opened on the way belongs to the executor until all has gone well, so that an error leaves nothing behind. The
-//! order of things is the plan's; here is only what each step means on the running kernel. Knows tables, settings and system
-//! calls; nothing of the types that generated code gives to maps and sections.
+//! The executor owns everything that it opens until the whole load has succeeded, so an error leaves nothing behind. The plan has the order
+//! of the steps; this module has what each step means on the running kernel. Knows tables, settings and system calls; not the types that
+//! generated code gives to maps and sections.
 
 mod absent;
 mod arena;
@@ -37,11 +37,11 @@ use crate::sys;
 use crate::sys::trusted::Trusted;
 use crate::usdt_specs::{self, Specs as UsdtSpecs};
 
-/// Loads an object: walks its plan with these settings, which are in the order of the object's maps and programs. Maps and
-/// programs without settings are as the object has them.
+/// Loads an object: executes its plan with these settings, which are in the order of the object's maps and programs. Maps and programs
+/// without settings are loaded as the object defines them.
 ///
 /// # Errors
-/// If the kernel refuses a request, or lacks a type that a program attaches to. Nothing stays open or loaded then.
+/// If the kernel rejects a request, or lacks a type that a program attaches to. Nothing stays open or loaded then.
 pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
     let object = object.object();
     let mut executor = Executor::new(object, options, maps, programs)?;
@@ -52,7 +52,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     for (number, step) in object.steps.iter().enumerate() {
         executor.step(step).map_err(|error| {
             let error = match &executor.btf_refused {
-                Some(said) => error.after("the kernel did not take the object's BTF before", said),
+                Some(error_text) => error.after("the kernel rejected the object's BTF before", error_text),
                 None => error,
             };
             about(error, object, step).within(format_args!(
@@ -68,7 +68,7 @@ pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs
     Ok(executor.finish(usdt_specs.as_ref(), pinned))
 }
 
-/// Adds the step of the plan to its error, and the map or program that it is for.
+/// Adds the plan's step to an error, with the map or program that it is for.
 fn about(error: Error, object: &Object, step: &Step) -> Error {
     let map = |error: Error, index| match at(&object.maps, index) {
         Some(map) => error.about(Subject::Map(&map.name)),
@@ -95,7 +95,7 @@ fn about(error: Error, object: &Object, step: &Step) -> Error {
     }
 }
 
-/// An object that is loaded, to be taken apart by its generated code.
+/// A loaded object, whose parts the generated code takes.
 #[derive(Debug)]
 pub struct Loaded {
     object: &'static Object,
@@ -104,12 +104,12 @@ pub struct Loaded {
     arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
-    /// The pins of this load, kept once all its handles are taken.
+    /// The pins of this load. They are kept once all handles were taken.
     pinned: Option<PinSet>,
 }
 
 impl Drop for Loaded {
-    /// The generated code has taken what it needs, or an error has removed the pins before.
+    /// Keeps the pins: the generated code has taken all handles, or an error has removed the pins already.
     fn drop(&mut self) {
         if let Some(pins) = self.pinned.take() {
             pins.keep();
@@ -118,11 +118,11 @@ impl Drop for Loaded {
 }
 
 impl Loaded {
-    /// Takes the map of this index, as a handle of the type the generated code has for it.
+    /// Returns the map with this index, as a handle of the type that the generated code has for it.
     ///
     /// # Errors
-    /// If there is no such map (its auto-create was off, or it was taken before), or it is not what the handle expects. Nothing
-    /// stays pinned then.
+    /// If the map does not exist (its auto-create was off, or it was taken before), or does not match the handle's type. Nothing stays
+    /// pinned then.
     pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
         let map = taken.map_or_else(
@@ -137,17 +137,17 @@ impl Loaded {
         self.or_unpinned(map)
     }
 
-    /// The same, or `None` if its auto-create was off.
+    /// Returns the map with this index, or `None` if its auto-create was off.
     ///
     /// # Errors
-    /// If it is not what the handle expects. Nothing stays pinned then.
+    /// If the map does not match the handle's type. Nothing stays pinned then.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
         let map = taken.map(|(fd, info)| self.handle(index, fd, &info)).transpose();
         self.or_unpinned(map)
     }
 
-    /// The handle of a map of this index. One that does not fit because the map was changed before the load says what to do.
+    /// Creates the handle of a map. If it does not match because the map was changed before the load, the error has help.
     fn handle<M: FromFd>(&self, index: u32, fd: OwnedFd, info: &Info) -> Result<M> {
         M::from_fd(fd, info).map_err(|error| match at(&self.object.maps, index) {
             Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.with_help(CHANGED),
@@ -155,7 +155,7 @@ impl Loaded {
         })
     }
 
-    /// Takes the arena of this index with its variables.
+    /// Returns the arena with this index and its variables.
     ///
     /// # Errors
     /// As [`Self::take_map`].
@@ -169,7 +169,7 @@ impl Loaded {
         self.or_unpinned(arena)
     }
 
-    /// The same, or `None` if its auto-create was off.
+    /// Returns the arena with this index, or `None` if its auto-create was off.
     ///
     /// # Errors
     /// As [`Self::take_map_if_created`].
@@ -181,7 +181,7 @@ impl Loaded {
         self.or_unpinned(arena)
     }
 
-    /// The same result; if it is an error, what this load has pinned is no longer, as nobody gets to use it.
+    /// Returns the result. On error, removes the pins of this load, since nothing will use them.
     fn or_unpinned<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             drop(self.pinned.take());
@@ -189,58 +189,58 @@ impl Loaded {
         result
     }
 
-    /// Takes the table of functions of this index.
+    /// Returns the struct_ops map with this index.
     ///
     /// # Panics
-    /// If the object has no such table or it was taken before: generated code that does not belong together.
+    /// If the object has no such map or it was taken before, which means that the generated code is inconsistent.
     #[must_use]
     pub fn take_struct_ops(&mut self, index: u32) -> StructOps {
         match at_mut(&mut self.struct_ops, index).and_then(Option::take) {
             Some(table) => table,
-            None => panic!("object `{}` has no table of functions {index} left to take", self.object.name),
+            None => panic!("object `{}` has no struct_ops map {index}, or it was taken before", self.object.name),
         }
     }
 
-    /// Takes the program of this index.
+    /// Returns the program with this index.
     ///
     /// # Panics
-    /// If the object has no such program or it was taken before: generated code that does not belong together.
+    /// If the object has no such program or it was taken before, which means that the generated code is inconsistent.
     #[must_use]
     pub fn take_program(&mut self, index: u32) -> Program {
         match at_mut(&mut self.programs, index).and_then(Option::take) {
             Some(program) => program,
-            None => panic!("object `{}` has no program {index} left to take", self.object.name),
+            None => panic!("object `{}` has no program {index}, or it was taken before", self.object.name),
         }
     }
 }
 
-/// A load on its way.
+/// A load in progress.
 struct Executor {
     object: &'static Object,
     options: LoadOptions,
     open_maps: Vec<OpenMap>,
     open_programs: Vec<OpenProgram>,
     btf: Option<OwnedFd>,
-    /// Whether the kernel got another BTF than the object's, because it does not take that.
-    btf_adjusted: bool,
-    /// What the kernel said of the object's BTF, if it took neither.
+    /// Whether the kernel rejected the object's BTF and got sanitized BTF.
+    btf_sanitized: bool,
+    /// The error of the object's BTF, if the kernel rejected it both as it is and sanitized.
     btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
     symbols: symbols::Symbols,
-    /// Tables of functions, by map.
-    tables: Vec<Option<struct_ops::Table>>,
-    /// The types of the kernel, once something needs them.
+    /// The struct_ops maps in the kernel's layout, by map.
+    struct_ops_maps: Vec<Option<struct_ops::KernelMap>>,
+    /// The types of the kernel, once they were needed.
     kernel_types: Option<Rc<Types>>,
-    /// What fits programs to those types, once one needs it.
+    /// The relocator of the object's programs, once one was needed.
     relocator: Option<Relocator>,
-    /// Whether the limit on locked memory was lifted, which is tried once.
+    /// Whether raising the limit on locked memory was attempted, which happens once.
     memlock: bool,
     /// Whether percpu data is loaded in its emulated form.
     emulate: bool,
-    /// What programs are assembled in.
+    /// The buffers in which programs are assembled.
     buffers: assemble::Buffers,
-    /// What programs were told of whether the kernel has attach cookies, if they ask.
+    /// The value of `LINUX_HAS_BPF_COOKIE` that programs see, if they read it.
     has_cookies: Option<bool>,
 }
 
@@ -253,7 +253,7 @@ impl Executor {
     ) -> Result<Self> {
         if open_maps.len() > object.maps.len() || open_programs.len() > object.programs.len() {
             return Err(Error::malformed(format_args!(
-                "object `{}` has fewer maps or programs than settings",
+                "object `{}` has fewer maps or programs than there are settings",
                 object.name
             )));
         }
@@ -264,7 +264,7 @@ impl Executor {
             open_programs.push(OpenProgram::of(definition));
         }
         let maps = object.maps.iter().map(|_| None).collect();
-        let tables = object.maps.iter().map(|_| None).collect();
+        let struct_ops_maps = object.maps.iter().map(|_| None).collect();
         let programs = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
         Ok(Self {
@@ -273,13 +273,13 @@ impl Executor {
             open_maps,
             open_programs,
             btf: None,
-            btf_adjusted: false,
+            btf_sanitized: false,
             btf_refused: None,
             has_cookies: None,
             maps,
             programs,
             symbols,
-            tables,
+            struct_ops_maps,
             kernel_types: None,
             relocator: None,
             memlock: false,
@@ -303,17 +303,17 @@ impl Executor {
         }
     }
 
-    /// A range of the blob.
+    /// Returns a range of the blob.
     fn bytes(&self, span: Span) -> Result<&'static [u8]> {
         let bytes = self.object.bytes(span);
-        bytes.ok_or_else(|| Error::malformed("a range of the object's tables lies outside its blob"))
+        bytes.ok_or_else(|| Error::malformed("a range in the object's tables is outside of its blob"))
     }
 
-    /// The patches of a body.
+    /// Iterates over the patches of a body.
     fn patches(&self, body: &Body) -> Result<impl Iterator<Item = Result<Patch>> + use<>> {
         let patch = |bytes: &[u8]| {
             let patch = bytes.first_chunk().and_then(|bytes| Patch::from_bytes(*bytes));
-            patch.ok_or_else(|| Error::malformed("a patch of a program is of a kind that is not known here"))
+            patch.ok_or_else(|| Error::malformed("a program has a patch of unknown kind"))
         };
         Ok(self.bytes(body.patches)?.chunks(Patch::SIZE).map(patch))
     }
@@ -322,15 +322,17 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    /// The maps that programs of USDT probes take arguments from, if the object has them.
+    /// Returns the maps from which USDT programs read their arguments, if the object has them.
     fn usdt_specs(&self) -> Result<Option<Arc<UsdtSpecs>>> {
         let map = |name| {
-            let place = self.object.maps.iter().position(|map| map.name == name);
-            let Some(created) = place.and_then(|place| self.maps.get(place)?.as_ref()) else {
+            let index = self.object.maps.iter().position(|map| map.name == name);
+            let Some(created) = index.and_then(|index| self.maps.get(index)?.as_ref()) else {
                 return Ok(None);
             };
             let map = created.map.as_fd().try_clone_to_owned();
-            map.map(Some).map_err(|error| Error::io(format_args!("keeping map `{name}`"), &error))
+            map.map(Some).map_err(|error| {
+                Error::io(format_args!("cannot duplicate the file descriptor of map `{name}`"), &error)
+            })
         };
         let Some(specs) = map(usdt_specs::SPECS)? else { return Ok(None) };
         Ok(Some(UsdtSpecs::new(specs, map(usdt_specs::IPS)?, self.has_cookies)))
@@ -345,7 +347,9 @@ impl Executor {
         let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
             let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
             let log = match (&self.btf_refused, fd.is_some()) {
-                (Some(said), true) => Some(format!("loaded without BTF: {said}\n{}", log.unwrap_or_default())),
+                (Some(error_text), true) => {
+                    Some(format!("loaded without BTF: {error_text}\n{}", log.unwrap_or_default()))
+                }
                 _ => log,
             };
             Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.cloned()))
@@ -355,49 +359,49 @@ impl Executor {
     }
 }
 
-/// What to say of a map that its handle finds not there.
-const NOT_CREATED: &str = "its auto-create was off, but the skeleton has a handle of it: generate it with the map declared optional (`Builder::optional_map`, \
-     `skelgen gen --optional-map`)";
+/// Help for a map that was not created although the skeleton has a handle of it.
+const NOT_CREATED: &str = "its auto-create was off, but the skeleton has a handle of it: generate the skeleton with the map declared optional \
+(`Builder::optional_map`, `skelgen gen --optional-map`)";
 
-/// What to say of a map that is not what its handle is for, as it was changed.
-const CHANGED: &str = "its type or sizes were changed before the load, and the skeleton's handle is for the map as the object has it: generate it \
-     with a handle for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`)";
+/// Help for a map that does not match its handle because it was changed.
+const CHANGED: &str = "its type or sizes were changed before the load, but its handle is for the map as the object defines it: generate the \
+skeleton with a handle for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`)";
 
-/// Lifts the limit on locked memory if that was not tried yet; whether it is worth trying again.
+/// Raises the limit on locked memory, unless that was attempted before. Returns whether the request is worth another attempt.
 fn lift_memlock(tried: &mut bool) -> bool {
     !std::mem::replace(tried, true) && sys::lift_memlock().unwrap_or(false)
 }
 
-/// Whether the kernel refused something for want of rights.
+/// Returns whether the kernel rejected a request with `EPERM`.
 fn is_eperm<T>(result: &Result<T>) -> bool {
     let errno = result.as_ref().err().and_then(Error::errno);
     errno.is_some_and(|errno| errno.raw() == libc::EPERM)
 }
 
-/// Says what a lack of rights may come from.
+/// Adds help to an `EPERM`: what the request requires.
 fn advise(error: Error) -> Error {
     if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) {
         error.with_help(
-            "loading needs the capabilities CAP_BPF and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
-             before Linux 5.8); before 5.11 also a high enough limit of locked memory (ulimit -l); lockdown or a seccomp filter \
-             can forbid it too",
+            "loading requires the capabilities CAP_BPF and, depending on the program, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
+            before Linux 5.8); before 5.11 also a high enough limit of locked memory (ulimit -l); lockdown or a seccomp filter \
+            can forbid it as well",
         )
     } else {
         error
     }
 }
 
-/// The item of an index of the tables.
+/// Returns the item at an index of the tables.
 fn at<T>(items: &[T], index: u32) -> Option<&T> {
     items.get(usize::try_from(index).ok()?)
 }
 
-/// The same, to change.
+/// Returns mutable access to the item at an index of the tables.
 fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
     items.get_mut(usize::try_from(index).ok()?)
 }
 
-/// The error of an index that leads nowhere.
+/// Returns the error of an index that is out of range.
 fn no_such(what: &str, index: u32) -> Error {
     Error::malformed(format_args!("the plan names {what} {index}, which the object does not have"))
 }

@@ -1,6 +1,6 @@
-//! What percpu sections are on the running kernel: percpu arrays, or arrays that hold one copy for each CPU.
+//! The form of percpu sections on the running kernel: percpu arrays, or arrays with one copy for each CPU.
 //!
-//! The one place of the executor where something is as large as the number of CPUs: of the running kernel's, at load.
+//! This is the only part of the executor that allocates by the number of CPUs: that of the running kernel, at load.
 
 use super::{Executor, is_eperm, lift_memlock};
 use crate::abi::{PercpuForm, SectionKind, percpu_stride};
@@ -10,7 +10,7 @@ use crate::kernel::{cpus, percpu};
 use crate::open::OpenMap;
 use crate::uapi::{MapType, map_flags};
 
-/// What of a map depends on the form of percpu data.
+/// The parts of a map's definition that depend on the form of percpu data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) map_type: MapType,
@@ -21,38 +21,40 @@ pub(super) struct Shape {
 }
 
 impl Executor {
-    /// Decides which form to load, by what the kernel can do unless the object or the user leaves no choice.
+    /// Chooses the form of percpu data by the kernel's features, unless the object or the user leaves no choice.
     pub(super) fn choose_percpu(&mut self) -> Result<()> {
-        let held = self.object.percpu;
-        self.emulate = match (held, self.options.percpu) {
+        let forms = self.object.percpu;
+        self.emulate = match (forms, self.options.percpu) {
             (PercpuForm::Native, PercpuForm::Emulated) => {
                 let any = self.object.maps.iter().any(is_percpu);
                 if any {
-                    return Err(Error::unsupported("the skeleton was made without the emulated form of percpu data"));
+                    return Err(Error::unsupported(
+                        "the skeleton was generated without the emulated form of percpu data",
+                    ));
                 }
                 false
             }
             (PercpuForm::Emulated, PercpuForm::Native) => {
-                return Err(Error::unsupported("the skeleton was made without the native form of percpu data"));
+                return Err(Error::unsupported("the skeleton was generated without the native form of percpu data"));
             }
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
-                let mut found = percpu::direct_access(self.trial()?);
+                let mut found = percpu::direct_access(self.probe_request()?);
                 if is_eperm(&found) {
                     lift_memlock(&mut self.memlock);
-                    found = percpu::direct_access(self.trial()?);
+                    found = percpu::direct_access(self.probe_request()?);
                 }
-                // Where not even that may be loaded, the object's own loads will say it better.
+                // Without the right to probe, the error of the object's own loads is more helpful.
                 !without_rights(found, true)?
             }
         };
         Ok(())
     }
 
-    /// What to create for a map.
+    /// Returns the definition to create for a map.
     pub(super) fn shape(&self, open: &OpenMap) -> Result<Shape> {
-        // An arena has no values; what the tables have for it is the size of its variables.
+        // An arena has no values; its value size in the tables is the size of its variables.
         let value_size = if open.row.map_type == MapType::ARENA { 0 } else { open.row.value_size };
         let (map_type, flags) = (open.row.map_type, open.row.flags);
         if !self.emulate || !is_percpu(open.definition) {
@@ -71,22 +73,23 @@ impl Executor {
     }
 }
 
-/// One value for each possible CPU, `unit` bytes apart: where an emulated section has it, by the CPU's number.
+/// Returns the initial contents of an emulated section of `size` bytes: a copy of the value for each possible CPU, at equal distances,
+/// indexed by the CPU's number.
 pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
     let all = cpus::counted()?;
-    let mut wide = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-    let stride = wide.len() / usize::try_from(all.slots()).unwrap_or(1);
+    let mut values = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    let stride = values.len() / usize::try_from(all.slots()).unwrap_or(1);
     for cpu in all.iter() {
         let from = usize::try_from(cpu).unwrap_or(usize::MAX).saturating_mul(stride);
-        if let Some(copy) = wide.get_mut(from..).and_then(|rest| rest.get_mut(..value.len())) {
+        if let Some(copy) = values.get_mut(from..).and_then(|rest| rest.get_mut(..value.len())) {
             copy.copy_from_slice(value);
         }
     }
-    Ok(wide)
+    Ok(values)
 }
 
-/// One value for each possible CPU as a percpu map takes all of them at once: each rounded up to eight bytes, in the order of
-/// the CPUs.
+/// Returns a copy of the value for each possible CPU as a percpu map's update takes them: each padded to a multiple of eight bytes, ordered
+/// by CPU.
 pub(super) fn repeat(value: &[u8]) -> Result<Vec<u8>> {
     let mut one = value.to_vec();
     one.resize(value.len().next_multiple_of(8), 0);

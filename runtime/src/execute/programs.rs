@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::assemble::Assembled;
-use super::token::Asked;
+use super::token::Delegable;
 use super::{Executor, at, at_mut, lift_memlock, log, no_such};
 use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result};
 use crate::kernel;
@@ -12,25 +12,25 @@ use crate::open::OpenProgram;
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType};
 
-/// How often a load that the kernel gave up for the moment is tried again.
+/// The maximum number of attempts of a load that the kernel interrupts (`EAGAIN`).
 const TRIES: u32 = 5;
-/// A program that is loaded.
+/// A loaded program.
 #[derive(Debug)]
 pub(super) struct LoadedProgram {
     pub(super) fd: OwnedFd,
-    /// What the verifier said, if it was asked.
+    /// The verifier's log, if it was requested.
     pub(super) log: Option<String>,
 }
 
-/// A program as the kernel is asked to load it. What older kernels lack is taken out of it as that shows.
+/// A program in the form in which it is loaded. What the kernel turns out to lack is removed from it.
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) name: &'static str,
-    /// Where it will attach, or which member of a table of functions it is.
+    /// Its attach type, or the index of its member in a struct_ops map.
     pub(super) attach_type: AttachType,
-    /// Its instructions and records; of CO-RE records those that are left to the kernel.
+    /// Its instructions and records; the CO-RE records are those that the kernel applies.
     pub(super) code: Assembled,
-    /// BTF of its own, where the object's is not as the kernel wants it in programs of this type.
+    /// BTF of its own, if the object's does not have the types that the kernel requires for this program type.
     pub(super) btf: Option<OwnedFd>,
 }
 
@@ -41,22 +41,22 @@ impl Executor {
             return Ok(());
         }
         let program = open.definition;
-        let within = |error: Error| error.within(format_args!("loading program `{}`", program.name));
+        let within = |error: Error| error.within(format_args!("cannot load program `{}`", program.name));
         if open.program_type == ProgramType::UNSPEC {
             return Err(within(Error::invalid(format_args!(
-                "section `{}` does not say what type it is",
+                "section `{}` does not set a program type",
                 program.section
             )))
             .note(
-                "give the type with `set_type` before loading, or leave the program out with `set_autoload(false)`",
+                "set the type with `set_type` before the load, or leave the program out with `set_autoload(false)`",
             ));
         }
         let mut form = self.form(index).map_err(within)?;
         loop {
             let (errno, log) = match self.attempt(index, &form).map_err(within)? {
                 Ok(loaded) => {
-                    if let Some(place) = at_mut(&mut self.programs, index) {
-                        *place = Some(loaded);
+                    if let Some(slot) = at_mut(&mut self.programs, index) {
+                        *slot = Some(loaded);
                     }
                     self.buffers.reclaim(form.code);
                     return Ok(());
@@ -68,17 +68,17 @@ impl Executor {
                 continue;
             }
             if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
-                return Err(self.refusal(index, errno, log));
+                return Err(self.load_error(index, errno, log));
             }
         }
     }
 
-    /// A program as the kernel is asked for it at first.
+    /// Returns the form of a program for the first attempt.
     fn form(&mut self, index: u32) -> Result<Form> {
         let code = self.assemble(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
-        let place = self.struct_ops_place(index)?;
-        let attach_type = place.map_or(open.attach_type, |place| AttachType(place.member));
+        let member = self.struct_ops_target(index)?;
+        let attach_type = member.map_or(open.attach_type, |member| AttachType(member.member));
         let mut form = Form { name: &open.definition.name, attach_type, code, btf: None };
         if self.must_relocate(&form) {
             self.relocate(&mut form)?;
@@ -86,15 +86,15 @@ impl Executor {
         Ok(form)
     }
 
-    /// Asks the kernel to load a program in this form.
+    /// Loads a program in this form.
     fn attempt(&mut self, index: u32, form: &Form) -> Result<Result<LoadedProgram, (Errno, Option<String>)>> {
         let other = self.target_program(index)?;
         let target = self.target(index)?;
-        let place = self.struct_ops_place(index)?;
+        let member = self.struct_ops_target(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let level = open.log_level.unwrap_or(self.options.log_level);
-        let takes_records = self.takes_records()?;
-        let module = place.map_or(target.and_then(|target| target.module), |place| place.module);
+        let accepts_program_btf = self.accepts_program_btf()?;
+        let module = member.map_or(target.and_then(|target| target.module), |member| member.module);
         let request = Request {
             name: form.name,
             program_type: open.program_type,
@@ -103,13 +103,13 @@ impl Executor {
             license: &self.object.license,
             kernel_version: self.object.kernel_version,
             insns: &form.code.insns,
-            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| takes_records)).map(AsFd::as_fd),
+            btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| accepts_program_btf)).map(AsFd::as_fd),
             func_info: &form.code.func_info,
             line_info: &form.code.line_info,
             core_relos: &form.code.core_relos,
-            attach_btf_id: match (other, place) {
+            attach_btf_id: match (other, member) {
                 (Some(id), _) => id,
-                (None, Some(place)) => place.struct_type,
+                (None, Some(member)) => member.struct_type,
                 (None, None) => target.map_or(0, |target| target.id),
             },
             attach_program: open.target_program.as_ref().map(|(fd, _)| fd.as_fd()),
@@ -127,8 +127,8 @@ impl Executor {
         Ok(result)
     }
 
-    /// What to say of a program that the kernel refused for good.
-    fn refusal(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
+    /// Returns the error of a program that the kernel rejected in every form.
+    fn load_error(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
         let relos = at(&self.object.programs, index).and_then(|program| self.core_relos(program).ok());
         let relos = relos.unwrap_or_default();
         let Some(open) = at(&self.open_programs, index) else {
@@ -136,15 +136,15 @@ impl Executor {
         };
         let program = open.definition;
         let what = format!("{}, section `{}`", open.program_type, program.section);
-        let error = Error::refused(format_args!("loading program `{}` ({what})", program.name), errno);
+        let error = Error::refused(format_args!("cannot load program `{}` ({what})", program.name), errno);
         let error = match self.percpu_section(program) {
             Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.with_kind(ErrorKind::Unsupported).with_help(format_args!(
-                "this kernel lacks direct access to percpu arrays, by which programs use section `{section}`: Linux has it \
-                 since 7.3 (where the JIT knows percpu instructions). For older ones, load or generate the emulated form too"
+                "this kernel lacks direct access to percpu arrays, which section `{section}` requires: Linux has it \
+                since 7.3 (if the JIT has percpu instructions); for older kernels, generate or load the emulated form as well"
             )),
             _ if lacks_target(open) => error.with_kind(ErrorKind::InvalidInput).with_help(
-                "it was not told what it is for: choose a target with `set_attach_target` or `set_attach_program` before loading, or leave \
-                 the program out with `set_autoload(false)`",
+                "it has no attach target: choose one with `set_attach_target` or `set_attach_program` before the load, or leave \
+                the program out with `set_autoload(false)`",
             ),
             _ => {
                 let since = LinuxVersion::new(program.since.0, program.since.1);
@@ -152,12 +152,12 @@ impl Executor {
                 match (absent, causes::older_than(since)) {
                     (Some(note), _) => error.note(note),
                     (None, Some(running)) => error.needs(since).note(format_args!(
-                        "programs of section `{}` load since Linux {since}; this is {running}",
+                        "programs of section `{}` require Linux {since}; this is {running}",
                         program.section
                     )),
                     (None, None) => match kernel::jit::explain(errno, log.as_deref()) {
                         Some(note) => error.note(note),
-                        None => self.advise(error, Asked::Program(open.program_type, open.attach_type)),
+                        None => self.advise(error, Delegable::Program(open.program_type, open.attach_type)),
                     },
                 }
             }
@@ -169,7 +169,7 @@ impl Executor {
     }
 }
 
-/// Loads a program: without a log first, as the log costs time; with it again if that fails.
+/// Loads a program. The first attempt has no log, because a log takes time; after an error the load is repeated with one.
 fn request_load(
     request: &Request<'_>,
     (level, log_size): (u32, Option<usize>),
@@ -198,7 +198,7 @@ fn request_load(
     }
     match result {
         Ok(fd) => Ok(LoadedProgram { fd, log }),
-        // Statistics alone (4) are no use to see why a program was refused, and of a level that the kernel does not know there is no log.
+        // Statistics alone (4) do not show why a program was rejected, and for a level that the kernel does not know there is no log.
         Err(errno) if level & 3 == 0 || log.is_none() => {
             let of_level = |level| log::whole(log_size, |buffer| Ok(attempt(level, buffer)));
             let wanted = (level & 3 == 0).then(|| of_level(level | 1)).flatten();
@@ -208,18 +208,18 @@ fn request_load(
     }
 }
 
-/// Whether a program is of a type that is loaded for one target, and has none.
+/// Returns whether a program has a type that is loaded for one attach target, but has no target.
 fn lacks_target(open: &OpenProgram) -> bool {
-    let of_many = [AttachType::TRACE_FENTRY_MULTI, AttachType::TRACE_FEXIT_MULTI, AttachType::TRACE_FSESSION_MULTI]
+    let is_multi = [AttachType::TRACE_FENTRY_MULTI, AttachType::TRACE_FEXIT_MULTI, AttachType::TRACE_FSESSION_MULTI]
         .contains(&open.attach_type);
     matches!(open.program_type, ProgramType::TRACING | ProgramType::LSM)
-        && !of_many
+        && !is_multi
         && open.definition.target.is_none()
         && open.target.is_none()
         && open.target_program.is_none()
 }
 
-/// What the verifier says where a percpu array's value may not be used directly.
+/// Returns whether the log has the verifier's message about direct access to a percpu array's value.
 fn lacks_direct_access(log: &str) -> bool {
     log.contains("no direct value access support")
 }

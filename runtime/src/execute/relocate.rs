@@ -1,7 +1,7 @@
-//! Programs fitted to the kernel's types by us (CO-RE), where the kernel does not do it or shall not.
+//! CO-RE relocation in user space, if the kernel cannot or must not relocate.
 //!
-//! The kernel does it since 5.17, in less time and with less memory, so it is left to it wherever it can: not if the user gave
-//! other types than the kernel's own, and not without the object's BTF as the compiler wrote it.
+//! Kernels relocate since 5.17, in less time and with less memory, so it is left to them wherever possible. It is not possible if the user
+//! set types other than the running kernel's, or if the kernel does not have the object's BTF as the compiler wrote it.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +14,15 @@ use crate::kernel::types;
 use crate::relocate::{Relocator, unresolved};
 
 impl Executor {
-    /// Whether it is known before anything is tried that the kernel cannot do it.
+    /// Returns whether it is known before the first attempt that the kernel cannot relocate this program.
     pub(super) fn must_relocate(&self, form: &Form) -> bool {
-        // Kernels that do it may forget to if there are no other records.
+        // Kernels can skip the relocation of a program without function and line records.
         let alone = form.code.func_info.is_empty() && form.code.line_info.is_empty();
-        let other_types = self.options.kernel_btf.is_some() || self.btf_adjusted;
+        let other_types = self.options.kernel_btf.is_some() || self.btf_sanitized;
         !form.code.core_relos.is_empty() && (alone || other_types || features::lacks_core())
     }
 
-    /// Changes the instructions of a program as its relocations say, and leaves none to the kernel.
+    /// Relocates a program's instructions, and removes the records so that the kernel does not.
     pub(super) fn relocate(&mut self, form: &mut Form) -> Result<()> {
         if self.relocator.is_none() {
             self.relocator = Some(self.new_relocator()?);
@@ -36,7 +36,7 @@ impl Executor {
 
     fn new_relocator(&mut self) -> Result<Relocator> {
         let local = self.object_types()?;
-        // Types of modules continue the numbering of the running kernel's own; beside others they mean nothing.
+        // Ids of modules' types continue those of the running kernel, so they are not valid with other types.
         let other = self.options.kernel_btf.as_deref().filter(|path| !types::is_running(path));
         let (kernel, modules) = match other {
             Some(path) => (types::kernel(Some(path))?, false),
@@ -53,11 +53,11 @@ impl Executor {
     }
 
     fn object_types(&self) -> Result<Types> {
-        let span = self.object.btf.ok_or_else(|| Error::malformed("it has CO-RE relocations and no BTF"))?;
+        let span = self.object.btf.ok_or_else(|| Error::malformed("the object has CO-RE relocations but no BTF"))?;
         Types::of_object(self.bytes(span)?)
     }
 
-    /// What this instruction needs of the kernel's types that is not there.
+    /// Returns what an instruction needs from the kernel's types that they do not have.
     pub(super) fn unresolved(&self, records: &[u8], insn: usize) -> Option<String> {
         let what = unresolved(&self.object_types().ok()?, records, insn)?;
         let unread = self.relocator.as_ref().map(Relocator::unread).unwrap_or_default();

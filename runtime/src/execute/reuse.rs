@@ -1,4 +1,4 @@
-//! Maps that are there before the object is loaded: handed over by the user, or pinned where the object pins its own.
+//! Maps that exist before the load: passed by the user, or pinned where the object pins its own.
 
 use std::os::fd::AsFd;
 
@@ -16,7 +16,7 @@ use crate::uapi::{MapType, map_flags};
 use super::percpu::Shape;
 
 impl Executor {
-    /// The map that the user gave, or the one that is pinned where this one would be.
+    /// Returns the map that the user passed, or the one that is pinned at this map's path.
     pub(super) fn existing(&mut self, index: u32) -> Result<Option<Created>> {
         let Some(open) = super::at_mut(&mut self.open_maps, index) else {
             return Err(no_such("map", index));
@@ -31,7 +31,7 @@ impl Executor {
                 Ok(fd) => fd,
                 Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
                 Err(errno) => {
-                    let context = format!("map `{name}`: opening the map pinned at {}", path.display());
+                    let context = format!("cannot open the pin of map `{name}` at {}", path.display());
                     return Err(pins::refused(&path, context, errno));
                 }
             }
@@ -39,12 +39,13 @@ impl Executor {
             return Ok(None);
         };
         if let Some(other) = other_than_map(fd.as_fd()) {
-            let error =
-                Error::mismatch(format_args!("map `{name}`: what is to be reused for it is not a map, but {other}"));
+            let error = Error::mismatch(format_args!(
+                "cannot reuse a map as `{name}`: the file descriptor is not a map, but {other}"
+            ));
             return Err(if is_given { error } else { error.with_help(OTHER_PIN) });
         }
         let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
-            Error::refused(format_args!("map `{name}`: asking the kernel what is to be reused for it"), errno)
+            Error::refused(format_args!("cannot read the definition of the map to reuse as `{name}`"), errno)
         })?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let shape = self.shape(open)?;
@@ -59,10 +60,10 @@ impl Executor {
     }
 }
 
-/// What to do about a pin that is not what it should be.
+/// Help for a pin that does not match.
 const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_pin_dir`";
 
-/// Without these no program could use it.
+/// Checks the type, key size and value size, without which no program could use the map.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     let name = &*open.definition.name;
     if MapType(found.map_type) == shape.map_type
@@ -72,8 +73,8 @@ fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         return Ok(());
     }
     Err(Error::mismatch(format_args!(
-        "map `{name}`: the map to be reused for it is another kind: {} of {}-byte keys and {}-byte values, not {} of {}-byte keys and \
-         {}-byte values",
+        "cannot reuse a map as `{name}`: it is a {} with {}-byte keys and {}-byte values, not a {} with {}-byte keys and \
+        {}-byte values",
         MapType(found.map_type),
         found.key_size,
         found.value_size,
@@ -83,9 +84,10 @@ fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     )))
 }
 
-/// Of what is pinned by the object's name it is expected to be what the object would have made; what the user hands over is as it is.
+/// Checks the number of entries and the flags of a pinned map, which must be those that this load would create. A map that the user passes
+/// may differ.
 fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
-    // The kernel makes maps of devices read-only for programs by itself.
+    // The kernel itself makes device maps read-only for programs.
     let given = match shape.map_type {
         MapType::DEVMAP | MapType::DEVMAP_HASH => map_flags::RDONLY_PROG,
         _ => 0,
@@ -95,8 +97,8 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         return Ok(());
     }
     Err(Error::mismatch(format_args!(
-        "map `{}`: the map that is pinned for it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
+        "cannot reuse the pinned map as `{}`: it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
         &*open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
-    .with_help(format_args!("{OTHER_PIN}, or hand the map over with `reuse_fd`, which takes it as it is")))
+    .with_help(format_args!("{OTHER_PIN}, or pass the map to `reuse_fd`, which accepts any size and flags")))
 }

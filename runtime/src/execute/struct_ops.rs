@@ -1,7 +1,7 @@
-//! Tables of functions (`struct_ops`): from the object's struct to that of the running kernel.
+//! struct_ops maps: the conversion from the object's struct to that of the running kernel.
 //!
-//! The kernel's struct is found by name, its members too. The rules are those of libbpf 1.8: what the kernel does not have must be
-//! zero, what it has must be of the same kind and size, and a program whose member the kernel does not have is not loaded.
+//! The kernel's struct and its members are found by name. The rules are those of libbpf 1.8: a member that the kernel lacks must be zero,
+//! one that it has must have the same kind and size, and a program whose member the kernel lacks is not loaded.
 
 use std::os::fd::AsRawFd;
 
@@ -15,45 +15,45 @@ use crate::link::StructOps;
 use crate::open::OpenMap;
 use crate::uapi::ProgramType;
 
-/// What the kernel calls the value of a table's map: this, and the name of its struct.
+/// The prefix of the kernel's value types: the name of the struct follows.
 const VALUE_PREFIX: &str = "bpf_struct_ops_";
 
-/// A table on the running kernel.
+/// A struct_ops map in the kernel's layout.
 #[derive(Debug)]
-pub(super) struct Table {
-    /// The type of the map's value.
+pub(super) struct KernelMap {
+    /// The id of the value's type.
     pub(super) value_type: u32,
-    /// Its size in bytes.
+    /// The size of the value in bytes.
     pub(super) value_size: u32,
-    /// The type of the struct in it.
+    /// The id of the type of the struct in the value.
     struct_type: u32,
-    /// The module's place in the executor's list of modules' BTF.
+    /// The index of the module that has the struct in [`Symbols::modules`](super::symbols::Symbols).
     pub(super) module: Option<usize>,
-    /// The value, programs left out.
+    /// The value, without the programs.
     value: Vec<u8>,
-    programs: Vec<Slot>,
+    programs: Vec<MemberProgram>,
 }
 
-/// A program in a table.
+/// A program that is a member of a struct_ops map.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct MemberProgram {
     program: u32,
-    /// Which of the kernel's members it is.
+    /// The index of the kernel's member.
     member: u32,
-    /// Where it is in the value.
+    /// The member's offset in the value, in bytes.
     offset: usize,
 }
 
-/// What a program of a table is loaded for.
+/// The member that a struct_ops program is loaded for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     pub(super) struct_type: u32,
     pub(super) member: u32,
     pub(super) module: Option<usize>,
 }
 
 impl Executor {
-    /// Finds the kernel's form of every table that is to be created, and decides which of their programs are loaded.
+    /// Finds the kernel's layout of each struct_ops map that will be created, and decides which of their programs are loaded.
     pub(super) fn prepare_struct_ops(&mut self) -> Result<()> {
         let object = self.object;
         let tables =
@@ -78,13 +78,13 @@ impl Executor {
                 Some(finder) => finder,
                 None => finder.insert(Finder::new(self.kernel_types()?)),
             };
-            let found = self.table(index, table, &chosen, finder)?;
+            let found = self.kernel_map(index, table, &chosen, finder)?;
             for slot in &found.programs {
                 if let Some(loaded) = at_mut(&mut loaded, slot.program) {
                     *loaded = Some(true);
                 }
             }
-            self.tables[index] = Some(found);
+            self.struct_ops_maps[index] = Some(found);
         }
         for (open, loaded) in self.open_programs.iter_mut().zip(loaded) {
             if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.program_type) {
@@ -94,40 +94,37 @@ impl Executor {
         Ok(())
     }
 
-    fn table(
+    fn kernel_map(
         &mut self,
         index: usize,
         table: &abi::StructOps,
         chosen: &[Option<u32>],
         finder: &Finder,
-    ) -> Result<Table> {
+    ) -> Result<KernelMap> {
         let open = &self.open_maps[index];
         let map = &*open.definition.name;
         let wrong = |what: std::fmt::Arguments<'_>| {
             Error::mismatch(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
         };
         let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|notes| {
-            let error = wrong(format_args!(
-                "this kernel takes no `struct {}` of functions, nor does a module of it",
-                table.name
-            ))
-            .with_kind(ErrorKind::Unsupported);
+            let error = wrong(format_args!("neither this kernel nor a loaded module has struct_ops `{}`", table.name))
+                .with_kind(ErrorKind::Unsupported);
             let error = notes.into_iter().fold(error, Error::note);
-            error.with_help("load the module that does, or leave it out with `set_autocreate(false)`")
+            error.with_help("load the module that has it, or leave the map out with `set_autocreate(false)`")
         })?;
         let types = &owner.types;
-        let holder = types.members(owner.id).find(|member| {
+        let data = types.members(owner.id).find(|member| {
             let ty = types.resolve(member.ty);
             types.kind(ty) == kind::STRUCT && types.name(ty) == table.name
         });
         let size = types.size(owner.id).and_then(|size| usize::try_from(size).ok());
-        let (Some(holder), Some(size)) = (holder, size) else {
-            return Err(wrong(format_args!("the kernel's `{VALUE_PREFIX}{}` does not hold the struct", table.name)));
+        let (Some(data), Some(size)) = (data, size) else {
+            return Err(wrong(format_args!("the kernel's `{VALUE_PREFIX}{}` does not contain the struct", table.name)));
         };
-        let struct_type = types.resolve(holder.ty);
+        let struct_type = types.resolve(data.ty);
         let mut user = self.initial(open)?.to_vec();
         user.resize(usize::try_from(open.row.value_size).unwrap_or(0), 0);
-        let base = usize::try_from(holder.bit_offset / 8).unwrap_or(usize::MAX);
+        let base = usize::try_from(data.bit_offset / 8).unwrap_or(usize::MAX);
         let mut value = vec![0; size];
         let mut programs = Vec::new();
         let theirs: Vec<_> = types.members(struct_type).collect();
@@ -135,54 +132,54 @@ impl Executor {
             let from = usize::try_from(ours.offset).unwrap_or(usize::MAX);
             let len = usize::try_from(ours.size).unwrap_or(0);
             let bytes = user.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default();
-            let Some(place) = theirs.iter().position(|member| member.name == ours.name) else {
+            let Some(index) = theirs.iter().position(|member| member.name == ours.name) else {
                 if bytes.iter().any(|&byte| byte != 0) {
                     return Err(wrong(format_args!(
                         "this kernel's `struct {}` has no member `{}`",
                         table.name, ours.name
                     ))
-                    .with_help("what the kernel does not have must be zero"));
+                    .with_help("set the member to zero, or leave the map out with `set_autocreate(false)`"));
                 }
                 continue;
             };
-            let member = theirs[place];
+            let member = theirs[index];
             let ty = types.resolve(member.ty);
             let to =
                 usize::try_from(member.bit_offset / 8).ok().and_then(|at| base.checked_add(at)).unwrap_or(usize::MAX);
             let unlike = |what| {
                 wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name))
-                    .with_help("declare the struct in the BPF source as this kernel has it")
+                    .with_help("declare the struct in the BPF source as this kernel defines it")
             };
             if ours.kind != types.kind(ty) {
-                return Err(unlike("is of another kind"));
+                return Err(unlike("has another kind of type"));
             }
             if ours.size == 0 && types.size(ty) != Some(0) || member.bit_size != 0 {
-                // Bitfields cannot be given; those that nobody gives need not be.
+                // Bitfields cannot be set, but one that is zero can stay.
                 if bitfield_is_zero(&user, table, ours) {
                     continue;
                 }
-                return Err(unlike("is a bitfield, which cannot be given"));
+                return Err(unlike("is a bitfield, which cannot be set"));
             }
             if ours.kind == kind::PTR {
                 if bytes.iter().any(|&byte| byte != 0) {
-                    return Err(unlike("is a pointer, which only a program can be"));
+                    return Err(unlike("is a pointer, which can only be set to a program"));
                 }
                 let Some(program) = program else { continue };
                 if types.pointee(ty).map(|to| types.kind(to)) != Some(kind::FUNC_PROTO) {
-                    return Err(unlike("is no function"));
+                    return Err(unlike("is not a function pointer"));
                 }
-                programs.push(Slot { program, member: u32::try_from(place).unwrap_or(u32::MAX), offset: to });
+                programs.push(MemberProgram { program, member: u32::try_from(index).unwrap_or(u32::MAX), offset: to });
                 continue;
             }
             if types.size(ty) != Some(ours.size.into()) {
                 return Err(unlike("has another size"));
             }
-            let target = value.get_mut(to..).and_then(|rest| rest.get_mut(..bytes.len()));
-            target.ok_or_else(|| unlike("lies outside it"))?.copy_from_slice(bytes);
+            let slot = value.get_mut(to..).and_then(|rest| rest.get_mut(..bytes.len()));
+            slot.ok_or_else(|| unlike("is outside of it"))?.copy_from_slice(bytes);
         }
         let module = owner.module.as_deref().map(|name| self.open_module(name)).transpose()?;
         let value_size = u32::try_from(size).map_err(|_| wrong(format_args!("the kernel's struct is too large")))?;
-        Ok(Table { value_type: owner.id, value_size, struct_type, module, value, programs })
+        Ok(KernelMap { value_type: owner.id, value_size, struct_type, module, value, programs })
     }
 
     fn initial<'a>(&self, open: &'a OpenMap) -> Result<&'a [u8]> {
@@ -195,26 +192,26 @@ impl Executor {
 
     fn open_module(&mut self, name: &str) -> Result<usize> {
         let fd = crate::kernel::btf::open_module(name)?.ok_or_else(|| {
-            Error::of(ErrorKind::Busy, format_args!("kernel module `{name}` has gone while it was looked at"))
+            Error::of(ErrorKind::Busy, format_args!("kernel module `{name}` was unloaded during the lookup"))
         })?;
         Ok(self.symbols.add_module(name.to_owned(), fd))
     }
 
-    /// What a program is loaded for, if it is in a table.
-    pub(super) fn struct_ops_place(&self, program: u32) -> Result<Option<Place>> {
-        let mut found: Option<Place> = None;
-        for table in self.tables.iter().flatten() {
+    /// Returns the member that a program is loaded for, if it is in a struct_ops map.
+    pub(super) fn struct_ops_target(&self, program: u32) -> Result<Option<Target>> {
+        let mut found: Option<Target> = None;
+        for table in self.struct_ops_maps.iter().flatten() {
             for slot in table.programs.iter().filter(|slot| slot.program == program) {
-                let place = Place { struct_type: table.struct_type, member: slot.member, module: table.module };
+                let target = Target { struct_type: table.struct_type, member: slot.member, module: table.module };
                 match found {
-                    Some(before) if (before.struct_type, before.member) != (place.struct_type, place.member) => {
+                    Some(before) if (before.struct_type, before.member) != (target.struct_type, target.member) => {
                         let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
                         return Err(Error::invalid(format_args!(
-                            "program `{name}` is in two different members of struct_ops, and can be loaded for one only"
+                            "program `{name}` is in two different struct_ops members, but can be loaded for one only"
                         ))
                         .about(Subject::Program(name)));
                     }
-                    _ => found = Some(place),
+                    _ => found = Some(target),
                 }
             }
         }
@@ -222,20 +219,18 @@ impl Executor {
             at(&self.object.programs, program).filter(|program| program.program_type == ProgramType::STRUCT_OPS);
         match (found, definition) {
             (None, Some(definition)) => Err(Error::invalid(format_args!(
-                "program `{}` (section `{}`) is in no table of functions, and the kernel cannot check it without",
+                "program `{}` (section `{}`) is not in a struct_ops map, without which the kernel cannot verify it",
                 &*definition.name, &*definition.section
             ))
             .about(Subject::Program(&definition.name))
-            .with_help(
-                "put it into a variable of section `.struct_ops.link`, or leave it out with `set_autoload(false)`",
-            )),
+            .with_help("add it to a struct in section `.struct_ops.link`, or leave it out with `set_autoload(false)`")),
             _ => Ok(found),
         }
     }
 
-    /// The handles of the tables, by map, once everything is loaded.
+    /// Returns the handles of the struct_ops maps, by map, once everything is loaded.
     pub(super) fn take_struct_ops(&mut self) -> Vec<Option<StructOps>> {
-        let tables = std::mem::take(&mut self.tables).into_iter();
+        let tables = std::mem::take(&mut self.struct_ops_maps).into_iter();
         let handles = tables.zip(&mut self.maps).zip(&self.open_maps).map(|((table, created), open)| {
             let definition = open.definition;
             definition.struct_ops.as_ref()?;
@@ -248,21 +243,21 @@ impl Executor {
     }
 }
 
-/// The value of a table with the programs in it.
-fn filled(table: Table, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
+/// Returns the value of a struct_ops map with the file descriptors of its programs.
+fn filled(table: KernelMap, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
     let mut value = table.value;
     for slot in table.programs {
         let program = at(programs, slot.program).and_then(Option::as_ref);
-        let place = value.get_mut(slot.offset..).and_then(|rest| rest.get_mut(..8));
-        if let (Some(program), Some(place)) = (program, place) {
+        let slot = value.get_mut(slot.offset..).and_then(|rest| rest.get_mut(..8));
+        if let (Some(program), Some(slot)) = (program, slot) {
             let fd = u64::try_from(program.fd.as_raw_fd()).unwrap_or(0);
-            place.copy_from_slice(&fd.to_ne_bytes());
+            slot.copy_from_slice(&fd.to_ne_bytes());
         }
     }
     value
 }
 
-/// The programs of a table's members: the object's, or those that the user chose.
+/// Returns the programs of the members: the object's, or those that the user chose.
 fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Result<Vec<Option<u32>>> {
     let mut chosen: Vec<_> = table.members.iter().map(|member| member.program).collect();
     for (member, program) in &open.programs {
@@ -270,9 +265,9 @@ fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Resul
             let map = &*open.definition.name;
             Error::invalid(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
         };
-        let place = table.members.iter().position(|known| known.name == *member);
-        let place = place.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
-        chosen[place] = match program {
+        let index = table.members.iter().position(|known| known.name == *member);
+        let index = index.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
+        chosen[index] = match program {
             None => None,
             Some(name) => {
                 let found = object.programs.iter().position(|known| known.name == *name);
@@ -285,7 +280,7 @@ fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Resul
     Ok(chosen)
 }
 
-/// Whether the bytes around a bitfield, up to the next whole member, are zero.
+/// Returns whether the bytes of a bitfield, up to the next whole member, are zero.
 fn bitfield_is_zero(user: &[u8], table: &abi::StructOps, member: &abi::Member) -> bool {
     let from = usize::try_from(member.offset).unwrap_or(usize::MAX);
     let next =

@@ -1,4 +1,4 @@
-//! The step that looks names up in the running kernel.
+//! The step that finds symbols of the running kernel by name.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -16,31 +16,31 @@ use crate::open::OpenProgram;
 use crate::relocate;
 use crate::uapi::{AttachType, ProgramType};
 
-/// A name that was found.
+/// A symbol that was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    /// The id of its type.
+    /// The BTF id of its type.
     pub(super) id: u32,
-    /// The position of its module's BTF in [`Symbols::modules`]; none for vmlinux.
+    /// The index of its module's BTF in [`Symbols::modules`]; `None` for vmlinux.
     pub(super) module: Option<usize>,
 }
 
-/// What has been found so far.
+/// The symbols that were found so far.
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
     resolved: bool,
-    /// By symbol: what it is, or why it is absent. Nothing if nobody needs it.
+    /// By symbol: what was found, or why it is absent. `None` if no program needs it.
     found: Vec<Option<Result<Found, Absence>>>,
     /// By symbol: addresses.
     addresses: Vec<Option<u64>>,
-    /// By program: targets that the user chose.
+    /// By program: the attach targets that the user chose.
     targets: Vec<Option<Found>>,
     pub(super) modules: Vec<Module>,
-    /// Whether what was found is known to have an address, or not to.
+    /// Whether the found symbols were checked for an address.
     addresses_checked: bool,
 }
 
-/// A module with something that is used.
+/// A module with a symbol that is used.
 #[derive(Debug)]
 pub(super) struct Module {
     name: String,
@@ -48,23 +48,23 @@ pub(super) struct Module {
 }
 
 impl Symbols {
-    /// Adds a module; its position.
+    /// Adds a module and returns its index.
     pub(super) fn add_module(&mut self, name: String, btf: OwnedFd) -> usize {
         self.modules.push(Module { name, btf });
         self.modules.len() - 1
     }
 
-    /// The BTF of a module, if it is one.
+    /// Returns the BTF of a module; `None` for vmlinux.
     pub(super) fn module(&self, module: Option<usize>) -> Option<&OwnedFd> {
         Some(&self.modules.get(module?)?.btf)
     }
 
-    /// Why a symbol is absent, if it is.
+    /// Returns why a symbol is absent, if it is.
     pub(super) fn absence(&self, symbol: u32) -> Option<&Absence> {
         at(&self.found, symbol)?.as_ref()?.as_ref().err()
     }
 
-    /// What errors call the kernel or one of its modules.
+    /// Returns what errors call vmlinux or a module.
     fn owner(&self, module: Option<usize>) -> String {
         match module.and_then(|module| self.modules.get(module)) {
             Some(module) => owner(&module.name),
@@ -73,12 +73,12 @@ impl Symbols {
     }
 }
 
-/// What errors call a module.
+/// Returns what errors call a module.
 fn owner(module: &str) -> String {
     format!("module `{}`", module.escape_debug())
 }
 
-/// Who wants a name.
+/// What needs a symbol.
 #[derive(Clone, Copy)]
 enum Owner {
     Symbol(usize),
@@ -86,7 +86,7 @@ enum Owner {
 }
 
 impl Executor {
-    /// Finds everything that programs still to be loaded need, in one pass.
+    /// Finds all symbols that the programs to be loaded need, in one pass.
     pub(super) fn resolve_symbols(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.symbols.resolved, true) {
             return Ok(());
@@ -105,11 +105,11 @@ impl Executor {
                 need(target)?;
             }
             for (number, function) in functions(object, program) {
-                // What a function needs, the first program that has it needs.
+                // A function's symbols count as needs of the first program that has it.
                 if at_mut(&mut seen, number).is_none_or(|seen| std::mem::replace(seen, true)) {
                     continue;
                 }
-                // The two bodies name the same of the kernel.
+                // Both bodies of a function use the same symbols of the kernel.
                 for patch in self.patches(&function?.body)? {
                     match patch?.kind {
                         PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => {
@@ -158,7 +158,7 @@ impl Executor {
             .collect();
         let mut comparison = None;
         for ((wanted, owner), position) in wanted.iter().zip(owners).zip(positions) {
-            // What is in a module that this process may not open is as good as absent.
+            // A symbol of a module whose BTF this process cannot open counts as absent.
             let mut module = position.and_then(|position| modules.get_mut(position));
             let mut found = match (wanted.id, &module) {
                 (Some(id), None) => Ok(Found { id, module: None }),
@@ -205,16 +205,19 @@ impl Executor {
         Ok(())
     }
 
-    /// What declarations are compared with.
+    /// Returns the types for comparing declarations.
     fn comparison(&mut self) -> Result<Comparison> {
-        let span = self.object.btf.ok_or_else(|| Error::malformed("it declares types of the kernel and has no BTF"))?;
+        let span = self
+            .object
+            .btf
+            .ok_or_else(|| Error::malformed("the object declares symbols of the kernel with types but has no BTF"))?;
         let local = Types::of_object(self.bytes(span)?)?;
         Ok(Comparison { local, vmlinux: self.kernel_types()?, modules: Vec::new() })
     }
 
-    /// Finds out which symbols that BTF has are without an address, as Linux 7.3 has functions by which it only describes others. The
-    /// kernel rejects programs that name one. Called after it rejected one, because it takes a pass over all symbols; whether something is
-    /// to be tried again: weak symbols without an address are absent from then on.
+    /// Finds out which of the symbols in BTF have no address: Linux 7.3 has functions in BTF that only describe others, and rejects
+    /// programs that use them. Called only after the kernel rejected a program, because it takes a pass over all symbols. Returns whether
+    /// weak symbols became absent, so that the load is worth another attempt.
     pub(super) fn find_without_address(&mut self, program: u32, errno: Errno) -> Result<bool> {
         let is_that = [libc::EINVAL, libc::ENOENT].contains(&errno.raw());
         if !is_that || std::mem::replace(&mut self.symbols.addresses_checked, true) {
@@ -227,7 +230,7 @@ impl Executor {
             .collect();
         let mut names: Vec<_> =
             with_id.iter().map(|&(index, _)| kallsyms::Wanted::new(&object.symbols[index].name)).collect();
-        // The kernel's own error says more than that of reading a list which may be forbidden.
+        // The kernel's own error is more helpful than that of a list which this process may not read.
         if names.is_empty()
             || kallsyms::find(&mut names).is_err()
             || names.iter().all(|name| name.found.is_none()) && !kallsyms::lists_names()
@@ -255,7 +258,7 @@ impl Executor {
         Ok(changed)
     }
 
-    /// Whether a program's instructions refer to a symbol.
+    /// Returns whether a program's instructions refer to a symbol.
     fn uses(&self, open: &OpenProgram, symbol: u32) -> Result<bool> {
         for (_, function) in functions(self.object, open.definition) {
             for patch in self.patches(self.body(function?))? {
@@ -269,7 +272,7 @@ impl Executor {
         Ok(false)
     }
 
-    /// Finds the addresses of the symbols without a type that programs need.
+    /// Finds the addresses of the untyped symbols that programs need.
     fn find_addresses(&mut self, needed: &[Option<usize>]) -> Result<()> {
         let symbols = &self.object.symbols;
         self.symbols.addresses = vec![None; symbols.len()];
@@ -287,7 +290,7 @@ impl Executor {
                         ErrorKind::NotPermitted,
                         format_args!("the kernel hides the address of `{name}` from this process"),
                     )
-                    .with_help("reading addresses needs CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
+                    .with_help("reading addresses requires CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
                 }
                 Some(kallsyms::Found::Address(address)) => Some(address),
                 Some(kallsyms::Found::Several(first, second)) => {
@@ -306,21 +309,21 @@ impl Executor {
         Ok(())
     }
 
-    /// The address of a symbol without a type; 0 if it is weak and not there.
+    /// Returns the address of an untyped symbol; 0 if it is weak and absent.
     pub(super) fn address(&mut self, index: u32) -> Result<u64> {
         self.resolve_symbols()?;
         let address = at(&self.symbols.addresses, index).copied().ok_or_else(|| no_such("symbol", index))?;
         Ok(address.unwrap_or(0))
     }
 
-    /// What a symbol is on this kernel; `None` if it is weak and not there.
+    /// Returns a symbol of the running kernel; `None` if it is weak and absent.
     pub(super) fn symbol(&mut self, index: u32) -> Result<Option<Found>> {
         self.resolve_symbols()?;
         let found = at(&self.symbols.found, index).ok_or_else(|| no_such("symbol", index))?;
         Ok(found.as_ref().and_then(|found| found.as_ref().ok()).copied())
     }
 
-    /// What a program attaches to, if it must be known when it is loaded.
+    /// Returns the attach target of a program, if the load requires it.
     pub(super) fn target(&mut self, program: u32) -> Result<Option<Found>> {
         let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
         if open.target_program.is_some() {
@@ -338,13 +341,13 @@ impl Executor {
 }
 
 impl Executor {
-    /// The BTF id of the function of another program that this one is loaded for, if the user chose one.
+    /// Returns the BTF id of the function of another program that this one is loaded for, if the user chose one.
     pub(super) fn target_program(&self, program: u32) -> Result<Option<u32>> {
         let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
         let Some((fd, function)) = &open.target_program else {
             if open.program_type == ProgramType::EXT {
-                return Err(Error::invalid("it replaces a function of another program, and was not told of which")
-                    .with_help("choose it with `set_attach_program` before loading"));
+                return Err(Error::invalid("it replaces a function of another program, but no program was chosen")
+                    .with_help("choose one with `set_attach_program` before the load"));
             }
             return Ok(None);
         };
@@ -352,7 +355,7 @@ impl Executor {
     }
 }
 
-/// The whole name and kind of the type behind the target that the user chose.
+/// Returns the full name and the kind of the BTF type of the attach target that the user chose.
 fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
     let Some(target) = open.target.as_deref() else { return Ok(None) };
     let is_tracing = open.program_type == ProgramType::TRACING;
@@ -360,7 +363,7 @@ fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
         AttachType::TRACE_RAW_TP if is_tracing => TargetKind::BtfTracepoint,
         AttachType::TRACE_ITER => TargetKind::Iter,
         AttachType::LSM_MAC | AttachType::LSM_CGROUP => TargetKind::Lsm,
-        // These are loaded for no function: a pattern says which they attach to.
+        // These are not loaded for one function: a pattern selects the functions at attach.
         AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
             return Ok(None);
         }
@@ -368,11 +371,8 @@ fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
         _ => return Ok(None),
     };
     way.kernel_type(target).map_err(|malformed| {
-        Error::invalid(format_args!(
-            "program `{}`: its attach target {target:?} is not valid: {malformed}",
-            open.name()
-        ))
-        .note("`set_attach_target` named it")
+        Error::invalid(format_args!("attach target {target:?} of program `{}` is not valid: {malformed}", open.name()))
+            .note("it was set with `set_attach_target`")
     })
 }
 
@@ -385,24 +385,24 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// How the type of what was found differs from the declared one, if they are not compatible.
+    /// Returns both declarations if the found symbol's type is not compatible with the declared one.
     fn mismatch(&mut self, symbols: &Symbols, found: Found, ty: u32, name: &str) -> Result<Option<Mismatch>> {
         let types = match found.module {
             None => Rc::clone(&self.vmlinux),
             Some(module) => self.module(symbols, module)?,
         };
-        // Of a function the type behind it, of a variable the one that it has; anything else has none to compare.
+        // Functions and variables have a type; other symbols have none to compare.
         let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.about(found.id, kind));
         let theirs = theirs.filter(|_| types.name(found.id) == name);
         let theirs = theirs.ok_or_else(|| {
             Error::of(
                 ErrorKind::Busy,
-                format_args!("the kernel's BTF of `{}` changed while it was looked at", name.escape_debug()),
+                format_args!("the kernel's BTF of `{}` changed during the lookup", name.escape_debug()),
             )
         })?;
         let (local_id, their_id) = (self.local.resolve(ty), types.resolve(theirs));
-        // Types that are too deep to be compared are not those of the kernel.
-        if relocate::types_fit(&self.local, local_id, &types, their_id).unwrap_or(false) {
+        // Types that are nested too deeply to be compared count as incompatible.
+        if relocate::types_compatible(&self.local, local_id, &types, their_id).unwrap_or(false) {
             return Ok(None);
         }
         Ok(Some(Mismatch {
@@ -416,14 +416,15 @@ impl Comparison {
         if let Some((_, types)) = self.modules.iter().find(|(known, _)| *known == module) {
             return Ok(Rc::clone(types));
         }
-        let name = &symbols.modules.get(module).ok_or_else(|| Error::malformed("there is no such module"))?.name;
+        let name =
+            &symbols.modules.get(module).ok_or_else(|| Error::malformed("the module index is out of range"))?.name;
         let types = types::module(&self.vmlinux, name)?;
         self.modules.push((module, Rc::clone(&types)));
         Ok(types)
     }
 }
 
-/// The error of what a program needs, be it what it attaches to or something that it uses.
+/// Returns the error of a missing symbol, which the program attaches to or uses.
 fn missing(symbol: (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
     let error = reason(symbol, open, is_target, absence).during(Step::FindSymbol);
     error.about(Subject::Symbol(symbol.0)).about(Subject::Program(&open.definition.name))
@@ -445,16 +446,16 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
     };
     match absence {
         Absence::OtherType(Mismatch { declared, found, owner }) => Error::mismatch(format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` with another type than this kernel has: the object declares `{declared}`, the BTF of {owner} has `{found}`"
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which has another type in this kernel: the object declares `{declared}`, the BTF of {owner} has `{found}`"
         ))
         .with_help(
-            "declare it as the kernel has it, with structs that are defined, not only declared; for kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
+            "declare it as the kernel does, with definitions of the structs; to support kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
         ),
         Absence::NoAddress(owner) => Error::not_found(format_args!(
             "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no address in /proc/kallsyms"
         ))
         .with_help(
-            "the kernel describes another function by it (those of names that end in `_impl`, from Linux 7.0), or was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
+            "its BTF entry only describes another function (names that end in `_impl`, since Linux 7.0), or the kernel was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
         ),
         Absence::Unknown(unread) => {
             let advice = match is_target {
@@ -469,7 +470,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
             let error = Error::not_found(format_args!(
                 "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this kernel nor in that of a module"
             ));
-            // Why the kernel's BTF does not have what it is known to have says more than that.
+            // Why the BTF lacks a function that the kernel has is more helpful.
             if let Some(why) = causes::not_in_btf(name).filter(|_| is_target && kind == "function") {
                 return error.with_help(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
             }
@@ -479,7 +480,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
             }
         }
         Absence::Closed(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process may not open"
+            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process has no permission to open"
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Whose rights a load has: those of this process alone, or also those of a BPF token; and what to say if they are not enough.
+//! The rights of a load: those of this process, or also those of a BPF token; and the help for errors if they are not enough.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -6,31 +6,34 @@ use std::path::Path;
 
 use super::{Executor, advise};
 use crate::error::{Error, Result};
-use crate::kernel::probe::Trial;
+use crate::kernel::probe::ProbeRequest;
 use crate::kernel::token::{self, Delegated};
 use crate::open::BPFFS;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
-/// Where libbpf too is told of a bpffs to create a token from.
+/// The environment variable that names the bpffs to create a token from, as for libbpf.
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
 
-/// A request for which a token can give rights.
+/// A request that a token can delegate.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Asked {
+pub(super) enum Delegable {
     Btf,
     Map(MapType),
     Program(ProgramType, AttachType),
 }
 
 impl Executor {
-    /// Finds the token that is loaded with. One that was given must be one; one that may be there, in a user namespace, need not.
+    /// Chooses the token of the load. A token that the user set must be one. A bpffs that only may delegate, in a user namespace, need not.
     pub(super) fn choose_token(&mut self) -> Result<()> {
         if let Some(token) = &self.options.token {
             return match Delegated::of(token.as_fd()) {
-                Ok(None) => Err(Error::invalid("what was given as a BPF token is none").with_help(
-                    "`LoadOptions::set_token` takes what BPF_TOKEN_CREATE gives (Linux 6.9); `set_token_path` creates one from a bpffs",
+                Ok(None) => Err(Error::invalid(
+                    "the file descriptor passed to `LoadOptions::set_token` is not a BPF token",
+                )
+                .with_help(
+                    "pass the result of BPF_TOKEN_CREATE (Linux 6.9), or the path of a bpffs to `set_token_path`",
                 )),
-                // What cannot be looked at the kernel will judge.
+                // If /proc does not show it, the kernel decides.
                 Ok(Some(_)) | Err(_) => Ok(()),
             };
         }
@@ -48,8 +51,8 @@ impl Executor {
         Ok(())
     }
 
-    /// How to load a trial: as the first of some that the token, if there is one, delegates.
-    pub(super) fn trial(&self) -> Result<Trial<'_>> {
+    /// Returns how to load the programs of feature probes: with the first of some program types that the token, if there is one, delegates.
+    pub(super) fn probe_request(&self) -> Result<ProbeRequest<'_>> {
         const WAYS: [(ProgramType, AttachType); 8] = [
             (ProgramType::SOCKET_FILTER, AttachType(0)),
             (ProgramType::XDP, AttachType(0)),
@@ -66,34 +69,34 @@ impl Executor {
             delegated.is_none_or(|all| all.program(program_type) && all.attachment(attach_type))
         };
         let (program_type, attach_type) = WAYS.into_iter().find(is_delegated).unwrap_or(WAYS[0]);
-        Ok(Trial { program_type, attach_type, token })
+        Ok(ProbeRequest { program_type, attach_type, token })
     }
 
-    /// Says what a lack of rights for such a request may come from.
-    pub(super) fn advise(&self, error: Error, asked: Asked) -> Error {
+    /// Adds help to an `EPERM`: what this request requires.
+    pub(super) fn advise(&self, error: Error, request: Delegable) -> Error {
         if error.errno().is_none_or(|errno| errno.raw() != libc::EPERM) {
             return error;
         }
         match self.token().map(Delegated::of) {
-            Some(Ok(Some(delegated))) => error.with_help(match asked.lacks(&delegated) {
-                Some(lacks) => format!("the BPF token does not delegate {lacks}: the bpffs that it was created from must be mounted so"),
-                None => "the BPF token delegates this, but the process needs the capabilities too, in the token's user namespace: CAP_BPF \
-                         and, by what the program does, CAP_PERFMON or CAP_NET_ADMIN; security policy can forbid it too"
+            Some(Ok(Some(delegated))) => error.with_help(match request.missing(&delegated) {
+                Some(missing) => format!("the BPF token does not delegate {missing}: mount the bpffs of the token with that option"),
+                None => "the BPF token delegates this, but the process also needs the capabilities in the token's user namespace: CAP_BPF \
+                and, depending on the program, CAP_PERFMON or CAP_NET_ADMIN; a security module can forbid it as well"
                     .to_owned(),
             }),
             None if token::in_user_namespace().unwrap_or(false) => error.with_help(format_args!(
-                "in a user namespace capabilities do not count for this: it needs a BPF token (Linux 6.9), created from a bpffs that was \
-                 mounted with delegation (`delegate_cmds=any` and the like) at {BPFFS}, where `LoadOptions::set_token_path` says, or where \
-                 the environment variable {VARIABLE} does"
+                "in a user namespace, capabilities do not give the right to load: a BPF token is required (Linux 6.9), created from a bpffs that was \
+                mounted with delegation (such as `delegate_cmds=any`) at {BPFFS}, at the path of `LoadOptions::set_token_path`, or at the path in \
+                the environment variable {VARIABLE}"
             )),
             _ => advise(error),
         }
     }
 }
 
-impl Asked {
-    /// What of this the token does not delegate.
-    fn lacks(self, delegated: &Delegated) -> Option<String> {
+impl Delegable {
+    /// Returns what of this request the token does not delegate.
+    fn missing(self, delegated: &Delegated) -> Option<String> {
         let command = match self {
             Self::Btf => Command::BTF_LOAD,
             Self::Map(_) => Command::MAP_CREATE,

@@ -1,10 +1,9 @@
-//! Ids of kernel types by name, from one pass over /sys/kernel/btf/vmlinux.
+//! Ids of kernel types by name, from one pass over `/sys/kernel/btf/vmlinux`.
 //!
-//! No index of the whole is made: one pass over the strings finds where the wanted names are, one over the types finds which
-//! have them, and both stop as soon as nothing is left to find. Both take the file in pieces, so a kernel whose BTF cannot be
-//! mapped into memory is read through one small buffer. BTF that cannot be read to its end gives what comes before, and a note: of the
-//! kernel's own that is its beginning up to a kind that is not known, of a module it may be nothing. Knows names and ids; not who wants
-//! them.
+//! There is no index. One pass over the strings finds the offsets of the wanted names, one over the types finds the types that have them,
+//! and both stop when nothing is left to find. Both read the file in pieces: if the kernel's BTF cannot be mapped into memory, one small
+//! buffer is enough. BTF that cannot be read completely still has the types before the unreadable one; a note states why the others are
+//! missing. Of a module that may be nothing. Knows names and ids; not who looks them up.
 
 mod scan;
 #[cfg(test)]
@@ -23,19 +22,19 @@ use crate::btf::format::{Gap, HEADER, Header, Layout, Section};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys::btf as sys;
 
-/// Where the kernel's BTF is, and that of its modules.
-pub(crate) const FOLDER: &str = "/sys/kernel/btf";
+/// The directory of the kernel's BTF and that of its modules.
+pub(crate) const DIRECTORY: &str = "/sys/kernel/btf";
 
-/// How much is read at a time where the file cannot be mapped. Larger than any one string or type record need be in practice;
-/// grown for one that is not.
+/// The number of bytes that are read at a time if the file cannot be mapped. In practice larger than any string or type record; the buffer
+/// grows for one that is not.
 const CHUNK: usize = 64 << 10;
 
-/// A name to find, and what was found.
+/// A name to find, and the type that was found.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: SymbolKind,
-    /// Where the name is in the strings, once seen; a module's types name strings of vmlinux too.
+    /// The offset of the name in the strings, once found. A module's types can refer to strings of vmlinux.
     name_offset: Option<u32>,
     /// The type's id.
     pub(crate) id: Option<u32>,
@@ -47,7 +46,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How much of the numbering of types and strings a base has taken, and its layout of kinds; nothing for vmlinux itself.
+/// How many type ids and string offsets the base has, and its layout of kinds; all empty for vmlinux itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Base {
     types: u32,
@@ -55,8 +54,8 @@ pub(crate) struct Base {
     layout: Layout,
 }
 
-/// Finds what it can of the wanted names in the BTF of the running kernel, whose ids no other file has. If that could not be read to its
-/// end, a note says why.
+/// Finds the wanted names in the BTF of the running kernel. Returns a note if the BTF could not be read completely and a name is still
+/// missing. Only this file has the ids of the running kernel.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
     let gap = Source::vmlinux()?.find(&Base::default(), wanted)?;
     Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))
@@ -65,15 +64,15 @@ pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
 /// What was found in modules.
 #[derive(Debug, Default)]
 pub(crate) struct InModules {
-    /// For each name the position of its module among the modules, if it has one.
+    /// For each name, the index of its module in `modules`, if it was found.
     pub(crate) positions: Vec<Option<usize>>,
-    /// The modules' names, and their BTF if this process may open it.
+    /// The modules' names, with their BTF if this process has the right to open it.
     pub(crate) modules: Vec<(String, Result<OwnedFd>)>,
-    /// What could not be read, each with the reason.
+    /// Which BTF could not be read, each with the reason.
     pub(crate) unread: Vec<String>,
 }
 
-/// Finds in the modules' BTF what was not found yet, each in the first module that has it, in one pass over each.
+/// Finds the remaining names in the BTF of modules, in one pass over each. The first module that has a name counts.
 pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
     if wanted.iter().all(|wanted| wanted.id.is_some()) {
@@ -87,7 +86,7 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
         Ok(base) => base,
         Err(gap) => {
             found.unread.push(format!(
-                "the BTF of modules continues that of vmlinux, which could not be read to its end: {gap}"
+                "the BTF of modules was not read, because its ids continue those of vmlinux, whose BTF cannot be read completely: {gap}"
             ));
             return Ok(found);
         }
@@ -96,10 +95,10 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     let with_names = find_in(sources, &base, wanted, &mut found)?;
     for path in with_names {
         let module = module_name(path);
-        // Without its module the id would be that of something else.
+        // The id is valid only together with the module's BTF.
         let opened = open_module(&module).and_then(|opened| {
             opened.ok_or_else(|| {
-                Error::of(ErrorKind::Busy, format_args!("kernel module `{module}` has gone while it was looked at"))
+                Error::of(ErrorKind::Busy, format_args!("kernel module `{module}` was unloaded during the lookup"))
                     .during(Step::ReadKernel)
             })
         });
@@ -108,33 +107,33 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     Ok(found)
 }
 
-/// The files of the modules' BTF, in the order of their names.
+/// Returns the paths of the modules' BTF, ordered by name.
 pub(crate) fn module_paths() -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(FOLDER) else {
+    let Ok(entries) = std::fs::read_dir(DIRECTORY) else {
         return Vec::new();
     };
-    let vmlinux = Path::new(FOLDER).join("vmlinux");
+    let vmlinux = Path::new(DIRECTORY).join("vmlinux");
     let mut modules: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
     modules.sort();
     modules
 }
 
-/// The name of the module whose BTF this is.
+/// Returns the name of the module whose BTF this is.
 pub(crate) fn module_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The note that the BTF of the kernel or of a module could not be read.
+/// Returns the note that the BTF of the kernel or of a module could not be read.
 pub(crate) fn unread(path: &Path, why: &dyn std::fmt::Display) -> String {
     match path.ends_with("vmlinux") {
-        true => format!("the BTF of vmlinux could not be read to its end: {why}"),
+        true => format!("the BTF of vmlinux could not be read completely: {why}"),
         false => format!("the BTF of module `{}` could not be read: {why}", module_name(path).escape_debug()),
     }
 }
 
-/// Finds names in modules, and returns those that have one of them. One whose BTF is malformed, or not for this process to read, is
-/// noted and passed over; a read that failed otherwise is an error, since it does not say that a name is absent.
+/// Finds names in modules, and returns the modules that have one. A module whose BTF is malformed or not readable for this process is noted
+/// and skipped. Any other failed read is an error, because it does not show that the name is absent.
 fn find_in<'a>(
     sources: impl Iterator<Item = (&'a PathBuf, Result<Source, Unopened>)>,
     base: &Base,
@@ -150,7 +149,7 @@ fn find_in<'a>(
         }
         let mut source = match source {
             Ok(source) => source,
-            // A module may go at any moment; then it has not what we look for.
+            // A module can be unloaded at any time; then it does not have the names.
             Err(Unopened::Gone) => continue,
             Err(Unopened::Malformed(why)) => {
                 found.unread.push(unread(path, &why));
@@ -162,12 +161,12 @@ fn find_in<'a>(
             }
             Err(Unopened::Io(error)) => {
                 let module = module_name(path);
-                return Err(Error::io(format_args!("reading the BTF of kernel module `{module}`"), &error)
+                return Err(Error::io(format_args!("cannot read the BTF of kernel module `{module}`"), &error)
                     .during(Step::ReadKernel)
                     .about(Subject::Module(&module)));
             }
         };
-        // Where one module has a name among its strings says nothing about the next.
+        // The offset of a name in one module's strings is not valid in the next module's.
         for &index in &missing {
             wanted[index].name_offset = in_vmlinux[index];
         }
@@ -177,7 +176,7 @@ fn find_in<'a>(
             Err(error) if error.errno().is_some() => return Err(error),
             Err(error) => {
                 found.unread.push(unread(path, &error));
-                // What was found before it made no sense may make none either.
+                // Types before the malformed part may be malformed as well.
                 for &index in &missing {
                     wanted[index].id = None;
                 }
@@ -195,16 +194,15 @@ fn find_in<'a>(
     Ok(modules)
 }
 
-/// Opens the BTF of this module.
+/// Opens the BTF of the module with this name.
 pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     let refused = |errno: Errno| {
-        let error = Error::refused(format_args!("looking for the BTF of kernel module `{name}`"), errno)
+        let error = Error::refused(format_args!("cannot look up the BTF of kernel module `{name}`"), errno)
             .during(Step::ReadKernel)
             .about(Subject::Module(name));
         match errno.raw() {
-            libc::EPERM => {
-                error.with_help("that takes CAP_SYS_ADMIN, in the first user namespace: a BPF token does not give it")
-            }
+            libc::EPERM => error
+                .with_help("run with CAP_SYS_ADMIN in the initial user namespace; a BPF token does not delegate it"),
             _ => error,
         }
     };
@@ -213,7 +211,7 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
         id = next;
         let fd = match sys::open(id, None) {
             Ok(fd) => fd,
-            // What has gone since we learnt its id was another's.
+            // This BTF was unloaded after its id was listed; it was not the one looked for.
             Err(errno) if errno.raw() == libc::ENOENT => continue,
             Err(errno) => return Err(refused(errno)),
         };
@@ -224,7 +222,7 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     Ok(None)
 }
 
-/// A file of BTF.
+/// A BTF file.
 struct Source {
     file: File,
     path: String,
@@ -233,12 +231,12 @@ struct Source {
     layout: Layout,
 }
 
-/// Why a file of BTF was not opened.
+/// Why a BTF file was not opened.
 #[derive(Debug)]
 enum Unopened {
-    /// It is no longer there.
+    /// It no longer exists.
     Gone,
-    /// It is not BTF, for this reason.
+    /// It is not valid BTF, for this reason.
     Malformed(String),
     /// It could not be read.
     Io(std::io::Error),
@@ -255,25 +253,21 @@ impl From<std::io::Error> for Unopened {
 
 impl Source {
     fn vmlinux() -> Result<Self> {
-        let path = Path::new(FOLDER).join("vmlinux");
+        let path = Path::new(DIRECTORY).join("vmlinux");
         Self::open(&path, true).map_err(|why| {
-            let what = format!("reading the kernel's BTF at {}", path.display());
+            let what = format!("cannot read the kernel's BTF at {}", path.display());
             match why {
                 Unopened::Gone => {
                     let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
                     let why = causes::no_btf(&gone);
-                    Error::io(what, &gone)
-                        .during(Step::ReadKernel)
-                        .note(format_args!("the kernel's types are looked up there: {why}"))
+                    Error::io(what, &gone).during(Step::ReadKernel).note(format_args!("{why}"))
                 }
                 Unopened::Malformed(why) => Error::malformed(format_args!("{what}: {why}"))
                     .during(Step::ReadKernel)
-                    .note("the kernel's types are looked up there"),
+                    .note("ids of the kernel's types are looked up in this file"),
                 Unopened::Io(error) => {
                     let why = causes::no_btf(&error);
-                    Error::io(what, &error)
-                        .during(Step::ReadKernel)
-                        .note(format_args!("the kernel's types are looked up there: {why}"))
+                    Error::io(what, &error).during(Step::ReadKernel).note(format_args!("{why}"))
                 }
             }
         })
@@ -295,12 +289,12 @@ impl Source {
         let header = Header::parse(&beginning[..read], len).map_err(|why| Unopened::Malformed(why.to_owned()))?;
         let mut layout = vec![0; usize::try_from(header.layout.len).unwrap_or(0)];
         file.read_exact_at(&mut layout, header.layout.offset)?;
-        // Only of the kernel's own files may it be assumed that they never change.
+        // A mapping requires that the file never changes, which is sure of the kernel's own files only.
         let mapped = usize::try_from(len).ok().filter(|_| sysfs).and_then(|len| sys::MappedFile::of_sysfs(&file, len));
         Ok(Self { file, path: path.display().to_string(), mapped, header, layout: Layout::parse(&layout) })
     }
 
-    /// Finds names; the gap if the types could not be read to their end and something was still to be found.
+    /// Finds names. Returns the type after which types could not be read, if a name is still missing.
     fn find(&mut self, base: &Base, wanted: &mut [Wanted<'_>]) -> Result<Option<Gap>> {
         let mut strings = StringScan::new(wanted, base.strings);
         self.feed(self.header.strings, |piece| strings.scan(piece, wanted))?;
@@ -310,7 +304,7 @@ impl Source {
         Ok(types.gap)
     }
 
-    /// How many types and bytes of strings there are, which is where a module's begin.
+    /// Returns the number of types and of bytes of strings, after which those of a module begin.
     fn measure(&mut self) -> Result<Result<Base, Gap>> {
         let mut types = TypeScan::new(&[], 0);
         types.stop_early = false;
@@ -325,44 +319,43 @@ impl Source {
         })
     }
 
-    /// The file's layout of kinds, or its base's, which may be written there alone.
+    /// Returns the file's layout of kinds, or its base's if the file has none.
     fn layout<'a>(&'a self, base: &'a Base) -> &'a Layout {
         if self.layout.is_empty() { &base.layout } else { &self.layout }
     }
 
-    /// Hands a section to `take`, which says how much of each piece it has used up, or that it needs no more.
-    fn feed(&self, section: Section, mut take: impl FnMut(&[u8]) -> Progress) -> Result<()> {
-        let bad = || {
-            Error::malformed(format_args!("{} holds BTF that cannot be understood", self.path)).during(Step::ReadKernel)
-        };
+    /// Passes a section to `scan` in pieces. `scan` returns how many bytes of a piece it has used, or that it is done.
+    fn feed(&self, section: Section, mut scan: impl FnMut(&[u8]) -> Progress) -> Result<()> {
+        let bad = || Error::malformed(format_args!("{} has malformed BTF", self.path)).during(Step::ReadKernel);
         if let Some(mapped) = &self.mapped {
             let begin = usize::try_from(section.offset).map_err(|_| bad())?;
             let len = usize::try_from(section.len).map_err(|_| bad())?;
             let piece = mapped.get(begin..).and_then(|rest| rest.get(..len)).ok_or_else(bad)?;
-            return match take(piece) {
+            return match scan(piece) {
                 Progress::Done => Ok(()),
                 Progress::Used(used) if used == len => Ok(()),
                 Progress::Used(_) => Err(bad()),
             };
         }
         let mut buffer = vec![0; CHUNK];
-        let (mut at, mut held) = (0_u64, 0_usize);
+        let (mut at, mut filled) = (0_u64, 0_usize);
         loop {
-            let want = usize::try_from(section.len - at).unwrap_or(usize::MAX).min(buffer.len() - held);
-            self.file.read_exact_at(&mut buffer[held..held + want], section.offset + at).map_err(|error| {
-                Error::io(format_args!("reading the kernel's BTF at {}", self.path), &error).during(Step::ReadKernel)
+            let want = usize::try_from(section.len - at).unwrap_or(usize::MAX).min(buffer.len() - filled);
+            self.file.read_exact_at(&mut buffer[filled..filled + want], section.offset + at).map_err(|error| {
+                Error::io(format_args!("cannot read the kernel's BTF at {}", self.path), &error)
+                    .during(Step::ReadKernel)
             })?;
             at += want as u64;
-            held += want;
-            match take(&buffer[..held]) {
+            filled += want;
+            match scan(&buffer[..filled]) {
                 Progress::Done => return Ok(()),
                 Progress::Used(used) => {
-                    buffer.copy_within(used..held, 0);
-                    held -= used;
+                    buffer.copy_within(used..filled, 0);
+                    filled -= used;
                     if at == section.len {
-                        return if held == 0 { Ok(()) } else { Err(bad()) };
+                        return if filled == 0 { Ok(()) } else { Err(bad()) };
                     }
-                    if held == buffer.len() {
+                    if filled == buffer.len() {
                         buffer.resize(buffer.len() * 2, 0);
                     }
                 }

@@ -1,8 +1,8 @@
-//! Why something that the kernel should have cannot be had: what notes of errors say.
+//! Why a request failed: the notes and help of errors.
 //!
-//! The same error number has many causes: a file system that is not mounted, a kernel that was built without the feature, a right that the
-//! process does not have. Each function here looks at the running system, once something has failed, and names the one that it finds. What
-//! cannot be decided is said as such. Must not know programs or plans; nothing here fails or changes anything.
+//! One error number has many causes: a file system that is not mounted, a kernel that was built without the feature, a capability that the
+//! process lacks. Each function here examines the running system after a failure and returns the cause that it finds. If several causes
+//! remain, the text names all of them. Must not know programs or plans; nothing here fails or changes anything.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,22 +13,23 @@ use crate::error::{Error, LinuxVersion};
 /// The two directories where tracefs can be.
 pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Adds to an error what the request needs, with the first Linux that has it; if the running one is older, that is what is wrong.
+/// Adds help with what the request requires. If the running kernel is older than `since`, the error's kind becomes `Unsupported`.
 pub(crate) fn since(error: Error, since: LinuxVersion, help: impl std::fmt::Display) -> Error {
     let error = error.with_help(help);
     if older_than(since).is_some() { error.needs(since) } else { error }
 }
 
-/// The running kernel's version, if it is known and older than this one. Never decides what is done, only what an error says.
+/// Returns the running kernel's version if it is known and older than `since`. Used only for the text of errors, never to decide what to
+/// do.
 pub(crate) fn older_than(since: LinuxVersion) -> Option<LinuxVersion> {
     let running = super::kconfig::version().ok()?;
     let part = |shift: u32| u16::try_from(running >> shift & 0xff).ok();
-    // The number is three: major and minor version, patch level.
+    // The number consists of major version, minor version and patch level.
     let running = LinuxVersion::new(part(16)?, part(8)?);
     (running < since).then_some(running)
 }
 
-/// Why there is no source of perf events `name` (`kprobe`, `uprobe`) in sysfs.
+/// Returns why sysfs does not have the perf event source `name` (`kprobe`, `uprobe`).
 pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     if let Some(why) = no_sysfs(error) {
         return why;
@@ -36,10 +37,10 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     if !Path::new("/sys/bus/event_source/devices").is_dir() {
         return "the kernel is built without perf events (CONFIG_PERF_EVENTS)".to_owned();
     }
-    // The kernel's function that opens such events is there if and only if they are.
+    // Kernels have this function if and only if they have such events.
     if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
         return format!(
-            "the kernel has {name}s, but /sys does not show them to this process: it is not the whole sysfs of this machine"
+            "the kernel has {name}s, but /sys does not show them to this process: its /sys is not the whole sysfs"
         );
     }
     format!(
@@ -48,12 +49,12 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     )
 }
 
-/// Why a file of tracefs cannot be opened; `option` is what kernels that have the file are built with.
+/// Returns why a file of tracefs cannot be opened. `option` is the configuration option that adds the file.
 pub(crate) fn no_tracing_file(error: &std::io::Error, option: &str) -> String {
     no_tracefs(error).unwrap_or_else(|| format!("tracefs is mounted, but the kernel is built without {option}"))
 }
 
-/// Why tracefs has no such tracepoint.
+/// Returns why tracefs does not have the tracepoint.
 pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) -> String {
     if let Some(why) = no_tracefs(error) {
         return why;
@@ -61,7 +62,7 @@ pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) 
     let events = |path: &str| TRACEFS.iter().any(|root| Path::new(&format!("{root}/events/{path}")).is_dir());
     match (events(category), category) {
         (true, _) => format!(
-            "the kernel has tracepoints of category `{category}`, but none called `{name}`: see /sys/kernel/tracing/events/{category}"
+            "the kernel has tracepoints of category `{category}`, but not `{name}`; they are listed in /sys/kernel/tracing/events/{category}"
         ),
         (false, "syscalls") => "the kernel is built without CONFIG_FTRACE_SYSCALLS".to_owned(),
         (false, _) => {
@@ -70,22 +71,22 @@ pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) 
     }
 }
 
-/// Why there is no file of the kernel's types in sysfs.
+/// Returns why sysfs does not have the kernel's BTF.
 pub(crate) fn no_btf(error: &std::io::Error) -> String {
     no_sysfs(error).unwrap_or_else(|| "the kernel is built without CONFIG_DEBUG_INFO_BTF".to_owned())
 }
 
-/// What is known of a function that the kernel's BTF, and that of modules, does not have; if anything.
+/// Returns what is known of a function that neither the kernel's BTF nor that of modules has.
 pub(crate) fn not_in_btf(name: &str) -> Option<String> {
     let (module, function) = name.split_once(':').map_or((None, name), |(module, name)| (Some(module), name));
     let symbol = Symbol::find(function)?;
     if let Some(module) = symbol.modules.iter().find(|found| module.is_none_or(|module| module == found.as_str())) {
         let what = format!("module `{module}` is loaded and has it");
         return Some(match Path::new(&format!("/sys/kernel/btf/{module}")).exists() {
-            true => format!("{what}, but its BTF does not describe it: probe it with a kprobe"),
+            true => format!("{what}, but its BTF does not: attach a kprobe to it"),
             false => format!(
-                "{what}, but the module has no BTF (it or the kernel is built without CONFIG_DEBUG_INFO_BTF_MODULES, or was not built with the \
-                 other): probe it with a kprobe"
+                "{what}, but the module has no BTF (the module or the kernel is built without CONFIG_DEBUG_INFO_BTF_MODULES, or they are not of the \
+                 same build): attach a kprobe to it"
             ),
         });
     }
@@ -94,57 +95,58 @@ pub(crate) fn not_in_btf(name: &str) -> Option<String> {
             Some(format!("module `{module}` is not loaded"))
         }
         None if symbol.functions > 0 => {
-            Some("the kernel has the function, but its BTF does not describe it: probe it with a kprobe".to_owned())
+            Some("the kernel has the function, but its BTF does not: attach a kprobe to it".to_owned())
         }
         _ => symbol.other_names(),
     }
 }
 
-/// Why perf events are refused to this process.
+/// Returns why the kernel rejects perf events of this process.
 pub(crate) fn no_perf_rights(errno: i32) -> String {
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = lockdown.split(['[', ']']).nth(1).filter(|mode| *mode != "none");
-    let has_right = capabilities().is_none_or(|held| held & (PERFMON | SYS_ADMIN) != 0);
+    let has_right = capabilities().is_none_or(|set| set & (PERFMON | SYS_ADMIN) != 0);
     match (mode, has_right) {
         (Some(mode), true) => {
-            format!("kernel lockdown (`{mode}`) forbids it; it is switched off when the machine boots")
+            format!("kernel lockdown (`{mode}`) forbids it; it can be changed only at boot")
         }
         (None, true) if errno == libc::EPERM => {
-            "the process has CAP_PERFMON or CAP_SYS_ADMIN: a seccomp filter or a security module forbids it".to_owned()
+            "the process has CAP_PERFMON or CAP_SYS_ADMIN, so a seccomp filter or a security module forbids it"
+                .to_owned()
         }
-        (None, true) => "a security module forbids it, or the process is not in the first user namespace".to_owned(),
+        (None, true) => "a security module forbids it, or the process is not in the initial user namespace".to_owned(),
         (_, false) => {
             let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
             let paranoid = match paranoid.trim() {
                 "" => String::new(),
                 level => format!(" (/proc/sys/kernel/perf_event_paranoid is {level})"),
             };
-            format!("the process has neither CAP_PERFMON nor CAP_SYS_ADMIN, which it takes{paranoid}")
+            format!("it requires CAP_PERFMON or CAP_SYS_ADMIN, and the process has neither{paranoid}")
         }
     }
 }
 
-/// Why the kernel does not put a kprobe there: what it means that it refused with this error number.
+/// Returns why the kernel rejected a kprobe with this error number.
 pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<String> {
     match errno {
         libc::EILSEQ => Some(format!(
-            "offset {offset:#x} lies inside an instruction: give that of the first byte of one, as a disassembly of the running kernel shows"
+            "offset {offset:#x} lies inside an instruction: pass the offset of an instruction's first byte, from a disassembly of the running kernel"
         )),
         libc::EADDRNOTAVAIL => Some(match Symbol::find(function) {
             Some(Symbol { functions, .. }) if functions > 1 => format!(
-                "the kernel has {functions} functions of that name and does not choose one: `kprobe.multi` attaches to all of them"
+                "the kernel has {functions} functions of that name, and a kprobe requires exactly one: use `kprobe.multi`, which attaches to all of them"
             ),
-            _ => "the kernel has no single function of that name".to_owned(),
+            _ => "the kernel does not have exactly one function of that name".to_owned(),
         }),
         libc::ENOENT => Some(match Symbol::find(function) {
             None => "the kernel has no function of that name (/proc/kallsyms, which lists them, cannot be read)".to_owned(),
             Some(symbol) if symbol.functions > 0 => {
-                "the kernel lists the function, but does not find it: it may be in a module that is being loaded or unloaded".to_owned()
+                "/proc/kallsyms has the function, but the kernel does not find it: it may be in a module that is being loaded or unloaded".to_owned()
             }
             Some(symbol) if symbol.others > 0 => NO_FUNCTION.to_owned(),
             Some(symbol) => symbol.other_names().unwrap_or_else(|| {
-                "the kernel has no function of that name: it may have been inlined, have another name in this version, or be in a module that is \
-                 not loaded; /proc/kallsyms lists those it has"
+                "the kernel has no function of that name: it may be inlined, have another name in this version, or be in a module that is \
+                 not loaded; /proc/kallsyms lists the functions"
                     .to_owned()
             }),
         }),
@@ -152,55 +154,56 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
         libc::EINVAL => Some(if Symbol::find(function).is_some_and(|symbol| symbol.functions == 0) {
             NO_FUNCTION.to_owned()
         } else if is_blacklisted(function) {
-            "the function is on the kernel's list of those that must not be probed (/sys/kernel/debug/kprobes/blacklist)".to_owned()
+            "the function is on the kernel's kprobe blacklist (/sys/kernel/debug/kprobes/blacklist)".to_owned()
         } else if is_traced(function) == Some(false) {
-            // Some kernels list variables among their code (7.3: `jiffies`).
-            "the kernel has the symbol, but cannot trace it: it is not a function, or one that must not be traced (`notrace`, `noinstr`); \
-             /sys/kernel/tracing/available_filter_functions lists those it can trace"
+            // Some kernels list variables as code (7.3: `jiffies`).
+            "the kernel has the symbol, but cannot trace it: it is not a function, or it is marked as not traceable (`notrace`, `noinstr`); \
+             /sys/kernel/tracing/available_filter_functions lists the traceable functions"
                 .to_owned()
         } else if offset != 0 {
-            format!("offset {offset:#x} is outside of the kernel's code, or at an instruction that the kernel changes itself")
+            format!("offset {offset:#x} is outside of the kernel's code, or at an instruction that the kernel patches at run time")
         } else {
-            "the kernel must not be probed there: the function is on its list of such (/sys/kernel/debug/kprobes/blacklist), or begins with an \
-             instruction that it changes itself"
+            "the kernel does not accept a kprobe there: the function is on its blacklist (/sys/kernel/debug/kprobes/blacklist), or begins with an \
+             instruction that the kernel patches at run time"
                 .to_owned()
         }),
         _ => None,
     }
 }
 
-const NO_FUNCTION: &str = "what the kernel has of that name is a variable, not a function";
+const NO_FUNCTION: &str = "the kernel's symbol of that name is a variable, not a function";
 
-/// Why a file in sysfs cannot be read, unless the reason is that the kernel does not have it.
+/// Returns why a file in sysfs cannot be read; `None` if the kernel does not have it.
 fn no_sysfs(error: &std::io::Error) -> Option<String> {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) if !Path::new("/sys/kernel").is_dir() => Some(
             "sysfs is not mounted at /sys in this process's mount namespace (`mount -t sysfs sysfs /sys`)".to_owned(),
         ),
         Some(libc::ENOENT | libc::ENOTDIR) => None,
-        _ => Some("the file is there, but not for this process to read".to_owned()),
+        _ => Some("the file exists, but this process has no permission to read it".to_owned()),
     }
 }
 
-/// Why a file in tracefs cannot be opened, unless the reason is that the kernel does not have it.
+/// Returns why a file in tracefs cannot be opened; `None` if the kernel does not have it.
 fn no_tracefs(error: &std::io::Error) -> Option<String> {
     if TRACEFS.iter().any(|root| Path::new(&format!("{root}/events")).is_dir()) {
         return match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => None,
             _ => Some(
-                "tracefs is mounted, but not for this process to read: that takes root, or a mount with other rights"
+                "tracefs is mounted, but this process has no permission to read it: run as root, or mount tracefs with other permissions"
                     .to_owned(),
             ),
         };
     }
-    // A directory that may not be entered seems to be empty.
+    // Without permission to search it, a directory appears to be empty.
     if let Some(libc::EACCES | libc::EPERM) = error.raw_os_error() {
         return Some(
-            "tracefs is not for this process to read: that takes root, or a mount with other rights".to_owned(),
+            "this process has no permission to read tracefs: run as root, or mount tracefs with other permissions"
+                .to_owned(),
         );
     }
     Some(if !Path::new("/sys/kernel").is_dir() {
-        "sysfs is not mounted at /sys in this process's mount namespace, so that tracefs is not there either".to_owned()
+        "sysfs is not mounted at /sys in this process's mount namespace, and neither is tracefs".to_owned()
     } else if !TRACEFS.iter().any(|root| Path::new(root).is_dir()) {
         "the kernel is built without tracefs (CONFIG_TRACING)".to_owned()
     } else {
@@ -212,28 +215,28 @@ fn no_tracefs(error: &std::io::Error) -> Option<String> {
 const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 
-/// The effective capabilities of this process, if /proc says.
+/// Returns the effective capabilities of this process, from /proc.
 fn capabilities() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// What `/proc/kallsyms` has of a name.
+/// The entries of `/proc/kallsyms` with one name.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Symbol {
-    /// How many functions have it.
+    /// The number of functions.
     functions: usize,
-    /// How many variables and other things.
+    /// The number of variables and other symbols.
     others: usize,
-    /// Modules with a function that has it.
+    /// The modules that have a function of the name.
     modules: Vec<String>,
-    /// Functions whose name goes on behind a dot, as compilers call what they make of one; some of them.
+    /// Some functions with a suffix after a dot, which compilers add to parts and copies of a function.
     variants: Vec<String>,
 }
 
 impl Symbol {
-    /// Looks for a name; `None` if the file cannot be read.
+    /// Looks up a name; `None` if the file cannot be read.
     fn find(name: &str) -> Option<Self> {
         Self::scan(BufReader::with_capacity(64 << 10, fs::File::open("/proc/kallsyms").ok()?), name)
     }
@@ -265,7 +268,7 @@ impl Symbol {
         }
     }
 
-    /// The names by which it may be known instead.
+    /// Returns a sentence with the variants, if there are any.
     fn other_names(&self) -> Option<String> {
         let names = self.variants.join("`, `");
         (!names.is_empty())
@@ -273,14 +276,14 @@ impl Symbol {
     }
 }
 
-/// Whether the kernel lists a function among those that must not be probed; `false` if the list cannot be read.
+/// Returns whether a function is on the kernel's kprobe blacklist; `false` if the list cannot be read.
 fn is_blacklisted(function: &str) -> bool {
     // `0xSTART-0xEND NAME`.
     let list = fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default();
     list.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some(function))
 }
 
-/// Whether the kernel lists a function among those it can trace; `None` if the list cannot be read.
+/// Returns whether the kernel lists a function as traceable; `None` if the list cannot be read.
 fn is_traced(function: &str) -> Option<bool> {
     let list = TRACEFS.iter().find_map(|root| fs::File::open(format!("{root}/available_filter_functions")).ok())?;
     let mut lines = BufReader::with_capacity(64 << 10, list);
@@ -313,18 +316,18 @@ mod tests {
     }
 
     #[test]
-    fn an_instruction_is_not_cut() {
+    fn offsets_inside_an_instruction_are_named() {
         assert!(no_kprobe("f", 1, libc::EILSEQ).unwrap().contains("offset 0x1 lies inside an instruction"));
         assert_eq!(no_kprobe("f", 1, libc::EBUSY), None);
     }
 
     #[test]
-    fn what_is_not_there_is_not_said_to_be_forbidden() {
+    fn missing_files_are_not_reported_as_forbidden() {
         let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
         if Path::new("/sys/kernel").is_dir() {
             assert_eq!(no_sysfs(&missing), None);
         }
         let forbidden = std::io::Error::from_raw_os_error(libc::EACCES);
-        assert!(no_sysfs(&forbidden).unwrap().contains("not for this process"));
+        assert!(no_sysfs(&forbidden).unwrap().contains("no permission"));
     }
 }

@@ -1,20 +1,20 @@
-//! What older kernels lack of what every newer one has, found out by trials: each once a process, and only after a request that
-//! may have been refused for it.
+//! Feature probes of what only older kernels lack. Each runs once a process, and only after a request that may have been rejected for it.
 //!
-//! The questions are those of libbpf's `features.c` (Linux 7.3.4). What cannot be tried, for want of rights, counts as there: then the request that was refused says why better. So no trial of what is older than BPF tokens needs one: a kernel
-//! that has tokens (6.9) has it. Knows no object.
+//! The probes are those of libbpf's `features.c` (Linux 7.3.4). If the process has no right to probe, the feature counts as present: the
+//! error of the rejected request is then more helpful. Features that are older than BPF tokens (6.9) are probed without a token, since a
+//! kernel with tokens has them. Knows no object.
 
 use std::os::fd::BorrowedFd;
 
 use super::probe::{self, Probe, insn};
-use crate::adjust::Feature;
 use crate::error::Result;
 use crate::opcode::EXIT;
+use crate::sanitize::Feature;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 use crate::{helper, opcode};
 
-/// A move of 64 bits.
+/// The opcode of a 64-bit move.
 const MOV: u8 = opcode::ALU64 | opcode::MOV;
 
 /// `r0 = 0; exit`.
@@ -23,35 +23,36 @@ const NOTHING: [[u8; 8]; 2] = [insn(MOV, (0, 0), 0), insn(EXIT, (0, 0), 0)];
 /// `r0 = 1; exit`.
 const ALLOW: [[u8; 8]; 2] = [insn(MOV, (0, 0), 1), NOTHING[1]];
 
-static CORE: Probe = Probe::new("does CO-RE relocation");
+static CORE: Probe = Probe::new("supports CO-RE relocation");
 
-/// Whether it is known already that the kernel does no CO-RE relocation (it does since 5.17).
+/// Returns whether an earlier probe found that the kernel does not support CO-RE relocation (before 5.17). Makes no request.
 pub(crate) fn lacks_core() -> bool {
     CORE.known() == Some(false)
 }
 
-/// Whether the kernel does CO-RE relocation: one that does not know where relocations are in a request refuses any with `E2BIG`.
+/// Probes whether the kernel supports CO-RE relocation. A kernel without it rejects the field of the request with `E2BIG`.
 pub(crate) fn find_core() -> Result<bool> {
     let plain = probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened());
-    let answer = CORE.ask(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
-        // The relocation makes no sense, and there is no BTF for it (file descriptor 0 is none, or not open): who sees that, does it.
+    let answer = CORE.run(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
+        // The relocation is not valid, and there is no BTF for it (file descriptor 0 is not BTF, or not open): a kernel that reports this
+        // supports relocation.
         Err(errno) if [libc::EINVAL, libc::EBADF, libc::EACCES].contains(&errno.raw()) => Ok(true),
         result => probe::compare(result, &[libc::E2BIG], || probe::load(&plain)),
     });
     probe::without_rights(answer, true)
 }
 
-/// Whether programs and maps may have names (4.15).
+/// Probes whether programs and maps can have names (4.15).
 pub(crate) fn names() -> Result<bool> {
-    static PROBE: Probe = Probe::new("takes names of maps and programs");
+    static PROBE: Probe = Probe::new("accepts names of maps and programs");
     let load = |name| probe::load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
-    let answer = PROBE.ask(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")));
+    let answer = PROBE.run(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")));
     probe::without_rights(answer, true)
 }
 
-/// Whether a program may say where it will attach (4.17).
+/// Probes whether a load can state the program's attach type (4.17).
 pub(crate) fn attach_types() -> Result<bool> {
-    static PROBE: Probe = Probe::new("takes the attach type of a program when it is loaded");
+    static PROBE: Probe = Probe::new("accepts the attach type of a program at load");
     let load = |expected_attach_type| {
         probe::load(&sys::prog::Request {
             expected_attach_type,
@@ -59,15 +60,15 @@ pub(crate) fn attach_types() -> Result<bool> {
         })
     };
     let with = || load(AttachType::CGROUP_INET_SOCK_CREATE);
-    let answer = PROBE.ask(|| match with() {
-        // Not for want of the field: there are no programs of cgroups here.
+    let answer = PROBE.run(|| match with() {
+        // The field was accepted; the kernel has no cgroup programs.
         Err(errno) if errno.raw() == libc::EINVAL => Ok(true),
         result => probe::compare(result, &[libc::E2BIG], || load(AttachType(0))),
     });
     probe::without_rights(answer, true)
 }
 
-/// Whether there are helpers that read memory of the kernel and of processes by different names (5.5).
+/// Probes whether separate helpers read kernel memory and user memory (5.5).
 pub(crate) fn separate_reads() -> Result<bool> {
     static PROBE: Probe = Probe::new("has bpf_probe_read_kernel");
     let load = |helper: i32| {
@@ -81,22 +82,22 @@ pub(crate) fn separate_reads() -> Result<bool> {
         ];
         probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
-    let answer = PROBE.ask(|| match probe::verdict(&load(helper::PROBE_READ_KERNEL), &[libc::EINVAL])? {
-        // Where not even the old one may be called (lockdown), it is something else that is wrong.
+    let answer = PROBE.run(|| match probe::verdict(&load(helper::PROBE_READ_KERNEL), &[libc::EINVAL])? {
+        // If the older helper is rejected as well (lockdown), the cause is another.
         false => probe::verdict(&load(helper::PROBE_READ), &[libc::EINVAL]).map(|old| !old),
         true => Ok(true),
     });
     probe::without_rights(answer, true)
 }
 
-/// Whether the kernel accepts this in BTF. Every kernel refuses what it does not know there with `EINVAL`.
+/// Probes whether the kernel accepts a feature of BTF. Kernels reject unknown BTF with `EINVAL`.
 pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<bool> {
     static PROBES: [Probe; Feature::ALL.len()] =
-        [const { Probe::new("accepts everything that is in the object's BTF") }; Feature::ALL.len()];
+        [const { Probe::new("accepts all features of the object's BTF") }; Feature::ALL.len()];
     let Some(probe) = PROBES.get(feature as usize) else { return Ok(true) };
     let example = feature.example();
     let load = || sys::btf::load(&example, token, &mut [])?.0.map(drop);
-    probe::without_rights(probe.ask(|| probe::verdict(&load(), &[libc::EINVAL])), true)
+    probe::without_rights(probe.run(|| probe::verdict(&load(), &[libc::EINVAL])), true)
 }
 
 #[cfg(test)]
@@ -104,8 +105,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_upstream_has_this_kernel_has() {
-        // Where nothing may be tried, nothing is found missing either.
+    fn this_kernel_has_the_features_of_its_version() {
+        // Without rights to probe, every feature counts as present.
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
         let running = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

@@ -1,7 +1,7 @@
 //! Addresses of kernel symbols, from one pass over `/proc/kallsyms`.
 //!
-//! The file is generated as it is read and holds some hundred thousand lines, so it is streamed through one buffer and the pass
-//! looks at all wanted names at once. Knows names and addresses; not who wants them.
+//! The file is generated as it is read and has some hundred thousand lines. It is streamed through one buffer, and the pass compares each
+//! line with all wanted names. Knows names and addresses; not who looks them up.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,22 +10,22 @@ use crate::error::{Error, Result, Step, Subject};
 
 const PATH: &str = "/proc/kallsyms";
 
-/// Bytes of the buffer. The kernel gives a page at a time; more saves nothing.
+/// The size of the buffer in bytes. The kernel returns a page at a time, so a larger buffer is not faster.
 const BUFFER: usize = 64 << 10;
 
-/// A name to find, and what was found.
+/// A name to find, and the addresses that were found.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     pub(crate) found: Option<Found>,
 }
 
-/// What a name stands for.
+/// The addresses of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// One address.
     Address(u64),
-    /// Two at least: these.
+    /// At least two symbols have the name, at these addresses.
     Several(u64, u64),
 }
 
@@ -35,19 +35,19 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Finds what it can of the names; whether the kernel shows addresses to this process at all.
+/// Finds the addresses of the names. Returns whether the kernel shows addresses to this process.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<bool> {
     let failed = |error: std::io::Error| {
-        Error::io(format_args!("reading {PATH}"), &error)
+        Error::io(format_args!("cannot read {PATH}"), &error)
             .during(Step::ReadKernel)
             .about(Subject::Path(PATH.as_ref()))
-            .with_help("addresses of kernel symbols are looked up there; the kernel needs CONFIG_KALLSYMS")
+            .with_help("addresses of kernel symbols are looked up in this file; the kernel needs CONFIG_KALLSYMS")
     };
     let file = File::open(PATH).map_err(failed)?;
     scan(BufReader::with_capacity(BUFFER, file), wanted).map_err(failed)
 }
 
-/// Whether the list has names at all: a process in a sandbox can be shown an empty one.
+/// Returns whether the file lists any names: it can be empty in a sandbox.
 pub(crate) fn lists_names() -> bool {
     File::open(PATH)
         .is_ok_and(|file| BufReader::with_capacity(BUFFER, file).lines().next().is_some_and(|line| line.is_ok()))
@@ -78,7 +78,7 @@ fn scan(mut lines: impl BufRead, wanted: &mut [Wanted<'_>]) -> std::io::Result<b
     }
 }
 
-/// Whether a line's name is the one wanted. Variables of a kernel that clang optimized as a whole have a suffix.
+/// Returns whether a line's name is the wanted one. Variables of a kernel that was built with clang's LTO have a suffix.
 fn names(name: &[u8], kind: &[u8], wanted: &str) -> bool {
     match name.strip_prefix(wanted.as_bytes()) {
         Some([]) => true,

@@ -1,6 +1,6 @@
-//! What the running kernel is configured as: the text of its configuration, its version, and two of its features.
+//! The configuration of the running kernel: its text, the kernel's version, and two of its features.
 //!
-//! Knows where a kernel tells this; not who asks, nor what types the answers go into.
+//! Knows where a kernel shows them; not who reads them, nor the types of the variables that they initialize.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,25 +11,25 @@ use crate::kernel::probe::{self, Probe};
 use crate::uapi::ProgramType;
 use crate::{helper, opcode};
 
-/// The configuration as a kernel with `CONFIG_IKCONFIG_PROC` shows it.
+/// The configuration file of a kernel with `CONFIG_IKCONFIG_PROC`.
 const PROC: &str = "/proc/config.gz";
 
-/// More than any configuration needs; a larger one is not one.
+/// The maximum size of a configuration in bytes, which is more than any kernel has.
 const MOST: usize = 16 << 20;
 
-/// The text of the running kernel's configuration; `None` if it is nowhere to be found.
+/// Reads the text of the running kernel's configuration; `None` if no file has it.
 pub(crate) fn text() -> Result<Option<Vec<u8>>> {
     let release = release()?;
-    // Where distributions leave it: most of them in the first place, some since lately in the last alone.
+    // Distributions install it in /boot, and some recent ones only in the directory of modules.
     let (boot, modules) = (format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"));
     for path in [boot.as_str(), PROC, modules.as_str()] {
         match fs::read(path) {
-            // Some distributions compress the file in /boot too.
+            // Some distributions compress the file in /boot as well.
             Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => return decompress(&bytes, path).map(Some),
             Ok(bytes) => return Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(Error::io(format_args!("reading the kernel's configuration at {path}"), &error)
+                return Err(Error::io(format_args!("cannot read the kernel's configuration at {path}"), &error)
                     .during(Step::ReadKernel));
             }
         }
@@ -37,7 +37,7 @@ pub(crate) fn text() -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// The options that a configuration sets: name and value, as they stand there.
+/// Iterates over the options that a configuration sets: names and values, as written.
 pub(crate) fn options(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     text.split(|&byte| byte == b'\n')
         .filter_map(|line| std::str::from_utf8(line).ok())
@@ -45,35 +45,35 @@ pub(crate) fn options(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|line| line.trim_end().split_once('='))
 }
 
-/// The version of the running kernel as one number (`KERNEL_VERSION`): that of upstream, also where a distribution counts its own.
+/// Returns the version of the running kernel as one number (`KERNEL_VERSION`): the upstream version, also if a distribution has its own.
 pub(crate) fn version() -> Result<u32> {
     let signature = match fs::read_to_string("/proc/version_signature") {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io("reading /proc/version_signature", &error).during(Step::ReadKernel)),
+        Err(error) => return Err(Error::io("cannot read /proc/version_signature", &error).during(Step::ReadKernel)),
     };
     let build = read("/proc/sys/kernel/version")?;
     let release = release()?;
-    // Ubuntu has the upstream version as the last word of a file of its own, Debian behind its name in the build's version.
+    // Ubuntu has the upstream version as the last word of a file of its own, Debian after its name in the build's version.
     let ubuntu = signature.split_whitespace().nth(2);
     let debian = build.split_once("Debian ").map(|(_, rest)| rest);
     [ubuntu, debian, Some(release.as_str())].into_iter().flatten().find_map(number).ok_or_else(|| {
-        Error::malformed(format_args!("the running kernel's release {release:?} does not begin with a version"))
+        Error::malformed(format_args!("release {release:?} of the running kernel does not begin with a version"))
             .during(Step::ReadKernel)
     })
 }
 
-/// Whether programs can ask for the cookie of their attachment (Linux 5.15). A kernel without that helper, or without programs of
-/// tracepoints, answers `EINVAL`.
+/// Probes whether programs can read their attach cookie (Linux 5.15). A kernel without that helper, or without tracepoint programs,
+/// returns `EINVAL`.
 pub(crate) fn has_bpf_cookie() -> Result<bool> {
     static PROBE: Probe = Probe::new("has attach cookies");
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [probe::insn(opcode::CALL, (0, 0), helper::GET_ATTACH_COOKIE), probe::insn(opcode::EXIT, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
-    PROBE.ask(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
+    PROBE.run(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }
 
-/// Whether system calls take their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).
+/// Returns whether system calls get their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).
 pub(crate) fn has_syscall_wrapper() -> Result<bool> {
     let prefix = match std::env::consts::ARCH {
         "x86_64" => "x64",
@@ -96,11 +96,13 @@ fn release() -> Result<String> {
 
 fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|error| {
-        Error::io(format_args!("reading {path}"), &error).during(Step::ReadKernel).about(Subject::Path(path.as_ref()))
+        Error::io(format_args!("cannot read {path}"), &error)
+            .during(Step::ReadKernel)
+            .about(Subject::Path(path.as_ref()))
     })
 }
 
-/// `major.minor.patch`, as far as it is there, and whatever follows.
+/// Parses `major.minor.patch`, whose last parts can be missing, and ignores what follows.
 fn number(text: &str) -> Option<u32> {
     let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let (major, minor) = (parts.next()?.ok()?, parts.next()?.ok()?);
@@ -108,16 +110,14 @@ fn number(text: &str) -> Option<u32> {
     Some((major & 0xffff) << 16 | (minor & 0xff) << 8 | patch.min(255))
 }
 
-/// The contents of a gzip file (RFC 1952) of one member.
+/// Returns the contents of a gzip file (RFC 1952) with one member.
 fn decompress(bytes: &[u8], path: &str) -> Result<Vec<u8>> {
-    let bad = || {
-        Error::malformed(format_args!("{path} is damaged: it does not hold what gzip makes")).during(Step::ReadKernel)
-    };
+    let bad = || Error::malformed(format_args!("{path} is not a valid gzip file")).during(Step::ReadKernel);
     let body = deflated(bytes).ok_or_else(bad)?;
     miniz_oxide::inflate::decompress_to_vec_with_limit(body, MOST).map_err(|_| bad())
 }
 
-/// What follows a gzip file's header.
+/// Returns the data after a gzip file's header.
 fn deflated(bytes: &[u8]) -> Option<&[u8]> {
     const HEADER_CRC: u8 = 2;
     const EXTRA: u8 = 4;
@@ -125,7 +125,7 @@ fn deflated(bytes: &[u8]) -> Option<&[u8]> {
     const COMMENT: u8 = 16;
     let header = bytes.first_chunk::<10>()?;
     let mut rest = bytes.get(10..)?;
-    // Deflate is the one method there is.
+    // Deflate is the only method.
     if header[2] != 8 {
         return None;
     }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn gzip() {
-        // `printf 'CONFIG_A=y\n' | gzip -n`, and the same with a name in the header.
+        // `printf 'CONFIG_A=y\n' | gzip -n`, and a file with the same contents and a name in the header.
         let plain = [
             0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 11, 0, 0xf4, 0xff, b'C', b'O', b'N', b'F', b'I', b'G', b'_', b'A',
             b'=', b'y', b'\n',

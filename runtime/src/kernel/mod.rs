@@ -1,4 +1,4 @@
-//! What the running kernel is: its BTF, its CPUs, its features.
+//! The running kernel: its BTF, its CPUs, its features.
 
 pub(crate) mod arena;
 pub(crate) mod btf;
@@ -18,11 +18,11 @@ use crate::error::{Error, Result, Step};
 use crate::sys;
 pub use crate::sys::cpus;
 
-/// Enables the kernel's counting of runs and run time of all programs, for as long as the file descriptor is open (Linux 5.8).
+/// Enables run count and run time statistics of all programs, until the file descriptor is closed (Linux 5.8).
 ///
 /// # Errors
-/// If the kernel rejects it: it takes `CAP_SYS_ADMIN`.
+/// If the kernel rejects it. It requires `CAP_SYS_ADMIN`.
 pub fn enable_stats() -> Result<OwnedFd> {
     sys::prog::enable_stats()
-        .map_err(|errno| Error::refused("enabling statistics of programs", errno).during(Step::ReadInfo))
+        .map_err(|errno| Error::refused("cannot enable statistics of programs", errno).during(Step::ReadInfo))
 }

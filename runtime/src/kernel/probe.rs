@@ -1,4 +1,4 @@
-//! Trials for feature probes: small programs and maps that are loaded and closed again.
+//! Small programs and maps that feature probes load and close again.
 //!
 //! Must not know objects or plans.
 
@@ -15,50 +15,50 @@ pub(super) fn load(request: &sys::prog::Request<'_>) -> Result<(), Errno> {
     sys::prog::load(request, 0, &mut [])?.result.map(drop)
 }
 
-/// How a trial is loaded.
+/// How the program of a feature probe is loaded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trial<'a> {
-    /// As what: a type that takes any result.
+pub(crate) struct ProbeRequest<'a> {
+    /// A program type that accepts any return value.
     pub(crate) program_type: ProgramType,
-    /// For where.
+    /// The attach type of the load.
     pub(crate) attach_type: AttachType,
-    /// With whose rights.
+    /// The BPF token that is loaded with.
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
-/// Loads these instructions; the first is a wide load of the value of a map of this type, one element of eight bytes, at this offset.
-/// The outer error is that of creating the map.
+/// Loads a program that begins with a 64-bit immediate load of the address of a map's value plus `offset`, followed by `rest`. The map has
+/// this type and one element of eight bytes. The outer error is that of creating the map.
 pub(super) fn load_with_value(
     name: &'static str,
     (map_type, offset): (MapType, u32),
     rest: &[[u8; 8]],
-    trial: Trial<'_>,
+    how: ProbeRequest<'_>,
     log: &mut [u8],
 ) -> Result<Result<OwnedFd, Errno>, Errno> {
     let map =
-        sys::map::Map::create(&sys::map::Request { token: trial.token, ..sys::map::Request::trial(name, map_type) })?;
+        sys::map::Map::create(&sys::map::Request { token: how.token, ..sys::map::Request::for_probe(name, map_type) })?;
     let mut insns = vec![
         insn(opcode::LD_IMM64, (0, pseudo::MAP_VALUE), map.as_fd().as_raw_fd()),
         insn(0, (0, 0), 0_i32.wrapping_add_unsigned(offset)),
     ];
     insns.extend_from_slice(rest);
     let request = sys::prog::Request {
-        expected_attach_type: trial.attach_type,
-        token: trial.token,
-        ..request(name, trial.program_type, insns.as_flattened())
+        expected_attach_type: how.attach_type,
+        token: how.token,
+        ..request(name, how.program_type, insns.as_flattened())
     };
     let level = u32::from(!log.is_empty());
     sys::prog::load(&request, level, log).map(|attempt| attempt.result)
 }
 
-/// A request to load instructions and nothing else.
+/// Returns a request that loads instructions and sets nothing else.
 pub(super) fn request<'a>(name: &'a str, program_type: ProgramType, insns: &'a [u8]) -> sys::prog::Request<'a> {
     sys::prog::Request {
         name,
         program_type,
         expected_attach_type: AttachType(0),
         flags: 0,
-        // Helpers that trials call are for programs under the GPL only.
+        // Some helpers that feature probes call require a GPL-compatible license.
         license: c"GPL",
         kernel_version: 0,
         insns,
@@ -75,7 +75,7 @@ pub(super) fn request<'a>(name: &'a str, program_type: ProgramType, insns: &'a [
     }
 }
 
-/// An instruction as this machine has it: its code, the registers that it writes and reads, its number.
+/// Encodes an instruction in native byte order: opcode, destination and source register, immediate.
 pub(super) const fn insn(code: u8, (dst, src): (u8, u8), number: i32) -> [u8; 8] {
     let registers = if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src };
     let [a, b, c, d] = number.to_ne_bytes();
@@ -86,9 +86,9 @@ pub(super) const fn insn(code: u8, (dst, src): (u8, u8), number: i32) -> [u8; 8]
 mod tests {
     use super::*;
 
-    /// A machine's `struct bpf_insn`: registers are bit fields, and the number is in its order.
+    /// In `struct bpf_insn`, the registers are bit fields and the immediate is in native byte order.
     #[test]
-    fn instructions_are_in_the_order_of_the_machine() {
+    fn instructions_are_in_native_byte_order() {
         let expected = if cfg!(target_endian = "big") {
             [0x07, 0x12, 0, 0, 0xff, 0xff, 0xff, 0xf8]
         } else {

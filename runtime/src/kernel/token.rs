@@ -1,4 +1,4 @@
-//! BPF tokens: where one is to be had, and what it delegates.
+//! BPF tokens: how they are created, and what they delegate.
 //!
 //! Knows what the kernel shows of tokens and user namespaces; not what is loaded with them.
 
@@ -12,32 +12,32 @@ use crate::error::{Error, LinuxVersion, Result};
 use crate::sys;
 use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
-/// The number of the first user namespace (`USER_NS_INIT_INO` of linux/nsfs.h, Linux 7.3.4).
-const FIRST_NAMESPACE: u64 = 0xefff_fffd;
+/// The inode number of the initial user namespace (`USER_NS_INIT_INO` of linux/nsfs.h, Linux 7.3.4).
+const INITIAL_NAMESPACE: u64 = 0xefff_fffd;
 
-/// Whether this process is in another user namespace than the first, as far as can be seen. Only there can a token be, and only there
-/// do capabilities not count for loading.
+/// Returns whether this process is in a user namespace other than the initial one, as far as /proc shows. Only there do tokens exist, and
+/// only there do capabilities not give the right to load.
 ///
 /// # Errors
-/// If the namespace cannot be looked at although it can be seen.
+/// If the namespace cannot be examined although /proc shows it.
 pub(crate) fn in_user_namespace() -> Result<bool> {
     const PATH: &str = "/proc/self/ns/user";
     match std::fs::metadata(PATH) {
-        Ok(namespace) => Ok(namespace.ino() != FIRST_NAMESPACE),
+        Ok(namespace) => Ok(namespace.ino() != INITIAL_NAMESPACE),
         Err(error) if is_hidden(&error) => Ok(false),
-        Err(error) => Err(Error::io(format_args!("looking at {PATH}"), &error)),
+        Err(error) => Err(Error::io(format_args!("cannot examine {PATH}"), &error)),
     }
 }
 
-/// Whether a file of /proc is not there or not for this process: that is how a process is kept from seeing it.
+/// Returns whether a file of /proc is missing or not readable, which is how sandboxes hide it from a process.
 fn is_hidden(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
 }
 
-/// Creates a token from this bpffs if it delegates anything to this process; `None` if it does not, or is none.
+/// Creates a token from this bpffs; `None` if the path is not a bpffs, or it does not delegate anything to this process.
 pub(crate) fn create_if_delegated(path: &Path) -> Result<Option<OwnedFd>> {
-    // In the order of `create` and of `bpf_token_create`: no such path, no bpffs or no tokens, nothing delegated, not to this process,
-    // not in this namespace.
+    // In the order of `create` and of `bpf_token_create`: no such path; not a bpffs, or a kernel without tokens; nothing delegated; not to
+    // this process; not in this namespace.
     const NOT: [i32; 7] =
         [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::EINVAL, libc::EPERM, libc::EOPNOTSUPP, libc::EBADF];
     match create(path) {
@@ -47,32 +47,32 @@ pub(crate) fn create_if_delegated(path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Creates a BPF token from the bpffs that is mounted at this path, for [`LoadOptions::set_token`](crate::LoadOptions::set_token) of
-/// several loads. For one, [`set_token_path`](crate::LoadOptions::set_token_path) does the same.
+/// Creates a BPF token from the bpffs that is mounted at this path, for [`LoadOptions::set_token`](crate::LoadOptions::set_token). One
+/// token can serve several loads. For a single load, use [`set_token_path`](crate::LoadOptions::set_token_path).
 ///
 /// # Errors
-/// If nothing is delegated there, this process is in another user namespace than the bpffs or in the first one, or the kernel has no
-/// tokens (before Linux 6.9).
+/// If the bpffs does not delegate anything, belongs to another user namespace or to the initial one, or the kernel has no tokens (before
+/// Linux 6.9).
 pub fn create(path: impl AsRef<Path>) -> Result<OwnedFd> {
     let path = path.as_ref();
-    let what = format!("creating a BPF token from the bpffs at {}", path.display());
+    let what = format!("cannot create a BPF token from the bpffs at {}", path.display());
     let directory = File::open(path).map_err(|error| Error::io(&what, &error))?;
     sys::token::create(directory.as_fd()).map_err(|errno| {
         let error = Error::refused(what, errno);
         match errno.raw() {
             libc::ENOENT => error.with_help(
-                "it delegates nothing: whoever mounts it must be privileged and give options like `delegate_cmds=any,delegate_maps=any,\
-                 delegate_progs=any,delegate_attachs=any`",
+                "the bpffs delegates nothing: mount it, as a privileged process, with options such as `delegate_cmds=any,delegate_maps=any,\
+                delegate_progs=any,delegate_attachs=any`",
             ),
-            libc::EINVAL => super::causes::since(error, LinuxVersion::new(6, 9), "this is not where a bpffs is mounted, or the kernel has no BPF tokens (Linux has them since 6.9)"),
-            libc::EOPNOTSUPP => error.note("tokens are for user namespaces, and this process is in the first one: it loads by capabilities"),
+            libc::EINVAL => super::causes::since(error, LinuxVersion::new(6, 9), "this is not where a bpffs is mounted, or the kernel has no BPF tokens (added in Linux 6.9)"),
+            libc::EOPNOTSUPP => error.note("this process is in the initial user namespace, where capabilities are required and tokens do not exist"),
             libc::EPERM => error.with_help("the bpffs must be of this process's user namespace, and the process needs CAP_BPF there"),
             _ => error,
         }
     })
 }
 
-/// What a token delegates: bit n stands for number n.
+/// What a token delegates: bit n of each mask stands for the number n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delegated {
     commands: u64,
@@ -82,17 +82,17 @@ pub(crate) struct Delegated {
 }
 
 impl Delegated {
-    /// What a token delegates. `Ok(None)` if this is no token, or the process does not get to see that.
+    /// Returns what a token delegates. `Ok(None)` if the file descriptor is not a token, or /proc does not show it.
     pub(crate) fn of_visible(fd: BorrowedFd<'_>) -> Result<Option<Self>> {
         match Self::of(fd) {
-            Err(error) if !is_hidden(&error) => Err(Error::io("looking at what a BPF token delegates", &error)),
+            Err(error) if !is_hidden(&error) => Err(Error::io("cannot read what a BPF token delegates", &error)),
             result => Ok(result.ok().flatten()),
         }
     }
 
-    /// What a token delegates. `Ok(None)` if this is no token; an error if the process does not get to see that.
+    /// Returns what a token delegates. `Ok(None)` if the file descriptor is not a token; an error if /proc does not show it.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Option<Self>> {
-        // A thread may have file descriptors of its own.
+        // Threads can have separate file descriptor tables.
         let shown = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", fd.as_raw_fd()))?;
         Ok(Self::parse(&shown))
     }
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_shows_is_read() {
+    fn delegated_masks_are_parsed() {
         let shown = "pos:\t0\nflags:\t02000002\nmnt_id:\t30\nallowed_cmds:\t0x21\nallowed_maps:\tany\nallowed_progs:\t0x40\n\
                      allowed_attachs:\t0x0\n";
         let delegated = Delegated::parse(shown).unwrap();

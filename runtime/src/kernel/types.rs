@@ -1,36 +1,36 @@
-//! Where the types of the kernel and its modules are read from.
+//! Reads the indexed types of the kernel and its modules.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::btf::{self, FOLDER};
+use super::btf::{self, DIRECTORY};
 use crate::btf::{Bytes, Types};
 use crate::error::{Error, Result, Step, Subject};
 use crate::sys::btf::MappedFile;
 
-/// Reads the types of the running kernel, or those in this file.
+/// Reads the types of the running kernel, or those in the file at `path`.
 pub(crate) fn kernel(path: Option<&Path>) -> Result<Rc<Types>> {
-    let own = Path::new(FOLDER).join("vmlinux");
+    let own = Path::new(DIRECTORY).join("vmlinux");
     Types::read(path.unwrap_or(&own), path.is_none(), None).map(Rc::new)
 }
 
-/// Whether this is where the running kernel has its own types.
+/// Returns whether this is the path of the running kernel's BTF.
 pub(crate) fn is_running(path: &Path) -> bool {
-    path == Path::new(FOLDER).join("vmlinux")
+    path == Path::new(DIRECTORY).join("vmlinux")
 }
 
-/// The types of modules of the running kernel, read one after another, and notes on those that could not be read.
+/// An iterator that reads the types of modules one after another, and notes those that cannot be read.
 pub(crate) struct Modules<'a> {
     vmlinux: &'a Rc<Types>,
     paths: std::vec::IntoIter<PathBuf>,
     pub(crate) unread: Vec<String>,
 }
 
-/// The modules of the running kernel that have types, by name.
+/// Iterates over the modules of the running kernel that have BTF, ordered by name.
 pub(crate) fn modules(vmlinux: &Rc<Types>) -> Modules<'_> {
     let (mut paths, mut unread) = (btf::module_paths(), Vec::new());
-    // Ids of modules continue those of the kernel, so all of these must be known.
+    // Ids of modules continue those of the kernel, so the number of the kernel's types must be known.
     if let Some(gap) = vmlinux.gap() {
         paths.clear();
         unread.push(btf::unread(Path::new("vmlinux"), gap));
@@ -40,7 +40,7 @@ pub(crate) fn modules(vmlinux: &Rc<Types>) -> Modules<'_> {
 
 /// Reads the types of one module.
 pub(crate) fn module(vmlinux: &Rc<Types>, name: &str) -> Result<Rc<Types>> {
-    Types::read(&Path::new(FOLDER).join(name), true, Some(Rc::clone(vmlinux))).map(Rc::new)
+    Types::read(&Path::new(DIRECTORY).join(name), true, Some(Rc::clone(vmlinux))).map(Rc::new)
 }
 
 impl Iterator for Modules<'_> {
@@ -54,7 +54,7 @@ impl Iterator for Modules<'_> {
                     self.unread.extend(types.gap().map(|gap| btf::unread(&path, gap)));
                     return Some((btf::module_name(&path), Rc::new(types)));
                 }
-                // A module may go at any moment; then it has not what anyone looks for.
+                // A module can be unloaded at any time; then it does not have the names.
                 Err(_) if !path.exists() => {}
                 Err(error) => self.unread.push(btf::unread(&path, &error)),
             }
@@ -62,15 +62,15 @@ impl Iterator for Modules<'_> {
     }
 }
 
-/// A struct that was found, and whose it is.
+/// A struct that was found, and the kernel or module that has it.
 pub(crate) struct Owner {
     pub(crate) types: Rc<Types>,
-    /// The module; none for the kernel itself.
+    /// The module; `None` for the kernel itself.
     pub(crate) module: Option<String>,
     pub(crate) id: u32,
 }
 
-/// Finds structs by name: in the kernel first, then in each module that is loaded.
+/// A lookup of structs by name: first in the kernel, then in each loaded module.
 pub(crate) struct Finder {
     vmlinux: Rc<Types>,
 }
@@ -80,7 +80,7 @@ impl Finder {
         Self { vmlinux }
     }
 
-    /// Finds a struct, or what could not be read of where it might be.
+    /// Finds a struct. The error lists the BTF that could not be read.
     pub(crate) fn find(&self, name: &str) -> Result<Owner, Vec<String>> {
         if let Some(id) = self.vmlinux.find_struct(name) {
             return Ok(Owner { types: Rc::clone(&self.vmlinux), module: None, id });
@@ -97,8 +97,8 @@ impl Finder {
 impl Types {
     fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::io(format_args!("reading the kernel's BTF at {}", path.display()), &error).during(Step::ReadKernel).about(Subject::Path(path))
-                .with_help("the kernel shows its types there if it has CONFIG_DEBUG_INFO_BTF; to fit programs to them (CO-RE), a file of its BTF can be given with `set_kernel_btf`")
+            Error::io(format_args!("cannot read the kernel's BTF at {}", path.display()), &error).during(Step::ReadKernel).about(Subject::Path(path))
+                .with_help("the kernel needs CONFIG_DEBUG_INFO_BTF to have this file; for CO-RE relocation, another file of its BTF can be given with `set_kernel_btf`")
         };
         let file = File::open(path).map_err(failed)?;
         let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
@@ -107,10 +107,10 @@ impl Types {
             Some(mapped) => Bytes::Mapped(mapped),
             None => Bytes::Owned(std::fs::read(path).map_err(failed)?),
         };
-        // Pointers are as long as this machine's, for which the kernel is.
+        // The kernel's pointers have the size of this process's architecture.
         let pointer = u64::try_from(size_of::<*const ()>()).unwrap_or(8);
         Self::new(bytes, base, pointer).map_err(|why| {
-            Error::malformed(format_args!("{} cannot be understood: {why}", path.display()))
+            Error::malformed(format_args!("{} has malformed BTF: {why}", path.display()))
                 .during(Step::ReadKernel)
                 .about(Subject::Path(path))
         })
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn structs_of_this_kernel() {
-        if !Path::new(FOLDER).join("vmlinux").exists() {
+        if !Path::new(DIRECTORY).join("vmlinux").exists() {
             eprintln!("skipped: this kernel has no BTF");
             return;
         }

@@ -31,7 +31,7 @@ impl Handle {
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
         if let Some(other) = other_than_map(fd.as_fd()) {
             return Err(
-                Error::mismatch(format_args!("the file descriptor is no map's, but one of {other}")).during(Step::Open)
+                Error::mismatch(format_args!("the file descriptor is not a map, but {other}")).during(Step::Open)
             );
         }
         let map = Map::new(fd)?;
@@ -71,8 +71,7 @@ impl Handle {
     pub(crate) fn expect(self, types: &[MapType], key: Option<usize>, value: Option<usize>) -> Result<Self> {
         if !types.contains(&self.map.map_type()) {
             let wanted: Vec<_> = types.iter().map(ToString::to_string).collect();
-            let message =
-                format!("it is a map of type {}, but the handle is for {}", self.map.map_type(), wanted.join(", "));
+            let message = format!("it has type {}, but the handle is for {}", self.map.map_type(), wanted.join(", "));
             return Err(self.mismatch(message));
         }
         for (what, ours, theirs) in [("keys", key, self.map.key_len()), ("values", value, self.map.value_len())] {

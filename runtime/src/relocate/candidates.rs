@@ -1,7 +1,7 @@
-//! The kernel's types that an object's type may stand for: those of the same name up to its flavor.
+//! Candidates: the kernel's types that have the name of an object's type, apart from its flavor.
 //!
-//! A name is cut at its last `___` between two other characters: `task_struct___old` is `task_struct` to whoever looks for it.
-//! Candidates are the kernel's; only if it has none, those of all its modules.
+//! A flavor begins at the last `___` that has other characters on both sides: `task_struct___old` is looked up as `task_struct`. Types of
+//! modules are candidates only if the kernel itself has none.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,18 +11,18 @@ use crate::btf::format::Gap;
 use crate::btf::{Types, kind};
 use crate::kernel::types;
 
-/// Whether a type of one kind may stand for one of the other.
-pub(super) fn kinds_fit(one: u32, other: u32) -> bool {
+/// Returns whether a type of one kind can be a candidate for a type of the other: enumerations of 32 and 64 bits can.
+pub(super) fn kinds_compatible(one: u32, other: u32) -> bool {
     let plain = |kind| if kind == kind::ENUM64 { kind::ENUM } else { kind };
     plain(one) == plain(other)
 }
 
-/// Candidates of an object's types.
+/// The candidates of an object's types.
 pub(super) struct Candidates {
     found: HashMap<Wanted, Vec<(Rc<Types>, u32)>>,
-    /// Modules whose types could not be read, and why.
+    /// Modules whose types could not be read, each with the reason.
     unread: Vec<String>,
-    /// Where the kernel's own types end too early.
+    /// The type of the kernel after which types could not be read.
     gap: Option<Gap>,
 }
 
@@ -42,7 +42,7 @@ impl Wanted {
 }
 
 impl Candidates {
-    /// Looks for candidates of all these types of the object, in one pass over the kernel's.
+    /// Finds the candidates of all these types of the object, in one pass over the kernel's types.
     pub(super) fn find(local: &Types, kernel: &Rc<Types>, modules: bool, ids: impl Iterator<Item = u32>) -> Self {
         let mut found = HashMap::new();
         for id in ids.filter(|&id| !local.name(id).is_empty()) {
@@ -78,13 +78,13 @@ impl Candidates {
         self.gap.as_ref()
     }
 
-    /// The candidates of a type of the object.
+    /// Returns the candidates of a type of the object.
     pub(super) fn of(&self, local: &Types, id: u32) -> &[(Rc<Types>, u32)] {
         self.found.get(&Wanted::of(local, id)).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Adds the types that are wanted.
+/// Adds the types whose name and kind are looked for.
 fn scan(types: &Rc<Types>, found: &mut HashMap<Wanted, Vec<(Rc<Types>, u32)>>) {
     let mut filter = Filter::default();
     for wanted in found.keys() {
@@ -105,7 +105,7 @@ fn scan(types: &Rc<Types>, found: &mut HashMap<Wanted, Vec<(Rc<Types>, u32)>>) {
     });
 }
 
-/// Tells by its kind and its first two bytes that a name is none of those wanted, as most are.
+/// A filter by kind and first two bytes of a name, which excludes most names without a comparison.
 struct Filter([u64; Filter::BITS / 64]);
 
 impl Default for Filter {
@@ -128,7 +128,7 @@ impl Filter {
         };
         match *wanted.name.as_bytes() {
             [first, second, ..] => add(self, first, second),
-            // Behind a name of one letter is its end, or its flavor.
+            // A name of one letter is followed by NUL or by its flavor.
             [first] => {
                 add(self, first, 0);
                 add(self, first, b'_');
@@ -137,7 +137,7 @@ impl Filter {
         }
     }
 
-    /// Whether a name that begins with these bytes may be wanted.
+    /// Returns whether a name that begins with these bytes may be among those looked for.
     fn may_have(&self, name: &[u8], kind: u32) -> bool {
         let &[first, second, ..] = name else { return false };
         let slot = Self::slot(first, second, kind);

@@ -1,32 +1,33 @@
-//! Whether a type of the kernel is one of the object's: whether it may stand for it, and whether it looks the same.
+//! The comparison of an object's type with one of the kernel: whether they are compatible, and whether they match.
 
 use std::cell::Cell;
 
-use super::candidates::kinds_fit;
+use super::candidates::kinds_compatible;
 use crate::abi::essential_name;
 use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 
-/// How deep types are compared, as in libbpf.
+/// The maximum depth of a comparison, as in libbpf.
 const MAX_DEPTH: u32 = 32;
 
-/// How many pairs of types one comparison looks at. A function can take many pointers to its own type, which would go on for ever.
+/// The maximum number of pairs of types in one comparison. A function can take several pointers to its own type, so the number of pairs can
+/// grow exponentially with the depth.
 const MAX_PAIRS: u32 = 1 << 18;
 
-/// Whether the kernel's type may stand for the object's in questions about whole types, and as the type of a function or variable. Names and sizes do not count, nor do the
-/// insides of structs; pointers, arrays and functions must be about types that fit.
-pub(crate) fn types_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
-    Ok(kinds_fit(local.kind(local_id), target.kind(target_id))
-        && fit(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, MAX_DEPTH)?)
+/// Returns whether the kernel's type is compatible with the object's, for relocations of whole types and for the types of functions and
+/// variables. Names, sizes and members are not compared. Pointers, arrays and functions are compared by the types that they refer to.
+pub(crate) fn types_compatible(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
+    Ok(kinds_compatible(local.kind(local_id), target.kind(target_id))
+        && compatible(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, MAX_DEPTH)?)
 }
 
-/// Whether the kernel's type looks like the object's: all that the object has of it is there under the same name and looks the
-/// same; of structs behind pointers only the name counts.
+/// Returns whether the kernel's type matches the object's: it has all members or enumerators of the object's type, with the same names and
+/// matching types. Structs behind pointers are compared by name only.
 pub(super) fn types_match(local: &Types, local_id: u32, target: &Types, target_id: u32) -> Result<bool> {
-    look_alike(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, false, MAX_DEPTH)
+    types_alike(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, false, MAX_DEPTH)
 }
 
-/// Whether an integer is all of its bytes, as all are but bitfields in the form before 4.20.
+/// Returns whether an integer uses all of its bytes. Only bitfields in the encoding before 4.20 do not.
 pub(super) fn whole(types: &Types, id: u32) -> bool {
     types.integer(id).is_some_and(|integer| integer.bit_offset == 0)
 }
@@ -38,12 +39,12 @@ struct Pair<'a> {
     local_id: u32,
     target: &'a Types,
     target_id: u32,
-    /// How many pairs may still be looked at.
+    /// How many more pairs may be compared.
     left: &'a Cell<u32>,
 }
 
 impl Pair<'_> {
-    /// The types behind typedefs and modifiers, the next pair that is looked at.
+    /// Resolves typedefs and modifiers of both types, and counts the pair.
     fn resolved(&self) -> Result<Self> {
         self.left.set(self.left.get().checked_sub(1).ok_or_else(too_deep)?);
         Ok(self.with(self.local.resolve(self.local_id), self.target.resolve(self.target_id)))
@@ -57,12 +58,12 @@ impl Pair<'_> {
         (self.local.kind(self.local_id), self.target.kind(self.target_id))
     }
 
-    /// What both are about: the types behind pointers, or the results of functions.
+    /// Returns the types that both refer to: behind pointers, or returned by functions.
     fn about(&self, kind: u32) -> Option<Self> {
         Some(self.with(self.local.about(self.local_id, kind)?, self.target.about(self.target_id, kind)?))
     }
 
-    /// What two functions return, if they have as many parameters and each two of these pass.
+    /// Returns the return types of two functions if they have the same number of parameters and each pair of parameters passes.
     fn returned(&self, pass: impl Fn(&Self) -> Result<bool>) -> Result<Option<Self>> {
         if self.local.count(self.local_id) != self.target.count(self.target_id) {
             return Ok(None);
@@ -80,13 +81,13 @@ impl Pair<'_> {
     }
 }
 
-fn fit(pair: &Pair<'_>, level: u32) -> Result<bool> {
+fn compatible(pair: &Pair<'_>, level: u32) -> Result<bool> {
     let level = level.checked_sub(1).ok_or_else(too_deep)?;
     let mut pair = *pair;
     for _ in 0..MAX_DEPTH {
         pair = pair.resolved()?;
         let (ours, theirs) = pair.kinds();
-        if !kinds_fit(ours, theirs) {
+        if !kinds_compatible(ours, theirs) {
             return Ok(false);
         }
         let next = match ours {
@@ -94,7 +95,7 @@ fn fit(pair: &Pair<'_>, level: u32) -> Result<bool> {
             kind::INT => return Ok(whole(pair.local, pair.local_id) && whole(pair.target, pair.target_id)),
             kind::PTR => pair.about(kind::PTR),
             kind::ARRAY => elements(&pair).map(|(pair, _)| pair),
-            kind::FUNC_PROTO => pair.returned(|parameter| fit(parameter, level))?,
+            kind::FUNC_PROTO => pair.returned(|parameter| compatible(parameter, level))?,
             _ => None,
         };
         match next {
@@ -105,7 +106,7 @@ fn fit(pair: &Pair<'_>, level: u32) -> Result<bool> {
     Err(too_deep())
 }
 
-fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool> {
+fn types_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool> {
     let level = level.checked_sub(1).ok_or_else(too_deep)?;
     let (mut pair, mut behind_pointer) = (*pair, behind_pointer);
     for _ in 0..MAX_DEPTH {
@@ -117,7 +118,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
         let (local_flag, target_flag) = (pair.local.flag(pair.local_id), pair.target.flag(pair.target_id));
         let next = match (ours, theirs) {
             (kind::VOID, kind::VOID) => return Ok(true),
-            // The flag of what is only declared says whether it is a union.
+            // The flag of a forward declaration is set for a union.
             (kind::FWD, kind::FWD) => return Ok(local_flag == target_flag),
             (kind::FWD, kind::STRUCT) => return Ok(behind_pointer && !local_flag),
             (kind::FWD, kind::UNION) => return Ok(behind_pointer && local_flag),
@@ -140,7 +141,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
             }
             (kind::ARRAY, kind::ARRAY) => elements(&pair).filter(|(_, same)| *same).map(|(pair, _)| pair),
             (kind::FUNC_PROTO, kind::FUNC_PROTO) => {
-                pair.returned(|parameter| look_alike(parameter, behind_pointer, level))?
+                pair.returned(|parameter| types_alike(parameter, behind_pointer, level))?
             }
             _ => None,
         };
@@ -152,7 +153,7 @@ fn look_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool>
     Err(too_deep())
 }
 
-/// Whether each member that the object's struct has is in the kernel's.
+/// Returns whether the kernel's struct has each member of the object's struct.
 fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
     let Pair { local, local_id, target, target_id, .. } = *pair;
     if local.count(local_id) > target.count(target_id) {
@@ -161,7 +162,7 @@ fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
     for ours in local.members(local_id) {
         let mut found = false;
         for theirs in target.members(target_id) {
-            if names_match(ours.name, theirs.name) && look_alike(&pair.with(ours.ty, theirs.ty), false, level)? {
+            if names_match(ours.name, theirs.name) && types_alike(&pair.with(ours.ty, theirs.ty), false, level)? {
                 found = true;
                 break;
             }
@@ -173,7 +174,7 @@ fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether each enumerator that the object's enumeration has is in the kernel's, of whatever value.
+/// Returns whether the kernel's enumeration has each enumerator of the object's, whatever its value.
 fn enums_match(pair: &Pair<'_>) -> bool {
     let Pair { local, local_id, target, target_id, .. } = *pair;
     local.size(local_id) == target.size(target_id)
@@ -183,18 +184,18 @@ fn enums_match(pair: &Pair<'_>) -> bool {
             .all(|(ours, _)| target.enumerators(target_id).any(|(theirs, _)| names_match(ours, theirs)))
 }
 
-/// The types of elements, and whether there are as many.
+/// Returns the element types of two arrays, and whether their lengths are equal.
 fn elements<'a>(pair: &Pair<'a>) -> Option<(Pair<'a>, bool)> {
     let ((ours, our_count), (theirs, their_count)) =
         (pair.local.array(pair.local_id)?, pair.target.array(pair.target_id)?);
     Some((pair.with(ours, theirs), our_count == their_count))
 }
 
-/// Whether two names are the same up to their flavors. What has no name is like what has none.
+/// Returns whether two names are equal without their flavors. Two missing names are equal.
 fn names_match(local: &str, target: &str) -> bool {
     essential_name(local) == essential_name(target)
 }
 
 fn too_deep() -> Error {
-    Error::malformed("the types are nested too deep to be compared")
+    Error::malformed("the types are nested too deeply to compare them")
 }

@@ -1,44 +1,47 @@
-//! Says for people what a record is about.
+//! Descriptions of records, for errors.
 
-use super::path::Subject;
-use super::record::{self, Question, Record};
+use super::path::Spec;
+use super::record::{self, Record, RelocationKind};
 use crate::btf::{Types, kind};
 
-/// What a record is about: "offset of `struct task_struct.pid`".
+/// Returns what a record refers to: "offset of `struct task_struct.pid`".
 pub(super) fn record(types: &Types, record: &Record) -> String {
-    let Some(question) = Question::of(record.kind) else {
+    let Some(relocation) = RelocationKind::of(record.kind) else {
         return format!("type {}", record.type_id);
     };
-    format!("{} `{}`", asked(question), subject(types, record, question))
+    if types.name(record.type_id).is_empty() {
+        return format!("{} type {}", quantity(relocation), record.type_id);
+    }
+    format!("{} `{}`", quantity(relocation), spec(types, record, relocation))
 }
 
-/// What an instruction needs that the kernel does not have, if a record is about it: "instruction 12 needs the offset of …".
+/// Returns what an instruction needs that the kernel does not have, if a record refers to it: "instruction 12 needs the offset of …".
 pub(crate) fn unresolved(types: &Types, records: &[u8], insn: usize) -> Option<String> {
-    // The second half of a 64-bit immediate load is poisoned as well, but never the first that is reached.
+    // The second half of a 64-bit immediate load is poisoned as well, but the verifier reaches the first half before it.
     let found = record::all(records).find(|record| record.insn == insn)?;
     Some(format!(
-        "instruction {insn} needs the {}, which the kernel does not have, or not so that the instruction could use it",
+        "instruction {insn} needs the {}, which the kernel does not have, or not in a form that the instruction can use",
         record(types, &found)
     ))
 }
 
-fn asked(question: Question) -> &'static str {
-    match question {
-        Question::FieldOffset => "offset of",
-        Question::FieldSize | Question::TypeSize => "size of",
-        Question::FieldExists | Question::TypeExists | Question::EnumeratorExists => "existence of",
-        Question::FieldSigned => "signedness of",
-        Question::FieldLeftShift | Question::FieldRightShift => "place in its bytes of",
-        Question::LocalTypeId | Question::TargetTypeId => "id of",
-        Question::EnumeratorValue => "value of",
-        Question::TypeMatches => "likeness of",
+fn quantity(relocation: RelocationKind) -> &'static str {
+    match relocation {
+        RelocationKind::FieldOffset => "offset of",
+        RelocationKind::FieldSize | RelocationKind::TypeSize => "size of",
+        RelocationKind::FieldExists | RelocationKind::TypeExists | RelocationKind::EnumeratorExists => "existence of",
+        RelocationKind::FieldSigned => "signedness of",
+        RelocationKind::FieldLeftShift | RelocationKind::FieldRightShift => "bit position of",
+        RelocationKind::LocalTypeId | RelocationKind::TargetTypeId => "id of",
+        RelocationKind::EnumeratorValue => "value of",
+        RelocationKind::TypeMatches => "match of",
     }
 }
 
-fn subject(types: &Types, record: &Record, question: Question) -> String {
+fn spec(types: &Types, record: &Record, relocation: RelocationKind) -> String {
     let mut text = format!("{}{}", kind::word(types.kind(record.type_id)), types.name(record.type_id));
-    match Subject::parse(types, record, question) {
-        Ok(Subject::Field(path)) => {
+    match Spec::parse(types, record, relocation) {
+        Ok(Spec::Field(path)) => {
             for (number, step) in path.steps.iter().enumerate() {
                 match step.name {
                     Some(name) => {
@@ -50,11 +53,11 @@ fn subject(types: &Types, record: &Record, question: Question) -> String {
                 }
             }
         }
-        Ok(Subject::Enumerator { name, .. }) => {
+        Ok(Spec::Enumerator { name, .. }) => {
             text.push_str("::");
             text.push_str(name);
         }
-        Ok(Subject::Type { .. }) | Err(_) => {}
+        Ok(Spec::Type { .. }) | Err(_) => {}
     }
     text
 }

@@ -1,45 +1,45 @@
-//! Follows what a record is about in one of the kernel's types.
+//! The lookup of a record's type, enumerator or field in a candidate.
 
-use super::candidates::kinds_fit;
+use super::candidates::kinds_compatible;
 use super::compatible;
-use super::path::{MAX_DEPTH, Path, Step, Subject};
-use super::record::Question;
+use super::path::{MAX_DEPTH, Path, Spec, Step};
+use super::record::RelocationKind;
 use crate::abi::essential_name;
 use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 
-/// The same in the kernel's type of this id; nothing if the type does not have it.
+/// Returns the object's `spec` in the kernel's type of this id, or `None` if the type does not have it.
 pub(super) fn find<'t>(
     local: &Types,
-    subject: &Subject<'_>,
+    spec: &Spec<'_>,
     target: &'t Types,
     id: u32,
-    question: Question,
-) -> Result<Option<Subject<'t>>> {
-    match subject {
-        Subject::Type { id: local_id } => {
-            let fits = if question == Question::TypeMatches {
+    relocation: RelocationKind,
+) -> Result<Option<Spec<'t>>> {
+    match spec {
+        Spec::Type { id: local_id } => {
+            let fits = if relocation == RelocationKind::TypeMatches {
                 compatible::types_match(local, *local_id, target, id)?
             } else {
-                compatible::types_fit(local, *local_id, target, id)?
+                compatible::types_compatible(local, *local_id, target, id)?
             };
-            Ok(fits.then_some(Subject::Type { id }))
+            Ok(fits.then_some(Spec::Type { id }))
         }
-        Subject::Enumerator { name, .. } => {
+        Spec::Enumerator { name, .. } => {
             let same = |found: &(&str, u64)| essential_name(found.0) == essential_name(name);
             let found = target.enumerators(target.resolve(id)).find(same);
-            Ok(found.map(|(name, value)| Subject::Enumerator { name, value }))
+            Ok(found.map(|(name, value)| Spec::Enumerator { name, value }))
         }
-        Subject::Field(path) => Ok(follow(local, path, target, id)?.map(Subject::Field)),
+        Spec::Field(path) => Ok(follow(local, path, target, id)?.map(Spec::Field)),
     }
 }
 
-/// Takes the same way through the kernel's types.
+/// Follows the access path through the kernel's types.
 fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Result<Option<Path<'t>>> {
     let root = target.resolve(id);
     let first = path.steps.first().map_or(0, |step| step.index);
     let mut found = Path::new(target, root, first)
-        .ok_or_else(|| Error::malformed(format_args!("the kernel's `{}` has no size", target.name(id))))?;
+        .ok_or_else(|| Error::malformed(format_args!("type `{}` of the kernel has no size", target.name(id))))?;
     let mut id = root;
     for step in path.steps.iter().skip(1) {
         id = target.resolve(id);
@@ -62,14 +62,14 @@ fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Res
     Ok(Some(found))
 }
 
-/// A member of one of the object's structs.
+/// A member of one of the object's structs, to look up in the kernel's.
 struct Wanted<'a> {
     local: &'a Types,
     name: &'a str,
     ty: u32,
 }
 
-/// Goes to a member of a struct or of the anonymous ones in it, and gives its type.
+/// Looks up a member in a struct and in its anonymous members, adds it to the path and returns its type.
 fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t>) -> Result<Option<u32>> {
     let id = types.resolve(id);
     if path.depth >= MAX_DEPTH {
@@ -84,11 +84,11 @@ fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t
                 return Ok(Some(found));
             }
         } else if member_here.name == wanted.name {
-            if fields_fit(wanted.local, wanted.ty, types, member_here.ty) {
+            if fields_compatible(wanted.local, wanted.ty, types, member_here.ty) {
                 path.steps.push(Step { type_id: id, index, name: Some(member_here.name) });
                 return Ok(Some(member_here.ty));
             }
-            // A name is in a struct once.
+            // No other member of the struct has this name.
             break;
         }
     }
@@ -97,19 +97,20 @@ fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t
 }
 
 fn too_deep() -> Error {
-    Error::malformed("the kernel's types are nested too deep")
+    Error::malformed("the kernel's types are nested too deeply")
 }
 
-/// Whether a field of the kernel may stand for one of the object: of the same kind, whatever its size; structs and unions may stand
-/// for each other, enumerations and mere declarations if they have the same name or none, arrays if their elements may.
-fn fields_fit(local: &Types, local_id: u32, target: &Types, target_id: u32) -> bool {
+/// Returns whether a field of the kernel is compatible with one of the object. They must have the same kind, but not the same size. Structs
+/// and unions are compatible with each other; enumerations and forward declarations, if their names are equal or one has none; arrays, if
+/// their element types are.
+fn fields_compatible(local: &Types, local_id: u32, target: &Types, target_id: u32) -> bool {
     let (mut local_id, mut target_id) = (local.resolve(local_id), target.resolve(target_id));
     for _ in 0..MAX_DEPTH {
         if local.is_composite(local_id) && target.is_composite(target_id) {
             return true;
         }
         let kind = local.kind(local_id);
-        if !kinds_fit(kind, target.kind(target_id)) {
+        if !kinds_compatible(kind, target.kind(target_id)) {
             return false;
         }
         match kind {

@@ -1,11 +1,11 @@
-//! Programs fitted to the types of a kernel (CO-RE) in user space, for kernels that do not do it themselves and for other types
-//! than the running kernel's.
+//! CO-RE relocation in user space, for kernels without it and for other types than the running kernel's.
 //!
-//! A record says of an instruction which field, type or enumerator of the object's own types it is about. The types of the same
-//! name are looked up among the kernel's, the field is followed in each that fits, and the instruction gets the number that comes
-//! out. The rules are those of Linux 7.3.4 and libbpf 1.8. Where these two differ: enumerations of 32 and of 64 bits are
-//! candidates for each other and function types are compared to any depth, as in libbpf; which candidates fitted one record has
-//! no influence on another, as in Linux.
+//! A record names an instruction and a field, type or enumerator of the object's own types. The kernel's types of the same name are its
+//! candidates. The field is looked up in each compatible candidate, and the resulting number is written into the instruction.
+//!
+//! The rules are those of Linux 7.3.4 and libbpf 1.8. They differ in three rules. As in libbpf, enumerations of 32 and 64 bits are
+//! candidates for each other, and function types are compared to any depth. As in Linux, the candidates that were compatible for one
+//! record do not restrict those of another.
 //!
 //! Knows types, records and instructions; no plan and no system call.
 
@@ -28,25 +28,25 @@ use crate::btf::Types;
 use crate::error::{Error, ErrorKind, Result, Step};
 
 use candidates::Candidates;
-use path::Subject;
-use record::{Question, Record};
+use path::Spec;
+use record::{Record, RelocationKind};
 use value::Resolution;
 
-pub(crate) use compatible::types_fit;
+pub(crate) use compatible::types_compatible;
 pub(crate) use describe::unresolved;
 pub(crate) use patch::ABSENT_HELPER;
 
-/// Fits programs of one object to one kernel.
+/// The CO-RE relocation of one object's programs against one kernel.
 pub(crate) struct Relocator {
     local: Types,
     candidates: Candidates,
-    /// What came of records before: many say the same of different instructions.
+    /// Resolutions by type, access path and kind: many records differ only in their instruction.
     known: HashMap<(u32, u32, u32), Resolution>,
 }
 
 impl Relocator {
-    /// For an object with these types and the records of the programs that will be loaded, on a kernel with those types; with
-    /// the types of its modules, if they may be asked.
+    /// Creates a relocator from the object's types, the kernel's types and the records of the programs that will be loaded.
+    /// `with_modules` allows candidates among the types of modules.
     pub(crate) fn new(local: Types, kernel: &Rc<Types>, with_modules: bool, records: &[&[u8]]) -> Self {
         let wanted =
             records.iter().copied().flat_map(record::all).filter(Record::has_candidates).map(|record| record.type_id);
@@ -54,12 +54,12 @@ impl Relocator {
         Self { local, candidates, known: HashMap::new() }
     }
 
-    /// What could not be read of the kernel's types or its modules', each with the reason.
+    /// Returns which types of the kernel or its modules could not be read, each with the reason.
     pub(crate) fn unread(&self) -> &[String] {
         self.candidates.unread()
     }
 
-    /// Changes the instructions of a program as its records say.
+    /// Applies the records of a program to its instructions.
     pub(crate) fn relocate(&mut self, insns: &mut [u8], records: &[u8]) -> Result<()> {
         for record in record::all(records) {
             let key = (record.type_id, record.access, record.kind);
@@ -75,26 +75,26 @@ impl Relocator {
                 let what = describe::record(&self.local, &record);
                 error
                     .during(Step::Relocate)
-                    .within(format_args!("fitting instruction {} to the kernel's {what}", record.insn))
+                    .within(format_args!("cannot relocate instruction {} ({what})", record.insn))
             })?;
         }
         Ok(())
     }
 
     fn resolve(&self, record: &Record) -> Result<Resolution> {
-        let question = Question::of(record.kind)
-            .ok_or_else(|| Error::malformed(format_args!("a CO-RE relocation of unknown kind {}", record.kind)))?;
-        let local = Subject::parse(&self.local, record, question)?;
-        if question == Question::LocalTypeId {
+        let relocation = RelocationKind::of(record.kind)
+            .ok_or_else(|| Error::malformed(format_args!("unknown CO-RE relocation kind {}", record.kind)))?;
+        let local = Spec::parse(&self.local, record, relocation)?;
+        if relocation == RelocationKind::LocalTypeId {
             return Ok(Resolution::local_id(record.type_id));
         }
         if self.local.name(record.type_id).is_empty() {
-            return Err(Error::malformed("a type without a name cannot be looked up"));
+            return Err(Error::malformed("the type has no name to look up"));
         }
         let mut found: Option<(u64, Resolution)> = None;
         for (types, id) in self.candidates.of(&self.local, record.type_id) {
-            let Some(target) = matching::find(&self.local, &local, types, *id, question)? else { continue };
-            let resolution = value::resolve(question, (&self.local, &local), Some((types, &target)))?;
+            let Some(target) = matching::find(&self.local, &local, types, *id, relocation)? else { continue };
+            let resolution = value::resolve(relocation, (&self.local, &local), Some((types, &target)))?;
             let bit_offset = target.bit_offset();
             match &found {
                 None => found = Some((bit_offset, resolution)),
@@ -109,12 +109,12 @@ impl Relocator {
         }
         match found {
             Some((_, resolution)) => Ok(resolution),
-            // What is behind the end of what could be read is not absent.
+            // Types after an unreadable one may include a candidate, so the field is not known to be absent.
             None if self.candidates.of(&self.local, record.type_id).is_empty() && self.candidates.gap().is_some() => {
                 let gap = self.candidates.gap().map(ToString::to_string).unwrap_or_default();
-                Err(Error::malformed(format_args!("the kernel's BTF could not be read to its end: {gap}")))
+                Err(Error::malformed(format_args!("the kernel's BTF cannot be read completely: {gap}")))
             }
-            None => value::resolve(question, (&self.local, &local), None),
+            None => value::resolve(relocation, (&self.local, &local), None),
         }
     }
 }
@@ -122,6 +122,6 @@ impl Relocator {
 fn ambiguous(first: &str, second: &str) -> Error {
     Error::of(
         ErrorKind::Ambiguous,
-        format_args!("it is ambiguous: the kernel has several types of this name, which say {first} and {second}"),
+        format_args!("ambiguous: the kernel has several types of this name, which result in {first} and {second}"),
     )
 }

@@ -1,53 +1,55 @@
-//! Writes what came out into an instruction.
+//! The patching of instructions with resolved numbers.
 
 use super::value::{Access, Resolution};
 use crate::error::{Error, Result};
 use crate::opcode::{self, INSN_SIZE};
 
-/// The helper that an instruction calls which must not be reached: none, by the number that Linux and libbpf use for it.
+/// The number of a helper that does not exist. A poisoned instruction calls it, so the verifier rejects the program if it can reach the
+/// instruction. Linux and libbpf use the same number.
 pub(crate) const ABSENT_HELPER: i32 = 195_896_080;
 
-/// Changes the instruction of this index.
+/// Writes a resolution into the instruction at this index.
 pub(super) fn apply(insns: &mut [u8], index: usize, resolution: &Resolution) -> Result<()> {
     let begin = index.checked_mul(INSN_SIZE);
     let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN_SIZE);
-    let rest = rest.ok_or_else(|| Error::malformed("the instruction is outside its program"))?;
+    let rest = rest.ok_or_else(|| Error::malformed("the instruction is outside of its program"))?;
     match rest[0] & opcode::CLASS_MASK {
         opcode::ALU | opcode::ALU64 if rest[0] & opcode::X == 0 => immediate(rest, resolution),
         opcode::LDX | opcode::ST | opcode::STX => offset(rest, resolution),
-        opcode::LD => wide_immediate(rest, resolution),
-        _ => Err(Error::malformed("the instruction has no number that could be changed")),
+        opcode::LD => load_immediate64(rest, resolution),
+        _ => Err(Error::malformed("the instruction has no immediate and no offset to relocate")),
     }
 }
 
-/// An operation with a number.
+/// Patches the immediate of an arithmetic instruction.
 fn immediate(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     let Resolution::Number { original, number, .. } = *resolution else {
         poison(insn, 1);
         return Ok(());
     };
-    let found = extended(i32::from_ne_bytes(read(insn, 4)));
-    expect(original, found)?;
-    // Of a number of 64 bits the instruction has the lower half.
+    let found = sign_extended(i32::from_ne_bytes(read(insn, 4)));
+    check_original(original, found)?;
+    // The immediate has the lower half of a 64-bit number.
     let [a, b, c, d, ..] = number.to_le_bytes();
     insn[4..8].copy_from_slice(&i32::from_le_bytes([a, b, c, d]).to_ne_bytes());
     Ok(())
 }
 
-/// A load or store of a field.
+/// Patches the offset and the size of a load or store.
 fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     let Resolution::Number { original, number, access } = *resolution else {
         poison(insn, 1);
         return Ok(());
     };
-    let found = extended(i16::from_ne_bytes(read(insn, 2)));
-    expect(original, found)?;
-    let number = i16::try_from(number)
-        .map_err(|_| Error::mismatch(format_args!("the field is {number} bytes in, too far for one instruction")))?;
+    let found = sign_extended(i16::from_ne_bytes(read(insn, 2)));
+    check_original(original, found)?;
+    let number = i16::try_from(number).map_err(|_| {
+        Error::mismatch(format_args!("the field is at offset {number}, but an instruction's offset is at most 32767"))
+    })?;
     match access {
         Access::Same => {}
-        // Only wrong if it is reached, as is what does not exist.
-        Access::Unfit => {
+        // An error only if it is reached, as for an absent field.
+        Access::Incompatible => {
             poison(insn, 1);
             return Ok(());
         }
@@ -56,11 +58,13 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
             let bits = insn[0] & opcode::SIZE_MASK;
             if !SIZES.contains(&(from, bits)) {
                 return Err(Error::malformed(format_args!(
-                    "the instruction does not access {from} bytes, as its field has"
+                    "the field has {from} bytes, but the instruction accesses another number of bytes"
                 )));
             }
             let (_, bits) = SIZES.into_iter().find(|(size, _)| *size == to).ok_or_else(|| {
-                Error::mismatch(format_args!("the kernel's field is {to} bytes long, which no instruction accesses"))
+                Error::mismatch(format_args!(
+                    "the kernel's field has {to} bytes, and instructions access only 1, 2, 4 or 8"
+                ))
             })?;
             insn[0] = insn[0] & !opcode::SIZE_MASK | bits;
         }
@@ -69,8 +73,8 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     Ok(())
 }
 
-/// A load of a number of 64 bits, which takes two instructions.
-fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
+/// Patches a 64-bit immediate load (`ld_imm64`), which has two instruction slots.
+fn load_immediate64(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
     const SOURCE: u8 = if cfg!(target_endian = "little") { 0xf0 } else { 0x0f };
     let plain = insns.len() >= 2 * INSN_SIZE
         && insns[0] == opcode::LD_IMM64
@@ -78,21 +82,21 @@ fn wide_immediate(insns: &mut [u8], resolution: &Resolution) -> Result<()> {
         && insns[2..4] == [0; 2]
         && insns[8..12] == [0; 4];
     if !plain {
-        return Err(Error::malformed("the instruction loads no plain number"));
+        return Err(Error::malformed("the instruction is not a plain 64-bit immediate load"));
     }
     let Resolution::Number { original, number, .. } = *resolution else {
         poison(insns, 2);
         return Ok(());
     };
     let (low, high) = (u32::from_ne_bytes(read(insns, 4)), u32::from_ne_bytes(read(insns, 12)));
-    expect(original, u64::from(high) << 32 | u64::from(low))?;
+    check_original(original, u64::from(high) << 32 | u64::from(low))?;
     let [a, b, c, d, high @ ..] = number.to_le_bytes();
     insns[4..8].copy_from_slice(&u32::from_le_bytes([a, b, c, d]).to_ne_bytes());
     insns[12..16].copy_from_slice(&u32::from_le_bytes(high).to_ne_bytes());
     Ok(())
 }
 
-/// Makes so many instructions into ones that the verifier refuses if they can be reached.
+/// Replaces `count` instructions by calls of [`ABSENT_HELPER`], which the verifier rejects if it can reach them.
 fn poison(insns: &mut [u8], count: usize) {
     for insn in insns.chunks_exact_mut(INSN_SIZE).take(count) {
         insn.fill(0);
@@ -101,22 +105,22 @@ fn poison(insns: &mut [u8], count: usize) {
     }
 }
 
-/// Checks that the number which is replaced is the one that the object's types say.
-fn expect(original: Option<u64>, found: u64) -> Result<()> {
+/// Checks that the number to replace is the one that results from the object's types.
+fn check_original(original: Option<u64>, found: u64) -> Result<()> {
     match original {
         Some(original) if original != found => Err(Error::malformed(format_args!(
-            "the instruction has {found} where the object's own types say {original}"
+            "the instruction has {found}, but the object's own types result in {original}"
         ))),
         _ => Ok(()),
     }
 }
 
-/// A number with its sign, as 64 bits.
-fn extended(number: impl Into<i64>) -> u64 {
+/// Returns the number, sign-extended to 64 bits.
+fn sign_extended(number: impl Into<i64>) -> u64 {
     u64::from_ne_bytes(number.into().to_ne_bytes())
 }
 
-/// Bytes of an instruction, which is there.
+/// Returns bytes of an instruction; the caller has checked that they exist.
 fn read<const N: usize>(insns: &[u8], at: usize) -> [u8; N] {
     insns.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }

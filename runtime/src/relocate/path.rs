@@ -1,15 +1,15 @@
-//! What a relocation is about, in the object's types and in the kernel's: a type, an enumerator, or a field and the way to it.
+//! The parsed access spec of a relocation, in the object's types and in the kernel's: a type, an enumerator, or a field and its path.
 
-use super::record::{Question, Record};
+use super::record::{Record, RelocationKind};
 use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 
-/// How deep a field may lie (`BPF_CORE_SPEC_MAX_LEN` of libbpf and Linux).
+/// The maximum number of steps to a field (`BPF_CORE_SPEC_MAX_LEN` of libbpf and Linux).
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// What a relocation is about.
+/// What a relocation refers to (`struct bpf_core_spec` of Linux).
 #[derive(Debug)]
-pub(super) enum Subject<'a> {
+pub(super) enum Spec<'a> {
     /// A type.
     Type { id: u32 },
     /// An enumerator.
@@ -18,37 +18,37 @@ pub(super) enum Subject<'a> {
     Field(Path<'a>),
 }
 
-/// The way to a field.
+/// The path to a field.
 #[derive(Debug)]
 pub(super) struct Path<'a> {
-    /// Members with a name and elements of arrays; anonymous structs are passed through without a step.
+    /// Named members and elements of arrays. Anonymous structs and unions add no step.
     pub(super) steps: Vec<Step<'a>>,
-    /// How many levels were passed, anonymous ones too.
+    /// The number of levels, those of anonymous members included.
     pub(super) depth: usize,
-    /// Where it is, from the beginning of the first type.
+    /// The field's offset from the beginning of the first type, in bits.
     pub(super) bit_offset: u64,
 }
 
-/// A step on the way.
+/// A step of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
-    /// Of a member the struct that has it, of an element its type.
+    /// For a member, the struct that has it; for an element, the element's type.
     pub(super) type_id: u32,
-    /// Which member or element.
+    /// The index of the member or element.
     pub(super) index: u32,
-    /// The member's name; none for an element.
+    /// The member's name; `None` for an element.
     pub(super) name: Option<&'a str>,
 }
 
-impl<'a> Subject<'a> {
-    /// What a record is about in the object's types.
-    pub(super) fn parse(types: &'a Types, record: &Record, question: Question) -> Result<Self> {
+impl<'a> Spec<'a> {
+    /// Parses the access string of a record against the object's types.
+    pub(super) fn parse(types: &'a Types, record: &Record, relocation: RelocationKind) -> Result<Self> {
         let access = types.string(record.access);
-        let bad = || Error::malformed(format_args!("its path `{access}` leads nowhere"));
+        let bad = || Error::malformed(format_args!("access string `{access}` is not valid for the type"));
         if !types.has(record.type_id) || record.type_id == 0 {
             return Err(Error::malformed(format_args!("the object has no type {}", record.type_id)));
         }
-        if question.is_about_type() {
+        if relocation.concerns_type() {
             return if access == "0" { Ok(Self::Type { id: record.type_id }) } else { Err(bad()) };
         }
         let indexes =
@@ -57,7 +57,7 @@ impl<'a> Subject<'a> {
             indexes.collect::<Option<_>>().filter(|all: &Vec<u32>| all.len() <= MAX_DEPTH).ok_or_else(bad)?;
         let first = *indexes.first().ok_or_else(bad)?;
         let root = types.resolve(record.type_id);
-        if question.is_about_enumerator() {
+        if relocation.concerns_enumerator() {
             let found = types.enumerators(root).nth(usize::try_from(first).unwrap_or(usize::MAX));
             let (name, value) = found.filter(|_| indexes.len() == 1).ok_or_else(bad)?;
             return Ok(Self::Enumerator { name, value });
@@ -82,7 +82,7 @@ impl<'a> Subject<'a> {
         Ok(Self::Field(path))
     }
 
-    /// Where a field begins; nothing else begins anywhere.
+    /// Returns the offset of a field in bits; 0 for types and enumerators.
     pub(super) fn bit_offset(&self) -> u64 {
         match self {
             Self::Field(path) => path.bit_offset,
@@ -92,13 +92,13 @@ impl<'a> Subject<'a> {
 }
 
 impl Path<'_> {
-    /// The way to a value of this type, so many after the first.
+    /// Creates the path to element `index` of an array of this type.
     pub(super) fn new(types: &Types, root: u32, index: u32) -> Option<Self> {
         let bit_offset = bits(types, root, index)?;
         Some(Self { steps: vec![Step { type_id: root, index, name: None }], depth: 1, bit_offset })
     }
 
-    /// Goes on to an element of an array, and gives its type.
+    /// Adds an element of an array to the path, and returns its type.
     pub(super) fn element(&mut self, types: &Types, array: u32, index: u32) -> Option<u32> {
         let (element, count) = types.array(array)?;
         if index >= count && !self.is_flexible(types, count) {
@@ -111,14 +111,15 @@ impl Path<'_> {
         Some(element)
     }
 
-    /// Whether an array of so many elements, where the way has come to, is the last member of its struct and has no end.
+    /// Returns whether an array of `count` elements, at the end of the path, is a flexible array: the last member of its struct, without a
+    /// length.
     fn is_flexible(&self, types: &Types, count: u32) -> bool {
         let last = self.steps.last().filter(|step| step.name.is_some());
         count == 0 && last.is_some_and(|step| step.index + 1 == types.count(step.type_id))
     }
 }
 
-/// How many bits so many values of a type are.
+/// Returns the size of `count` values of a type in bits.
 fn bits(types: &Types, id: u32, count: u32) -> Option<u64> {
     types.size(id)?.checked_mul(8)?.checked_mul(count.into()).filter(|&bits| bits <= u32::MAX.into())
 }

@@ -1,45 +1,45 @@
-//! Records of relocations, as an object has them (`struct bpf_core_relo` of `linux/bpf.h`).
+//! CO-RE relocation records, as an object stores them (`struct bpf_core_relo` of `linux/bpf.h`).
 
-/// Bytes of an instruction.
+/// The size of an instruction in bytes.
 const INSN: u32 = 8;
-/// Bytes of a record.
+/// The size of a record in bytes.
 const RECORD: usize = 16;
 
-/// A relocation.
+/// A CO-RE relocation record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// Index of the instruction.
+    /// The index of the instruction; `usize::MAX` if the record's offset is not the beginning of one.
     pub(super) insn: usize,
-    /// The type in the object's BTF that it is about.
+    /// The id of the type in the object's BTF.
     pub(super) type_id: u32,
-    /// Where the path to a field is in the strings of the object's BTF: `0:2:1`, or an enumerator's index.
+    /// The offset of the access string in the strings of the object's BTF: `0:2:1`, or an enumerator's index.
     pub(super) access: u32,
-    /// The number of the question.
+    /// The relocation kind, which may be unknown.
     pub(super) kind: u32,
 }
 
 impl Record {
-    /// Whether the kernel's types have a say in it.
+    /// Returns whether the relocation depends on the kernel's types.
     pub(super) fn has_candidates(&self) -> bool {
-        Question::of(self.kind).is_some_and(|question| question != Question::LocalTypeId)
+        RelocationKind::of(self.kind).is_some_and(|relocation| relocation != RelocationKind::LocalTypeId)
     }
 }
 
-/// All records.
+/// Iterates over all records.
 pub(super) fn all(bytes: &[u8]) -> impl Iterator<Item = Record> {
     bytes.chunks_exact(RECORD).map(|record| {
         let word = |at: usize| {
             record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&word| u32::from_ne_bytes(word))
         };
-        // An offset that is no whole number of instructions leads nowhere.
+        // An offset inside an instruction becomes an index outside of the program.
         let insn = if word(0) % INSN == 0 { usize::try_from(word(0) / INSN).unwrap_or(usize::MAX) } else { usize::MAX };
         Record { insn, type_id: word(4), access: word(8), kind: word(12) }
     })
 }
 
-/// What a relocation asks of the kernel's types (`enum bpf_core_relo_kind` of `linux/bpf.h`).
+/// What a relocation reads from the types (`enum bpf_core_relo_kind` of `linux/bpf.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum RelocationKind {
     FieldOffset,
     FieldSize,
     FieldExists,
@@ -55,7 +55,7 @@ pub(super) enum Question {
     TypeMatches,
 }
 
-impl Question {
+impl RelocationKind {
     pub(super) fn of(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::FieldOffset,
@@ -75,11 +75,11 @@ impl Question {
         })
     }
 
-    pub(super) fn is_about_type(self) -> bool {
+    pub(super) fn concerns_type(self) -> bool {
         matches!(self, Self::LocalTypeId | Self::TargetTypeId | Self::TypeExists | Self::TypeSize | Self::TypeMatches)
     }
 
-    pub(super) fn is_about_enumerator(self) -> bool {
+    pub(super) fn concerns_enumerator(self) -> bool {
         matches!(self, Self::EnumeratorExists | Self::EnumeratorValue)
     }
 }

@@ -1,4 +1,4 @@
-//! Fits instructions to types made by hand: every question, and every way in which there is no answer.
+//! Relocations against handmade types: every relocation kind, and every error.
 
 mod odd;
 mod types;
@@ -9,7 +9,7 @@ use crate::btf::kind;
 use crate::btf::testing::Btf;
 use crate::error::{ErrorKind, Result, Step, golden};
 
-/// Numbers of questions (`enum bpf_core_relo_kind`).
+// Relocation kinds (`enum bpf_core_relo_kind`).
 const OFFSET: u32 = 0;
 const SIZE: u32 = 1;
 const EXISTS: u32 = 2;
@@ -26,12 +26,12 @@ const TYPE_MATCHES: u32 = 12;
 
 type Insn = [u8; 8];
 
-/// The byte of an instruction that holds its registers, of which the first is written.
+/// The register byte of an instruction.
 const fn registers(dst: u8, src: u8) -> u8 {
     if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src }
 }
 
-/// An instruction that writes r1, or of which r1 is the address.
+/// An instruction whose destination register is r1.
 fn of_r1(code: u8, number: i32) -> Insn {
     let [a, b, c, d] = number.to_ne_bytes();
     [code, registers(1, 0), 0, 0, a, b, c, d]
@@ -42,13 +42,13 @@ fn mov(number: i32) -> Insn {
     of_r1(0xb7, number)
 }
 
-/// `r1 = number ll`.
-fn wide(low: i32, high: i32) -> [Insn; 2] {
+/// `r1 = number ll`, a 64-bit immediate load.
+fn ld_imm64(low: i32, high: i32) -> [Insn; 2] {
     let [a, b, c, d] = high.to_ne_bytes();
     [of_r1(0x18, low), [0, 0, 0, 0, a, b, c, d]]
 }
 
-/// `r1 = *(r2 + offset)` with these bits for its size.
+/// `r1 = *(r2 + offset)` with these size bits.
 fn ldx(size: u8, offset: i16) -> Insn {
     let [a, b] = offset.to_ne_bytes();
     [0x61 & !0x18 | size, registers(1, 2), a, b, 0, 0, 0, 0]
@@ -64,24 +64,29 @@ fn absent() -> Insn {
     [0x85, 0, 0, 0, a, b, c, d]
 }
 
-/// One record about the first instruction.
-fn record(ty: u32, access: u32, question: u32) -> Vec<u8> {
-    [0, ty, access, question].iter().flat_map(|word| word.to_ne_bytes()).collect()
+/// One record for the first instruction.
+fn record(ty: u32, access: u32, relocation: u32) -> Vec<u8> {
+    [0, ty, access, relocation].iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// What becomes of instructions with one record: about this type of the object, by this path.
-fn fit(mut local: Btf, kernel: &Btf, (ty, path, question): (u32, &str, u32), insns: &[Insn]) -> Result<Vec<Insn>> {
+/// Relocates instructions by one record for this type of the object and this access string.
+fn relocated(
+    mut local: Btf,
+    kernel: &Btf,
+    (ty, path, relocation): (u32, &str, u32),
+    insns: &[Insn],
+) -> Result<Vec<Insn>> {
     let access = local.string(path);
-    let records = record(ty, access, question);
+    let records = record(ty, access, relocation);
     let mut relocator = Relocator::new(local.types(), &kernel.shared(), false, &[&records]);
     let mut bytes = insns.as_flattened().to_vec();
     relocator.relocate(&mut bytes, &records)?;
     Ok(bytes.chunks_exact(8).map(|insn| insn.try_into().unwrap()).collect())
 }
 
-/// The number that a record gives, of an instruction that holds what the object's own types say.
+/// The relocated number of an instruction whose original number is `original`; `None` if the instruction is poisoned.
 fn number(local: Btf, kernel: &Btf, about: (u32, &str, u32), original: i32) -> Option<i32> {
-    let insns = fit(local, kernel, about, &[mov(original)]).unwrap();
+    let insns = relocated(local, kernel, about, &[mov(original)]).unwrap();
     (insns[0] != absent()).then(|| i32::from_ne_bytes(insns[0][4..].try_into().unwrap()))
 }
 
@@ -97,7 +102,7 @@ fn local() -> (Btf, u32) {
     (btf, s)
 }
 
-/// The kernel's: members in another order, `b` inside a union, behind modifiers and other types.
+/// The kernel's `struct s`: members in another order, `b` inside a union, behind modifiers and other types.
 fn kernel() -> (Btf, u32) {
     let mut btf = Btf::new();
     let long = btf.int("long", 8, true);
@@ -114,9 +119,9 @@ fn kernel() -> (Btf, u32) {
 
 #[test]
 fn fields() {
-    let about = |path, question, original| {
+    let about = |path, relocation, original| {
         let (local, s) = local();
-        number(local, &kernel().0, (s, path, question), original)
+        number(local, &kernel().0, (s, path, relocation), original)
     };
     assert_eq!(about("0:0", OFFSET, 0), Some(40));
     assert_eq!(about("0:1:1", OFFSET, 8), Some(16), "through anonymous structs");
@@ -130,17 +135,17 @@ fn fields() {
     assert_eq!(about("0:0", SIGNED, 1), Some(1));
     assert_eq!(about("0:3", SIGNED, 0), Some(0));
     assert_eq!(about("0:0", RIGHT_SHIFT, 32), Some(0));
-    assert_eq!(about("2:0", OFFSET, 48), Some(168), "of the third of an array");
+    assert_eq!(about("2:0", OFFSET, 48), Some(168), "in the third element of an array");
 }
 
 #[test]
-fn fields_of_other_kinds_do_not_fit() {
+fn fields_of_other_kinds_are_incompatible() {
     let (local, s) = local();
     let mut kernel = Btf::new();
     let int = kernel.int("int", 4, true);
     kernel.structure("s", 8, &[("p", int, 0), ("a", int, 32)]);
     assert_eq!(number(local, &kernel, (s, "0:3", EXISTS), 1), Some(0));
-    // Neither a struct of another name nor a union of the same.
+    // A struct of another name and a union of the same name are not candidates.
     let (local, s) = self::local();
     let mut kernel = Btf::new();
     let int = kernel.int("int", 4, true);
@@ -168,7 +173,7 @@ fn arrays_have_ends() {
     };
     assert_eq!(of(5, false), Some(20));
     assert_eq!(of(4, false), None, "it is too short");
-    assert_eq!(of(0, true), Some(20), "it has no end");
+    assert_eq!(of(0, true), Some(20), "it is flexible");
     assert_eq!(of(0, false), None, "it is empty");
 }
 
@@ -187,41 +192,41 @@ fn flexible_arrays_of_the_object() {
 
 #[test]
 fn bitfields() {
-    let about = |question| {
+    let about = |relocation| {
         let mut local = Btf::new();
         let word = local.int("unsigned int", 4, false);
         let s = local.bitfields("s", 4, &[("f", word, 3, 5)]);
         let mut kernel = Btf::new();
         let signed = kernel.int("int", 4, true);
-        // Bits 60 to 69: over the end of a word, and of the two words before.
+        // Bits 60 to 69 cross a boundary of eight bytes.
         kernel.bitfields("s", 16, &[("f", signed, 60, 10)]);
-        // What is in the instruction does not matter where it is the compiler's choice.
-        let original = match question {
+        // Where the compiler chooses the number, any original number is accepted.
+        let original = match relocation {
             SIGNED => 0,
             RIGHT_SHIFT => 59,
             _ => 12345,
         };
-        fit(local, &kernel, (s, "0:0", question), &[mov(original)])
+        relocated(local, &kernel, (s, "0:0", relocation), &[mov(original)])
             .map(|insns| i32::from_ne_bytes(insns[0][4..].try_into().unwrap()))
     };
-    golden::check("CO-RE: bitfield over too many bytes", ErrorKind::Mismatch, &about(OFFSET).unwrap_err());
+    golden::check("CO-RE: bitfield across a boundary of eight bytes", ErrorKind::Mismatch, &about(OFFSET).unwrap_err());
 
-    let about = |question| {
+    let about = |relocation| {
         let mut local = Btf::new();
         let word = local.int("unsigned int", 4, false);
         let s = local.structure("s", 4, &[("f", word, 0)]);
         let mut kernel = Btf::new();
         let signed = kernel.int("int", 4, true);
-        // Bits 28 to 37: over the end of a word, so eight bytes are read.
+        // Bits 28 to 37 cross a boundary of four bytes, so eight are read.
         kernel.bitfields("s", 16, &[("f", signed, 28, 10)]);
-        let original = if question == SIZE {
+        let original = if relocation == SIZE {
             4
-        } else if question == RIGHT_SHIFT || question == LEFT_SHIFT {
+        } else if relocation == RIGHT_SHIFT || relocation == LEFT_SHIFT {
             32
         } else {
             0
         };
-        number(local, &kernel, (s, "0:0", question), original).unwrap()
+        number(local, &kernel, (s, "0:0", relocation), original).unwrap()
     };
     assert_eq!((about(OFFSET), about(SIZE), about(SIGNED), about(RIGHT_SHIFT)), (0, 8, 1, 54));
     assert_eq!(about(LEFT_SHIFT), if cfg!(target_endian = "little") { 64 - 38 } else { 28 });
@@ -229,7 +234,7 @@ fn bitfields() {
 
 #[test]
 fn loads_and_stores_change_their_size() {
-    // The object's member and the kernel's: pointers or integers, their sizes, signs.
+    // Size and signedness of the integer, in the object and in the kernel.
     let load = |(local_size, local_signed), (kernel_size, kernel_signed), insn| {
         let mut local = Btf::new();
         let int = local.int("int", local_size, local_signed);
@@ -237,7 +242,7 @@ fn loads_and_stores_change_their_size() {
         let mut kernel = Btf::new();
         let int = kernel.int("int", kernel_size, kernel_signed);
         kernel.structure("s", 16, &[("x", int, 64)]);
-        fit(local, &kernel, (s, "0:0", OFFSET), &[insn]).map(|insns| insns[0])
+        relocated(local, &kernel, (s, "0:0", OFFSET), &[insn]).map(|insns| insns[0])
     };
     assert_eq!(load((8, false), (4, false), ldx(DOUBLE, 0)).unwrap(), ldx(WORD, 8));
     assert_eq!(load((4, false), (1, false), ldx(WORD, 0)).unwrap(), ldx(BYTE, 8));
@@ -248,8 +253,8 @@ fn loads_and_stores_change_their_size() {
     let error = load((8, false), (4, false), ldx(WORD, 0)).unwrap_err();
     golden::check("CO-RE: access of another size than its field", ErrorKind::Malformed, &error);
     let error = load((8, false), (3, false), ldx(DOUBLE, 0)).unwrap_err();
-    golden::check("CO-RE: kernel field of a size that nothing accesses", ErrorKind::Mismatch, &error);
-    // Stores of registers and of numbers; the immediate stays.
+    golden::check("CO-RE: kernel field of three bytes", ErrorKind::Mismatch, &error);
+    // Stores of registers and of immediates; the immediate stays.
     let store = [0x7b, registers(2, 1), 0, 0, 0, 0, 0, 0];
     assert_eq!(load((8, false), (8, false), store).unwrap()[2..4], 8_i16.to_ne_bytes());
     assert_eq!(load((4, false), (4, false), of_r1(0x62, 0x0909_0909)).unwrap()[4..], [9; 4]);
@@ -263,21 +268,22 @@ fn fields_too_far_for_one_instruction() {
     let mut kernel = Btf::new();
     let int = kernel.int("int", 4, true);
     kernel.structure("s", 100_000, &[("x", int, 40_000 * 8)]);
-    let error = fit(local, &kernel, (s, "0:0", OFFSET), &[ldx(WORD, 0)]).unwrap_err();
+    let error = relocated(local, &kernel, (s, "0:0", OFFSET), &[ldx(WORD, 0)]).unwrap_err();
     assert_eq!(error.step(), Step::Relocate);
     golden::check("CO-RE: field too far for one instruction", ErrorKind::Mismatch, &error);
 }
 
 #[test]
-fn instructions_that_say_something_else() {
+fn malformed_instructions() {
     let (local, s) = local();
-    let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[mov(5)]).unwrap_err();
+    let error = relocated(local, &kernel().0, (s, "0:0", SIZE), &[mov(5)]).unwrap_err();
     golden::check("CO-RE: instruction with another number than the object's types", ErrorKind::Malformed, &error);
     let (local, s) = self::local();
     // An addition of a register.
-    let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[[0x0f, registers(1, 2), 0, 0, 0, 0, 0, 0]]).unwrap_err();
+    let error =
+        relocated(local, &kernel().0, (s, "0:0", SIZE), &[[0x0f, registers(1, 2), 0, 0, 0, 0, 0, 0]]).unwrap_err();
     golden::check("CO-RE: instruction without a number", ErrorKind::Malformed, &error);
     let (local, s) = self::local();
-    let error = fit(local, &kernel().0, (s, "0:0", SIZE), &[]).unwrap_err();
+    let error = relocated(local, &kernel().0, (s, "0:0", SIZE), &[]).unwrap_err();
     golden::check("CO-RE: instruction outside its program", ErrorKind::Malformed, &error);
 }

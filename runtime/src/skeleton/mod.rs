@@ -1,18 +1,19 @@
-//! The macro that a generated file calls: what every skeleton has, made from the names that only this one has.
+//! The macro that a generated file calls. It defines what every skeleton has, from the names of this one.
 //!
-//! A generated file holds an object's names, its types, the tables of its load plan and its blob. All code that is the same for every
-//! object is here, once. To give each skeleton a new method, add it to the macro; to pass it something new of an object, extend the
+//! A generated file contains an object's names, its types, the tables of its load plan and its blob. All code that is the same for every
+//! object is in this macro. To give each skeleton a new method, add it to the macro. To pass a new property of an object to it, extend the
 //! grammar, which the generator's `rust/call.rs` writes, and raise `abi::VERSION`.
 //!
 //! # Safety
-//! The one unsafe expression of [`skeleton!`] trusts the tables that it is given. The call says `unsafe` for that, and why it may.
+//! The only unsafe expression of [`skeleton!`] trusts the tables that are passed to it. The call has `unsafe`, with a comment that
+//! justifies it.
 
 mod types;
 
 /// Declares a skeleton: `open()`, `Open`, `Skeleton`, `Maps`, `Programs`, `Links` and, where the object has struct_ops maps, `StructOps`.
 ///
-/// The generator writes the call; nobody else has to. It expands to safe code but for one expression: the promise that the tables and
-/// the blob are what the generator made of a program of yours, for which the call says `unsafe`.
+/// Only the generator writes calls of it. It expands to safe code, except for one expression: the promise that the tables and the blob are
+/// what the generator wrote for a trusted object, for which the call has `unsafe`.
 ///
 /// Each line has the index of a map or program in the object's tables:
 ///
@@ -72,14 +73,14 @@ macro_rules! skeleton {
     ) => {
         const _: () = ::core::assert!(
             $crate::generated::abi::VERSION == $version,
-            "this file was made for another version of skelgen-runtime: generate it again"
+            "this file was generated for another version of skelgen-runtime: generate it again"
         );
         const _: () = ::core::assert!(
             ::core::cfg!(target_endian = $endian),
-            ::core::concat!("this object was compiled for ", $endian, "-endian machines: compile it for this target")
+            ::core::concat!("this object was compiled for a ", $endian, "-endian target: compile it for this one")
         );
 
-        /// Opens the object. Nothing is in the kernel yet.
+        /// Opens the object. Nothing is loaded into the kernel yet.
         #[must_use]
         pub fn open() -> Open {
             Open {
@@ -94,7 +95,7 @@ macro_rules! skeleton {
             }
         }
 
-        /// The object before it is loaded: everything that can still be changed.
+        /// The object before it is loaded, when its settings can still be changed.
         #[derive(::core::fmt::Debug)]
         pub struct Open {
             /// The maps.
@@ -105,7 +106,7 @@ macro_rules! skeleton {
                 /// The struct_ops maps.
                 pub $struct_ops: OpenStructOps,
             )?
-            /// The options of the whole object.
+            /// The options of the load.
             pub options: $crate::LoadOptions,
             $(
                 #[doc = ::core::concat!(" Mutable access to the initial value of section `", $rodata_name, "`.")]
@@ -128,16 +129,16 @@ macro_rules! skeleton {
         impl Open {
             $($crate::skeleton! { @initial $rodata_name, "", $Rodata: $rodata, $rodata_mut, $rodata_resize })*
             $($crate::skeleton! { @initial $data_name, "", $Data: $data, $data_mut, $data_resize })*
-            $($crate::skeleton! { @initial $percpu_name, ", from which every CPU starts", $Percpu: $percpu, $percpu_mut, $percpu_resize })*
+            $($crate::skeleton! { @initial $percpu_name, ", with which every CPU starts", $Percpu: $percpu, $percpu_mut, $percpu_resize })*
             $($crate::skeleton! { @initial $arena_name, "", $Arena: $arena, $arena_mut })*
 
             /// Loads every map and program.
             ///
             /// # Errors
-            /// If the kernel rejects one, or a requirement is not met: the error names the step and its subject. Nothing stays in the
-            /// kernel then.
+            /// If the kernel rejects one, or a requirement is not met: the error has the step and its subject. Nothing stays in the kernel
+            /// then.
             pub fn load(self) -> $crate::Result<Skeleton> {
-                // SAFETY: promised by the call of the macro.
+                // SAFETY: the call of the macro promises it.
                 static TRUSTED: $crate::generated::Trusted = unsafe { $crate::generated::Trusted::new(&$object) };
                 #[allow(unused_mut, reason = "an object may have no maps or programs")]
                 let mut loading = $crate::generated::Loading::new(TRUSTED, self.options);
@@ -236,7 +237,7 @@ macro_rules! skeleton {
                 }
             )*
             $(
-                #[doc = ::core::concat!(" Returns the value of section `", $kconfig_name, "`: what the running kernel is configured with.")]
+                #[doc = ::core::concat!(" Returns the value of section `", $kconfig_name, "`: the running kernel's configuration.")]
                 #[must_use]
                 pub fn $kconfig(&self) -> &$Kconfig {
                     self.$kconfig.get()
@@ -250,15 +251,15 @@ macro_rules! skeleton {
                 }
             )*
 
-            /// Attaches every program that was loaded and every struct_ops map that was created, unless `set_autoattach(false)` left it
-            /// out.
+            /// Attaches every program that was loaded and every struct_ops map that was created, unless `set_autoattach(false)` excluded
+            /// it.
             ///
-            /// Programs that need something given, such as a network interface, are not attached: [`Links::left`] lists them and what
-            /// they need, [`Links::complete`] makes them an error.
+            /// Programs that need an argument to attach, such as a network interface, are not attached: [`Links::left`] lists them and what
+            /// they need, [`Links::complete`] returns an error for them.
             ///
             /// # Errors
-            /// If the kernel rejects one; nothing stays attached then. If there are only programs that need something given: the error
-            /// names them.
+            /// If the kernel rejects one; nothing stays attached then. If every program needs an argument to attach: the error names
+            /// them.
             pub fn attach(&self) -> $crate::Result<Links> {
                 #[allow(unused_mut, reason = "an object may have nothing to attach")]
                 let mut attaching = $crate::generated::Attaching::new();
@@ -296,8 +297,8 @@ macro_rules! skeleton {
             $(#[doc = $program_doc] pub $program: $crate::Program,)*
         }
 
-        /// The links of what is attached. `None` stands for a program that is not loaded, that needs something given, or whose
-        /// auto-attach is off. Dropping a link detaches its program.
+        /// The links of the attached programs and struct_ops maps. A link is `None` if its program is not loaded, needs an argument to
+        /// attach, or has auto-attach off. Dropping a link detaches its program.
         #[must_use = "dropping the links detaches the programs: keep them, as `let _links = skeleton.attach()?` does, not `let _ = …`"]
         #[derive(::core::fmt::Debug)]
         pub struct Links {
@@ -315,13 +316,13 @@ macro_rules! skeleton {
                 ])
             }
 
-            /// Iterates over the programs that were not attached because they need something given, with what they need. A program
-            /// whose link was put into its field here is left out.
+            /// Iterates over the programs that were not attached because they need an argument, with what they need. A program whose link
+            /// was assigned to its field here is left out.
             pub fn left(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::Left> {
                 self.$left.iter().filter(|left| self.iter().all(|(name, _)| name != left.field()))
             }
 
-            /// Returns the links if no program is left that needs something given.
+            /// Returns the links if no program is left to attach.
             ///
             /// # Errors
             /// If one is left: the error names all of them. The others are detached.
@@ -356,7 +357,7 @@ macro_rules! skeleton {
             self.$get.get()
         }
 
-        #[doc = ::core::concat!(" Returns the initial value of section `", $name, "`", $more, ", for changing it.")]
+        #[doc = ::core::concat!(" Returns the initial value of section `", $name, "`", $more, ", for modification.")]
         #[must_use]
         pub fn $get_mut(&mut self) -> &mut $Value {
             self.$get.get_mut()
@@ -378,6 +379,6 @@ macro_rules! skeleton {
     (@fd optional_map $map:expr) => { $map.as_ref().map($crate::generated::prelude::AsFd::as_fd) };
     (@fd optional_arena $map:expr) => { $crate::skeleton!(@fd optional_map $map) };
     ($($other:tt)*) => {
-        ::core::compile_error!("this file was made for another version of skelgen-runtime: generate it again");
+        ::core::compile_error!("this file was generated for another version of skelgen-runtime: generate it again");
     };
 }

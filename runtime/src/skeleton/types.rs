@@ -1,13 +1,12 @@
-//! The macros by which generated files define C's structs and unions: one line for each member.
+//! The macros with which generated files define C's structs, unions and enumerations: one line for each member.
 //!
-//! To give generated types a new trait, implement it here; to pass more about a member, extend the grammar, which the generator's
+//! To give generated types a new trait, implement it here. To pass more about a member, extend the grammar, which the generator's
 //! `rust/types` writes, and raise `abi::VERSION`.
 
 /// Defines the Rust form of a C struct or union: its fields with their offsets, padding included, then bitfields, then members that share
 /// bytes with others.
 ///
-/// Values are equal if all their bytes are, as they are for a map that has them as keys: padding counts, and so do the bits of floating
-/// point numbers.
+/// Values are equal if all their bytes are, as for the keys of a map: padding counts, and so do the bits of floating-point numbers.
 ///
 /// It implements [`Plain`](crate::Plain), `Clone`, `Copy`, `Default` (all bytes zero), `Debug`, and `PartialEq`, `Eq` and `Hash` by bytes.
 /// It does not compile if a field is not at its offset, if bytes belong to no field, or if a field's type is not plain data.
@@ -66,7 +65,7 @@ macro_rules! c_struct {
             $crate::generated::is_alignment(::core::mem::align_of::<$name>(), $align),
             &[$(::core::mem::offset_of!($name, $field)),*],
         );
-        // SAFETY: checked: each field has its offset, each type is plain, and together the fields are all bytes.
+        // SAFETY: the checks above ensure that each field has its offset, each type is plain, and the fields cover all bytes.
         unsafe impl $crate::Plain for $name {
             const LAYOUT: ::core::option::Option<&'static $crate::generated::Layout> =
                 ::core::option::Option::Some(&$crate::generated::Layout {
@@ -111,7 +110,7 @@ macro_rules! c_struct {
                     $crate::generated::get_bits(self, $first, $count)
                 }
 
-                #[doc = ::core::concat!(" Sets `", ::core::stringify!($get_bits), "`. Bits of `value` that it has no room for are dropped.")]
+                #[doc = ::core::concat!(" Sets `", ::core::stringify!($get_bits), "`. Excess bits of `value` are discarded.")]
                 pub fn $set_bits(&mut self, value: $Bits) {
                     $crate::generated::set_bits(self, $first, $count, value);
                 }
@@ -135,7 +134,7 @@ macro_rules! c_struct {
 
         $crate::c_struct! { @debug [$($packed)?] $name [$($([$field_doc] $field)?)*] $($shown)? }
     };
-    // Without a list, the fields that have documentation are shown: all but padding.
+    // Without a list, the fields with documentation are shown, which excludes padding. that have documentation are shown: all but padding.
     (@debug [$($packed:ident)?] $name:ident [$([$doc:literal] $field:ident)*]) => {
         $crate::c_struct! { @debug [$($packed)?] $name [] { $($field),* } }
     };
@@ -157,7 +156,7 @@ macro_rules! c_struct {
     };
 }
 
-/// Defines the members of a struct or union in memory shared with programs: a [`Cell`](crate::Cell) for each, and what reads and writes its
+/// Defines the members of a struct or union in memory shared with programs: a [`Cell`](crate::Cell) for each, and accessors of its
 /// bitfields.
 ///
 /// ```
@@ -215,20 +214,21 @@ macro_rules! cells {
                     self.0.get_bits($first, $count)
                 }
 
-                #[doc = ::core::concat!(" Sets `", ::core::stringify!($get), "`. Bits of `value` that it has no room for are dropped.")]
+                #[doc = ::core::concat!(" Sets `", ::core::stringify!($get), "`. Excess bits of `value` are discarded.")]
                 pub fn $set(self, value: $Bits) {
                     self.0.set_bits($first, $count, value);
                 }
             )*)?
 
             $(
-                /// Returns a copy of all variables. Each is as it was at some moment; together they may be of different moments.
+                /// Returns a copy of all variables. Each has its value at some moment of the call; two of them can be from different
+                /// moments.
                 #[must_use]
                 pub fn $snapshot(self) -> $Whole {
                     self.0.get()
                 }
 
-                /// Returns a copy of all variables on the heap, which never passes through the stack: for sections of megabytes.
+                /// Returns a copy of all variables on the heap. It never uses the stack for the copy, so sections can have megabytes.
                 #[must_use]
                 pub fn $snapshot_boxed(self) -> $crate::generated::prelude::Box<$Whole> {
                     self.0.get_boxed()
@@ -246,7 +246,7 @@ macro_rules! cells {
     };
 }
 
-/// Defines the Rust form of a C enumeration: a number of which any value may come, with names for some.
+/// Defines the Rust form of a C enumeration: a number with any value, and names for some values.
 ///
 /// ```
 /// skelgen_runtime::open_enum! {
@@ -256,7 +256,7 @@ macro_rules! cells {
 /// assert_eq!(format!("{:?} {:?}", state::RUNNING, state(7)), "RUNNING state(7)");
 /// ```
 ///
-/// A type of which not any bytes are a value does not compile.
+/// The number must be a type for which every bit pattern is valid; others do not compile.
 ///
 /// ```compile_fail
 /// skelgen_runtime::open_enum! { state: bool { IDLE = false } }
@@ -285,14 +285,14 @@ macro_rules! open_enum {
             }
         }
 
-        // Nothing but plain data may stand where the number does, whatever the attributes above have made of the struct.
+        // The number must be plain data, whatever the attributes above have made of the struct.
         const _: usize = $crate::generated::size_of_plain::<$number>();
         const _: fn($name) = |__value| {
             let $name(_) = __value;
             let _: $number = __value.0;
         };
 
-        // SAFETY: it is its one field, which the lines above check to be plain data.
+        // SAFETY: the struct has one field, which the lines above check to be plain data.
         unsafe impl $crate::Plain for $name {}
 
         impl $crate::generated::BitField for $name {

@@ -1,7 +1,7 @@
 //! The requests of bpf() as `repr(C)` structs, laid out as in `union bpf_attr` of `linux/bpf.h` (Linux 7.3.4).
 //!
-//! Each is the beginning of the union as far as its command reads it. A kernel that knows less takes them all the same as long
-//! as what it does not know is zero. Knows layout only; which values make sense belongs to the functions beside.
+//! Each struct is the beginning of the union, as far as its command reads it. Older kernels accept the longer request as long as the fields
+//! that they do not know are zero. Knows the layout only; the functions beside decide which values are valid.
 
 /// A request: the beginning of `union bpf_attr`.
 ///
@@ -10,7 +10,7 @@
 #[allow(unsafe_code, reason = "a promise about layout, kept by the constant assertions below each request")]
 pub(crate) unsafe trait Attr {}
 
-/// Defines a request: every field with its offset, asserted, and the size, which leaves no room for padding.
+/// Defines a request: each field with its asserted offset, and the size, so that there is no padding.
 macro_rules! attr {
     ($(#[$doc:meta])* $name:ident: $size:literal { $($field:ident: $type:ty = $offset:literal,)* }) => {
         $(#[$doc])*
@@ -54,7 +54,7 @@ attr! {
 }
 
 attr! {
-    /// What any command takes beside its own request if it has [`COMMON_ATTRS`] (`struct bpf_common_attr`, Linux 7.2).
+    /// The attributes that any command accepts in addition to its own with [`COMMON_ATTRS`] (`struct bpf_common_attr`, Linux 7.2).
     CommonAttr: 24 {
         log_buf: u64 = 0,
         log_size: u32 = 8,
@@ -298,7 +298,7 @@ attr! {
 }
 
 attr! {
-    /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, as kernels before 6.6 know them too.
+    /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, in the form of kernels before 6.6.
     ProgAttach: 20 {
         target: i32 = 0,
         attach_bpf_fd: i32 = 4,
@@ -364,7 +364,7 @@ attr! {
     }
 }
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` says of a map: the beginning of `struct bpf_map_info`. What a kernel does not know stays zero.
+/// What `BPF_OBJ_GET_INFO_BY_FD` returns for a map: the beginning of `struct bpf_map_info`. Fields that a kernel does not know stay zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct MapInfo {
@@ -388,7 +388,7 @@ pub(crate) struct MapInfo {
 
 const _: () = assert!(size_of::<MapInfo>() == 88);
 
-/// What it says of BTF: `struct bpf_btf_info`.
+/// What `BPF_OBJ_GET_INFO_BY_FD` returns for BTF: `struct bpf_btf_info`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct BtfInfo {

@@ -1,4 +1,4 @@
-//! BTF: loading ours, and reading the kernel's.
+//! Loads BTF, and reads the kernel's.
 
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
 use crate::uapi::Command;
 
-/// `BPF_F_TOKEN_FD`, of `btf_flags` and `open_flags` too.
+/// `BPF_F_TOKEN_FD`, also in `btf_flags` and `open_flags`.
 const TOKEN_FD: u32 = 1 << 16;
 
 /// `SYSFS_MAGIC` of linux/magic.h.
@@ -37,10 +37,10 @@ pub(crate) fn load(
     Ok((result, attr.log_true_size))
 }
 
-/// The id of the next BTF object after this one, or `None` after the last.
+/// Returns the id of the next BTF object, or `None` after the last.
 pub(crate) fn next_id(id: u32) -> Result<Option<u32>, Errno> {
     let mut attr = GetId { id, ..GetId::default() };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     match unsafe { bpf(Command::BTF_GET_NEXT_ID, &mut attr) } {
         Ok(_) => Ok(Some(attr.next_id)),
         Err(error) if error.raw() == libc::ENOENT => Ok(None),
@@ -48,24 +48,24 @@ pub(crate) fn next_id(id: u32) -> Result<Option<u32>, Errno> {
     }
 }
 
-/// Opens the BTF object of this id, with the rights of a token where the kernel takes one for this.
+/// Opens the BTF object with this id, with the rights of a token if the kernel accepts one here.
 pub(crate) fn open(id: u32, token: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
     let mut attr = GetId { id, ..GetId::default() };
     if let Some(token) = token {
         attr.open_flags = TOKEN_FD;
         attr.token_fd = token.as_raw_fd();
     }
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     match unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) } {
-        // The first kernels with tokens know none here.
+        // The first kernels with tokens do not accept one here.
         Err(errno) if token.is_some() && errno.raw() == libc::EINVAL => open(id, None),
         result => result,
     }
 }
 
-/// The bytes of a BTF object.
+/// Reads the bytes of a BTF object.
 pub(crate) fn read(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
-    let ask = |bytes: &mut [u8]| {
+    let read = |bytes: &mut [u8]| {
         let mut info = BtfInfo { btf: address_mut(bytes), btf_size: len32(bytes.len())?, ..BtfInfo::default() };
         let mut attr = GetInfo {
             bpf_fd: fd.as_raw_fd(),
@@ -76,14 +76,14 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
         unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
         Ok(info.btf_size)
     };
-    // BTF objects never change, so the second answer is as long as the first says.
-    let len = ask(&mut [])?;
+    // BTF objects never change, so the second result has the length that the first reports.
+    let len = read(&mut [])?;
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    ask(&mut bytes)?;
+    read(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
+/// Returns the name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
 pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     // Module names are shorter than 64 bytes (MODULE_NAME_LEN).
     let mut name = [0_u8; 64];
@@ -107,10 +107,10 @@ pub(crate) struct MappedFile {
 }
 
 impl MappedFile {
-    /// Maps a file of /sys/kernel/btf, which Linux allows since 6.16. `None` if it does not.
+    /// Maps a file of /sys/kernel/btf, which Linux allows since 6.16. Returns `None` if it does not.
     ///
-    /// For these files only, and `None` for what something else has been mounted over: they are the kernel's own read-only memory,
-    /// which neither changes nor shrinks.
+    /// Only these files may be mapped: they are the kernel's own read-only memory, which neither changes nor shrinks. Returns `None` for a
+    /// file of another file system that is mounted over them.
     pub(crate) fn of_sysfs(file: &File, len: usize) -> Option<Self> {
         if len == 0 || !is_of_sysfs(file) {
             return None;
@@ -126,8 +126,8 @@ impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the mapping is readable, `len` bytes long and alive as long as `self`, and the kernel never changes a file of BTF in
-        // sysfs, in which this one was found to be.
+        // SAFETY: the mapping is readable, `len` bytes long and alive as long as `self`. `of_sysfs` checked that the file is in sysfs, and
+        // the kernel never changes a BTF file there.
         unsafe { std::slice::from_raw_parts(self.address.cast(), self.len) }
     }
 }
@@ -139,15 +139,15 @@ impl Drop for MappedFile {
     }
 }
 
-/// Whether the kernel itself is where a file is: no other process could change it then.
+/// Returns whether a file is in sysfs, where no process can change it.
 fn is_of_sysfs(file: &File) -> bool {
     let mut about = MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: `about` is memory for the one value that is written.
-    let told = unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == 0;
-    // SAFETY: numbers of which all may be zero, as they are unless the kernel wrote others.
+    // SAFETY: `about` has room for the one value that is written.
+    let succeeded = unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == 0;
+    // SAFETY: all fields are integers, which were zero before the kernel wrote others.
     let about = unsafe { about.assume_init() };
-    // The field is of another type on each kind of machine.
-    told && u64::try_from(about.f_type).is_ok_and(|magic| magic == SYSFS)
+    // The type of the field depends on the architecture.
+    succeeded && u64::try_from(about.f_type).is_ok_and(|magic| magic == SYSFS)
 }
 
 #[cfg(test)]

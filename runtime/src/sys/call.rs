@@ -1,4 +1,4 @@
-//! A bpf() call as the recorder sees it, and as it is shown.
+//! A recorded bpf() call, and its `Display`.
 //!
 //! Must not know who records.
 
@@ -10,8 +10,8 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
 /// One bpf() call.
 ///
-/// Its `Display` is one line without addresses, file descriptors and times, so that it is the same wherever the kernel's
-/// answer is.
+/// Its `Display` is one line without addresses, file descriptors and times, so that it is the same on all kernels that return the same
+/// result.
 ///
 /// ```no_run
 /// use skelgen_runtime::{record, uapi::Command};
@@ -25,21 +25,21 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 pub struct Call {
     /// The command.
     pub command: Command,
-    /// The request as it was made: the beginning of `union bpf_attr`, with addresses and file descriptors as they were.
+    /// The request as it was made: the beginning of `union bpf_attr`, with its addresses and file descriptors.
     pub attr: Vec<u8>,
     /// The map of an element operation.
     pub map: Option<MapOf>,
     /// What the request pointed to.
     pub buffers: Vec<Buffer>,
-    /// What the kernel answered: a file descriptor, where the command gives one, else mostly 0.
+    /// What the kernel returned: a file descriptor if the command creates one, otherwise usually 0.
     pub result: Result<i32, Errno>,
-    /// How long the call took.
+    /// The duration of the call.
     pub nanoseconds: u64,
     /// The id of the map that the call created.
     pub(crate) created: Option<u32>,
 }
 
-/// The map that an element operation is about.
+/// The map of an element operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapOf {
@@ -47,9 +47,10 @@ pub struct MapOf {
     pub name: String,
     /// Its id in the kernel.
     pub id: u32,
-    /// Bytes of a key.
+    /// The size of a key in bytes.
     pub key_len: usize,
-    /// Bytes of what a request with these flags reads or writes: of a full-width request of a percpu map all CPUs' values.
+    /// The size in bytes of what a request with these flags reads or writes. For a request without a CPU flag on a percpu map, that is the
+    /// values of all CPUs.
     pub value_len: usize,
 }
 
@@ -57,13 +58,13 @@ pub struct MapOf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Buffer {
-    /// What it is: `insns`, `license`, `value`.
+    /// The name of the field: `insns`, `license`, `value`.
     pub field: &'static str,
-    /// Where in the request its address is.
+    /// The offset of its address in the request.
     pub offset: usize,
-    /// How many bytes the kernel reads or writes there.
+    /// The number of bytes that the kernel reads or writes.
     pub len: usize,
-    /// The bytes, if they were asked for and the kernel reads them.
+    /// The bytes, if contents are recorded and the kernel reads them.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -97,7 +98,7 @@ impl Call {
         self.buffers.iter().find(|buffer| buffer.field == field)
     }
 
-    /// Returns the offsets of file descriptors in the request (0 or absent ones included), for making the call again.
+    /// Returns the offsets of file descriptors in the request, unset ones (0) included, for repeating the call.
     #[must_use]
     pub fn fd_offsets(&self) -> &'static [usize] {
         match self.command {
@@ -111,7 +112,7 @@ impl Call {
         }
     }
 
-    /// The name in the request, of maps and programs.
+    /// Returns the name in the request of a map or program.
     fn name(&self, offset: usize) -> String {
         let field = self.attr.get(offset..offset + 16).unwrap_or_default();
         let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());

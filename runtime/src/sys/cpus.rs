@@ -1,7 +1,7 @@
 //! The CPUs of the running kernel: those that are possible and those that are online.
 //!
-//! Percpu maps hold a value for each *possible* CPU, whether it is online or not. The kernel's full-width buffers are indexed by
-//! place among the possible CPUs, not by number: with CPUs `0-1,4` the third value is that of CPU 4.
+//! Percpu maps have a value for each *possible* CPU, whether it is online or not. The kernel's full-width buffers are indexed by the
+//! position among the possible CPUs, not by number: with CPUs `0-1,4` the third value is that of CPU 4.
 
 use std::sync::OnceLock;
 
@@ -12,15 +12,15 @@ use crate::sys::elem::percpu_values;
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// More CPUs than any kernel can be built for; a larger number is a file that cannot be right.
+/// An upper limit of the number of CPUs, beyond what any kernel supports. A file with larger numbers is malformed.
 const MOST: u32 = 1 << 16;
 
-/// A set of CPUs, by rising number.
+/// A set of CPUs, in ascending order of their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuSet(Vec<u32>);
 
 impl CpuSet {
-    /// Iterates over the numbers of the CPUs, in rising order.
+    /// Iterates over the numbers of the CPUs, in ascending order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + DoubleEndedIterator + Clone + '_ {
         self.0.iter().copied()
@@ -32,7 +32,7 @@ impl CpuSet {
         self.0.len()
     }
 
-    /// Returns whether there are none, which the set of possible CPUs never has.
+    /// Returns whether the set is empty. The set of possible CPUs never is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -62,7 +62,7 @@ impl CpuSet {
         self.0.binary_search(&cpu).ok()
     }
 
-    /// Parses a list as the kernel prints it: `0-3,5`.
+    /// Parses a list in the kernel's format: `0-3,5`.
     fn parse(text: &str) -> Option<Self> {
         let mut cpus = Vec::new();
         for range in text.trim().split(',') {
@@ -100,7 +100,7 @@ pub fn possible() -> Result<&'static CpuSet> {
     Ok(POSSIBLE_CPUS.get_or_init(|| set))
 }
 
-/// Returns the CPUs that are online now: the possible ones without those that are absent or switched off.
+/// Returns the CPUs that are online now: the possible CPUs without those that are absent or offline.
 ///
 /// # Errors
 /// If `/sys/devices/system/cpu/online` cannot be read or is not a list of CPUs.
@@ -111,34 +111,34 @@ pub fn online() -> Result<CpuSet> {
 fn read(path: &str) -> Result<CpuSet> {
     let text = std::fs::read_to_string(path).map_err(|error| match error.raw_os_error() {
         Some(number) => {
-            Error::refused(format_args!("reading {path}"), Errno::from_raw(number)).during(Step::ReadKernel)
+            Error::refused(format_args!("cannot read {path}"), Errno::from_raw(number)).during(Step::ReadKernel)
         }
-        None => Error::of(ErrorKind::Io, format_args!("reading {path}: {error}")).during(Step::ReadKernel),
+        None => Error::of(ErrorKind::Io, format_args!("cannot read {path}: {error}")).during(Step::ReadKernel),
     })?;
     CpuSet::parse(&text).ok_or_else(|| {
         Error::malformed(format_args!("{path} is not a list of CPUs: {:?}", text.trim())).during(Step::ReadKernel)
     })
 }
 
-/// How many values a full-width buffer holds.
+/// The number of values in a full-width buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) cpus: usize,
-    /// Whether the kernel has confirmed the number. If not, it may write more values than that.
+    /// Whether the kernel has confirmed the number. If not, it may write more values.
     pub(crate) confirmed: bool,
 }
 
-/// The number of possible CPUs, for those who size a buffer by it: the kernel is asked once whether it is right, since something else
-/// may be mounted over the file that has it.
+/// Returns the number of possible CPUs, for sizing buffers. A probe compares it with the kernel's number once, since another file can be
+/// mounted over the one that is read.
 ///
 /// # Errors
-/// If the file cannot be read or does not have what the kernel says. A process that may not create maps cannot find that out, which is
-/// not an error.
+/// If the file cannot be read or does not match the kernel's number. Without the right to create maps, the number stays unconfirmed, which
+/// is not an error.
 pub(crate) fn count() -> Result<Count> {
     static PROBE: Probe = Probe::new("has the CPUs that /sys/devices/system/cpu/possible lists");
     let cpus = possible()?.len();
     let mut found = None;
-    let answer = PROBE.ask(|| {
+    let answer = PROBE.run(|| {
         found = percpu_values(cpus)?;
         Ok(found == Some(cpus))
     });
@@ -147,9 +147,12 @@ pub(crate) fn count() -> Result<Count> {
         Ok(false) => {
             let kernel = found.map_or_else(|| "another number of".to_owned(), |found| found.to_string());
             Err(Error::malformed(format_args!(
-                "{POSSIBLE} lists {cpus} CPUs, but the kernel keeps {kernel} values in a percpu map"
-            )).during(Step::ReadKernel)
-            .with_help("something else seems to be mounted over it: every process must see the file of the kernel that it runs on"))
+                "{POSSIBLE} lists {cpus} CPUs, but the kernel has {kernel} values in a percpu map"
+            ))
+            .during(Step::ReadKernel)
+            .with_help(
+                "another file seems to be mounted over it: make the running kernel's file visible to this process",
+            ))
         }
         Err(error) if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) => {
             Ok(Count { cpus, confirmed: false })
@@ -158,7 +161,7 @@ pub(crate) fn count() -> Result<Count> {
     }
 }
 
-/// The possible CPUs, their number compared with the kernel's as in [`count`].
+/// Returns the possible CPUs, after comparing their number with the kernel's as [`count`] does.
 pub(crate) fn counted() -> Result<&'static CpuSet> {
     count()?;
     possible()

@@ -1,8 +1,7 @@
 //! Element operations of maps.
 //!
-//! A [`Map`] is an open map together with the sizes the kernel gave for it, never the sizes somebody hoped for: what the kernel
-//! reads and writes is decided by those, so every slice is checked against them before a request is made. A slice of another
-//! length is answered with `EINVAL`, as the kernel would if it could know; so are flags that did not exist when this was written,
+//! A [`Map`] is an open map together with the sizes that the kernel returned for it. The kernel reads and writes by these sizes, so every
+//! slice is checked against them before a request is made. A slice of another length is rejected with `EINVAL`, and so are unknown flags,
 //! because they might change the lengths.
 
 mod batch;
@@ -23,13 +22,13 @@ pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
 pub(crate) const EEXIST: Errno = Errno::from_raw(libc::EEXIST);
 pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 
-/// The flags of element operations that we know the meaning of; the upper half is a CPU's number.
+/// The known flags of element operations; the upper half is a CPU's number.
 const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;
 
-/// The flags of requests that are about one value of an element, not those of all CPUs.
+/// The flags of requests for one value of an element, not for those of all CPUs.
 const ONE_VALUE: u64 = elem_flags::CPU | elem_flags::ALL_CPUS;
 
-/// An open map and what the kernel says it is.
+/// An open map with the kernel's description of it.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
@@ -37,16 +36,16 @@ pub(crate) struct Map {
     key_len: usize,
     value_len: usize,
     full_len: usize,
-    /// Whether the kernel may take all that an element holds to be longer than `full_len`: see [`cpus::count`].
+    /// Whether the kernel's length of all values of an element may be larger than `full_len`: see [`cpus::count`].
     may_be_longer: bool,
 }
 
 impl Map {
-    /// Takes a map's file descriptor and asks the kernel what map it is.
+    /// Wraps a map's file descriptor and reads the map's description from the kernel.
     ///
-    /// The file descriptor of something else is not told apart here: every request about it will fail.
+    /// Other kinds of file descriptors are not detected here; every request with them fails.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
-        const WHAT: &str = "asking the kernel what a map is";
+        const WHAT: &str = "cannot read the description of a map";
         let refused = |errno| Error::refused(WHAT, errno);
         let info = super::map::info(fd.as_fd()).map_err(refused)?;
         let count = match is_percpu(MapType(info.map_type)) {
@@ -56,7 +55,7 @@ impl Map {
         Self::sized(fd, info, count).map_err(refused)
     }
 
-    /// A map that the kernel describes so, with values of so many CPUs.
+    /// Creates a map with this description, for a number of CPUs.
     fn sized(fd: OwnedFd, info: MapInfo, count: cpus::Count) -> Result<Self, Errno> {
         let key_len = usize::try_from(info.key_size).map_err(|_| EINVAL)?;
         let value_len = usize::try_from(info.value_size).map_err(|_| EINVAL)?;
@@ -64,32 +63,32 @@ impl Map {
         Ok(Self { fd, info, key_len, value_len, full_len, may_be_longer: !count.confirmed })
     }
 
-    /// What the kernel said of the map.
+    /// Returns the kernel's description of the map.
     pub(crate) fn info(&self) -> &MapInfo {
         &self.info
     }
 
-    /// The map's type.
+    /// Returns the map's type.
     pub(crate) fn map_type(&self) -> MapType {
         MapType(self.info.map_type)
     }
 
-    /// Length of a key in bytes.
+    /// Returns the length of a key in bytes.
     pub(crate) fn key_len(&self) -> usize {
         self.key_len
     }
 
-    /// Length of one value in bytes.
+    /// Returns the length of one value in bytes.
     pub(crate) fn value_len(&self) -> usize {
         self.value_len
     }
 
-    /// Length in bytes of all that an element holds: for percpu maps the values of all possible CPUs, each rounded up to 8.
+    /// Returns the length in bytes of all values of an element: for percpu maps those of all possible CPUs, each padded to a multiple of 8.
     pub(crate) fn full_len(&self) -> usize {
         self.full_len
     }
 
-    /// Gives the file descriptor back.
+    /// Returns the file descriptor.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
     }
@@ -102,15 +101,15 @@ impl Map {
             return self.lookup_guarded(Command::MAP_LOOKUP_ELEM, key, value, flags);
         }
         let mut attr = self.attr(address(key), address_mut(value), flags);
-        // SAFETY: the key is as long as the kernel takes it to be for this map, and the value at least as long for these flags.
+        // SAFETY: the key is as long as the kernel's keys of this map, and the value at least as long for these flags.
         unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) }.map(drop)
     }
 
-    /// The same through memory that the kernel cannot write past.
+    /// Looks up a value through guarded memory, past which the kernel cannot write.
     fn lookup_guarded(&self, command: Command, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
         let mut memory = Guarded::new(self.full_len, 0)?;
         let mut attr = self.attr(address(key), address_mut(memory.bytes_mut()), flags);
-        // SAFETY: the key is as long as the kernel takes it to be for this map. If the value is not, the guard behind it is hit.
+        // SAFETY: the key is as long as the kernel's keys of this map. If the value is not, the kernel hits the guard after it.
         unsafe { bpf(command, &mut attr) }?;
         value[..self.full_len].copy_from_slice(memory.bytes_mut());
         Ok(())
@@ -123,7 +122,7 @@ impl Map {
             return self.lookup_guarded(Command::MAP_LOOKUP_AND_DELETE_ELEM, key, value, flags);
         }
         let mut attr = self.attr(address(key), address_mut(value), flags);
-        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags.
+        // SAFETY: key and value are as long as the kernel expects for this map and these flags.
         unsafe { bpf(Command::MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) }.map(drop)
     }
 
@@ -140,9 +139,9 @@ impl Map {
             false => value,
         };
         let mut attr = self.attr(address(key), address(value), flags);
-        // SAFETY: key and value are as long as the kernel takes them to be for this map and these flags, or end at a guard. Kernels before 7.0 read
-        // the values of all CPUs before they refuse the CPU flags; what they read past the end of `value` goes nowhere, an
-        // unreadable page is `EFAULT`, and `has_cpu_flags` is asked before anyway.
+        // SAFETY: key and value are as long as the kernel expects for this map and these flags, or end at a guard. Kernels before
+        // 7.0 read the values of all CPUs before they reject the CPU flags; they discard what they read past the end of `value`, an
+        // unreadable page is `EFAULT`, and callers check `has_cpu_flags` first.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
@@ -166,10 +165,10 @@ impl Map {
         unsafe { bpf(Command::MAP_GET_NEXT_KEY, &mut attr) }.map(drop)
     }
 
-    /// Whether the running kernel knows the CPU flags of element operations (7.0 and later). Asked once, of a percpu map:
-    /// a lookup with `BPF_F_CPU` is refused with `EINVAL` by older kernels before they touch anything.
+    /// Probes whether the running kernel supports the CPU flags of element operations (7.0), once, with a percpu map. Older kernels reject
+    /// a lookup with `BPF_F_CPU` with `EINVAL` before they change anything.
     pub(crate) fn has_cpu_flags(&self) -> Result<bool> {
-        static PROBE: Probe = Probe::new("takes CPU flags for elements of percpu maps");
+        static PROBE: Probe = Probe::new("accepts CPU flags for elements of percpu maps");
         if let Some(known) = PROBE.known() {
             return Ok(known);
         }
@@ -177,20 +176,20 @@ impl Map {
             return Ok(false);
         }
         let (key, mut value) = (vec![0; self.key_len], vec![0; self.value_len]);
-        let answer = PROBE.ask(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
+        let answer = PROBE.run(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
             Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => Ok(true),
             result => probe::verdict(&result, &[libc::EINVAL]),
         });
-        // A map that may not be read says nothing about the kernel; every kernel takes the full-width form.
+        // Without the right to read the map, the probe answers no, because every kernel accepts the full-width form.
         probe::without_rights(answer, false)
     }
 
-    /// Whether a request with these flags is about all CPUs' values, and the kernel may have more CPUs than we know of.
+    /// Returns whether a request with these flags is for all CPUs' values, and the kernel may have more CPUs than were found.
     fn may_be_longer(&self, flags: u64) -> bool {
         self.may_be_longer && flags & ONE_VALUE == 0
     }
 
-    /// How long the kernel takes an element's value to be in a request with these flags.
+    /// Returns the length of an element's value in a request with these flags.
     pub(crate) fn len_with(&self, flags: u64) -> Result<usize, Errno> {
         value_len(self.map_type(), (self.value_len, self.full_len), flags).ok_or(EINVAL)
     }
@@ -210,7 +209,7 @@ impl AsFd for Map {
     }
 }
 
-/// How long all that an element holds is: of percpu maps the values of so many CPUs, each rounded up to 8.
+/// Returns the length of all values of an element: for percpu maps those of `cpus` CPUs, each padded to a multiple of 8.
 pub(super) fn full_len(map_type: MapType, value_len: usize, cpus: usize) -> Option<usize> {
     match is_percpu(map_type) {
         true => value_len.checked_next_multiple_of(8)?.checked_mul(cpus),
@@ -218,17 +217,18 @@ pub(super) fn full_len(map_type: MapType, value_len: usize, cpus: usize) -> Opti
     }
 }
 
-/// How long the kernel takes an element's value to be in a request with these flags, of one value's length and that of all; `None` for
-/// types and flags that did not exist when this was written.
+/// Returns the length of an element's value in a request with these flags, from the length of one value and that of all; `None` for unknown
+/// types and flags.
 pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u64) -> Option<usize> {
     let known = map_type.0 <= MapType::RHASH.0 && flags & u64::from(u32::MAX) & !KNOWN == 0;
     known.then_some(if flags & ONE_VALUE != 0 { one } else { all })
 }
 
-/// How many values the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if that is more than `most`.
+/// Returns the number of values that the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if it is more than
+/// `most`.
 pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
-    let map = super::map::Map::create(&super::map::Request::trial("cpus_probe", MapType::PERCPU_ARRAY))?;
-    // New values are zero, so what is not was not written.
+    let map = super::map::Map::create(&super::map::Request::for_probe("cpus_probe", MapType::PERCPU_ARRAY))?;
+    // New values are zero, so other bytes were not written.
     let mut memory = Guarded::new(most.checked_mul(8).ok_or(EINVAL)?, 0xff)?;
     let key = [0_u8; 4];
     let mut attr = MapElem {
@@ -237,8 +237,8 @@ pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
         value: address_mut(memory.bytes_mut()),
         ..MapElem::default()
     };
-    // SAFETY: the key is as long as the map's. The kernel writes the values in one piece from the beginning of the memory on, and what
-    // does not fit hits the guard behind it.
+    // SAFETY: the key is as long as the map's. The kernel writes the values contiguously from the beginning of the memory, and hits the
+    // guard if they do not fit.
     match unsafe { bpf(Command::MAP_LOOKUP_ELEM, &mut attr) } {
         Ok(_) => Ok(Some(memory.bytes_mut().chunks(8).take_while(|value| **value == [0; 8]).count())),
         Err(errno) if errno.raw() == libc::EFAULT => Ok(None),
@@ -246,7 +246,7 @@ pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
     }
 }
 
-/// Whether elements of such a map hold a value for each CPU.
+/// Returns whether elements of this map type have a value for each CPU.
 pub(crate) fn is_percpu(map_type: MapType) -> bool {
     matches!(
         map_type,
@@ -257,18 +257,18 @@ pub(crate) fn is_percpu(map_type: MapType) -> bool {
 /// Opens a map by its id (`BPF_MAP_GET_FD_BY_ID`).
 pub(crate) fn open_by_id(id: u32) -> Result<OwnedFd, Errno> {
     let mut attr = GetId { id, ..GetId::default() };
-    // SAFETY: the request holds no address, and the command gives a new file descriptor.
+    // SAFETY: the request has no address, and the command returns a new file descriptor.
     unsafe { bpf_fd(Command::MAP_GET_FD_BY_ID, &mut attr) }
 }
 
-/// What a file descriptor can be waited for.
+/// What to wait for on a file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     ToRead,
     ToWrite,
 }
 
-/// Waits until `fd` is ready, at most `timeout` milliseconds, without end if that is negative. Says whether it is.
+/// Waits until `fd` is ready, at most `timeout` milliseconds, or without limit if that is negative. Returns whether it is ready.
 pub(crate) fn poll(fd: BorrowedFd<'_>, readiness: Readiness, timeout: i32) -> Result<bool, Errno> {
     let events = match readiness {
         Readiness::ToRead => libc::POLLIN,

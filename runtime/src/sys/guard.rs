@@ -1,13 +1,13 @@
-//! Memory that ends where nobody may write: what the kernel would write past its end is `EFAULT` instead.
+//! Memory with a guard page at its end: a write of the kernel past the end is `EFAULT`.
 //!
-//! For requests whose length the kernel knows and we only believe to know. Must not know what the memory is for.
+//! For requests whose length the kernel decides and that may differ from ours. Must not know what the memory is for.
 
 use std::ptr::NonNull;
 
 use super::mmap::page_size;
 use crate::error::Errno;
 
-/// So many bytes, after which a page begins that can neither be read nor written.
+/// Memory followed by a page that can neither be read nor written.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     base: NonNull<u8>,
@@ -16,12 +16,12 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// `len` bytes, all of this value.
+    /// Allocates `len` bytes with this value.
     pub(crate) fn new(len: usize, value: u8) -> Result<Self, Errno> {
         let (invalid, page) = (Errno::from_raw(libc::EINVAL), page_size());
         let total = len.checked_next_multiple_of(page).and_then(|len| len.checked_add(page)).ok_or(invalid)?;
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -29,7 +29,7 @@ impl Guarded {
         let mut this = Self { base: NonNull::new(base.cast()).ok_or(invalid)?, total, len };
         // SAFETY: the last page is inside the mapping.
         let guard = unsafe { this.base.add(total - page) };
-        // SAFETY: the page is ours, and nothing refers to it.
+        // SAFETY: the page is part of this mapping, and nothing refers to it.
         if unsafe { libc::mprotect(guard.as_ptr().cast(), page, libc::PROT_NONE) } != 0 {
             return Err(Errno::last());
         }
@@ -37,13 +37,13 @@ impl Guarded {
         Ok(this)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         let from = self.total - page_size() - self.len;
         // SAFETY: the guard is one page and the rest of the mapping has room for `len` bytes, so this is inside it.
         let begin = unsafe { self.base.add(from) };
         // SAFETY: `len` bytes from there to the guard are mapped for reading and writing, initialized (zero, unless written since), and
-        // ours alone.
+        // exclusively ours.
         unsafe { std::slice::from_raw_parts_mut(begin.as_ptr(), self.len) }
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "asks the kernel")]
+    #[cfg_attr(miri, ignore = "calls the kernel")]
     fn the_kernel_does_not_write_past_the_end() {
         use std::os::fd::AsRawFd as _;
 
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(memory.bytes_mut(), [7; 24]);
         let zeros = std::fs::File::open("/dev/zero").unwrap();
         let begin = memory.bytes_mut().as_mut_ptr();
-        // SAFETY: whatever is written is inside the mapping; what would lie outside is the guard.
+        // SAFETY: all writes are inside the mapping; the guard stops those past the end.
         let read = unsafe { libc::read(zeros.as_raw_fd(), begin.cast(), 4096) };
         assert!(read < 0 && Errno::last().raw() == libc::EFAULT || read == 24, "{read}");
     }

@@ -1,4 +1,4 @@
-//! Links: programs attached, iterators opened, objects pinned.
+//! Attaches programs, opens iterators, and pins objects.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
 use crate::uapi::{AttachType, Command, attach_flags};
 
-/// Attaches to a raw tracepoint; without a name to what the program was loaded for (the way before 5.8).
+/// Attaches to a raw tracepoint, or without a name to what the program was loaded for (before 5.8).
 pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cookie: u64) -> Result<OwnedFd, Errno> {
     let mut attr = RawTracepoint {
         name: name.map_or(0, |name| name.as_ptr().expose_provenance() as u64),
@@ -23,7 +23,7 @@ pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cooki
     unsafe { bpf_fd(Command::RAW_TRACEPOINT_OPEN, &mut attr) }
 }
 
-/// Attaches to a target that is a file descriptor or a network interface, or to what the program was loaded for (target 0).
+/// Attaches to a target, which is a file descriptor or a network interface, or to what the program was loaded for (target 0).
 ///
 /// `first` and `second` are a BTF id and a cookie, or another program or link and a revision.
 pub(crate) fn create(
@@ -42,11 +42,11 @@ pub(crate) fn create(
         second,
         ..LinkCreate::default()
     };
-    // SAFETY: for the attach types of the callers (not iterators or probes of several places) the request holds no address.
+    // SAFETY: for the attach types of the callers (no iterators, no multi-probes) the request has no address.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Attaches an iterator; `info` is a `union bpf_iter_link_info`, empty for none.
+/// Attaches an iterator; `info` is a `union bpf_iter_link_info`, or empty.
 pub(crate) fn create_iter(program: BorrowedFd<'_>, info: &[u8]) -> Result<OwnedFd, Errno> {
     let mut attr = LinkCreateWide {
         prog_fd: program.as_raw_fd(),
@@ -55,7 +55,7 @@ pub(crate) fn create_iter(program: BorrowedFd<'_>, info: &[u8]) -> Result<OwnedF
         second: len32(info.len())?,
         ..LinkCreateWide::default()
     };
-    // SAFETY: the address is that of a slice that outlives the call and stands beside its length.
+    // SAFETY: the address is that of a slice that outlives the call, next to its length.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -68,16 +68,16 @@ pub(crate) fn create_perf(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie
         first: cookie,
         ..LinkCreateWide::default()
     };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Kernel functions to attach to at once: by their names or by their addresses, of which one is empty.
+/// Kernel functions to attach to at once, by names or by addresses; the other slice is empty.
 #[derive(Debug)]
 pub(crate) struct Functions<'a> {
     pub(crate) names: &'a [&'a CStr],
     pub(crate) addresses: &'a [u64],
-    /// One for each, or none.
+    /// One for each, or empty.
     pub(crate) cookies: &'a [u64],
 }
 
@@ -103,25 +103,25 @@ pub(crate) fn create_kprobe_multi(
         cookies: address(functions.cookies),
         ..KprobeMulti::default()
     };
-    // SAFETY: the names end with NUL; the one array of names or addresses that is given, and that of the cookies, have as many entries
-    // as the count says; all of them outlive the call.
+    // SAFETY: the names end with NUL. The array of names or addresses, and that of the cookies, have as many entries as the count, and all
+    // outlive the call.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Places in a file to attach to at once.
+/// Offsets in a file to attach to at once.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) offsets: &'a [u64],
-    /// One for each, or none.
+    /// One for each, or empty.
     pub(crate) ref_ctr_offsets: &'a [u64],
-    /// One for each, or none.
+    /// One for each, or empty.
     pub(crate) cookies: &'a [u64],
-    /// The one process whose runs count, or 0.
+    /// The only process that triggers the program, or 0 for all.
     pub(crate) pid: u32,
 }
 
-/// Attaches to several places in a file (Linux 6.6).
+/// Attaches to several offsets in a file (Linux 6.6).
 pub(crate) fn create_uprobe_multi(
     program: BorrowedFd<'_>,
     attach_type: AttachType,
@@ -144,11 +144,11 @@ pub(crate) fn create_uprobe_multi(
         pid: places.pid,
         ..UprobeMulti::default()
     };
-    // SAFETY: the path ends with NUL, each array that is given has as many entries as the count says, and all outlive the call.
+    // SAFETY: the path ends with NUL, each non-empty array has as many entries as the count, and all outlive the call.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Attaches to several functions of the kernel by their BTF ids (Linux 7.2), with a cookie for each or none.
+/// Attaches to several functions of the kernel by their BTF ids (Linux 7.2), with a cookie for each or without cookies.
 pub(crate) fn create_tracing_multi(
     program: BorrowedFd<'_>,
     attach_type: AttachType,
@@ -166,7 +166,7 @@ pub(crate) fn create_tracing_multi(
         count: len32(ids.len())?,
         ..TracingMulti::default()
     };
-    // SAFETY: each array that is given has as many entries as the count says, and both outlive the call.
+    // SAFETY: each non-empty array has as many entries as the count, and both outlive the call.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -186,11 +186,11 @@ pub(crate) fn create_netfilter(
         hook_flags,
         ..Netfilter::default()
     };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Attaches without a link; `replaced` is the program whose place it takes, if the flags say so.
+/// Attaches without a link. `replaced` is the program to replace, if the flags request that.
 pub(crate) fn attach(
     program: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
@@ -205,11 +205,11 @@ pub(crate) fn attach(
         attach_flags: flags,
         replace_bpf_fd: replaced.map_or(0, |program| program.as_raw_fd()),
     };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
 }
 
-/// Undoes that.
+/// Detaches a program that was attached without a link.
 pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_type: AttachType) -> Result<(), Errno> {
     let mut attr = ProgAttach {
         target: target.as_raw_fd(),
@@ -217,12 +217,12 @@ pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_typ
         attach_type: attach_type.0,
         ..ProgAttach::default()
     };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
 }
 
-/// Asks which programs a target has attached, by their ids, and, if there is room for them, their links. How many there are, and how
-/// often that was changed, where the kernel counts it.
+/// Queries the programs that are attached to a target, by their ids, and their links if there is room for them. Returns their number and
+/// the revision, if the kernel counts it.
 pub(crate) fn query(
     target: i32,
     attach_type: AttachType,
@@ -232,7 +232,7 @@ pub(crate) fn query(
     if ![0, programs.len()].contains(&links.len()) {
         return Err(Errno::from_raw(libc::EINVAL));
     }
-    // The kernel tells of hooks of several kinds at once only together with the flags of each program.
+    // For hooks of several kinds, the kernel requires an array for the flags of each program.
     let mut flags = vec![0_u32; if attach_type == AttachType::LSM_CGROUP { programs.len() } else { 0 }];
     let mut attr = ProgQuery {
         target,
@@ -243,23 +243,23 @@ pub(crate) fn query(
         link_ids: address_mut(links),
         ..ProgQuery::default()
     };
-    // SAFETY: each array whose address is given has as many entries as the count says, and all outlive the call.
+    // SAFETY: each array whose address is set has as many entries as the count, and all outlive the call.
     unsafe { bpf(Command::PROG_QUERY, &mut attr) }?;
     Ok((usize::try_from(attr.count).unwrap_or(usize::MAX), attr.revision))
 }
 
-/// Takes a link's program from its place, whoever else holds the link (Linux 5.9).
+/// Detaches a link's program, even if the link is open elsewhere (Linux 5.9).
 pub(crate) fn detach_link(link: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = LinkDetach { link_fd: link.as_raw_fd() };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::LINK_DETACH, &mut attr) }.map(drop)
 }
 
-/// What the kernel says of a link: `struct bpf_link_info`, 64 bytes up to what 7.3.4 knows, in words.
+/// The kernel's description of a link: `struct bpf_link_info`, 64 bytes as of 7.3.4, in words.
 pub(crate) type Info = [u64; 8];
 
-/// Asks for it. `name` is where the name goes that some kinds of links have, with the words in which the kernel wants its address and
-/// (in the lower half) its length.
+/// Reads the description of a link. `name` is a buffer for the name that some kinds of links have, with the indices of the words for its
+/// address and (in the lower half) its length.
 pub(crate) fn info(link: BorrowedFd<'_>, name: Option<(usize, usize, &mut [u8])>) -> Result<Info, Errno> {
     let mut info = Info::default();
     if let Some((address_at, length_at, name)) = name {
@@ -270,8 +270,8 @@ pub(crate) fn info(link: BorrowedFd<'_>, name: Option<(usize, usize, &mut [u8])>
     }
     let mut attr =
         GetInfo { bpf_fd: link.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `name`, which outlives the call, at most as many as stand
-    // beside its address; all other addresses are zero.
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and at most the length next to its address to `name`, which outlives
+    // the call; all other addresses are zero.
     unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
 }
@@ -279,7 +279,7 @@ pub(crate) fn info(link: BorrowedFd<'_>, name: Option<(usize, usize, &mut [u8])>
 /// Opens an instance of an attached iterator.
 pub(crate) fn open_iter(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut attr = IterCreate { link_fd: link.as_raw_fd(), flags: 0 };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::ITER_CREATE, &mut attr) }
 }
 
@@ -291,14 +291,14 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
     unsafe { bpf(Command::OBJ_PIN, &mut attr) }.map(drop)
 }
 
-/// Opens what is pinned at a path.
+/// Opens the map, program or link that is pinned at a path.
 pub(crate) fn open_pinned(path: &CStr) -> Result<OwnedFd, Errno> {
     let mut attr = Obj { pathname: path.as_ptr().expose_provenance() as u64, ..Obj::default() };
     // SAFETY: the path ends with NUL and outlives the call.
     unsafe { bpf_fd(Command::OBJ_GET, &mut attr) }
 }
 
-/// Puts a program in the place of the one that a link attached; `old` is the one that must be there, if it is said.
+/// Replaces the program of a link. `old` is the program that must be attached now, if set.
 pub(crate) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let mut attr = LinkUpdate {
         link_fd: link.as_raw_fd(),
@@ -306,13 +306,13 @@ pub(crate) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>, old: Option<
         flags: if old.is_some() { attach_flags::REPLACE } else { 0 },
         old_fd: old.map_or(0, |old| old.as_raw_fd()),
     };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }
 
-/// Puts a table of functions in the place of the one that a link registered (Linux 6.4).
+/// Replaces the struct_ops map of a link (Linux 6.4).
 pub(crate) fn update_map(link: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = LinkUpdate { link_fd: link.as_raw_fd(), new_fd: map.as_raw_fd(), ..LinkUpdate::default() };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }

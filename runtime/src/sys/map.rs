@@ -1,4 +1,4 @@
-//! Maps as the executor needs them: created or taken over, filled, frozen.
+//! Creates, adopts, fills and freezes maps, for the executor.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -8,28 +8,29 @@ use crate::abi;
 use crate::error::Errno;
 use crate::uapi::{Command, MapType, elem_flags, map_flags};
 
-/// What a new map shall be.
+/// The definition of a map to create.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// Its name in the kernel, type, sizes and flags; the ids of its types count if there is `btf`.
+    /// Its name in the kernel, type, sizes and flags. The ids of its types are used if `btf` is set.
     pub(crate) map: abi::Map,
     pub(crate) inner: Option<BorrowedFd<'a>>,
-    /// BTF with the types of key and value.
+    /// The BTF that has the types of key and value.
     pub(crate) btf: Option<BorrowedFd<'a>>,
-    /// The kernel's own type of the value, and the BTF of its module if it is a module's.
+    /// The id of the value's type in the kernel's BTF, and the BTF of its module if a module has it.
     pub(crate) kernel_value: Option<(u32, Option<BorrowedFd<'a>>)>,
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
 impl Request<'_> {
-    /// A map for a trial: one element, whose key has four bytes and whose value, on each CPU if it is percpu, has eight.
-    pub(crate) const fn trial(name: &'static str, map_type: MapType) -> Self {
+    /// Returns the definition of a map for a feature probe: one element, with a key of four bytes and a value of eight, on each CPU if it
+    /// is percpu.
+    pub(crate) const fn for_probe(name: &'static str, map_type: MapType) -> Self {
         let map = abi::Map::new(name, map_type).key_size(4).value_size(8).max_entries(1);
         Self { map, inner: None, btf: None, kernel_value: None, token: None }
     }
 }
 
-/// An open map with the sizes that the kernel has for it, which decide what an update reads.
+/// An open map with the kernel's sizes, which decide what an update reads.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
@@ -42,15 +43,15 @@ impl Map {
     /// Creates a map.
     pub(crate) fn create(request: &Request<'_>) -> Result<Self, Errno> {
         let mut attr = Self::attr(request);
-        // SAFETY: the request holds no address.
+        // SAFETY: the request has no address.
         let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
-        // The kernel has created the map with exactly these sizes or refused, so there is no need to ask it.
+        // The kernel created the map with exactly these sizes, so there is no need to read them back.
         let abi::Map { map_type, key_size, value_size, .. } = request.map;
         Ok(Self { fd, map_type, key_size, value_size })
     }
 
-    /// Repeats a request that the kernel refused with `refused`, to get its reason. `None` where the kernel gives no reasons (before
-    /// Linux 7.2, and for most faults of a definition), and where the answer is another one now.
+    /// Repeats a request that the kernel rejected with `refused`, to get its reason. Returns `None` if the kernel reports no reasons
+    /// (before Linux 7.2, and for most faults of a definition), or if the result differs now.
     pub(crate) fn reason(request: &Request<'_>, refused: Errno) -> Option<String> {
         let mut attr = Self::attr(request);
         let mut log = vec![0_u8; 4096];
@@ -60,10 +61,10 @@ impl Map {
             log_level: 1,
             ..CommonAttr::default()
         };
-        // SAFETY: the request holds no address, and the log is as long as `common` says and outlives the call.
+        // SAFETY: the request has no address, and the log has the length in `common` and outlives the call.
         match unsafe { bpf_with_log(Command::MAP_CREATE, &mut attr, &mut common) } {
             Err(errno) if errno == refused => {}
-            // A map that could be created now is closed again.
+            // If the map was created now, it is closed again.
             _ => return None,
         }
         let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -106,7 +107,7 @@ impl Map {
         attr
     }
 
-    /// Takes over an open map, after asking the kernel what it is.
+    /// Wraps an open map, and reads its description from the kernel.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, MapInfo), Errno> {
         let info = info(fd.as_fd())?;
         let map = Self { fd, map_type: MapType(info.map_type), key_size: info.key_size, value_size: info.value_size };
@@ -115,8 +116,8 @@ impl Map {
 
     /// Sets one element.
     ///
-    /// `EINVAL` if key or value are not as long as the kernel would read: percpu maps take one value only with a flag that says
-    /// for which CPUs, and no value of another kind here.
+    /// Returns `EINVAL` if key or value do not have the length that the kernel would read. For percpu maps, `flags` must have a flag that
+    /// selects CPUs.
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
         let percpu = matches!(
@@ -134,15 +135,15 @@ impl Map {
             flags,
             ..MapElem::default()
         };
-        // SAFETY: key and value are as long as the kernel's map says, which is what it reads. The one exception is a kernel that
-        // does not know the flags of percpu maps: it copies further bytes from behind the value, or finds none (`EFAULT`), and
-        // forgets them as it refuses the flags. It never writes to any of them.
+        // SAFETY: key and value have the lengths of the kernel's map, which is what it reads. The exception is a kernel without the flags
+        // of percpu maps: it copies more bytes from behind the value, or finds none (`EFAULT`), and discards them when it rejects the
+        // flags. It never writes to them.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
-    /// Sets one element of a percpu map for all possible CPUs, each value rounded up to eight bytes, in the order of the CPUs.
+    /// Sets one element of a percpu map for all possible CPUs. Each value is padded to a multiple of eight bytes, ordered by CPU.
     ///
-    /// `EINVAL` if it is no percpu map, or key or values are not as long as the kernel would read.
+    /// Returns `EINVAL` if it is not a percpu map, or key or values do not have the length that the kernel would read.
     pub(crate) fn update_each(&self, key: &[u8], values: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
         let count = crate::sys::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
@@ -158,18 +159,18 @@ impl Map {
             flags,
             ..MapElem::default()
         };
-        // SAFETY: the key is as long as the map's keys are, and without a CPU flag the kernel reads just so many values.
+        // SAFETY: the key is as long as the map's keys, and without a CPU flag the kernel reads exactly this number of values.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
-    /// Makes the map unwritable for system calls.
+    /// Freezes the map: system calls can no longer write to it.
     pub(crate) fn freeze(&self) -> Result<(), Errno> {
         let mut attr = MapElem { map_fd: self.fd.as_raw_fd(), ..MapElem::default() };
-        // SAFETY: the request holds no address.
+        // SAFETY: the request has no address.
         unsafe { bpf(Command::MAP_FREEZE, &mut attr) }.map(drop)
     }
 
-    /// The map's file descriptor alone.
+    /// Returns the file descriptor.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
     }
@@ -181,16 +182,16 @@ impl AsFd for Map {
     }
 }
 
-/// Removes the element of key 0 of a map whose keys are four bytes: a table of functions is unregistered by it.
+/// Removes the element with key 0 of a map with four-byte keys, which unregisters a struct_ops map.
 pub(crate) fn remove_first(map: BorrowedFd<'_>) -> Result<(), Errno> {
     let key = [0_u8; 4];
     let mut attr = MapElem { map_fd: map.as_raw_fd(), key: address(&key), ..MapElem::default() };
-    // SAFETY: the callers' map is one of `struct_ops`, whose keys the kernel requires to be as long as this one.
+    // SAFETY: the callers' map is a struct_ops map, whose keys have four bytes.
     unsafe { bpf(Command::MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
-/// Asks the kernel what a map is. `EINVAL` for what has nothing to do with BPF; of programs and links the numbers mean other things,
-/// and every request that takes a map refuses them.
+/// Reads the description of a map. Returns `EINVAL` for a file descriptor that is not a BPF object. For programs and links the numbers mean
+/// something else, but every request on a map rejects them.
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
     let mut info = MapInfo::default();
     let mut attr = GetInfo {

@@ -1,17 +1,17 @@
-//! Memory shared with maps.
+//! Mappings of maps' memory.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use crate::error::Errno;
 
-/// From asm-generic/mman-common.h; the crate `libc` does not have it for Android.
+/// From asm-generic/mman-common.h; the crate `libc` lacks it on Android.
 const MAP_FIXED_NOREPLACE: libc::c_int = 0x10_0000;
 
-/// A shared mapping of a map's memory; unmapped when dropped.
+/// A shared mapping of a map's memory, which is unmapped when dropped.
 ///
-/// The memory is written by programs and by other processes at any time, so there is no way here to a reference into it, only
-/// its address: see [`crate::data::Cell`].
+/// Programs and other processes write to the memory at any time, so it is only accessible by address, never by reference: see
+/// [`crate::data::Cell`].
 #[derive(Debug)]
 pub(crate) struct Region {
     base: NonNull<u8>,
@@ -21,19 +21,19 @@ pub(crate) struct Region {
 
 // SAFETY: a mapping belongs to the process, not to a thread; `Region` gives no access to its memory by itself.
 unsafe impl Send for Region {}
-// SAFETY: the same.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps at least `len` bytes of `fd` from `offset` on, which is a multiple of the page size, for reading and, if `writable`,
-    /// for writing.
+    /// Maps at least `len` bytes of `fd` from `offset` on, which must be a multiple of the page size, for reading and, if `writable`, for
+    /// writing.
     pub(crate) fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Self, Errno> {
         let invalid = Errno::from_raw(libc::EINVAL);
         let offset = libc::off_t::try_from(offset).map_err(|_| invalid)?;
         Self::map(fd, offset, len, None, writable)
     }
 
-    /// Maps `len` bytes of `fd` for reading and writing: at this address, if nothing of ours is there, or where the kernel likes.
+    /// Maps `len` bytes of `fd` for reading and writing: at `address`, if that is free, or at an address that the kernel chooses.
     pub(crate) fn at(fd: BorrowedFd<'_>, len: usize, address: Option<usize>) -> Result<Self, Errno> {
         Self::map(fd, 0, len, address, true)
     }
@@ -48,10 +48,10 @@ impl Region {
         let invalid = Errno::from_raw(libc::EINVAL);
         let len = len.checked_next_multiple_of(page_size()).filter(|&len| len != 0).ok_or(invalid)?;
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-        // Kernels before 4.17 take the address for a wish; that they heeded it is checked below.
+        // Kernels before 4.17 treat the address as a hint; whether they used it is checked below.
         let fixed = if address.is_some() { MAP_FIXED_NOREPLACE } else { 0 };
         let wanted = std::ptr::without_provenance_mut(address.unwrap_or(0));
-        // SAFETY: a new mapping at a free address touches no memory of ours: the kernel chooses it, or refuses one that is not free.
+        // SAFETY: a new mapping at a free address touches no memory of ours: the kernel chooses it, or rejects one that is not free.
         let base = unsafe { libc::mmap(wanted, len, protection, libc::MAP_SHARED | fixed, fd.as_raw_fd(), offset) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -63,9 +63,9 @@ impl Region {
         }
     }
 
-    /// Copies bytes to so many bytes from the beginning; `None` if they would not lie inside or it is not mapped for writing.
+    /// Copies bytes to an offset; `None` if they are not inside the mapping or it is not writable.
     ///
-    /// Programs that use the memory at the same time may see part of it: it is for memory that none uses yet.
+    /// Only for memory that no program uses yet: a program could see a part of the bytes.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
         let end = offset.checked_add(bytes.len())?;
         if end > self.len || !self.writable {
@@ -73,35 +73,35 @@ impl Region {
         }
         for (index, &byte) in bytes.iter().enumerate() {
             // SAFETY: the offset is inside the mapping.
-            let place = unsafe { self.base.add(offset + index) };
-            // SAFETY: the place is mapped for writing, and a single byte is always aligned.
-            unsafe { place.write_volatile(byte) };
+            let target = unsafe { self.base.add(offset + index) };
+            // SAFETY: the address is mapped for writing, and a single byte is always aligned.
+            unsafe { target.write_volatile(byte) };
         }
         Some(())
     }
 
-    /// Memory of no map, for tests: the kind that Miri knows too.
+    /// Maps anonymous memory, for tests: Miri supports it.
     #[cfg(test)]
     pub(crate) fn anonymous(len: usize) -> Self {
         let len = len.next_multiple_of(page_size());
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED);
         Self { base: NonNull::new(base.cast()).expect("a mapping is not at null"), len, writable: true }
     }
 
-    /// Where the memory begins: at a page. Valid for [`Self::len`] bytes while the region lives.
+    /// Returns the address of the memory, which is page-aligned and valid for [`Self::len`] bytes while the region lives.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Whether it was mapped for writing too.
+    /// Returns whether the memory is mapped for writing.
     pub(crate) fn writable(&self) -> bool {
         self.writable
     }
 
-    /// How many bytes are mapped, a multiple of the page size.
+    /// Returns the number of mapped bytes, a multiple of the page size.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -114,9 +114,9 @@ impl Drop for Region {
     }
 }
 
-/// The size of a page in bytes.
+/// Returns the size of a page in bytes.
 pub(crate) fn page_size() -> usize {
-    // SAFETY: sysconf reads nothing of ours.
+    // SAFETY: sysconf reads no memory of ours.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }

@@ -1,9 +1,10 @@
-//! The system calls, each behind a safe function that takes and gives owned or borrowed Rust values.
+//! System calls, each behind a safe function with owned or borrowed Rust values.
 //!
 //! # Safety
-//! This directory is where the runtime's `unsafe` lives. `bpf()` reads and writes the memory that a request points to, so a request
-//! is only built by the functions of this directory, from slices whose lengths they have checked against what the kernel will use.
-//! Nothing outside builds one. Knows file descriptors, bytes and the rows of maps; no other plan, map handle or skeleton.
+//! This directory has the `unsafe` code of system calls. `bpf()` reads and writes the memory that a request points to, so only functions of
+//! this directory build requests, from slices whose lengths they have checked against what the kernel will use. Knows file descriptors,
+//! bytes and the definitions of maps; no other part of a plan, no map handle and no skeleton.
+
 #![allow(unsafe_code, reason = "system calls are made here; see the module's `# Safety`")]
 
 pub(crate) mod attr;
@@ -37,11 +38,11 @@ use crate::uapi::{Command, OBJ_NAME_MAX};
 
 /// Makes one bpf() system call.
 ///
-/// `attr` is the request: the beginning of `union bpf_attr` as far as the command needs it. What the kernel does not know is
-/// zero to it, and what it knows beyond the end it takes for zero.
+/// `attr` is the request: the beginning of `union bpf_attr` as far as the command needs it. The kernel treats the fields beyond its end as
+/// zero.
 ///
 /// # Safety
-/// Every address in `attr` that the command reads or writes must be valid for as many bytes as the command will use.
+/// Every address in `attr` that the command reads or writes must be valid for as many bytes as the command uses.
 pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
     if trace::on() {
         // SAFETY: the caller's contract is the same.
@@ -51,7 +52,7 @@ pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Resul
     unsafe { call(command, attr) }
 }
 
-/// Makes the call itself, unseen by the recorder.
+/// Makes the call without recording it.
 ///
 /// # Safety
 /// As for [`bpf`].
@@ -61,10 +62,10 @@ unsafe fn call<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Err
     i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
 }
 
-/// Makes one bpf() system call that gives a file descriptor.
+/// Makes one bpf() system call that returns a file descriptor.
 ///
 /// # Safety
-/// As for [`bpf`], and the command must be one that gives a new file descriptor.
+/// As for [`bpf`], and the command must be one that returns a new file descriptor.
 pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Result<OwnedFd, Errno> {
     // SAFETY: the caller's contract is the same.
     let fd = unsafe { bpf(command, attr) }?;
@@ -72,8 +73,8 @@ pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Re
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Makes one bpf() system call that gives a file descriptor, with room for the kernel's log. It is not recorded: it repeats a request
-/// that was refused.
+/// Makes one bpf() system call that returns a file descriptor, with a buffer for the kernel's log. It is not recorded, because it repeats a
+/// request that was rejected.
 ///
 /// # Safety
 /// As for [`bpf_fd`], and the log of `common` must be valid for writes of its size.
@@ -84,7 +85,7 @@ unsafe fn bpf_with_log<A: attr::Attr>(
 ) -> Result<OwnedFd, Errno> {
     let (command, common) = (command.0 | attr::COMMON_ATTRS, std::ptr::from_mut(common));
     // SAFETY: both are live values of exactly these sizes, and their addresses are valid by this function's own contract. Kernels that
-    // do not know the bit refuse the command (`EINVAL`) before they look at anything.
+    // do not know the bit reject the command (`EINVAL`) before they look at anything.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -100,8 +101,8 @@ unsafe fn bpf_with_log<A: attr::Attr>(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Lets this process lock as much memory as it likes, or, without the right to that (`CAP_SYS_RESOURCE`), as much as its hard limit
-/// allows. Returns whether that is more than before. Kernels before 5.11 count maps and programs against that limit.
+/// Raises this process's limit on locked memory to infinity or, without the right to that (`CAP_SYS_RESOURCE`), to its hard limit. Returns
+/// whether the limit was raised. Kernels before 5.11 count maps and programs against it.
 pub(crate) fn lift_memlock() -> Result<bool, Errno> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` is a live value of the right type.
@@ -120,29 +121,29 @@ pub(crate) fn lift_memlock() -> Result<bool, Errno> {
     }
 }
 
-/// A path as the kernel takes it.
+/// Converts a path to a C string.
 pub(crate) fn c_path(path: &Path) -> Result<CString, Error> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        Error::invalid(format_args!("the path {} holds a zero byte", path.display())).about(Subject::Path(path))
+        Error::invalid(format_args!("path {} contains a NUL byte", path.display())).about(Subject::Path(path))
     })
 }
 
-/// The address of a slice as a request holds it; zero for an empty one, whose address the kernel need not see.
+/// Returns the address of a slice for a request; zero for an empty slice.
 fn address<T>(slice: &[T]) -> u64 {
     if slice.is_empty() { 0 } else { slice.as_ptr().expose_provenance() as u64 }
 }
 
-/// The same for memory the kernel writes.
+/// Returns the address of a slice that the kernel writes; zero for an empty slice.
 fn address_mut<T>(slice: &mut [T]) -> u64 {
     if slice.is_empty() { 0 } else { slice.as_mut_ptr().expose_provenance() as u64 }
 }
 
-/// A length as a request holds it.
+/// Converts a length for a request.
 fn len32(len: usize) -> Result<u32, Errno> {
     u32::try_from(len).map_err(|_| Errno::from_raw(libc::E2BIG))
 }
 
-/// A name as a request holds it: cut to what fits, zero after it, and `_` for every character that no kernel name may hold.
+/// Converts a name for a request: cut to what fits, padded with zeros, and with `_` in place of every character that the kernel rejects.
 fn name16(name: &str) -> [u8; 16] {
     let mut field = [0; 16];
     for (to, byte) in field.iter_mut().take(OBJ_NAME_MAX).zip(name.bytes()) {
@@ -155,9 +156,9 @@ fn name16(name: &str) -> [u8; 16] {
 mod tests {
     use super::*;
 
-    /// In a process of its own that has no capabilities.
+    /// Runs in a child process without capabilities.
     #[test]
-    #[cfg_attr(miri, ignore = "asks the kernel")]
+    #[cfg_attr(miri, ignore = "calls the kernel")]
     fn without_capabilities_the_soft_limit_becomes_the_hard_one() {
         let limits = |soft, hard| libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: the child makes system calls and ends.
@@ -166,7 +167,7 @@ mod tests {
             let (low, mut now) = (limits(4096, 1 << 16), limits(0, 0));
             // SAFETY: `low` is a live value of the right type.
             let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const low) };
-            // SAFETY: takes a number. Not the library's, which tells all threads.
+            // SAFETY: takes a number. The C library's function would change the user of all threads.
             unsafe { libc::syscall(libc::SYS_setuid, 65534) };
             let raised = lift_memlock().is_ok_and(|raised| raised) && lift_memlock().is_ok_and(|raised| !raised);
             // SAFETY: `now` is a live value of the right type.

@@ -1,4 +1,4 @@
-//! What kind of file system a path is in.
+//! The file system that a path is in.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -28,16 +28,16 @@ pub(crate) fn mount_of(path: &CStr) -> Result<Mount, Errno> {
     if unsafe { libc::statvfs(path.as_ptr(), flags.as_mut_ptr()) } != 0 {
         return Err(Errno::last());
     }
-    // SAFETY: the call succeeded; zeros, which are in what it did not write, are a value of all fields.
+    // SAFETY: the call succeeded, and zero, which is in the bytes that it did not write, is valid for all fields.
     let system = unsafe { system.assume_init() };
     // SAFETY: as above.
     let flags = unsafe { flags.assume_init() };
-    // The type's width and sign differ between machines; its lower 32 bits are the number.
+    // The type of the field depends on the architecture; its lower 32 bits are the number.
     #[allow(
         clippy::cast_sign_loss,
         clippy::unnecessary_cast,
         clippy::cast_lossless,
-        reason = "differs between machines"
+        reason = "differs between architectures"
     )]
     let magic = system.f_type as u64 & 0xffff_ffff;
     Ok(Mount { is_bpffs: magic == BPFFS, is_read_only: flags.f_flag & libc::ST_RDONLY != 0 })

@@ -94,7 +94,7 @@ pub(crate) fn word(bytes: &[u8], offset: usize) -> Option<u32> {
 
 /// A socket for requests, in this thread's network namespace.
 pub(crate) fn open() -> Result<OwnedFd, Errno> {
-    // SAFETY: makes a socket; no memory is involved.
+    // SAFETY: creates a socket; no memory is involved.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
     if fd < 0 {
         return Err(Errno::last());
@@ -110,14 +110,14 @@ fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
     if sent < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// How often an answer is received that could not be.
+/// The maximum number of attempts to receive an answer.
 const TRIES: u32 = 3;
 
 /// Receives what came back: as many bytes as are returned. It is received again if that fails, because without the answer nobody knows
 /// whether what was requested is there now.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut receive = || {
-        // SAFETY: the kernel writes at most as many bytes to the buffer as it has.
+        // SAFETY: the kernel writes at most the length of the buffer.
         let got = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         usize::try_from(got).map_err(|_| Errno::last())
     };

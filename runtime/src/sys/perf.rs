@@ -1,11 +1,11 @@
-//! Perf events: those that tracepoints and kprobes attach through, those that are sampled, and those whose memory programs output to.
+//! Perf events: for attaching to tracepoints and probes, for sampling, and as buffers that programs write to.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::Errno;
 
-/// `struct perf_event_attr` of `linux/perf_event.h` as first published and with the two fields that probes use
+/// The first version of `struct perf_event_attr` of `linux/perf_event.h`, and the two fields that probes use
 /// (`PERF_ATTR_SIZE_VER1`, 72 bytes).
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -57,7 +57,7 @@ struct Requests {
     set_bpf: libc::c_ulong,
 }
 
-/// The event of the tracepoint of this id, of all processes on one CPU; programs see every CPU all the same.
+/// Opens the event of a tracepoint by its id, of all processes on one CPU. Programs that are attached to it run on every CPU.
 pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
     let attr = EventAttr {
         event_type: TYPE_TRACEPOINT,
@@ -69,22 +69,22 @@ pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
     open(&attr, (ANY, 0))
 }
 
-/// A kprobe or uprobe: what sysfs says of its PMU, and where it is.
+/// A kprobe or uprobe: the attributes of its PMU in sysfs, and its target.
 #[derive(Debug)]
 pub(crate) struct Probe<'a> {
     /// The type of the PMU.
     pub(crate) event_type: u32,
-    /// The bits that say at what of the function, and where a reference counter is.
+    /// The bits for the return of the function, and for the offset of a reference counter.
     pub(crate) config: u64,
     /// The kernel function, or the path of the file.
     pub(crate) name: &'a CStr,
-    /// Bytes from the beginning of the one or the other.
+    /// The offset from the beginning of the function or file, in bytes.
     pub(crate) offset: u64,
-    /// The one process whose runs count.
+    /// The only process that triggers the probe, if set.
     pub(crate) pid: Option<i32>,
 }
 
-/// The event of a probe.
+/// Opens the event of a probe.
 pub(crate) fn probe(probe: &Probe<'_>) -> Result<OwnedFd, Errno> {
     let attr = EventAttr {
         event_type: probe.event_type,
@@ -96,19 +96,19 @@ pub(crate) fn probe(probe: &Probe<'_>) -> Result<OwnedFd, Errno> {
     open(&attr, probe.pid.map_or((ANY, 0), |pid| (pid, ANY)))
 }
 
-/// An event that is counted, and samples taken of it.
+/// A sampled event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampled {
     pub(crate) event_type: u32,
     pub(crate) config: u64,
-    /// A sample every so many events, or, as a frequency, so many times a second.
+    /// The number of events between two samples or, as a frequency, the number of samples a second.
     pub(crate) sample: u64,
     pub(crate) is_frequency: bool,
     pub(crate) pid: Option<i32>,
     pub(crate) cpu: Option<i32>,
 }
 
-/// Opens such an event; of no process it is that of all.
+/// Opens a sampled event, of all processes if none is set.
 pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
     let attr = EventAttr {
         event_type: event.event_type,
@@ -121,19 +121,19 @@ pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
     open(&attr, (event.pid.unwrap_or(ANY), event.cpu.unwrap_or(ANY)))
 }
 
-/// When those who wait for the memory of an event are woken.
+/// When waiters on the memory of an event are woken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wakeup {
-    /// After so many samples.
+    /// After this number of samples.
     Samples(u32),
-    /// After so many bytes.
+    /// After this number of bytes.
     Bytes(u32),
 }
 
-/// The event of one CPU that programs output to, stopped: each sample is bytes of theirs (`PERF_COUNT_SW_BPF_OUTPUT`,
+/// Opens an event of one CPU that programs write to, disabled. Each sample has bytes of a program (`PERF_COUNT_SW_BPF_OUTPUT`,
 /// `PERF_SAMPLE_RAW`).
 pub(crate) fn output(cpu: i32, wakeup: Wakeup) -> Result<OwnedFd, Errno> {
-    // `wakeup_events` and `wakeup_watermark` are one field, and a flag says which it is.
+    // `wakeup_events` and `wakeup_watermark` are one field; a flag selects its meaning.
     let (flags, wakeup_events) = match wakeup {
         Wakeup::Samples(count) => (DISABLED, count),
         Wakeup::Bytes(count) => (DISABLED | WATERMARK, count),
@@ -150,7 +150,7 @@ pub(crate) fn output(cpu: i32, wakeup: Wakeup) -> Result<OwnedFd, Errno> {
     open(&attr, (ANY, cpu))
 }
 
-/// Every process, or every CPU.
+/// All processes, or all CPUs.
 const ANY: i32 = -1;
 
 /// The flags `disabled`, `freq` and `watermark` of `struct perf_event_attr`.
@@ -158,22 +158,22 @@ const DISABLED: u64 = flag(0);
 const FREQUENCY: u64 = flag(10);
 const WATERMARK: u64 = flag(14);
 
-/// One of the bit fields of `struct perf_event_attr`, which are counted from the other end on big-endian machines.
+/// Returns the mask of a bit field of `struct perf_event_attr`; bit fields are counted from the other end on big-endian architectures.
 const fn flag(bit: u32) -> u64 {
     if cfg!(target_endian = "little") { 1 << bit } else { 1 << (63 - bit) }
 }
 
-/// Opens an event whose address, if it has one, is that of a C string of the caller.
+/// Opens an event. Its address, if it has one, must be that of a C string of the caller.
 fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
     let attr = EventAttr { size: super::len32(size_of::<EventAttr>())?, ..*attr };
-    // SAFETY: `attr` is a live value of the size it names; its one address, if any, is that of a C string that outlives the call.
+    // SAFETY: `attr` is a live value of the size in its field; its only address, if any, is that of a C string that outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, pid, cpu, ANY, CLOEXEC) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(Errno::last)?;
     // SAFETY: the call succeeded, so this is a new file descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Attaches a program by ioctl, the way before perf links (5.15); it stays until the event is closed.
+/// Attaches a program by ioctl, as before perf links (5.15). It stays attached until the event is closed.
 pub(crate) fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: this request takes a file descriptor by value.
     let set = unsafe { libc::ioctl(event.as_raw_fd(), REQUESTS.set_bpf as _, program.as_raw_fd()) };
@@ -183,12 +183,12 @@ pub(crate) fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(
     enable(event)
 }
 
-/// Starts an event.
+/// Enables an event.
 pub(crate) fn enable(event: BorrowedFd<'_>) -> Result<(), Errno> {
     switch(event, REQUESTS.enable)
 }
 
-/// Stops an event.
+/// Disables an event.
 pub(crate) fn disable(event: BorrowedFd<'_>) -> Result<(), Errno> {
     switch(event, REQUESTS.disable)
 }

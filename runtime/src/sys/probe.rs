@@ -1,23 +1,24 @@
-//! Feature probes: requests that find out what the running kernel can do where there is no version to ask.
+//! Feature probes: requests that find out what the running kernel supports, where its version does not decide that.
 //!
-//! A probe answers yes, no or an error. "No" is only what a kernel without the feature answers, which every probe names; whatever else
-//! goes wrong (`ENOMEM`, `EMFILE`, ...) says nothing about the kernel, is the error of the load, and is not remembered. To add one: a
-//! `static` [`Probe`] in a function beside what it is about, and [`verdict`] or [`compare`] for the errors that mean "no".
+//! A probe answers yes, no or an error. "No" is only the error number of a kernel without the feature, which each probe names. Any other
+//! error (`ENOMEM`, `EMFILE`, ...) does not depend on the feature: it is the error of the load and is not remembered. To add a probe, add a
+//! function with a `static` [`Probe`] to the module that uses the feature, and use [`verdict`] or [`compare`] for the errors that mean
+//! "no".
 //!
-//! Must not know what is asked.
+//! Must not know the features.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Errno, Error, Step};
 
-/// How often a request is made that the kernel broke off for a signal (`EINTR`; `EAGAIN` of the verifier).
+/// The maximum number of attempts of a request that a signal interrupted (`EINTR`; `EAGAIN` of the verifier).
 const TRIES: u32 = 5;
 
 const UNKNOWN: u8 = 0;
 const LACKS: u8 = 1;
 const HAS: u8 = 2;
 
-/// A feature of the running kernel that is probed for, and its answer once there is one.
+/// A feature of the running kernel, and the answer of its probe once there is one.
 #[derive(Debug)]
 pub(crate) struct Probe {
     /// What follows "whether this kernel" in an error.
@@ -30,7 +31,7 @@ impl Probe {
         Self { what, known: AtomicU8::new(UNKNOWN) }
     }
 
-    /// Returns the answer without a request, if an earlier probe gave one.
+    /// Returns the answer of an earlier probe, without a request.
     pub(crate) fn known(&self) -> Option<bool> {
         match self.known.load(Ordering::Relaxed) {
             UNKNOWN => None,
@@ -38,10 +39,10 @@ impl Probe {
         }
     }
 
-    /// Returns the answer, probing for it if it is not known yet.
+    /// Returns the answer, and makes the request if there was none before.
     ///
-    /// `request` returns an error for everything that is not an answer. It is made again if a signal ended it.
-    pub(crate) fn ask(&self, mut request: impl FnMut() -> Result<bool, Errno>) -> crate::Result<bool> {
+    /// `request` returns an error for everything that is not an answer. It is repeated if a signal interrupted it.
+    pub(crate) fn run(&self, mut request: impl FnMut() -> Result<bool, Errno>) -> crate::Result<bool> {
         if let Some(answer) = self.known() {
             return Ok(answer);
         }
@@ -57,13 +58,13 @@ impl Probe {
                 self.known.store(if answer { HAS } else { LACKS }, Ordering::Relaxed);
                 Ok(answer)
             }
-            Err(errno) => Err(Error::refused(format_args!("finding out whether this kernel {}", self.what), errno)
+            Err(errno) => Err(Error::refused(format_args!("cannot probe whether this kernel {}", self.what), errno)
                 .during(Step::Probe)),
         }
     }
 }
 
-/// Returns what a request says about a feature: yes if it succeeds, no for these errors, which a kernel without the feature answers.
+/// Returns the answer of a request: yes if it succeeds, no for the errors in `no`, which a kernel without the feature returns.
 pub(crate) fn verdict<T>(result: &Result<T, Errno>, no: &[i32]) -> Result<bool, Errno> {
     match result {
         Ok(_) => Ok(true),
@@ -72,7 +73,8 @@ pub(crate) fn verdict<T>(result: &Result<T, Errno>, no: &[i32]) -> Result<bool, 
     }
 }
 
-/// Returns the same, where the same request without the feature must succeed for a no: the error of one that does not is returned.
+/// Returns the answer of a request, as [`verdict`] does, but "no" only if the request succeeds `without` the feature. Otherwise its error
+/// is returned.
 pub(crate) fn compare(
     with: Result<(), Errno>,
     no: &[i32],
@@ -99,35 +101,35 @@ mod tests {
 
     fn answers(probe: &Probe, given: &[Result<bool, i32>]) -> (crate::Result<bool>, usize) {
         let mut given = given.iter();
-        let mut asked = 0;
-        let answer = probe.ask(|| {
-            asked += 1;
+        let mut calls = 0;
+        let answer = probe.run(|| {
+            calls += 1;
             given.next().copied().unwrap_or(Err(libc::EIO)).map_err(Errno::from_raw)
         });
-        (answer, asked)
+        (answer, calls)
     }
 
     #[test]
     fn only_answers_are_remembered() {
         static PROBE: Probe = Probe::new("can do it");
         for errno in [libc::ENOMEM, libc::EMFILE, libc::EPERM, libc::EFAULT] {
-            let (answer, asked) = answers(&PROBE, &[Err(errno), Ok(false)]);
+            let (answer, calls) = answers(&PROBE, &[Err(errno), Ok(false)]);
             let error = answer.unwrap_err();
-            assert_eq!((error.errno(), asked, PROBE.known()), (Some(Errno::from_raw(errno)), 1, None));
+            assert_eq!((error.errno(), calls, PROBE.known()), (Some(Errno::from_raw(errno)), 1, None));
             assert_eq!(error.step(), Step::Probe, "{error}");
         }
-        let (answer, asked) = answers(&PROBE, &[Ok(false), Ok(true)]);
-        assert_eq!((answer.unwrap(), asked, PROBE.known()), (false, 1, Some(false)));
+        let (answer, calls) = answers(&PROBE, &[Ok(false), Ok(true)]);
+        assert_eq!((answer.unwrap(), calls, PROBE.known()), (false, 1, Some(false)));
         assert_eq!(answers(&PROBE, &[Ok(true)]).1, 0);
     }
 
     #[test]
-    fn what_a_signal_ended_is_made_again() {
+    fn interrupted_requests_are_repeated() {
         static PROBE: Probe = Probe::new("can do it");
-        let (answer, asked) = answers(&PROBE, &[Err(libc::EAGAIN); 9]);
-        assert_eq!((answer.unwrap_err().errno(), asked), (Some(Errno::from_raw(libc::EAGAIN)), 5));
-        let (answer, asked) = answers(&PROBE, &[Err(libc::EAGAIN), Err(libc::EINTR), Ok(true)]);
-        assert_eq!((answer.unwrap(), asked), (true, 3));
+        let (answer, calls) = answers(&PROBE, &[Err(libc::EAGAIN); 9]);
+        assert_eq!((answer.unwrap_err().errno(), calls), (Some(Errno::from_raw(libc::EAGAIN)), 5));
+        let (answer, calls) = answers(&PROBE, &[Err(libc::EAGAIN), Err(libc::EINTR), Ok(true)]);
+        assert_eq!((answer.unwrap(), calls), (true, 3));
     }
 
     #[test]

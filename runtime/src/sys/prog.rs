@@ -1,4 +1,4 @@
-//! Programs: load and trial runs.
+//! Loads programs, and runs them with `BPF_PROG_TEST_RUN`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -9,9 +9,9 @@ use crate::error::Errno;
 use crate::opcode::INSN_SIZE;
 use crate::uapi::{AttachType, Command, ProgramType, prog_flags};
 
-/// Size of `struct bpf_func_info`.
+/// The size of `struct bpf_func_info`.
 const FUNC_INFO: usize = 8;
-/// Size of `struct bpf_line_info` and of `struct bpf_core_relo`.
+/// The size of `struct bpf_line_info` and of `struct bpf_core_relo`.
 const RECORD: usize = 16;
 
 /// A program to load.
@@ -25,27 +25,27 @@ pub(crate) struct Request<'a> {
     pub(crate) kernel_version: u32,
     /// Whole instructions.
     pub(crate) insns: &'a [u8],
-    /// BTF that the three kinds of records are about.
+    /// The BTF that the three kinds of records refer to.
     pub(crate) btf: Option<BorrowedFd<'a>>,
     pub(crate) func_info: &'a [u8],
     pub(crate) line_info: &'a [u8],
     pub(crate) core_relos: &'a [u8],
     pub(crate) attach_btf_id: u32,
-    /// The program in whose BTF that id is, if it is no kernel type.
+    /// The program whose BTF has that id, if it is not a type of the kernel.
     pub(crate) attach_program: Option<BorrowedFd<'a>>,
-    /// The module whose BTF holds that id; none for vmlinux.
+    /// The module whose BTF has that id; `None` for vmlinux.
     pub(crate) attach_btf: Option<BorrowedFd<'a>>,
-    /// BTF file descriptors of modules, by the number in the offset of calls of kernel functions. The first is never used.
+    /// BTF file descriptors of modules, by the index in the offset of kfunc calls. The first is never used.
     pub(crate) fd_array: &'a [i32],
     pub(crate) ifindex: u32,
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
-/// What came of an attempt to load.
+/// The outcome of a load.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) result: Result<OwnedFd, Errno>,
-    /// How many bytes the log would need, with its NUL; 0 on kernels before 6.4, which do not say.
+    /// The size of the whole log in bytes, with its NUL; 0 on kernels before 6.4, which do not return it.
     pub(crate) log_size: u32,
 }
 
@@ -102,19 +102,19 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
         attr.log_size = len32(log.len())?;
         attr.log_buf = address_mut(log);
     }
-    // SAFETY: every address is that of a slice which outlives the call, with a count taken from the slice's length; the license
-    // ends with NUL; the log is exclusively ours. Of `fd_array` the kernel reads the entries that instructions name: the caller's
-    // numbers come from the same array, and one that does not lies in no memory the kernel would write.
+    // SAFETY: every address is that of a slice which outlives the call, with a count from the slice's length; the license ends with NUL;
+    // the log is exclusively ours. The kernel reads entries of `fd_array` at the indices in instructions. The callers take these from the
+    // same array; an index outside of it is only read, never written.
     let result = unsafe { bpf_fd(Command::PROG_LOAD, &mut attr) };
     Ok(Attempt { result, log_size: attr.log_true_size })
 }
 
-/// A trial run.
+/// A test run.
 #[derive(Debug, Default)]
 pub(crate) struct Run<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) data_out: &'a mut [u8],
-    /// Of syscall programs, what they leave of it is written back.
+    /// The context. The kernel writes back what a syscall program left in it.
     pub(crate) context: &'a mut [u8],
     pub(crate) context_out: &'a mut [u8],
     pub(crate) repeat: u32,
@@ -122,7 +122,7 @@ pub(crate) struct Run<'a> {
     pub(crate) cpu: u32,
 }
 
-/// What a trial run gave.
+/// The result of a test run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) return_value: u32,
@@ -148,7 +148,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
         cpu: run.cpu,
         ..TestRun::default()
     };
-    // SAFETY: every address is that of a slice that outlives the call and stands beside its length.
+    // SAFETY: every address is that of a slice that outlives the call, next to its length.
     unsafe { bpf(Command::PROG_TEST_RUN, &mut attr) }?;
     Ok(Outcome {
         return_value: attr.retval,
@@ -158,23 +158,23 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
     })
 }
 
-/// Makes a program keep a map for as long as it is there itself (Linux 5.10).
+/// Binds a map to a program, which keeps the map alive (Linux 5.10).
 pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = BindMap { prog_fd: program.as_raw_fd(), map_fd: map.as_raw_fd(), ..BindMap::default() };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf(Command::PROG_BIND_MAP, &mut attr) }.map(|_| ())
 }
 
-/// Makes the kernel count runs of programs and their time for as long as the file descriptor is open (`BPF_STATS_RUN_TIME`).
+/// Enables run count and run time statistics of programs until the file descriptor is closed (`BPF_STATS_RUN_TIME`).
 pub(crate) fn enable_stats() -> Result<OwnedFd, Errno> {
     let mut attr = EnableStats::default();
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::ENABLE_STATS, &mut attr) }
 }
 
-/// The id of the BTF that a program was loaded with, 0 for none.
+/// Returns the id of the BTF that a program was loaded with, 0 for none.
 pub(crate) fn btf_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
-    // The beginning of `struct bpf_prog_info`, up to `btf_id` at 128 bytes; the words before hold addresses, none of which is given.
+    // The beginning of `struct bpf_prog_info`, up to `btf_id` at 128 bytes. The words before it are addresses and lengths, which stay zero.
     let mut info = [0_u64; 17];
     let mut attr =
         GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
@@ -184,10 +184,10 @@ pub(crate) fn btf_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
     Ok(u32::from_ne_bytes([a, b, c, d]))
 }
 
-/// The instructions of a program as the verifier left them; `None` if the kernel hides them.
+/// Returns the instructions of a program after verification; `None` if the kernel hides them.
 pub(crate) fn translated(program: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
-    let ask = |insns: &mut [u8]| {
-        // Of `struct bpf_prog_info`, up to `xlated_prog_insns` at 32 bytes: `jited_prog_len` and `xlated_prog_len` are at 16.
+    let read = |insns: &mut [u8]| {
+        // `struct bpf_prog_info` up to `xlated_prog_insns` at 32 bytes: `jited_prog_len` and `xlated_prog_len` are at 16.
         let mut info = [0_u64; 5];
         let mut lengths = [0; 8];
         lengths[4..].copy_from_slice(&len32(insns.len())?.to_ne_bytes());
@@ -195,14 +195,14 @@ pub(crate) fn translated(program: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Err
         info[4] = address_mut(insns);
         let mut attr =
             GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
-        // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `insns` as many as `info` says that it has.
+        // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `insns` at most its length in `info`.
         unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
         let [_, _, _, _, len @ ..] = info[2].to_ne_bytes();
         Ok((usize::try_from(u32::from_ne_bytes(len)).unwrap_or(0), info[4] != 0))
     };
-    // A loaded program never changes, so the second answer is as long as the first says.
-    let (len, _) = ask(&mut [])?;
+    // A loaded program never changes, so the second result has the length that the first reports.
+    let (len, _) = read(&mut [])?;
     let mut insns = vec![0; len];
-    let (_, shown) = ask(&mut insns)?;
+    let (_, shown) = read(&mut insns)?;
     Ok((shown && len != 0).then_some(insns))
 }

@@ -1,11 +1,11 @@
-//! Makes recorded bpf() calls again, with nothing between them: what a load costs at the least.
+//! Repeats recorded bpf() calls, with nothing between them: the least time that a load can take.
 //!
 //! # Safety
-//! A replay owns copies of all memory that its requests point to, and writes their addresses into the requests just before each call.
-//! File descriptors are those that the replay itself was given where the recording got them. An element operation is about a map that
-//! the replay creates by a recorded request, so that request decides how much memory the kernel uses, not what the recorder saw at the
-//! file descriptor's number: a number that was closed can have been another map's by then. Operations whose memory is not as long as
-//! that, or whose map was another one when recorded, are refused; so are commands whose pointers the recorder does not know.
+//! A replay owns copies of all memory that its requests point to, and writes their addresses into the requests just before each call. Its
+//! file descriptors are those that the replay's own calls returned in place of the recorded ones. An element operation uses a map that the
+//! replay creates by a recorded request. That request decides how much memory the kernel uses, not what the recorder saw at the file
+//! descriptor's number, since a closed number can have been reused for another map. An operation is rejected if its memory does not have
+//! that length, or if its map was another one when it was recorded, and so is a command whose pointers the recorder does not know.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -17,13 +17,13 @@ use crate::sys::cpus;
 use crate::sys::elem;
 use crate::uapi::{Command, MapType};
 
-/// Recorded calls, ready to be made again.
+/// Recorded calls that can be repeated.
 #[derive(Debug)]
 pub struct Replay {
     calls: Vec<Prepared>,
 }
 
-/// The places of addresses in the requests that can be replayed; all of them must have been recorded.
+/// Returns the offsets of addresses in the requests of a command that can be replayed; all of them must have been recorded.
 fn addresses(command: Command) -> Option<&'static [usize]> {
     Some(match command {
         Command::MAP_CREATE | Command::MAP_FREEZE | Command::PROG_BIND_MAP => &[],
@@ -35,11 +35,11 @@ fn addresses(command: Command) -> Option<&'static [usize]> {
     })
 }
 
-/// Where an element operation has the addresses of key and value.
+/// The offsets of the addresses of key and value in an element operation.
 const KEY: usize = 8;
 const VALUE: usize = 16;
 
-/// How long the kernel takes key and value of an element operation to be, by the request that created its map.
+/// Returns the lengths of key and value in an element operation, from the request that created its map.
 fn lengths(created: &Call, call: &Call) -> Result<Option<(usize, usize)>> {
     // `map_type`, `key_size` and `value_size` of `BPF_MAP_CREATE`.
     let (map_type, key, value) = (MapType(created.u32_at(0)), created.u32_at(4), created.u32_at(8));
@@ -55,45 +55,45 @@ fn lengths(created: &Call, call: &Call) -> Result<Option<(usize, usize)>> {
     Ok(key.zip(value))
 }
 
-/// Whether a command that succeeds gives a file descriptor.
-fn gives_fd(command: Command) -> bool {
+/// Returns whether a command returns a file descriptor.
+fn returns_fd(command: Command) -> bool {
     matches!(command, Command::MAP_CREATE | Command::BTF_LOAD | Command::PROG_LOAD)
 }
 
 #[derive(Debug)]
 struct Prepared {
     command: Command,
-    /// The request in whole words, as aligned as it was.
+    /// The request in whole words, which keeps its alignment.
     attr: Vec<u64>,
     len: usize,
-    /// Where the request has a file descriptor that an earlier call gave, and which call.
+    /// The offsets of file descriptors in the request, with the index of the call that returned each.
     fds: Vec<(usize, usize)>,
-    /// Where the request has an address, and the memory for it.
+    /// The offsets of addresses in the request, with the memory for each.
     buffers: Vec<(usize, Box<[u8]>)>,
     succeeded: bool,
 }
 
 impl Replay {
-    /// Prepares calls that were recorded whole.
+    /// Prepares calls that were recorded with all contents.
     ///
     /// # Errors
-    /// If one of them cannot be made again.
+    /// If one of them cannot be repeated.
     pub(crate) fn new(calls: &[Call]) -> Result<Self> {
         let mut known = HashMap::new();
         let mut prepared = Vec::new();
         for (number, call) in calls.iter().enumerate() {
             prepared.push(Prepared::new(call, calls, &known)?);
-            if let (true, Ok(fd)) = (gives_fd(call.command), call.result) {
+            if let (true, Ok(fd)) = (returns_fd(call.command), call.result) {
                 known.insert(fd, number);
             }
         }
         Ok(Self { calls: prepared })
     }
 
-    /// Repeats the calls; returns the time that they took in nanoseconds, without closing what they opened.
+    /// Repeats the calls. Returns the time that they took in nanoseconds, without closing what they opened.
     ///
     /// # Errors
-    /// If a call fails that succeeded when it was recorded, or the other way round.
+    /// If a call fails that succeeded when it was recorded, or succeeds although it failed.
     pub fn run(&mut self) -> Result<u64> {
         let mut given: Vec<Option<OwnedFd>> = self.calls.iter().map(|_| None).collect();
         let begin = Instant::now();
@@ -106,10 +106,10 @@ impl Replay {
             let result = call.make();
             if result.is_ok() != call.succeeded {
                 let errno = result.err().unwrap_or(Errno::from_raw(0));
-                return Err(Error::refused(format_args!("making call {number} ({}) again", call.command), errno));
+                return Err(Error::refused(format_args!("cannot repeat call {number} ({})", call.command), errno));
             }
-            if let (true, Ok(fd)) = (gives_fd(call.command), result) {
-                // SAFETY: the command succeeded and gives a new file descriptor, which nobody else owns.
+            if let (true, Ok(fd)) = (returns_fd(call.command), result) {
+                // SAFETY: the command succeeded and returns a new file descriptor, which nobody else owns.
                 given[number] = Some(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
@@ -118,17 +118,17 @@ impl Replay {
 }
 
 impl Prepared {
-    /// Prepares a call among `calls`; `known` has the number of the call that gave each file descriptor.
+    /// Prepares one of `calls`. `known` has the index of the call that returned each file descriptor.
     fn new(call: &Call, calls: &[Call], known: &HashMap<i32, usize>) -> Result<Self> {
-        let refuse = |why: &str| Error::invalid(format_args!("`{call}` cannot be made again: {why}"));
-        let addresses = addresses(call.command).ok_or_else(|| refuse("its command is not known here"))?;
+        let unsupported = |why: &str| Error::invalid(format_args!("cannot repeat `{call}`: {why}"));
+        let addresses = addresses(call.command).ok_or_else(|| unsupported("its command is not supported"))?;
         let mut buffers = Vec::new();
         for &offset in addresses.iter().filter(|&&offset| call.u64_at(offset) != 0) {
             let buffer = call.buffers.iter().find(|buffer| buffer.offset == offset);
-            let buffer = buffer.ok_or_else(|| refuse("what it points to was not recorded"))?;
+            let buffer = buffer.ok_or_else(|| unsupported("the memory that it points to was not recorded"))?;
             let bytes = buffer.bytes.clone().unwrap_or_else(|| vec![0; buffer.len]);
             if bytes.len() != buffer.len {
-                return Err(refuse("what it points to was not recorded whole"));
+                return Err(unsupported("the memory that it points to was recorded only in part"));
             }
             buffers.push((offset, bytes.into_boxed_slice()));
         }
@@ -136,14 +136,15 @@ impl Prepared {
             let fd = i32::from_ne_bytes(call.u32_at(0).to_ne_bytes());
             let created = known.get(&fd).and_then(|&number| calls.get(number));
             let created = created.filter(|created| created.command == Command::MAP_CREATE);
-            let created = created.ok_or_else(|| refuse("its map was not created while recording"))?;
+            let created = created.ok_or_else(|| unsupported("its map was not created while recording"))?;
             if call.map.as_ref().map(|map| map.id) != created.created || created.created.is_none() {
-                return Err(refuse("its map is not the one that was created by this file descriptor's number"));
+                return Err(unsupported("its map is not the one that was created by this file descriptor's number"));
             }
-            let (key, value) = lengths(created, call)?.ok_or_else(|| refuse("the sizes of its map are not known"))?;
+            let (key, value) =
+                lengths(created, call)?.ok_or_else(|| unsupported("the sizes of its map are unknown"))?;
             let len = |at| buffers.iter().find(|(offset, _)| *offset == at).map_or(0, |(_, bytes)| bytes.len());
             if len(KEY) != key || len(VALUE) != value {
-                return Err(refuse("its key or value is not as long as those of its map"));
+                return Err(unsupported("its key or value has another length than those of its map"));
             }
         }
         let mut fds = Vec::new();
@@ -165,7 +166,7 @@ impl Prepared {
         Ok(this)
     }
 
-    /// Writes into the request.
+    /// Writes bytes into the request.
     fn put(&mut self, offset: usize, bytes: &[u8]) {
         for (at, &byte) in (offset..).zip(bytes) {
             if let Some(word) = self.attr.get_mut(at / 8) {
@@ -178,13 +179,13 @@ impl Prepared {
 
     fn make(&mut self) -> std::result::Result<i32, Errno> {
         for (offset, buffer) in &mut self.buffers {
-            // Whole requests are made of whole words, and so are the addresses in them.
+            // Whole requests consist of whole words, and so do the addresses in them.
             if let Some(word) = self.attr.get_mut(*offset / 8) {
                 *word = super::address_mut(buffer);
             }
         }
-        // SAFETY: every address in the request is that of memory which this value owns, as long as the request itself says or, of
-        // elements, as the request says that creates their map; see the module's `# Safety`.
+        // SAFETY: every address in the request is that of memory which this value owns, with the length that the request itself states or,
+        // for elements, the request that creates their map; see the module's `# Safety`.
         let result = unsafe { libc::syscall(libc::SYS_bpf, self.command.0, self.attr.as_mut_ptr(), self.len) };
         i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
     }
@@ -197,30 +198,30 @@ mod tests {
     use crate::sys::elem::Map;
     use crate::sys::elem::testing::create;
 
-    /// A number that was closed and taken by a map with smaller values: the lookup has room for these alone, and the replay would make
-    /// it in the map that it creates.
+    /// A number that was closed and reused for a map with smaller values: the lookup has room for these only, but the replay would make it
+    /// on the map that it creates.
     #[test]
-    #[cfg_attr(miri, ignore = "asks the kernel")]
-    fn a_file_descriptor_that_became_another_map_is_refused() {
+    #[cfg_attr(miri, ignore = "calls the kernel")]
+    fn a_file_descriptor_that_became_another_map_is_rejected() {
         for (before, since) in [(1 << 16, 8), (8, 1 << 16), (8, 8)] {
             let Some(other) = create(MapType::ARRAY, 4, since, 1, 0) else { return };
             let mut replay = None;
-            // Another thread may take the number first.
+            // Another thread may reuse the number first.
             for _ in 0..100 {
-                let (taken, recorded) = record::replay(|| {
+                let (reused, recorded) = record::replay(|| {
                     let first = create(MapType::ARRAY, 4, before, 1, 0).unwrap();
                     let number = first.as_raw_fd();
                     drop(first);
-                    let mut held = Vec::new();
-                    while held.last().is_none_or(|fd: &OwnedFd| fd.as_raw_fd() < number) {
-                        held.push(other.try_clone().unwrap());
+                    let mut duplicates = Vec::new();
+                    while duplicates.last().is_none_or(|fd: &OwnedFd| fd.as_raw_fd() < number) {
+                        duplicates.push(other.try_clone().unwrap());
                     }
-                    let taken = held.pop().filter(|fd| fd.as_raw_fd() == number)?;
-                    let map = Map::new(taken).unwrap();
+                    let reused = duplicates.pop().filter(|fd| fd.as_raw_fd() == number)?;
+                    let map = Map::new(reused).unwrap();
                     map.lookup(&[0; 4], &mut vec![0; map.full_len()], 0).unwrap();
                     Some(())
                 });
-                if taken.is_some() {
+                if reused.is_some() {
                     replay = Some(recorded);
                     break;
                 }
@@ -232,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "asks the kernel")]
-    fn elements_of_maps_that_were_created_are_made_again() {
+    #[cfg_attr(miri, ignore = "calls the kernel")]
+    fn element_operations_are_repeated() {
         for map_type in [MapType::ARRAY, MapType::PERCPU_ARRAY] {
             if create(map_type, 4, 8, 1, 0).is_none() {
                 return;

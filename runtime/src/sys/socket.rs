@@ -7,7 +7,7 @@ use crate::error::Errno;
 /// Sets an option of level `SOL_SOCKET` to a number.
 pub(crate) fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
     let len = libc::socklen_t::try_from(size_of_val(&value)).map_err(|_| Errno::from_raw(libc::EINVAL))?;
-    // SAFETY: `value` is a live number of the length given.
+    // SAFETY: `value` is a live number of this length.
     let result = unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast::<libc::c_void>(), len)
     };

@@ -1,4 +1,4 @@
-//! BPF tokens: rights to load that a bpffs carries into a user namespace.
+//! BPF tokens: rights to load that a bpffs delegates to a user namespace.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -10,6 +10,6 @@ use crate::uapi::Command;
 /// Creates a token with the rights that the root of a bpffs delegates (Linux 6.9).
 pub(crate) fn create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut attr = TokenCreate { bpffs_fd: bpffs.as_raw_fd(), ..TokenCreate::default() };
-    // SAFETY: the request holds no address.
+    // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::TOKEN_CREATE, &mut attr) }
 }

@@ -1,7 +1,7 @@
-//! Sees bpf() calls go by while [`crate::record`] is recording.
+//! Records bpf() calls while [`crate::record`] is recording.
 //!
 //! # Safety
-//! A request is read as the bytes it is made of, and what it points to as far as the kernel itself would read it.
+//! A request is read as bytes, and the memory that it points to only as far as the kernel itself would read it.
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
@@ -25,14 +25,14 @@ thread_local! {
     static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether this thread is recording.
+/// Returns whether this thread is recording.
 pub(super) fn on() -> bool {
     MODE.get() != Mode::Off
 }
 
-/// Runs `work` and gives the calls it made; what an outer recording has seen so far is kept apart.
+/// Runs `work` and returns the calls that it made. The calls of an outer recording are kept separately.
 pub(crate) fn during<R>(mode: Mode, work: impl FnOnce() -> R) -> (R, Vec<Call>) {
-    /// Puts the outer recording back, also when `work` panics.
+    /// Restores the outer recording when dropped, also if `work` panics.
     struct Restore(Mode, Vec<Call>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -58,7 +58,7 @@ pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32,
         .into_iter()
         .map(|Extent { field, offset, len, input }| {
             let address = word(&before, offset);
-            // SAFETY: the kernel is about to read just these bytes, which the caller promises are there.
+            // SAFETY: the kernel is about to read exactly these bytes, which the caller promises to be valid.
             let bytes = (whole && input).then(|| unsafe { copy(address, len) });
             Buffer { field, offset, len, bytes }
         })
@@ -76,13 +76,13 @@ pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32,
     result
 }
 
-/// The bytes of a request.
+/// Copies the bytes of a request.
 fn bytes<A: Attr>(attr: &A) -> Vec<u8> {
     // SAFETY: requests have no padding, so all their bytes are initialized.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(attr).cast::<u8>(), size_of::<A>()) }.to_vec()
 }
 
-/// A copy of memory that a request points to.
+/// Copies memory that a request points to.
 ///
 /// # Safety
 /// The address must be zero or valid for reads of `len` bytes.
@@ -97,14 +97,14 @@ unsafe fn copy(address: u64, len: usize) -> Vec<u8> {
 /// Memory that a request points to.
 struct Extent {
     field: &'static str,
-    /// Where in the request its address is.
+    /// The offset of its address in the request.
     offset: usize,
     len: usize,
     /// Whether the kernel reads it.
     input: bool,
 }
 
-/// What a request points to, as far as the recorder knows its command.
+/// Returns the memory that a request points to, if the recorder knows its command.
 fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
     let counted = |field, offset, count, size: usize| Extent {
         field,
@@ -145,17 +145,17 @@ fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
     extents
 }
 
-/// The length of a C string that a request points to, with its NUL.
+/// Returns the length of a C string that a request points to, with its NUL.
 fn text_len(address: u64) -> usize {
     let Some(address) = usize::try_from(address).ok().filter(|&address| address != 0) else {
         return 0;
     };
     let text = std::ptr::with_exposed_provenance::<std::ffi::c_char>(address);
-    // SAFETY: these fields hold the addresses of C strings, as the maker of the request promises.
+    // SAFETY: these fields have the addresses of C strings, as the maker of the request promises.
     unsafe { std::ffi::CStr::from_ptr(text) }.count_bytes() + 1
 }
 
-/// The map that a request is about: its name, and how long its keys and values are to this request.
+/// Returns the map of a request: its name, and the lengths of its keys and values in this request.
 fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     let about_map = matches!(
         command,
@@ -170,7 +170,7 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     }
     let info = info_of(i32::try_from(half(attr, 0)).ok()?)?;
     let (map_type, one) = (MapType(info.map_type), usize::try_from(info.value_size).ok()?);
-    // Not `count`, which makes such a request itself.
+    // `count` cannot be used here, because it makes such a request itself.
     let cpus = if elem::is_percpu(map_type) { cpus::possible().ok()?.len() } else { 1 };
     let value_len = elem::value_len(map_type, (one, elem::full_len(map_type, one, cpus)?), word(attr, 24))?;
     let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
@@ -178,7 +178,7 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     Some(MapOf { name, id: info.id, key_len: usize::try_from(info.key_size).ok()?, value_len })
 }
 
-/// What the kernel says of a map, asked unseen by the recorder.
+/// Reads the kernel's description of a map, without recording the call.
 fn info_of(fd: i32) -> Option<MapInfo> {
     let mut info = MapInfo::default();
     let mut request = GetInfo {
@@ -191,12 +191,12 @@ fn info_of(fd: i32) -> Option<MapInfo> {
     Some(info)
 }
 
-/// A 64-bit field of a request, zero beyond its end.
+/// Returns a 64-bit field of a request, zero beyond its end.
 fn word(attr: &[u8], offset: usize) -> u64 {
     attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_ne_bytes(bytes))
 }
 
-/// A 32-bit field of a request, zero beyond its end.
+/// Returns a 32-bit field of a request, zero beyond its end.
 fn half(attr: &[u8], offset: usize) -> u32 {
     attr.get(offset..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
 }

@@ -1,27 +1,27 @@
-//! The promise that generated code makes.
+//! The promise that generated code makes about its programs.
 //!
 //! # Safety
-//! Programs act inside the kernel with the rights of the process that loads them, and may write to memory that the process
-//! shares with them. Whose programs they are is something that only the one who made the tables can know.
+//! Programs run in the kernel with the rights of the process that loads them, and can write to memory that the process shares with them.
+//! Only the maker of the tables knows where the programs come from.
 
 use crate::abi;
 
-/// An object whose programs may be loaded into the kernel.
+/// An object whose programs are trusted to be loaded into the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Trusted(&'static abi::Object);
 
 impl Trusted {
-    /// Trusts an object.
+    /// Declares an object as trusted.
     ///
     /// # Safety
-    /// The instructions must be ones that whoever runs this process wants to have in the kernel: compiled from their own
-    /// source, and described by these tables as the generator left them.
+    /// The instructions must be ones that the user of this process wants to load into the kernel: compiled from their own source, and
+    /// described by these tables as the generator wrote them.
     #[must_use]
     pub const unsafe fn new(object: &'static abi::Object) -> Self {
         Self(object)
     }
 
-    /// The object.
+    /// Returns the object.
     #[must_use]
     pub const fn object(&self) -> &'static abi::Object {
         self.0

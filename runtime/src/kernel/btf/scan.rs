@@ -1,20 +1,20 @@
-//! Passes over the strings and the types of BTF, piece by piece, for the names that are wanted.
+//! Passes over the strings and the types of BTF, in pieces, which find the wanted names.
 
 use super::Wanted;
 use crate::abi::SymbolKind;
 use crate::btf::format::{Gap, Layout};
 
-/// What became of a piece.
+/// The result of scanning a piece.
 pub(super) enum Progress {
-    /// There is nothing left to find, or nothing that could be.
+    /// Nothing is left to find, or nothing more can be found.
     Done,
-    /// This many bytes are dealt with; the rest is the beginning of something.
+    /// This many bytes are done; the rest is the beginning of an incomplete item.
     Used(usize),
 }
 
-/// Looks for wanted names among strings.
+/// A scan of strings for wanted names.
 pub(super) struct StringScan {
-    /// Bit n: a wanted name is n bytes long, or 64 or more than that.
+    /// The lengths of the wanted names: bit n stands for n bytes, modulo 64.
     lengths: u64,
     /// The offset of the next piece.
     offset: u32,
@@ -60,7 +60,7 @@ impl StringScan {
         Progress::Used(begin)
     }
 
-    /// Looks at one string; whether it was the last that was wanted.
+    /// Compares one string. Returns whether it was the last wanted one.
     #[inline]
     fn ends(&mut self, piece: &[u8], begin: usize, end: usize, wanted: &mut [Wanted<'_>]) -> bool {
         self.lengths & (1 << ((end - begin) % 64)) != 0 && self.compare(&piece[begin..end], begin, wanted)
@@ -77,7 +77,7 @@ impl StringScan {
     }
 }
 
-/// Splits bytes into words of eight, lowest byte first.
+/// A split of bytes into words of eight bytes, lowest byte first.
 trait Words {
     fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]);
 }
@@ -90,21 +90,21 @@ impl Words for [u8] {
     }
 }
 
-/// The top bit of every byte that is zero, and no other.
+/// Returns a word with the top bit of every byte that is zero in `word`, and no other bits.
 fn zero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// Looks for types with wanted names.
+/// A scan of types for wanted names.
 pub(super) struct TypeScan {
-    /// A bit for each remainder by 4096 that a wanted name's offset has.
+    /// A bit for each remainder of a wanted name's offset by 4096.
     filter: [u64; 64],
-    /// The id of the last type seen.
+    /// The id of the last type that was scanned.
     pub(super) id: u32,
     left: usize,
     pub(super) stop_early: bool,
-    /// The type that could not be stepped over.
+    /// The type that could not be skipped.
     pub(super) gap: Option<Gap>,
 }
 
@@ -132,7 +132,7 @@ impl TypeScan {
             } else {
                 ((word >> 32) as u32, word as u32)
             };
-            // Since 7.1 the count has 24 bits and the kind 7; before, the additional ones are zero.
+            // Since 7.1 the count has 24 bits and the kind seven; older kernels leave the additional bits zero.
             let (kind, count) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
             let Some(tail) = layout.tail_len(kind, count) else {
                 self.gap = Some(Gap { id: self.id.wrapping_add(1), kind });
@@ -161,14 +161,14 @@ impl TypeScan {
     }
 }
 
-/// The number of a kind (`BTF_KIND_*` of `linux/btf.h`).
+/// Returns the number of a kind (`BTF_KIND_*` of `linux/btf.h`).
 fn number(kind: SymbolKind) -> u32 {
     match kind {
         SymbolKind::Struct => 4,
         SymbolKind::Typedef => 8,
         SymbolKind::Function => 12,
         SymbolKind::Variable => 14,
-        // No type is of this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
+        // No type has this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
         SymbolKind::Address => 0,
     }
 }

@@ -1,11 +1,11 @@
-//! Names in files of BTF made by hand: of modules, of kinds that are not known, and damaged.
+//! Lookups of names in handmade BTF files: of modules, with unknown kinds, and malformed.
 
 use std::path::PathBuf;
 
 use super::*;
 use crate::btf::{kind, testing::Btf};
 
-/// A directory of BTF files, removed in the end.
+/// A directory of BTF files, which is removed when dropped.
 struct Files(PathBuf);
 
 impl Files {
@@ -18,7 +18,7 @@ impl Files {
         Self(directory)
     }
 
-    /// Looks for functions in all files, as in modules of a kernel of a hundred types.
+    /// Looks up functions in all files, as in modules of a kernel with a hundred types.
     fn find(&self, names: &[&'static str], base: Layout) -> (Vec<Option<u32>>, Vec<String>, InModules) {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
@@ -42,7 +42,7 @@ fn function(btf: &mut Btf, name: &str) {
     btf.add(name, kind::FUNC, false, 0, 0, &[]);
 }
 
-/// Functions before and behind a type of a kind that nobody knows: 8 bytes of its own and 4 for each of its two elements.
+/// Functions before and after a type of unknown kind, which has 8 bytes of its own and 4 for each of its two elements.
 fn with_unknown_kind() -> Btf {
     let mut btf = Btf::new();
     function(&mut btf, "before");
@@ -61,8 +61,8 @@ fn layout() -> Layout {
 }
 
 #[test]
-fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
-    // The first has a member of the name, the second a function of another name in the same place, the third the function.
+fn offsets_of_one_module_are_not_used_in_the_next() {
+    // The first has a member of the name, the second a function of another name at the same offset, the third the function.
     let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
     first.structure("s", 8, &[("probe", 0, 0)]);
     function(&mut second, "other");
@@ -75,7 +75,7 @@ fn what_one_module_calls_so_is_not_looked_for_in_the_next() {
 }
 
 #[test]
-fn unknown_kinds_are_stepped_over() {
+fn unknown_kinds_are_skipped() {
     let btf = with_unknown_kind();
     let files = Files::new("unknown", &[("own", btf.bytes_with_layout(&LAYOUT))]);
     let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
@@ -87,18 +87,18 @@ fn unknown_kinds_are_stepped_over() {
 }
 
 #[test]
-fn without_a_layout_what_is_before_an_unknown_kind_is_found() {
+fn without_a_layout_types_before_an_unknown_kind_are_found() {
     let files = Files::new("no-layout", &[("module", with_unknown_kind().bytes())]);
     let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
     assert_eq!(ids, [Some(101), None]);
-    let why = "the BTF of module `module` could not be read: type [102] is of unknown kind 20, and no layout of kinds says how long it is";
+    let why = "the BTF of module `module` could not be read: type [102] is of unknown kind 20, and no layout of kinds has its length";
     assert_eq!(found.unread, [why]);
-    // Nothing is said of what nobody looked for.
+    // There is no note if all names were found.
     assert!(files.find(&["before"], Layout::default()).2.unread.is_empty());
 }
 
 #[test]
-fn modules_that_cannot_be_read_are_noted_and_passed_over() {
+fn unreadable_modules_are_noted_and_skipped() {
     let mut good = Btf::new();
     function(&mut good, "probe");
     let good = good.bytes();
@@ -114,18 +114,18 @@ fn modules_that_cannot_be_read_are_noted_and_passed_over() {
     );
     let (ids, modules, found) = files.find(&["probe", "absent"], Layout::default());
     assert_eq!((ids, modules), (vec![Some(101), None], vec!["f".to_owned()]));
-    let said = found.unread.join("\n");
-    assert_eq!(found.unread.len(), 5, "{said}");
-    assert!(said.starts_with("the BTF of module `a` could not be read: it is empty\n"), "{said}");
-    assert!(said.contains("module `b` could not be read: it is not BTF"), "{said}");
-    assert!(said.contains("module `c` could not be read: it is shorter than its header says"), "{said}");
-    assert!(said.contains("module `d` could not be read"), "{said}");
+    let text = found.unread.join("\n");
+    assert_eq!(found.unread.len(), 5, "{text}");
+    assert!(text.starts_with("the BTF of module `a` could not be read: it is empty\n"), "{text}");
+    assert!(text.contains("module `b` could not be read: it does not begin with a BTF header"), "{text}");
+    assert!(text.contains("module `c` could not be read: it is shorter than its header states"), "{text}");
+    assert!(text.contains("module `d` could not be read"), "{text}");
 }
 
 #[test]
-fn numbers_of_a_layout_are_not_believed() {
+fn numbers_of_a_layout_are_checked() {
     let btf = with_unknown_kind();
-    // Sizes that are no multiples of four, and elements longer than the file.
+    // Sizes that are not multiples of four, and elements longer than the file.
     for wrong in [(20, 6, 4), (20, 8, 2), (20, 252, 252)] {
         let files = Files::new("layout", &[("module", btf.bytes_with_layout(&[wrong]))]);
         let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
@@ -135,7 +135,7 @@ fn numbers_of_a_layout_are_not_believed() {
 
 #[test]
 fn mapped_and_streamed_agree() {
-    let path = Path::new(FOLDER).join("vmlinux");
+    let path = Path::new(DIRECTORY).join("vmlinux");
     if !path.exists() {
         eprintln!("skipped: this kernel has no BTF");
         return;

@@ -17,12 +17,12 @@ pub(super) fn leaves_stale_values() -> Result<bool> {
         return Ok(known);
     }
     let one = cpus::count()?.cpus == 1;
-    without_rights(PROBE.ask(|| if one { Ok(false) } else { trial() }), true)
+    without_rights(PROBE.run(|| if one { Ok(false) } else { trial() }), true)
 }
 
 /// Sets and removes the one element of a map, and makes it again with one CPU's value. The map has memory for no second one.
 fn trial() -> Result<bool, Errno> {
-    let map = NewMap::create(&Request::trial("trial", MapType::PERCPU_HASH))?.into_fd();
+    let map = NewMap::create(&Request::for_probe("trial", MapType::PERCPU_HASH))?.into_fd();
     let map = Map::new(map).map_err(|error| error.errno().unwrap_or(Errno::from_raw(libc::EINVAL)))?;
     let key = [0; 4];
     map.update(&key, &[0xff; 8], elem_flags::ALL_CPUS)?;

@@ -1,4 +1,4 @@
-//! What has no answer, or several, and bytes that make no sense.
+//! Absent and ambiguous targets, and malformed bytes.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::relocate::unresolved;
 fn several_candidates() {
     let with = |kernel: Btf, path| {
         let (local, s) = local();
-        fit(local, &kernel, (s, path, OFFSET), &[mov(0)]).map(|insns| insns[0])
+        relocated(local, &kernel, (s, path, OFFSET), &[mov(0)]).map(|insns| insns[0])
     };
     let two = |offset| {
         let mut kernel = Btf::new();
@@ -20,17 +20,17 @@ fn several_candidates() {
         kernel.structure("s___2", 32, &[("x", int, 0), ("a", int, offset)]);
         kernel
     };
-    assert_eq!(with(two(64), "0:0").unwrap(), mov(8), "they say the same");
+    assert_eq!(with(two(64), "0:0").unwrap(), mov(8), "both have the same offset");
     let error = with(two(96), "0:0").unwrap_err();
     golden::check("CO-RE: several types that disagree", ErrorKind::Ambiguous, &error);
 }
 
 #[test]
-fn what_cannot_be() {
+fn malformed_records() {
     let error = |about| {
         let (mut local, _) = local();
         local.structure("", 4, &[]);
-        fit(local, &kernel().0, about, &[mov(0)]).unwrap_err()
+        relocated(local, &kernel().0, about, &[mov(0)]).unwrap_err()
     };
     let check = |name: &str, about| golden::check(&format!("CO-RE: {name}"), ErrorKind::Malformed, &error(about));
     let s = local().1;
@@ -49,15 +49,15 @@ fn what_cannot_be() {
 }
 
 #[test]
-fn types_without_end() {
-    // Types of a file that are made of themselves are walked a while, not for ever.
+fn recursive_types() {
+    // Types of a file can contain themselves; the lookup must end.
     let (local, s) = local();
     let mut kernel = Btf::new();
     let next = 3;
     kernel.structure("s", 8, &[("", 2, 0), ("a", next, 0)]);
     kernel.structure("", 8, &[("", 2, 0)]);
     kernel.add("", kind::CONST, false, 0, next, &[]);
-    let error = fit(local, &kernel, (s, "0:0", OFFSET), &[mov(0)]).unwrap_err();
+    let error = relocated(local, &kernel, (s, "0:0", OFFSET), &[mov(0)]).unwrap_err();
     golden::check("CO-RE: types that contain themselves", ErrorKind::Malformed, &error);
     let (local, s) = self::local();
     let mut kernel = Btf::new();
@@ -67,7 +67,7 @@ fn types_without_end() {
 }
 
 #[test]
-fn bytes_without_sense_are_survived() {
+fn malformed_bytes_do_not_panic() {
     let ((mut local, s), (mut kernel, _)) = (local(), kernel());
     let e = local.enumeration("e", true, &[("A", 1)]);
     kernel.enumeration("e", false, &[("A", 2)]);
@@ -75,8 +75,8 @@ fn bytes_without_sense_are_survived() {
     kernel.bitfields("s", 8, &[("a", long, 320, 64), ("a", long, 3, 7)]);
     let paths = ["0", "0:0", "0:1:1", "0:2:3", "1:3"].map(|path| local.string(path));
     let records: Vec<Vec<u8>> = (0..13)
-        .flat_map(|question| {
-            paths.map(|path| record(if question == 10 || question == 11 { e } else { s }, path, question))
+        .flat_map(|relocation| {
+            paths.map(|path| record(if relocation == 10 || relocation == 11 { e } else { s }, path, relocation))
         })
         .collect();
     let all: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
@@ -88,7 +88,7 @@ fn bytes_without_sense_are_survived() {
         let mut relocator = Relocator::new(local, &Rc::new(kernel), false, &all);
         for record in &all {
             for insn in [mov(0), ldx(WORD, 0), of_r1(0x18, 0)] {
-                // Whatever comes of it, an answer or an error.
+                // Any result is fine, as long as it does not panic.
                 let _ = relocator.relocate([insn, [0; 8]].as_flattened_mut(), record);
             }
         }
@@ -108,13 +108,13 @@ fn bytes_without_sense_are_survived() {
 }
 
 #[test]
-fn what_the_verifier_says_is_explained() {
+fn poisoned_instructions_are_described() {
     let (mut local, s) = local();
     let access = local.string("0:1:1");
     let mut records = record(s, access, OFFSET);
     records[..4].copy_from_slice(&24_u32.to_ne_bytes());
     let types = local.types();
-    let said = unresolved(&types, &records, 3).unwrap();
-    assert!(said.starts_with("instruction 3 needs the offset of `struct s___mine.b`, which"), "{said}");
+    let text = unresolved(&types, &records, 3).unwrap();
+    assert!(text.starts_with("instruction 3 needs the offset of `struct s___mine.b`, which"), "{text}");
     assert_eq!(unresolved(&types, &records, 4), None);
 }

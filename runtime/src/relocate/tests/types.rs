@@ -1,16 +1,16 @@
-//! Questions about whole types and about enumerators.
+//! Relocations of whole types and of enumerators.
 
 use super::*;
 
 #[test]
 fn types() {
-    let about = |question, original| {
+    let about = |relocation, original| {
         let (local, s) = local();
-        number(local, &kernel().0, (s, "0", question), original)
+        number(local, &kernel().0, (s, "0", relocation), original)
     };
     assert_eq!(about(TYPE_EXISTS, 1), Some(1));
     assert_eq!(about(TYPE_SIZE, 24), Some(64));
-    assert_eq!(about(TARGET_ID, 999), Some(kernel().1.try_into().unwrap()), "ids need not be what they were");
+    assert_eq!(about(TARGET_ID, 999), Some(kernel().1.try_into().unwrap()), "any original id is accepted");
     assert_eq!(about(LOCAL_ID, 999), Some(local().1.try_into().unwrap()));
     assert_eq!(about(TYPE_MATCHES, 1), Some(0), "`pad` is missing");
     let mut local = Btf::new();
@@ -21,7 +21,7 @@ fn types() {
 #[test]
 fn function_types_and_typedefs() {
     // The object has `typedef int (*callback)(struct s *, long)`.
-    let about = |parameters: &[&str], question| {
+    let about = |parameters: &[&str], relocation| {
         let make = |parameters: &[&str]| {
             let mut btf = Btf::new();
             let int = btf.int("int", 4, true);
@@ -34,7 +34,7 @@ fn function_types_and_typedefs() {
             (btf, typedef)
         };
         let (local, typedef) = make(&["s", "int"]);
-        number(local, &make(parameters).0, (typedef, "0", question), 1)
+        number(local, &make(parameters).0, (typedef, "0", relocation), 1)
     };
     assert_eq!((about(&["s", "int"], TYPE_EXISTS), about(&["s", "int"], TYPE_MATCHES)), (Some(1), Some(1)));
     assert_eq!((about(&["s"], TYPE_EXISTS), about(&["s"], TYPE_MATCHES)), (Some(0), Some(0)));
@@ -42,8 +42,8 @@ fn function_types_and_typedefs() {
 }
 
 #[test]
-fn types_that_look_alike() {
-    // The object has `struct s { int x; struct t *t; enum e { A } e; }`, of which the second is only declared.
+fn matching_types() {
+    // The object has `struct s { int x; struct t *t; enum e { A } e; }`, where `struct t` is only declared.
     let about = |kernel_enumerators: &[(&str, i32)], int_size, fwd_is_union| {
         let make = |enumerators: &[(&str, i32)], int_size, whole| {
             let mut btf = Btf::new();
@@ -64,7 +64,7 @@ fn types_that_look_alike() {
     assert_eq!(about(&[("B", 0), ("A___old", 5)], 4, false), Some(1));
     assert_eq!(about(&[("B", 0), ("C", 5)], 4, false), Some(0));
     assert_eq!(about(&[("A", 0)], 8, false), Some(0));
-    assert_eq!(about(&[("A", 0)], 4, true), Some(0), "a union is no struct");
+    assert_eq!(about(&[("A", 0)], 4, true), Some(0), "a union does not match a struct");
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn enumerators() {
     };
     let mut kernel = Btf::new();
     kernel.enumeration("e", true, &[("A", 9), ("B", -9)]);
-    let about = |name, question, original| {
+    let about = |name, relocation, original| {
         let (local, e) = local(name);
-        number(local, &kernel, (e, "1", question), original)
+        number(local, &kernel, (e, "1", relocation), original)
     };
     assert_eq!(about("A", ENUMERATOR_VALUE, -5), Some(9));
     assert_eq!(about("B___old", ENUMERATOR_VALUE, -5), Some(-9));
@@ -87,32 +87,32 @@ fn enumerators() {
 }
 
 #[test]
-fn wide_loads() {
-    let [first, second] = wide(2, 1);
-    let fit = |kernel: &Btf, name, second: Insn| {
+fn immediate_loads_of_64_bits() {
+    let [first, second] = ld_imm64(2, 1);
+    let relocated_with = |kernel: &Btf, name, second: Insn| {
         let mut local = Btf::new();
         let e = local.enumeration64("e", &[(name, 0x1_0000_0002)]);
-        fit(local, kernel, (e, "0", ENUMERATOR_VALUE), &[first, second])
+        relocated(local, kernel, (e, "0", ENUMERATOR_VALUE), &[first, second])
     };
     let mut kernel = Btf::new();
     kernel.enumeration64("e", &[("A", 0x1122_3344_5566_7788)]);
-    assert_eq!(fit(&kernel, "A", second).unwrap(), wide(0x5566_7788, 0x1122_3344));
-    assert_eq!(fit(&kernel, "B", second).unwrap(), [absent(), absent()]);
-    let error = fit(&kernel, "A", [1; 8]).unwrap_err();
+    assert_eq!(relocated_with(&kernel, "A", second).unwrap(), ld_imm64(0x5566_7788, 0x1122_3344));
+    assert_eq!(relocated_with(&kernel, "B", second).unwrap(), [absent(), absent()]);
+    let error = relocated_with(&kernel, "A", [1; 8]).unwrap_err();
     golden::check("CO-RE: second half of an immediate load", ErrorKind::Malformed, &error);
-    // An enumeration of 32 bits may be one of 64 in the object.
+    // A 32-bit enumeration of the kernel is a candidate for a 64-bit one of the object.
     let mut narrow = Btf::new();
     narrow.enumeration("e", true, &[("A", -2)]);
-    let insns = fit(&narrow, "A", second).unwrap();
+    let insns = relocated_with(&narrow, "A", second).unwrap();
     assert_eq!((&insns[0][4..], &insns[1][4..]), (&(-2_i32).to_ne_bytes()[..], &(-1_i32).to_ne_bytes()[..]));
 }
 
-/// Two functions are compared as libbpf compares them.
+/// Function types are compared as libbpf compares them.
 #[test]
 fn function_types_are_compared_as_in_libbpf() {
-    use crate::relocate::types_fit;
-    // Declared with these types, where the kernel's takes an `int` and returns a pointer to a struct.
-    let fits = |declare: &dyn Fn(&mut Btf) -> u32| {
+    use crate::relocate::types_compatible;
+    // Whether a declaration with these types is compatible with a kernel function that takes an `int` and returns a pointer to a struct.
+    let compatible = |declare: &dyn Fn(&mut Btf) -> u32| {
         let mut kernel = Btf::new();
         let int = kernel.int("int", 4, true);
         let s = kernel.structure("s", 8, &[("x", int, 0)]);
@@ -120,10 +120,10 @@ fn function_types_are_compared_as_in_libbpf() {
         let function = kernel.function_type(pointer, &[int]);
         let mut local = Btf::new();
         let declared = declare(&mut local);
-        types_fit(&local.types(), declared, &kernel.types(), function).unwrap_or(false)
+        types_compatible(&local.types(), declared, &kernel.types(), function).unwrap_or(false)
     };
     let with = |make: fn(&mut Btf) -> (u32, Vec<u32>)| {
-        fits(&|btf| {
+        compatible(&|btf| {
             let (returns, parameters) = make(btf);
             btf.function_type(returns, &parameters)
         })
@@ -141,24 +141,24 @@ fn function_types_are_compared_as_in_libbpf() {
     }));
     assert!(!with(|btf| (pointer_to(btf, kind::UNION), vec![btf.int("int", 4, true)])));
     assert!(!with(|btf| (pointer_to(btf, kind::FWD), vec![btf.int("int", 4, true)])));
-    assert!(!with(|btf| (0, vec![btf.int("int", 4, true)])), "it returns nothing");
-    assert!(!with(|btf| (pointer_to(btf, kind::STRUCT), vec![])), "an argument less");
+    assert!(!with(|btf| (0, vec![btf.int("int", 4, true)])), "it returns void");
+    assert!(!with(|btf| (pointer_to(btf, kind::STRUCT), vec![])), "it has fewer arguments");
     assert!(!with(|btf| (pointer_to(btf, kind::STRUCT), vec![btf.enumeration("e", false, &[])])));
-    assert!(!with(|btf| (btf.pointer(99), vec![btf.int("int", 4, true)])), "a type that is not there");
-    // Kinds that are not known are like nothing, not even each other.
+    assert!(!with(|btf| (btf.pointer(99), vec![btf.int("int", 4, true)])), "a type id that does not exist");
+    // Types of unknown kinds are not compatible with anything, not even with each other.
     let mut odd = Btf::new();
     let unknown = odd.add("odd", 20, false, 0, 0, &[]);
     let function = odd.function_type(0, &[unknown]);
     let types = odd.types_with_layout(&[(20, 0, 0)]);
-    assert!(!types_fit(&types, function, &types, function).unwrap());
+    assert!(!types_compatible(&types, function, &types, function).unwrap());
 }
 
-/// Functions that take many pointers to their own type are compared for a while, not for ever.
+/// A function that takes many pointers to its own type is compared in bounded time.
 #[test]
 fn a_comparison_ends() {
     let mut btf = Btf::new();
     let pointer = btf.pointer(2);
     let function = btf.function_type(pointer, &[pointer; 32]);
     let types = btf.types();
-    assert!(crate::relocate::types_fit(&types, function, &types, function).is_err());
+    assert!(crate::relocate::types_compatible(&types, function, &types, function).is_err());
 }

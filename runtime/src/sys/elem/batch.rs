@@ -1,6 +1,6 @@
 //! Operations on many elements of a map at once.
 //!
-//! As with single elements, every slice is as long as the kernel takes it to be for the map, the count and the flags.
+//! As for single elements, every slice is as long as the kernel expects for the map, the count and the flags.
 
 use super::{EINVAL, ENOENT, Map};
 use crate::error::Errno;
@@ -9,7 +9,7 @@ use crate::sys::{address, address_mut, bpf, len32};
 use crate::uapi::Command;
 use std::os::fd::AsRawFd;
 
-/// How many elements were copied, and what comes after them.
+/// The number of copied elements, and whether more follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Copied {
     pub(crate) count: usize,
@@ -17,16 +17,16 @@ pub(crate) struct Copied {
 }
 
 impl Map {
-    /// The length of a [`Self::lookup_batch`] cursor: arrays and tries keep a key there, hash maps a bucket's number.
+    /// Returns the length of a [`Self::lookup_batch`] cursor: arrays and tries store a key in it, hash maps the number of a bucket.
     pub(crate) fn cursor_len(&self) -> usize {
         self.key_len.max(8)
     }
 
-    /// Copies elements, from the beginning or from `cursor` on, as many as there is room for (`BPF_MAP_LOOKUP_BATCH`), or takes
-    /// them out (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
+    /// Copies elements, from the beginning or from `cursor` on, as many as fit (`BPF_MAP_LOOKUP_BATCH`), or removes them as well
+    /// (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
     ///
-    /// After it `cursor` holds where to go on. `ENOSPC` means that there is not even room for what the kernel copies at once;
-    /// `EINTR`, on kernels before 7.3, that an element went away as it was about to be copied and that none were copied before it.
+    /// Sets `cursor` to where to continue. `ENOSPC` means that not even the unit that the kernel copies at once fits; `EINTR`, on kernels
+    /// before 7.3, that an element was removed while it was copied and that none were copied before it.
     pub(crate) fn lookup_batch(
         &self,
         command: Command,
@@ -49,30 +49,30 @@ impl Map {
             values: address_mut(values),
             ..self.batch(count, flags)
         };
-        // SAFETY: there is room for `count` keys and values of the length that the flags mean, and for the cursor, which the
-        // kernel copies in before it copies it out.
+        // SAFETY: there is room for `count` keys and values of the length for these flags, and for the cursor, which the kernel copies in
+        // before it copies it out.
         let result = unsafe { bpf(command, &mut attr) };
         let count = usize::try_from(attr.count).map_err(|_| EINVAL)?;
         match result {
             Ok(_) => Ok(Copied { count, is_end: false }),
             Err(ENOENT) => Ok(Copied { count, is_end: true }),
-            // The kernel wrote a count before it looked at any element, so this is one of elements.
+            // The kernel writes the count before it copies any element, so this one counts elements.
             Err(errno) if errno.raw() == libc::EINTR && count > 0 => Ok(Copied { count, is_end: false }),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). An error comes with how many were set before it.
+    /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). An error has the number of elements that were set before it.
     pub(crate) fn update_batch(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<(), (Errno, usize)> {
         let count = self.count(keys.len(), values.len(), flags).map_err(|errno| (errno, 0))?;
         let mut attr = MapBatch { keys: address(keys), values: address(values), ..self.batch(count, flags) };
-        // SAFETY: there are `count` keys, and values of the length that the flags mean. Kernels that do not know the flags refuse
-        // them before they read anything.
+        // SAFETY: there are `count` keys, and values of the length for these flags. Kernels that do not know the flags reject them before
+        // they read anything.
         let result = unsafe { bpf(Command::MAP_UPDATE_BATCH, &mut attr) };
         done(result, attr.count, count)
     }
 
-    /// Removes many keys (`BPF_MAP_DELETE_BATCH`). An error comes with how many were removed before it.
+    /// Removes many keys (`BPF_MAP_DELETE_BATCH`). An error has the number of elements that were removed before it.
     pub(crate) fn delete_batch(&self, keys: &[u8]) -> Result<(), (Errno, usize)> {
         let count = keys.len().checked_div(self.key_len).unwrap_or(0);
         let values = count.checked_mul(self.full_len).ok_or((EINVAL, 0))?;
@@ -83,10 +83,10 @@ impl Map {
         done(result, attr.count, count)
     }
 
-    /// How many elements keys and values of these lengths are, if they are as many and whole.
+    /// Returns the number of elements in keys and values of these lengths, if both have as many whole elements.
     fn count(&self, keys: usize, values: usize, flags: u64) -> Result<u32, Errno> {
         if self.may_be_longer(flags) {
-            // One by one they end at a guard.
+            // Single element operations use guarded memory instead.
             return Err(Errno::from_raw(libc::EOPNOTSUPP));
         }
         let count = keys.checked_div(self.key_len).ok_or(EINVAL)?;
@@ -109,10 +109,10 @@ impl Map {
     }
 }
 
-/// The result of a batch: the kernel leaves in `count` how many it did.
+/// Converts the result of a batch: the kernel leaves the number of elements that it processed in `count`.
 fn done(result: Result<i32, Errno>, did: u32, count: u32) -> Result<(), (Errno, usize)> {
     result.map(drop).map_err(|errno| {
-        // Some errors come before the kernel has written the count.
+        // Some errors are returned before the kernel has written the count.
         let did = if did < count { did } else { 0 };
         (errno, usize::try_from(did).unwrap_or(0))
     })

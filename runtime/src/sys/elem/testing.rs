@@ -1,15 +1,15 @@
-//! Maps for tests. Knows nothing of plans, which create the maps of skeletons.
+//! Maps for tests. Must not know plans, which create the maps of skeletons.
 
 use super::*;
 use crate::sys::attr::MapCreate;
 use crate::sys::name16;
 
-/// A new map, or `None` where this process may not create maps.
+/// Creates a map, or returns `None` if this process has no right to.
 pub(crate) fn create(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<OwnedFd> {
     create_outer(map_type, key, value, entries, flags, None)
 }
 
-/// The same, with the template of its inner maps.
+/// Creates a map of maps with the template of its inner maps.
 pub(crate) fn create_outer(
     map_type: MapType,
     key: u32,
@@ -28,7 +28,7 @@ pub(crate) fn create_outer(
         map_name: name16("test"),
         ..MapCreate::default()
     };
-    // SAFETY: the request holds no addresses, and the command gives a new file descriptor.
+    // SAFETY: the request has no addresses, and the command returns a new file descriptor.
     match unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) } {
         Ok(fd) => Some(fd),
         Err(errno) if errno.raw() == libc::EPERM => None,

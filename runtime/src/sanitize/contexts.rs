@@ -1,7 +1,7 @@
-//! Arguments that are tagged as the program's context (`arg:ctx`), for kernels that go by their types alone (before 6.8).
+//! Context arguments (`arg:ctx`) for kernels before 6.8, which ignore the tag and recognize a context by its type.
 //!
-//! The type that such a kernel wants depends on the type of the program, so each program gets BTF of its own. Names of contexts and
-//! what may be taken for one are those of libbpf 1.8.
+//! The type that such a kernel requires depends on the program type, so each program gets BTF of its own. The names of the context types,
+//! and which types are accepted in their place, are those of libbpf 1.8.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::btf::{Types, kind};
 use crate::uapi::ProgramType;
 
 const TAG: &str = "arg:ctx";
-/// `BTF_FUNC_GLOBAL`: of others the kernel follows the calls and needs no types.
+/// `BTF_FUNC_GLOBAL`. The verifier follows calls of static functions, which need no types.
 const GLOBAL: u32 = 1;
 
-/// BTF that a kernel took, with the types of tagged arguments changed to what it wants in programs of this type. `original` is the
-/// object's own, which has the tags. Nothing if there is nothing to change.
-pub(crate) fn with_contexts(original: &[u8], taken: &[u8], program_type: ProgramType) -> Option<Vec<u8>> {
+/// Returns BTF in which tagged arguments have the context type of `program_type`, or `None` if nothing changes. `original` is the object's
+/// own BTF, which has the tags; `accepted` is the BTF that the kernel accepted.
+pub(crate) fn with_contexts(original: &[u8], accepted: &[u8], program_type: ProgramType) -> Option<Vec<u8>> {
     let context = context(program_type)?;
     let tagged = tagged(original, program_type, context)?;
-    let sections = sections(taken)?;
+    let sections = sections(accepted)?;
     let all = records(&sections)?;
     let begins: Vec<usize> = all
         .iter()
@@ -37,26 +37,26 @@ pub(crate) fn with_contexts(original: &[u8], taken: &[u8], program_type: Program
     for word in [name, kind::STRUCT << 24, 0, 0, kind::PTR << 24, structure] {
         types.extend_from_slice(&word.to_ne_bytes());
     }
-    // Functions may share the type that changes for one of them, so that is a new one; they keep their ids.
+    // Functions can share a prototype that changes for only one of them, so that one gets a new prototype. Functions keep their ids.
     for (id, (function, parameters)) in (pointer.checked_add(1)?..).zip(tagged) {
         let record = at(&all, function).filter(|record| record.kind == kind::FUNC)?;
         let prototype = at(&all, record.size_or_type).filter(|record| record.kind == kind::FUNC_PROTO)?;
         let mut bytes = prototype.bytes.to_vec();
         for parameter in parameters {
-            let place = 12 + parameter * 8 + 4;
-            bytes.get_mut(place..place + 4)?.copy_from_slice(&pointer.to_ne_bytes());
+            let offset = 12 + parameter * 8 + 4;
+            bytes.get_mut(offset..offset + 4)?.copy_from_slice(&pointer.to_ne_bytes());
         }
         types.extend_from_slice(&bytes);
-        let place = *begins.get(usize::try_from(function).ok()?.checked_sub(1)?)? + 8;
-        types.get_mut(place..place + 4)?.copy_from_slice(&id.to_ne_bytes());
+        let offset = *begins.get(usize::try_from(function).ok()?.checked_sub(1)?)? + 8;
+        types.get_mut(offset..offset + 4)?.copy_from_slice(&id.to_ne_bytes());
     }
     written(&types, &strings)
 }
 
-/// Global functions with arguments that must change, and which these are. Nothing if there are none.
+/// Returns the global functions with arguments that must change, and the indices of these arguments; `None` if there are none.
 fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeMap<u32, Vec<usize>>> {
     let all = records(&sections(btf)?)?;
-    // Most objects have no tags at all.
+    // Most objects have no tags: return before the types are indexed.
     all.iter().find(|record| record.kind == kind::DECL_TAG)?;
     let types = Types::of_program(btf.to_vec()).ok()?;
     let mut found: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
@@ -74,7 +74,7 @@ fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeM
     (!found.is_empty()).then_some(found)
 }
 
-/// Whether an argument of this type stands for a context, and is not written as the kernel wants it.
+/// Returns whether an argument of this type stands for a context and does not have the type that the kernel requires.
 fn changes(types: &Types, argument: u32, program_type: ProgramType, context: &str) -> bool {
     let Some(to) = types.about(types.resolve(argument), kind::PTR) else { return false };
     let is_registers = matches!(program_type, ProgramType::KPROBE | ProgramType::PERF_EVENT)
@@ -96,7 +96,7 @@ fn changes(types: &Types, argument: u32, program_type: ProgramType, context: &st
     }
 }
 
-/// The struct that `bpf_user_pt_regs_t` is on this machine.
+/// The struct that `bpf_user_pt_regs_t` is on this architecture.
 const REGISTERS: &str = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
     "pt_regs"
 } else if cfg!(any(target_arch = "riscv64", target_arch = "riscv32")) {
@@ -105,7 +105,7 @@ const REGISTERS: &str = if cfg!(any(target_arch = "x86_64", target_arch = "x86")
     "user_pt_regs"
 };
 
-/// What the context of programs of a type is called; nothing of those whose context has no name.
+/// Returns the name of the context type for a program type; `None` if it has no name.
 fn context(program_type: ProgramType) -> Option<&'static str> {
     Some(match program_type {
         ProgramType::CGROUP_DEVICE => "bpf_cgroup_dev_ctx",
@@ -136,7 +136,7 @@ fn context(program_type: ProgramType) -> Option<&'static str> {
     })
 }
 
-/// The type of an id.
+/// Returns the record of a type id.
 fn at<'a, 'b>(all: &'a [Record<'b>], id: u32) -> Option<&'a Record<'b>> {
     all.get(usize::try_from(id).ok()?.checked_sub(1)?)
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::btf::testing::Btf;
 
-    /// `int shared(void *ctx)` and `int tagged(void *ctx __arg_ctx)`, of one type; and two that do not count.
+    /// `int shared(void *ctx)` and `int tagged(void *ctx __arg_ctx)` with one prototype, and two tags that must be ignored.
     fn object() -> Btf {
         let mut btf = Btf::new();
         let int = btf.int("int", 4, true);
@@ -155,7 +155,7 @@ mod tests {
         btf.add("shared", kind::FUNC, false, 1, prototype, &[]);
         let tagged = btf.add("tagged", kind::FUNC, false, 1, prototype, &[]);
         btf.add(TAG, kind::DECL_TAG, false, 0, tagged, &[0]);
-        // A number is no context, and a static function needs no types.
+        // A number cannot be a context, and a static function needs no types.
         btf.add(TAG, kind::DECL_TAG, false, 0, tagged, &[1]);
         let hidden = btf.add("hidden", kind::FUNC, false, 0, prototype, &[]);
         btf.add(TAG, kind::DECL_TAG, false, 0, hidden, &[0]);
@@ -163,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn tagged_arguments_get_the_type_of_the_program() {
+    fn tagged_arguments_get_the_context_type() {
         let bytes = object().bytes();
-        let adjusted =
-            super::super::adjusted(&bytes, |feature| feature == super::super::Feature::DeclarationTags).unwrap();
-        for taken in [&bytes, &adjusted] {
-            let types = Types::of_program(with_contexts(&bytes, taken, ProgramType::XDP).unwrap()).unwrap();
+        let sanitized =
+            super::super::sanitized(&bytes, |feature| feature == super::super::Feature::DeclarationTags).unwrap();
+        for accepted in [&bytes, &sanitized] {
+            let types = Types::of_program(with_contexts(&bytes, accepted, ProgramType::XDP).unwrap()).unwrap();
             let parameters = |function| {
                 let prototype = types.about(function, kind::FUNC).unwrap();
                 types.parameters(prototype).collect::<Vec<_>>()
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_already_stays() {
+    fn arguments_with_an_accepted_type_stay() {
         let of = |name, program_type| {
             let mut btf = Btf::new();
             let int = btf.int("long long", 8, false);

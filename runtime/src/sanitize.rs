@@ -1,8 +1,10 @@
-//! BTF that a kernel does not take, made into what it takes: what is newer than it gives way to the nearest that is older.
+//! Sanitized BTF: the object's BTF without the kinds and flags that an older kernel rejects.
 //!
-//! Every type keeps its id, so whatever refers to types goes on doing so, and every type keeps the size of its values. Strings keep
-//! their places; new ones come after them. A layout of kinds (Linux 7.1) is left out, as older kernels reject the longer header, and no
-//! kernel accepts kinds that it does not know. Knows bytes and what a kernel may lack; no kernel.
+//! Each type that is too new is replaced by the nearest older kind. Types keep their ids, so references to them stay valid, and the sizes
+//! of their values. Strings keep their offsets; new ones are appended. A layout of kinds (Linux 7.1) is removed, because older kernels
+//! reject the longer header. Types of kinds that no kernel knows are always replaced.
+//!
+//! Knows bytes and the features of kernels; not which of them the running kernel has.
 
 mod contexts;
 #[cfg(test)]
@@ -13,31 +15,31 @@ use crate::btf::kind;
 
 pub(crate) use contexts::with_contexts;
 
-/// Bytes of the header that is written, which every kernel accepts.
+/// The size in bytes of the written header, which every kernel accepts.
 const WRITTEN_HEADER: usize = 24;
 
-/// What BTF may hold that a kernel does not take, by the age of the first that does.
+/// A feature of BTF that older kernels reject, ordered by the Linux version that added it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Feature {
-    /// Functions and their types (5.0).
+    /// `BTF_KIND_FUNC` and `BTF_KIND_FUNC_PROTO` (5.0).
     Functions,
-    /// Variables and sections (5.2).
+    /// `BTF_KIND_VAR` and `BTF_KIND_DATASEC` (5.2).
     Sections,
-    /// Functions that are not static (5.6).
+    /// Functions with global linkage (5.6).
     GlobalFunctions,
-    /// Floating-point numbers (5.13).
+    /// `BTF_KIND_FLOAT` (5.13).
     Floats,
     /// Sections without variables (5.14).
     EmptySections,
-    /// Tags of declarations (5.16).
+    /// `BTF_KIND_DECL_TAG` (5.16).
     DeclarationTags,
-    /// Tags of types (5.17).
+    /// `BTF_KIND_TYPE_TAG` (5.17).
     TypeTags,
-    /// Enumerations of 64 bits, and those with a sign (6.0).
+    /// `BTF_KIND_ENUM64`, and signed enumerations (6.0).
     Enumerations,
-    /// Names of sections that begin with `?` (6.10).
+    /// Section names that begin with `?` (6.10).
     OddNames,
-    /// Tags that are any attribute (6.15).
+    /// Tags with the flag for arbitrary attributes (6.15).
     Attributes,
 }
 
@@ -55,7 +57,7 @@ impl Feature {
         Self::Attributes,
     ];
 
-    /// The smallest BTF that has it.
+    /// Returns the smallest BTF that has the feature.
     pub(crate) fn example(self) -> Vec<u8> {
         const FLAG: u32 = 1 << 31;
         // Strings: 1 is "a", 3 is ".a", 6 is "?.a".
@@ -81,21 +83,21 @@ impl Feature {
     }
 }
 
-/// The same BTF without what `lacks` says of, which is asked only about what is there. Nothing if nothing needs to change or the
-/// bytes make no sense.
-pub(crate) fn adjusted(btf: &[u8], mut lacks: impl FnMut(Feature) -> bool) -> Option<Vec<u8>> {
+/// Returns the BTF without the features that the kernel lacks, or `None` if nothing changes or the bytes are malformed. `lacks` is called
+/// only for features that the BTF has.
+pub(crate) fn sanitized(btf: &[u8], mut lacks: impl FnMut(Feature) -> bool) -> Option<Vec<u8>> {
     let sections = sections(btf)?;
     let records = records(&sections)?;
     let types = Vec::with_capacity(sections.types.len());
     let changed = sections.header_len != WRITTEN_HEADER;
-    let mut out = Adjusted { types, strings: sections.strings.to_vec(), changed };
+    let mut out = Sanitized { types, strings: sections.strings.to_vec(), changed };
     for record in &records {
         out.add(record, &records, &mut lacks)?;
     }
     out.changed.then(|| written(&out.types, &out.strings)).flatten()
 }
 
-/// A type.
+/// A type record.
 #[derive(Clone, Copy)]
 struct Record<'a> {
     name: u32,
@@ -107,26 +109,26 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// A word of what follows the first twelve bytes.
+    /// Returns a word of the data after the first twelve bytes.
     fn word(&self, index: usize) -> Option<u32> {
         word(self.bytes, 12 + index * 4)
     }
 }
 
-struct Adjusted {
+struct Sanitized {
     types: Vec<u8>,
     strings: Vec<u8>,
     changed: bool,
 }
 
-impl Adjusted {
-    /// Adds a type as the kernel takes it.
+impl Sanitized {
+    /// Adds a type, or an older one in its place.
     fn add(&mut self, record: &Record<'_>, all: &[Record<'_>], lacks: &mut impl FnMut(Feature) -> bool) -> Option<()> {
         let Record { name, flag, count, size_or_type, .. } = *record;
         match record.kind {
             kind::FUNC if lacks(Feature::Functions) => self.write(name, kind::TYPEDEF, 0, size_or_type, &[]),
             kind::FUNC_PROTO if lacks(Feature::Functions) => self.stand_in(0),
-            // How a function is linked stands where other kinds have a count.
+            // The field that counts members in other kinds is the linkage of a function.
             kind::FUNC if count != 0 && lacks(Feature::GlobalFunctions) => {
                 self.write(name, kind::FUNC, 0, size_or_type, &[]);
             }
@@ -141,7 +143,7 @@ impl Adjusted {
                 }
                 self.write(name, kind::STRUCT, count, size_or_type, &members);
             }
-            // A struct without members has the size; C has none of such a name.
+            // A struct without members can have the section's size. It has no name, since a section's name is not valid for a struct.
             kind::DATASEC if count == 0 && lacks(Feature::EmptySections) => {
                 self.write(0, kind::STRUCT, 0, size_or_type, &[]);
             }
@@ -150,21 +152,21 @@ impl Adjusted {
                 self.changed = true;
                 self.copy(record, name);
             }
-            // The same, as nothing else says that nobody knows what the bytes are.
+            // A struct without members has the size and does not claim what the bytes are.
             kind::FLOAT if lacks(Feature::Floats) => self.write(0, kind::STRUCT, 0, size_or_type, &[]),
-            // What no kernel accepts, and tags on it.
+            // No kernel accepts unknown kinds; a tag of one is replaced as well.
             kind if !is_known(kind) => self.stand_in(0),
             kind::DECL_TAG if !is_known(kind_of(all, size_or_type)?) => self.stand_in(0),
-            // Nothing refers to tags of declarations.
+            // No type refers to a declaration tag.
             kind::DECL_TAG if lacks(Feature::DeclarationTags) => self.stand_in(0),
-            // A modifier that means nothing to whoever only looks at sizes.
+            // A modifier that does not change the size.
             kind::TYPE_TAG if lacks(Feature::TypeTags) => {
                 self.write(0, kind::CONST, 0, size_or_type, &[]);
             }
-            // The number that it is, without names for its values.
+            // An integer of the enumeration's size, without the names of its values.
             kind::ENUM64 if lacks(Feature::Enumerations) => self.integer(name, size_or_type, flag),
-            // The flag says of an enumeration that it has a sign, of a tag that it is any attribute. The kernel looks for a few tags
-            // only, none of which is the name of an attribute, and wants tags before other modifiers: so it stays one.
+            // The flag of an enumeration means signed, that of a tag an arbitrary attribute. A tag stays a tag: kernels look for a few
+            // names of tags only, which attributes do not have, and they require tags before other modifiers.
             kind::ENUM if flag && lacks(Feature::Enumerations) => self.copy_without_flag(record),
             kind::TYPE_TAG | kind::DECL_TAG if flag && lacks(Feature::Attributes) => self.copy_without_flag(record),
             _ => self.copy(record, name),
@@ -191,12 +193,12 @@ impl Adjusted {
         }
     }
 
-    /// An integer of this many bytes.
+    /// Adds an integer of `size` bytes.
     fn integer(&mut self, name: u32, size: u32, signed: bool) {
         self.write(name, kind::INT, 0, size, &[u32::from(signed) << 24 | size.saturating_mul(8) & 0xff]);
     }
 
-    /// What is no value, and is of one byte so that it fits wherever a section has it.
+    /// Adds an integer of one byte in place of a type that has no values. One byte fits into any section that has it.
     fn stand_in(&mut self, name: u32) {
         self.integer(name, 1, false);
     }
@@ -206,7 +208,7 @@ impl Adjusted {
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 
-    /// A new string: this one with `_` for what must not be in it.
+    /// Appends a string with `_` in place of the bytes that are `bad`, and returns its offset.
     fn renamed(&mut self, offset: u32, bad: impl Fn(u8) -> bool) -> Option<u32> {
         let name: Vec<u8> = self.string(offset).iter().map(|&byte| if bad(byte) { b'_' } else { byte }).collect();
         let at = u32::try_from(self.strings.len()).ok()?;
@@ -216,7 +218,7 @@ impl Adjusted {
     }
 }
 
-/// The parts of a file of BTF.
+/// The parts of a BTF file.
 struct Sections<'a> {
     header_len: usize,
     types: &'a [u8],
@@ -234,12 +236,12 @@ fn sections(btf: &[u8]) -> Option<Sections<'_>> {
     })
 }
 
-/// Whether a kind is known here.
+/// Returns whether this module knows the kind.
 const fn is_known(kind: u32) -> bool {
     kind <= kind::ENUM64
 }
 
-/// The kind of a type.
+/// Returns the kind of a type.
 fn kind_of(all: &[Record<'_>], id: u32) -> Option<u32> {
     match usize::try_from(id).ok()?.checked_sub(1) {
         Some(index) => Some(all.get(index)?.kind),
@@ -247,7 +249,7 @@ fn kind_of(all: &[Record<'_>], id: u32) -> Option<u32> {
     }
 }
 
-/// The types one by one.
+/// Splits the types into records.
 fn records<'a>(sections: &Sections<'a>) -> Option<Vec<Record<'a>>> {
     let mut records = Vec::new();
     let mut rest = sections.types;
@@ -263,7 +265,7 @@ fn records<'a>(sections: &Sections<'a>) -> Option<Vec<Record<'a>>> {
     Some(records)
 }
 
-/// A file of BTF.
+/// Returns a BTF file with these types and strings.
 fn written(types: &[u8], strings: &[u8]) -> Option<Vec<u8>> {
     let (types_len, strings_len) = (u32::try_from(types.len()).ok()?, u32::try_from(strings.len()).ok()?);
     let mut bytes = Vec::with_capacity(WRITTEN_HEADER + types.len() + strings.len());

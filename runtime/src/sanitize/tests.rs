@@ -1,16 +1,16 @@
-//! BTF with everything that a kernel may lack, adjusted for kernels that lack some of it.
+//! BTF with every feature, sanitized for kernels that lack some.
 
-use super::{Feature, adjusted};
+use super::{Feature, sanitized};
 use crate::btf::testing::Btf;
 use crate::btf::{Types, kind};
 use crate::sys;
 
-/// Kinds and sizes of all types, by id.
+/// Returns the kinds and sizes of all types, by id.
 fn shape(types: &Types) -> Vec<(u32, Option<u64>)> {
     (1..).take_while(|&id| types.has(id)).map(|id| (types.kind(id), types.size(id))).collect()
 }
 
-/// One type of every kind, each a few times where that makes a difference.
+/// Returns BTF with a type of every kind, and of some kinds with each variant.
 fn everything() -> Btf {
     let mut btf = Btf::new();
     let int = btf.int("int", 4, true);
@@ -36,21 +36,21 @@ fn everything() -> Btf {
 
 fn without(lacking: &[Feature]) -> Types {
     let bytes =
-        adjusted(&everything().bytes(), |feature| lacking.contains(&feature)).expect("there is something to adjust");
-    Types::of_program(bytes).expect("what comes out is BTF")
+        sanitized(&everything().bytes(), |feature| lacking.contains(&feature)).expect("there is something to sanitize");
+    Types::of_program(bytes).expect("the result is BTF")
 }
 
 #[test]
-fn what_nothing_is_wrong_with_stays() {
-    assert_eq!(adjusted(&everything().bytes(), |_| false), None);
+fn accepted_btf_stays() {
+    assert_eq!(sanitized(&everything().bytes(), |_| false), None);
     let mut plain = Btf::new();
     plain.int("int", 4, true);
     let mut asked = Vec::new();
-    let result = adjusted(&plain.bytes(), |feature| {
+    let result = sanitized(&plain.bytes(), |feature| {
         asked.push(feature);
         true
     });
-    assert_eq!((result, asked), (None, vec![]), "what is not there is not asked about");
+    assert_eq!((result, asked), (None, vec![]), "features that the BTF does not have are not probed");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn types_keep_their_ids_and_sizes() {
     let after = shape(&without(&Feature::ALL));
     assert_eq!(before.len(), after.len());
     for (id, ((kind_before, before), (_, after))) in (1..).zip(before.iter().zip(&after)) {
-        // Sections and functions get sizes that they had not.
+        // The replacements of sections and functions have sizes, the originals do not.
         let same = before == after || before.is_none();
         assert!(same, "type {id} of kind {kind_before}: {before:?} is {after:?}");
     }
@@ -77,7 +77,7 @@ fn types_keep_their_ids_and_sizes() {
 }
 
 #[test]
-fn each_gives_way_to_what_is_older() {
+fn each_feature_is_replaced_by_an_older_kind() {
     let kinds = |feature| shape(&without(&[feature])).iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
     let before: Vec<_> = shape(&everything().types()).iter().map(|(kind, _)| *kind).collect();
     let changes = |feature| {
@@ -92,7 +92,7 @@ fn each_gives_way_to_what_is_older() {
     assert_eq!(
         changes(Feature::Functions),
         [(12, kind::INT), (13, kind::TYPEDEF), (14, kind::TYPEDEF)],
-        "the type of a function and two functions"
+        "a prototype and two functions"
     );
     assert_eq!(
         changes(Feature::Sections),
@@ -104,7 +104,7 @@ fn each_gives_way_to_what_is_older() {
 }
 
 #[test]
-fn flags_and_names_change_where_kinds_do_not() {
+fn some_features_change_only_flags_or_names() {
     let types = without(&[Feature::Enumerations]);
     assert!(!types.flag(4) && types.name(4) == "signed" && types.enumerators(4).eq([("C", u64::MAX)]));
     assert_eq!((types.name(3), types.count(18)), ("wide", 1));
@@ -120,16 +120,16 @@ fn flags_and_names_change_where_kinds_do_not() {
 }
 
 #[test]
-fn examples_have_what_they_are_of() {
+fn each_example_has_its_feature() {
     for feature in Feature::ALL {
         let example = feature.example();
         assert!(Types::of_program(example.clone()).is_ok(), "{feature:?}");
-        assert!(adjusted(&example, |asked| asked == feature).is_some(), "{feature:?}");
+        assert!(sanitized(&example, |asked| asked == feature).is_some(), "{feature:?}");
     }
 }
 
-/// Has the kernel take BTF, or gives the end of what it says against it.
-fn take(bytes: &[u8]) -> Result<(), String> {
+/// Loads BTF into the kernel. The error is the last line of the kernel's log.
+fn load(bytes: &[u8]) -> Result<(), String> {
     let mut log = vec![0; 1 << 16];
     let failed = match sys::btf::load(bytes, None, &mut log) {
         Ok((Ok(_), _)) => return Ok(()),
@@ -141,44 +141,44 @@ fn take(bytes: &[u8]) -> Result<(), String> {
 
 #[test]
 fn this_kernel_takes_what_is_adjusted() {
-    if let Err(why) = take(&Feature::Sections.example()) {
+    if let Err(why) = load(&Feature::Sections.example()) {
         eprintln!("skipped: this process may not load BTF: {why}");
         return;
     }
     for feature in Feature::ALL {
-        // What a kernel lacks, it and all younger features: this one takes it all.
-        let older = |bytes: &[u8]| adjusted(bytes, |asked| asked >= feature).unwrap();
-        assert_eq!(take(&older(&feature.example())), Ok(()), "{feature:?}");
+        // A kernel without a feature also lacks all later ones. This kernel accepts the replacements of all of them.
+        let older = |bytes: &[u8]| sanitized(bytes, |asked| asked >= feature).unwrap();
+        assert_eq!(load(&older(&feature.example())), Ok(()), "{feature:?}");
         if feature <= Feature::OddNames {
-            assert_eq!(take(&older(&everything().bytes())), Ok(()), "{feature:?}");
+            assert_eq!(load(&older(&everything().bytes())), Ok(()), "{feature:?}");
         }
     }
 }
 
 #[test]
-fn bytes_without_sense_are_left_alone() {
+fn malformed_bytes_are_left_alone() {
     let bytes = everything().bytes();
     for len in 0..bytes.len() {
-        let _ = adjusted(&bytes[..len], |_| true);
+        let _ = sanitized(&bytes[..len], |_| true);
     }
     for at in 0..bytes.len() {
         let mut bytes = bytes.clone();
         bytes[at] ^= 0xff;
-        let _ = adjusted(&bytes, |_| true);
+        let _ = sanitized(&bytes, |_| true);
     }
-    assert_eq!(adjusted(&[], |_| true), None);
+    assert_eq!(sanitized(&[], |_| true), None);
 }
 
-/// A layout of kinds makes the header longer than older kernels accept, and no kernel accepts kinds that it does not know.
+/// A layout of kinds makes the header longer than older kernels accept, and no kernel accepts unknown kinds.
 #[test]
-fn a_layout_and_unknown_kinds_are_left_out() {
+fn a_layout_and_unknown_kinds_are_removed() {
     let mut btf = everything();
     let before = btf.types();
     let odd = btf.add("odd", 20, false, 1, 5, &[1, 2]);
     btf.add("tag", kind::DECL_TAG, false, 0, odd, &[u32::MAX]);
     let pointer = btf.pointer(odd);
     for layout in [btf.bytes_with_layout(&[(20, 4, 4)]), everything().bytes_with_layout(&[])] {
-        let bytes = adjusted(&layout, |_| false).expect("the header is longer");
+        let bytes = sanitized(&layout, |_| false).expect("the header is longer");
         assert_eq!(bytes[4..8], 24_u32.to_ne_bytes());
         let after = Types::of_program(bytes.clone()).unwrap();
         assert_eq!(shape(&after)[..shape(&before).len()], shape(&before));
@@ -188,9 +188,9 @@ fn a_layout_and_unknown_kinds_are_left_out() {
                 (kind::INT, kind::INT, Some(odd))
             );
         }
-        if take(&Feature::Attributes.example()).is_ok() {
-            assert_eq!(take(&bytes), Ok(()));
+        if load(&Feature::Attributes.example()).is_ok() {
+            assert_eq!(load(&bytes), Ok(()));
         }
     }
-    assert_eq!(adjusted(&btf.bytes(), |_| false), None, "nothing tells how long the type is");
+    assert_eq!(sanitized(&btf.bytes(), |_| false), None, "the length of the type is unknown");
 }
