@@ -117,7 +117,7 @@ impl Program {
 
     /// Attaches the program the way its section states, with a cookie: a number that the program reads with `bpf_get_attach_cookie`, by
     /// which it knows for which of its attachments it runs (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for
-    /// raw tracepoints). 0 is no cookie, as in the kernel.
+    /// raw tracepoints). 0 means no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
