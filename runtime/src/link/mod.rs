@@ -104,13 +104,9 @@ impl Link {
         Self { fd, program: program.into(), undo: None, others: Vec::new(), taken: None }
     }
 
-    /// A table of functions without a link of the kernel's, by its map.
-    pub(crate) fn registered(map: OwnedFd, table: &'static str) -> Result<Self> {
-        let other = map
-            .try_clone()
-            .map_err(|error| Error::io(format_args!("attaching struct_ops `{table}`"), &error))
-            .map_err(|error| error.during(Step::Attach).about(Subject::Map(table)))?;
-        Ok(Self::undone(map, table, How::Table(other)))
+    /// A table of functions without a link of the kernel's, by its map, and what takes it out again by the map's other descriptor.
+    pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, table: &'static str) -> Self {
+        Self::undone(map, table, How::Table(undoing))
     }
 
     /// Something that the kernel has no link for, and what undoes it.

@@ -25,18 +25,22 @@ pub(super) struct Probes {
 impl Probes {
     /// That of this name, `kprobe` or `uprobe`.
     pub(super) fn of(name: &str) -> Result<Self> {
-        let read = |file: &str| {
-            let path = format!("{DEVICES}/{name}/{file}");
-            read_to_string(&path).map_err(|error| {
-                Error::io(format_args!("reading {path}"), &error).note(causes::no_event_source(name, &error))
-            })
+        let text = |file: &str| read_to_string(format!("{DEVICES}/{name}/{file}"));
+        let unreadable = |file: &str, error: &std::io::Error| {
+            Error::io(format_args!("reading {DEVICES}/{name}/{file}"), error).note(causes::no_event_source(name, error))
         };
+        let read = |file: &str| text(file).map_err(|error| unreadable(file, &error));
         let bad = |file: &str| Error::malformed(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
         let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
         let format = read("format/retprobe")?;
         let bit: Option<u32> = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
         let return_bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).ok_or_else(|| bad("format/retprobe"))?;
-        let counter = read("format/ref_ctr_offset").ok();
+        // Only a missing file means a kernel without reference counters (before 4.20).
+        let counter = match text("format/ref_ctr_offset") {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unreadable("format/ref_ctr_offset", &error)),
+        };
         let counter_shift = counter
             .as_deref()
             .and_then(|format| format.trim().strip_prefix("config:"))

@@ -82,22 +82,30 @@ impl StructOps {
         };
         let key = 0_u32.to_ne_bytes();
         let by_link = table.flags & map_flags::LINK != 0;
+        let own = if by_link { None } else { Some(self.registration(table)?) };
         match table.value.as_ref().map_or(Ok(()), |value| table.map.update(&key, value, elem_flags::ANY)) {
             // One that a link was made of before has its value already.
             Err(errno) if by_link && errno.raw() == libc::EBUSY => {}
             result => result.map_err(refused)?,
         }
-        if by_link {
-            let fd = sys::link::create(table.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0)).map_err(refused)?;
-            return Ok(Link::new(fd, self.name));
+        if let Some([held, undoing]) = own {
+            return Ok(Link::registered(held, undoing, self.name));
         }
-        let fd = table.map.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|error| {
-            Error::io(format_args!("attaching struct_ops `{}`", self.name), &error)
-                .during(Step::Attach)
-                .about(Subject::Map(self.name))
-        })?;
-        Link::registered(fd, self.name)
+        let fd = sys::link::create(table.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0)).map_err(refused)?;
+        Ok(Link::new(fd, self.name))
+    }
+
+    /// What a link without one of the kernel's holds. Made before the table is registered: nothing may fail after that, as the
+    /// table would stay.
+    fn registration(&self, table: &Table) -> Result<[OwnedFd; 2]> {
+        let own = || {
+            table.map.as_fd().try_clone_to_owned().map_err(|error| {
+                Error::io(format_args!("attaching struct_ops `{}`", self.name), &error)
+                    .during(Step::Attach)
+                    .about(Subject::Map(self.name))
+            })
+        };
+        Ok([own()?, own()?])
     }
 
     /// Puts this table in the place of the one that a link of another table registered, without a moment between them in which
