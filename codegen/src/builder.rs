@@ -1,7 +1,7 @@
 //! The settings of the build step: its inputs, its compiler and its output.
 //!
-//! Settings of the generated files are [`Options`]; their methods are in `options.rs`. Must not know how anything is built: that is
-//! `build.rs`.
+//! The settings of generated files are [`Options`]; their methods are in `options.rs`. This module does not build
+//! anything, `build.rs` does.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
