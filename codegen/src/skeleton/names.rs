@@ -17,6 +17,8 @@ const NEVER: &[&str] = &["self", "Self", "super", "crate", "_", ""];
 const TYPES: &[&str] = &[
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "rt", "str", "u8", "u16", "u32", "u64",
     "u128", "usize", "Default", "cells",
+    // The parameters of methods that the runtime's macros define: a tuple struct of the name would take their place.
+    "__value", "__other", "__state", "__f", "__cell", "__bits", "__count",
 ];
 
 /// The names that are used in one scope.

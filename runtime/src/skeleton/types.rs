@@ -88,16 +88,16 @@ macro_rules! c_struct {
         }
 
         impl ::core::cmp::PartialEq for $name {
-            fn eq(&self, other: &Self) -> bool {
-                $crate::as_bytes(self) == $crate::as_bytes(other)
+            fn eq(&self, __other: &Self) -> bool {
+                $crate::as_bytes(self) == $crate::as_bytes(__other)
             }
         }
 
         impl ::core::cmp::Eq for $name {}
 
         impl ::core::hash::Hash for $name {
-            fn hash<H: ::core::hash::Hasher>(&self, state: &mut H) {
-                ::core::hash::Hash::hash($crate::as_bytes(self), state);
+            fn hash<H: ::core::hash::Hasher>(&self, __state: &mut H) {
+                ::core::hash::Hash::hash($crate::as_bytes(self), __state);
             }
         }
 
@@ -111,8 +111,8 @@ macro_rules! c_struct {
                 }
 
                 #[doc = ::core::concat!(" Sets `", ::core::stringify!($get_bits), "`. Excess bits of `value` are discarded.")]
-                pub fn $set_bits(&mut self, value: $Bits) {
-                    $crate::generated::set_bits(self, $first, $count, value);
+                pub fn $set_bits(&mut self, __value: $Bits) {
+                    $crate::generated::set_bits(self, $first, $count, __value);
                 }
             )*
         })?
@@ -126,8 +126,8 @@ macro_rules! c_struct {
                 }
 
                 #[doc = ::core::concat!(" Sets `", ::core::stringify!($get), "`.")]
-                pub fn $set(&mut self, value: $Member) {
-                    $crate::generated::set_part(self, $at, &value);
+                pub fn $set(&mut self, __value: $Member) {
+                    $crate::generated::set_part(self, $at, &__value);
                 }
             )*
         })?
@@ -140,17 +140,17 @@ macro_rules! c_struct {
     };
     // Fields of packed structs cannot be borrowed.
     (@debug [packed] $name:ident $fields:tt { $($shown:ident $(($($none:tt)*))?),* }) => {
-        $crate::c_struct! { @show $name, value: $($shown, { value.$shown $(($($none)*))? };)* }
+        $crate::c_struct! { @show $name, __value: $($shown, { __value.$shown $(($($none)*))? };)* }
     };
     (@debug [] $name:ident $fields:tt { $($shown:ident $(($($none:tt)*))?),* }) => {
-        $crate::c_struct! { @show $name, value: $($shown, value.$shown $(($($none)*))?;)* }
+        $crate::c_struct! { @show $name, __value: $($shown, __value.$shown $(($($none)*))?;)* }
     };
     (@show $name:ident, $value:ident: $($label:ident, $shown:expr;)*) => {
         impl ::core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 let $value = self;
                 let _ = $value;
-                $crate::generated::show(f, ::core::stringify!($name), &[$((::core::stringify!($label), &$shown)),*])
+                $crate::generated::show(__f, ::core::stringify!($name), &[$((::core::stringify!($label), &$shown)),*])
             }
         }
     };
@@ -215,8 +215,8 @@ macro_rules! cells {
                 }
 
                 #[doc = ::core::concat!(" Sets `", ::core::stringify!($get), "`. Excess bits of `value` are discarded.")]
-                pub fn $set(self, value: $Bits) {
-                    self.0.set_bits($first, $count, value);
+                pub fn $set(self, __value: $Bits) {
+                    self.0.set_bits($first, $count, __value);
                 }
             )*)?
 
@@ -239,8 +239,8 @@ macro_rules! cells {
         impl $crate::generated::Fields for $Whole {
             type Cells<'a> = $name<'a>;
 
-            fn fields(cell: $crate::Cell<'_, Self>) -> $name<'_> {
-                $name(cell)
+            fn fields(__cell: $crate::Cell<'_, Self>) -> $name<'_> {
+                $name(__cell)
             }
         }
     };
@@ -296,8 +296,8 @@ macro_rules! open_enum {
         unsafe impl $crate::Plain for $name {}
 
         impl $crate::generated::BitField for $name {
-            fn from_bits(bits: u128, count: usize) -> Self {
-                Self($crate::generated::BitField::from_bits(bits, count))
+            fn from_bits(__bits: u128, __count: usize) -> Self {
+                Self($crate::generated::BitField::from_bits(__bits, __count))
             }
 
             fn to_bits(self) -> u128 {
