@@ -1,7 +1,7 @@
-//! What people call, beside the build step: an object's bytes in, text out.
+//! The public functions beside the build step: an object's bytes in, text out.
 //!
-//! Each function runs the driver (`generate.rs`); the types hide what the phases return, so that a phase can change without a change
-//! here. Must not know files, arguments or the environment.
+//! Each function runs the driver (`generate.rs`). The types hide what the phases return, so that a phase can change
+//! without changing the API. This module does not use files, arguments or the environment.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     Ok(text.into_string())
 }
 
-/// Reads a BPF object without generating anything yet: for its warnings, and for what `skelgen inspect` prints.
+/// Reads a BPF object without generating code: for its warnings and for what `skelgen inspect` prints.
 ///
 /// # Errors
 /// Everything that is wrong with the object, with codes and locations.
@@ -66,8 +66,8 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<Plan> {
     driver::plan(bytes, options).map(Plan)
 }
 
-/// Generates Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF such as
-/// `/sys/kernel/btf/vmlinux`; with [`Options::types`], only for these and what they contain.
+/// Generates Rust types for every struct, union and enum of a BPF object, of a kernel image, or of a raw BTF file such
+/// as `/sys/kernel/btf/vmlinux`. With [`Options::types`] set, generates only those types and the types they contain.
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and locations.
@@ -83,10 +83,10 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<String> {
     driver::types(bytes, options).map(|file| file.text)
 }
 
-/// A BPF object that was read and has no errors, with the options to generate its skeleton with.
+/// A BPF object without errors, with the options for its skeleton.
 ///
-/// Its `Display` is what `skelgen inspect` prints, and its `Serialize` what `skelgen inspect --json` does. Members of that are added
-/// from release to release; none is removed without a new major version.
+/// Its `Display` is what `skelgen inspect` prints, and its `Serialize` what `skelgen inspect --json` prints. New
+/// releases may add members to the JSON; members are removed only in a new major version.
 #[derive(Debug, Clone)]
 pub struct Object {
     model: BpfObject,
@@ -94,8 +94,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// Returns what whoever generates a skeleton of the object should know, a sentence or two each. Each is one line, in which
-    /// characters that cannot be seen are escaped.
+    /// Returns the warnings for a person who generates a skeleton of this object. Each is one line of one or two
+    /// sentences, with invisible characters escaped.
     ///
     /// # Examples
     /// ```no_run
@@ -108,11 +108,12 @@ impl Object {
         self.model.warnings()
     }
 
-    /// Writes the skeleton, piece by piece: [`generate()`] without reading the object again, and without the whole text in memory.
+    /// Writes the skeleton piece by piece. Unlike [`generate()`], it does not read the object again and never has the
+    /// whole text in memory.
     ///
     /// # Errors
-    /// As for [`generate()`], and [`Code::Io`](crate::Code::Io) if `out` does not take the text. On any error but `Io` and [`Code::BadName`](crate::Code::BadName) nothing
-    /// has been written.
+    /// As for [`generate()`], and [`Code::Io`](crate::Code::Io) if `out` fails. On error nothing is written, except
+    /// after `Io` and [`Code::BadName`](crate::Code::BadName).
     ///
     /// # Examples
     /// ```no_run
@@ -138,7 +139,7 @@ impl Serialize for Object {
     }
 }
 
-/// What the kernel will be asked for when an object is loaded, in order.
+/// The requests that loading an object makes to the kernel, in order.
 ///
 /// Its `Display` is what `skelgen plan` prints.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
-//! For a build.rs: compiles BPF sources or takes objects, and writes skeletons into `OUT_DIR`.
+//! The build step for a build.rs: compiles BPF sources or reads objects, and writes skeletons to `OUT_DIR`.
 //!
-//! One of the few places with input and output. A file is written under another name first and renamed, so that no half-written
-//! file is ever left, and only if its text changed, so that cargo does not rebuild for nothing.
+//! One of the few modules with input and output. A file is written under a temporary name and renamed, so that it is
+//! never incomplete. It is replaced only if its text changed, so that cargo does not rebuild without need.
 
 mod cargo;
 mod depend;
@@ -21,9 +21,10 @@ use crate::options::Options;
 use crate::rust::Layout;
 use crate::{PercpuForm, elf, output};
 
-/// The build step: compiles BPF sources, or takes objects, and generates their skeletons from a build.rs.
+/// The build step of a build.rs: compiles BPF sources or reads objects, and generates their skeletons.
 ///
-/// Each input gives a module of its own. Options that name maps or types apply to all inputs, and at least one must have what is named.
+/// Each input becomes a module. Options that name maps or types apply to all inputs; at least one input must have the
+/// named item.
 ///
 /// # Examples
 /// ```no_run
@@ -33,7 +34,7 @@ use crate::{PercpuForm, elf, output};
 /// }
 /// ```
 ///
-/// `skelgen_runtime::include_skeleton!("counters")` then brings in the module `counters`.
+/// `skelgen_runtime::include_skeleton!("counters")` then includes the module `counters`.
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
     inputs: Vec<Input>,
@@ -61,22 +62,22 @@ impl Builder {
         Self::default()
     }
 
-    /// Adds a C source, which is compiled with clang. `counters.bpf.c` gives the module `counters`.
+    /// Adds a C source, which is compiled with clang. `counters.bpf.c` becomes the module `counters`.
     #[must_use]
     pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
         self.inputs.push(Input::Source(path.into()));
         self
     }
 
-    /// Adds a BPF object. `counters.bpf.o` gives the module `counters`.
+    /// Adds a BPF object. `counters.bpf.o` becomes the module `counters`.
     #[must_use]
     pub fn object(mut self, path: impl Into<PathBuf>) -> Self {
         self.inputs.push(Input::Object(path.into()));
         self
     }
 
-    /// Sets the compiler for sources: a path, or a name that is looked up in `PATH`. The default is the environment variable `CLANG`,
-    /// else `clang`.
+    /// Sets the compiler for sources: a path, or a name to look up in `PATH`. The default is the environment variable
+    /// `CLANG`, or `clang` if that is not set.
     #[must_use]
     pub fn clang(mut self, program: impl Into<OsString>) -> Self {
         self.clang = Some(program.into());
@@ -95,86 +96,88 @@ impl Builder {
         self
     }
 
-    /// Sets which forms of percpu global data the skeletons hold. The default is both, for every kernel; [`PercpuForm::Native`] gives
-    /// smaller files that need Linux 7.3 if they use percpu data.
+    /// Sets the forms of percpu global data in the skeletons. The default is both forms, for all kernels. With
+    /// [`PercpuForm::Native`], skeletons are smaller, but those with percpu data require Linux 7.3.
     #[must_use]
     pub fn percpu(mut self, form: PercpuForm) -> Self {
         self.percpu = form;
         self
     }
 
-    /// Adds a type to write though no variable or map has it, such as that of a ring buffer's records: its name as in C, `event` or
-    /// `struct event`.
+    /// Adds a type to generate even if no variable or map uses it, such as that of a ring buffer's records. It is named
+    /// as in C: `event` or `struct event`.
     ///
-    /// clang keeps types of global variables, maps and parameters; `const struct event *unused;` as a global keeps another one.
+    /// clang keeps only the types of global variables, maps and function parameters. A global `const struct event
+    /// *unused;` keeps `struct event`.
     #[must_use]
     pub fn type_named(mut self, name: impl Into<String>) -> Self {
         self.types.push(name.into());
         self
     }
 
-    /// Makes a map's handle an `Option`, so that the map can be left out of a load with `OpenMap::set_autocreate(false)`: on kernels
-    /// that do not support its type, or where it is not needed.
+    /// Makes a map's handle an `Option`, so that the map can be left out of a load with
+    /// `OpenMap::set_autocreate(false)`, for example on kernels without its map type.
     #[must_use]
     pub fn optional_map(mut self, name: impl Into<String>) -> Self {
         self.optional_maps.push(name.into());
         self
     }
 
-    /// Makes a map's handle one for any map, so that its type and sizes can be set before the load (`OpenMap::set_map_type`,
-    /// `set_value_size`): a ring buffer that becomes a perf event array on older kernels. Typed handles are made of it by
-    /// `PerfEventArray::try_from(OwnedFd::from(map))`. A map whose keys or values have no size in the object has such a handle
-    /// anyway.
+    /// Makes a map's handle untyped, so that its type and sizes can be set before the load with `OpenMap::set_map_type`
+    /// and `set_value_size`. An example is a ring buffer that becomes a perf event array on older kernels.
+    /// `PerfEventArray::try_from(OwnedFd::from(map))` creates a typed handle. A map whose keys or values have no size
+    /// in the object always has an untyped handle.
     #[must_use]
     pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
         self.untyped_maps.push(name.into());
         self
     }
 
-    /// Writes the types that programs get as their contexts, such as `struct xdp_md`.
+    /// Generates the context types of programs, such as `struct xdp_md`.
     #[must_use]
     pub fn context_types(mut self) -> Self {
         self.contexts = true;
         self
     }
 
-    /// Sets the path of the runtime's crate, by default `::skelgen_runtime`: for a crate that has it under another name, or through
-    /// another crate that re-exports it.
+    /// Sets the path of the runtime crate, if it has another name or is re-exported by another crate. The default is
+    /// `::skelgen_runtime`.
     #[must_use]
     pub fn runtime(mut self, path: impl Into<String>) -> Self {
         self.runtime = Some(path.into());
         self
     }
 
-    /// Sets the directory to write to, by default cargo's `OUT_DIR`.
+    /// Sets the output directory. The default is cargo's `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(path.into());
         self
     }
 
-    /// Writes `NAME.skel.rs` for each input, and makes cargo run the build script again when a file changes that it was generated
-    /// from: the input, and all that a source includes. Warnings about an object are printed as cargo warnings.
+    /// Writes `NAME.skel.rs` for each input. Cargo reruns the build script when the input, or a file that a source
+    /// includes, changes. Warnings about an object are printed as cargo warnings.
     ///
-    /// Files in cargo's `OUT_DIR` are not watched, because the build script wrote them itself: if it writes a header there, name
-    /// what that is made from by `cargo::rerun-if-changed`.
+    /// Files in cargo's `OUT_DIR` are not watched, because the build script wrote them itself. If it writes a header
+    /// there, print `cargo::rerun-if-changed` for the files that the header is made from.
     ///
     /// # Errors
     /// - [`Code::Io`]: a file cannot be read or written.
-    /// - [`Code::BadPath`]: a line of text for cargo cannot hold the path of a file.
+    /// - [`Code::BadPath`]: a path cannot be written in a cargo directive.
     /// - [`Code::Compiler`]: the compiler cannot be run, or fails.
-    /// - [`Code::BadOptions`], [`Code::NoSuchType`]: no input, two inputs of one name, or no input has a named map or type.
+    /// - [`Code::BadOptions`], [`Code::NoSuchType`]: the inputs are missing or have the same name, or none has
+    ///   a named map or type.
     /// - Everything that is wrong with an object, with codes and locations.
     pub fn build(self) -> Result<()> {
         let of_cargo = std::env::var_os("OUT_DIR").map(PathBuf::from);
         let mut cargo = Directives::new(of_cargo.as_deref());
-        let given = self.out_dir.clone().or(of_cargo);
-        let Some(out_dir) = given else {
-            let message = "OUT_DIR is not set: call this from a build.rs or give `out_dir`";
+        let directory = self.out_dir.clone().or(of_cargo);
+        let Some(out_dir) = directory else {
+            let message = "OUT_DIR is not set; call this from a build.rs, or call `out_dir`";
             return Err(Error::new(Code::BadOptions, message));
         };
         if self.inputs.is_empty() {
-            return Err(Error::new(Code::BadOptions, "there is neither a source nor an object to build from"));
+            return Err(Error::new(Code::BadOptions, "cannot build without inputs; call `source` or `object`"));
         }
         let mut missing = self.types.clone();
         let mut missing_maps = [self.optional_maps.as_slice(), &self.untyped_maps].concat();
@@ -183,9 +186,9 @@ impl Builder {
             let (Input::Source(path) | Input::Object(path)) = input;
             let name = Options::for_file(path).name;
             if let Some(other) = names.insert(name.clone(), path) {
-                let message = format!("{} and {} would both be skeleton `{name}`", other.display(), path.display());
+                let message = format!("{} and {} are both named `{name}`", other.display(), path.display());
                 return Err(Diagnostic::new(Code::BadOptions, message)
-                    .note("call one of the files otherwise, or give them builders with an `out_dir` each")
+                    .with_help("rename one of the files, or use two builders, each with its own `out_dir`")
                     .into());
             }
             cargo.watch(path)?;
@@ -239,16 +242,16 @@ impl Builder {
             .arg(&*argument(&object))
             .output()
             .map_err(|error| cannot_run(&clang, &error))?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let message = format!("{} failed on {} ({})", clang.to_string_lossy(), source.display(), output.status);
-            let diagnostic = Diagnostic::new(Code::Compiler, message).output(said.clone());
-            return Err(advice(&said).into_iter().fold(diagnostic, Diagnostic::note).into());
+            let diagnostic = Diagnostic::new(Code::Compiler, message).output(stderr.clone());
+            return Err(advice(&stderr).into_iter().fold(diagnostic, Diagnostic::with_help).into());
         }
-        // What the compiler warns of is for whoever builds.
-        said.lines().try_for_each(|line| cargo.warn(line))?;
+        // The user should see the compiler's warnings.
+        stderr.lines().try_for_each(|line| cargo.warn(line))?;
         let rule = std::fs::read(&depend).or_else(|error| match error.kind() {
-            // Not every compiler writes one.
+            // Some compilers do not write this file.
             io::ErrorKind::NotFound => Ok(Vec::new()),
             _ => Err(Error::new(Code::Io, format!("cannot read {}: {error}", depend.display()))),
         })?;
@@ -262,7 +265,7 @@ impl Builder {
     }
 }
 
-/// A path as an argument of a compiler, to which a leading `-` or `@` would mean something else.
+/// Returns a path as a compiler argument that does not begin with `-` or `@`.
 fn argument(path: &Path) -> Cow<'_, Path> {
     match path.as_os_str().as_encoded_bytes() {
         [b'-' | b'@', ..] => Path::new(".").join(path).into(),
@@ -270,47 +273,49 @@ fn argument(path: &Path) -> Cow<'_, Path> {
     }
 }
 
-/// The error about a compiler that is not run.
+/// Returns the error about a compiler that cannot be run.
 fn cannot_run(clang: &OsStr, error: &io::Error) -> Diagnostic {
     let name = clang.to_string_lossy();
     let about = |why: &dyn std::fmt::Display| Diagnostic::new(Code::Compiler, format!("cannot run {name}: {why}"));
     let path = Path::new(clang);
     if path.components().count() < 2 || !path.is_dir() {
-        return about(error).note("install clang (`apt install clang`), or name it with `CLANG` or `Builder::clang`");
+        return about(error)
+            .with_help("install clang (`apt install clang`), or set its path with `CLANG` or `Builder::clang`");
     }
     let inside = ["clang", "bin/clang"].map(|inside| path.join(inside)).into_iter().find(|path| path.is_file());
-    about(&"it is a directory").note(match inside {
+    about(&"it is a directory").with_help(match inside {
         Some(program) => {
-            format!("the compiler in it is {}: give that to `CLANG` or `Builder::clang`", program.display())
+            format!("set `CLANG` or `Builder::clang` to {}", program.display())
         }
-        None => "`CLANG` and `Builder::clang` take the path of the compiler itself".to_owned(),
+        None => "set `CLANG` or `Builder::clang` to the path of the compiler itself".to_owned(),
     })
 }
 
-/// The error about an included file that is not where the compiler says.
+/// Returns the error about an included file that does not exist at the path in the compiler's dependency list.
 fn unknown_header(header: &Path, source: &Path) -> Diagnostic {
-    let message = format!("{} includes {}, which there is no file of", source.display(), header.display());
-    Diagnostic::new(Code::BadPath, message).note(
-        "compilers list the files that they read in a form that cannot hold line feeds and backslashes: rename the directory that \
-         has one",
+    let message = format!("{} includes {}, but that file does not exist", source.display(), header.display());
+    Diagnostic::new(Code::BadPath, message).with_help(
+        "rename the directory if its name contains a line feed or a backslash, which the compiler's dependency list \
+         cannot express",
     )
 }
 
-/// What can be done about the mistakes of compilers that have nothing to do with the source.
-fn advice(said: &str) -> Option<&'static str> {
-    Some(if said.contains("'asm/") && said.contains("file not found") {
-        "clang does not look for the headers of this machine when it compiles for BPF: on Debian and Ubuntu they are in a folder such as \
-         /usr/include/x86_64-linux-gnu, which `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")` adds"
-    } else if said.contains("'bpf/") && said.contains("file not found") {
-        "the headers of libbpf (`apt install libbpf-dev`) are not where clang looks; `Builder::clang_arg(\"-I...\")` says where they are"
-    } else if said.contains("'vmlinux.h' file not found") {
-        "`bpftool btf dump file /sys/kernel/btf/vmlinux format c` writes that file"
+/// Returns help for compiler errors that are not caused by the source.
+fn advice(stderr: &str) -> Option<&'static str> {
+    Some(if stderr.contains("'asm/") && stderr.contains("file not found") {
+        "clang does not search the headers of the host when it compiles for BPF; on Debian and Ubuntu, add them with \
+         `Builder::clang_arg(\"-I/usr/include/x86_64-linux-gnu\")`"
+    } else if stderr.contains("'bpf/") && stderr.contains("file not found") {
+        "install the headers of libbpf (`apt install libbpf-dev`), or add their directory with `Builder::clang_arg(\"-I...\")`"
+    } else if stderr.contains("'vmlinux.h' file not found") {
+        "create the file with `bpftool btf dump file /sys/kernel/btf/vmlinux format c > vmlinux.h`"
     } else {
         return None;
     })
 }
 
-/// Reads an object file, but for its debug information, which is zeros in what comes out; any other file is read as it is.
+/// Reads an object file, except for its debug information, which is zero in the result. Other files are read
+/// completely.
 ///
 /// # Errors
 /// [`Code::Io`] with the file's name.
@@ -326,35 +331,35 @@ mod tests {
 
     #[test]
     fn one_of_several_inputs_is_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("empty.bpf.o"), "").expect("the folder can be written");
-        let built = Builder::new().out_dir(folder.path()).object(path("empty.bpf.o")).build();
-        let error = built.expect_err("it is no object").to_string();
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("empty.bpf.o"), "").expect("the directory can be written");
+        let built = Builder::new().out_dir(directory.path()).object(path("empty.bpf.o")).build();
+        let error = built.expect_err("it is not an object").to_string();
         assert!(error.contains("SK0101") && error.contains("/empty.bpf.o"), "{error}");
     }
 
     #[test]
     fn two_skeletons_of_one_name_are_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/tiny.bpf.o");
-        let again = folder.path().join("tiny.o");
-        std::fs::copy(&tiny, &again).expect("the folder can be written");
-        let built = Builder::new().out_dir(folder.path()).object(&tiny).object(&again).build();
+        let again = directory.path().join("tiny.o");
+        std::fs::copy(&tiny, &again).expect("the directory can be written");
+        let built = Builder::new().out_dir(directory.path()).object(&tiny).object(&again).build();
         let error = built.expect_err("one would be written over the other").to_string();
         assert!(error.contains("`tiny`") && error.contains("/tiny.bpf.o") && error.contains("/tiny.o"), "{error}");
     }
 
     #[test]
-    fn what_a_compiler_says_can_be_read_where_a_build_script_shows_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let compiler = folder.path().join("compiler");
+    fn compiler_output_is_readable_in_build_scripts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let compiler = directory.path().join("compiler");
         let script =
             "#!/bin/sh\necho \"x.c:1: error: 'asm/types.h' file not found\" >&2\necho '    1 | line' >&2\nexit 1\n";
         std::fs::write(&compiler, script).expect("a script");
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&compiler, permissions).expect("it is ours");
-        let built = Builder::new().out_dir(folder.path()).clang(&compiler).source("x.c").build();
+        let built = Builder::new().out_dir(directory.path()).clang(&compiler).source("x.c").build();
         let shown = format!("{:?}", built.expect_err("it always fails"));
         assert!(
             shown.starts_with("error[SK0702]: ") && shown.contains("file not found\n   |      1 | line\n"),
@@ -366,7 +371,7 @@ mod tests {
     #[test]
     fn paths_that_cargo_cannot_watch_are_refused() {
         use std::os::unix::ffi::OsStrExt;
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for (name, why) in [
             (&b"a\ncargo::warning=b"[..], "control character"),
             (b"a\r", "control character"),
@@ -375,10 +380,10 @@ mod tests {
             (b"a\xe2\x80\xae", "how the rest of a line is shown"),
             (b"a\xff", "not UTF-8"),
         ] {
-            let path = folder.path().join(OsStr::from_bytes(name));
-            std::fs::write(&path, "").expect("the folder can be written");
+            let path = directory.path().join(OsStr::from_bytes(name));
+            std::fs::write(&path, "").expect("the directory can be written");
             for builder in [Builder::new().object(&path), Builder::new().source(&path).clang("/no/such/compiler")] {
-                let error = builder.out_dir(folder.path()).build().expect_err("it cannot be watched");
+                let error = builder.out_dir(directory.path()).build().expect_err("it cannot be watched");
                 let text = error.to_string();
                 assert_eq!(error.diagnostics()[0].code, Code::BadPath, "{text}");
                 assert!(text.contains(why) && text.chars().all(|c| !c.is_control() || c == '\n'), "{text}");
@@ -387,32 +392,35 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_called_directories() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let source = folder.path().join("x.bpf.c");
-        std::fs::write(&source, "int x;\n").expect("the folder can be written");
-        let says = |clang: &Path, source: &Path| {
-            let built = Builder::new().out_dir(folder.path()).clang(clang).source(source).build();
+    fn a_directory_is_not_a_compiler_or_a_source() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = directory.path().join("x.bpf.c");
+        std::fs::write(&source, "int x;\n").expect("the directory can be written");
+        let error = |clang: &Path, source: &Path| {
+            let built = Builder::new().out_dir(directory.path()).clang(clang).source(source).build();
             built.expect_err("it is a directory").to_string()
         };
-        let text = says(folder.path(), &source);
+        let text = error(directory.path(), &source);
         assert!(
             text.contains("SK0702") && text.contains("it is a directory") && !text.contains("apt install"),
             "{text}"
         );
-        std::fs::create_dir(folder.path().join("bin")).expect("the folder can be written");
-        std::fs::write(folder.path().join("bin/clang"), "").expect("the folder can be written");
-        let text = says(folder.path(), &source);
+        std::fs::create_dir(directory.path().join("bin")).expect("the directory can be written");
+        std::fs::write(directory.path().join("bin/clang"), "").expect("the directory can be written");
+        let text = error(directory.path(), &source);
         assert!(
-            text.contains(&format!("the compiler in it is {}", folder.path().join("bin/clang").display())),
+            text.contains(&format!(
+                "set `CLANG` or `Builder::clang` to {}",
+                directory.path().join("bin/clang").display()
+            )),
             "{text}"
         );
-        let text = says(Path::new("clang"), folder.path());
+        let text = error(Path::new("clang"), directory.path());
         assert!(text.contains("cannot compile") && text.contains("it is a directory"), "{text}");
     }
 
     #[test]
-    fn paths_are_no_options() {
+    fn paths_are_not_options() {
         for (path, argument) in [("-x.c", "./-x.c"), ("@x.c", "./@x.c"), ("a/-x.c", "a/-x.c"), ("/x", "/x")] {
             assert_eq!(super::argument(Path::new(path)).as_os_str(), argument);
         }

@@ -1,7 +1,8 @@
-//! The driver: the phases in their order, each of which takes the value of the one before. Build step and command line call these
-//! functions and no phase.
+//! The driver: runs the phases in order, each on the value of the one before. The build step and the command line call
+//! only these functions.
 //!
-//! Must not know files, arguments or the environment: generation is a function of the object's bytes and the options.
+//! This module does not use files, arguments or the environment: generation is a function of the object's bytes and the
+//! options.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use crate::plan::LoadPlan;
 use crate::rust;
 use crate::skeleton::{self, Requested, Skeleton};
 
-/// Understands a BPF object: its maps, programs and variables, and what is odd about them.
+/// Reads a BPF object: its maps, programs, variables and warnings.
 ///
 /// # Errors
 /// Everything that is wrong with the object, with codes and locations.
@@ -34,22 +35,22 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
     lower(&mut inspect(bytes, options)?, options)
 }
 
-/// The phases between the meaning of an object and its plan. Takes the instructions out of the object's functions.
+/// Runs the phases between the model and the plan. Takes the instructions out of the object's functions.
 fn lower(object: &mut BpfObject, options: &Options) -> Result<LoadPlan> {
     let linked = link(object);
     let forms = forms(object, linked, options.percpu)?;
-    // What was linked has copies of them now. Of a large object these are most of the memory.
+    // The linked functions have copies, and in a large object these are most of the memory.
     for function in &mut object.functions {
         (function.code, function.info) = Default::default();
     }
     LoadPlan::new(object, forms, options.percpu)
 }
 
-/// Writes the skeleton of an object that [`inspect`] returned. Nothing is written if the object or the options are wrong, but for
-/// names of which no Rust name can be made ([`Code::BadName`]).
+/// Writes the skeleton of an object that [`inspect`] returned.
 ///
 /// # Errors
-/// Everything that is wrong with the object or the options, and [`Code::Io`] if `out` does not take the text.
+/// Everything that is wrong with the object or the options, and [`Code::Io`] if `out` fails. On error nothing is
+/// written, except after `Io` and [`Code::BadName`].
 pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn fmt::Write) -> Result<()> {
     if let Some(name) = options.named_maps().find(|name| !skeleton::has_map(&object, name)) {
         return Err(skeleton::no_map(name));
@@ -58,13 +59,14 @@ pub fn write(mut object: BpfObject, options: &Options, out: &mut dyn fmt::Write)
     if missing.is_empty() { Ok(()) } else { Err(skeleton::missing(&missing)) }
 }
 
-/// Writes the skeleton, and returns the names for which the object has no type: another object may have it.
+/// Writes the skeleton, and returns the requested type names that the object does not have. Another object may have
+/// them.
 pub(crate) fn write_with_types(
     object: &mut BpfObject,
     options: &Options,
     out: &mut dyn fmt::Write,
 ) -> Result<Vec<String>> {
-    // Contexts are found in the records of functions, which the plan takes.
+    // Planning takes the records of functions, in which contexts are found.
     let contexts = if options.contexts { Requested::contexts(object) } else { Vec::new() };
     let plan = lower(object, options)?;
     let object = &*object;
@@ -79,14 +81,14 @@ pub(crate) fn write_with_types(
     Ok(types.missing)
 }
 
-/// Writes Rust types for every struct, union and enum of a BPF object, of a kernel's image, or of a file of BTF, or only for those
-/// of [`Options::types`] and what they contain.
+/// Generates Rust types for every struct, union and enum of a BPF object, of a kernel image, or of a raw BTF file. With
+/// [`Options::types`] set, generates only those types and the types they contain.
 ///
 /// # Errors
 /// Everything that is wrong with the file, with codes and locations.
 pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
     let btf = match bytes {
-        // A file of BTF begins with its magic number, in the order of its bytes.
+        // Raw BTF begins with its magic number, in its own byte order.
         [0x9f, 0xeb, ..] => Btf::parse(bytes, Endian::Little)?,
         [0xeb, 0x9f, ..] => Btf::parse(bytes, Endian::Big)?,
         _ => {

@@ -1,8 +1,8 @@
 //! Generates Rust skeletons from BPF objects.
 //!
-//! A skeleton is a Rust file that loads and attaches the programs of one object through the crate `skelgen-runtime`, without libbpf
-//! and without reading ELF where it runs. A build.rs uses [`Builder`]; other tools call [`generate()`] with an object's bytes.
-//! Generation is a pure function of the bytes and the [`Options`].
+//! A skeleton is a Rust file that loads and attaches the programs of one object through the crate `skelgen-runtime`.
+//! At run time it needs no libbpf and parses no ELF. A build.rs uses [`Builder`]; other tools call [`generate()`] with
+//! an object's bytes. Generation is a pure function of the bytes and the [`Options`].
 //!
 //! ```no_run
 //! // build.rs
@@ -37,9 +37,9 @@ pub use options::Options;
 pub use rust::Layout;
 pub use skelgen_abi::plan::PercpuForm;
 
-/// The phases behind the public items, for the tests and tools of this workspace.
+/// The phases of the generator, for the tests and tools of this workspace.
 ///
-/// Exempt from semantic versioning: anything here can change or go away in any release. `codegen/api.txt` lists what is stable.
+/// Exempt from semantic versioning: any release may change or remove items. `codegen/api.txt` lists what is stable.
 #[doc(hidden)]
 pub mod unstable {
     #[cfg(feature = "cli")]

@@ -1,8 +1,9 @@
-//! Finds the functions of each program: its own, followed by every function that it reaches.
+//! Linking: finds the functions of each program, which are its own function and every function that it reaches.
 //!
-//! A program's own function comes first, then the others in the order in which a walk through the calls meets them first. A function
-//! stands once, whichever programs call it; programs are put together where they are loaded. What functions refer to is one of
-//! them, or outside the object's code: maps and the kernel. Knows nothing of kernels or plans.
+//! A program's own function comes first, then the others in depth-first order of the calls. A function is stored once,
+//! whichever programs call it; the runtime assembles programs when it loads them. References of linked functions lead
+//! to other linked functions or outside the object's code: to maps and the kernel. This module does not know kernels or
+//! plans.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use skelgen_abi::uapi::pseudo;
 /// The programs of an object and the functions that they reach.
 #[derive(Debug, Clone, Default)]
 pub struct Linked {
-    /// The functions, in the order in which the programs reach them first.
+    /// The functions, in the order in which programs first reach them.
     pub functions: Vec<LinkedFunction>,
     /// The programs, in the object's order.
     pub programs: Vec<LinkedProgram>,
@@ -30,7 +31,7 @@ pub struct LinkedProgram {
     pub functions: Vec<usize>,
 }
 
-/// A function that can be part of several programs. Its instructions are counted from its first.
+/// A function that can be part of several programs. Instruction indexes count from its first instruction.
 #[derive(Debug, Clone)]
 pub struct LinkedFunction {
     /// The function.
@@ -39,43 +40,44 @@ pub struct LinkedFunction {
     pub code: Code<Outside>,
     /// The function in the object's BTF, if the compiler described it.
     pub btf_id: Option<TypeId>,
-    /// Which line the instructions from here on come from; empty without a `btf_id`.
+    /// The source lines of the instructions; empty without a `btf_id`.
     pub lines: Vec<LineInfo>,
-    /// What must be adjusted to the running kernel's types.
+    /// The CO-RE relocations of its instructions.
     pub relos: Vec<CoreRelo>,
-    /// Its jump tables: instructions by what an index into the table means.
+    /// Its jump tables: the target instruction of each table index.
     pub tables: Vec<Vec<InsnIndex>>,
 }
 
-/// What an instruction of a linked function refers to: something outside it.
+/// What an instruction of a linked function refers to outside of that function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outside {
-    /// A function, called or by its address: an index into [`Linked::functions`].
+    /// A function, called or by address: an index into [`Linked::functions`].
     Subprogram(usize),
     /// A map.
     Map(MapId),
-    /// A byte of a section of global data.
+    /// A byte offset in a section of global data.
     MapValue(MapId, u32),
     /// A kernel variable.
     Variable(ExternId),
     /// A call of a kernel function.
     Function(ExternId),
-    /// A jump table, by its number among the function's.
+    /// A jump table: an index into the function's tables.
     JumpTable(usize),
-    /// The running kernel's CPUs, as a mask in the immediate (see `emulate`).
+    /// A mask of the running kernel's CPUs, in the immediate (see `emulate`).
     CpuMask,
-    /// The bytes from one CPU's copy of an emulated percpu section to the next, in the immediate (the same).
+    /// The distance in bytes between the copies that two CPUs have of an emulated percpu section, in the immediate (see
+    /// `emulate`).
     Stride(MapId),
 }
 
-/// Links every program of an object.
+/// Links all programs of an object.
 #[must_use]
 pub fn link(object: &BpfObject) -> Linked {
     let mut linker = Linker { object, linked: Linked::default(), known: HashMap::new(), reached: Vec::new() };
     for (number, program) in object.programs.iter().enumerate() {
         let mut functions = Vec::new();
         linker.reach(number, program.function, &mut functions);
-        // The kernel finds it among the program's functions by its name.
+        // The kernel finds the callback by name among the program's functions.
         if let Some(callback) = program.exception {
             linker.reach(number, callback, &mut functions);
         }
@@ -88,14 +90,16 @@ pub fn link(object: &BpfObject) -> Linked {
 struct Linker<'a> {
     object: &'a BpfObject,
     linked: Linked,
-    /// The linked functions by the object's. Looked up only, never iterated, so that its order cannot show.
+    /// The linked functions by the object's ids. Only looked up, never iterated, so its order does not affect the
+    /// output.
     known: HashMap<FunctionId, usize>,
-    /// By linked function: the last program that reached it.
+    /// For each linked function, the last program that reached it.
     reached: Vec<Option<usize>>,
 }
 
 impl Linker<'_> {
-    /// Adds a function to a program's and, depth first, what it calls. An explicit stack keeps deep call chains off ours.
+    /// Adds a function and, depth first, the functions that it calls to a program. An explicit stack avoids recursion
+    /// on deep call chains.
     fn reach(&mut self, program: usize, first: FunctionId, functions: &mut Vec<usize>) {
         let mut stack = Vec::new();
         let first = self.function(first);
@@ -115,7 +119,7 @@ impl Linker<'_> {
         }
     }
 
-    /// Begins with what a function calls, unless the program has it already.
+    /// Schedules a function's calls, unless the program already has the function.
     fn enter(&mut self, program: usize, function: usize, functions: &mut Vec<usize>, stack: &mut Vec<(usize, usize)>) {
         if self.reached[function].replace(program) != Some(program) {
             functions.push(function);
@@ -123,7 +127,7 @@ impl Linker<'_> {
         }
     }
 
-    /// The linked function of one of the object's.
+    /// Returns the linked function for a function of the object, and links it if necessary.
     fn function(&mut self, id: FunctionId) -> usize {
         if let Some(&known) = self.known.get(&id) {
             return known;
@@ -135,13 +139,13 @@ impl Linker<'_> {
         number
     }
 
-    /// Makes a reference of a function lead to a linked one.
+    /// Points a reference of a function to a linked function.
     fn refer(&mut self, caller: usize, reference: usize, callee: usize) {
         self.linked.functions[caller].code.refs[reference].to = Outside::Subprogram(callee);
     }
 }
 
-/// A function whose references to functions are still to be set.
+/// Creates a linked function whose references to functions are not yet set.
 fn linked(object: &BpfObject, id: FunctionId) -> LinkedFunction {
     let function = &object.functions[id.0 as usize];
     let mut insns = function.code.insns.clone();
@@ -150,7 +154,7 @@ fn linked(object: &BpfObject, id: FunctionId) -> LinkedFunction {
         let to = match reference.to {
             Reference::Call(_) | Reference::FunctionAddress(_) => {
                 insns[at].imm = 0;
-                if insns[at].is_wide_load() {
+                if insns[at].is_ld_imm64() {
                     insns[at].src = pseudo::FUNC;
                     insns[at + 1].imm = 0;
                 } else {

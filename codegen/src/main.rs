@@ -1,4 +1,4 @@
-//! The command line tool; what it does is in `cli/`.
+//! The command-line tool, implemented in `cli/`.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

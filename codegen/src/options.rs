@@ -1,14 +1,14 @@
-//! What can be chosen about a generated file.
+//! The options of a generated file.
 //!
-//! To add an option: a field here with its default, and the phase that it is for; the command line and the build step each offer it
-//! in a method or argument of their own.
+//! To add an option, add a field here with its default, and handle it in its phase. The command line and the build step
+//! each offer it with an argument or method of their own.
 
 use crate::PercpuForm;
 use crate::rust::{Layout, Style};
 
 /// The options of a generated file.
 ///
-/// More are added from release to release, each with a default, so values are made by [`Options::for_file`] and changed by field.
+/// New releases may add options, each with a default. Create values with [`Options::for_file`] and set fields.
 ///
 /// # Examples
 /// ```
@@ -19,26 +19,28 @@ use crate::rust::{Layout, Style};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The object's name: the module's name, and the beginning of the kernel's names for global data.
+    /// The object's name: the module's name, and the prefix of the kernel's names for global data.
     pub name: String,
-    /// Whether the file is a module of its own or holds one.
+    /// Whether the file is a module or contains one.
     pub layout: Layout,
-    /// Which forms of programs with percpu data the file holds: by default both, for every kernel.
+    /// The forms of programs with percpu data in the file. By default both, for all kernels.
     pub percpu: PercpuForm,
-    /// Types to write though no variable or map has them: names as in C, `event` or `struct event`.
+    /// Types to generate even if no variable or map uses them, named as in C: `event` or `struct event`.
     pub types: Vec<String>,
-    /// Whether the types that programs get as their contexts are written.
+    /// Whether to generate the context types of programs.
     pub contexts: bool,
-    /// The path of the runtime's crate, as the generated file is to name it.
+    /// The path of the runtime crate in the generated file.
     pub runtime: String,
-    /// Maps that may be left out of a load (`OpenMap::set_autocreate`), by their names: their handles are `Option`s.
+    /// Names of maps that may be left out of a load (`OpenMap::set_autocreate`). Their handles are `Option`s.
     pub optional_maps: Vec<String>,
-    /// Maps whose type or sizes are chosen before the load (`OpenMap::set_map_type`), by their names: their handles are for any map.
+    /// Names of maps whose type or sizes are set before the load (`OpenMap::set_map_type`). Their handles accept any
+    /// map type.
     pub untyped_maps: Vec<String>,
 }
 
 impl Options {
-    /// Returns the default options for an object of this file name. The object's name is what comes before the first dot.
+    /// Returns the default options for an object with this file name. The object's name is the part before the first
+    /// dot.
     ///
     /// # Examples
     /// ```
@@ -60,7 +62,7 @@ impl Options {
         }
     }
 
-    /// The maps that some option is about.
+    /// Returns the maps that an option names.
     pub(crate) fn named_maps(&self) -> impl Iterator<Item = &String> {
         self.optional_maps.iter().chain(&self.untyped_maps)
     }

@@ -1,6 +1,6 @@
-//! Text to files and to standard output: a file whole or not at all, and only if it does not hold the same already.
+//! Output of text to files and to standard output. A file is replaced as a whole, and only if its text changes.
 //!
-//! Knows nothing of what the text is.
+//! This module does not interpret the text.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -9,12 +9,14 @@ use std::path::Path;
 
 use crate::error::{Code, Error, Result};
 
-/// Writes what `produce` makes to a file. What is no ordinary file, such as a pipe or `/dev/stdout`, is written to as it is; any
-/// other is replaced once all of the text is there, and left alone, with its time, if it holds the same text. A link to a file stays,
-/// and so do the permissions of a file that is replaced.
+/// Writes what `produce` produces to a file.
+///
+/// A regular file is replaced once all of the text is there. It is left alone, with its modification time, if it
+/// already contains the same text. A symbolic link and the permissions of a replaced file are kept. A file that is not
+/// regular, such as a pipe or `/dev/stdout`, is written to directly.
 ///
 /// # Errors
-/// Those of `produce`, and [`Code::Io`] with the file's name.
+/// Errors of `produce`, and [`Code::Io`] with the file's name.
 pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
     let failed = |error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display()));
     if is_open_already(path) || std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -23,12 +25,12 @@ pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) 
     }
     let target = std::fs::canonicalize(path);
     let path = target.as_deref().unwrap_or(path);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // With the permissions of any new file; by itself, a temporary one is its owner's alone.
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A temporary file is readable by its owner only; use the permissions of an ordinary new file.
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(|error| {
-        // The name of a file that nobody asked for says less than what is wrong with the folder.
-        failed(std::fs::read_dir(folder).err().unwrap_or(error))
+    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(|error| {
+        // An error that names the temporary file would hide the cause, which is in the directory.
+        failed(std::fs::read_dir(directory).err().unwrap_or(error))
     })?;
     let (result, mut file) = through(file, produce, failed)?;
     if !same(path, file.as_file_mut()).map_err(failed)? {
@@ -41,10 +43,10 @@ pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) 
     Ok(result)
 }
 
-/// Writes what `produce` makes to standard output. That its reader closed its end early is no error.
+/// Writes what `produce` produces to standard output. A reader that closed its end early is not an error.
 ///
 /// # Errors
-/// Those of `produce`, and [`Code::Io`].
+/// Errors of `produce`, and [`Code::Io`].
 #[cfg(feature = "cli")]
 pub(crate) fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
     let mut early = false;
@@ -56,15 +58,15 @@ pub(crate) fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>)
     if early { Ok(()) } else { result.map(|_| ()) }
 }
 
-/// Whether this is one of this process's open files by a name such as `/dev/stdout`: it may be an ordinary file, but to replace it
-/// would be to replace the name.
+/// Returns whether the path names an open file of this process, such as `/dev/stdout`. It may be a regular file, but
+/// replacing it would replace the name.
 fn is_open_already(path: &Path) -> bool {
-    let Ok(folder) = path.parent().unwrap_or(path).canonicalize() else { return false };
+    let Ok(directory) = path.parent().unwrap_or(path).canonicalize() else { return false };
     let link = std::fs::read_link(path).unwrap_or_default();
-    [&folder, &link].iter().any(|path| path.starts_with("/proc")) || folder == Path::new("/dev")
+    [&directory, &link].iter().any(|path| path.starts_with("/proc")) || directory == Path::new("/dev")
 }
 
-/// Hands text on to a writer; gives the writer back once it has all of it.
+/// Passes text on to a writer, and returns the writer once everything is written.
 fn through<W: Write, R>(
     out: W,
     produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>,
@@ -82,7 +84,7 @@ fn through<W: Write, R>(
     }
 }
 
-/// A writer of bytes that takes text, and keeps the reason why it did not.
+/// A byte writer that accepts text and keeps the reason of a failure.
 struct Sink<W: Write> {
     out: BufWriter<W>,
     error: Option<io::Error>,
@@ -97,7 +99,7 @@ impl<W: Write> fmt::Write for Sink<W> {
     }
 }
 
-/// Whether there is a file at this path with the bytes of the other, whatever its position.
+/// Returns whether the file at this path has the same bytes as `new`, whatever its position.
 fn same(path: &Path, new: &mut File) -> io::Result<bool> {
     let Ok(old) = File::open(path) else {
         return Ok(false);
@@ -127,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_whole_and_only_if_it_differs() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
         let write = |text: &'static str| to_file(&path, move |out| out.write_str(text).map_err(|_| unreachable!()));
         write("one").expect("it is written");
         let before = std::fs::metadata(&path).expect("it is there");
@@ -142,14 +144,14 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 1, "nothing is left behind");
     }
 
     #[test]
     fn permissions_stay() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
         std::fs::write(&path, "old").expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
         to_file(&path, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
@@ -158,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_link_stays_one() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, "old").expect("a file");
         std::os::unix::fs::symlink("file", &link).expect("a link");
         to_file(&link, |out| out.write_str("new").map_err(|_| unreachable!())).expect("it is written");
@@ -170,18 +172,18 @@ mod tests {
     #[test]
     fn an_open_file_is_written_on() {
         use std::os::fd::AsRawFd;
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut file = File::create(folder.path().join("file")).expect("a file");
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut file = File::create(directory.path().join("file")).expect("a file");
         file.write_all(b"before ").expect("it is written");
-        let link = folder.path().join("stdout");
+        let link = directory.path().join("stdout");
         let target = format!("/proc/self/fd/{}", file.as_raw_fd());
         std::os::unix::fs::symlink(&target, &link).expect("a link");
         for name in [Path::new(&target), &link] {
             to_file(name, |out| out.write_str("after ").map_err(|_| unreachable!())).expect("it is written");
         }
         assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
-        assert_eq!(std::fs::read_to_string(folder.path().join("file")).expect("it is there"), "before after after ");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 2, "nothing is left behind");
+        assert_eq!(std::fs::read_to_string(directory.path().join("file")).expect("it is there"), "before after after ");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 2, "nothing is left behind");
     }
 
     fn inode(metadata: &std::fs::Metadata) -> u64 {

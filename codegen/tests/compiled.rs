@@ -1,4 +1,4 @@
-//! Objects that are compiled for the purpose: for big-endian machines, and with much that is zero.
+//! Tests with objects that are compiled here: for big-endian systems, and with large zero data.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,14 +7,14 @@ use skelgen::unstable::insn::{Endian, disassemble};
 use skelgen::unstable::{inspect, plan};
 use skelgen::{Options, generate};
 
-/// The bytes of a source of the fixtures, compiled for machines of this order; `None` without the compiler.
+/// Returns the object of a fixture source, compiled for this target; `None` without the compiler.
 fn compile(name: &str, target: &str) -> Option<Vec<u8>> {
     compile_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/corpus/bpf/{name}.bpf.c")), target)
 }
 
 fn compile_file(source: &Path, target: &str) -> Option<Vec<u8>> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let object: PathBuf = folder.path().join("object.o");
+    let directory = tempfile::tempdir().expect("a directory");
+    let object: PathBuf = directory.path().join("object.o");
     let mut command = Command::new("clang-19");
     command.args(["-g", "-O2", "-mcpu=v3", "-target", target, "-c"]).arg(source).arg("-o").arg(&object);
     match command.status() {
@@ -41,7 +41,7 @@ fn the_same_source_means_the_same_in_both_orders() {
             code.collect::<Vec<_>>()
         });
         assert_eq!(little_code, big_code, "{name}");
-        // A plan is printed from the bytes that the kernel gets.
+        // Printing a plan decodes the bytes that the kernel gets.
         let code = |bytes| {
             let text = plan(bytes, &options).expect("the object is good").to_string();
             text.split_once("\nprogram ").map(|(_, code)| code.to_owned()).expect("it has programs")
@@ -54,17 +54,18 @@ fn the_same_source_means_the_same_in_both_orders() {
 }
 
 #[test]
-fn a_file_asserts_the_order_of_its_machines() {
+fn a_file_asserts_the_byte_order_of_its_target() {
     let Some(big) = compile("subprogs", "bpfeb") else { return };
     let text = generate(&big, &Options::for_file("subprogs")).expect("the object is good");
     assert!(text.contains("= tables::OBJECT, endian \"big\";"));
 }
 
-/// Addresses are known only where the programs run, and nobody fills them in: that is said, wherever somebody looks.
+/// The addresses in initial values are unknown until the programs run, and no loader sets them. All outputs mention
+/// them.
 #[test]
-fn addresses_in_initial_values_are_said() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = folder.path().join("addresses.bpf.c");
+fn addresses_in_initial_values_are_reported() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join("addresses.bpf.c");
     let text = "char LICENSE[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint there = 1, plain = 2;\n\
                 struct { int first; int *where; } holds = { 3, &there };\nstatic const char *volatile words[] = { \"a\", \"b\" };\n\
                 __attribute__((section(\"raw_tp\"), used)) int count(void *ctx) { return *words[*holds.where] + plain; }\n";
@@ -73,23 +74,23 @@ fn addresses_in_initial_values_are_said() {
     let options = Options::for_file("addresses.bpf.o");
     let understood = inspect(&object, &options).expect("the object is good");
     let warnings = understood.warnings().join("\n");
-    assert!(warnings.contains("section .data: the initial value of `holds`, `words` has addresses"), "{warnings}");
+    assert!(warnings.contains("section .data: the initial value of `holds`, `words` contains addresses"), "{warnings}");
     let summary = understood.summary(options.percpu).to_string();
     let with = |name: &str| summary.lines().any(|line| line.contains(name) && line.contains("with addresses"));
     assert!(with(" holds ") && with(" words ") && !with(" plain ") && !with(" there "), "{summary}");
     let text = generate(&object, &options).expect("the object is good");
-    let said = text.lines().filter(|line| line.contains("the addresses in it are not filled in"));
-    assert_eq!(said.map(|line| line.contains(" holds`; ")).collect::<Vec<_>>(), [true]);
+    let lines = text.lines().filter(|line| line.contains("the addresses in it are not set"));
+    assert_eq!(lines.map(|line| line.contains(" holds`; ")).collect::<Vec<_>>(), [true]);
     let plain = inspect(&compile("subprogs", "bpfel").expect("there is a compiler"), &options);
     assert!(plain.is_ok_and(|object| object.warnings().is_empty()));
 }
 
-/// A skeleton of 16 MiB of zeros is no larger than one of 16 bytes, but for the numbers in it.
+/// The size of a skeleton does not depend on the amount of zero data.
 #[test]
 fn zeros_cost_nothing() {
     let skeleton = |words: u32| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let source = folder.path().join("zeros.bpf.c");
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = directory.path().join("zeros.bpf.c");
         let text = format!(
             "char LICENSE[] __attribute__((section(\"license\"), used)) = \"GPL\";\nint words[{words}];\n\
              __attribute__((section(\"raw_tp\"), used)) int count(void *ctx) {{ return words[{}]++; }}\n",
@@ -103,20 +104,17 @@ fn zeros_cost_nothing() {
     assert!(large.len() < small.len() + 200, "{} and {} bytes", small.len(), large.len());
 }
 
-/// A file name that is not UTF-8 damages nothing.
+/// A file name that is not UTF-8 is an error and does not corrupt the output.
 #[test]
-fn a_source_whose_name_is_not_utf8_is_said() {
+fn a_source_with_a_name_that_is_not_utf8_is_reported() {
     use std::os::unix::ffi::OsStrExt;
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = folder.path().join(std::ffi::OsStr::from_bytes(b"x\xff\x1b.bpf.c"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join(std::ffi::OsStr::from_bytes(b"x\xff\x1b.bpf.c"));
     std::fs::write(&source, "int there = 1;\n").expect("it can be written");
     let Some(object) = compile_file(&source, "bpfel") else { return };
     let error = inspect(&object, &Options::for_file("x")).expect_err("the name is not text");
     let text = error.to_string();
     assert_eq!(error.diagnostics().len(), 1);
-    assert!(
-        text.contains("error[SK0106]: the source file is called `x\\xff\\x1b.bpf.c`, which is not UTF-8"),
-        "{text}"
-    );
+    assert!(text.contains("error[SK0106]: name `x\\xff\\x1b.bpf.c` of the source file is not UTF-8"), "{text}");
     assert!(!text.contains("damaged"), "{text}");
 }

@@ -1,18 +1,19 @@
-//! What skelgen makes of the committed objects, at three seams: model, plan and Rust. A difference says which phase moved.
+//! Golden tests of the committed objects at three phases: model, plan and Rust. A difference shows which phase changed.
 //!
-//! The expected files are in fixtures/corpus/expected; the Rust ones are compiled by fixtures/corpus. To accept a change, run
-//! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference. Sources say what else the generator is told of them.
+//! The expected files are in fixtures/corpus/expected; fixtures/corpus compiles the Rust files. To accept a change, run
+//! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference. Comments in the fixture sources set
+//! the generator's options.
 
 use skelgen::Options;
 use skelgen_corpus::directives::Directives;
 use skelgen_corpus::golden;
 use skelgen_corpus::objects::{expected_dir, listed, objects_dir};
 
-/// Compares all of one seam, or accepts it, and reports every object that differs.
+/// Compares or accepts the output of one phase, and reports every object that differs.
 fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> skelgen::Result<T>) {
     let mut wrong = Vec::new();
     let names = listed(objects_dir(), ".bpf.o").expect("the objects are committed");
-    assert!(!names.is_empty(), "there are no objects to test with");
+    assert!(!names.is_empty(), "cannot find objects to test with");
     for name in names {
         let path = objects_dir().join(format!("{name}.bpf.o"));
         let bytes = std::fs::read(&path).expect("the object can be read");
@@ -38,15 +39,17 @@ fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> sk
                 }
             }
             (Err(error), Some(code)) => {
-                wrong.push(format!("{name} is refused, but not with {code} as its source says: {error}"));
+                wrong.push(format!("{name} is rejected, but not with {code} as its source states: {error}"));
                 continue;
             }
             (Err(error), None) => {
-                wrong.push(format!("{name} is refused, and its source does not say `fixture: refused CODE`: {error}"));
+                wrong.push(format!(
+                    "{name} is rejected, but its source does not state `fixture: refused CODE`: {error}"
+                ));
                 continue;
             }
             (Ok(_), Some(code)) if extension == "rs" => {
-                wrong.push(format!("{name} is not refused, though its source says `fixture: refused {code}`"));
+                wrong.push(format!("{name} is not rejected, but its source states `fixture: refused {code}`"));
                 continue;
             }
             (Ok(_), _) => format!("{name}.{extension}"),
@@ -71,7 +74,7 @@ fn rust() {
     compare("rs", |bytes, options| Ok(without_blob(&skelgen::generate(bytes, options)?, &options.name).0));
 }
 
-/// The blobs of the generated files, which the plan's objects hold too. One that differs shows in the plan.
+/// Compares the blobs of generated files, which are equal to those of the plans. A change is readable in the plan.
 #[test]
 fn blobs() {
     compare("blob", |bytes, options| {
@@ -85,7 +88,7 @@ fn blobs() {
     });
 }
 
-/// A generated file in which the blob's literal is a file beside it, and the bytes of the literal: nobody reads those.
+/// Splits a generated file into its text, with the blob's literal replaced by an include, and the bytes of the literal.
 fn without_blob(text: &str, name: &str) -> (String, Vec<u8>) {
     const BEFORE: &str = "rt::generated::abi::Blob(*";
     let begin = text.find(BEFORE).expect("it has a blob") + BEFORE.len();

@@ -1,8 +1,8 @@
-//! The modules of each crate form layers: a module uses those below it, never one above it.
+//! The modules of each crate form layers: a module uses only modules of lower layers.
 //!
-//! The order is declared once, here, and compared with the real graph: every path in the sources, in `use` declarations (brace lists, `self`,
-//! `super` and renames included) and in expressions, types and macro calls. To add a module, put its name into the layer where it
-//! belongs. Tests (`#[cfg(test)]`) may use what they like.
+//! The order is declared here and compared with all paths in the sources: in `use` declarations (including brace lists,
+//! `self`, `super` and renames), expressions, types and macro calls. To add a module, add its name to its layer. Tests
+//! (`#[cfg(test)]`) may use all modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,8 @@ use std::path::Path;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
-/// The layers of a crate, lowest first. Modules of one layer may use each other only where they are one entry, joined by `+`.
+/// The layers of a crate, lowest first. Modules of one layer may use each other only if they are one entry, joined by
+/// `+`.
 struct Layers {
     sources: &'static str,
     order: &'static [&'static str],
@@ -37,7 +38,7 @@ const CODEGEN: Layers = Layers {
     ],
 };
 
-/// The passes of the model; `lib` is its root, with what they make.
+/// The passes of the model. `lib` is its root, which has the types of the model.
 const MODEL: Layers = Layers {
     sources: "codegen/src/model",
     order: &[
@@ -141,7 +142,7 @@ fn check(layers: &Layers) {
     assert!(wrong.is_empty(), "{}:\n{}", layers.sources, wrong.join("\n"));
 }
 
-/// The uses that do not point down, a line each.
+/// Returns the uses that do not lead to a lower layer, one per line.
 fn wrong(graph: &Graph, order: &[&str]) -> Vec<String> {
     let place = |module: &str| {
         order.iter().enumerate().find_map(|(level, layer)| {
@@ -152,7 +153,7 @@ fn wrong(graph: &Graph, order: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (from, uses) in &graph.uses {
         let Some((level, entry)) = place(from) else {
-            wrong.push(format!("`{from}` stands in no layer: add it to the declared order"));
+            wrong.push(format!("`{from}` is not in a layer; add it to the declared order"));
             continue;
         };
         for (to, how) in uses {
@@ -166,7 +167,7 @@ fn wrong(graph: &Graph, order: &[&str]) -> Vec<String> {
     wrong
 }
 
-/// A file, and the module that it is: `lib` is the root.
+/// A file and its module path; `lib` is the root.
 struct Source {
     at: Vec<String>,
     text: String,
@@ -178,7 +179,7 @@ impl Source {
     }
 }
 
-/// The files of a crate, but those that are compiled for tests alone.
+/// Returns the files of a crate, except for those that contain only tests.
 fn sources(root: &Path) -> Vec<Source> {
     let mut found = Vec::new();
     let mut below = vec![root.to_owned()];
@@ -201,12 +202,12 @@ fn sources(root: &Path) -> Vec<Source> {
     found
 }
 
-/// Whether a file holds tests alone, by its name.
+/// Returns whether a file contains only tests, by its name.
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests.rs" | "tests" | "testing.rs")))
 }
 
-/// The names that a crate's root gives out of its modules, and whose they are.
+/// Returns the names that a crate's root re-exports, with their modules.
 fn reexports(text: &str) -> BTreeMap<String, String> {
     let file = syn::parse_file(text).expect("the root is Rust");
     let mut found = BTreeMap::new();
@@ -225,7 +226,7 @@ fn reexports(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// Which top-level modules each top-level module uses, and an example of how.
+/// The top-level modules that each top-level module uses, with an example of each use.
 struct Graph {
     uses: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -254,20 +255,20 @@ impl Graph {
     }
 }
 
-/// Collects the paths of a file that begin at the crate's root, whatever they are written like.
+/// Collects the paths in a file that begin at the crate's root, however they are written.
 struct Paths {
-    /// The module that is being visited.
+    /// The current module.
     at: Vec<String>,
     found: Vec<Vec<String>>,
 }
 
 impl Paths {
-    /// Notes a path, if it leads to the crate's own modules.
+    /// Records a path if it leads to a module of the crate.
     fn note(&mut self, path: &[String]) {
         let mut at = match path.first().map(String::as_str) {
             Some("crate" | "$crate") => Vec::new(),
             Some("self" | "super") => self.at.clone(),
-            // In the root a path may begin with a module's name.
+            // In the root, a path may begin with a module's name.
             Some(_) if self.at.is_empty() => {
                 self.found.push(path.to_vec());
                 return;
@@ -286,7 +287,7 @@ impl Paths {
         self.found.push(at);
     }
 
-    /// Notes the paths in what a macro is given, which is tokens only.
+    /// Records the paths in the tokens of a macro call.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -342,7 +343,7 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        // A name alone is whatever was brought in under it.
+        // A single name refers to an import, which is recorded itself.
         if names.len() > 1 {
             self.note(&names);
         }
@@ -355,7 +356,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-/// Whether an item is compiled for tests alone.
+/// Returns whether an item is compiled only for tests.
 fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         syn::Meta::List(list) if list.path.is_ident("cfg") => list.tokens.to_string() == "test",
@@ -363,7 +364,7 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// The paths of a `use` tree, by the names that they lead to.
+/// Expands a `use` tree into its paths.
 fn flatten(tree: &syn::UseTree, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     let whole = |prefix: &[String], name: &syn::Ident| {
         let mut path = prefix.to_vec();

@@ -1,4 +1,4 @@
-//! What is said of maps that no kernel creates as the source defines them.
+//! Warnings about maps that no kernel creates as the source defines them.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn object(name: &str) -> BpfObject {
 fn inner_maps_that_the_user_shows() {
     let warnings = object("templates").warnings();
     let wanted = [
-        ("map `rings`: of its inner maps: its max_entries is 0", "`set_inner_map`"),
+        ("inner maps of map `rings`: its max_entries is 0", "`set_inner_map`"),
         ("map `outer`: it has no definition of its inner maps", "`set_inner_map`"),
     ];
     assert_eq!(warnings.len(), wanted.len(), "{warnings:#?}");
@@ -46,18 +46,18 @@ fn definitions_of_other_types() {
         (def.map_type, def.key_size, def.max_entries, def.flags) = (map_type, key_size, max_entries, flags);
     };
     change(&mut object, MapType::HASH, 4, 0, 0);
-    warned(&object, "map `events`: its max_entries is 0; maps of type hash require at least 1; give `max_entries`");
+    warned(&object, "map `events`: its max_entries is 0; maps of type hash require at least 1; set `max_entries`");
     change(&mut object, MapType::ARRAY, 8, 1, 0);
     warned(&object, "its keys have 8 bytes; maps of type array require 4");
     change(&mut object, MapType::LPM_TRIE, 8, 1, 0);
     warned(&object, "its flags lack 0x1, which maps of type lpm_trie require");
     change(&mut object, MapType::RINGBUF, 0, 5000, map_flags::MMAPABLE);
-    warned(&object, "do not have its flags 0x400");
+    warned(&object, "do not support its flags 0x400");
 }
 
-/// What is put in by the source and is not like the inner maps of its definition.
+/// Inner maps in the source that differ from the definition of inner maps.
 #[test]
-fn maps_put_in_that_do_not_fit() {
+fn inner_maps_that_differ_from_their_definition() {
     let mut object = object("templates");
     let place =
         |object: &BpfObject, name: &str| object.maps.iter().position(|map| map.def.name == name).expect("a map");

@@ -1,4 +1,4 @@
-//! What the command line tool prints of hostile names, in objects and paths, can be shown on a terminal.
+//! The output of the command-line tool is safe for terminals, even with hostile names in objects and paths.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -8,20 +8,20 @@ use std::process::{Command, Output};
 use skelgen::unstable::all_codes;
 use skelgen_abi::escape::is_visible;
 
-/// What names of five bytes in the object `globals` become.
+/// Replacements for names of five bytes in the object `globals`.
 const HOSTILE: [&[u8]; 5] = [b"a\r\nbc", b"\x1b[31m", b"\xe2\x80\xaebc", b"a\xc2\x9bbc", b"`\"\\*/"];
 
 #[test]
 fn listings_and_files_can_be_shown() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let sound = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects/globals.bpf.o"));
     let sound = sound.expect("the object is committed");
     for hostile in HOSTILE {
         let bytes = replaced(&sound, b"\0in_u8\0", hostile);
         assert_ne!(bytes, sound, "the object has no such name");
         for file_name in [b"x".as_slice(), b"a\rb\x1b[31m\ncargo::warning=x", b"a\xffb"] {
-            let object = folder.path().join(OsString::from_vec([file_name, b".bpf.o"].concat()));
-            std::fs::write(&object, &bytes).expect("the folder can be written");
+            let object = directory.path().join(OsString::from_vec([file_name, b".bpf.o"].concat()));
+            std::fs::write(&object, &bytes).expect("the directory can be written");
             for arguments in [&["gen"][..], &["plan"], &["inspect"], &["inspect", "--json"], &["types"]] {
                 let output = skelgen(arguments, &object);
                 assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -33,10 +33,10 @@ fn listings_and_files_can_be_shown() {
 
 #[test]
 fn errors_can_be_shown() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let missing = folder.path().join("a\rb\u{1b}[31m\ncargo::warning=x\u{202e}.o");
-    let empty = folder.path().join("empty\r\n\u{1b}.o");
-    std::fs::write(&empty, "").expect("the folder can be written");
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("a\rb\u{1b}[31m\ncargo::warning=x\u{202e}.o");
+    let empty = directory.path().join("empty\r\n\u{1b}.o");
+    std::fs::write(&empty, "").expect("the directory can be written");
     for (arguments, file) in
         [(&["gen"][..], &missing), (&["plan"], &empty), (&["gen", "a"], &missing), (&["--no\u{1b}"], &empty)]
     {
@@ -72,9 +72,9 @@ fn codes_are_explained() {
 /// The error names the command that explains it, once.
 #[test]
 fn errors_lead_to_their_explanation() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let empty = folder.path().join("empty.bpf.o");
-    std::fs::write(&empty, "").expect("the folder can be written");
+    let directory = tempfile::tempdir().expect("a directory");
+    let empty = directory.path().join("empty.bpf.o");
+    std::fs::write(&empty, "").expect("the directory can be written");
     let text = String::from_utf8(skelgen(&["gen"], &empty).stderr).expect("text is printed");
     assert!(text.starts_with("error[SK0101]: "), "{text}");
     assert_eq!(text.matches("run `skelgen explain SK0101`").count(), 1, "{text}");
@@ -85,7 +85,7 @@ fn skelgen(arguments: &[&str], file: &Path) -> Output {
     command.expect("the tool runs")
 }
 
-/// Whether all that was printed can be shown, and no line is a directive of cargo's.
+/// Checks that all characters of the output are visible, and that no line is a cargo directive.
 fn check(output: &Output) {
     for bytes in [&output.stdout, &output.stderr] {
         let text = String::from_utf8(bytes.clone()).expect("text is printed");
@@ -95,7 +95,7 @@ fn check(output: &Output) {
     }
 }
 
-/// The bytes with a name of five bytes in the place of another.
+/// Replaces a name of five bytes.
 fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut replaced = bytes.to_vec();
     for at in 0..bytes.len() {

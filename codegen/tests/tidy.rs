@@ -1,4 +1,4 @@
-//! The rules of codegen/ARCHITECTURE.md that a compiler does not check.
+//! Rules of codegen/ARCHITECTURE.md that the compiler does not check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All Rust files below a folder of the workspace, with their text.
-fn sources(folder: &str) -> Vec<(String, String)> {
+/// Returns all Rust files in a directory of the workspace, with their text.
+fn sources(directory: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the folder exists") {
-            let path = entry.expect("the folder can be read").path();
+    let mut directorys = vec![root().join(directory)];
+    while let Some(directory) = directorys.pop() {
+        for entry in fs::read_dir(&directory).expect("the directory exists") {
+            let path = entry.expect("the directory can be read").path();
             if path.is_dir() {
-                folders.push(path);
+                directorys.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the file can be read");
                 let name = path.strip_prefix(root()).expect("it is below").display().to_string();
@@ -27,11 +27,11 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         }
     }
     found.sort();
-    assert!(!found.is_empty(), "{folder} has no sources");
+    assert!(!found.is_empty(), "{directory} has no sources");
     found
 }
 
-/// The lines of code that have the word, comments left out.
+/// Returns whether the code, without comments, contains the word.
 fn uses(text: &str, word: &str) -> bool {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).any(|line| {
         line.match_indices(word).any(|(at, _)| {
@@ -45,7 +45,7 @@ fn uses(text: &str, word: &str) -> bool {
 
 #[test]
 fn phases_depend_downwards() {
-    // A module may use those before it in this list, and what stands with it.
+    // A module may use the modules before it in this list, and those of its own entry.
     let order: &[&[&str]] =
         &[&["error", "insn"], &["elf", "btf"], &["model"], &["link"], &["skeleton", "plan", "rust"], &["build"]];
     let rank = |module: &str| order.iter().position(|level| level.contains(&module));
@@ -94,7 +94,7 @@ fn crates_are_named_in_one_place() {
 }
 
 #[test]
-fn unsafe_has_an_address() {
+fn unsafe_code_is_in_listed_files() {
     for krate in ["codegen/src/lib.rs", "codegen/src/main.rs", "macros/src/lib.rs"] {
         let text = fs::read_to_string(root().join(krate)).expect("the file exists");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{krate} does not forbid unsafe code");
@@ -104,7 +104,7 @@ fn unsafe_has_an_address() {
             .iter()
             .any(|place| name.starts_with(place));
         if uses(&text, "unsafe") && !listed {
-            // Declaring that a constructor is unsafe needs the word, but no unsafe operation.
+            // A declaration of an unsafe constructor contains the word, but no unsafe operation.
             let only_declares = text.lines().all(|line| !uses(line, "unsafe") || line.contains("unsafe fn new"));
             assert!(only_declares, "{name} has unsafe code");
         }
@@ -140,12 +140,14 @@ fn explanations_belong_to_codes() {
 }
 
 #[test]
-fn modules_say_their_purpose() {
-    let members = fs::read_dir(root().join("fixtures")).expect("the folder can be read");
-    let members = members.map(|entry| entry.expect("the folder can be read").file_name().into_string().expect("ASCII"));
-    let members = members.map(|name| format!("fixtures/{name}/src")).filter(|folder| root().join(folder).is_dir());
-    for folder in ["codegen/src", "runtime/src", "macros/src"].map(str::to_owned).into_iter().chain(members) {
-        for (name, text) in sources(&folder) {
+fn modules_open_with_their_purpose() {
+    let members = fs::read_dir(root().join("fixtures")).expect("the directory can be read");
+    let members =
+        members.map(|entry| entry.expect("the directory can be read").file_name().into_string().expect("ASCII"));
+    let members =
+        members.map(|name| format!("fixtures/{name}/src")).filter(|directory| root().join(directory).is_dir());
+    for directory in ["codegen/src", "runtime/src", "macros/src"].map(str::to_owned).into_iter().chain(members) {
+        for (name, text) in sources(&directory) {
             assert!(text.starts_with("//!"), "{name} does not open with its purpose");
         }
     }
@@ -171,7 +173,7 @@ fn the_top_level_is_as_agreed() {
     ];
     let committed = Command::new("git").arg("-C").arg(root()).args(["ls-tree", "--name-only", "HEAD"]).output();
     let Some(committed) = committed.ok().filter(|output| output.status.success()) else {
-        eprintln!("skipped: this is not a git checkout, whose other files are nobody's business");
+        eprintln!("skipped: this is not a git checkout, so other files are not checked");
         return;
     };
     let committed = String::from_utf8(committed.stdout).expect("names are ASCII");

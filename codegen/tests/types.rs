@@ -1,4 +1,4 @@
-//! Files of types, and types that are asked for by name or as contexts of programs.
+//! Tests of files of types, and of types that are requested by name or as contexts of programs.
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ fn a_type_that_is_not_there_is_named() {
         assert_eq!(error.diagnostics()[0].code(), Code::NoSuchType);
         assert!(error.to_string().contains(&format!("`{wrong}`")), "{error}");
     }
-    let error = skelgen::generate(&object("tiny"), &options("tiny", &["event"])).expect_err("there is no event");
+    let error = skelgen::generate(&object("tiny"), &options("tiny", &["event"])).expect_err("the object has no event");
     assert_eq!(error.diagnostics()[0].code(), Code::NoSuchType);
 }
 
@@ -64,9 +64,9 @@ fn a_skeleton_has_contexts_and_named_types_on_request() {
     with.contexts = true;
     let with = skelgen::generate(&bytes, &with).expect("the object is good");
     assert!(with.contains("pub struct bpf_iter__task: ") && with.contains("pub struct bpf_iter_meta: "));
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    Builder::new().object(path("kinds")).context_types().out_dir(folder.path()).build().expect("the object is good");
-    let text = std::fs::read_to_string(folder.path().join("kinds.skel.rs")).expect("it was written");
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    Builder::new().object(path("kinds")).context_types().out_dir(directory.path()).build().expect("the object is good");
+    let text = std::fs::read_to_string(directory.path().join("kinds.skel.rs")).expect("it was written");
     assert!(text.contains("pub struct bpf_iter__task: "));
 }
 
@@ -84,16 +84,16 @@ fn the_runtime_may_be_somewhere_else() {
         assert_eq!(error.diagnostics()[0].code(), Code::BadName);
         assert!(skelgen::types(&bytes, &there).is_err());
     }
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    Builder::new().object(path("tiny")).runtime("::rt").out_dir(folder.path()).build().expect("the object is good");
-    let text = std::fs::read_to_string(folder.path().join("tiny.skel.rs")).expect("it was written");
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    Builder::new().object(path("tiny")).runtime("::rt").out_dir(directory.path()).build().expect("the object is good");
+    let text = std::fs::read_to_string(directory.path().join("tiny.skel.rs")).expect("it was written");
     assert!(text.contains("    use ::rt as rt;\n"));
 }
 
 #[test]
 fn one_of_several_inputs_must_have_a_type() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let builder = || Builder::new().object(path("tiny")).object(path("kinds")).out_dir(folder.path());
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let builder = || Builder::new().object(path("tiny")).object(path("kinds")).out_dir(directory.path());
     builder().type_named("bpf_iter_meta").build().expect("one of them has it");
     let error = builder().type_named("bpf_iter_meta").type_named("event").build().expect_err("none has it");
     assert!(error.to_string().contains("`event`") && !error.to_string().contains("bpf_iter_meta`"), "{error}");
@@ -120,7 +120,7 @@ fn members_of_shared_variables_are_cells_and_those_of_constants_are_not() {
     assert!(!text.contains("pub mod cells {"));
 }
 
-/// The definitions of structs in generated text, by name: from the line that names one to the line that ends it.
+/// Returns the definitions of structs in generated text, by name.
 fn definitions(text: &str) -> std::collections::BTreeMap<&str, &str> {
     let starts = text.match_indices("pub struct ").map(|(at, word)| (at, &text[at + word.len()..]));
     starts
@@ -132,7 +132,7 @@ fn definitions(text: &str) -> std::collections::BTreeMap<&str, &str> {
         .collect()
 }
 
-/// A type alone, as if all that has nothing to do with it were taken out of the object, is written as it is among all others.
+/// A type is generated identically alone and among all other types of the object.
 #[test]
 fn a_type_is_written_the_same_without_the_others() {
     let mut compared = 0;
@@ -144,7 +144,7 @@ fn a_type_is_written_the_same_without_the_others() {
         for wanted in known {
             let c_name = wanted.trim_start_matches("r#");
             let Ok(alone) = skelgen::types(&bytes, &options(name, &[c_name])) else {
-                // A name that Rust made: of an anonymous type, of a clash, of a word of its own.
+                // The Rust name differs from the C name: that of an anonymous type, a conflict, or a reserved word.
                 continue;
             };
             for (ty, definition) in definitions(&alone) {

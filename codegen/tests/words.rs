@@ -1,13 +1,13 @@
-//! The words of the field, and none that a reader has to translate.
+//! The terms of the field, instead of words that readers would have to translate.
 //!
-//! Each pattern is a word or phrase that this project's texts once had, with the term that BPF and Rust have for it. Sources, documents and
-//! scripts are searched, comments, messages and names alike. To add one, add a line to [`WORDS`].
+//! Each pattern is a word or phrase that earlier texts of this project used, with the term that BPF and Rust use for
+//! it. Sources, documents and scripts are searched, including comments, messages and names. To add a pattern, add a
+//! line to [`WORDS`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is not written, and what is in its place. A phrase is looked for as whole words, in any case of letters; `…` at its end stands
-/// for any ending.
+/// The rejected words and phrases with their replacements. They match as whole words, ignoring case.
 const WORDS: &[(&str, &str)] = &[
     ("table of functions", "struct_ops map"),
     ("tables of functions", "struct_ops maps"),
@@ -42,7 +42,7 @@ const WORDS: &[(&str, &str)] = &[
 /// What may be written all the same.
 const ALLOWED: &[&str] = &["is no longer", "are no longer", "there is no", "there are no"];
 
-/// The directories and files that are searched, from the workspace's root.
+/// The directories and files to search, relative to the workspace.
 const SEARCHED: &[&str] = &["codegen", "runtime", "macros", "fixtures", "README.md", "Cargo.toml", ".ci", ".github"];
 
 #[test]
@@ -70,7 +70,7 @@ fn words_are_found_whole_and_in_any_case() {
     assert_eq!(found("it is no longer what is no map"), [(1, "is no")]);
 }
 
-/// The lines with words that are not written, each with the word and a better one. A name's words are apart (`pin_folder`).
+/// Returns the lines with rejected words and their replacements. The words of a name are separate (`pin_directory`).
 fn wrong(text: &str) -> Vec<(usize, &'static str, &'static str)> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -98,7 +98,7 @@ fn has(line: &str, word: &str) -> bool {
     })
 }
 
-/// The texts of a directory that people write: not what is generated, or what compilers print, or C whose lines are in the objects.
+/// Returns the files that people write: not generated files, compiler output, or the C sources of committed objects.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];

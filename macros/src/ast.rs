@@ -1,11 +1,11 @@
-//! What a macro is given: a struct, its fields, and what their attributes say.
+//! The input of a macro: a struct, its fields, and their attributes.
 
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Member, Result, Type, Visibility};
 
 use crate::attr::{FieldAttrs, StructAttrs};
 
-/// The struct.
+/// A struct.
 pub(crate) struct Input<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
@@ -14,7 +14,7 @@ pub(crate) struct Input<'a> {
     pub(crate) fields: Vec<Field<'a>>,
 }
 
-/// A field of it.
+/// A field of the struct.
 pub(crate) struct Field<'a> {
     pub(crate) member: Member,
     pub(crate) vis: &'a Visibility,
@@ -23,7 +23,7 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Understands a struct for the derive of this name.
+    /// Parses a struct for the derive of this name.
     pub(crate) fn new(input: &'a DeriveInput, derive: &str) -> Result<Self> {
         let fields = match &input.data {
             Data::Struct(data) => &data.fields,
@@ -31,18 +31,18 @@ impl<'a> Input<'a> {
                 let why = if derive == "Maps" {
                     "each of its fields is a map"
                 } else {
-                    "a program can write a number that no variant has"
+                    "a program can write a number that is not a variant"
                 };
-                let message = format!("`{derive}` is for structs: {why}");
+                let message = format!("`{derive}` supports only structs: {why}");
                 return Err(Error::new(data.enum_token.span(), message));
             }
             Data::Union(data) => {
                 let why = if derive == "Maps" {
                     "each of its fields is a map"
                 } else {
-                    "of a union nobody knows which field counts"
+                    "the active field of a union is unknown"
                 };
-                let message = format!("`{derive}` is for structs: {why}");
+                let message = format!("`{derive}` supports only structs: {why}");
                 return Err(Error::new(data.union_token.span(), message));
             }
         };
@@ -55,7 +55,7 @@ impl<'a> Input<'a> {
             keep(error);
             StructAttrs::default()
         });
-        let fields = understand(fields, derive, &mut keep);
+        let fields = parse_fields(fields, derive, &mut keep);
         match errors {
             Some(errors) => Err(errors),
             None => Ok(Self { ident: &input.ident, vis: &input.vis, generics: &input.generics, attrs, fields }),
@@ -63,9 +63,9 @@ impl<'a> Input<'a> {
     }
 }
 
-fn understand<'a>(fields: &'a Fields, derive: &str, keep: &mut impl FnMut(Error)) -> Vec<Field<'a>> {
+fn parse_fields<'a>(fields: &'a Fields, derive: &str, keep: &mut impl FnMut(Error)) -> Vec<Field<'a>> {
     let members = fields.members();
-    let understood = fields.iter().zip(members).map(|(field, member)| Field {
+    let parsed = fields.iter().zip(members).map(|(field, member)| Field {
         member,
         vis: &field.vis,
         ty: &field.ty,
@@ -74,5 +74,5 @@ fn understand<'a>(fields: &'a Fields, derive: &str, keep: &mut impl FnMut(Error)
             FieldAttrs::default()
         }),
     });
-    understood.collect()
+    parsed.collect()
 }

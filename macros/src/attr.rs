@@ -1,24 +1,24 @@
-//! The attributes that the macros know: `skelgen` and `repr` at structs, `maps` at fields.
+//! The attributes that the macros know: `skelgen` and `repr` on structs, `maps` on fields.
 
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{Attribute, Ident, LitStr, Path, Result, Token, parenthesized};
 
-/// What is said at the struct.
+/// The attributes of the struct.
 #[derive(Default)]
 pub(crate) struct StructAttrs {
-    /// Where the runtime is.
+    /// The path of the runtime crate.
     pub(crate) runtime: Option<Path>,
-    /// What the struct of cells is called.
+    /// The name of the struct of cells.
     pub(crate) cells: Option<Ident>,
-    /// Whether the layout is C's.
+    /// Whether the struct has a C layout.
     pub(crate) repr: bool,
 }
 
-/// What is said at a field.
+/// The attributes of a field.
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
-    /// The map's name.
+    /// The name of the map.
     pub(crate) name: Option<LitStr>,
 }
 
@@ -30,7 +30,7 @@ impl StructAttrs {
                 attr.parse_nested_meta(|meta| {
                     this.repr |= meta.path.is_ident("C") || meta.path.is_ident("transparent");
                     if meta.input.peek(syn::token::Paren) {
-                        // `align(8)`, `packed(2)`: the compiler's to understand.
+                        // The arguments of `align(8)` and `packed(2)` are left to the compiler.
                         let content;
                         parenthesized!(content in meta.input);
                         content.parse::<proc_macro2::TokenStream>()?;
@@ -44,17 +44,14 @@ impl StructAttrs {
                     } else if meta.path.is_ident("cells") && derive == "MapData" {
                         this.cells = Some(meta.value()?.parse()?);
                     } else {
-                        return Err(unknown(
-                            &meta,
-                            if derive == "MapData" { "`crate` and `cells`" } else { "`crate`" },
-                        ));
+                        return Err(unknown(&meta, if derive == "MapData" { "`crate` or `cells`" } else { "`crate`" }));
                     }
                     end(&meta)
                 })?;
             } else if attr.path().is_ident("maps") {
                 return Err(syn::Error::new(
                     attr.span(),
-                    "`maps` is for fields: it says what the field's map is called",
+                    "`maps` is an attribute of fields; it sets the name of the field's map",
                 ));
             }
         }
@@ -67,7 +64,7 @@ impl FieldAttrs {
         let mut this = Self::default();
         for attr in attrs {
             if attr.path().is_ident("skelgen") {
-                return Err(syn::Error::new(attr.span(), "`skelgen` is for the struct, not for a field"));
+                return Err(syn::Error::new(attr.span(), "`skelgen` is an attribute of the struct, not of fields"));
             }
             if attr.path().is_ident("maps") && derive == "Maps" {
                 attr.parse_nested_meta(|meta| {
@@ -84,14 +81,10 @@ impl FieldAttrs {
 }
 
 fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Error {
-    meta.error(format!("this is not known here, only {known}"))
+    meta.error(format!("unknown argument; expected {known}"))
 }
 
-/// That nothing but a comma follows.
+/// Checks that the argument ends here or with a comma.
 fn end(meta: &ParseNestedMeta<'_>) -> Result<()> {
-    if meta.input.is_empty() || meta.input.peek(Token![,]) {
-        Ok(())
-    } else {
-        Err(meta.input.error("a comma was expected"))
-    }
+    if meta.input.is_empty() || meta.input.peek(Token![,]) { Ok(()) } else { Err(meta.input.error("expected a comma")) }
 }

@@ -1,6 +1,6 @@
-//! What the derives become.
+//! The expansion of the derives.
 //!
-//! Every name is a path from a crate's root, so that it means the same wherever the struct stands.
+//! All names are paths from a crate's root, so that their meaning does not depend on the module of the struct.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -14,24 +14,24 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
     let runtime = runtime(input);
     let plain = input.fields.iter().map(|field| {
         let ty = field.ty;
-        // The error of a type that is not plain points at the field.
+        // Points the error about a type that is not plain at the field.
         quote_spanned!(ty.span()=> __plain::<#ty>();)
     });
     let contiguous = input.fields.iter().enumerate().map(|(index, field)| {
         let member = &field.member;
         let before = sizes(&input.fields[..index]);
         let message =
-            format!("there is padding before field `{}`: add a field for it, such as `_pad: [u8; 4]`", label(member));
+            format!("there is padding before field `{}`; add a field for it, such as `_pad: [u8; 4]`", label(member));
         quote_spanned! {field.ty.span()=>
             ::core::assert!(::core::mem::offset_of!(#ident, #member) == #before, #message);
         }
     });
     let all = sizes(&input.fields);
-    let whole = format!("there is padding at the end of `{ident}`: add a field for it, such as `_pad: [u8; 4]`");
+    let whole = format!("there is padding at the end of `{ident}`; add a field for it, such as `_pad: [u8; 4]`");
     let whole = quote_spanned! {ident.span()=>
         ::core::assert!(::core::mem::size_of::<#ident>() == #all, #whole);
     };
-    // Attributes below the derive may still change the struct: it must have just these fields in the end, of these types.
+    // Attributes below the derive can still change the struct. Check that it has exactly these fields with these types.
     let (members, types) = (input.fields.iter().map(|field| &field.member), input.fields.iter().map(|field| field.ty));
     let again = members.clone();
     let unchanged = quote! {
@@ -56,13 +56,13 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
     let accessors = input.fields.iter().map(|field| {
         let (member, vis, ty) = (&field.member, field.vis, field.ty);
         let accessor = accessor(field);
-        let doc = format!("The place of `{}`.", label(member));
-        // The error of a type that is not plain points at the field here, too.
-        let place = Ident::new("field", ty.span().resolved_at(Span::call_site()));
+        let doc = format!("Returns the cell of `{}`.", label(member));
+        // Points the error about a type that is not plain at the field here, too.
+        let field = Ident::new("field", ty.span().resolved_at(Span::call_site()));
         quote! {
             #[doc = #doc]
             #[must_use]
-            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.#place(::core::mem::offset_of!(#ident, #member)) }
+            #vis fn #accessor(self) -> #runtime::Cell<'a, #ty> { self.0.#field(::core::mem::offset_of!(#ident, #member)) }
         }
     });
     let doc = format!("The fields of a [`{name}`] in memory that is shared with programs.");
@@ -74,7 +74,7 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
             #whole
         };
         #unchanged
-        // SAFETY: checked above: each field is plain data, and together they are all the struct's bytes.
+        // SAFETY: the checks above ensure that each field is plain data and that padding is absent.
         unsafe impl #runtime::Plain for #ident {
             const LAYOUT: ::core::option::Option<&'static #runtime::generated::Layout> =
                 ::core::option::Option::Some(&#runtime::generated::Layout {
@@ -84,10 +84,10 @@ pub(crate) fn map_data(input: &Input<'_>) -> TokenStream {
                 });
         }
         #[doc = #doc]
-        #[allow(dead_code, non_camel_case_types, reason = "its name is made of the struct's, and not every field need be used")]
+        #[allow(dead_code, non_camel_case_types, reason = "its name derives from the struct's, and some fields may be unused")]
         #[derive(::core::clone::Clone, ::core::marker::Copy)]
         #vis struct #cells<'a>(#runtime::Cell<'a, #ident>);
-        #[allow(dead_code, reason = "not every field need be used")]
+        #[allow(dead_code, reason = "some fields may be unused")]
         impl<'a> #cells<'a> {
             #(#accessors)*
         }
@@ -109,7 +109,7 @@ pub(crate) fn maps(input: &Input<'_>) -> TokenStream {
     let fields = input.fields.iter().map(|field| {
         let (member, ty) = (&field.member, field.ty);
         let name = field.attrs.name.as_ref().map_or_else(|| label(member), syn::LitStr::value);
-        // The error of a type that is no handle points at the field.
+        // Points the error about a type that is not a handle at the field.
         let bind = quote_spanned!(ty.span()=> #runtime::map::bind::<#ty>);
         quote!(#member: #bind(__from, #name)?)
     });
@@ -122,13 +122,13 @@ pub(crate) fn maps(input: &Input<'_>) -> TokenStream {
     }
 }
 
-/// How many bytes these fields have together.
+/// Returns the total size of these fields in bytes.
 fn sizes(fields: &[Field<'_>]) -> TokenStream {
     let types = fields.iter().map(|field| field.ty);
     if fields.is_empty() { quote!(0) } else { quote!(#(::core::mem::size_of::<#types>())+*) }
 }
 
-/// An identifier without `r#`.
+/// Returns an identifier without `r#`.
 pub(crate) fn unraw(ident: &Ident) -> String {
     ident.to_string().trim_start_matches("r#").to_owned()
 }
@@ -144,7 +144,7 @@ fn label(member: &Member) -> String {
     }
 }
 
-/// The name of a field's accessor: the field's, or `_0` for one without a name.
+/// Returns the name of a field's accessor: that of the field, or `_0` for an unnamed field.
 fn accessor(field: &Field<'_>) -> Ident {
     match &field.member {
         Member::Named(ident) => ident.clone(),

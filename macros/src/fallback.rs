@@ -1,5 +1,5 @@
-//! What a derive becomes when something is wrong: the errors, and implementations that let the rest of the program be checked, so
-//! that what is said is about the mistake and not about what follows from it.
+//! The expansion of a derive with errors: the errors, and implementations with which the compiler can check the rest of
+//! the program, so that one mistake is one error.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,7 +10,7 @@ use crate::attr::StructAttrs;
 pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
     let errors = error.to_compile_error();
     let (ident, runtime) = (&input.ident, runtime(input, "MapData"));
-    // With parameters no implementation would be right for all of them, and a pointer is nothing that threads may share.
+    // No implementation is right for all generic parameters, and raw pointers are not `Sync`.
     if !input.generics.params.is_empty() || has_pointers(&input.data) {
         return errors;
     }

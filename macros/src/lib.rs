@@ -1,8 +1,7 @@
-//! Derive macros for the data of BPF maps; used through `skelgen_runtime` with its feature `derive`.
+//! Derive macros for the data of BPF maps, for use through `skelgen_runtime` with its feature `derive`.
 //!
-//! `ast` is what a macro is given, with the attributes of `attr` understood; `valid` finds what is wrong with it, all at once;
-//! `expand` writes what it becomes, and `fallback` what it becomes if something is wrong, so that one mistake is one error. The
-//! macros know syntax only: what a type is, the compiler finds out from what they write.
+//! `ast` and `attr` parse the input, `valid` reports all errors at once, `expand` generates the code, and `fallback`
+//! generates code for input with errors. The macros see only syntax; the compiler checks types in the generated code.
 #![forbid(unsafe_code)]
 
 mod ast;
@@ -16,15 +15,18 @@ use syn::{DeriveInput, parse_macro_input};
 
 use ast::Input;
 
-/// Makes a struct one whose values can be keys and values of maps, and be shared with programs.
+/// Derives `Plain`, so that values of the struct can be keys and values of maps, and can be in memory that is shared
+/// with programs.
 ///
-/// The struct must be `Copy` and have the layout of C (`#[repr(C)]`, perhaps with `packed` or `align`, or `#[repr(transparent)]`). Every
-/// field must be plain data: numbers, arrays and other such structs. There must be no padding: space between fields or at the end is
-/// a field of its own, whose name begins with `_`. All of that is checked when the struct is compiled.
+/// The struct must be `Copy` and have a C layout: `#[repr(C)]`, optionally with `packed` or `align`, or
+/// `#[repr(transparent)]`. All fields must be plain data: numbers, arrays and other such structs. Padding between
+/// fields and at the end must be a field, whose name begins with `_`. The compiler checks these rules.
 ///
-/// What it becomes:
-/// - `skelgen_runtime::Plain`, with the struct's layout. A map bound by `#[derive(Maps)]` compares it with the types of the map.
-/// - `Fields`, so that a `Cell` of it has `fields()`: a struct `NAMECells` with a cell for each field.
+/// The macro generates:
+/// - `skelgen_runtime::Plain`, with the struct's layout. A map bound by `#[derive(Maps)]` compares
+///   it with the types of the map.
+/// - `Fields`, so that a `Cell` of the struct has `fields()`, which returns a struct `NAMECells` with a cell for each
+///   field.
 ///
 /// ```
 /// use skelgen_runtime::{MapData, as_bytes};
@@ -39,11 +41,11 @@ use ast::Input;
 /// assert_eq!(as_bytes(&Flow::default()), [0; 16]);
 /// ```
 ///
-/// `#[skelgen(crate = path)]` says where the runtime is if it is not `::skelgen_runtime`, `#[skelgen(cells = Name)]` calls the struct
-/// of cells otherwise.
+/// `#[skelgen(crate = path)]` sets the path of the runtime if it is not `::skelgen_runtime`. `#[skelgen(cells = Name)]`
+/// sets the name of the struct of cells.
 ///
 /// # Errors
-/// At the field or attribute that is wrong.
+/// Compile errors point at the field or attribute.
 #[proc_macro_derive(MapData, attributes(skelgen))]
 pub fn map_data(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -54,10 +56,11 @@ pub fn map_data(input: TokenStream) -> TokenStream {
     result.unwrap_or_else(|error| fallback::map_data(&input, &error)).into()
 }
 
-/// Makes a struct of map handles one that finds its maps by name: in a loaded skeleton or in a directory of pins.
+/// Derives `Maps` for a struct of map handles, which finds its maps by name in a loaded skeleton or in a directory of
+/// pinned maps.
 ///
-/// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that need not be there; its name, or
-/// `#[maps(name = "...")]`, is the map's.
+/// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that may be missing. The map's
+/// name is that of the field, or that in `#[maps(name = "...")]`.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{HashMap, Maps as _, RingBuf};
@@ -79,10 +82,11 @@ pub fn map_data(input: TokenStream) -> TokenStream {
 /// # Ok::<(), skelgen_runtime::Error>(())
 /// ```
 ///
-/// `FlowMaps::bind(&skeleton.maps)` takes them from a loaded skeleton. `#[skelgen(crate = path)]` says where the runtime is.
+/// `FlowMaps::bind(&skeleton.maps)` binds the maps of a loaded skeleton. `#[skelgen(crate = path)]` sets the path of
+/// the runtime.
 ///
 /// # Errors
-/// At the field or attribute that is wrong.
+/// Compile errors point at the field or attribute.
 #[proc_macro_derive(Maps, attributes(skelgen, maps))]
 pub fn maps(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -1,6 +1,6 @@
-//! BTF and .BTF.ext from any bytes: an error or a table, never a panic.
+//! Parses any bytes as BTF and .BTF.ext, which must return an error or a table and never panic.
 //!
-//! The first two bytes say where the BTF ends and the rest, .BTF.ext, begins.
+//! The first two bytes are the length of the BTF; .BTF.ext follows it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

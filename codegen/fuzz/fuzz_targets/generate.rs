@@ -1,4 +1,4 @@
-//! The whole way, from any bytes: an error or a result, never a panic.
+//! Generates a skeleton from any bytes, which must return an error or a skeleton and never panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

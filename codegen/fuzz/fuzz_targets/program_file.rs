@@ -1,12 +1,12 @@
-//! Program files that are probed, from any bytes: an error or offsets, never a panic, and not without end.
+//! Looks up probe targets in any bytes, which must return an error or offsets, never panic, and terminate.
 //!
-//! The first byte says which name is looked for. Makes no system call.
+//! The first byte selects the name to look up. Makes no system calls.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use skelgen_runtime::link::fuzzing::{read_program_file, read_usdt_arguments};
 
-/// Names that the seeds have: a function, one with versions, an indirect one, a pattern, a probe.
+/// Names in the seeds: a function, a versioned function, an indirect function, a pattern and a USDT probe.
 const NAMES: [&str; 8] =
     ["plain", "both", "both@V1", "both@@V2", "chosen", "puts", "*", "skelgen:probe"];
 

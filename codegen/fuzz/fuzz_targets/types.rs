@@ -1,4 +1,4 @@
-//! Types of any BTF: an error or a text, never a panic, and not without end.
+//! Generates types from any BTF, which must return an error or text, never panic, and terminate.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,8 +1,8 @@
-//! What must hold between the types of a table: ids exist and are of types that fit, and no type contains itself.
+//! Validity checks of a type table: ids exist and refer to types of the right kind, and no type contains itself.
 
 use super::{Btf, Kind, TypeId};
 
-/// How deep types may lie in each other. The kernel gives up at 32; this only has to keep recursion from overflowing the stack.
+/// The maximum nesting of types. The kernel's limit is 32; this one only keeps recursion from overflowing the stack.
 const MAX_DEPTH: u16 = 256;
 
 pub(super) fn check(btf: &Btf) -> Result<(), String> {
@@ -13,15 +13,15 @@ pub(super) fn check(btf: &Btf) -> Result<(), String> {
 }
 
 fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
-    // A type of which there may be values, or void.
+    // A type that has values, or void.
     let any = |id: TypeId| match btf.try_get(id).map(|ty| &ty.kind) {
         None => Err(format!("type {id} does not exist")),
         Some(Kind::Func { .. } | Kind::Var { .. } | Kind::Datasec(_) | Kind::DeclTag { .. }) => {
-            Err(format!("{id} is a declaration where a type must be"))
+            Err(format!("{id} is a declaration, not a type"))
         }
         Some(_) => Ok(()),
     };
-    let value = |id: TypeId| if id == TypeId::VOID { Err("void where a value must be".to_owned()) } else { any(id) };
+    let value = |id: TypeId| if id == TypeId::VOID { Err("void is not a value type".to_owned()) } else { any(id) };
     match kind {
         Kind::Void | Kind::Int(_) | Kind::Enum(_) | Kind::Fwd { .. } | Kind::Float(_) | Kind::Unknown(_) => Ok(()),
         Kind::Ptr(id) | Kind::Typedef(id) | Kind::Volatile(id) | Kind::Const(id) | Kind::Restrict(id) => any(*id),
@@ -32,12 +32,12 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
         }
         Kind::Func { proto, .. } => match btf.try_get(*proto).map(|ty| &ty.kind) {
             Some(Kind::FuncProto { .. }) => Ok(()),
-            _ => Err(format!("{proto} is not the type of a function")),
+            _ => Err(format!("{proto} is not a function type")),
         },
         Kind::FuncProto { returns, params } => {
             any(*returns).and_then(|()| params.iter().try_for_each(|param| any(param.ty)))
         }
-        // Typeless ksyms are of type `const void`.
+        // Ksyms without a type are of type `const void`.
         Kind::Var { ty, .. } => any(*ty),
         Kind::Datasec(section) => {
             section.vars.iter().try_for_each(|var| match btf.try_get(var.ty).map(|ty| &ty.kind) {
@@ -52,7 +52,7 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
     }
 }
 
-/// The type number `index` of those that values of this type contain. A pointer contains nothing.
+/// Returns the type at position `index` among those that values of this type contain. Pointers contain nothing.
 fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
     match kind {
         Kind::Struct(composite) | Kind::Union(composite) => composite.members.get(index).map(|member| member.ty),
@@ -66,9 +66,9 @@ fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
     }
 }
 
-/// Walks each type once, with a stack of its own: how deep types lie in each other is the file's choice.
+/// Visits each type once, with an explicit stack, because the input determines the nesting.
 fn check_containment(btf: &Btf) -> Result<(), String> {
-    // How deep a type is, once all that it contains was walked; 0 before.
+    // The nesting depth of each visited type; 0 before its visit.
     let mut depths = vec![0_u16; btf.len()];
     let mut open = vec![false; btf.len()];
     let mut stack: Vec<(TypeId, usize)> = Vec::new();
@@ -93,7 +93,7 @@ fn check_containment(btf: &Btf) -> Result<(), String> {
                 (0..*next).filter_map(|index| contained(kind, index)).map(|child| depths[child.index()]).max();
             let depth = deepest.unwrap_or(0).saturating_add(1);
             if depth > MAX_DEPTH {
-                return Err(format!("type {id} `{}` has more than {MAX_DEPTH} types in each other", btf.name(id)));
+                return Err(format!("type {id} `{}` nests more than {MAX_DEPTH} types", btf.name(id)));
             }
             depths[id.index()] = depth;
             open[id.index()] = false;

@@ -1,15 +1,15 @@
-//! Declarations of C from types, for people to read. Shortened where they would get long; never parsed again.
+//! C declarations of types, for people. Long ones are truncated; they are never parsed again.
 
 use super::{Btf, Kind, TypeId};
 
-/// How many types a declaration may speak of. A function can take a pointer to itself, so there is no end otherwise.
+/// The maximum number of types in a declaration. A function can take a pointer to its own type, which would never end.
 const MAX_TYPES: u32 = 48;
 
 impl Btf {
-    /// The declaration of something of this name and type, as C would have it.
+    /// Returns the C declaration of an item with this name and type.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn declaration(&self, ty: TypeId, name: &str) -> String {
         let mut budget = MAX_TYPES;
@@ -18,7 +18,7 @@ impl Btf {
 
     fn declare(&self, mut ty: TypeId, mut inner: String, budget: &mut u32) -> String {
         let mut qualifiers = String::new();
-        // Whether the last that was declared is a pointer, which binds weaker than what stands behind it.
+        // Whether the innermost declarator is a pointer, which binds weaker than arrays and parameter lists.
         let mut pointer = false;
         loop {
             *budget = budget.saturating_sub(1);
@@ -73,7 +73,7 @@ impl Btf {
         }
     }
 
-    /// How C names a type that is not built from another.
+    /// Returns the C name of a type that is not derived from another.
     fn spelled(&self, id: TypeId) -> String {
         let (keyword, name) = match self.get(id).kind {
             Kind::Struct(_) | Kind::Fwd { union: false } => ("struct", self.name(id)),
@@ -86,7 +86,7 @@ impl Btf {
     }
 }
 
-/// Two words, or the one that is not empty.
+/// Joins two words with a space, unless one of them is empty.
 fn join(before: &str, after: &str) -> String {
     let space = if before.is_empty() || after.is_empty() { "" } else { " " };
     format!("{before}{space}{after}")

@@ -1,32 +1,32 @@
-//! The records of `.BTF.ext`: which function, source line and CO-RE relocation belongs to which instruction.
+//! The records of `.BTF.ext`: functions, source lines and CO-RE relocations of instructions.
 
 use super::parse::{Reader, range};
 use super::{Btf, Kind, StringRef, TypeId};
 use crate::error::{Code, Diagnostic, Result};
 use crate::insn::{Endian, INSN_SIZE, InsnIndex};
 
-/// Length of the header up to the place of the line records; compilers before CO-RE wrote no more.
+/// The length of the header through the line records, as compilers before CO-RE wrote it.
 const HEADER_LEN: usize = 24;
-/// Length of the header with the place of the CO-RE records.
+/// The length of the header through the CO-RE records.
 const HEADER_LEN_CORE: usize = 32;
 
-/// The records of `.BTF.ext`, by the section their instructions are in.
+/// The records of `.BTF.ext`, by the section of their instructions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BtfExt {
-    /// One for each section that has records of any kind, in the order of first mention.
+    /// One item for each section with records, in the order of first mention.
     pub sections: Vec<SectionInfo>,
 }
 
-/// The records about one section's instructions. Instruction indexes count slots from the section's beginning.
+/// The records about the instructions of one section. Instruction indices count slots from the section's beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SectionInfo {
     /// The section's name.
     pub name: StringRef,
-    /// Where functions begin and what their types are.
+    /// The beginnings and types of functions.
     pub funcs: Vec<FuncInfo>,
-    /// Which line the instructions from here on come from.
+    /// The first instructions of source lines.
     pub lines: Vec<LineInfo>,
-    /// What must be adjusted to the running kernel's types.
+    /// The CO-RE relocations.
     pub relos: Vec<CoreRelo>,
 }
 
@@ -39,7 +39,7 @@ pub struct FuncInfo {
     pub ty: TypeId,
 }
 
-/// `struct bpf_line_info`. The offsets are into the strings of the object's BTF.
+/// `struct bpf_line_info`. Strings are those of the object's BTF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineInfo {
     /// The first instruction of the line.
@@ -48,43 +48,45 @@ pub struct LineInfo {
     pub file: StringRef,
     /// The text of the line.
     pub text: StringRef,
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: u32,
-    /// The column, from 1.
+    /// The column number, from 1.
     pub column: u32,
 }
 
 /// `struct bpf_core_relo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoreRelo {
-    /// The instruction to adjust.
+    /// The instruction to relocate.
     pub insn: InsnIndex,
     /// The root type of the access.
     pub ty: TypeId,
-    /// The access path: numbers and colons.
+    /// The access path: indices separated by colons.
     pub access: StringRef,
-    /// What is asked (`enum bpf_core_relo_kind`).
+    /// The requested value (`enum bpf_core_relo_kind`).
     pub kind: u32,
 }
 
 impl BtfExt {
-    /// Reads the contents of a `.BTF.ext` section, whose strings and types are those of `btf`.
+    /// Parses a `.BTF.ext` section, whose strings and types are those of `btf`.
     ///
     /// # Errors
-    /// `BadBtfExt` if it is cut short, refers to what does not exist, or is about anything between two instructions.
+    /// `BadBtfExt` if it is truncated, refers to types or strings that do not exist, or has an offset between two
+    /// instructions.
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
-        parse(bytes, endian, btf).map_err(|message| Diagnostic::new(Code::BadBtfExt, message).into())
+        parse(bytes, endian, btf)
+            .map_err(|message| Diagnostic::new(Code::BadBtfExt, format!("invalid .BTF.ext: {message}")).into())
     }
 
-    /// The records about the section of this name.
+    /// Returns the records about the section of this name.
     #[must_use]
     pub fn section_named(&self, btf: &Btf, name: &str) -> Option<&SectionInfo> {
         self.sections.iter().find(|section| btf.str(section.name) == name)
     }
 
-    /// The records about the section of this name, which may be none yet.
+    /// Returns the records about the section of this name, and adds an empty item if there are none.
     fn section_mut(&mut self, btf: &Btf, name: StringRef) -> &mut SectionInfo {
-        // By text too: a linker may leave one name in the table twice.
+        // Also compares text, because a linker may leave duplicate names in the string table.
         let text = btf.str(name);
         let by_name = self.sections.iter().position(|section| section.name == name);
         let known = by_name.or_else(|| self.sections.iter().position(|section| btf.str(section.name) == text));
@@ -102,10 +104,10 @@ fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
     if header_len < HEADER_LEN {
         return Err(format!("its header of {header_len} bytes is too short"));
     }
-    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
+    let body = bytes.get(header_len..).ok_or("it ends inside its header")?;
     let mut part = |what: &str| {
         let (offset, len) = (header.u32()?, header.u32()?);
-        let bytes = range(body, offset, len).ok_or_else(|| format!("its {what} records go beyond its end"))?;
+        let bytes = range(body, offset, len).ok_or_else(|| format!("its {what} records end after the section"))?;
         Ok::<_, String>(Reader { bytes, endian })
     };
     let funcs = part("function")?;
@@ -124,9 +126,9 @@ fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
     .map_err(|message| format!("function records: {message}"))?;
     each_record(lines, 16, btf, |section, record| {
         let (insn, file, text) = (insn(record)?, record.string(&btf.strings)?, record.string(&btf.strings)?);
-        let place = record.u32()?;
+        let line_column = record.u32()?;
         // `BPF_LINE_INFO_LINE_NUM` and `BPF_LINE_INFO_LINE_COL`.
-        let (line, column) = (place >> 10, place & 0x3ff);
+        let (line, column) = (line_column >> 10, line_column & 0x3ff);
         ext.section_mut(btf, section).lines.push(LineInfo { insn, file, text, line, column });
         Ok(())
     })
@@ -141,8 +143,8 @@ fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
     Ok(ext)
 }
 
-/// Calls `each` with the section and a reader of each record. The file says how long its records are; what is beyond the `known`
-/// bytes of one is not read.
+/// Calls `each` with the section and a reader of each record. The file gives the record size; bytes after the first
+/// `known` are skipped.
 fn each_record(
     mut reader: Reader<'_>,
     known: usize,
@@ -154,13 +156,13 @@ fn each_record(
     }
     let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
     if size < known || size % 4 != 0 {
-        return Err(format!("records of {size} bytes where {known} are needed"));
+        return Err(format!("records have {size} bytes instead of at least {known}"));
     }
     while !reader.bytes.is_empty() {
         let section = reader.string(&btf.strings)?;
         let count = reader.u32()?;
         if count == 0 {
-            return Err(format!("none for section `{}`, which is named", btf.str(section)));
+            return Err(format!("section `{}` has no records", btf.str(section)));
         }
         let records = reader.records(count, size)?;
         for bytes in records.bytes.chunks_exact(size) {
@@ -171,12 +173,12 @@ fn each_record(
     Ok(())
 }
 
-/// The file counts bytes.
+/// Reads an instruction offset, which the file gives in bytes.
 fn insn(record: &mut Reader<'_>) -> Result<InsnIndex, String> {
     let offset = record.u32()?;
     match usize::try_from(offset) {
         Ok(offset) if offset % INSN_SIZE == 0 => Ok(InsnIndex(offset / INSN_SIZE)),
-        _ => Err(format!("byte {offset} is between two instructions")),
+        _ => Err(format!("byte {offset} is not the beginning of an instruction")),
     }
 }
 
@@ -192,7 +194,7 @@ mod tests {
 
     const HEADER: [u32; 8] = [0x0001_eb9f, 32, 0, 20, 20, 28, 48, 28];
 
-    /// The table that the records are about: a function of type 2, the strings `tc` and `0:1`.
+    /// Returns a table with a function of type 2 and the strings `tc` and `0:1`.
     fn btf() -> (Btf, StringRef, StringRef) {
         let mut btf = Btf::new();
         let (section, access) = (btf.add_string("tc"), btf.add_string("0:1"));
@@ -256,7 +258,8 @@ mod tests {
             let error = parse(&right[..len]).expect_err("cut short");
             assert_eq!(error.diagnostics()[0].code, Code::BadBtfExt);
         }
-        // Header length, record size, section name, count, offset of an instruction, type of a function, name of a file.
+        // Header length, record size, section name, count, offset of an instruction, type of a function, name of a
+        // file.
         for (at, value) in
             [(1, 8), (8, 4), (8, 10), (9, 999), (10, 0), (10, u32::MAX), (11, 4), (12, 1), (12, 9), (17, 999)]
         {

@@ -1,38 +1,37 @@
-//! The layout of kinds that Linux 7.1 and later write into BTF: how long the types of each kind are, so that a reader can step over
-//! kinds that it does not know.
+//! The kind layout that Linux 7.1 and later write into BTF: the size of the types of each kind, so that readers can
+//! skip unknown kinds.
 //!
-//! An entry is `struct btf_layout` of `linux/btf.h`, four bytes, and its position is the number of the kind. Knows no types.
+//! An entry is `struct btf_layout` of `linux/btf.h`, four bytes, and its index is the kind's number. This module does
+//! not know types.
 
 use super::parse::range;
 
-/// Bytes of an entry.
+/// The size of an entry, in bytes.
 const ENTRY: usize = 4;
 
-/// A layout of kinds; empty if the BTF has none.
+/// A kind layout; empty if the BTF has none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Layout<'data>(&'data [u8]);
 
 impl<'data> Layout<'data> {
-    /// The layout at this offset behind the header.
+    /// Parses the layout at this offset after the header.
     pub(super) fn parse(body: &'data [u8], offset: u32, len: u32) -> Result<Self, String> {
         if len == 0 {
             return Ok(Self::default());
         }
-        let bytes = range(body, offset, len).ok_or("its layout of kinds goes beyond its end")?;
+        let bytes = range(body, offset, len).ok_or("its kind layout ends after the section")?;
         if offset % 4 != 0 || bytes.len() % ENTRY != 0 {
-            return Err("its layout of kinds is not aligned to four bytes".to_owned());
+            return Err("its kind layout is not aligned to four bytes".to_owned());
         }
         Ok(Self(bytes))
     }
 
-    /// How many bytes follow the first twelve of a type of this kind, which has `count` elements.
+    /// Returns the number of bytes after the first twelve of a type of this kind with `count` elements.
     pub(super) fn tail_len(&self, kind: u32, count: u32) -> Result<usize, String> {
         let entry = usize::try_from(kind).ok().and_then(|kind| self.0.chunks_exact(ENTRY).nth(kind));
-        // Kind 0 is `void`, which no type of a table is.
+        // Kind 0 is `void`, which the table does not contain.
         let Some(&[info, element, ..]) = entry.filter(|_| kind != 0) else {
-            return Err(format!(
-                "kind {kind} is unknown, and the BTF has no layout of it by which it could be skipped"
-            ));
+            return Err(format!("kind {kind} is unknown, and the BTF has no layout of it to skip it"));
         };
         if info % 4 != 0 || element % 4 != 0 {
             return Err(format!("kind {kind} is unknown, and its layout of {info} and {element} bytes is not aligned"));

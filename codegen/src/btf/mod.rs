@@ -1,8 +1,8 @@
 //! BTF: the types of an object, and the records of `.BTF.ext` about its instructions.
 //!
-//! A table of types with ids, read from and written to the kernel's format (Documentation/bpf/btf.rst). Owned, because what goes
-//! to the kernel differs from what the compiler wrote: sizes and offsets of data sections are filled in. Knows no ELF, map or
-//! program.
+//! A [`Btf`] is a table of types with ids, parsed from and written to the kernel's format (Documentation/bpf/btf.rst).
+//! It is owned, because the kernel gets other types than the compiler wrote: sizes and offsets of data sections are
+//! set. This module does not know ELF, maps or programs.
 
 mod check;
 mod declaration;
@@ -14,12 +14,12 @@ mod query;
 mod tests;
 mod write;
 
-/// Id of a type; 0 is `void`.
+/// The id of a type; 0 is `void`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TypeId(pub u32);
 
 impl TypeId {
-    /// The type of nothing.
+    /// The type `void`.
     pub const VOID: Self = Self(0);
 }
 
@@ -29,18 +29,19 @@ impl std::fmt::Display for TypeId {
     }
 }
 
-/// A string of a [`Btf`], by its offset in the string table; 0 is the empty string.
+/// A string of a [`Btf`], as its offset in the string table; 0 is the empty string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StringRef(pub u32);
 
-/// The types of an object. Every id in it is the id of a type in it, every string the beginning of a string in it.
+/// The types of an object. Every id refers to a type in the table, and every string reference to a string in it.
 ///
-/// The string table is kept as the compiler wrote it, because `.BTF.ext` refers to it by offset; new strings go to its end.
+/// The string table is kept as the compiler wrote it, because `.BTF.ext` refers to it by offset. New strings are
+/// appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Btf {
-    /// By id; the first is `void`.
+    /// The types by id; the first is `void`.
     types: Vec<Type>,
-    /// Strings, each ending in NUL, the first empty; all of it is UTF-8.
+    /// UTF-8 strings, each terminated by NUL; the first is empty.
     strings: String,
 }
 
@@ -49,26 +50,26 @@ pub struct Btf {
 pub struct Type {
     /// Its name, empty if it has none.
     pub name: StringRef,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
-/// What a type is.
+/// The kind of a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing; only the type of id 0.
+    /// The type `void`, with id 0.
     Void,
     /// An integer, a bool or a char.
     Int(Int),
-    /// A pointer to the type.
+    /// A pointer to this type.
     Ptr(TypeId),
     /// An array.
     Array {
-        /// The type of an element.
+        /// The element type.
         element: TypeId,
-        /// The type of the index.
+        /// The index type.
         index: TypeId,
-        /// How many elements; 0 for a flexible array.
+        /// The number of elements; 0 for a flexible array.
         len: u32,
     },
     /// A struct.
@@ -79,10 +80,10 @@ pub enum Kind {
     Enum(Enum),
     /// A declaration without a definition.
     Fwd {
-        /// Of a union instead of a struct.
+        /// Whether it declares a union instead of a struct.
         union: bool,
     },
-    /// Another name of the type.
+    /// Another name for this type.
     Typedef(TypeId),
     /// `volatile`.
     Volatile(TypeId),
@@ -92,58 +93,58 @@ pub enum Kind {
     Restrict(TypeId),
     /// A function.
     Func {
-        /// Its `FuncProto`.
+        /// Its type, a `FuncProto`.
         proto: TypeId,
-        /// Who sees it.
+        /// Its linkage.
         linkage: Linkage,
     },
-    /// The type of a function.
+    /// A function type.
     FuncProto {
-        /// What it returns.
+        /// The return type.
         returns: TypeId,
-        /// What it takes; a last parameter without name and type stands for `...`.
+        /// The parameters. A last parameter without name and type stands for `...`.
         params: Vec<Param>,
     },
     /// A variable.
     Var {
         /// Its type.
         ty: TypeId,
-        /// Who sees it.
+        /// Its linkage.
         linkage: Linkage,
     },
     /// A section of variables.
     Datasec(Datasec),
-    /// A floating-point number of so many bytes.
+    /// A floating-point number of this size in bytes.
     Float(u32),
     /// A tag on a declaration (`btf_decl_tag`); its name is the tag.
     DeclTag {
         /// The declaration.
         ty: TypeId,
-        /// Which member or parameter, or `None` for the declaration itself.
+        /// The index of the member or parameter, or `None` for the declaration itself.
         component: Option<u32>,
-        /// Whether the tag is an attribute of any name (`kind_flag`), not a `btf_decl_tag`.
+        /// Whether the tag is an arbitrary attribute (`kind_flag`), not a `btf_decl_tag`.
         attribute: bool,
     },
     /// A tag on a type (`btf_type_tag`); its name is the tag.
     TypeTag {
         /// The type.
         ty: TypeId,
-        /// Whether the tag is an attribute of any name (`kind_flag`, from LLVM 20), not a `btf_type_tag`.
+        /// Whether the tag is an arbitrary attribute (`kind_flag`, from LLVM 20), not a `btf_type_tag`.
         attribute: bool,
     },
-    /// A kind that is not known here, of this number; how long its types are, the layout in the BTF's header says (Linux 7.1). What it
-    /// means is not known, so it has no size, and it refers to nothing.
+    /// A type of an unknown kind with this number. The layout in the BTF's header gives its length (Linux 7.1). It has
+    /// no size and refers to no types.
     Unknown(u32),
 }
 
 /// An integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int {
-    /// Size in bytes: 1, 2, 4, 8 or 16.
+    /// Its size in bytes: 1, 2, 4, 8 or 16.
     pub size: u32,
-    /// How many of its bits count.
+    /// The number of its value bits.
     pub bits: u8,
-    /// Where they begin.
+    /// The offset of its value, in bits.
     pub bit_offset: u8,
     /// Whether it is signed.
     pub signed: bool,
@@ -156,11 +157,11 @@ pub struct Int {
 /// A struct or a union.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Composite {
-    /// Size in bytes.
+    /// Its size in bytes.
     pub size: u32,
     /// Its members, in the order of the source.
     pub members: Vec<Member>,
-    /// Whether the encoding has bitfield sizes in its member offsets (`kind_flag`).
+    /// Whether member offsets encode bitfield sizes (`kind_flag`).
     pub bitfields: bool,
 }
 
@@ -171,22 +172,22 @@ pub struct Member {
     pub name: StringRef,
     /// Its type.
     pub ty: TypeId,
-    /// Where it begins, in bits.
+    /// Its offset in bits.
     pub bit_offset: u32,
-    /// For a bitfield its size in bits, else 0.
+    /// The size of a bitfield in bits; 0 for other members.
     pub bit_size: u8,
 }
 
 /// An enumeration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enum {
-    /// Size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
+    /// Its size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
     pub size: u32,
     /// Whether its values are signed.
     pub signed: bool,
     /// Whether it is a `BTF_KIND_ENUM64`.
     pub wide: bool,
-    /// Its values: name and number; sign-extended from their size if signed, else zero-extended.
+    /// Its values, as name and number. Numbers are sign-extended if signed, zero-extended otherwise.
     pub values: Vec<(StringRef, i64)>,
 }
 
@@ -199,75 +200,75 @@ pub struct Param {
     pub ty: TypeId,
 }
 
-/// Who sees a function or a variable.
+/// The linkage of a function or variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linkage {
-    /// Its own file.
+    /// Visible in its own file only.
     Static,
-    /// Every file.
+    /// Visible in all files.
     Global,
-    /// It is defined elsewhere.
+    /// Defined in another file.
     Extern,
 }
 
 /// A section of variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datasec {
-    /// Size in bytes; the compiler leaves 0, the model fills it in.
+    /// Its size in bytes. Compilers write 0; the model sets it.
     pub size: u32,
-    /// Its variables; the compiler leaves their offsets 0, the model fills them in and sorts by them.
+    /// Its variables. Compilers write their offsets as 0; the model sets the offsets and sorts by them.
     pub vars: Vec<SecVar>,
 }
 
 /// A variable of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecVar {
-    /// The `Var` (or, for extern functions, the `Func`).
+    /// The `Var`, or for extern functions the `Func`.
     pub ty: TypeId,
-    /// Where it begins in the section, in bytes.
+    /// Its offset in the section, in bytes.
     pub offset: u32,
     /// Its size in bytes.
     pub size: u32,
 }
 
 impl Btf {
-    /// The type of this id.
+    /// Returns the type with this id.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn get(&self, id: TypeId) -> &Type {
         &self.types[id.0 as usize]
     }
 
-    /// The type of this id, to change it. What refers to it keeps its id.
+    /// Returns a mutable reference to the type with this id. References to the type stay valid.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     pub fn get_mut(&mut self, id: TypeId) -> &mut Type {
         &mut self.types[id.0 as usize]
     }
 
-    /// The name of the type of this id, empty if it has none.
+    /// Returns the name of the type with this id, empty if it has none.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn name(&self, id: TypeId) -> &str {
         self.str(self.get(id).name)
     }
 
-    /// A string of the table.
+    /// Returns a string of the table.
     ///
     /// # Panics
-    /// If the reference is not of this table.
+    /// If the reference is not in this table.
     #[must_use]
     pub fn str(&self, string: StringRef) -> &str {
         let rest = &self.strings[string.0 as usize..];
         &rest[..rest.find('\0').unwrap_or(rest.len())]
     }
 
-    /// All types with their ids, `void` first.
+    /// Returns all types with their ids, `void` first.
     pub fn iter(&self) -> impl Iterator<Item = (TypeId, &Type)> {
         self.types.iter().enumerate().map(|(index, ty)| (TypeId(u32::try_from(index).unwrap_or(u32::MAX)), ty))
     }

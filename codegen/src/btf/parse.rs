@@ -1,4 +1,4 @@
-//! BTF from its bytes. Counts and lengths are believed only after the bytes that they speak of were found.
+//! Parsing of BTF. Counts and lengths are used only after checking that the bytes exist.
 
 use super::check;
 use super::layout::Layout;
@@ -10,26 +10,24 @@ use crate::insn::Endian;
 pub(super) const MAGIC: u16 = 0xeb9f;
 /// `BTF_VERSION`, also of `.BTF.ext`.
 pub(super) const VERSION: u8 = 1;
-/// Length of the header up to and with `str_len`.
+/// The length of the header through `str_len`.
 pub(super) const HEADER_LEN: usize = 24;
-/// Length of a header that also has `layout_off` and `layout_len`, as Linux 7.1 and later write it.
+/// The length of a header with `layout_off` and `layout_len`, as Linux 7.1 and later write it.
 const LAYOUT_HEADER_LEN: usize = 32;
 
 impl Btf {
-    /// Reads the contents of a `.BTF` section or of a file of `/sys/kernel/btf` that has no base.
+    /// Parses a `.BTF` section, or a file of `/sys/kernel/btf` without a base.
     ///
-    /// Bytes of the string table that are not UTF-8 become question marks: they can only be in the text of source lines, as names
-    /// that the kernel takes are ASCII.
+    /// Bytes of the string table that are not UTF-8 become question marks. They occur only in source lines, because
+    /// names that the kernel accepts are ASCII.
     ///
-    /// Types of a kind that is not known here become [`Kind::Unknown`] if the header has a layout of kinds (Linux 7.1), which says how
-    /// long they are.
+    /// Types of unknown kinds become [`Kind::Unknown`] if the header has a kind layout with their size (Linux 7.1).
     ///
     /// # Errors
-    /// `BadBtf` for anything that is not BTF, is cut short, refers to what does not exist, contains itself, or has types of an
-    /// unknown kind without a layout for it.
+    /// `BadBtf` if the bytes are not BTF, are truncated, refer to types or strings that do not exist, or contain a type
+    /// that contains itself or is of an unknown kind without a layout.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
-        let Parts { types, strings, layout } =
-            parts(bytes, endian).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        let Parts { types, strings, layout } = parts(bytes, endian).map_err(|message| invalid(&message))?;
         let strings = text(strings);
         let mut reader = Reader { bytes: types, endian };
         // The smallest type is 12 bytes long, the average one about twice that.
@@ -38,18 +36,22 @@ impl Btf {
         while !reader.bytes.is_empty() {
             let ty = reader.ty(&strings, layout).map_err(|message| {
                 let offset = types.len() - reader.bytes.len();
-                let message = format!("type [{}], ending at byte {offset} of the types: {message}", table.len());
-                Diagnostic::new(Code::BadBtf, message)
+                let message = format!("type [{}], which ends at byte {offset} of the types: {message}", table.len());
+                invalid(&message)
             })?;
             table.push(ty);
         }
         let btf = Self { types: table, strings };
-        check::check(&btf).map_err(|message| Diagnostic::new(Code::BadBtf, message))?;
+        check::check(&btf).map_err(|message| invalid(&message))?;
         Ok(btf)
     }
 }
 
-/// The sections of a table.
+fn invalid(message: &str) -> Diagnostic {
+    Diagnostic::new(Code::BadBtf, format!("invalid BTF: {message}"))
+}
+
+/// The sections of BTF.
 struct Parts<'data> {
     types: &'data [u8],
     strings: &'data [u8],
@@ -64,14 +66,14 @@ fn parts(bytes: &[u8], endian: Endian) -> Result<Parts<'_>, String> {
         return Err(format!("its header of {header_len} bytes is too short"));
     }
     let [type_off, type_len, str_off, str_len] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
-    let body = bytes.get(header_len..).ok_or("it ends in its header")?;
-    let types = range(body, type_off, type_len).ok_or("its types go beyond its end")?;
-    let strings = range(body, str_off, str_len).ok_or("its strings go beyond its end")?;
+    let body = bytes.get(header_len..).ok_or("it ends inside its header")?;
+    let types = range(body, type_off, type_len).ok_or("its types end after the section")?;
+    let strings = range(body, str_off, str_len).ok_or("its strings end after the section")?;
     if type_off % 4 != 0 {
         return Err("its types are not aligned to four bytes".to_owned());
     }
     if strings.first() != Some(&0) || strings.last() != Some(&0) {
-        return Err("its strings do not begin with the empty string, or the last one has no end".to_owned());
+        return Err("its strings do not begin with the empty string, or the last one is not terminated".to_owned());
     }
     let layout = match header_len >= LAYOUT_HEADER_LEN {
         true => Layout::parse(body, reader.u32()?, reader.u32()?)?,
@@ -80,13 +82,13 @@ fn parts(bytes: &[u8], endian: Endian) -> Result<Parts<'_>, String> {
     Ok(Parts { types, strings, layout })
 }
 
-/// The part of `body` of this offset and length, if it has it.
+/// Returns the part of `body` with this offset and length, if it is inside.
 pub(super) fn range(body: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
     let offset = usize::try_from(offset).ok()?;
     body.get(offset..offset.checked_add(usize::try_from(len).ok()?)?)
 }
 
-/// The bytes as text of the same length.
+/// Converts bytes to text of the same length.
 fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -96,14 +98,14 @@ fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// Takes numbers off the beginning of bytes.
+/// A reader of integers from bytes.
 pub(super) struct Reader<'data> {
     pub(super) bytes: &'data [u8],
     pub(super) endian: Endian,
 }
 
 impl<'data> Reader<'data> {
-    /// The beginning that `.BTF` and `.BTF.ext` have in common; returns the header's length.
+    /// Reads the common beginning of `.BTF` and `.BTF.ext`, and returns the header's length.
     pub(super) fn header(&mut self) -> Result<usize, String> {
         let [m0, m1, version, flags] = self.array()?;
         let magic = match self.endian {
@@ -111,10 +113,10 @@ impl<'data> Reader<'data> {
             Endian::Big => u16::from_be_bytes([m0, m1]),
         };
         if magic != MAGIC {
-            return Err(format!("it begins with {magic:#06x}, not with {MAGIC:#06x}"));
+            return Err(format!("it begins with {magic:#06x} instead of {MAGIC:#06x}"));
         }
         if version != VERSION || flags != 0 {
-            return Err(format!("its version {version} with flags {flags:#x} is unknown"));
+            return Err(format!("version {version} with flags {flags:#x} is unknown"));
         }
         usize::try_from(self.u32()?).map_err(|error| error.to_string())
     }
@@ -133,12 +135,12 @@ impl<'data> Reader<'data> {
         })
     }
 
-    /// A reader of the next `count` records of `size` bytes, which this one skips.
+    /// Returns a reader of the next `count` records of `size` bytes, and skips them.
     pub(super) fn records(&mut self, count: u32, size: usize) -> Result<Self, String> {
         let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
         let (records, rest) = len
             .and_then(|len| self.bytes.split_at_checked(len))
-            .ok_or_else(|| format!("it ends before its {count} records do"))?;
+            .ok_or_else(|| format!("it ends before its {count} records"))?;
         self.bytes = rest;
         Ok(Reader { bytes: records, endian: self.endian })
     }
@@ -166,16 +168,16 @@ impl<'data> Reader<'data> {
         let offset = self.u32()?;
         let inside =
             usize::try_from(offset).is_ok_and(|offset| offset < strings.len() && strings.is_char_boundary(offset));
-        if inside { Ok(StringRef(offset)) } else { Err(format!("there is no string at byte {offset} of the strings")) }
+        if inside { Ok(StringRef(offset)) } else { Err(format!("byte {offset} of the strings is not in a string")) }
     }
 
     fn ty(&mut self, strings: &str, layout: Layout<'_>) -> Result<Type, String> {
         let name = self.string(strings);
         let info = self.u32()?;
         let (kind, flag, len) = (info >> 24 & 0x7f, info >> 31 != 0, info & 0xff_ffff);
-        // Its meaning depends on the kind: a size, a type, or nothing.
+        // A size, a type id or unused, depending on the kind.
         let word = self.u32()?;
-        // What a kind has no use for is zero, or what it means is not known here.
+        // Unused fields must be zero: another value may have a meaning that is not known here.
         let only = |may_flag: bool, may_len: bool, may_word: bool| {
             if flag && !may_flag || len != 0 && !may_len || word != 0 && !may_word {
                 Err(format!("unexpected {info:#010x}, {word} for kind {kind}"))
@@ -214,20 +216,20 @@ impl<'data> Reader<'data> {
             }
             16 => match only(false, false, true)?.0 {
                 size @ (2 | 4 | 8 | 12 | 16) => Kind::Float(size),
-                size => return Err(format!("a floating-point number of {size} bytes")),
+                size => return Err(format!("a floating-point number has {size} bytes")),
             },
             17 => {
                 let component = match self.u32()? {
                     u32::MAX => None,
                     index if index >> 31 == 0 => Some(index),
-                    index => return Err(format!("a tag on component {index:#x}")),
+                    index => return Err(format!("a tag refers to component {index:#x}")),
                 };
                 Kind::DeclTag { ty: only(true, false, true)?, component, attribute: flag }
             }
             18 => Kind::TypeTag { ty: only(true, false, true)?, attribute: flag },
             other => {
                 self.records(1, layout.tail_len(other, len)?)?;
-                // Nothing is known of its fields either: a name that is not one does no harm.
+                // The fields of an unknown kind are not interpreted, so an invalid name does no harm.
                 return Ok(Type { name: name.unwrap_or_default(), kind: Kind::Unknown(other) });
             }
         };
@@ -238,7 +240,7 @@ impl<'data> Reader<'data> {
         let word = self.u32()?;
         let [_, bit_offset, reserved, bits] = word.to_be_bytes();
         if size == 0 && word & 0xff_ffff == 0 {
-            // So rustc writes `()`. The kernel knows no such integer, but structs of nothing.
+            // rustc writes `()` as an integer of size 0, which the kernel rejects. An empty struct is equivalent.
             return Ok(Kind::Struct(Composite::default()));
         }
         let sound = matches!(size, 1 | 2 | 4 | 8 | 16)
@@ -246,7 +248,7 @@ impl<'data> Reader<'data> {
             && reserved == 0
             && u32::from(bits) + u32::from(bit_offset) <= size * 8;
         if !sound {
-            return Err(format!("an integer of {size} bytes with encoding {word:#010x}"));
+            return Err(format!("an integer has {size} bytes and encoding {word:#010x}"));
         }
         let flag = |bit: u32| word >> 24 & bit != 0;
         Ok(Kind::Int(Int { size, bits, bit_offset, signed: flag(1), char: flag(2), bool: flag(4) }))
@@ -258,7 +260,7 @@ impl<'data> Reader<'data> {
             let [size_byte, ..] = offset.to_be_bytes();
             let (bit_offset, bit_size) = if bitfields { (offset & 0xff_ffff, size_byte) } else { (offset, 0) };
             if (u64::from(bit_offset) + u64::from(bit_size)).div_ceil(8) > u64::from(size) {
-                return Err(format!("a member at bit {bit_offset} of {size} bytes"));
+                return Err(format!("a member is at bit {bit_offset} of {size} bytes"));
             }
             Ok(Member { name, ty, bit_offset, bit_size })
         })?;
@@ -266,15 +268,15 @@ impl<'data> Reader<'data> {
     }
 
     fn enumeration(&mut self, wide: bool, signed: bool, size: u32, len: u32, strings: &str) -> Result<Enum, String> {
-        // Of an enumeration that is only declared, the compiler writes neither size nor values.
+        // Compilers write neither size nor values of an enumeration that is only declared.
         if !matches!(size, 1 | 2 | 4 | 8) && (size, len) != (0, 0) {
-            return Err(format!("an enumeration of {size} bytes"));
+            return Err(format!("an enumeration has {size} bytes"));
         }
         let values = self.list(len, if wide { 3 } else { 2 }, |one| {
             let (name, low) = (one.string(strings)?, one.u32()?);
             let high = match wide {
                 true => one.u32()?,
-                // The sign goes on through the half that the file does not have.
+                // Sign-extend into the half that the file does not contain.
                 false if signed && low >> 31 != 0 => u32::MAX,
                 false => 0,
             };

@@ -1,35 +1,35 @@
-//! Questions about types: what is behind the modifiers, how large, how aligned, where.
+//! Queries about types: modifiers, size, alignment and lookup by name.
 
 use std::collections::HashMap;
 
 use super::{Btf, Kind, Type, TypeId};
 
-/// Size of a pointer in bytes.
+/// The size of a pointer, in bytes.
 const POINTER: u32 = 8;
 
 impl Btf {
-    /// How many types there are, `void` among them.
+    /// Returns the number of types, including `void`.
     #[must_use]
     pub fn len(&self) -> usize {
         self.types.len()
     }
 
-    /// Whether there is no type but `void`.
+    /// Returns whether `void` is the only type.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.types.len() <= 1
     }
 
-    /// The type of this id, if the table has it.
+    /// Returns the type with this id, if the table has it.
     #[must_use]
     pub fn try_get(&self, id: TypeId) -> Option<&Type> {
         self.types.get(id.index())
     }
 
-    /// The first type from this one on that is not a typedef, `const`, `volatile`, `restrict` or a type tag.
+    /// Returns the type after skipping typedefs, `const`, `volatile`, `restrict` and type tags.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn resolve(&self, mut id: TypeId) -> TypeId {
         while let Some(next) = self.modified(id) {
@@ -38,7 +38,7 @@ impl Btf {
         id
     }
 
-    /// The type that this typedef, modifier or type tag is about.
+    /// Returns the type that a typedef, modifier or type tag refers to.
     fn modified(&self, id: TypeId) -> Option<TypeId> {
         match self.get(id).kind {
             Kind::Typedef(next) | Kind::Volatile(next) | Kind::Const(next) | Kind::Restrict(next) => Some(next),
@@ -47,11 +47,11 @@ impl Btf {
         }
     }
 
-    /// The size of a value of this type in bytes; for a variable that of its type. `None` if there are no values, as of `void`,
-    /// functions and forward declarations, or no memory could hold them.
+    /// Returns the size of a value of this type in bytes; for a variable, that of its type. Returns `None` for types
+    /// without values, such as `void`, functions and forward declarations, and for types that exceed the address space.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn size_of(&self, mut id: TypeId) -> Option<u64> {
         let mut count = 1_u64;
@@ -79,19 +79,19 @@ impl Btf {
         }
     }
 
-    /// The alignment of a value of this type in bytes, a power of two; `None` where there are no values.
+    /// Returns the alignment of a value of this type in bytes, a power of two; `None` for types without values.
     ///
-    /// BTF does not tell it: it is what the members ask for, or 1 where the members' offsets show that the struct is packed. A
-    /// greater one that the source demands is not seen.
+    /// BTF does not record alignment. It is derived from the members, and is 1 if their offsets show that the struct is
+    /// packed. A greater alignment in the source is not detected.
     ///
     /// # Panics
-    /// If the id is not of this table.
+    /// If the id is not in this table.
     #[must_use]
     pub fn align_of(&self, id: TypeId) -> Option<u32> {
         self.align_with(id, &mut HashMap::new())
     }
 
-    /// `known` keeps structs that contain the same ones again and again from taking exponential time.
+    /// `known` avoids exponential time for structs that share members.
     fn align_with(&self, mut id: TypeId, known: &mut HashMap<TypeId, Option<u32>>) -> Option<u32> {
         loop {
             id = self.resolve(id);
@@ -102,7 +102,7 @@ impl Btf {
                 }
                 Kind::Int(int) => Some(int.size),
                 Kind::Enum(enumeration) if enumeration.size > 0 => Some(enumeration.size),
-                // Of 12 bytes, the four that 12 is a multiple of.
+                // For 12 bytes (x87), 4: the largest power of two that divides the size.
                 Kind::Float(size) => Some(size & size.wrapping_neg()),
                 Kind::Ptr(_) => Some(POINTER),
                 Kind::Struct(composite) | Kind::Union(composite) => {
@@ -132,13 +132,13 @@ impl Btf {
         }
     }
 
-    /// The first type of this name whose kind is one of those wanted.
+    /// Returns the first type of this name whose kind satisfies `wanted`.
     #[must_use]
     pub fn find(&self, wanted: impl Fn(&Kind) -> bool, name: &str) -> Option<TypeId> {
         self.iter().find(|(_, ty)| wanted(&ty.kind) && self.str(ty.name) == name).map(|(id, _)| id)
     }
 
-    /// The section of variables of this name.
+    /// Returns the data section of this name.
     #[must_use]
     pub fn datasec(&self, name: &str) -> Option<TypeId> {
         self.find(|kind| matches!(kind, Kind::Datasec(_)), name)
@@ -146,7 +146,7 @@ impl Btf {
 }
 
 impl TypeId {
-    /// The id as an index.
+    /// Returns the id as an index.
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }

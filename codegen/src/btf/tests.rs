@@ -1,10 +1,10 @@
-//! Reading, checking and writing BTF, on bytes made for each case.
+//! Tests of parsing, checking and writing BTF, with bytes made for each case.
 
 use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::Code;
 use crate::insn::Endian;
 
-/// Swaps what the byte order of a table of these types and strings concerns: everything but strings, version and flags.
+/// Converts a table to big-endian: swaps everything except strings, version and flags.
 fn big_endian(bytes: &[u8]) -> Vec<u8> {
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
     let strings = word(4) + word(16);
@@ -35,7 +35,7 @@ fn composite(size: u32, members: Vec<Member>) -> Composite {
     Composite { size, members, bitfields }
 }
 
-/// One type of every kind.
+/// Returns one type of every kind.
 fn every_kind() -> Btf {
     let mut btf = Btf::new();
     let int4 = named(&mut btf, "int", int(4));
@@ -74,7 +74,8 @@ fn every_kind() -> Btf {
     btf
 }
 
-/// rustc writes `()` as an integer of no bytes, which no kernel takes: it becomes a struct of nothing, with the same id.
+/// rustc writes `()` as an integer of size 0, which every kernel rejects. Parsing makes it an empty struct with the
+/// same id.
 #[test]
 fn an_integer_of_no_bytes_is_nothing() {
     let mut btf = Btf::new();
@@ -228,12 +229,12 @@ fn finds_strings_again() {
     assert_eq!(btf.str(cut), "cut");
 }
 
-/// The bytes of a table, with types of the kinds 20 and 127 behind it, and with a layout of kinds.
+/// Returns the bytes of a table, followed by types of kinds 20 and 127, with a kind layout.
 fn with_unknown_kinds(btf: &Btf, layout: &[[u8; 4]]) -> Vec<u8> {
     let bytes = btf.write(Endian::Little);
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     let (types, strings) = bytes[24..].split_at(usize::try_from(word(12)).expect("it is small"));
-    // A name that is none, and two elements of four bytes behind eight; and nothing but its first twelve bytes.
+    // An invalid name and two four-byte elements after eight bytes; then a type of only the first twelve bytes.
     let added: Vec<u8> = [u32::MAX, 1 << 31 | 20 << 24 | 2, 77, 1, 2, 3, 4, 0, 127 << 24, u32::MAX]
         .iter()
         .flat_map(|word| word.to_le_bytes())
@@ -249,13 +250,13 @@ fn with_unknown_kinds(btf: &Btf, layout: &[[u8; 4]]) -> Vec<u8> {
 fn layout() -> Vec<[u8; 4]> {
     let mut layout = vec![[0; 4]; 128];
     layout[20] = [8, 4, 0, 0];
-    // Of what is known, it is not believed.
+    // The layout of known kinds is ignored.
     layout[1] = [60, 60, 0, 0];
     layout
 }
 
 #[test]
-fn unknown_kinds_are_stepped_over_by_their_layout() {
+fn unknown_kinds_are_skipped_by_their_layout() {
     let mut btf = Btf::new();
     let int = named(&mut btf, "int", int(4));
     let odd = TypeId(7);
@@ -264,11 +265,11 @@ fn unknown_kinds_are_stepped_over_by_their_layout() {
     let s = named(&mut btf, "s", Kind::Struct(composite(16, vec![member(typedef, 0, 0), member(int, 64, 0)])));
     named(&mut btf, "tag", Kind::DeclTag { ty: odd, component: None, attribute: false });
     let array = btf.push(Type { name: StringRef(0), kind: Kind::Array { element: odd, index: int, len: 3 } });
-    let read = Btf::parse(&with_unknown_kinds(&btf, &layout()), Endian::Little).expect("the layout tells");
+    let read = Btf::parse(&with_unknown_kinds(&btf, &layout()), Endian::Little).expect("the layout has all kinds");
     assert_eq!((&read.get(odd).kind, &read.get(TypeId(8)).kind), (&Kind::Unknown(20), &Kind::Unknown(127)));
     assert_eq!([odd, typedef, array].map(|id| (read.size_of(id), read.align_of(id))), [(None, None); 3]);
     assert_eq!((read.size_of(pointer), read.size_of(s)), (Some(8), Some(16)));
-    // What the kernel gets has kinds that it knows, and the same ids.
+    // The kernel gets only kinds that it knows, with the same ids.
     let written = read.write(Endian::Little);
     assert_eq!(written[4..8], 24_u32.to_le_bytes());
     let written = Btf::parse(&written, Endian::Little).expect("all kinds are known");
@@ -281,21 +282,21 @@ fn unknown_kinds_are_stepped_over_by_their_layout() {
 fn an_unknown_kind_without_a_layout_is_named() {
     let mut btf = Btf::new();
     named(&mut btf, "int", int(4));
-    let said = |layout: &[[u8; 4]]| {
-        let error = Btf::parse(&with_unknown_kinds(&btf, layout), Endian::Little).expect_err("nothing tells its size");
+    let message = |layout: &[[u8; 4]]| {
+        let error = Btf::parse(&with_unknown_kinds(&btf, layout), Endian::Little).expect_err("its size is unknown");
         assert_eq!(error.diagnostics()[0].code, Code::BadBtf);
         error.to_string()
     };
-    let none = said(&[]);
+    let none = message(&[]);
     assert!(none.contains("type [2]") && none.contains("kind 20 is unknown"), "{none}");
-    assert!(said(&layout()[..20]).contains("kind 20 is unknown"), "the layout ends before it");
-    // Sizes that are not aligned, and longer than the file.
+    assert!(message(&layout()[..20]).contains("kind 20 is unknown"), "the layout ends before it");
+    // Sizes that are not aligned, and sizes that exceed the file.
     for entry in [[6, 4, 0, 0], [8, 3, 0, 0], [252, 252, 0, 0]] {
         let mut layout = layout();
         layout[20] = entry;
-        assert!(said(&layout).contains("type [2]"), "{entry:?}");
+        assert!(message(&layout).contains("type [2]"), "{entry:?}");
     }
-    // A layout outside the file, or of half an entry.
+    // A layout outside the file, and half an entry.
     let bytes = with_unknown_kinds(&btf, &layout());
     for (at, value) in [(24, u32::MAX), (28, u32::MAX), (28, 510), (24, 2)] {
         let mut bytes = bytes.clone();

@@ -1,4 +1,4 @@
-//! BTF to its bytes, and the building of new tables.
+//! Writing of BTF, and construction of new tables.
 
 use super::parse::{HEADER_LEN, MAGIC, VERSION};
 use super::{Btf, Composite, Enum, Int, Kind, Linkage, StringRef, Type, TypeId};
@@ -11,26 +11,26 @@ impl Default for Btf {
 }
 
 impl Btf {
-    /// A table of `void` and the empty string.
+    /// Creates a table with `void` and the empty string.
     #[must_use]
     pub fn new() -> Self {
         Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings: "\0".to_owned() }
     }
 
-    /// Adds a type. What it refers to may be added later, but before the table is used.
+    /// Adds a type. The types that it refers to may be added later, but before the table is used.
     pub fn push(&mut self, ty: Type) -> TypeId {
         let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
         self.types.push(ty);
         id
     }
 
-    /// Adds a string, unless the table has it. What follows a NUL is left out.
+    /// Adds a string, unless the table has it. Truncates it at a NUL.
     pub fn add_string(&mut self, string: &str) -> StringRef {
         let string = string.split('\0').next().unwrap_or_default();
         if string.is_empty() {
             return StringRef(0);
         }
-        // The string with its end, behind the end of another one.
+        // Search for the terminated string after the end of another one.
         let at = match self.strings.find(&format!("\0{string}\0")) {
             Some(before) => before + 1,
             None => {
@@ -43,15 +43,15 @@ impl Btf {
         StringRef(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
-    /// The table in the kernel's format, in this byte order.
+    /// Writes the table in the kernel's format, in this byte order.
     ///
-    /// No kernel accepts kinds that it does not know, whatever layout comes with them: types of such kinds are written as integers of
-    /// one byte without a name, and so are tags on them.
+    /// Kernels reject unknown kinds even if BTF has a layout of them. Types of such kinds and tags on them are written
+    /// as unnamed one-byte integers.
     #[must_use]
     pub fn write(&self, endian: Endian) -> Vec<u8> {
         let mut out =
             Out { bytes: Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len()), endian };
-        // The lengths are known in the end.
+        // The lengths are set at the end.
         out.bytes.resize(HEADER_LEN, 0);
         for ty in self.types.iter().skip(1) {
             let tags_unknown = match &ty.kind {
@@ -78,13 +78,13 @@ impl Btf {
     }
 }
 
-/// What stands for a type of a kind that is not known. It fits wherever a value of it could be, as no value is smaller.
+/// The replacement of a type of an unknown kind. No value is smaller, so it fits wherever the type is used.
 const STAND_IN: Type = Type {
     name: StringRef(0),
     kind: Kind::Int(Int { size: 1, bits: 8, bit_offset: 0, signed: false, char: false, bool: false }),
 };
 
-/// Bytes on their way, and the order of those in a word.
+/// An output buffer with a byte order.
 struct Out {
     bytes: Vec<u8>,
     endian: Endian,
@@ -103,7 +103,7 @@ pub(super) fn count(len: usize) -> u32 {
 }
 
 impl Kind {
-    /// The number of the kind in the format (`BTF_KIND_*` of `linux/btf.h`), 0 for void.
+    /// Returns the kind's number in the format (`BTF_KIND_*` of `linux/btf.h`), 0 for void.
     #[must_use]
     pub fn number(&self) -> u32 {
         match self {

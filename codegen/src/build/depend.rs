@@ -1,26 +1,27 @@
-//! Make rules as compilers write them: which files a source includes. Knows nothing of cargo.
+//! Parsing of make rules, with which compilers list the files that a source includes. This module does not know cargo.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The files that a rule names: what stands behind its first colon.
+/// Returns the files in a rule: the words after its first colon.
 pub(super) fn files(rule: &[u8]) -> Vec<PathBuf> {
     let colon = rule.windows(2).position(|pair| pair == b": ");
     named_in(colon.map_or(&[], |at| &rule[at + 2..]))
 }
 
-/// The words of a rule, which spaces and line feeds separate. Of a word, a space and a `#` stand behind a backslash, before which
-/// backslashes of a word's own are doubled if it is a space; `$` stands for itself twice. A backslash ends a line that goes on.
+/// Returns the words of a rule, which spaces and line feeds separate. Inside a word, a backslash escapes a space or
+/// `#`; backslashes before an escaped space are doubled; and `$$` is `$`. A backslash at the end of a line continues
+/// it.
 fn named_in(mut rest: &[u8]) -> Vec<PathBuf> {
     let mut words = vec![Vec::new()];
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
         let Some(word) = words.last_mut() else { break };
         match byte {
             b'\\' => {
-                let more = behind.iter().take_while(|&&byte| byte == b'\\').count();
-                rest = &behind[more..];
+                let more = after.iter().take_while(|&&byte| byte == b'\\').count();
+                rest = &after[more..];
                 let (kept, taken) = match rest.first() {
                     Some(b' ') => (more / 2, rest.get(..1)),
                     Some(b'#') => (more, rest.get(..1)),

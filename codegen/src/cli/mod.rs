@@ -1,5 +1,5 @@
-//! Arguments, files and what is printed. Errors go to standard error, one diagnostic after another; the exit status is 1 for them
-//! and 2 for wrong arguments.
+//! The command line: arguments, files and output. Errors go to standard error. The exit status is 1 for errors and 2
+//! for wrong arguments.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,58 +28,60 @@ enum Command {
         input: Input,
         #[command(flatten)]
         form: Form,
-        /// Where to write; standard output if not given. The module goes by `mod NAME;`
+        /// Output file [default: standard output]. Include it with `mod NAME;`
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
-        types: Asked,
-        /// Write the types that programs get as their contexts too
+        types: TypeArgs,
+        /// Also write the context types of programs
         #[arg(long)]
         contexts: bool,
-        /// Maps whose handles are `Option`s, so that they can be left out of a load (`set_autocreate(false)`)
+        /// Map that can be left out of a load with `set_autocreate(false)`; its handle is an `Option`. Can be repeated
         #[arg(long = "optional-map", value_name = "NAME")]
         optional_maps: Vec<String>,
-        /// Maps whose handles are for any map, so that type and sizes can be chosen before the load (`set_map_type`)
+        /// Map whose type and sizes can be set before the load with `set_map_type`; its handle accepts any map type.
+        /// Can be repeated
         #[arg(long = "untyped-map", value_name = "NAME")]
         untyped_maps: Vec<String>,
     },
-    /// Write Rust types of every struct, union and enum of an object, a kernel's image, or BTF such as /sys/kernel/btf/vmlinux
+    /// Write Rust types for every struct, union and enum of an object, of a kernel image, or of raw BTF such as
+    /// /sys/kernel/btf/vmlinux
     Types {
         #[command(flatten)]
         input: Input,
-        /// Where to write; standard output if not given
+        /// Output file [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
-        types: Asked,
+        types: TypeArgs,
     },
-    /// Show what the kernel will be asked for, step by step
+    /// Show the requests that a load makes to the kernel, step by step
     Plan {
         #[command(flatten)]
         input: Input,
         #[command(flatten)]
         form: Form,
     },
-    /// Show the maps, programs and variables of an object, and what kernels of which versions do with its percpu data
+    /// Show the maps, programs and variables of an object, and how kernel versions load its percpu data
     Inspect {
         #[command(flatten)]
         input: Input,
         #[command(flatten)]
         form: Form,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Explain an error by its code, such as SK0302: what it means, an example, and what to do
+    /// Explain an error code such as SK0302: its meaning, an example, and what to do
     Explain {
-        /// The code that the error shows in brackets; without one, all codes are listed
+        /// The code in the error's brackets [default: list all codes]
         #[arg(value_name = "CODE", value_parser = Code::find)]
         code: Option<Code>,
     },
 }
 
 impl Command {
-    /// The file that the command is about, if there is one.
+    /// Returns the file that the command reads, if it reads one.
     fn file(&self) -> Option<&Path> {
         match self {
             Self::Gen { input, .. }
@@ -96,30 +98,30 @@ struct Input {
     /// The BPF object
     #[arg(value_name = "OBJECT")]
     object: PathBuf,
-    /// What to call it, instead of the file's name up to the first dot
+    /// Name of the object [default: the file name up to the first dot]
     #[arg(long)]
     name: Option<String>,
 }
 
 #[derive(Args)]
 struct Form {
-    /// Which forms of percpu global data the skeleton holds
+    /// Form of percpu global data in the skeleton
     #[arg(long, value_enum, default_value_t = Percpu::Either)]
     percpu: Percpu,
 }
 
 #[derive(Args)]
-struct Asked {
-    /// Types to write, named as in C (`event`, `struct event`), with what they contain: for `gen` beside those of variables and maps,
-    /// for `types` instead of all
+struct TypeArgs {
+    /// Type to write, named as in C (`event`, `struct event`), with the types it contains. `gen` writes it in addition
+    /// to the types of variables and maps, `types` instead of all types. Can be repeated
     #[arg(long = "type", value_name = "NAME")]
     names: Vec<String>,
-    /// The path of the runtime's crate, for a crate that has it under another name
+    /// Path of the runtime crate, if it has another name
     #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
     runtime: String,
 }
 
-impl Asked {
+impl TypeArgs {
     fn put_into(self, options: &mut Options) {
         options.types = self.names;
         options.runtime = self.runtime;
@@ -129,11 +131,11 @@ impl Asked {
 /// The forms of percpu global data.
 #[derive(Clone, Copy, ValueEnum)]
 enum Percpu {
-    /// Direct access, which Linux has since 7.3
+    /// Direct access, for Linux 7.3 and later
     Native,
-    /// Copies in an array, for every kernel
+    /// Copies in an array, for all kernels
     Emulated,
-    /// Both: the running kernel decides
+    /// Both forms; chosen at load time
     Either,
 }
 
@@ -161,7 +163,7 @@ impl Form {
 pub fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(error) => return refuse(&error),
+        Err(error) => return print_usage_error(&error),
     };
     let file = command.file().map(Path::to_owned);
     match run(command) {
@@ -174,10 +176,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the arguments, or what was asked for instead of a command.
-fn refuse(error: &clap::Error) -> ExitCode {
+/// Prints an error about the arguments, or the help or version text.
+fn print_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    // Arguments stand in it as they are, and one that holds a line feed would begin a line: the same error is made of escaped ones.
+    // The message contains arguments unescaped, and one with a line feed would begin a new line. Parse escaped
+    // arguments to get the same error with those.
     let arguments = std::env::args_os().map(|argument| Line(argument.to_string_lossy()).to_string());
     let escaped = match Cli::try_parse_from(arguments) {
         Ok(_) => Line(&text).to_string(),
@@ -201,7 +204,7 @@ fn run(command: Command) -> Result<()> {
             options.optional_maps = optional_maps;
             options.untyped_maps = untyped_maps;
             let object = inspect(&bytes, &options)?;
-            // A file with debug information is many times as large as all that is done from here on.
+            // The object's debug information is many times larger than everything that follows.
             drop(bytes);
             for warning in object.warnings() {
                 eprintln!("warning: {}: {warning}", Line(input.object.display()));
@@ -246,7 +249,7 @@ fn write(output: Option<PathBuf>, produce: impl FnOnce(&mut dyn fmt::Write) -> R
     }
 }
 
-/// JSON with every character escaped that cannot be seen; such characters are in strings alone, but for line feeds.
+/// Escapes all invisible characters of JSON. Except for line feeds, they occur only in strings.
 fn visible_json(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for c in text.chars() {
@@ -261,8 +264,8 @@ fn visible_json(text: &str) -> String {
 
 /// Writes text to a file, or to standard output.
 fn print(output: Option<PathBuf>, text: &str) -> Result<()> {
-    // A refusal is known to where the text goes, with its reason.
-    write(output, |out| out.write_str(text).map_err(|_| Error::new(Code::Io, "the text cannot be written")))
+    // The writer reports why it failed.
+    write(output, |out| out.write_str(text).map_err(|_| Error::new(Code::Io, "cannot write the text")))
 }
 
 #[cfg(test)]
@@ -270,7 +273,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn json_holds_what_it_held() {
+    fn visible_json_has_the_same_values() {
         let names = ["a\u{7f}\u{9b}b", "\n\r\t\u{1b}", "\u{202e}\u{feff}\u{e0041}", "ü\\\"`"];
         let text = serde_json::to_string_pretty(&names).expect("text can be written");
         let visible = super::visible_json(&text);

@@ -1,8 +1,8 @@
-//! The ELF file as a table of sections, symbols and relocations: syntax only.
+//! ELF files as tables of sections, symbols and relocations.
 //!
-//! Parsing is the crate `object`'s work and this is the one module that names it. What comes out borrows the file and is checked:
-//! names are text, ranges lie in the file, sections do not overlap, symbols name existing sections, relocations lie in theirs.
-//! What a section means is the model's business.
+//! The crate `object` parses; only this module uses it. The result borrows the file and is checked: names are UTF-8,
+//! ranges lie in the file, sections do not overlap, symbols name existing sections, and relocations lie in their
+//! sections. The model interprets the sections.
 
 mod parse;
 pub(crate) mod partial;
@@ -18,28 +18,28 @@ use crate::insn::Endian;
 pub struct ElfObject<'data> {
     /// Its byte order.
     pub endian: Endian,
-    /// Its sections, by section number; the first is the null section.
+    /// Its sections, by index; the first is the null section.
     pub sections: Vec<Section<'data>>,
-    /// Its symbols, by symbol number; the first is the null symbol.
+    /// Its symbols, by index; the first is the null symbol.
     pub symbols: Vec<Symbol<'data>>,
 }
 
-/// Number of a section.
+/// The index of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SectionId(pub usize);
 
-/// Number of a symbol.
+/// The index of a symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SymbolId(pub usize);
 
 /// A section.
 #[derive(Debug)]
 pub struct Section<'data> {
-    /// Its number.
+    /// Its index.
     pub id: SectionId,
     /// Its name.
     pub name: &'data str,
-    /// What it holds, as far as ELF says.
+    /// The kind of its contents, as far as ELF determines it.
     pub kind: SectionKind,
     /// Whether its bytes are loaded (`SHF_ALLOC`).
     pub alloc: bool,
@@ -47,22 +47,22 @@ pub struct Section<'data> {
     pub write: bool,
     /// Its bytes; empty for a section of kind `Zeros`.
     pub data: &'data [u8],
-    /// Its size in bytes, also where the file has no bytes for it.
+    /// Its size in bytes, even if the file does not contain them.
     pub size: u64,
     /// Its alignment in bytes: a power of two, at least 1.
     pub align: u64,
-    /// The relocations of its bytes, by rising offset; of debug information and BTF always none.
+    /// The relocations of its bytes, by ascending offset. Relocations of debug information and BTF are not read.
     pub relocations: Vec<Relocation>,
 }
 
-/// What a section holds, as far as ELF says.
+/// The kind of a section's contents, as far as ELF determines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionKind {
     /// Instructions (`SHT_PROGBITS` with `SHF_EXECINSTR`).
     Instructions,
-    /// Bytes (`SHT_PROGBITS`).
+    /// Other bytes (`SHT_PROGBITS`).
     Bytes,
-    /// Zeros that the file does not hold (`SHT_NOBITS`).
+    /// Zeros that the file does not contain (`SHT_NOBITS`).
     Zeros,
     /// Anything else: symbol tables, string tables, relocations, groups.
     Other,
@@ -71,18 +71,18 @@ pub enum SectionKind {
 /// A symbol.
 #[derive(Debug)]
 pub struct Symbol<'data> {
-    /// Its number.
+    /// Its index.
     pub id: SymbolId,
-    /// Its name; for a section symbol, which has none, that of the section.
+    /// Its name. A section symbol has none and gets the name of the section.
     pub name: &'data str,
     /// Its type.
     pub kind: SymbolKind,
-    /// Who sees it.
+    /// Its binding.
     pub binding: Binding,
     /// Whether it is hidden (`STV_HIDDEN` or `STV_INTERNAL`).
     pub hidden: bool,
-    /// Where it is defined.
-    pub place: Place,
+    /// The section that defines it.
+    pub section: SymbolSection,
     /// Its offset in the section, in bytes.
     pub value: u64,
     /// Its size in bytes.
@@ -104,40 +104,40 @@ pub enum SymbolKind {
     Other,
 }
 
-/// Who sees a symbol.
+/// The binding of a symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
-    /// Its own file.
+    /// Local to its file.
     Local,
-    /// Every file.
+    /// Visible in all files.
     Global,
-    /// Every file, and it may be missing or be overridden.
+    /// Visible in all files; may be missing or overridden.
     Weak,
 }
 
-/// Where a symbol is defined.
+/// The section of a symbol's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In another file.
+pub enum SymbolSection {
+    /// None: another file defines it.
     Undefined,
-    /// In this section.
+    /// This section.
     Section(SectionId),
-    /// Nowhere: its value is absolute, or it is common.
+    /// None: its value is absolute, or it is common.
     Elsewhere,
 }
 
 /// A relocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relocation {
-    /// Where in the section, in bytes.
+    /// The offset of the relocated bytes in the section.
     pub offset: u64,
-    /// What its bytes become.
+    /// The type of the relocation.
     pub kind: RelocationKind,
     /// The symbol.
     pub symbol: SymbolId,
 }
 
-/// The relocation types of the BPF ABI that objects hold.
+/// The relocation types of the BPF ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelocationKind {
     /// `R_BPF_64_64` (1): both immediates of an `ld_imm64`. Compilers before LLVM 13 also wrote it for eight bytes of data.
@@ -152,53 +152,54 @@ pub enum RelocationKind {
     Call,
 }
 
-/// The bytes of the first section of this name in a 64-bit ELF file for any machine, such as a kernel's image, and their order.
+/// Returns the byte order and contents of the first section of this name in a 64-bit ELF file for any architecture, such
+/// as a kernel image.
 ///
 /// # Errors
-/// The codes of phase 01, if the file is no such one or the section does not lie in it.
+/// Codes of phase 01, if the file is not a 64-bit ELF file or the section is out of bounds.
 pub fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
     parse::section_of_any(bytes, name)
 }
 
 impl<'data> ElfObject<'data> {
-    /// Reads an object file.
+    /// Parses an object file.
     ///
     /// # Errors
-    /// The codes of phase 01.
+    /// Codes of phase 01.
     pub fn parse(bytes: &'data [u8]) -> Result<Self> {
         parse::parse(bytes)
     }
 
-    /// The section of this number.
+    /// Returns the section with this index.
     ///
     /// # Panics
-    /// If the number is not of this object.
+    /// If the index is not one of this object.
     #[must_use]
     pub fn section(&self, id: SectionId) -> &Section<'data> {
         &self.sections[id.0]
     }
 
-    /// The first section of this name.
+    /// Returns the first section of this name.
     #[must_use]
     pub fn section_named(&self, name: &str) -> Option<&Section<'data>> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    /// The symbol of this number.
+    /// Returns the symbol with this index.
     ///
     /// # Panics
-    /// If the number is not of this object.
+    /// If the index is not one of this object.
     #[must_use]
     pub fn symbol(&self, id: SymbolId) -> &Symbol<'data> {
         &self.symbols[id.0]
     }
 }
 
-/// How the names of sections of debug information begin.
+/// The prefix of the names of debug information sections.
 const DEBUG: &[u8] = b".debug_";
 
-/// Whether the relocations of the section of this name say anything. Those of debug information, which is not read, are not asked for;
-/// those of `.BTF` and `.BTF.ext` serve linkers, which move what these sections tell of: the bytes themselves are right.
+/// Returns whether the relocations of the section with this name are used. Debug information is not read. The
+/// relocations of `.BTF` and `.BTF.ext` are for linkers, which move the described items; the bytes are already right.
 fn are_relocations_read(section: &[u8]) -> bool {
     !section.starts_with(DEBUG) && section != b".BTF" && section != b".BTF.ext"
 }

@@ -1,11 +1,11 @@
-//! From the bytes of an ELF file to an [`ElfObject`], with everything checked that later phases rely on.
+//! Parsing of ELF files to an [`ElfObject`], with all checks that later phases rely on.
 
 use object::Endianness;
 use object::elf;
 use object::read::elf::{FileHeader, Rel, Rela, SectionHeader, SectionTable, Sym, SymbolTable};
 use object::read::{SectionIndex, SymbolIndex};
 
-use super::{Binding, ElfObject, Place, Relocation, RelocationKind};
+use super::{Binding, ElfObject, Relocation, RelocationKind, SymbolSection};
 use super::{Section, SectionId, SectionKind, Symbol, SymbolId, SymbolKind, are_relocations_read};
 use crate::error::{Code, Diagnostic, Error, Reporter, Result};
 use crate::insn::{Endian, INSN_SIZE};
@@ -14,7 +14,7 @@ type Header = elf::FileHeader64<Endianness>;
 type HeaderOfSection = elf::SectionHeader64<Endianness>;
 type Table<'data> = SectionTable<'data, Header>;
 
-/// The part of `e_ident` that tells a file apart: magic number, class and byte order.
+/// The magic number of ELF files.
 const MAGIC: &[u8] = b"\x7fELF";
 
 pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
@@ -28,7 +28,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
     let file = File { bytes, endian, table };
     let mut reporter = Reporter::new();
     let mut sections = file.sections(&mut reporter);
-    // Numbers of sections mean nothing unless all of them are there, and the same goes for symbols below.
+    // Section indices are meaningful only if all sections are valid. The same holds for symbols below.
     let mut reporter = reporter.finish(()).map(|()| Reporter::new())?;
     file.check_overlaps(&sections, &mut reporter);
     let (symbols, symbol_table) = file.symbols(&sections, &mut reporter)?;
@@ -37,7 +37,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
     reporter.finish(ElfObject { endian: order(endian), sections, symbols })
 }
 
-/// The bytes of the section of this name in a file for any machine, and their order; nothing else of the file is looked at.
+/// Returns the byte order and contents of the section of this name in a file for any architecture. Checks nothing else.
 pub(super) fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
     let header = any_header(bytes)?;
     let endian = header.endian().map_err(|error| bad(error.to_string()))?;
@@ -51,30 +51,31 @@ fn order(endian: Endianness) -> Endian {
     if endian == Endianness::Little { Endian::Little } else { Endian::Big }
 }
 
-/// The file's header, if it is that of a relocatable BPF object.
+/// Returns the header of a relocatable BPF object.
 fn file_header(bytes: &[u8]) -> Result<&Header> {
     let header = any_header(bytes)?;
     let endian = header.endian().map_err(|error| bad(error.to_string()))?;
     let machine = header.e_machine(endian);
     if machine != elf::EM_BPF {
-        let message = format!("the file is for machine {}, not for BPF ({})", machine.0, elf::EM_BPF.0);
+        let message = format!("the file is for ELF machine {}, not for BPF ({})", machine.0, elf::EM_BPF.0);
         return Err(Error::new(Code::NotBpf, message));
     }
     let kind = header.e_type(endian);
     if kind != elf::ET_REL {
-        let message = format!("the file is of ELF type {}, not relocatable ({})", kind.0, elf::ET_REL.0);
+        let message = format!("the file has ELF type {}, not relocatable ({})", kind.0, elf::ET_REL.0);
         return Err(Error::new(Code::NotBpf, message));
     }
     Ok(header)
 }
 
-/// The header of a 64-bit ELF file.
+/// Returns the header of a 64-bit ELF file.
 fn any_header(bytes: &[u8]) -> Result<&Header> {
     if !bytes.starts_with(MAGIC) {
-        let what = if bytes.is_empty() { "the file is empty" } else { "the file does not begin as an ELF file does" };
+        let what =
+            if bytes.is_empty() { "the file is empty" } else { "the file does not begin with the ELF magic number" };
         return Err(Error::new(Code::NotElf, what));
     }
-    // The identification comes first: a file of the other class is not cut short, however short it is.
+    // Check the identification before the length: a short 32-bit file is not truncated.
     if let Some(&class) = bytes.get(MAGIC.len()) {
         if class == elf::ELFCLASS32.0 {
             return Err(Error::new(Code::NotBpf, "the file is a 32-bit ELF file; BPF objects are 64-bit"));
@@ -91,7 +92,7 @@ fn bad_relocation(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(Code::BadRelocation, message)
 }
 
-/// What every step of parsing needs.
+/// The input of all parsing steps.
 struct File<'data> {
     bytes: &'data [u8],
     endian: Endianness,
@@ -108,7 +109,7 @@ impl<'data> File<'data> {
         let endian = self.endian;
         let id = SectionId(index.0);
         if index.0 == 0 {
-            // Where there are very many sections, the null section's size is their number.
+            // If there are very many sections, the null section's size is their number.
             let (kind, data) = (SectionKind::Other, Default::default());
             let relocations = Vec::new();
             return Ok(Section {
@@ -125,7 +126,7 @@ impl<'data> File<'data> {
         }
         let name = self.table.section_name(endian, header);
         let name = name.map_err(|error| bad(format!("section {}: {error}", index.0)))?;
-        let name = text(name).map_err(|shown| not_utf8(format!("section {} is called {shown}", index.0)))?;
+        let name = text(name).map_err(|shown| not_utf8(format!("name {shown} of section {} is not UTF-8", index.0)))?;
 
         let flags = header.sh_flags(endian).0;
         let kind = match header.sh_type(endian) {
@@ -136,17 +137,21 @@ impl<'data> File<'data> {
         };
         let size = header.sh_size(endian);
         if kind == SectionKind::Zeros && size > u64::from(u32::MAX) {
-            return Err(bad(format!("a size of {size} bytes is more than any map can hold")).section(name).into());
+            return Err(bad(format!("the section's size of {size} bytes exceeds that of any map"))
+                .section(name)
+                .into());
         }
         let data = header.data(endian, self.bytes).map_err(|_| {
             let offset = header.sh_offset(endian);
-            let message = format!("its {size} bytes at byte {offset} of the file go beyond the file's end");
+            let message = format!("the section's {size} bytes at byte {offset} of the file extend past the file's end");
             bad(message).section(name)
         })?;
-        // ELF lets both 0 and 1 stand for "none".
+        // In ELF, both 0 and 1 mean no alignment.
         let align = header.sh_addralign(endian).max(1);
         if !align.is_power_of_two() || align > u64::from(u32::MAX) {
-            return Err(bad(format!("an alignment of {align} is not a power of two below 4 GiB")).section(name).into());
+            return Err(bad(format!("the section's alignment of {align} is not a power of two below 4 GiB"))
+                .section(name)
+                .into());
         }
         let alloc = flags & elf::SHF_ALLOC.0 != 0;
         let write = flags & elf::SHF_WRITE.0 != 0;
@@ -165,10 +170,11 @@ impl<'data> File<'data> {
         let mut furthest: Option<(u64, &Section<'_>)> = None;
         for (offset, section) in ranges {
             if let Some((end, before)) = furthest.filter(|(end, _)| offset < *end) {
-                let message = format!("the section's bytes begin {} bytes before `{}` ends", end - offset, before.name);
+                let message =
+                    format!("the section overlaps the last {} bytes of section `{}`", end - offset, before.name);
                 reporter.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name));
             }
-            // That the range lies in the file was checked, so that the sum is small.
+            // The range was checked to lie in the file, so the sum cannot overflow.
             let end = offset.saturating_add(section.size);
             if furthest.is_none_or(|(other, _)| end > other) {
                 furthest = Some((end, section));
@@ -176,7 +182,7 @@ impl<'data> File<'data> {
         }
     }
 
-    /// The symbols, and the number of the section that holds them.
+    /// Reads the symbols, and returns the index of their section.
     fn symbols(
         &self,
         sections: &[Section<'data>],
@@ -207,15 +213,15 @@ impl<'data> File<'data> {
     ) -> Result<Symbol<'data>> {
         let endian = self.endian;
         let about = |what: &str| Error::from(bad(format!("symbol {}: {what}", index.0)));
-        // A file without any names may have no string table at all.
+        // A file without names may have no string table.
         let name = match symbol.st_name(endian) {
             0 => "",
             _ => {
                 let name = table.symbol_name(endian, symbol).map_err(|error| about(&error.to_string()))?;
                 text(name).map_err(|shown| match symbol.st_type() {
-                    elf::STT_FILE => not_utf8(format!("the source file is called {shown}"))
-                        .note("rename the source file and compile it again"),
-                    _ => not_utf8(format!("symbol {} is called {shown}", index.0)),
+                    elf::STT_FILE => not_utf8(format!("name {shown} of the source file is not UTF-8"))
+                        .with_help("rename the source file and compile it again"),
+                    _ => not_utf8(format!("name {shown} of symbol {} is not UTF-8", index.0)),
                 })?
             }
         };
@@ -223,14 +229,14 @@ impl<'data> File<'data> {
         let section = match number {
             Some(SectionIndex(number)) => match sections.get(number) {
                 Some(section) if number != 0 => Some(section),
-                _ => return Err(about(&format!("it (`{name}`) is in section {number}, which does not exist"))),
+                _ => return Err(about(&format!("`{name}` is in section {number}, which does not exist"))),
             },
             None => None,
         };
-        let place = match section {
-            Some(section) => Place::Section(section.id),
-            None if symbol.st_shndx(endian) == elf::SHN_UNDEF => Place::Undefined,
-            None => Place::Elsewhere,
+        let definition = match section {
+            Some(section) => SymbolSection::Section(section.id),
+            None if symbol.st_shndx(endian) == elf::SHN_UNDEF => SymbolSection::Undefined,
+            None => SymbolSection::Elsewhere,
         };
         let kind = match symbol.st_type() {
             elf::STT_NOTYPE => SymbolKind::None,
@@ -247,7 +253,7 @@ impl<'data> File<'data> {
             elf::STB_LOCAL => Binding::Local,
             elf::STB_GLOBAL => Binding::Global,
             elf::STB_WEAK => Binding::Weak,
-            other => return Err(about(&format!("its binding {} (`{name}`) is unknown", other.0))),
+            other => return Err(about(&format!("`{name}` has the unknown binding {}", other.0))),
         };
         let visibility = symbol.st_visibility();
         Ok(Symbol {
@@ -256,7 +262,7 @@ impl<'data> File<'data> {
             kind,
             binding,
             hidden: visibility == elf::STV_HIDDEN || visibility == elf::STV_INTERNAL,
-            place,
+            section: definition,
             value: symbol.st_value(endian),
             size: symbol.st_size(endian),
         })
@@ -285,7 +291,7 @@ impl<'data> File<'data> {
         }
     }
 
-    /// Reads the relocations that this section holds, if it holds some, into the section that they are about.
+    /// Reads the relocations in this section, if it is a relocation section, into the section that they apply to.
     fn relocations_of(
         &self,
         index: SectionIndex,
@@ -302,7 +308,8 @@ impl<'data> File<'data> {
         let own_name = sections.get(index.0).map_or("", |section| section.name);
         let target = usize::try_from(header.sh_info(endian)).unwrap_or(usize::MAX);
         let Some(target) = sections.get_mut(target).filter(|_| target != 0) else {
-            let message = format!("its relocations are for section {}, which does not exist", header.sh_info(endian));
+            let message =
+                format!("the section's relocations apply to section {}, which does not exist", header.sh_info(endian));
             return Err(bad_relocation(message).section(own_name).into());
         };
         if !are_relocations_read(target.name.as_bytes()) {
@@ -312,7 +319,10 @@ impl<'data> File<'data> {
             return Ok(());
         }
         if symbol_table != Some(header.link(endian)) {
-            let message = format!("its symbols are those of section {}, not the symbol table's", header.link(endian).0);
+            let message = format!(
+                "the section uses the symbols of section {}, which is not the symbol table",
+                header.link(endian).0
+            );
             return Err(bad_relocation(message).section(own_name).into());
         }
         let damaged = |error: object::read::Error| bad(error.to_string()).section(own_name);
@@ -322,7 +332,7 @@ impl<'data> File<'data> {
             size_of::<elf::Rela64<Endianness>>()
         };
         if header.sh_size(endian) % entry as u64 != 0 {
-            return Err(bad(format!("its size is not a multiple of {entry} bytes")).section(own_name).into());
+            return Err(bad(format!("the section's size is not a multiple of {entry} bytes")).section(own_name).into());
         }
         let mut reporter = Reporter::new();
         if let Some((entries, _)) = header.rel(endian, self.bytes).map_err(damaged)? {
@@ -339,10 +349,10 @@ impl<'data> File<'data> {
             for entry in entries {
                 let symbol = entry.r_sym(endian, false);
                 let raw = Raw { offset: entry.r_offset(endian), kind: entry.r_type(endian, false).0, symbol };
-                // BPF keeps addends in the bytes to be changed; one beside them would be lost.
+                // BPF stores addends in the relocated bytes; an explicit one would be ignored.
                 if entry.r_addend(endian) != 0 {
                     let diagnostic =
-                        bad_relocation(format!("an addend of {} beside the bytes", entry.r_addend(endian)));
+                        bad_relocation(format!("the relocation has an explicit addend of {}", entry.r_addend(endian)));
                     reporter.report(at(diagnostic, target.name, target.kind, raw.offset));
                 } else if let Some(Some(relocation)) = reporter.take(raw.check(target, symbols)) {
                     target.relocations.push(relocation);
@@ -353,7 +363,7 @@ impl<'data> File<'data> {
     }
 }
 
-/// A relocation as the file has it.
+/// An unchecked relocation.
 struct Raw {
     offset: u64,
     kind: u32,
@@ -361,7 +371,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// The relocation, if it changes anything and makes sense for this section.
+    /// Returns the relocation if it is valid for this section, and `None` if it changes nothing.
     fn check(&self, section: &Section<'_>, symbols: &[Symbol<'_>]) -> Result<Option<Relocation>> {
         let at = |message: String| Error::from(at(bad_relocation(message), section.name, section.kind, self.offset));
         let instructions = section.kind == SectionKind::Instructions;
@@ -376,27 +386,27 @@ impl Raw {
             other => return Err(at(format!("relocation type {other} is unknown"))),
         };
         if section.kind == SectionKind::Zeros {
-            return Err(at("the section has no bytes that a relocation could change".to_owned()));
+            return Err(at("the section has no bytes to relocate".to_owned()));
         }
         if self.offset.checked_add(width).is_none_or(|end| end > section.size) {
             return Err(at(format!(
-                "the relocation's {width} bytes go beyond the section's end at byte {:#x}",
+                "the relocation's {width} bytes extend past the section's end at byte {:#x}",
                 section.size
             )));
         }
         let symbol = usize::try_from(self.symbol).unwrap_or(usize::MAX);
         match symbols.get(symbol) {
             Some(symbol) if symbol.id.0 != 0 => Ok(Some(Relocation { offset: self.offset, kind, symbol: symbol.id })),
-            Some(_) => Err(at("the relocation names no symbol".to_owned())),
+            Some(_) => Err(at("the relocation has no symbol".to_owned())),
             None => Err(at(format!(
-                "the relocation names symbol {symbol}, but the last one is {}",
+                "the relocation refers to symbol {symbol}, but the last symbol is {}",
                 symbols.len().saturating_sub(1)
             ))),
         }
     }
 }
 
-/// Adds where in a section it is: the byte, and for instructions which one.
+/// Adds the location in a section: the byte, and for code the instruction.
 fn at(diagnostic: Diagnostic, section: &str, kind: SectionKind, offset: u64) -> Diagnostic {
     let diagnostic = diagnostic.section(section).offset(offset);
     match usize::try_from(offset) {
@@ -405,9 +415,9 @@ fn at(diagnostic: Diagnostic, section: &str, kind: SectionKind, offset: u64) -> 
     }
 }
 
-/// A name, or how it can be shown if it is not UTF-8.
+/// Returns a name, or its escaped form if it is not UTF-8.
 fn text(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| format!("`{}`, which is not UTF-8", bytes.escape_ascii()))
+    std::str::from_utf8(bytes).map_err(|_| format!("`{}`", bytes.escape_ascii()))
 }
 
 fn not_utf8(message: String) -> Diagnostic {

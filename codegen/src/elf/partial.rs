@@ -1,8 +1,8 @@
-//! Reads an object file without what nobody asks of it: debug information, which is often most of the file, and the relocations of
+//! Partial reading of object files: skips debug information, which is often most of the file, and the relocations of
 //! BTF.
 //!
-//! What is left out is zeros in the bytes that come out, of which the memory is never touched. Anything unusual is read whole, for
-//! the parser to find out what is wrong with it.
+//! Skipped ranges are zero in the result, and their memory is never touched. Unusual files are read completely, so that
+//! the parser can report what is wrong with them.
 
 use std::io::{ErrorKind, Read, Result, Seek, SeekFrom};
 use std::ops::Range;
@@ -13,18 +13,18 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
 use super::{DEBUG, are_relocations_read};
 
-/// Bytes of an ELF file's header.
+/// The size of an ELF header, in bytes.
 const HEADER: usize = size_of::<FileHeader64<Endianness>>();
 
-/// The longest file that there is any sense in: what folders and files with holes say of their length, no memory has room for.
+/// The maximum file size. Directories and sparse files can report sizes that no memory can contain.
 const MOST: usize = 1 << 35;
 
-/// The bytes of a file, but for those that nobody asks for.
+/// Reads the bytes of a file, except for those that are not used.
 pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     let Some(len) = length(&mut file).filter(|&len| len >= HEADER) else {
         return whole(file, 0);
     };
-    // A folder says so itself once it is read.
+    // Reading a directory returns the right error.
     file.read_exact(&mut [0; HEADER])?;
     if len > MOST {
         return Err(ErrorKind::FileTooLarge.into());
@@ -46,7 +46,7 @@ pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     }
 }
 
-/// What cannot be sought in, such as a pipe, has none.
+/// Returns the file's length; `None` if it is not seekable, such as a pipe.
 fn length(file: &mut impl Seek) -> Option<usize> {
     let len = file.seek(SeekFrom::End(0)).ok()?;
     file.rewind().ok()?;
@@ -54,7 +54,7 @@ fn length(file: &mut impl Seek) -> Option<usize> {
 }
 
 fn whole(mut file: impl Read + Seek, len: usize) -> Result<Vec<u8>> {
-    // What cannot be sought in is still at its beginning.
+    // A file that is not seekable is still at its beginning.
     drop(file.rewind());
     let mut bytes = Vec::with_capacity(len);
     file.read_to_end(&mut bytes)?;
@@ -74,14 +74,14 @@ fn header(bytes: &[u8]) -> Option<(&FileHeader64<Endianness>, Endianness)> {
     Some((header, header.endian().ok()?))
 }
 
-/// Where the table of sections is; `None` if there is none, or it is so large that its size stands elsewhere.
+/// Returns the range of the section table; `None` if there is none, or if its size does not fit the header.
 fn headers(bytes: &[u8]) -> Option<Range<usize>> {
     let (header, endian) = header(bytes)?;
     let size = usize::from(header.e_shnum(endian)) * usize::from(header.e_shentsize(endian));
     within(bytes, header.e_shoff(endian), size as u64).filter(|range| !range.is_empty())
 }
 
-/// Where the names of sections are.
+/// Returns the range of the section names.
 fn names(bytes: &[u8]) -> Option<Range<usize>> {
     let (header, endian) = header(bytes)?;
     let sections = header.section_headers(endian, bytes).ok()?;
@@ -90,7 +90,7 @@ fn names(bytes: &[u8]) -> Option<Range<usize>> {
     within(bytes, offset, size)
 }
 
-/// Where the contents of all sections are but those that are left out, in order and each byte once.
+/// Returns the ranges of all sections that are not skipped, in order and without overlap.
 fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let (header, endian) = header(bytes)?;
     let table = header.sections(endian, bytes).ok()?;
@@ -101,7 +101,7 @@ fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
         }
     }
     ranges.sort_by_key(|range| range.start);
-    // Where headers lie, ranges overlap; a thousand of them that are all of the file are still read once.
+    // Sections of a damaged file can overlap. Merge them, so that each byte is read once.
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match merged.last_mut() {
@@ -112,8 +112,8 @@ fn contents(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     Some(merged)
 }
 
-/// Whether a section is debug information, or relocations that the parser does not look at; a name alone does not make it so.
-/// `None` if it has no name.
+/// Returns whether a section is debug information, or relocations that the parser ignores. Checks the type too, not
+/// only the name. Returns `None` if the section has no name.
 fn is_left_out(
     table: &SectionTable<'_, FileHeader64<Endianness>>,
     section: &elf::SectionHeader64<Endianness>,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_nobody_asks_for_is_left_out() {
+    fn only_unused_bytes_are_skipped() {
         let object = include_bytes!("../../../fixtures/corpus/objects/percpu.bpf.o");
         let read = read(Cursor::new(object)).expect("memory can be read");
         assert_eq!(read.len(), object.len());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_makes_no_debug_information() {
+    fn a_name_alone_does_not_make_debug_information() {
         let object = include_bytes!("../../../fixtures/corpus/objects/jumps.bpf.o").to_vec();
         let header = header(&object).expect("it has a header");
         let table = header.0.sections(header.1, object.as_slice()).expect("it has sections");
@@ -198,26 +198,26 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_about_its_length_is_an_error() {
-        struct Folder;
-        impl Read for Folder {
+    fn a_wrong_file_length_is_an_error() {
+        struct Directory;
+        impl Read for Directory {
             fn read(&mut self, _: &mut [u8]) -> Result<usize> {
                 Err(ErrorKind::IsADirectory.into())
             }
         }
-        impl Seek for Folder {
+        impl Seek for Directory {
             fn seek(&mut self, _: SeekFrom) -> Result<u64> {
                 Ok(i64::MAX.unsigned_abs())
             }
         }
-        assert_eq!(read(Folder).map_err(|error| error.kind()).err(), Some(ErrorKind::IsADirectory));
+        assert_eq!(read(Directory).map_err(|error| error.kind()).err(), Some(ErrorKind::IsADirectory));
         let long = tempfile::tempfile().expect("a file");
         long.set_len(1 << 40).expect("holes take no room");
         assert_eq!(read(long).map_err(|error| error.kind()).err(), Some(ErrorKind::FileTooLarge));
     }
 
     #[test]
-    fn sections_that_are_all_the_file_are_read_once() {
+    fn overlapping_sections_are_read_once() {
         let mut object = include_bytes!("../../../fixtures/corpus/objects/sections.bpf.o").to_vec();
         let (header, endian) = header(&object).expect("it has a header");
         let (begin, count) = (header.e_shoff(endian), usize::from(header.e_shnum(endian)));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_read_whole() {
+    fn other_files_are_read_completely() {
         for bytes in [&b""[..], b"not ELF", &[0x7f; 200], &b"\x7fELF\x02\x01\x01".repeat(40)] {
             assert_eq!(read(Cursor::new(bytes)).expect("memory can be read"), bytes);
         }

@@ -1,10 +1,12 @@
-//! Reading ELF files made for each case.
+//! Tests of parsing ELF files that are made for each case.
 
-use super::{Binding, ElfObject, Place, RelocationKind, SectionId, SectionKind, SymbolId, SymbolKind, section_of_any};
+use super::{
+    Binding, ElfObject, RelocationKind, SectionId, SectionKind, SymbolId, SymbolKind, SymbolSection, section_of_any,
+};
 use crate::error::Code;
 use crate::insn::Endian;
 
-/// A section to be written.
+/// A section to write.
 #[derive(Clone)]
 struct Part {
     name: &'static str,
@@ -21,7 +23,7 @@ fn part(name: &'static str, kind: u32, flags: u64, data: Vec<u8>) -> Part {
     Part { name, kind, flags, data, size: None, link: 0, info: 0, align: 8 }
 }
 
-/// Writes numbers in one byte order.
+/// An output buffer with a byte order.
 struct Out {
     bytes: Vec<u8>,
     big: bool,
@@ -40,7 +42,7 @@ impl Out {
     }
 }
 
-/// An ELF file of these sections behind the null section and a string table of their names (section 1).
+/// Writes an ELF file with the null section, a string table of the section names (section 1), and these sections.
 fn write(parts: &[Part], big: bool, machine: u64, kind: u64) -> Vec<u8> {
     let mut strings = vec![0];
     let names: Vec<usize> = parts
@@ -95,7 +97,8 @@ const ZEROS: usize = 1;
 const SYMBOLS: usize = 2;
 const RELOCATIONS: usize = 3;
 
-/// Code of four slots that loads the address of a variable (symbol 2) in zeros, and calls an undefined function (symbol 3).
+/// Returns code of four slots that loads the address of a variable (symbol 2) and calls an undefined function (symbol
+/// 3).
 fn parts(big: bool) -> Vec<Part> {
     let mut symbols = vec![0; 24];
     symbols.extend(symbol(big, 0, 3, 2, 0));
@@ -136,11 +139,14 @@ fn reads_both_byte_orders() {
         assert_eq!((of_section.name, of_section.kind), ("tc", SymbolKind::Section));
         let variable = elf.symbol(SymbolId(2));
         assert_eq!(
-            (variable.kind, variable.place, variable.value),
-            (SymbolKind::Object, Place::Section(SectionId(3)), 8)
+            (variable.kind, variable.section, variable.value),
+            (SymbolKind::Object, SymbolSection::Section(SectionId(3)), 8)
         );
         let function = elf.symbol(SymbolId(3));
-        assert_eq!((function.name, function.place, function.binding), ("tc", Place::Undefined, Binding::Weak));
+        assert_eq!(
+            (function.name, function.section, function.binding),
+            ("tc", SymbolSection::Undefined, Binding::Weak)
+        );
 
         let kinds: Vec<_> = code.relocations.iter().map(|one| (one.offset, one.kind, one.symbol)).collect();
         assert_eq!(kinds, [(0, RelocationKind::Load, SymbolId(2)), (16, RelocationKind::Call, SymbolId(3))]);
@@ -232,7 +238,7 @@ fn checks_symbols() {
 
 #[test]
 fn checks_relocations() {
-    // Type, place and symbol of the relocation that is wrong, and the instruction that the diagnostic names.
+    // The type, offset and symbol of the invalid relocation, and the instruction that the diagnostic names.
     let wrong = [
         (99, 8, 2, 1),
         (10, 32, 2, 4),

@@ -1,12 +1,13 @@
-//! Which instructions can follow which, within one function.
+//! The control flow between the instructions of one function.
 
 use crate::insn::Insn;
 use skelgen_abi::opcode;
 
-/// The slots that can follow `at`: at most two. A slot outside the function is left out; the verifier would refuse it anyway.
+/// Returns the slots that can follow `at`, at most two. Slots outside the function are left out; the verifier would
+/// reject them anyway.
 pub(super) fn successors(insns: &[Insn], at: usize) -> impl Iterator<Item = usize> + use<> {
     let insn = insns[at];
-    let width = if insn.is_wide_load() { 2 } else { 1 };
+    let width = if insn.is_ld_imm64() { 2 } else { 1 };
     let next = at + width;
     let (falls, jumps) = match jump(insn) {
         Jump::None => (true, None),
@@ -19,7 +20,7 @@ pub(super) fn successors(insns: &[Insn], at: usize) -> impl Iterator<Item = usiz
     falls.then_some(next).into_iter().chain(target).filter(move |&slot| slot < len)
 }
 
-/// What an instruction does to the flow.
+/// The effect of an instruction on control flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Jump {
     None,
@@ -28,7 +29,7 @@ pub(super) enum Jump {
     Leaves,
 }
 
-/// Where an instruction leads, in slots from the one after it.
+/// Returns where an instruction jumps, in slots relative to the next one.
 pub(super) fn jump(insn: Insn) -> Jump {
     let class = insn.code & opcode::CLASS_MASK;
     if class != opcode::JMP && class != opcode::JMP32 {
@@ -66,6 +67,6 @@ mod tests {
         assert_eq!(after(1), [0]);
         assert_eq!(after(2), [4]);
         assert!(after(3).is_empty());
-        assert!(after(4).is_empty(), "the second half of a wide load outside the function is left out");
+        assert!(after(4).is_empty(), "the second slot of an `ld_imm64` outside the function is left out");
     }
 }

@@ -1,6 +1,7 @@
-//! Which forms of an object's functions a plan holds: for kernels with direct access to percpu data, for those without, or both.
+//! The forms of an object's functions in a plan: for kernels with direct access to percpu data, for those without, or
+//! both.
 //!
-//! Knows no kernel: which form is loaded is decided where the generated file runs.
+//! This module does not know kernels: the generated file chooses the form at run time.
 
 use skelgen_abi::plan::PercpuForm;
 
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::link::{Linked, LinkedFunction, LinkedProgram};
 use crate::model::{BpfObject, DataSection};
 
-/// The functions of an object in the forms that a plan holds, and its programs.
+/// The functions of an object in the forms of a plan, and its programs.
 #[derive(Debug, Clone)]
 pub struct Forms {
     /// The functions, in the order of [`Linked::functions`].
@@ -18,37 +19,38 @@ pub struct Forms {
     pub programs: Vec<LinkedProgram>,
 }
 
-/// A function in the forms that a plan holds.
+/// A function in the forms of a plan.
 #[derive(Debug, Clone)]
 pub struct FunctionForms {
-    /// The function; where the emulated form alone is wanted, that one.
+    /// The function; the emulated form, if only that is requested.
     pub body: LinkedFunction,
-    /// The emulated form, if the function uses percpu data and both forms are wanted.
+    /// The emulated form, if the function uses percpu data and both forms are requested.
     pub emulated: Option<LinkedFunction>,
 }
 
-/// The form that an object is planned in if this one is asked for: without percpu data there is nothing to emulate.
+/// Returns the form to plan an object in, for a requested form. An object without percpu data needs no emulation.
 #[must_use]
-pub fn form(object: &BpfObject, asked: PercpuForm) -> PercpuForm {
+pub fn form(object: &BpfObject, requested: PercpuForm) -> PercpuForm {
     if object.maps.iter().filter_map(|map| map.section.as_ref()).any(DataSection::is_percpu) {
-        asked
+        requested
     } else {
         PercpuForm::Native
     }
 }
 
-/// Makes the forms of an object's functions that are asked for.
+/// Creates the requested forms of an object's functions.
 ///
 /// # Errors
-/// [`crate::error::Code::BadLink`] for each function that has no room on its stack for what emulation needs.
-pub fn forms(object: &BpfObject, linked: Linked, asked: PercpuForm) -> Result<Forms> {
-    let emulated = match form(object, asked) {
+/// [`crate::error::Code::BadLink`] for each function without enough free stack for emulation.
+pub fn forms(object: &BpfObject, linked: Linked, requested: PercpuForm) -> Result<Forms> {
+    let emulated = match form(object, requested) {
         PercpuForm::Native => vec![None; linked.functions.len()],
         PercpuForm::Emulated | PercpuForm::Either => emulate(object, &linked)?,
     };
-    let functions = linked.functions.into_iter().zip(emulated).map(|(function, emulated)| match (asked, emulated) {
-        (PercpuForm::Emulated, Some(body)) => FunctionForms { body, emulated: None },
-        (_, emulated) => FunctionForms { body: function, emulated },
-    });
+    let functions =
+        linked.functions.into_iter().zip(emulated).map(|(function, emulated)| match (requested, emulated) {
+            (PercpuForm::Emulated, Some(body)) => FunctionForms { body, emulated: None },
+            (_, emulated) => FunctionForms { body: function, emulated },
+        });
     Ok(Forms { functions: functions.collect(), programs: linked.programs })
 }

@@ -1,8 +1,8 @@
-//! Which argument registers a function reads before it writes them.
+//! The argument registers that a function reads before it writes them.
 //!
-//! A prologue must save exactly those: saving one less would lose an argument, saving one more would read a register that the
-//! caller never set, which the verifier refuses. Types alone do not tell, because compilers drop unused arguments of static
-//! functions.
+//! A prologue must save exactly these. Saving fewer would lose arguments. Saving more would read registers that the
+//! caller never set, which the verifier rejects. Types alone do not determine them, because compilers drop unused
+//! arguments of static functions.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ type Registers = u16;
 /// r1 to r5.
 const ARGUMENTS: Registers = 0b11_1110;
 
-/// How many arguments what is called takes, where the instruction alone does not tell.
+/// The argument registers that calls read, if the instruction alone does not determine them.
 pub(super) struct Calls<'a> {
-    /// For calls of the object's own functions: what the callee reads, by the call's slot in the function.
+    /// For calls of the object's own functions: the registers that the callee reads, by slot of the call.
     pub(super) local: &'a BTreeMap<usize, Registers>,
-    /// For calls of kernel functions: how many arguments they take, by slot.
+    /// For calls of kernel functions: the number of arguments, by slot of the call.
     pub(super) kernel: &'a BTreeMap<usize, u8>,
 }
 
-/// The registers among r1 to r5 that are read before they are written, from the function's first instruction.
+/// Returns the registers among r1 to r5 that a function reads before it writes them.
 pub(super) fn arguments(insns: &[Insn], calls: &Calls<'_>) -> Registers {
     let mut live = vec![0 as Registers; insns.len() + 1];
     loop {
@@ -47,18 +47,18 @@ const fn bit(register: u8) -> Registers {
     1 << (register & 0xf)
 }
 
-/// r1 up to this many.
+/// Returns the first `count` argument registers.
 fn first(count: u8) -> Registers {
     ((1 << (count.min(5) + 1)) - 1) & ARGUMENTS
 }
 
-/// What the instruction reads and what it writes.
+/// Returns the registers that the instruction reads and writes.
 fn effect(insns: &[Insn], at: usize, calls: &Calls<'_>) -> (Registers, Registers) {
     let insn = insns[at];
     let (dst, src) = (bit(insn.dst), bit(insn.src));
     let from_register = if insn.code & 0x08 != 0 { src } else { 0 };
     match insn.code & opcode::CLASS_MASK {
-        opcode::LD if insn.is_wide_load() => (0, dst),
+        opcode::LD if insn.is_ld_imm64() => (0, dst),
         // Packet loads read r6 and write r0, and clobber like a call.
         opcode::LD => (bit(6) | if insn.code & 0xe0 == 0x40 { src } else { 0 }, bit(0) | ARGUMENTS),
         opcode::LDX => (src, dst),
@@ -88,12 +88,13 @@ fn called(insn: Insn, at: usize, calls: &Calls<'_>) -> Registers {
     }
 }
 
-/// `cmpxchg` compares with r0.
+/// Returns the additional registers that an atomic operation reads: `cmpxchg` compares with r0.
 fn atomic_reads(insn: Insn) -> Registers {
     if is_atomic(insn) && insn.imm == 0xf1 { bit(0) } else { 0 }
 }
 
-/// Atomics that fetch write their source, `cmpxchg` r0, a load-acquire its destination.
+/// Returns the registers that an atomic operation writes: the source if it fetches, r0 for `cmpxchg`, the destination
+/// of a load-acquire.
 fn atomic_writes(insn: Insn) -> Registers {
     match (is_atomic(insn), insn.imm) {
         (false, _) => 0,

@@ -1,13 +1,15 @@
-//! Percpu data for kernels that do not know it: a linked function becomes one that finds its CPU's copy by itself.
+//! Emulation of percpu data for kernels that do not support it, by rewriting linked functions to compute the address of
+//! their CPU's copy.
 //!
-//! Direct access to a percpu map's value needs Linux 7.3. Before, a percpu section can be the value of an ordinary array, one copy
-//! after another, each at a multiple of 64 bytes so that CPUs do not share cache lines. Every function that uses a section gets a
-//! prologue: it keeps the function's arguments, asks for the CPU, and puts the address of the CPU's copy of each section on the
-//! stack. Each two-slot load of an address in the section becomes a two-slot load from there, so nothing but the prologue changes
-//! a function's length. A program cannot change its CPU while it runs, so the address stays right.
+//! Direct access to the value of a percpu map requires Linux 7.3. On earlier kernels a percpu section is the value of
+//! an ordinary array with one copy for each CPU. Copies begin at multiples of 64 bytes, so that CPUs do not share cache
+//! lines. Every function that uses such a section gets a prologue. It saves the function's arguments, calls
+//! `bpf_get_smp_processor_id`, and stores the address of each section's copy on the stack. Each 64-bit immediate load
+//! of an address in the section becomes a load from the stack in two slots, so that only the prologue
+//! changes a function's length. A program cannot migrate to another CPU while it runs, so the address stays valid.
 //!
-//! A pass from [`LinkedFunction`] to [`LinkedFunction`], whichever programs the function is part of. It knows no kernel: how many CPUs
-//! there are is written into the prologue's mask when the program is loaded.
+//! The pass maps [`LinkedFunction`]s to [`LinkedFunction`]s, whichever programs they are part of. It does not know
+//! kernels: the mask with the number of CPUs is written into the prologue when the program is loaded.
 
 mod flow;
 mod forms;
@@ -29,10 +31,12 @@ use crate::model::{BpfObject, MapId};
 use skelgen_abi::plan::{SectionKind, percpu_stride};
 use skelgen_abi::{helper, opcode};
 
-/// The linked functions for kernels without direct access to percpu data, in their order; `None` for each that has no percpu data.
+/// Returns the linked functions for kernels without direct access to percpu data, in order; `None` for each function
+/// without percpu data.
 ///
 /// # Errors
-/// [`ErrorCode::BadLink`] for each function that has no room left on its stack, and each program that has percpu data and a jump table.
+/// [`ErrorCode::BadLink`] for each function without enough free stack, and each program with both percpu data and a
+/// jump table.
 pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedFunction>>> {
     let mut reporter = Reporter::new();
     let sections: Vec<_> = linked.functions.iter().map(|function| percpu_sections(object, function)).collect();
@@ -41,9 +45,10 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
         let has_data = program.functions.iter().any(|&function| !sections[function].is_empty());
         if has_table && has_data {
             let program = &object.programs[program.program.0 as usize];
-            let message = "the program has a jump table and percpu data, which together need Linux 7.3";
-            let note = "generate the native form alone (`--percpu native`, `Builder::percpu`)";
-            reporter.report(Diagnostic::new(ErrorCode::BadLink, message).section(&*program.def.section).note(note));
+            let message = "the program has a jump table and percpu data, which require Linux 7.3 together";
+            let help = "generate only the native form (`--percpu native`, `Builder::percpu`)";
+            reporter
+                .report(Diagnostic::new(ErrorCode::BadLink, message).section(&*program.def.section).with_help(help));
         }
     }
     if sections.iter().all(BTreeSet::is_empty) {
@@ -58,7 +63,7 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
     reporter.finish(emulated)
 }
 
-/// The percpu sections that a function uses.
+/// Returns the percpu sections that a function uses.
 fn percpu_sections(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<MapId> {
     let is_percpu = |map: MapId| {
         let section = object.maps.get(map.0 as usize).and_then(|map| map.section.as_ref());
@@ -79,7 +84,8 @@ fn parameters(object: &BpfObject, external: usize) -> u8 {
     }
 }
 
-/// The arguments of each function. What a caller passes on depends on what its callees read, so this goes on until nothing changes.
+/// Returns the argument registers of each function. They depend on those of its callees, so this iterates to a fixed
+/// point.
 fn arguments(object: &BpfObject, functions: &[LinkedFunction]) -> Vec<u16> {
     let kernel: Vec<BTreeMap<usize, u8>> = functions
         .iter()
@@ -108,7 +114,7 @@ fn arguments(object: &BpfObject, functions: &[LinkedFunction]) -> Vec<u16> {
     }
 }
 
-/// A prologue and a body of the old length.
+/// A prologue and a body of unchanged length.
 struct Piece {
     prologue: Vec<Insn>,
     body: Vec<Insn>,
@@ -128,14 +134,16 @@ fn rewrite(
     if needed > stack::STACK_SIZE {
         let named = &object.functions[function.function.0 as usize];
         let message = format!(
-            "function `{}` uses {depth} of its {} bytes of stack, and finding its CPU's data takes {} more",
+            "function `{}` uses {depth} of its {} bytes of stack, and emulating percpu data takes {} more",
             named.name,
             stack::STACK_SIZE,
             needed - aligned
         );
         return Err(Diagnostic::new(ErrorCode::BadLink, message)
             .section(&named.section)
-            .note("use less stack in it, or generate the native form only, for kernels from 7.3 (`--percpu native`)")
+            .with_help(
+                "reduce its stack use, or generate only the native form for Linux 7.3 and later (`--percpu native`)",
+            )
             .into());
     }
     let slots: BTreeMap<MapId, i16> = sections
@@ -179,8 +187,8 @@ const FRAME: u8 = 10;
 
 fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>, arguments: u16) -> Result<()> {
     let saved: Vec<u8> = (1..=5).filter(|register| arguments & 1 << register != 0).collect();
-    // Four registers survive the call and hold nothing yet; a fifth argument waits in the stack slot of the last section, which
-    // is written last. With five arguments the last slot is filled only after the argument is back.
+    // r6 to r9 survive the call and are still free. A fifth argument is saved in the stack slot of the last section,
+    // which is written last. With five arguments, that slot is written only after the argument is restored.
     let keep = |index: usize| u8::try_from(index + 6).ok().filter(|register| *register <= 9);
     let last = slots.values().copied().min().unwrap_or(0);
     let code = &mut piece.prologue;
@@ -200,7 +208,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
         let size = object.maps[map.0 as usize].def.value_size;
         let align = object.maps[map.0 as usize].section.as_ref().map_or(1, |section| section.align);
         let Some(stride) = percpu_stride(size, align).and_then(|stride| i32::try_from(stride).ok()) else {
-            let message = format!("{size} bytes of percpu data are too many");
+            let message = format!("{size} bytes of percpu data exceed what emulation supports");
             return Err(Diagnostic::new(ErrorCode::TooLarge, message)
                 .section(&*object.maps[map.0 as usize].def.name)
                 .into());
@@ -222,11 +230,11 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
     Ok(())
 }
 
-/// The function with these instructions; its records move with theirs.
+/// Creates the function with these instructions, and moves its records accordingly.
 fn moved(function: &LinkedFunction, piece: Piece) -> LinkedFunction {
     let base = piece.prologue.len();
     let with_body = |insn: InsnIndex| InsnIndex(base + insn.0);
-    // A line record at the first instruction speaks of the function, so it stays at its beginning.
+    // A line record at the first instruction describes the function, so it stays at the beginning.
     let with_function = |insn: InsnIndex| if insn.0 == 0 { insn } else { with_body(insn) };
     let mut insns = piece.prologue;
     insns.extend(piece.body);

@@ -1,20 +1,20 @@
-//! How much of its stack a function uses.
+//! The stack use of a function.
 
 use super::flow::successors;
 use crate::insn::Insn;
 use skelgen_abi::opcode;
 
-/// Size of a function's stack in bytes (`MAX_BPF_STACK`).
+/// The size of a function's stack in bytes (`MAX_BPF_STACK`).
 pub(super) const STACK_SIZE: i32 = 512;
 
-/// What is known of a register: whether it points into the stack, and where.
+/// The known value of a register: whether it points to the stack, and its offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Value {
-    /// Nothing has been there yet.
+    /// The register has not been written.
     Unset,
-    /// It points so many bytes from the frame's end (negative).
+    /// A pointer at this offset from the frame pointer, in bytes (negative).
     Frame(i32),
-    /// Anything else.
+    /// Any other value.
     Other,
 }
 
@@ -28,11 +28,11 @@ impl Value {
     }
 }
 
-/// How many bytes below the frame's end the function reaches, as a positive number.
+/// Returns the stack size that a function uses, in bytes.
 ///
-/// Every address within the stack is made from r10 by adding constants, so the lowest constant ever added, with the accesses
-/// made from there, is how deep it goes. What is added to an address that is not constant only leads upwards inside an object
-/// whose beginning has been seen.
+/// Every address in the stack derives from r10 by adding constants, so the lowest sum, together with the accesses
+/// relative to it, determines the size. A variable offset only leads upwards inside an object whose beginning was found
+/// before.
 pub(super) fn depth(insns: &[Insn]) -> i32 {
     let mut states = vec![[Value::Unset; 16]; insns.len()];
     let mut lowest = 0;
@@ -60,7 +60,7 @@ pub(super) fn depth(insns: &[Insn]) -> i32 {
     -lowest
 }
 
-/// The registers after an instruction, and the lowest place it reaches or points to.
+/// Returns the registers after an instruction, and the lowest stack offset that it accesses or points to.
 fn step(insn: Insn, mut state: [Value; 16]) -> ([Value; 16], i32) {
     let (dst, src) = (usize::from(insn.dst & 0xf), usize::from(insn.src & 0xf));
     let through = |value: Value| match value {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_walks_down_ends() {
+    fn a_loop_that_decrements_a_pointer_ends() {
         let copy = Insn { code: 0xbf, dst: 2, src: 10, off: 0, imm: 0 };
         let back = Insn { code: 0x05, dst: 0, src: 0, off: -2, imm: 0 };
         assert!(depth(&[copy, add(2, -8), back]) >= 8);

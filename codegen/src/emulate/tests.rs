@@ -1,4 +1,5 @@
-//! What is hard about the rewriting, on functions of a few instructions. What the rewritten programs compute is tested on kernels.
+//! Tests of the rewriting, on functions of a few instructions. The kernel tests check the results of rewritten
+//! programs.
 
 use skelgen_abi::plan::{self, Attach, SectionKind};
 use skelgen_abi::uapi::{MapType, ProgramType};
@@ -13,7 +14,7 @@ use skelgen_abi::opcode;
 const EXIT: Insn = Insn { code: opcode::EXIT, dst: 0, src: 0, off: 0, imm: 0 };
 const ZERO: Insn = Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };
 
-/// An object with one percpu section of 8 bytes and the function `probe` in section `raw_tp`.
+/// Returns an object with one percpu section of 8 bytes and the function `probe` in section `raw_tp`.
 fn object() -> BpfObject {
     let section = DataSection {
         kind: SectionKind::Percpu,
@@ -52,12 +53,13 @@ fn object() -> BpfObject {
     }
 }
 
-/// A program of one function of these instructions, whose wide loads are addresses in the section.
+/// Returns a program with one function of these instructions, whose 64-bit immediate loads are addresses in the
+/// section.
 fn program(insns: Vec<Insn>) -> Linked {
     let refs = insns
         .iter()
         .enumerate()
-        .filter(|(_, insn)| insn.is_wide_load())
+        .filter(|(_, insn)| insn.is_ld_imm64())
         .map(|(at, _)| Ref { at: InsnIndex(at), to: Outside::MapValue(MapId(0), 0) })
         .collect();
     let function = LinkedFunction {
@@ -91,7 +93,7 @@ fn a_jump_to_the_first_instruction_lands_behind_the_prologue() {
     let insns = vec![load, second, ZERO, back, EXIT];
     let after = rewritten(insns.clone());
     let prologue = after.code.insns.len() - insns.len();
-    // The jump keeps its distance, so it leads to what was the first instruction.
+    // The jump's offset is unchanged, so it leads to the former first instruction.
     assert_eq!(after.code.insns[prologue + 3], back);
     assert_eq!(after.code.insns[prologue].code, 0x79, "the address is now loaded from the stack");
 }

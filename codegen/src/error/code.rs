@@ -1,17 +1,18 @@
-//! The table of diagnostic codes: the mistakes skelgen knows, each with a stable name and what to do about it.
+//! The diagnostic codes: the mistakes skelgen recognizes, each with a stable name and help text.
 //!
-//! To add one: a line in the table, in the block of the phase that reports it, and its entry `explain/SKnnnn.md`, without which it
-//! does not compile. `fixtures/corpus/tests/codes.rs` must trigger it, and compiles the entry's C examples. A number is never reused
-//! (SK0301 was that of programs whose section says no type, SK0307 that of objects without programs and maps; both load since; SK0602, a type that Rust cannot express,
-//! was never needed).
+//! To add one, add a line to the table in the block of the phase that reports it, and write its entry
+//! `explain/SKnnnn.md`. `fixtures/corpus/tests/codes.rs` must trigger the code; it compiles the C examples of the
+//! entry. Numbers are never reused. Retired numbers: SK0301 (a program section without a type) and SK0307 (an object
+//! without programs and maps), which both load now, and SK0602 (a type that Rust cannot express), which was never
+//! needed.
 
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $help:expr;)*) => {
-        /// A kind of mistake that the generator reports.
+        /// The code of a diagnostic.
         ///
-        /// A code keeps its meaning and its number, `SK` and four digits, from release to release. `skelgen explain` lists them.
+        /// A code keeps its number, `SK` and four digits, and its meaning in all releases. `skelgen explain` lists all codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -19,7 +20,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All codes, in the order of their numbers.
+            /// All codes, in numeric order.
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
             /// Returns the stable name: `SK` and four digits, the first two naming the phase.
@@ -30,14 +31,14 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns what to do about it, where that is always the same.
+            /// Returns what to do about it, if that does not depend on the case.
             pub(super) const fn help(self) -> Option<&'static str> {
                 match self {
                     $(Self::$name => $help,)*
                 }
             }
 
-            /// Returns what it means, an example of what causes it, and what to do about it, as Markdown. `skelgen explain` prints it.
+            /// Returns its meaning, an example and what to do about it, as Markdown. `skelgen explain` prints this text.
             ///
             /// ```
             /// let text = skelgen::Code::BadMap.explanation();
@@ -63,65 +64,64 @@ codes! {
     // 01: reading the ELF file.
     /// The file is not ELF.
     NotElf = "SK0101", Some("skelgen reads BPF objects: the output of `clang --target=bpf -g -O2 -c`, of bpf-linker, or of `bpftool gen object`");
-    /// The file is ELF, but for another machine, class or type.
+    /// The ELF file is for another architecture, class or file type.
     NotBpf = "SK0102", Some("compile with `--target=bpf` and `-c`");
-    /// The file ends before something that it says it holds, or a table of it contradicts itself.
-    BadElf = "SK0103", Some("the file is damaged or cut short: build it again");
-    /// Two sections claim the same bytes, or two sections of data have one name.
-    OverlappingSections = "SK0104", Some("the file is damaged: build it again");
-    /// A relocation that points nowhere or is of an unknown kind.
+    /// The ELF file is truncated or inconsistent.
+    BadElf = "SK0103", Some("the file is damaged or truncated; build it again");
+    /// Two sections overlap, or two data sections have the same name.
+    OverlappingSections = "SK0104", Some("the file is damaged; build it again");
+    /// A relocation has an invalid offset or symbol, or an unknown type.
     BadRelocation = "SK0105", None;
-    /// A name that is not UTF-8.
-    NotUtf8 = "SK0106", Some("names are UTF-8 in skelgen: rename it in the source, or the source itself, and build the object again");
+    /// A name is not UTF-8.
+    NotUtf8 = "SK0106", Some("rename it in the source, or rename the source file, and build the object again");
 
     // 02: reading BTF and .BTF.ext.
-    /// There is no BTF and something needs it.
+    /// The object has no BTF and requires it.
     MissingBtf = "SK0201", Some(
-        "compile with debug information, from which BTF is made: clang with `-g`, Rust with `debug = 2` in its profile and \
-         bpf-linker's `--btf`"
+        "compile with debug information: clang with `-g`, Rust with `debug = 2` in the profile and bpf-linker's `--btf`"
     );
     /// The BTF is damaged.
-    BadBtf = "SK0202", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
+    BadBtf = "SK0202", Some("build the object again; if its compiler or linker is newer than this version of skelgen, update skelgen");
     /// The .BTF.ext is damaged.
-    BadBtfExt = "SK0203", Some("the file is damaged, or written by a tool that is ahead of this version of skelgen");
+    BadBtfExt = "SK0203", Some("build the object again; if its compiler or linker is newer than this version of skelgen, update skelgen");
 
-    // 03: what the object means.
-    /// A map definition that is not one.
+    // 03: the model of the object.
+    /// A map definition is not valid.
     BadMap = "SK0302", None;
-    /// A section of global data that cannot be used.
+    /// A section of global data cannot be used.
     BadData = "SK0303", None;
-    /// An instruction that is not one.
-    BadInstruction = "SK0304", Some("the section is damaged, or written by a tool that is ahead of this version of skelgen");
-    /// A reference to something that cannot be referred to in this way.
+    /// An instruction or function is not valid.
+    BadInstruction = "SK0304", Some("build the object again; if its compiler or linker is newer than this version of skelgen, update skelgen");
+    /// An instruction refers to something in a way that BPF cannot.
     BadReference = "SK0305", None;
-    /// An extern that cannot be resolved.
+    /// An extern cannot be resolved.
     BadExtern = "SK0306", None;
-    /// A license or version section that is not one.
+    /// A license or version section is not valid.
     BadLicense = "SK0308", None;
-    /// Something legitimate that this version of skelgen does not do.
+    /// The object uses a feature that this version of skelgen does not support.
     Unsupported = "SK0309", None;
 
     // 04: linking programs.
-    /// A program that cannot be put together.
+    /// A program cannot be assembled.
     BadLink = "SK0401", None;
 
     // 05: planning.
-    /// More than the tables can count.
+    /// The object exceeds the limits of the generated file.
     TooLarge = "SK0501", None;
 
     // 06: writing Rust.
-    /// A name that no Rust name can be made of.
+    /// A name cannot be turned into a Rust identifier.
     BadName = "SK0601", None;
 
     // 07: input and output.
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     Io = "SK0701", None;
-    /// A compiler that cannot be run, or that failed.
+    /// A compiler cannot be run, or failed.
     Compiler = "SK0702", None;
-    /// Options that contradict each other.
+    /// The options are not valid.
     BadOptions = "SK0703", None;
-    /// A type that was asked for by name and is not there.
-    NoSuchType = "SK0704", Some("clang keeps the types of global variables, of maps and of functions' parameters; a global `const struct event *unused;` keeps `struct event`");
-    /// A path that cargo cannot be given, or that a compiler does not write as it is.
+    /// A requested type does not exist.
+    NoSuchType = "SK0704", Some("clang keeps only the types of global variables, of maps and of function parameters; a global `const struct event *unused;` keeps `struct event`");
+    /// A path cannot be passed to cargo, or cannot be read from a compiler's dependency list.
     BadPath = "SK0705", None;
 }

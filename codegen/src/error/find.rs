@@ -1,20 +1,20 @@
-//! Codes as people type them, for `skelgen explain`.
+//! Lookup of codes as people type them, for `skelgen explain`.
 
 use std::fmt;
 
 use super::Code;
 
 impl Code {
-    /// Returns one line on what it means: the title of its [`explanation`](Self::explanation).
+    /// Returns the title of its [`explanation`](Self::explanation): one line on what it means.
     pub(crate) fn title(self) -> &'static str {
         let line = self.explanation().lines().next().unwrap_or_default();
         line.split_once(": ").map_or(line, |(_, title)| title)
     }
 
-    /// Finds a code by its name, as people type it: `SK0302`, `sk0302` or `302`.
+    /// Finds a code by what a person types: `SK0302`, `sk0302` or `302`.
     ///
     /// # Errors
-    /// If there is no such code.
+    /// If the code does not exist.
     pub(crate) fn find(text: &str) -> Result<Self, UnknownCode> {
         let upper = text.trim().to_ascii_uppercase();
         let digits = upper.strip_prefix("SK").unwrap_or(&upper);
@@ -25,11 +25,12 @@ impl Code {
             }
         }
         let digits = digits.trim_start_matches(|c: char| !c.is_ascii_digit());
-        // Of what is not a number, the first of the codes that begin in the same way for longest.
-        let alike = |code: &Self| code.as_str().bytes().skip(2).zip(digits.bytes()).take_while(|(a, b)| a == b).count();
+        // For text that is not a number: the first of the codes with the longest common prefix.
+        let common_prefix =
+            |code: &Self| code.as_str().bytes().skip(2).zip(digits.bytes()).take_while(|(a, b)| a == b).count();
         let nearest = match digits.parse::<u32>() {
             Ok(number) => Self::ALL.iter().min_by_key(|code| code.number().abs_diff(number)),
-            Err(_) => Self::ALL.iter().rev().max_by_key(|code| alike(code)),
+            Err(_) => Self::ALL.iter().rev().max_by_key(|code| common_prefix(code)),
         };
         Err(UnknownCode { nearest: nearest.copied().unwrap_or(Self::NotElf) })
     }
@@ -39,16 +40,16 @@ impl Code {
     }
 }
 
-/// The error of a code that does not exist.
+/// The error for a code that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnknownCode {
-    /// The code with the nearest name.
+    /// The most similar code.
     pub(crate) nearest: Code,
 }
 
 impl fmt::Display for UnknownCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no such code; the nearest is {}: {}", self.nearest, self.nearest.title())
+        write!(f, "unknown code; the nearest is {}: {}", self.nearest, self.nearest.title())
     }
 }
 
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn numbers_rise_and_have_one_form() {
         for pair in Code::ALL.windows(2) {
-            assert!(pair[0].number() < pair[1].number(), "{} stands before {}", pair[0], pair[1]);
+            assert!(pair[0].number() < pair[1].number(), "{} is before {}", pair[0], pair[1]);
         }
         for code in Code::ALL {
             assert_eq!(code.as_str(), format!("SK{:04}", code.number()));
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_found_as_they_are_typed() {
+    fn codes_are_found_as_people_type_them() {
         for text in ["SK0302", "sk0302", "Sk302", "302", "0302", " SK0302\n"] {
             assert_eq!(Code::find(text), Ok(Code::BadMap), "{text:?}");
         }

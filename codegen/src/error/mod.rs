@@ -1,8 +1,9 @@
-//! The one error type of the generator: a list of diagnostics, each with a stable code and the place in the object it is about.
+//! The error type of the generator: a list of diagnostics, each with a stable code and a location in the object.
 //!
-//! Phases collect diagnostics in a [`Reporter`] and go on as far as they can, so that one run shows all that is wrong; a phase
-//! that reported an error returns no value, so nothing runs on a bad one. Fields hold names and paths as they are; the `Display` of
-//! a diagnostic escapes them ([`Line`]), whatever it is printed to. This module knows nothing of any phase.
+//! Phases collect diagnostics in a [`Reporter`] and continue as far as they can, so that one run reports everything
+//! that is wrong. A phase that reported an error returns no value, so no later phase works on damaged input. Fields
+//! contain names and paths unchanged; the `Display` of a diagnostic escapes them ([`Line`]). This module does not
+//! depend on any phase.
 
 mod code;
 #[cfg(any(feature = "cli", test))]
@@ -16,9 +17,10 @@ use skelgen_abi::escape::{Line, Lines};
 
 pub use code::Code;
 
-/// An error of the generator: one diagnostic or more.
+/// An error of the generator: one or more diagnostics.
 ///
-/// Its [`code`](Self::code) says which mistake it is about and never changes its meaning; the text is for people and can change.
+/// Its [`code`](Self::code) identifies the mistake and never changes its meaning. The text is for people and can
+/// change.
 ///
 /// ```
 /// let error = skelgen::generate(b"#!/bin/sh", &skelgen::Options::for_file("a.o")).unwrap_err();
@@ -35,7 +37,7 @@ pub struct Error {
 /// A [`std::result::Result`] whose error is an [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Every code, in the order of their numbers: for tests that look for one of each.
+/// Returns every code, in numeric order: for tests that need one of each.
 #[must_use]
 pub fn all_codes() -> &'static [Code] {
     Code::ALL
@@ -47,7 +49,7 @@ impl Error {
         Diagnostic::new(code, message).into()
     }
 
-    /// Sets the file that the diagnostics are about. Those about reading and writing name a file themselves.
+    /// Sets the file that the diagnostics are about. Diagnostics about reading and writing already name a file.
     pub(crate) fn in_file(mut self, path: &Path) -> Self {
         for diagnostic in self.diagnostics.iter_mut().filter(|diagnostic| diagnostic.code != Code::Io) {
             diagnostic.location.file.get_or_insert_with(|| path.display().to_string());
@@ -61,7 +63,7 @@ impl Error {
         self.diagnostics[0].code
     }
 
-    /// Returns the diagnostics, in the order they were found; there is at least one.
+    /// Returns the diagnostics in the order they were found. There is at least one.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
@@ -86,11 +88,11 @@ impl fmt::Display for Error {
         let mut commands = codes.iter().map(|code| format!("`skelgen explain {code}`"));
         write!(f, "\nrun {}", commands.next().unwrap_or_default())?;
         commands.try_for_each(|command| write!(f, ", {command}"))?;
-        f.write_str(" for what it means and what to do")
+        f.write_str(" for an explanation")
     }
 }
 
-/// As for people: a build.rs whose `main` returns this error shows it by its `Debug`.
+/// Prints the same text as `Display`, because a build.rs whose `main` returns this error prints it with `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -99,23 +101,24 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// One mistake: what is wrong, where, and what to do about it.
+/// A diagnostic: what is wrong, where, and what to do about it.
 ///
-/// Its `Display` is the form that `skelgen` prints, in which every character that cannot be seen is escaped. The text that its
-/// methods return holds names as they are in the object.
+/// Its `Display` is the form that `skelgen` prints, with invisible characters escaped. The text that its methods return
+/// contains names as they are in the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub(crate) code: Code,
     pub(crate) message: String,
-    /// Boxed, because errors travel in results whose other side is small.
+    /// Boxed to keep `Result`s small.
     pub(crate) location: Box<Location>,
-    pub(crate) note: Option<String>,
-    /// What another program, such as a compiler, printed about it: lines.
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+    /// The lines that another program, such as a compiler, printed about it.
     pub(crate) output: Option<String>,
 }
 
 impl Diagnostic {
-    /// Returns which of the known mistakes it is.
+    /// Returns the code of the mistake.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
@@ -133,16 +136,16 @@ impl Diagnostic {
         &self.location
     }
 
-    /// Returns what to do about it, if there is more to say than the message does.
+    /// Returns what to do about it, if that is known.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
-        self.note.as_deref()
+        self.help.as_deref()
     }
 
-    /// Creates a diagnostic without a location; its note is the code's own.
+    /// Creates a diagnostic without a location, with the help text of its code.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        let note = code.help().map(str::to_owned);
-        Self { code, message: message.into(), location: Box::default(), note, output: None }
+        let help = code.help().map(str::to_owned);
+        Self { code, message: message.into(), location: Box::default(), help, output: None }
     }
 
     /// Sets the section.
@@ -151,31 +154,31 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the byte of the section (or of the file, if no section is named).
+    /// Sets the offset in the section, or in the file if no section is named, in bytes.
     pub(crate) fn offset(mut self, bytes: u64) -> Self {
         self.location.offset = Some(bytes);
         self
     }
 
-    /// Sets the instruction of the section, counted in slots of eight bytes.
+    /// Sets the instruction's index in the section, in eight-byte slots.
     pub(crate) fn insn(mut self, index: usize) -> Self {
         self.location.insn = Some(index);
         self
     }
 
-    /// Sets the line of the source.
+    /// Sets the source line.
     pub(crate) fn line(mut self, line: SourceLine) -> Self {
         self.location.line = Some(line);
         self
     }
 
-    /// Sets the note, instead of the code's own.
-    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
-        self.note = Some(note.into());
+    /// Sets what to do about it, instead of the help text of the code.
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
         self
     }
 
-    /// Sets what another program printed about it.
+    /// Sets the output of another program about it.
     pub(crate) fn output(mut self, lines: impl Into<String>) -> Self {
         self.output = Some(lines.into());
         self
@@ -194,31 +197,31 @@ impl fmt::Display for Diagnostic {
         for line in self.output.iter().flat_map(|output| output.lines()) {
             write!(f, "\n   |  {}", Lines(line))?;
         }
-        if let Some(note) = &self.note {
-            write!(f, "\n  = note: {}", Line(note))?;
+        if let Some(help) = &self.help {
+            write!(f, "\n  = help: {}", Line(help))?;
         }
         Ok(())
     }
 }
 
-/// A location in an object or its source; what is not known is `None`.
+/// A location in an object or its source. Fields that are not known are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location {
-    /// The object, or the source it is compiled from, where it is one of several.
+    /// The object, or its source file if several were compiled.
     pub file: Option<String>,
-    /// Name of the ELF section.
+    /// The ELF section's name.
     pub section: Option<String>,
-    /// Offset in the section, or in the file where no section is named, in bytes.
+    /// The offset in the section, or in the file if no section is named, in bytes.
     pub offset: Option<u64>,
-    /// Instruction in the section, counted in slots of eight bytes.
+    /// The instruction's index in the section, in eight-byte slots.
     pub insn: Option<usize>,
-    /// Line of the source.
+    /// The source line.
     pub line: Option<SourceLine>,
 }
 
 impl Location {
-    /// Whether nothing is known.
+    /// Returns whether nothing is known.
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -250,17 +253,17 @@ impl fmt::Display for Location {
     }
 }
 
-/// A line of the source that an object was compiled from, as recorded in `.BTF.ext`.
+/// A line of the source that an object was compiled from, as `.BTF.ext` records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLine {
     /// The file, as the compiler named it.
     pub file: String,
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: u32,
-    /// The column, from 1.
+    /// The column number, from 1.
     pub column: u32,
-    /// The line's text, if the object has it.
+    /// The line's text, if the object contains it.
     pub text: Option<String>,
 }
 
@@ -271,7 +274,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Nothing reported yet.
+    /// Creates a reporter without diagnostics.
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -281,12 +284,12 @@ impl Reporter {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Whether nothing was reported.
+    /// Returns whether nothing was reported.
     pub(crate) fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
     }
 
-    /// Takes the value out of `result`, or takes its error in and returns `None`.
+    /// Returns the value of `result`, or reports its error and returns `None`.
     pub(crate) fn take<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -297,10 +300,10 @@ impl Reporter {
         }
     }
 
-    /// Ends the phase: its value if nothing was reported, else all that was.
+    /// Ends the phase and returns its value if nothing was reported.
     ///
     /// # Errors
-    /// What was reported.
+    /// All reported diagnostics.
     pub(crate) fn finish<T>(self, value: T) -> Result<T> {
         if self.diagnostics.is_empty() { Ok(value) } else { Err(Error { diagnostics: self.diagnostics }) }
     }
@@ -322,7 +325,7 @@ mod tests {
         let text = error.to_string();
         assert_eq!(text.matches("error[SK0601]").count(), 2, "{text}");
         let last = text.lines().last().unwrap_or_default();
-        assert_eq!(last, "run `skelgen explain SK0302`, `skelgen explain SK0601` for what it means and what to do");
+        assert_eq!(last, "run `skelgen explain SK0302`, `skelgen explain SK0601` for an explanation");
         assert_eq!(text.matches("skelgen explain").count(), 2, "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Instructions as text, in the C-like notation of the kernel verifier's log.
+//! Disassembly in the C-like notation of the kernel verifier's log.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use skelgen_abi::uapi::pseudo;
 use super::{Endian, Insn};
 use skelgen_abi::opcode;
 
-/// The instructions as one line each, with the index of its first slot.
+/// Returns the instructions, one per line, each with the index of its first slot.
 ///
 /// ```
 /// # use skelgen::unstable::insn::{Insn, disassemble};
@@ -23,15 +23,15 @@ pub fn disassemble(insns: &[Insn]) -> String {
         let second = insns.get(index + 1).copied();
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{index:4}: {}", disassemble_one(insn, second));
-        if insn.is_wide_load() && second.is_some_and(is_second_slot) {
+        if insn.is_ld_imm64() && second.is_some_and(is_second_slot) {
             rest.next();
         }
     }
     out
 }
 
-/// One instruction as text; `next` is the slot behind it, which belongs to a wide load. What is no instruction is shown as its
-/// bytes in little-endian order.
+/// Returns one instruction as text. `next` is the following slot, which an `ld_imm64` includes. Invalid instructions
+/// are shown as bytes in little-endian order.
 #[must_use]
 pub fn disassemble_one(insn: Insn, next: Option<Insn>) -> String {
     let text = match insn.code & opcode::CLASS_MASK {
@@ -48,14 +48,14 @@ pub fn disassemble_one(insn: Insn, next: Option<Insn>) -> String {
     })
 }
 
-/// Whether this can be the second slot of a wide load, of which only the immediate is used.
+/// Returns whether this can be the second slot of an `ld_imm64`, in which only the immediate is used.
 fn is_second_slot(insn: Insn) -> bool {
     insn == Insn { imm: insn.imm, ..Insn::default() }
 }
 
 fn load_special(insn: Insn, next: Option<Insn>) -> Option<String> {
     let Insn { code, dst, src, imm, .. } = insn;
-    if insn.is_wide_load() {
+    if insn.is_ld_imm64() {
         let high = next.filter(|next| is_second_slot(*next))?.imm;
         return Some(match src {
             0 => {
@@ -100,16 +100,16 @@ fn store_immediate(insn: Insn) -> Option<String> {
 fn store(insn: Insn) -> Option<String> {
     let Insn { code, dst, src, off, imm } = insn;
     let size = size(code);
-    let place = format!("({size} *)(r{dst} {off:+})");
+    let memory = format!("({size} *)(r{dst} {off:+})");
     match code & opcode::MODE_MASK {
-        opcode::MEM => return Some(format!("*{place} = r{src}")),
+        opcode::MEM => return Some(format!("*{memory} = r{src}")),
         opcode::ATOMIC => {}
         _ => return None,
     }
-    // These two exist in every size, the others in the two of a register.
+    // These two exist in every size, the others only in 32 and 64 bits.
     match imm {
         opcode::LOAD_ACQUIRE => return Some(format!("r{dst} = load_acquire(({size} *)(r{src} {off:+}))")),
-        opcode::STORE_RELEASE => return Some(format!("store_release({place}, r{src})")),
+        opcode::STORE_RELEASE => return Some(format!("store_release({memory}, r{src})")),
         _ => {}
     }
     let wide = match code & opcode::SIZE_MASK {
@@ -118,8 +118,8 @@ fn store(insn: Insn) -> Option<String> {
         _ => return None,
     };
     match imm {
-        opcode::XCHG => return Some(format!("r{src} = atomic{wide}_xchg({place}, r{src})")),
-        opcode::CMPXCHG => return Some(format!("r0 = atomic{wide}_cmpxchg({place}, r0, r{src})")),
+        opcode::XCHG => return Some(format!("r{src} = atomic{wide}_xchg({memory}, r{src})")),
+        opcode::CMPXCHG => return Some(format!("r0 = atomic{wide}_cmpxchg({memory}, r0, r{src})")),
         _ => {}
     }
     let (name, sign) = match u8::try_from(imm & !opcode::FETCH).ok()? {
@@ -130,9 +130,9 @@ fn store(insn: Insn) -> Option<String> {
         _ => return None,
     };
     Some(if imm & opcode::FETCH == 0 {
-        format!("lock *{place} {sign} r{src}")
+        format!("lock *{memory} {sign} r{src}")
     } else {
-        format!("r{src} = atomic{wide}_fetch_{name}({place}, r{src})")
+        format!("r{src} = atomic{wide}_fetch_{name}({memory}, r{src})")
     })
 }
 
@@ -219,12 +219,12 @@ fn jump(insn: Insn) -> Option<String> {
     Some(format!("if {letter}{dst} {sign} {operand} goto {off:+}"))
 }
 
-/// An immediate without its sign.
+/// Returns an immediate as an unsigned number.
 fn bits(imm: i32) -> u32 {
     u32::from_le_bytes(imm.to_le_bytes())
 }
 
-/// The unsigned type of a memory access.
+/// Returns the unsigned type of a memory access.
 fn size(code: u8) -> &'static str {
     match code & opcode::SIZE_MASK {
         opcode::W => "u32",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_loads_take_one_line() {
+    fn ld_imm64_is_one_line() {
         let load = Insn { code: 0x18, dst: 1, imm: 1, ..Insn::default() };
         let second = Insn { imm: 2, ..Insn::default() };
         let exit = Insn { code: 0x95, ..Insn::default() };

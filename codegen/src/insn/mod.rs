@@ -1,7 +1,8 @@
-//! BPF instructions: the value, its eight bytes, and what its code means.
+//! BPF instructions: their fields, their encoding, and the meaning of their opcodes.
 //!
-//! One [`Insn`] is one slot of eight bytes. The wide load `ld_imm64` is two of them, as in the kernel, so that an
-//! [`InsnIndex`] here is the index the kernel, `.BTF.ext` and the verifier's log use. This module knows no ELF, map or program.
+//! One [`Insn`] is one eight-byte slot. The 64-bit immediate load `ld_imm64` has two slots, as in the kernel. An
+//! [`InsnIndex`] is therefore the index that the kernel, `.BTF.ext` and the verifier log use. This module does not know
+//! ELF, maps or programs.
 
 mod disasm;
 
@@ -10,7 +11,7 @@ use skelgen_abi::opcode;
 
 pub use skelgen_abi::opcode::INSN_SIZE;
 
-/// Index of a slot: in a function, a section or a program, as the place that has it says.
+/// The index of a slot in a function, section or program, depending on the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct InsnIndex(pub usize);
 
@@ -20,18 +21,18 @@ impl std::fmt::Display for InsnIndex {
     }
 }
 
-/// One slot.
+/// One slot of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Insn {
-    /// The operation, see [`opcode`].
+    /// The opcode, see [`opcode`].
     pub code: u8,
-    /// Destination register, 0 to 15.
+    /// The destination register, 0 to 15.
     pub dst: u8,
-    /// Source register, or a pseudo register ([`skelgen_abi::uapi::pseudo`]), 0 to 15.
+    /// The source register, or a pseudo register ([`skelgen_abi::uapi::pseudo`]), 0 to 15.
     pub src: u8,
-    /// Offset: of a memory access in bytes, of a jump in slots.
+    /// The offset: of a memory access in bytes, of a jump in slots.
     pub off: i16,
-    /// Immediate value.
+    /// The immediate.
     pub imm: i32,
 }
 
@@ -45,7 +46,7 @@ pub enum Endian {
 }
 
 impl Endian {
-    /// A number of four bytes in this order.
+    /// Reads a 32-bit integer in this byte order.
     #[must_use]
     pub const fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {
@@ -54,7 +55,7 @@ impl Endian {
         }
     }
 
-    /// The bytes of a number in this order.
+    /// Returns the bytes of a 32-bit integer in this byte order.
     #[must_use]
     pub const fn to_bytes(self, number: u32) -> [u8; 4] {
         match self {
@@ -63,7 +64,7 @@ impl Endian {
         }
     }
 
-    /// A number of eight bytes in this order.
+    /// Reads a 64-bit integer in this byte order.
     #[must_use]
     pub const fn u64(self, bytes: [u8; 8]) -> u64 {
         match self {
@@ -74,7 +75,7 @@ impl Endian {
 }
 
 impl Insn {
-    /// Reads a slot.
+    /// Decodes a slot.
     #[must_use]
     pub fn decode(bytes: [u8; INSN_SIZE], endian: Endian) -> Self {
         let [code, registers, o0, o1, i0, i1, i2, i3] = bytes;
@@ -97,7 +98,7 @@ impl Insn {
         }
     }
 
-    /// Writes a slot.
+    /// Encodes a slot.
     #[must_use]
     pub fn encode(self, endian: Endian) -> [u8; INSN_SIZE] {
         let (registers, [o0, o1], [i0, i1, i2, i3]) = match endian {
@@ -107,42 +108,43 @@ impl Insn {
         [self.code, registers, o0, o1, i0, i1, i2, i3]
     }
 
-    /// Whether this is the first slot of an `ld_imm64`, so that the next slot belongs to it.
+    /// Returns whether this is the first slot of an `ld_imm64`, whose second slot is the next one.
     #[must_use]
-    pub const fn is_wide_load(self) -> bool {
+    pub const fn is_ld_imm64(self) -> bool {
         self.code == opcode::LD_IMM64
     }
 
-    /// Whether this calls a function of the same object.
+    /// Returns whether this calls a function of the same object.
     #[must_use]
     pub const fn is_local_call(self) -> bool {
         self.code == opcode::CALL && self.src == skelgen_abi::uapi::pseudo::CALL
     }
 
-    /// Whether this calls a kernel helper by number.
+    /// Returns whether this calls a kernel helper by number.
     #[must_use]
     pub const fn is_helper_call(self) -> bool {
         self.code == opcode::CALL && self.src == 0
     }
 }
 
-/// Instructions and what they still refer to.
+/// Instructions and their unresolved references.
 ///
-/// `R` says what kind of reference is left, and shrinks from phase to phase: code whose `R` has no map in it cannot refer to one.
+/// `R` is the type of references, which changes from phase to phase: if `R` cannot refer to a map, the code has no
+/// references to maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Code<R> {
     /// The slots.
     pub insns: Vec<Insn>,
-    /// The references, by rising instruction; at most one for each instruction.
+    /// The references, by ascending instruction; at most one for each instruction.
     pub refs: Vec<Ref<R>>,
 }
 
 /// A reference of one instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ref<R> {
-    /// The instruction; of an `ld_imm64` the first slot.
+    /// The instruction; for an `ld_imm64`, its first slot.
     pub at: InsnIndex,
-    /// What it refers to.
+    /// The target of the reference.
     pub to: R,
 }
 

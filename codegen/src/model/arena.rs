@@ -1,6 +1,6 @@
-//! Variables in an arena: section `.addr_space.1`, which is part of the one arena that the object defines.
+//! Variables in an arena: the section `.addr_space.1`, which is part of the one arena that the object defines.
 //!
-//! Compilers put variables of address space 1 (`__arena`) there. Where in the arena the section lies is the loader's to decide.
+//! Compilers put variables of address space 1 (`__arena`) there. The loader chooses the section's offset in the arena.
 
 use skelgen_abi::plan::SectionKind;
 use skelgen_abi::uapi::MapType;
@@ -17,7 +17,7 @@ use crate::error::{Code, Diagnostic};
 /// The section's name.
 pub(crate) const SECTION: &str = ".addr_space.1";
 
-/// Finds the variables of the section, and the object's one arena, which they are in.
+/// Finds the variables of the section and the arena that contains them.
 pub(super) fn variables(
     elf: &ElfObject<'_>,
     btf: Option<&Btf>,
@@ -30,19 +30,19 @@ pub(super) fn variables(
     let arena = match (arenas.next(), arenas.next()) {
         (Some((index, _)), None) => Ok(MapId(index)),
         _ => Err((
-            "the object has variables in an arena, but not one arena that they could be in",
+            "the object has arena variables, but does not define exactly one arena",
             "define one map of type BPF_MAP_TYPE_ARENA in SEC(\".maps\")",
         )),
     };
     let size = u32::try_from(section.size)
-        .map_err(|_| ("the variables are larger than any arena", "an arena has 4 GiB at the most"));
+        .map_err(|_| ("the arena variables exceed the 4 GiB of an arena", "reduce the size of the variables"));
     let (arena, size) = match arena.and_then(|arena| Ok((arena, size?))) {
         Ok(found) => found,
-        Err((message, note)) => {
+        Err((message, help)) => {
             notes.refused.section(section.id);
-            // A map that was refused may be the arena.
+            // The arena may be a map that was already refused.
             if !elf.section_named(".maps").is_some_and(|maps| refused.has_any(maps.id)) {
-                notes.report(Diagnostic::new(Code::BadMap, message).section(SECTION).note(note));
+                notes.report(Diagnostic::new(Code::BadMap, message).section(SECTION).with_help(help));
             }
             return notes.with(None);
         }

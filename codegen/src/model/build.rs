@@ -1,6 +1,6 @@
-//! From sections and symbols to meaning: the order in which an object is understood.
+//! Construction of the model from sections and symbols, as a sequence of passes.
 //!
-//! Each step collects what is wrong and goes on, so that one run reports all of it.
+//! Each pass collects errors and continues, so that one run reports all of them.
 
 use std::collections::BTreeSet;
 
@@ -22,21 +22,21 @@ use crate::elf::ElfObject;
 use crate::error::{Code, Diagnostic, Result};
 
 impl BpfObject {
-    /// Understands a parsed file. `name` is what the object is to be called.
+    /// Creates the model of a parsed file with the given name.
     ///
     /// # Errors
-    /// The codes of phases 02 and 03.
+    /// Codes of phases 02 and 03.
     pub fn from_elf(elf: &ElfObject<'_>, name: &str) -> Result<Self> {
         let mut notes = Notes::default();
         let (btf, ext) = types(elf)?;
-        let twice = notes.join(data::twice(elf));
+        let duplicates = notes.join(data::duplicates(elf));
         let Types { btf, externs, configs } = match btf {
-            Some(btf) => notes.join(Types::lay_out(elf, btf, &twice)),
+            Some(btf) => notes.join(Types::lay_out(elf, btf, &duplicates)),
             None => Types::none(),
         };
-        let data = notes.join(data::maps(elf, btf.as_ref(), &twice, name));
+        let data = notes.join(data::maps(elf, btf.as_ref(), &duplicates, name));
         let functions = notes.join(Functions::collect(elf, btf.as_ref(), &ext));
-        // Each function has its own records from here on; there are as many as instructions.
+        // Each function has its own records from here on, and there are as many records as instructions.
         drop(ext);
         let configs = notes.join(configs);
         let legacy = notes.join(legacy::maps(elf));
@@ -77,7 +77,7 @@ impl BpfObject {
     }
 }
 
-/// The types as the kernel gets them, and what their data sections declare.
+/// The types that the kernel gets, and the declarations of their data sections.
 struct Types {
     btf: Option<Btf>,
     externs: Vec<plan::Symbol>,
@@ -85,16 +85,16 @@ struct Types {
 }
 
 impl Types {
-    /// Those of an object without BTF.
+    /// Returns the types of an object without BTF.
     fn none() -> Self {
         Self { btf: None, externs: Vec::new(), configs: Notes::default().with(Configs::default()) }
     }
 
-    /// Lays out the data sections, those of externs and configuration by passes of their own.
-    fn lay_out(elf: &ElfObject<'_>, btf: Btf, twice: &BTreeSet<&str>) -> Pass<Self> {
+    /// Lays out the data sections. Externs and kernel configuration have passes of their own.
+    fn lay_out(elf: &ElfObject<'_>, btf: Btf, duplicates: &BTreeSet<&str>) -> Pass<Self> {
         let mut notes = Notes::default();
         let (btf, externs) = externs::declare(elf, btf);
-        let btf = notes.join(data::lay_out(elf, btf, twice));
+        let btf = notes.join(data::lay_out(elf, btf, duplicates));
         let (btf, configs) = kconfig::lay_out(elf, btf);
         notes.with(Self { btf: Some(btf), externs, configs })
     }
@@ -123,7 +123,7 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused) -> 
         let meaning = match sections::meaning(entry.section.name) {
             Some(meaning) => meaning,
             None if entry.called => continue,
-            None => sections::of_no_type(entry.section.name),
+            None => sections::unknown(entry.section.name),
         };
         let exception = callbacks.get(entry.name).and_then(|callback| {
             let found = functions.iter().find(|(_, other)| other.name == *callback).map(|(id, _)| id);
@@ -139,7 +139,7 @@ fn programs(functions: &Functions<'_>, btf: Option<&Btf>, refused: &Refused) -> 
     notes.with(programs)
 }
 
-/// A function hidden from other files is static to the kernel too, so that it is verified with its callers.
+/// Makes functions with hidden visibility static. The kernel verifies static functions together with their callers.
 fn hide_functions(elf: &ElfObject<'_>, mut btf: Btf) -> Btf {
     use crate::btf::{Kind, Linkage};
     let hidden: BTreeSet<&str> = elf
@@ -171,7 +171,7 @@ fn text_section(elf: &ElfObject<'_>, name: &str) -> Result<Option<String>> {
     let bytes = section.data.split(|&byte| byte == 0).next().unwrap_or_default();
     match std::str::from_utf8(bytes) {
         Ok(text) if section.data.contains(&0) => Ok(Some(text.to_owned())),
-        _ => Err(Diagnostic::new(Code::BadLicense, "the license is not a text that ends in NUL").section(name).into()),
+        _ => Err(Diagnostic::new(Code::BadLicense, "the license is not a NUL-terminated string").section(name).into()),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Sections of global data, each the one value of a map, and the layout that BTF leaves open.
+//! Sections of global data, each the only value of a map, and the layout that BTF leaves out.
 //!
-//! The compiler writes data sections into BTF without their size and without the offsets of global variables, because both are
-//! the linker's to decide. Here they are filled in from ELF, so that types for the kernel and fields for Rust agree.
+//! Compilers write data sections into BTF without their size and without the offsets of global variables, because the
+//! linker decides both. This module sets them from the ELF file, so that the kernel's types and the fields in Rust
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +13,10 @@ use super::pass::{Notes, Pass};
 use super::table::{self, Defined};
 use super::{DataSection, Map, Variable, wrappers};
 use crate::btf::{Btf, Kind, Linkage, TypeId};
-use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, SymbolKind};
+use crate::elf::{Binding, ElfObject, Section, SectionId, SectionKind, SymbolKind, SymbolSection};
 use crate::error::{Code, Diagnostic};
 
-/// What kind of global data a section is, by its name.
+/// Returns the kind of global data in a section, by the section's name.
 pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
     let is = |prefix: &str| is_data_section(section.name, prefix);
     match section.kind {
@@ -35,18 +36,23 @@ pub(super) fn data_kind(section: &Section<'_>) -> Option<DataKind> {
     }
 }
 
-/// Replaces what a kernel name may not hold.
+/// Replaces characters that kernel names cannot contain.
 pub(super) fn kernel_chars(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
 }
 
-/// Whether a section's name is `prefix` or continues it after a dot.
+/// Returns whether a section's name is `prefix`, or continues after it with a dot.
 fn is_data_section(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Defines the maps of the sections of global data, but for those whose names are in `twice`.
-pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>, twice: &BTreeSet<&str>, object: &str) -> Pass<Vec<Defined>> {
+/// Defines the maps of global data sections. Skips sections whose names are in `duplicates`.
+pub(super) fn maps(
+    elf: &ElfObject<'_>,
+    btf: Option<&Btf>,
+    duplicates: &BTreeSet<&str>,
+    object: &str,
+) -> Pass<Vec<Defined>> {
     let mut notes = Notes::default();
     let mut maps = Vec::new();
     for section in &elf.sections {
@@ -55,50 +61,56 @@ pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>, twice: &BTreeSet<&str
             continue;
         }
         let Ok(size) = u32::try_from(section.size) else {
-            let message = format!("the section's {} bytes are more than a map's value can have", section.size);
+            let message = format!("the section's {} bytes exceed the size of a map value", section.size);
             notes.report(Diagnostic::new(Code::BadData, message).section(section.name));
             notes.refused.section(section.id);
             continue;
         };
-        if twice.contains(section.name) {
+        if duplicates.contains(section.name) {
             notes.refused.section(section.id);
             continue;
         }
-        maps.push(Defined { map: map(section, kind, size, btf, object), place: table::Place::Section(section.id) });
+        maps.push(Defined {
+            map: map(section, kind, size, btf, object),
+            location: table::Location::Section(section.id),
+        });
     }
     notes.with(maps)
 }
 
-/// The names that several sections of global data have, each of them reported: types go by names and cannot tell them apart.
-pub(super) fn twice<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> {
+/// Returns the names that several global data sections have, and reports each. Types refer to sections by name, so such
+/// sections are ambiguous.
+pub(super) fn duplicates<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> {
     let mut notes = Notes::default();
     let mut seen: BTreeMap<&str, SectionId> = BTreeMap::new();
-    let mut twice = BTreeSet::new();
+    let mut duplicates = BTreeSet::new();
     for section in elf.sections.iter().filter(|section| data_kind(section).is_some() && section.size > 0) {
         let Some(first) = seen.insert(section.name, section.id) else { continue };
-        if !twice.insert(section.name) {
+        if !duplicates.insert(section.name) {
             continue;
         }
         let [before, after] = [first, section.id].map(|id| variables_of(elf, id));
         let message = format!(
-            "two sections have this name, one with {before} and one with {after}: variables of other kinds than the section's were put \
-             there by name"
+            "two sections have this name, one with {before} and one with {after}: a section attribute names a \
+             section for variables of another kind"
         );
-        let note = format!(
-            "declare them like the others in it (const, or with an initial value, or without), or put them into a section of \
-             their own, such as SEC(\"{}.own\")",
+        let help = format!(
+            "declare them like the other variables of the section (const, initialized or uninitialized), or move them to a \
+             section with another name, such as SEC(\"{}.own\")",
             section.name
         );
-        notes.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).note(note));
+        notes.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).with_help(help));
     }
-    notes.with(twice)
+    notes.with(duplicates)
 }
 
-/// The variables of a section for people, by its symbols.
+/// Lists a section's variables for a message, by its symbols.
 fn variables_of(elf: &ElfObject<'_>, section: SectionId) -> String {
     const SHOWN: usize = 5;
     let in_it = |symbol: &&crate::elf::Symbol<'_>| {
-        symbol.place == Place::Section(section) && symbol.kind == SymbolKind::Object && !symbol.name.is_empty()
+        symbol.section == SymbolSection::Section(section)
+            && symbol.kind == SymbolKind::Object
+            && !symbol.name.is_empty()
     };
     let names: Vec<_> = elf.symbols.iter().filter(in_it).map(|symbol| format!("`{}`", symbol.name)).collect();
     match names.len() {
@@ -137,8 +149,8 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
     map
 }
 
-/// Sections with a second dot and percpu sections go by their own name; the others begin with the object's, so that the same
-/// section of two objects can be told apart in the kernel.
+/// Returns the kernel name of a section's map. Sections with a second dot and percpu sections keep their own name. The
+/// names of others begin with the object's name, so that the maps of two objects differ.
 pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
     let own = section.get(1..).is_some_and(|rest| rest.contains('.')) || kind == DataKind::Percpu;
     let suffix = section.len().clamp(7, OBJ_NAME_MAX);
@@ -148,7 +160,7 @@ pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String
     kernel_chars(&name)
 }
 
-/// Where a section's initial value has addresses.
+/// Returns the offsets of addresses in a section's initial value.
 pub(super) fn addresses(section: &Section<'_>) -> Vec<u32> {
     section.relocations.iter().filter_map(|relocation| u32::try_from(relocation.offset).ok()).collect()
 }
@@ -171,24 +183,24 @@ pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
         .collect()
 }
 
-/// Fills in what the compiler left open: the size of each data section, the offsets of its variables, and their order. Hidden
-/// variables become static, as they are to other files.
-pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>) -> Pass<Btf> {
+/// Sets what the compiler left out: the size of each data section, and the offsets and order of its variables. Hidden
+/// variables become static, because other files cannot refer to them.
+pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&str>) -> Pass<Btf> {
     let mut notes = Notes::default();
     let symbols: BTreeMap<(SectionId, &str), _> = elf
         .symbols
         .iter()
         .filter(|symbol| symbol.binding != Binding::Local && symbol.kind != SymbolKind::Section)
-        .filter_map(|symbol| match symbol.place {
-            Place::Section(id) => Some(((id, symbol.name), symbol)),
-            Place::Undefined | Place::Elsewhere => None,
+        .filter_map(|symbol| match symbol.section {
+            SymbolSection::Section(id) => Some(((id, symbol.name), symbol)),
+            SymbolSection::Undefined | SymbolSection::Elsewhere => None,
         })
         .collect();
     let statics = Statics::new(elf);
     let ids: Vec<TypeId> = btf.iter().filter(|(_, ty)| matches!(ty.kind, Kind::Datasec(_))).map(|(id, _)| id).collect();
     for id in ids {
         let name = btf.name(id).to_owned();
-        if twice.contains(&name[..]) {
+        if duplicates.contains(&name[..]) {
             continue;
         }
         let Some(section) = elf.section_named(&name) else { continue };
@@ -199,7 +211,7 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>)
             let of_one_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Static, .. });
             let of_other_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Extern, .. });
             let is_here = symbols.contains_key(&(section.id, btf.name(var.ty)));
-            // One that another file defines is missing, if anything, where it is used.
+            // A variable that another file should define is reported where it is used.
             !(of_one_file && statics.are_elsewhere(btf.name(var.ty), section.id) || of_other_file && !is_here)
         });
         for var in &mut datasec.vars {
@@ -212,7 +224,7 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>)
                 notes.report(Diagnostic::new(Code::BadData, message).section(&name));
                 continue;
             };
-            // A static linker fills the offsets in, but not that of a variable which one file declares and a later one defines.
+            // Static linkers set the offsets, except for a variable that one file declares and a later one defines.
             var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
             if symbol.hidden {
                 if let Kind::Var { linkage, .. } = &mut btf.get_mut(var.ty).kind {
@@ -225,7 +237,7 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>)
         for var in &datasec.vars {
             if u64::from(var.offset) < end || u64::from(var.offset) + u64::from(var.size) > section.size {
                 let message = format!(
-                    "variable `{}` ({} bytes at {}) overlaps another or lies outside the section's {} bytes",
+                    "variable `{}` ({} bytes at {}) overlaps another or is outside the section's {} bytes",
                     btf.name(var.ty),
                     var.size,
                     var.offset,
@@ -241,16 +253,16 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, twice: &BTreeSet<&str>)
     notes.with(btf)
 }
 
-/// Which sections static variables are in. clang 14 counts constants among those of .rodata that it puts into sections of their own,
-/// such as .rodata.cst16, where they are at offsets that other variables have in .rodata.
+/// The sections of static variables. clang 14 lists constants in the type of .rodata although it puts them into
+/// sections such as .rodata.cst16. Their offsets there collide with those of variables in .rodata.
 struct Statics<'a>(BTreeMap<&'a str, BTreeSet<SectionId>>);
 
 impl<'a> Statics<'a> {
     fn new(elf: &'a ElfObject<'_>) -> Self {
         let mut sections: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for symbol in &elf.symbols {
-            if let (Binding::Local, SymbolKind::Object, Place::Section(id)) =
-                (symbol.binding, symbol.kind, symbol.place)
+            if let (Binding::Local, SymbolKind::Object, SymbolSection::Section(id)) =
+                (symbol.binding, symbol.kind, symbol.section)
             {
                 sections.entry(symbol.name).or_default().insert(id);
             }
@@ -258,7 +270,8 @@ impl<'a> Statics<'a> {
         Self(sections)
     }
 
-    /// Whether there are variables of this name, but none in this section. Of an object without local symbols nothing is known.
+    /// Returns whether variables of this name exist, but none in this section. Returns `false` for objects without
+    /// local symbols.
     fn are_elsewhere(&self, name: &str, section: SectionId) -> bool {
         self.0.get(name).is_some_and(|sections| !sections.contains(&section))
     }
@@ -278,11 +291,11 @@ mod tests {
     }
 
     fn local(name: &'static str, section: usize) -> Symbol<'static> {
-        let (kind, binding, place) = (SymbolKind::Object, Binding::Local, Place::Section(SectionId(section)));
-        Symbol { id: SymbolId(0), name, kind, binding, hidden: false, place, value: 0, size: 8 }
+        let (kind, binding, section) = (SymbolKind::Object, Binding::Local, SymbolSection::Section(SectionId(section)));
+        Symbol { id: SymbolId(0), name, kind, binding, hidden: false, section, value: 0, size: 8 }
     }
 
-    /// The variables that the type of `.rodata` has in the end, of two static ones that the compiler counts among them.
+    /// Returns the variables that the type of `.rodata` has after layout. The compiler lists two static variables.
     fn left(symbols: Vec<Symbol<'static>>) -> Result<Vec<String>, Vec<String>> {
         let elf = ElfObject {
             endian: Endian::Little,
@@ -308,9 +321,9 @@ mod tests {
     #[test]
     fn static_variables_are_in_the_section_of_their_symbol() {
         assert_eq!(left(vec![local("here", 1), local("there", 2)]), Ok(vec!["here".to_owned()]));
-        // Statically linked files can have variables of one name in both.
+        // After static linking, both sections can have variables of the same name.
         assert!(left(vec![local("here", 1), local("there", 2), local("there", 1)]).is_err());
-        // Without local symbols there is no more to go by than what the compiler says.
+        // Without local symbols, the compiler's type is the only source.
         assert!(left(Vec::new()).is_err());
     }
 }

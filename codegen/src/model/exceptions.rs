@@ -1,16 +1,16 @@
-//! Exception callbacks: a declaration tag `exception_callback:NAME` on a program names the function that the kernel calls when it
-//! throws (`bpf_throw`, Linux 6.7).
+//! Exception callbacks: a declaration tag `exception_callback:NAME` on a program names the function that the kernel
+//! calls when the program throws (`bpf_throw`, Linux 6.7).
 //!
-//! Nothing in the program's instructions refers to the function, so it has to be added to it.
+//! No instruction of the program refers to that function, so linking adds it explicitly.
 
 use std::collections::BTreeMap;
 
 use crate::btf::{Btf, Kind};
 
-/// What the tag's text begins with.
+/// The prefix of the tag.
 const TAG: &str = "exception_callback:";
 
-/// The callbacks by the name of the function that they are for.
+/// Returns the callbacks by the names of their functions.
 pub(super) fn callbacks(btf: &Btf) -> BTreeMap<&str, &str> {
     let tags = btf.iter().filter_map(|(id, ty)| match ty.kind {
         Kind::DeclTag { ty, component: None, .. } if matches!(btf.get(ty).kind, Kind::Func { .. }) => {

@@ -1,21 +1,21 @@
-//! What an object expects of the kernel: the variables of BTF's data section `.ksyms`.
+//! Kernel symbols that an object uses: the variables of the BTF data section `.ksyms`.
 //!
-//! The kernel does not take declarations of things defined elsewhere, so they are made definitions of ordinary four-byte
-//! variables in the types it gets; programs refer to the kernel's own ids anyway.
+//! The kernel rejects BTF with extern declarations. They are replaced by definitions of four-byte variables, because
+//! programs refer to kernel BTF ids and not to these types.
 
 use std::collections::BTreeMap;
 
 use skelgen_abi::plan::{Symbol, SymbolKind};
 
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
-use crate::elf::{Binding, ElfObject, Place};
+use crate::elf::{Binding, ElfObject, SymbolSection};
 
-/// Finds the externs, and turns their declarations into what the kernel takes.
+/// Finds the externs, and replaces their declarations by definitions that the kernel accepts.
 pub(super) fn declare(elf: &ElfObject<'_>, mut btf: Btf) -> (Btf, Vec<Symbol>) {
     let undefined: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
-        .filter(|symbol| symbol.place == Place::Undefined && !symbol.name.is_empty())
+        .filter(|symbol| symbol.section == SymbolSection::Undefined && !symbol.name.is_empty())
         .map(|symbol| (symbol.name, symbol.binding == Binding::Weak))
         .collect();
     let Some(id) = btf.datasec(".ksyms") else { return (btf, Vec::new()) };
@@ -66,7 +66,7 @@ fn define(btf: &mut Btf, section: TypeId, declared: &[TypeId]) {
     btf.get_mut(section).kind = Kind::Datasec(Datasec { size, vars });
 }
 
-/// A four-byte integer of the object's own, or a new one.
+/// Returns a four-byte integer type of the object, or adds one.
 fn int_type(btf: &mut Btf) -> TypeId {
     let found =
         btf.iter().find(|(_, ty)| matches!(ty.kind, Kind::Int(Int { size: 4, bits: 32, .. }))).map(|(id, _)| id);

@@ -1,4 +1,4 @@
-//! The functions of an object: the pieces that its executable sections are cut into along their symbols.
+//! The functions of an object: its executable sections, split at their symbols.
 
 use std::collections::BTreeMap;
 
@@ -7,49 +7,49 @@ use super::refused::Refused;
 use super::{Function, FunctionId, Reference};
 use crate::btf::Btf;
 use crate::btf::ext::{BtfExt, SectionInfo};
-use crate::elf::{Binding, ElfObject, Place, Section, SectionId, SectionKind, Symbol, SymbolKind};
+use crate::elf::{Binding, ElfObject, Section, SectionId, SectionKind, Symbol, SymbolKind, SymbolSection};
 use crate::error::{Code as ErrorCode, Diagnostic};
 use crate::insn::{Code, INSN_SIZE, Insn, InsnIndex, Ref};
 
-/// All functions, in the order of sections and of their places within.
+/// All functions, in the order of sections and of offsets within them.
 pub(super) struct Functions<'a> {
     functions: Vec<Entry<'a>>,
     by_place: BTreeMap<(SectionId, usize), FunctionId>,
 }
 
-/// A function before its references are resolved.
+/// A function whose references are not yet resolved.
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) section: &'a Section<'a>,
-    /// First slot in the section.
+    /// The first slot in the section.
     pub(super) start: usize,
     pub(super) insns: Vec<Insn>,
     pub(super) info: SectionInfo,
     pub(super) global: bool,
-    /// Whether another function calls it, so that it need not be a program.
+    /// Whether another function calls it. Such a function need not be a program.
     pub(super) called: bool,
 }
 
-/// What a function refers to.
+/// The references of a function.
 pub(super) struct Resolved {
     pub(super) refs: Vec<Ref<Reference>>,
     pub(super) tables: Vec<Vec<InsnIndex>>,
 }
 
 impl Entry<'_> {
-    /// Whether its section is the one for functions that are no programs.
+    /// Returns whether its section is the one for subprograms.
     pub(super) fn is_subprogram(&self) -> bool {
         self.section.name == ".text" || self.section.name.starts_with(".text.")
     }
 
-    /// One past its last slot in the section.
+    /// Returns the slot in the section after its last.
     pub(super) fn end(&self) -> usize {
         self.start + self.insns.len()
     }
 }
 
 impl<'a> Functions<'a> {
-    /// Cuts the executable sections into functions.
+    /// Splits the executable sections into functions.
     pub(super) fn collect(elf: &'a ElfObject<'a>, btf: Option<&Btf>, ext: &BtfExt) -> Pass<Self> {
         let mut notes = Notes::default();
         let records: BTreeMap<&str, &SectionInfo> = match btf {
@@ -74,7 +74,7 @@ impl<'a> Functions<'a> {
                 notes.report(
                     Diagnostic::new(ErrorCode::BadInstruction, message)
                         .section(section.name)
-                        .note("keep the symbol table: do not strip the object of its symbols"),
+                        .with_help("keep the symbol table; do not strip the object"),
                 );
             }
             if functions.len() == from {
@@ -95,12 +95,12 @@ impl<'a> Functions<'a> {
         self.functions.iter().enumerate().map(|(index, entry)| (id(index), entry))
     }
 
-    /// The function that begins at this slot of the section.
+    /// Returns the function that begins at this slot of the section.
     pub(super) fn at(&self, section: SectionId, slot: usize) -> Option<FunctionId> {
         self.by_place.get(&(section, slot)).copied()
     }
 
-    /// The functions with what they refer to, in the same order.
+    /// Returns the functions with their references, which are in the same order.
     pub(super) fn with(self, found: Vec<Resolved>) -> Vec<Function> {
         let function = |(entry, found): (Entry<'_>, Resolved)| Function {
             name: entry.name.to_owned(),
@@ -114,7 +114,8 @@ impl<'a> Functions<'a> {
         self.functions.into_iter().zip(found).map(function).collect()
     }
 
-    /// Calls within one section need no relocation, so the instructions tell.
+    /// Marks functions that calls within one section lead to. Such calls need no relocation, so the instructions are
+    /// searched.
     fn mark_called(&mut self) {
         let mut called = Vec::new();
         for entry in &self.functions {
@@ -132,7 +133,7 @@ impl<'a> Functions<'a> {
     }
 }
 
-/// The slot that a call at `slot` of the same section means.
+/// Returns the slot that a call at `slot` of the same section leads to.
 pub(super) fn target(slot: usize, imm: i32) -> Option<usize> {
     slot.checked_add(1)?.checked_add_signed(isize::try_from(imm).ok()?)
 }
@@ -141,19 +142,22 @@ fn id(index: usize) -> FunctionId {
     FunctionId(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
-/// Cuts a section into its functions.
+/// Splits a section into its functions.
 fn cut<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&SectionInfo>) -> Pass<Vec<Entry<'a>>> {
     let mut notes = Notes::default();
     let mut functions = Vec::new();
     let broken = |message: String| Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name);
     if section.data.len() % INSN_SIZE != 0 {
-        notes.report(broken(format!("{} bytes are no whole number of instructions", section.data.len())));
+        notes.report(broken(format!(
+            "the section's {} bytes are not a whole number of instructions",
+            section.data.len()
+        )));
         return notes.with(functions);
     }
     let mut symbols: Vec<_> = elf
         .symbols
         .iter()
-        .filter(|symbol| symbol.kind == SymbolKind::Function && symbol.place == Place::Section(section.id))
+        .filter(|symbol| symbol.kind == SymbolKind::Function && symbol.section == SymbolSection::Section(section.id))
         .collect();
     symbols.sort_by_key(|symbol| (symbol.value, symbol.binding == Binding::Local, symbol.id));
     symbols.dedup_by_key(|symbol| symbol.value);
@@ -164,13 +168,13 @@ fn cut<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&Secti
             .zip(usize::try_from(symbol.size).ok())
             .and_then(|(from, size)| Some(from..from.checked_add(size)?));
         let Some((range, bytes)) = range.and_then(|range| Some((range.clone(), section.data.get(range)?))) else {
-            notes.report(broken(format!("function `{}` lies outside its section", symbol.name)));
+            notes.report(broken(format!("function `{}` is outside its section", symbol.name)));
             refuse(&mut notes.refused, section, symbol);
             continue;
         };
         if range.start % INSN_SIZE != 0 || range.len() % INSN_SIZE != 0 || range.is_empty() || range.start < end {
             let message =
-                format!("function `{}` is empty, overlaps another, or is cut through an instruction", symbol.name);
+                format!("function `{}` is empty, overlaps another, or ends inside an instruction", symbol.name);
             notes.report(broken(message));
             refuse(&mut notes.refused, section, symbol);
             continue;
@@ -194,13 +198,14 @@ fn cut<'a>(elf: &'a ElfObject<'a>, section: &'a Section<'a>, info: Option<&Secti
     notes.with(functions)
 }
 
-/// Notes that a function was refused.
+/// Records that a function was refused.
 fn refuse(refused: &mut Refused, section: &Section<'_>, symbol: &Symbol<'_>) {
     refused.part(section.id, symbol.value, symbol.size);
     refused.name(symbol.name);
 }
 
-/// The symbols without a type at instructions that belong to no function: functions whose symbols do not say so.
+/// Returns the untyped symbols at instructions outside of all functions. They are probably functions that assembly code
+/// did not declare.
 fn untyped<'e, 'data>(
     elf: &'e ElfObject<'data>,
     section: &Section<'_>,
@@ -213,14 +218,14 @@ fn untyped<'e, 'data>(
     };
     let is_one = |symbol: &&Symbol<'_>| {
         symbol.kind == SymbolKind::None
-            && symbol.place == Place::Section(section.id)
+            && symbol.section == SymbolSection::Section(section.id)
             && !symbol.name.is_empty()
             && symbol.value < section.size
             && !is_in_function(symbol.value)
             && !refused.has(section.id, Some(symbol.value))
     };
     let mut found: Vec<_> = elf.symbols.iter().filter(is_one).collect();
-    // Labels inside of functions are local; only where there is nothing else can they be functions.
+    // Labels inside functions are local. Local symbols count only if all are local.
     if found.iter().any(|symbol| symbol.binding != Binding::Local) {
         found.retain(|symbol| symbol.binding != Binding::Local);
     }
@@ -230,22 +235,22 @@ fn untyped<'e, 'data>(
 fn without_type(section: &Section<'_>, symbols: &[&Symbol<'_>]) -> Diagnostic {
     let names: Vec<_> = symbols.iter().map(|symbol| format!("`{}`", symbol.name)).collect();
     let (names, has, first) = (names.join(", "), if symbols.len() == 1 { "has" } else { "have" }, symbols[0].name);
-    let message = format!("{names} {has} no symbol type (STT_NOTYPE), so it is not known what is a function");
-    Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name).note(format!(
-        "in assembler code, say `.type {first}, @function` and `.size {first}, .-{first}`; an old compiler that writes no types has to be \
-         replaced by a newer one"
+    let message = format!("{names} {has} no symbol type (STT_NOTYPE), so the functions cannot be identified");
+    Diagnostic::new(ErrorCode::BadInstruction, message).section(section.name).with_help(format!(
+        "in assembly, add `.type {first}, @function` and `.size {first}, .-{first}`; if a compiler wrote the symbol, use a \
+         newer one"
     ))
 }
 
-/// Checks that every wide load has its second slot, which holds nothing but an immediate.
+/// Checks that every 64-bit immediate load has a second slot, which contains only an immediate.
 fn check(insns: &[Insn], start: usize, function: &str, section: &str) -> Result<(), Diagnostic> {
     let mut index = 0;
     while let Some(insn) = insns.get(index) {
-        if insn.is_wide_load() {
+        if insn.is_ld_imm64() {
             let whole =
                 insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
             if !whole {
-                let message = format!("function `{function}` has a wide load without its second half");
+                let message = format!("function `{function}` has a 64-bit immediate load without its second half");
                 return Err(Diagnostic::new(ErrorCode::BadInstruction, message).section(section).insn(start + index));
             }
             index += 1;
@@ -255,7 +260,7 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str) -> Result<
     Ok(())
 }
 
-/// The records about the slots `from..to`, counted from `from`.
+/// Returns the records about the slots `from..to`, with indices relative to `from`.
 fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
     let rebase = |insn: InsnIndex| (from..to).contains(&insn.0).then(|| InsnIndex(insn.0 - from));
     let mut slice = SectionInfo {
@@ -276,13 +281,13 @@ fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
             .filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r }))
             .collect(),
     };
-    // There are as many of them as instructions, and all of them stay.
+    // There are as many records as instructions, and they stay in memory.
     slice.lines.shrink_to_fit();
     slice.relos.shrink_to_fit();
     slice
 }
 
-/// The source line of a slot of a function.
+/// Returns the source line of a slot of a function.
 pub(super) fn line(btf: Option<&Btf>, info: &SectionInfo, slot: usize) -> Option<crate::error::SourceLine> {
     let btf = btf?;
     let record = info.lines.iter().take_while(|record| record.insn.0 <= slot).last()?;

@@ -1,7 +1,8 @@
-//! Jump tables: section `.jumptables`, whose eight-byte numbers are places of instructions in the section of the function that jumps
-//! (`gotox`, Linux 6.19).
+//! Jump tables: the section `.jumptables` of eight-byte offsets of instructions, relative to the section of the
+//! function that jumps (`gotox`, Linux 6.19).
 //!
-//! Each symbol in it is a table of one function. The kernel gets each as a map of instructions, by their index in the program.
+//! Each symbol in it is a table of one function. The kernel gets each table as an instruction array map, with indices
+//! into the program.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use crate::insn::{Endian, INSN_SIZE, InsnIndex};
 /// The section's name.
 pub(super) const SECTION: &str = ".jumptables";
 
-/// Bytes of a number in the section.
+/// The size of an offset in the section, in bytes.
 const ENTRY: usize = 8;
 
-/// The jump tables of a function as they are met.
+/// The jump tables of a function, in the order of their first use.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) entries: Vec<Vec<InsnIndex>>,
@@ -23,7 +24,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The place of the symbol's table among those of the function.
+    /// Returns the index of the symbol's table among those of the function.
     pub(super) fn index(
         &mut self,
         section: &Section<'_>,
@@ -35,17 +36,22 @@ impl Tables {
         if let Some(&index) = self.known.get(&key) {
             return Ok(index);
         }
-        let place = usize::try_from(symbol.value).ok().zip(usize::try_from(symbol.size).ok());
-        let bytes = place.and_then(|(from, len)| section.data.get(from..)?.get(..len));
-        let bytes = bytes.ok_or("it lies outside its section")?;
+        let range = usize::try_from(symbol.value).ok().zip(usize::try_from(symbol.size).ok());
+        let bytes = range.and_then(|(from, len)| section.data.get(from..)?.get(..len));
+        let bytes = bytes.ok_or("it is outside its section")?;
         if bytes.is_empty() || bytes.len() % ENTRY != 0 || symbol.value % 8 != 0 {
-            return Err(format!("{} bytes at {} are not a table of eight-byte places", bytes.len(), symbol.value));
+            return Err(format!(
+                "its {} bytes at offset {} are not a table of eight-byte offsets",
+                bytes.len(),
+                symbol.value
+            ));
         }
         let mut entries = Vec::new();
         for entry in bytes.chunks_exact(ENTRY) {
-            let place = entry.first_chunk().map_or(0, |&bytes| endian.u64(bytes));
-            // A place outside the function wraps around to one that no program has: the kernel refuses it, if the program is loaded.
-            let slot = usize::try_from(place).unwrap_or(usize::MAX) / INSN_SIZE;
+            let offset = entry.first_chunk().map_or(0, |&bytes| endian.u64(bytes));
+            // An offset outside the function wraps around to an index that no program has. The kernel rejects it if the
+            // program is loaded.
+            let slot = usize::try_from(offset).unwrap_or(usize::MAX) / INSN_SIZE;
             entries.push(InsnIndex(slot.wrapping_sub(function.start)));
         }
         self.entries.push(entries);

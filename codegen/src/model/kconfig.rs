@@ -1,7 +1,8 @@
-//! Kernel configuration that an object reads: the variables of BTF's data section `.kconfig`, laid out as the one value of a map.
+//! Kernel configuration that an object reads: the variables of the BTF data section `.kconfig`, as the only value of a
+//! map.
 //!
-//! What they are worth is for the running kernel to say. The layout is that of libbpf 1.8, so that a map looks the same whoever
-//! made it: largest alignment first, then smallest size, then by name.
+//! The running kernel determines their values. The layout is that of libbpf 1.8, so that the map does not depend on the
+//! loader: by descending alignment, then ascending size, then name.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +14,12 @@ use super::pass::{Notes, Pass};
 use super::table::{self, Defined};
 use super::{DataSection, Map, Variable};
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, TypeId};
-use crate::elf::{Binding, ElfObject, Place};
+use crate::elf::{Binding, ElfObject, SymbolSection};
 use crate::error::{Code, Diagnostic};
 
 const SECTION: &str = ".kconfig";
 
-/// A variable that the running kernel's configuration gives a value.
+/// A variable whose value is an option of the running kernel's configuration.
 struct Config {
     row: Kconfig,
     var: TypeId,
@@ -26,12 +27,12 @@ struct Config {
     align: u32,
 }
 
-/// The configuration that an object reads, laid out.
+/// The configuration variables of an object, laid out.
 #[derive(Default)]
 pub(super) struct Configs {
     list: Vec<Config>,
     size: u32,
-    /// The data section.
+    /// The BTF data section.
     section: TypeId,
 }
 
@@ -51,13 +52,13 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf) -> (Btf, Pass<Configs>)
 }
 
 impl Configs {
-    /// Defines the map that holds the values, if there are any.
+    /// Defines the map of the values, if there are variables.
     pub(super) fn map(&self, object: &str) -> Option<Defined> {
         let map = || map(&self.list, self.size, self.section, object);
-        (!self.list.is_empty()).then(|| Defined { map: map(), place: table::Place::Names })
+        (!self.list.is_empty()).then(|| Defined { map: map(), location: table::Location::Names })
     }
 
-    /// The rows of the plan.
+    /// Returns the rows of the plan.
     pub(super) fn into_rows(self) -> Vec<Kconfig> {
         self.list.into_iter().map(|config| config.row).collect()
     }
@@ -67,7 +68,7 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes)
     let weak: BTreeMap<&str, bool> = elf
         .symbols
         .iter()
-        .filter(|symbol| symbol.place == Place::Undefined)
+        .filter(|symbol| symbol.section == SymbolSection::Undefined)
         .map(|symbol| (symbol.name, symbol.binding == Binding::Weak))
         .collect();
     let Kind::Datasec(section) = &btf.get(section).kind else { return Vec::new() };
@@ -78,18 +79,20 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes)
         let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok());
         let (Some(kind), Some(size)) = (kind(btf, ty), size) else {
             notes.refused.name(name);
-            let message = format!("`{name}` has a type that kernel configuration cannot be");
+            let message = format!("`{name}` has a type that kernel configuration cannot have");
             notes.report(
                 Diagnostic::new(Code::BadExtern, message)
                     .section(SECTION)
-                    .note("it can be bool, char, an integer, `enum libbpf_tristate` or an array of char"),
+                    .with_help("declare it as bool, char, an integer, `enum libbpf_tristate` or an array of char"),
             );
             continue;
         };
         let known = name.starts_with("CONFIG_") || name.starts_with("LINUX_");
         if !known {
             notes.refused.name(name);
-            let message = format!("`{name}` is no kernel configuration: names begin with CONFIG_ or LINUX_");
+            let message = format!(
+                "`{name}` is not a kernel configuration option: its name does not begin with CONFIG_ or LINUX_"
+            );
             notes.report(Diagnostic::new(Code::BadExtern, message).section(SECTION));
             continue;
         }
@@ -104,7 +107,7 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes)
     list
 }
 
-/// What a type can hold, if it is one that configuration can be (`find_kcfg_type` of libbpf 1.8).
+/// Returns the kind of configuration value of a type, if it has one (`find_kcfg_type` of libbpf 1.8).
 fn kind(btf: &Btf, ty: TypeId) -> Option<KconfigKind> {
     let id = btf.resolve(ty);
     match &btf.get(id).kind {
@@ -120,7 +123,7 @@ fn kind(btf: &Btf, ty: TypeId) -> Option<KconfigKind> {
     }
 }
 
-/// Makes the declarations definitions, which is what the kernel takes.
+/// Replaces the declarations by definitions, because the kernel rejects extern declarations.
 fn define(btf: &mut Btf, section: TypeId, list: &[Config], size: u32) {
     for config in list {
         btf.get_mut(config.var).kind = Kind::Var { ty: config.ty, linkage: Linkage::Global };

@@ -1,23 +1,23 @@
-//! Maps in the form before BTF: section `maps`, whose symbols are numbers in a row. What aya-ebpf's `#[map]` writes.
+//! Legacy map definitions: symbols in section `maps`, each a sequence of numbers. aya-ebpf's `#[map]` writes them.
 //!
-//! The numbers are type, key size, value size, entries and flags; then, in the form of iproute2 and aya, an id that means nothing
-//! and a way to pin. Whatever follows has no meaning here and must be zero.
+//! The numbers are type, key size, value size, max entries and flags. In the form of iproute2 and aya, an unused id and
+//! the pinning follow. Everything after them is unknown and must be zero.
 
 use skelgen_abi::uapi::MapType;
 
 use super::Map;
 use super::pass::{Notes, Pass};
 use super::table::{self, Defined};
-use crate::elf::{ElfObject, Place, Section, SymbolKind};
+use crate::elf::{ElfObject, Section, SymbolKind, SymbolSection};
 use crate::error::{Code, Diagnostic};
 
-/// The section's name; what follows a slash is a map's name.
+/// The section's name. A map's name can follow a slash.
 const SECTION: &str = "maps";
 
-/// Bytes of a number.
+/// The size of a number, in bytes.
 const NUMBER: usize = 4;
 
-/// Finds these maps.
+/// Finds the maps with legacy definitions.
 pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
     let mut notes = Notes::default();
     let mut maps = Vec::new();
@@ -26,7 +26,7 @@ pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
         let mut symbols: Vec<_> = elf
             .symbols
             .iter()
-            .filter(|symbol| symbol.place == Place::Section(section.id) && symbol.kind != SymbolKind::Section)
+            .filter(|symbol| symbol.section == SymbolSection::Section(section.id) && symbol.kind != SymbolKind::Section)
             .collect();
         symbols.sort_by_key(|symbol| symbol.value);
         for (index, symbol) in symbols.iter().enumerate() {
@@ -34,8 +34,9 @@ pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
             let size = if symbol.size == 0 { end.saturating_sub(symbol.value) } else { symbol.size };
             match definition(elf, section, symbol.name, symbol.value, size) {
                 Ok(map) => {
-                    let place = table::Place::Definition { section: section.id, offset: symbol.value, values: None };
-                    maps.push(Defined { map, place });
+                    let location =
+                        table::Location::Definition { section: section.id, offset: symbol.value, values: None };
+                    maps.push(Defined { map, location });
                 }
                 Err(diagnostic) => {
                     notes.refused.part(section.id, symbol.value, size);
@@ -44,7 +45,7 @@ pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
             }
         }
         if symbols.is_empty() {
-            let message = "the section has bytes but no symbols, which maps are named by";
+            let message = "the section has no symbols, which give maps their names";
             notes.report(Diagnostic::new(Code::BadMap, message).section(section.name));
             notes.refused.section(section.id);
         }
@@ -54,30 +55,31 @@ pub(super) fn maps(elf: &ElfObject<'_>) -> Pass<Vec<Defined>> {
 
 fn definition(elf: &ElfObject<'_>, section: &Section<'_>, name: &str, from: u64, size: u64) -> Result<Map, Diagnostic> {
     let bad = |message: String| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
-    let place = usize::try_from(from).ok().zip(usize::try_from(size).ok());
-    let bytes = place.and_then(|(from, size)| section.data.get(from..)?.get(..size));
-    let bytes = bytes.ok_or_else(|| bad("it lies outside its section".into()))?;
+    let range = usize::try_from(from).ok().zip(usize::try_from(size).ok());
+    let bytes = range.and_then(|(from, size)| section.data.get(from..)?.get(..size));
+    let bytes = bytes.ok_or_else(|| bad("it is outside its section".into()))?;
     let numbers: Vec<u32> = bytes
         .chunks_exact(NUMBER)
         .map(|number| elf.endian.u32(number.first_chunk().copied().unwrap_or_default()))
         .collect();
     let [map_type, key_size, value_size, max_entries, flags, rest @ ..] = &numbers[..] else {
-        return Err(bad(format!("its {size} bytes are too few for type, sizes, entries and flags")));
+        return Err(bad(format!("its {size} bytes do not contain type, key size, value size, max entries and flags")));
     };
     if *map_type == MapType::UNSPEC.0 {
-        // All is zero in a definition by BTF, whose members are null pointers.
-        return Err(bad("it has no type: its first number is zero".into())
-            .note("a definition with __uint and __type belongs in SEC(\".maps\")"));
+        // A BTF-defined map in this section is all zero, because its members are null pointers.
+        return Err(
+            bad("its type is zero".into()).with_help("put a definition with __uint and __type into SEC(\".maps\")")
+        );
     }
-    // The id is for iproute2 alone.
+    // Only iproute2 uses the id.
     let pin_by_name = match rest {
         [] | [_] | [_, 0, ..] => false,
         [_, 1, ..] => true,
-        [_, other, ..] => return Err(bad(format!("its pinning is {other}, which is not a way to pin"))),
+        [_, other, ..] => return Err(bad(format!("its pinning is {other}, which is not supported"))),
     };
     if rest.iter().skip(2).any(|&number| number != 0) {
-        let message = "it has settings beyond type, sizes, entries, flags, id and pinning";
-        return Err(bad(message.into()).note("define it in SEC(\".maps\") with __uint and __type"));
+        let message = "it has attributes other than type, sizes, max entries, flags, id and pinning";
+        return Err(bad(message.into()).with_help("define it in SEC(\".maps\") with __uint and __type"));
     }
     let mut map = Map::new(name, MapType(*map_type));
     (map.def.key_size, map.def.value_size) = (*key_size, *value_size);

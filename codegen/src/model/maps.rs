@@ -1,7 +1,7 @@
-//! BTF-defined maps: the variables of section `.maps`. Those of older objects are read by [`super::legacy`].
+//! BTF-defined maps: the variables of section `.maps`. [`super::legacy`] reads the older form.
 //!
-//! A definition is a variable whose struct type spells the map out: `int (*name)[N]` is the number N, `T *name` is the type T,
-//! and `values` holds pointers whose relocations say what is in the map at first.
+//! A definition is a variable whose struct type has the attributes as members. `int (*name)[N]` is the number N, and `T
+//! *name` is the type T. The relocations of `values` name the initial elements.
 
 use skelgen_abi::plan;
 use skelgen_abi::uapi::{MapType, map_flags};
@@ -12,26 +12,26 @@ use super::refused::Refused;
 use super::table::{self, Defined, Element, MapTable};
 use super::{Map, MapId};
 use crate::btf::{Btf, Composite, Kind, TypeId};
-use crate::elf::{ElfObject, Place, Relocation, RelocationKind};
+use crate::elf::{ElfObject, Relocation, RelocationKind, SymbolSection};
 use crate::error::{Code, Diagnostic};
 use crate::insn::INSN_SIZE;
 
 /// The section's name.
 const SECTION: &str = ".maps";
 
-/// Finds the maps that the object defines.
+/// Finds the BTF-defined maps of the object.
 pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>> {
     let mut notes = Notes::default();
     let mut maps = Vec::new();
     let Some(section) = elf.section_named(SECTION) else { return notes.with(maps) };
     let Some(btf) = btf else {
         notes.refused.section(section.id);
-        let message = "maps are defined by types, and the object has no BTF";
+        let message = "the object has maps in `.maps` but no BTF, which defines them";
         notes.report(Diagnostic::new(Code::MissingBtf, message).section(SECTION));
         return notes.with(maps);
     };
     let Some(Kind::Datasec(datasec)) = btf.datasec(SECTION).map(|id| &btf.get(id).kind) else {
-        notes.report(Diagnostic::new(Code::BadMap, "the BTF has no data section of this name").section(SECTION));
+        notes.report(Diagnostic::new(Code::BadMap, "the BTF has no such data section").section(SECTION));
         notes.refused.section(section.id);
         return notes.with(maps);
     };
@@ -41,7 +41,10 @@ pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>>
         match Definition::read(btf, ty, btf.name(var.ty), false) {
             Ok(Definition { map, values_offset }) => {
                 let values = values_offset.map(|from| offset + u64::from(from)..offset + size);
-                maps.push(Defined { map, place: table::Place::Definition { section: section.id, offset, values } });
+                maps.push(Defined {
+                    map,
+                    location: table::Location::Definition { section: section.id, offset, values },
+                });
             }
             Err(diagnostic) => {
                 notes.refused.part(section.id, offset, size);
@@ -52,7 +55,7 @@ pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>>
     notes.with(maps)
 }
 
-/// Finds what maps of maps and program arrays hold at first: map, key, element.
+/// Finds the initial elements of maps of maps and program arrays: map, key, element.
 pub(super) fn elements(
     elf: &ElfObject<'_>,
     table: &MapTable,
@@ -77,7 +80,7 @@ pub(super) fn elements(
     notes.with(elements)
 }
 
-/// The element that a relocation puts in its place; nothing if it was refused.
+/// Returns the element that a relocation refers to; `None` if it was refused.
 fn element(
     elf: &ElfObject<'_>,
     relocation: &Relocation,
@@ -86,37 +89,37 @@ fn element(
     refused: &Refused,
 ) -> Result<Option<Element>, String> {
     let symbol = elf.symbol(relocation.symbol);
-    let (Place::Section(place), RelocationKind::Abs64) = (symbol.place, relocation.kind) else {
+    let (SymbolSection::Section(target), RelocationKind::Abs64) = (symbol.section, relocation.kind) else {
         return Err(format!("`{}` cannot be an initial element", symbol.name));
     };
-    if let Some(inner) = table.defined_at(place, Some(symbol.value)) {
+    if let Some(inner) = table.defined_at(target, Some(symbol.value)) {
         return Ok(Some(Element::Map(inner)));
     }
     let slot = usize::try_from(symbol.value).ok().map(|value| value / INSN_SIZE);
-    match slot.and_then(|slot| functions.at(place, slot)) {
+    match slot.and_then(|slot| functions.at(target, slot)) {
         Some(function) => Ok(Some(Element::Function(function))),
-        None if refused.has(place, Some(symbol.value)) => Ok(None),
+        None if refused.has(target, Some(symbol.value)) => Ok(None),
         None => Err(format!("`{}` is neither a map nor a program", symbol.name)),
     }
 }
 
 /// What a member of a definition sets.
 enum Attribute {
-    /// A number of four bytes.
+    /// A 32-bit number.
     Number(fn(&mut plan::Map, u32)),
-    /// A number of eight bytes.
+    /// A 64-bit number.
     Wide(fn(&mut plan::Map, u64)),
     /// A size in bytes.
     Size(Part),
-    /// A type, and its size.
+    /// A type and, with it, a size.
     Type(Part),
-    /// How the map is pinned.
+    /// The pinning.
     Pinning,
-    /// What is in it at first.
+    /// The initial elements.
     Values,
 }
 
-/// What an element of a map is made of.
+/// The parts of a map element.
 #[derive(Clone, Copy)]
 enum Part {
     Key,
@@ -144,7 +147,7 @@ const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("values", Attribute::Values),
 ];
 
-/// The names of all attributes, for people.
+/// Lists the names of all attributes for a message.
 fn attribute_names() -> String {
     let names: Vec<_> = ATTRIBUTES.iter().map(|(name, _)| *name).collect();
     let (last, others) = names.split_last().unwrap_or((&"", &[]));
@@ -153,7 +156,7 @@ fn attribute_names() -> String {
 
 struct Definition {
     map: Map,
-    /// Where `values` begins in the struct, in bytes.
+    /// The offset of `values` in the struct, in bytes.
     values_offset: Option<u32>,
 }
 
@@ -169,19 +172,21 @@ impl Definition {
             let field = btf.str(member.name);
             let number = || number(btf, member.ty).ok_or_else(|| bad(format!("`{field}` is not a number (`__uint`)")));
             let narrow = || {
-                number()
-                    .and_then(|value| u32::try_from(value).map_err(|_| bad(format!("`{field}` is too large: {value}"))))
+                number().and_then(|value| {
+                    u32::try_from(value).map_err(|_| bad(format!("`{field}` is {value}, which exceeds 32 bits")))
+                })
             };
             let sized = || {
                 let Kind::Ptr(to) = btf.get(btf.resolve(member.ty)).kind else {
                     return Err(bad(format!("`{field}` is not a type (`__type`)")));
                 };
                 let size = btf.size_of(to).and_then(|size| u32::try_from(size).ok());
-                size.map(|size| (to, size)).ok_or_else(|| bad(format!("`{field}` is a type without a size")))
+                size.map(|size| (to, size)).ok_or_else(|| bad(format!("the type of `{field}` has no size")))
             };
             let Some((_, attribute)) = ATTRIBUTES.iter().find(|(name, _)| *name == field) else {
-                return Err(bad(format!("`{field}` is not an attribute of maps"))
-                    .note(format!("attributes are {}", attribute_names())));
+                return Err(
+                    bad(format!("`{field}` is not a map attribute")).with_help(format!("use {}", attribute_names()))
+                );
             };
             match attribute {
                 Attribute::Number(set) => set(&mut map.def, narrow()?),
@@ -196,9 +201,9 @@ impl Definition {
                     0 => {}
                     1 => map.def.pin_by_name = true,
                     other => {
-                        return Err(bad(format!("`pinning` is {other}, which is not a way to pin")).note(
-                            "it is 0 or 1 (LIBBPF_PIN_NONE, LIBBPF_PIN_BY_NAME); other numbers belong to another loader: leave \
-                             `pinning` out, and pin the map's handle",
+                        return Err(bad(format!("`pinning` is {other}, which is not supported")).with_help(
+                            "set it to LIBBPF_PIN_NONE (0) or LIBBPF_PIN_BY_NAME (1); for a pinning of another loader, leave `pinning` out \
+                             and pin the map's handle",
                         ));
                     }
                 },
@@ -218,14 +223,14 @@ impl Definition {
 }
 
 impl Part {
-    /// Sets the size, which several members can give if they agree.
+    /// Sets the size. Several members may set it if they agree.
     fn set_size(self, map: &mut Map, new: u32) -> Result<(), String> {
         let (size, what) = match self {
             Self::Key => (&mut map.def.key_size, "key"),
             Self::Value => (&mut map.def.value_size, "value"),
         };
         if *size != 0 && *size != new {
-            return Err(format!("two {what} sizes"));
+            return Err(format!("it has two different {what} sizes"));
         }
         *size = new;
         Ok(())
@@ -239,7 +244,7 @@ impl Part {
     }
 }
 
-/// Sets the sizes of keys and values that follow from the type of a map.
+/// Sets the sizes of keys and values that the map type determines.
 fn fix_sizes(map: &mut Map) {
     let (has_key_type, has_value_type) = (map.key_type.is_some(), map.value_type.is_some());
     let (key, value) = (&mut map.def.key_size, &mut map.def.value_size);
@@ -249,13 +254,14 @@ fn fix_sizes(map: &mut Map) {
             set_if(key, *key == 0, 4);
             set_if(value, *value == 0, 4);
         }
-        // Elements of these are events, one a CPU. A type of values is that of the records that programs output, as objects for
-        // cilium/ebpf have it, and stays known.
+        // The elements are perf events, one for each CPU. A value type, as in objects for cilium/ebpf, is the type of
+        // the records that programs output, and is kept.
         MapType::PERF_EVENT_ARRAY => {
             set_if(key, *key == 0 || has_key_type, 4);
             set_if(value, *value == 0 || has_value_type, 4);
         }
-        // Ring buffers have neither keys nor values. The types are those of nothing and of their records, as aya-ebpf writes them.
+        // Ring buffers have neither keys nor values. The types that aya-ebpf writes are `()` and the type of the
+        // records.
         MapType::RINGBUF | MapType::USER_RINGBUF => {
             set_if(key, has_key_type, 0);
             set_if(value, has_value_type, 0);
@@ -264,7 +270,7 @@ fn fix_sizes(map: &mut Map) {
     }
 }
 
-/// The definition that `values` gives for inner maps; `None` if it is for programs.
+/// Returns the definition of inner maps in `values`; `None` if `values` is for programs.
 fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<Map>, Diagnostic> {
     let bad = |message: &str| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
     let Kind::Array { element, .. } = btf.get(btf.resolve(ty)).kind else {
@@ -280,7 +286,7 @@ fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<Map>, Di
     }
 }
 
-/// `int (*name)[N]` is N; an enumeration is its one value (`__ulong`).
+/// Returns the number that a type encodes: `int (*name)[N]` is N, and an enumeration is its only value (`__ulong`).
 fn number(btf: &Btf, ty: TypeId) -> Option<u64> {
     match &btf.get(btf.resolve(ty)).kind {
         Kind::Ptr(to) => match btf.get(btf.resolve(*to)).kind {

@@ -1,7 +1,9 @@
-//! What an object means: maps, global data, functions and programs, with typed ids and every reference resolved to one of them.
+//! The model of an object: maps, global data, functions and programs with typed ids, and all references resolved to
+//! ids.
 //!
-//! This is where BPF conventions live: which section is which, what a `.maps` definition says, what a program section's name
-//! stands for. ELF's numbers end here. What has a row in the plan is held as one; nothing of kernels, steps or Rust is known.
+//! BPF conventions are implemented here: section names, `.maps` definitions and program types. Later phases do not see
+//! ELF indices. Items that are rows of the plan are stored in the plan's types. This module does not know kernels, load
+//! steps or Rust.
 
 pub(crate) mod arena;
 mod build;
@@ -33,72 +35,72 @@ use crate::insn::{Code, Endian, InsnIndex};
 use skelgen_abi::plan::{self, SectionKind};
 use skelgen_abi::uapi::{MapType, OBJ_NAME_MAX};
 
-/// Index of a map in its object.
+/// The index of a map in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MapId(pub u32);
 
-/// Index of a function in its object.
+/// The index of a function in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionId(pub u32);
 
-/// Index of a program in its object.
+/// The index of a program in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProgramId(pub u32);
 
-/// Index of an extern in its object.
+/// The index of an extern in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExternId(pub u32);
 
-/// An object's meaning.
+/// The model of an object.
 #[derive(Debug, Clone)]
 pub struct BpfObject {
-    /// The byte order it was compiled for: that of its data, and of the machine that can load it.
+    /// The byte order of its data, and of the systems that can load it.
     pub endian: Endian,
-    /// Its name: characters that a kernel name may hold.
+    /// Its name, with only characters that kernel names can contain.
     pub name: String,
     /// Its license, empty if it has none.
     pub license: String,
-    /// The number of its section `version`, else 0.
+    /// The number in section `version`, or 0.
     pub kernel_version: u32,
-    /// Its types, data sections laid out; `None` if it was compiled without.
+    /// Its types, with data sections laid out; `None` if it was compiled without BTF.
     pub btf: Option<Btf>,
-    /// Its maps, global data first in the order of sections, then `.maps` in the order of the source.
+    /// Its maps: first global data in the order of sections, then `.maps` in source order.
     pub maps: Vec<Map>,
-    /// Its functions: what programs and subprograms are made of.
+    /// Its functions: those of programs and subprograms.
     pub functions: Vec<Function>,
-    /// Its programs, in the order of sections and of functions within.
+    /// Its programs, in the order of sections and of functions within them.
     pub programs: Vec<Program>,
-    /// What it expects of the kernel, by its own names: one of several declarations of a function can have a name of its own
-    /// (`name___one`).
+    /// The kernel symbols it uses, with the names in the object. One of several declarations of a function can have a
+    /// suffix (`name___one`).
     pub externs: Vec<plan::Symbol>,
-    /// The kernel configuration that it reads: the variables of the section of kind `Kconfig`.
+    /// The kernel configuration it reads: the variables of the section of kind `Kconfig`.
     pub kconfig: Vec<plan::Kconfig>,
 }
 
-/// A map, or a section of global data, which is the one value of a map.
+/// A map, or a section of global data, which is the only value of a map.
 #[derive(Debug, Clone)]
 pub struct Map {
-    /// Its definition, as its row of the plan has it; for global data its name is that of the section. What a row says about other
-    /// rows and about the blob is set when the plan is made.
+    /// Its definition as a row of the plan; for global data the name is that of the section. Planning sets the fields
+    /// that refer to other rows or to the blob.
     pub def: plan::Map,
-    /// The type of a key, if it is known.
+    /// The key type, if known.
     pub key_type: Option<TypeId>,
-    /// The type of a value, if it is known; for global data the `Datasec`.
+    /// The value type, if known; for global data the `Datasec`.
     pub value_type: Option<TypeId>,
-    /// For maps of maps: the inner maps' common definition.
+    /// For maps of maps: the definition of the inner maps.
     pub inner: Option<Box<Map>>,
-    /// For maps of maps: the maps that are in it at first, with their keys.
+    /// For maps of maps: the initial inner maps with their keys.
     pub inner_maps: Vec<(u32, MapId)>,
-    /// For program arrays: the programs that are in it at first, with their keys.
+    /// For program arrays: the initial programs with their keys.
     pub inner_programs: Vec<(u32, FunctionId)>,
     /// For global data and struct_ops maps: the contents.
     pub section: Option<DataSection>,
-    /// For struct_ops maps: the functions of their members, by the members' places.
+    /// For struct_ops maps: the functions of members, by member index.
     pub member_functions: Vec<(usize, FunctionId)>,
 }
 
 impl Map {
-    /// Creates a map of this type without sizes and contents. Its name in the kernel is the beginning of its name.
+    /// Creates a map of this type without sizes and contents. Its kernel name is its truncated name.
     #[must_use]
     pub fn new(name: &str, map_type: MapType) -> Self {
         Self {
@@ -117,7 +119,7 @@ impl Map {
         }
     }
 
-    /// Creates a map with one value, these contents.
+    /// Creates a map with one value, which has these contents.
     #[must_use]
     pub fn of_section(name: &str, map_type: MapType, contents: DataSection) -> Self {
         let mut map = Self::new(name, map_type);
@@ -130,7 +132,7 @@ impl Map {
 /// The contents of a section of global data.
 #[derive(Debug, Clone)]
 pub struct DataSection {
-    /// What kind of data.
+    /// The kind of data.
     pub kind: SectionKind,
     /// Its size in bytes.
     pub size: u32,
@@ -138,21 +140,21 @@ pub struct DataSection {
     pub align: u32,
     /// Its bytes; empty if all are zero.
     pub bytes: Vec<u8>,
-    /// Its variables by rising offset.
+    /// Its variables, by ascending offset.
     pub variables: Vec<Variable>,
-    /// Where its initial value has addresses in the source, in bytes and by rising offset. They stay what the compiler left there,
-    /// because nobody knows them before the programs run.
+    /// The offsets of addresses in its initial value, in bytes and ascending. The addresses stay as the compiler wrote
+    /// them, because they are unknown until the programs run.
     pub addresses: Vec<u32>,
 }
 
 impl DataSection {
-    /// Whether each CPU has a copy of its own.
+    /// Returns whether each CPU has its own copy.
     #[must_use]
     pub fn is_percpu(&self) -> bool {
         self.kind == SectionKind::Percpu
     }
 
-    /// Whether the initial value of a variable has addresses.
+    /// Returns whether the initial value of a variable contains addresses.
     #[must_use]
     pub fn has_addresses(&self, variable: &Variable) -> bool {
         let end = variable.offset.saturating_add(variable.size);
@@ -167,11 +169,12 @@ pub struct Variable {
     pub name: String,
     /// Its type.
     pub ty: TypeId,
-    /// Where it begins, in bytes.
+    /// Its offset in bytes.
     pub offset: u32,
     /// Its size in bytes.
     pub size: u32,
-    /// Whether other files see it: neither static nor hidden. Only such variables are fields of the skeleton.
+    /// Whether other files can refer to it, which is neither static nor hidden. Only such variables are fields of the
+    /// skeleton.
     pub visible: bool,
 }
 
@@ -180,17 +183,17 @@ pub struct Variable {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// The section it is in.
+    /// The name of its section.
     pub section: String,
     /// Its first instruction in the section.
     pub start: InsnIndex,
-    /// Whether other files see it (a global function is verified by itself).
+    /// Whether other files can refer to it. The kernel verifies global functions separately.
     pub global: bool,
-    /// Its instructions and references; jumps stay inside.
+    /// Its instructions and references. Jumps stay inside the function.
     pub code: Code<Reference>,
-    /// Its records, instruction indexes from its own beginning.
+    /// Its records, with instruction indices relative to its beginning.
     pub info: SectionInfo,
-    /// Its jump tables: instructions of its own, by what an index into the table means.
+    /// Its jump tables: the target instruction of each table index.
     pub tables: Vec<Vec<InsnIndex>>,
 }
 
@@ -199,28 +202,28 @@ pub struct Function {
 pub enum Reference {
     /// A map.
     Map(MapId),
-    /// A byte of a section of global data.
+    /// A byte offset in a section of global data.
     MapValue(MapId, u32),
     /// A call of a function.
     Call(FunctionId),
     /// The address of a function.
     FunctionAddress(FunctionId),
-    /// The address of a kernel variable, function or symbol without a type.
+    /// The address of a kernel variable, a kernel function, or a kernel symbol without a type.
     ExternVariable(ExternId),
     /// A call of a kernel function.
     ExternCall(ExternId),
-    /// A jump table of the function, by its place among them.
+    /// A jump table: an index into the function's tables.
     JumpTable(usize),
 }
 
-/// A program: a function that something attaches.
+/// A program: a function that the kernel calls.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its function.
     pub function: FunctionId,
-    /// The function that the kernel calls when the program throws an exception, if it names one (`__exception_cb`).
+    /// The function that the kernel calls if the program throws an exception, if it has one (`__exception_cb`).
     pub exception: Option<FunctionId>,
-    /// Its row of the plan, as far as its section says it. Its functions and its target are set when the plan is made.
+    /// Its row of the plan, as far as its section determines it. Planning sets its functions and target.
     pub def: plan::Program,
     /// The kernel type it is loaded for.
     pub target: Option<plan::Symbol>,

@@ -1,7 +1,7 @@
-//! What a pass over an object returns: the value that it found, with what it reported and refused on the way.
+//! The result of a pass over an object: a value, with the diagnostics and refused items of the pass.
 //!
-//! A pass takes what earlier passes returned and nothing that is still growing. One function (`build.rs`) joins them, so the order of
-//! its lines is the order of the passes and of their diagnostics.
+//! A pass takes complete results of earlier passes. One function (`build.rs`) joins the passes, so its order is the
+//! order of the diagnostics.
 
 use super::refused::Refused;
 use crate::error::{Diagnostic, Reporter};
@@ -12,7 +12,7 @@ pub(super) struct Pass<T> {
     notes: Notes,
 }
 
-/// What was reported about an object, and what of it was refused for that.
+/// The diagnostics of an object, and the items that were refused with them.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) refused: Refused,
@@ -20,7 +20,7 @@ pub(super) struct Notes {
 }
 
 impl<T> Pass<T> {
-    /// Whether something was reported.
+    /// Returns whether something was reported.
     pub(super) fn reported(&self) -> bool {
         !self.notes.reporter.is_empty()
     }

@@ -1,4 +1,5 @@
-//! The model as text (`skelgen inspect`), in which every name is a [`Line`], and as serializable values (`skelgen inspect --json`).
+//! The model as text (`skelgen inspect`), with names escaped by [`Line`], and as serializable values (`skelgen inspect
+//! --json`).
 
 use std::fmt;
 
@@ -11,33 +12,33 @@ use skelgen_abi::plan::{self, Attach, PercpuForm};
 pub use super::kernels::KernelSummary;
 use super::{BpfObject, Map, kernels};
 
-/// What `skelgen inspect` shows of an object.
+/// The summary of an object that `skelgen inspect` prints.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    /// Name of the object.
+    /// Its name.
     pub name: String,
     /// Its license.
     pub license: String,
-    /// How many types its BTF has; 0 if it has none.
+    /// The number of types in its BTF; 0 without BTF.
     pub types: usize,
     /// Its maps.
     pub maps: Vec<MapSummary>,
     /// Its programs.
     pub programs: Vec<ProgramSummary>,
-    /// Its functions that are no programs.
+    /// Its functions that are not programs.
     pub subprograms: Vec<String>,
-    /// What it expects of the kernel.
+    /// The kernel symbols it uses.
     pub externs: Vec<String>,
-    /// What kernels of which versions do with its percpu data, by rising version; empty if it has none.
+    /// How kernel versions load its percpu data, by ascending version; empty without percpu data.
     pub kernels: Vec<KernelSummary>,
 }
 
-/// A map, as `skelgen inspect` shows it.
+/// The summary of a map.
 #[derive(Debug)]
 pub struct MapSummary {
     /// Its definition.
     pub def: plan::Map,
-    /// For global data: the variables.
+    /// The variables of global data.
     pub variables: Vec<VariableSummary>,
 }
 
@@ -57,44 +58,44 @@ impl Serialize for MapSummary {
     }
 }
 
-/// A variable, as `skelgen inspect` shows it.
+/// The summary of a variable.
 #[derive(Debug, Serialize)]
 pub struct VariableSummary {
-    /// Name.
+    /// Its name.
     pub name: String,
-    /// Offset in the section, in bytes.
+    /// Its offset in the section, in bytes.
     pub offset: u32,
-    /// Size in bytes.
+    /// Its size in bytes.
     pub size: u32,
     /// Whether the skeleton has a field for it.
     pub visible: bool,
-    /// Whether its initial value has addresses, which nobody fills in.
+    /// Whether its initial value contains addresses, which no loader sets.
     pub addresses: bool,
 }
 
-/// A program, as `skelgen inspect` shows it.
+/// The summary of a program.
 #[derive(Debug, Serialize)]
 pub struct ProgramSummary {
-    /// Name.
+    /// Its name.
     pub name: String,
-    /// Section.
+    /// Its section.
     pub section: String,
-    /// Type.
+    /// Its type.
     pub program_type: String,
-    /// Instructions of its own function, in slots of eight bytes.
+    /// The instructions of its own function, in eight-byte slots.
     pub insns: usize,
-    /// Whether it is loaded unless the user says otherwise.
+    /// Whether it is loaded by default.
     pub autoload: bool,
-    /// The first upstream Linux that loads programs of its section, as `5.18`; nothing if that is not known.
+    /// The first upstream Linux that loads programs of its section, as `5.18`; `None` if unknown.
     pub since: Option<String>,
     /// The kernel type it is loaded for.
     pub target: Option<String>,
-    /// Whether it attaches by itself.
+    /// Whether it attaches automatically, without further arguments.
     pub attaches: bool,
 }
 
 impl BpfObject {
-    /// What there is to know of the object at a glance, and of its skeleton if that holds percpu data in this form.
+    /// Returns the summary of the object, and of a skeleton with this form of percpu data.
     #[must_use]
     pub fn summary(&self, form: PercpuForm) -> Summary {
         let is_program = |index: usize| self.programs.iter().any(|program| program.function.0 as usize == index);
@@ -178,7 +179,7 @@ impl fmt::Display for Summary {
             )?;
             for variable in &map.variables {
                 let hidden = if variable.visible { "" } else { ", not in the skeleton" };
-                let addresses = if variable.addresses { ", with addresses that are not filled in" } else { "" };
+                let addresses = if variable.addresses { ", with addresses that are not set" } else { "" };
                 let VariableSummary { offset, name, size, .. } = variable;
                 writeln!(f, "    {offset:>6}  {} ({size} bytes{hidden}{addresses})", Line(name))?;
             }
@@ -199,10 +200,10 @@ impl fmt::Display for Summary {
                 write!(f, ", since Linux {since}")?;
             }
             if !program.autoload {
-                write!(f, ", loaded only if asked")?;
+                write!(f, ", not loaded by default")?;
             }
             if !program.attaches {
-                write!(f, ", does not attach by itself")?;
+                write!(f, ", not attached automatically")?;
             }
             writeln!(f)?;
         }

@@ -1,4 +1,4 @@
-//! What each instruction refers to, from relocations and from calls within a section.
+//! The reference of each instruction, from relocations and from calls within a section.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::refused::Refused;
 use super::table::MapTable;
 use super::{ExternId, Reference};
 use crate::btf::Btf;
-use crate::elf::{ElfObject, Place, Relocation, RelocationKind, Section, SectionId, Symbol, SymbolId};
+use crate::elf::{ElfObject, Relocation, RelocationKind, Section, SectionId, Symbol, SymbolId, SymbolSection};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter};
 use crate::insn::{INSN_SIZE, Insn, InsnIndex, Ref};
 use skelgen_abi::opcode;
 use skelgen_abi::plan::{self, SymbolKind};
 use skelgen_abi::uapi::pseudo;
 
-/// What references can lead to.
+/// The possible targets of references.
 pub(super) struct References<'a> {
     pub(super) elf: &'a ElfObject<'a>,
     pub(super) functions: &'a Functions<'a>,
@@ -27,7 +27,7 @@ pub(super) struct References<'a> {
 }
 
 impl References<'_> {
-    /// What each function refers to, in the functions' order.
+    /// Resolves the references of each function, in the functions' order.
     pub(super) fn resolve(&self) -> Pass<Vec<Resolved>> {
         let mut notes = Notes::default();
         let mut causes = Causes::default();
@@ -52,19 +52,19 @@ impl References<'_> {
                 Ok(None) => {}
                 Err(diagnostic) => {
                     let symbol = relocations.get(&index).map(|relocation| relocation.symbol);
-                    causes.add(symbol, self.place(*diagnostic, entry, index));
+                    causes.add(symbol, self.located(*diagnostic, entry, index));
                 }
             }
-            index += if insn.is_wide_load() { 2 } else { 1 };
+            index += if insn.is_ld_imm64() { 2 } else { 1 };
         }
         if let Some(slot) = relocations.keys().find(|slot| !is_referring(entry.insns.get(**slot))) {
-            let message = "the relocation is of something that is neither a wide load nor a call";
-            reporter.report(self.place(Diagnostic::new(ErrorCode::BadRelocation, message), entry, *slot));
+            let message = "the relocated instruction is neither a 64-bit immediate load nor a call";
+            reporter.report(self.located(Diagnostic::new(ErrorCode::BadRelocation, message), entry, *slot));
         }
         Resolved { refs, tables: tables.entries }
     }
 
-    /// The relocations of a function by its own slots.
+    /// Returns the relocations of a function by its slots.
     fn relocations(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> BTreeMap<usize, Relocation> {
         let mut found = BTreeMap::new();
         for relocation in &entry.section.relocations {
@@ -74,7 +74,7 @@ impl References<'_> {
                 continue;
             }
             if offset % INSN_SIZE != 0 {
-                let message = "the relocation begins inside an instruction";
+                let message = "the relocation's offset is inside an instruction";
                 reporter.report(
                     Diagnostic::new(ErrorCode::BadRelocation, message)
                         .section(entry.section.name)
@@ -94,7 +94,7 @@ impl References<'_> {
         match callee {
             Some(id) => Ok(Some(Reference::Call(id))),
             None if self.is_refused(entry.section.id, target(entry.start + index, insn.imm)) => Ok(None),
-            None => Err(bad("the call leads to no function's beginning")),
+            None => Err(bad("the call's target is not the beginning of a function")),
         }
     }
 
@@ -107,10 +107,10 @@ impl References<'_> {
         tables: &mut Tables,
     ) -> Found {
         let symbol = self.elf.symbol(relocation.symbol);
-        let section = section_of(self.elf, symbol.place).filter(|section| section.name == jumps::SECTION);
+        let section = section_of(self.elf, symbol.section).filter(|section| section.name == jumps::SECTION);
         match relocation.kind {
-            RelocationKind::Load if insn.is_wide_load() && section.is_some() => {
-                let table = section.map_or(Err("it is in no section".into()), |section| {
+            RelocationKind::Load if insn.is_ld_imm64() && section.is_some() => {
+                let table = section.map_or(Err("it is not in a section".into()), |section| {
                     tables.index(section, symbol, entry, self.elf.endian)
                 });
                 table
@@ -118,7 +118,7 @@ impl References<'_> {
                     .map_err(|what| bad(format!("jump table `{}` of function `{}`: {what}", symbol.name, entry.name)))
             }
             RelocationKind::Call if insn.code == opcode::CALL => self.call(symbol, insn),
-            RelocationKind::Load if insn.is_wide_load() => self.load(symbol, insn),
+            RelocationKind::Load if insn.is_ld_imm64() => self.load(symbol, insn),
             RelocationKind::Call
             | RelocationKind::Load
             | RelocationKind::Abs64
@@ -126,7 +126,7 @@ impl References<'_> {
             | RelocationKind::NoDyld32 => Err(Box::new(Diagnostic::new(
                 ErrorCode::BadRelocation,
                 format!(
-                    "the relocation's kind ({:?}) does not go with instruction {index} of function `{}`",
+                    "relocation type {:?} does not apply to instruction {index} of function `{}`",
                     relocation.kind, entry.name
                 ),
             ))),
@@ -134,19 +134,19 @@ impl References<'_> {
     }
 
     fn call(&self, symbol: &Symbol<'_>, insn: Insn) -> Found {
-        let Some(section) = section_of(self.elf, symbol.place) else {
+        let Some(section) = section_of(self.elf, symbol.section) else {
             return self.external(symbol, true);
         };
         let slot = usize::try_from(symbol.value).ok().and_then(|value| target(value / INSN_SIZE, insn.imm));
         match slot.and_then(|slot| self.functions.at(section.id, slot)) {
             Some(id) => Ok(Some(Reference::Call(id))),
             None if self.is_refused(section.id, slot) => Ok(None),
-            None => Err(bad(format!("the call of `{}` leads to no function's beginning", symbol.name))),
+            None => Err(bad(format!("the call of `{}` does not lead to the beginning of a function", symbol.name))),
         }
     }
 
     fn load(&self, symbol: &Symbol<'_>, insn: Insn) -> Found {
-        let Some(section) = section_of(self.elf, symbol.place) else {
+        let Some(section) = section_of(self.elf, symbol.section) else {
             return self.external(symbol, false);
         };
         let offset = symbol.value.checked_add_signed(i64::from(insn.imm));
@@ -159,7 +159,7 @@ impl References<'_> {
         if let Some((id, size)) = self.maps.of_section(section.id) {
             return match offset.and_then(|offset| u32::try_from(offset).ok()).filter(|&offset| offset <= size) {
                 Some(offset) => Ok(Some(Reference::MapValue(id, offset))),
-                None => Err(bad(format!("the address of `{}` lies outside section {}", symbol.name, section.name))),
+                None => Err(bad(format!("the address of `{}` is outside section {}", symbol.name, section.name))),
             };
         }
         if section.kind == crate::elf::SectionKind::Instructions {
@@ -168,7 +168,7 @@ impl References<'_> {
                 .and_then(|offset| self.functions.at(section.id, offset / INSN_SIZE));
             return match function {
                 Some(id) => Ok(Some(Reference::FunctionAddress(id))),
-                None => Err(bad(format!("the address of `{}` is no function's beginning", symbol.name))),
+                None => Err(bad(format!("the address of `{}` is not the beginning of a function", symbol.name))),
             };
         }
         if section.name == ".maps" || super::struct_ops::section(section.name).is_some() {
@@ -180,11 +180,13 @@ impl References<'_> {
                 ErrorCode::Unsupported,
                 format!("`{}` is in section {}, which programs cannot refer to", symbol.name, section.name),
             )
-            .note("skelgen knows .maps, .data, .rodata, .bss and .percpu with what follows a dot, and functions"),
+            .with_help(
+                "use .maps, .data, .rodata, .bss or .percpu, optionally with a suffix after a dot, or a function",
+            ),
         ))
     }
 
-    /// Whether what is at this slot of the section was reported as wrong.
+    /// Returns whether the item at this slot of the section was refused.
     fn is_refused(&self, section: SectionId, slot: Option<usize>) -> bool {
         let offset = slot.and_then(|slot| u64::try_from(slot.checked_mul(INSN_SIZE)?).ok());
         self.refused.has(section, offset)
@@ -199,21 +201,21 @@ impl References<'_> {
         }
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
-            let message = format!("`{}` is declared and used, and the object does not define it", symbol.name);
-            return Err(Box::new(Diagnostic::new(ErrorCode::BadExtern, message).note(
-                "if another part of the program defines it, link the parts first (`bpftool gen object all.bpf.o one.bpf.o other.bpf.o`) \
-                 and generate from the result; if the kernel does, declare it `__ksym`",
+            let message = format!("`{}` is declared and used, but not defined in the object", symbol.name);
+            return Err(Box::new(Diagnostic::new(ErrorCode::BadExtern, message).with_help(
+                "if another file defines it, link the files first (`bpftool gen object all.bpf.o one.bpf.o other.bpf.o`) and \
+                 generate from the result; if the kernel defines it, declare it `__ksym`",
             )));
         };
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
             (SymbolKind::Function, true) => Ok(Some(Reference::ExternCall(id))),
             (_, false) => Ok(Some(Reference::ExternVariable(id))),
-            (_, true) => Err(bad(format!("`{}` is a variable and is called", symbol.name))),
+            (_, true) => Err(bad(format!("`{}` is a variable, but it is called", symbol.name))),
         }
     }
 
-    fn place(&self, diagnostic: Diagnostic, entry: &Entry<'_>, index: usize) -> Diagnostic {
+    fn located(&self, diagnostic: Diagnostic, entry: &Entry<'_>, index: usize) -> Diagnostic {
         let diagnostic = diagnostic.section(entry.section.name).insn(entry.start + index);
         match line(self.btf, &entry.info, index) {
             Some(line) => diagnostic.line(line),
@@ -222,17 +224,17 @@ impl References<'_> {
     }
 }
 
-/// What is wrong with references, each cause once: the symbol that instructions refer to is the cause, however many there are.
+/// The errors of references, one for each symbol, whatever the number of instructions that refer to it.
 #[derive(Default)]
 struct Causes {
-    /// In the order of the first uses, each with how many there are.
+    /// The diagnostics in the order of the first uses, each with its number of uses.
     list: Vec<(Diagnostic, usize)>,
-    /// Where the diagnostic of a symbol is in the list. Two things can be wrong with one.
+    /// The indices in `list`, by symbol and message. A symbol can have several errors.
     known: BTreeMap<(SymbolId, String), usize>,
 }
 
 impl Causes {
-    /// Adds what is wrong with one instruction; `symbol` is what it refers to.
+    /// Adds the error of one instruction. `symbol` is the symbol that it refers to.
     fn add(&mut self, symbol: Option<SymbolId>, diagnostic: Diagnostic) {
         let next = self.list.len();
         let known = symbol.map(|symbol| *self.known.entry((symbol, diagnostic.message.clone())).or_insert(next));
@@ -245,7 +247,7 @@ impl Causes {
     fn report(self, reporter: &mut Reporter) {
         for (mut diagnostic, uses) in self.list {
             if uses > 1 {
-                diagnostic.message = format!("{} ({uses} uses, this is the first)", diagnostic.message);
+                diagnostic.message = format!("{} (first of {uses} uses)", diagnostic.message);
             }
             reporter.report(diagnostic);
         }
@@ -258,17 +260,17 @@ fn bad(message: impl Into<String>) -> Box<Diagnostic> {
     Box::new(Diagnostic::new(ErrorCode::BadReference, message))
 }
 
-/// Whether an instruction can refer to something outside its function.
+/// Returns whether an instruction can refer to something outside its function.
 fn is_referring(insn: Option<&Insn>) -> bool {
     insn.is_some_and(|insn| {
-        insn.is_wide_load() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
+        insn.is_ld_imm64() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)
     })
 }
 
-/// The section a symbol is defined in.
-fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, place: Place) -> Option<&'e Section<'data>> {
-    match place {
-        Place::Section(id) => Some(elf.section(id)),
-        Place::Undefined | Place::Elsewhere => None,
+/// Returns the section that defines a symbol.
+fn section_of<'e, 'data>(elf: &'e ElfObject<'data>, section: SymbolSection) -> Option<&'e Section<'data>> {
+    match section {
+        SymbolSection::Section(id) => Some(elf.section(id)),
+        SymbolSection::Undefined | SymbolSection::Elsewhere => None,
     }
 }

@@ -1,7 +1,7 @@
-//! What of an object was reported as wrong, so that what refers to it is not reported again.
+//! The parts of an object that were refused, so that references to them are not reported again.
 //!
-//! Whoever refuses a section, a variable, a map or a function notes it here beside the diagnostic; whoever finds nothing where a
-//! symbol leads asks here before it reports. Knows places and names, not what is at them.
+//! A pass that refuses a section, variable, map or function records it here beside the diagnostic. A pass that cannot
+//! resolve a symbol looks here before it reports an error. This module knows offsets and names, not the items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,29 +11,29 @@ use crate::elf::SectionId;
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     sections: BTreeSet<SectionId>,
-    /// Parts of sections: by section and first byte, one past the last byte.
+    /// Parts of sections: one past the last byte, by section and first byte.
     parts: BTreeMap<(SectionId, u64), u64>,
     names: BTreeSet<String>,
 }
 
 impl Refused {
-    /// Notes that a whole section was refused.
+    /// Records that a whole section was refused.
     pub(super) fn section(&mut self, section: SectionId) {
         self.sections.insert(section);
     }
 
-    /// Notes that what is at these bytes of a section was refused. Of something without a size the first byte counts.
+    /// Records that these bytes of a section were refused. A size of 0 counts as one byte.
     pub(super) fn part(&mut self, section: SectionId, from: u64, size: u64) {
         let end = self.parts.entry((section, from)).or_default();
         *end = (*end).max(from.saturating_add(size.max(1)));
     }
 
-    /// Notes that what has this name was refused.
+    /// Records that the item of this name was refused.
     pub(super) fn name(&mut self, name: &str) {
         self.names.insert(name.to_owned());
     }
 
-    /// Adds what another pass refused.
+    /// Adds the refused parts of another pass.
     pub(super) fn extend(&mut self, other: Self) {
         self.sections.extend(other.sections);
         for ((section, from), end) in other.parts {
@@ -42,7 +42,7 @@ impl Refused {
         self.names.extend(other.names);
     }
 
-    /// Whether what is at this byte of the section was refused.
+    /// Returns whether the item at this offset of the section was refused.
     pub(super) fn has(&self, section: SectionId, offset: Option<u64>) -> bool {
         let covers = |offset: u64| {
             let parts = self.parts.range((section, 0)..=(section, offset));
@@ -51,12 +51,12 @@ impl Refused {
         self.sections.contains(&section) || offset.is_some_and(covers)
     }
 
-    /// Whether something of the section was refused.
+    /// Returns whether any part of the section was refused.
     pub(super) fn has_any(&self, section: SectionId) -> bool {
         self.sections.contains(&section) || self.parts.range((section, 0)..=(section, u64::MAX)).next().is_some()
     }
 
-    /// Whether what has this name was refused.
+    /// Returns whether the item of this name was refused.
     pub(super) fn has_name(&self, name: &str) -> bool {
         self.names.contains(name)
     }

@@ -1,16 +1,16 @@
-//! What compilers write into BTF and no kernel takes, made into what it takes without a change of meaning.
+//! Changes to BTF that make the kernel accept what compilers write, without changing its meaning.
 //!
-//! The rules are those of the kernel's checks (kernel/bpf/btf.c, Linux 7.3.4): a function's parameters have names, names are identifiers
-//! of C, and an enumeration has a size even if it is only declared.
+//! The rules are those of kernel/bpf/btf.c in Linux 7.3.4: function parameters have names, names are C identifiers, and
+//! an enumeration has a size even if it is only declared.
 
 use std::collections::BTreeMap;
 
 use crate::btf::{Btf, Kind, StringRef, TypeId};
 
-/// The size of an enumeration of which no more is known, in bytes: that of C's `int`.
+/// The size of an enumeration that is only declared: that of C's `int`, in bytes.
 const ENUM_SIZE: u32 = 4;
 
-/// Repairs what can be.
+/// Applies all changes.
 pub(super) fn repair(mut btf: Btf) -> Btf {
     let mut unnamed = Vec::new();
     let mut unsized_enums = Vec::new();
@@ -46,7 +46,8 @@ pub(super) fn repair(mut btf: Btf) -> Btf {
     btf
 }
 
-/// Rust has names that C has not, and bpf-linker leaves some of them, such as that of `()`. What no identifier may hold becomes `_`.
+/// Replaces characters that C identifiers cannot contain by `_`. bpf-linker leaves some of Rust's names, such as that
+/// of `()`.
 fn rename(btf: &mut Btf) {
     let mut wrong: BTreeMap<StringRef, StringRef> = BTreeMap::new();
     let ids: Vec<TypeId> = btf.iter().map(|(id, _)| id).collect();
@@ -77,7 +78,7 @@ fn rename(btf: &mut Btf) {
     }
 }
 
-/// The names in a type that are to be identifiers.
+/// Returns the names in a type that must be identifiers.
 fn names(btf: &Btf, id: TypeId) -> Vec<StringRef> {
     let ty = btf.get(id);
     let mut names: Vec<StringRef> = match &ty.kind {
@@ -103,7 +104,7 @@ fn has_identifier(kind: &Kind) -> bool {
     )
 }
 
-/// Whether this is an identifier, or no name at all.
+/// Returns whether the text is an identifier or empty.
 fn is_name(name: &str) -> bool {
     name.chars().all(is_part) && !name.starts_with(|first: char| first.is_ascii_digit())
 }
@@ -113,7 +114,7 @@ fn identifier(name: &str) -> String {
     if text.starts_with(|first: char| first.is_ascii_digit()) { format!("_{text}") } else { text }
 }
 
-/// Dots are in names that compilers make.
+/// Compilers generate names with dots.
 fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }

@@ -1,22 +1,22 @@
-//! The table of program sections: what the name of a section says about the programs in it.
+//! The table of program sections: the program type and attach target that a section name determines.
 //!
-//! Data from libbpf 1.8's section names as Linux 7.3.4 documents them (Documentation/bpf/libbpf/program_types.rst). To add a
-//! kind: one line in [`TABLE`]. A name matches a line if it equals the line's prefix, or, where the line takes a target,
-//! if it continues with `/` and the target.
+//! The data are libbpf 1.8's section names, as Linux 7.3.4 documents them (Documentation/bpf/libbpf/program_types.rst).
+//! To add a section name, add one line to [`TABLE`]. A name matches a line if it equals the line's prefix, or if the
+//! line allows a target and the name continues with `/` and the target.
 
 use skelgen_abi::plan::{Attach, Program, Symbol, Way};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
-/// What a section's name says.
+/// The meaning of a section name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SectionMeaning {
-    /// The row of a program in it, which has no name and no functions yet.
+    /// The row of a program in the section, without name and functions.
     pub(super) def: Program,
-    /// The kernel type they are loaded for.
+    /// The kernel type that its programs are loaded for.
     pub(super) target: Option<Symbol>,
 }
 
-/// What the name of a program section says, or `None` if it is not one.
+/// Returns the meaning of a program section's name, or `None` if it is unknown.
 #[must_use]
 pub(super) fn meaning(section: &str) -> Option<SectionMeaning> {
     let (name, autoload) = section.strip_prefix('?').map_or((section, true), |name| (name, false));
@@ -33,10 +33,11 @@ pub(super) fn meaning(section: &str) -> Option<SectionMeaning> {
     Some(SectionMeaning { def, target: row.form.target(rest) })
 }
 
-/// What is said by the name of a section that nobody knows: the user has to give the type of its programs.
+/// Returns the meaning of an unknown section name: the user must set the program type.
 #[must_use]
-pub(super) fn of_no_type(section: &str) -> SectionMeaning {
-    let attach = Attach::Needs("its type, which the section does not say: give it with `set_type` before loading");
+pub(super) fn unknown(section: &str) -> SectionMeaning {
+    let attach =
+        Attach::Needs("its program type, which its section does not determine; set it with `set_type` before the load");
     let def = Program {
         section: section.to_owned().into(),
         autoload: !section.starts_with('?'),
@@ -45,8 +46,8 @@ pub(super) fn of_no_type(section: &str) -> SectionMeaning {
     SectionMeaning { def, target: None }
 }
 
-/// The known name that the name of a section that nobody knows is most like, if it is like one: `raw_tp` of `raw_tpp/sys_enter`.
-pub(super) fn like(name: &str) -> Option<&'static str> {
+/// Returns the known prefix that is most similar to an unknown name, if one is: `raw_tp` for `raw_tpp/sys_enter`.
+pub(super) fn similar(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix('?').unwrap_or(name);
     let distance = |row: &Row| {
         let parts = row.prefix.split('/').count();
@@ -54,15 +55,15 @@ pub(super) fn like(name: &str) -> Option<&'static str> {
         let whole = distance(name, row.prefix);
         whole.min(distance(&name[..end], row.prefix))
     };
-    // One letter of three may be wrong; of long names what is no slip of the fingers.
+    // The allowed number of typos: one for every three letters, from 1 to 3.
     let most = |prefix: &str| (prefix.len() / 3).clamp(1, 3);
     let near = TABLE.iter().map(|row| (distance(row), row.prefix)).filter(|(far, prefix)| *far <= most(prefix));
     near.min_by_key(|(far, _)| *far).map(|(_, prefix)| prefix)
 }
 
-/// How many bytes have to be added, left out, replaced, or swapped with their neighbours to make one name of the other.
+/// Returns the number of insertions, deletions, replacements and swaps of neighbors between two names, in bytes.
 fn distance(from: &str, to: &str) -> usize {
-    // Names of sections are short; of others the beginning is enough to see that they are not alike.
+    // Section names are short. A prefix is enough to see that longer names differ.
     let from = &from.as_bytes()[..from.len().min(64)];
     let to = to.as_bytes();
     let mut before: Vec<usize> = Vec::new();
@@ -83,8 +84,8 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 struct Row {
-    /// The first Linux that loads such programs. Tested from 5.10 on, kernel by kernel (`sections_*` of the kernel tests); before
-    /// that from the history of the kernel's documentation.
+    /// The first Linux that loads such programs. The kernel tests (`sections_*`) verify versions from 5.10 on; earlier
+    /// ones are from the history of the kernel's documentation.
     since: (u16, u16),
     prefix: &'static str,
     program_type: P,
@@ -94,7 +95,7 @@ struct Row {
 }
 
 impl Row {
-    /// The part after the slash, if `name` is of this row.
+    /// Returns the part after the slash, if `name` matches this row.
     fn matches<'a>(&self, name: &'a str) -> Option<Option<&'a str>> {
         let rest = name.strip_prefix(self.prefix)?;
         if rest.is_empty() {
@@ -105,18 +106,20 @@ impl Row {
     }
 }
 
-/// What follows a section's prefix, and what becomes of it. The grammar of attach targets is [`Way::parse`], which the runtime shares.
+/// What may follow a section's prefix, and how its programs attach. [`Way::parse`] has the grammar of attach targets,
+/// which the runtime shares.
 #[derive(Clone, Copy)]
 enum Form {
-    /// Nothing may follow; the user gives what is named here when attaching.
+    /// Nothing may follow. Attaching requires an argument, which is named here.
     Needs(&'static str),
-    /// It is never attached, but runs in the way that is named here; what follows is only for people.
+    /// The programs do not attach. The text names how they run instead; what follows the prefix is only for people.
     Never(&'static str),
-    /// A function of another program, which the user chooses before the load; what follows is only for people.
+    /// The programs replace a function of another program, which the user sets before the load. What follows the prefix
+    /// is only for people.
     Replace,
-    /// A security hook of a cgroup.
+    /// The programs attach to an LSM hook of a cgroup.
     LsmCgroup,
-    /// An attach target.
+    /// The programs attach to a target, which may follow.
     Target(Way),
 }
 
@@ -139,7 +142,8 @@ impl Form {
             Self::LsmCgroup => Attach::Needs("a cgroup"),
             Self::Target(way) => match rest.map(|rest| way.parse(rest)) {
                 Some(Ok(target)) => target.map(|&name| name.to_owned().into()),
-                // The user may name the target before the load; what is wrong with that of the section is said there and then.
+                // The user may set the target before the load. Otherwise attaching reports what is wrong with the
+                // section's target.
                 None | Some(Err(_)) => Attach::Target(way),
             },
         }
@@ -156,8 +160,8 @@ const FRAGS: u32 = prog_flags::XDP_HAS_FRAGS;
 const INTERFACE: Form = Form::Needs("a network interface");
 const CGROUP: Form = Form::Needs("a cgroup");
 const MAP: Form = Form::Needs("a socket map");
-const ROUTE: Form = Form::Needs("a route, given by netlink");
-const IN_TABLE: Form = Form::Never("as part of its table of functions");
+const ROUTE: Form = Form::Needs("a route, configured with netlink");
+const IN_STRUCT_OPS: Form = Form::Never("as part of its struct_ops map");
 const KPROBE: Form = Form::Target(Way::Kprobe { at_return: false });
 const KRETPROBE: Form = Form::Target(Way::Kprobe { at_return: true });
 const KPROBES: Form = Form::Target(Way::KprobeMulti { at_return: false });
@@ -177,7 +181,7 @@ const FUNCTIONS: Form = Form::Target(Way::TracingMulti);
 const LSM: Form = Form::Target(Way::Lsm);
 const ITER: Form = Form::Target(Way::Iter);
 
-/// Every kind of program section. The order does not matter: a row matches a whole name or a whole part before a slash.
+/// All program sections. Order does not matter: a row matches a whole name, or everything before a slash.
 static TABLE: &[Row] = &[
     row((3, 19), "socket", P::SOCKET_FILTER, NONE, 0, Form::Needs("a socket")),
     row(
@@ -244,8 +248,8 @@ static TABLE: &[Row] = &[
     row((7, 2), "fsession.multi", P::TRACING, A::TRACE_FSESSION_MULTI, 0, FUNCTIONS),
     row((7, 2), "fsession.multi.s", P::TRACING, A::TRACE_FSESSION_MULTI, SLEEP, FUNCTIONS),
     row((5, 6), "freplace", P::EXT, NONE, 0, Form::Replace),
-    row((5, 6), "struct_ops", P::STRUCT_OPS, NONE, 0, IN_TABLE),
-    row((6, 3), "struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_TABLE),
+    row((5, 6), "struct_ops", P::STRUCT_OPS, NONE, 0, IN_STRUCT_OPS),
+    row((6, 3), "struct_ops.s", P::STRUCT_OPS, NONE, SLEEP, IN_STRUCT_OPS),
     row((5, 7), "lsm", P::LSM, A::LSM_MAC, 0, LSM),
     row((5, 10), "lsm.s", P::LSM, A::LSM_MAC, SLEEP, LSM),
     row((6, 0), "lsm_cgroup", P::LSM, A::LSM_CGROUP, 0, Form::LsmCgroup),
@@ -326,7 +330,7 @@ mod tests {
         );
         assert_eq!(meaning("uprobe//bin/a").unwrap().def.attach, Attach::Target(Way::Uprobe { at_return: false }));
         assert_eq!(meaning("kprobe/f+x").unwrap().def.attach, Attach::Target(Way::Kprobe { at_return: false }));
-        assert_eq!(meaning("iter/bpf_map_elem").unwrap().def.attach.needs(), Some("a map (`attach_iter` takes it)"));
+        assert_eq!(meaning("iter/bpf_map_elem").unwrap().def.attach.needs(), Some("a map (use `attach_iter`)"));
         assert_eq!(
             meaning("kprobe.session/a*").unwrap().def.attach,
             Attach::KprobeMulti { pattern: "a*".into(), at_return: false }
@@ -349,7 +353,7 @@ mod tests {
     fn names_that_are_like_known_ones() {
         let names = ["raw_tpp/sys_enter", "kporbe/do_unlinkat", "?tracepont/a/b", "xdpp", "cgroup/conect4", "xdp/foo"];
         let known = ["raw_tp", "kprobe", "tracepoint", "xdp", "cgroup/connect4", "xdp"];
-        assert_eq!(names.map(like), known.map(Some));
-        assert_eq!(["prog", "my_functions", "", "/", "entry_point/x"].map(like), [None; 5]);
+        assert_eq!(names.map(similar), known.map(Some));
+        assert_eq!(["prog", "my_functions", "", "/", "entry_point/x"].map(similar), [None; 5]);
     }
 }

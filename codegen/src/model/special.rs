@@ -1,8 +1,9 @@
-//! What the kernel keeps out of memory that is mapped: variables with locks, timers, pointers to kernel objects and the like.
+//! Variables that the kernel does not map into user space: locks, timers, pointers to kernel objects and the like.
 //!
-//! A section with a visible variable is mapped, and the kernel refuses to map a map that has such a field anywhere (`ENOTSUPP`, 524). Which
-//! types these are is `btf_parse_fields` of Linux 7.3.4; 7.3 and 6.18 were seen to refuse each. Where the kernel refuses the types
-//! themselves, such as two timers in one section, the map is made without types, and mapped: nothing is reported.
+//! A section with a visible variable is mapped. The kernel refuses to map a map that has such a field anywhere
+//! (`ENOTSUPP`, 524). The types are those of `btf_parse_fields` in Linux 7.3.4; Linux 6.18 and 7.3 were tested to
+//! refuse each. If the kernel rejects the types themselves, such as two timers in one section, the map is created
+//! without types and can be mapped, so nothing is reported.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,21 +15,21 @@ use super::pass::{Notes, Pass};
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Diagnostic};
 
-/// Structs that only programs may touch. Of each a value has one at the most. Lists and trees are not here: they need a lock in the
-/// same section.
+/// Structs that only programs may access. A value has at most one of each. Lists and trees are missing here because
+/// they require a lock in the same section.
 const STRUCTS: [&str; 6] =
     ["bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_task_work", "bpf_refcount"];
 
-/// Tags of types that pointers to kernel objects point to.
+/// Type tags of pointers to kernel objects.
 const TAGS: [&str; 4] = ["kptr", "kptr_untrusted", "percpu_kptr", "uptr"];
 
-/// How deep structs are looked into.
+/// The maximum nesting of structs that is searched.
 const DEPTH: u32 = 8;
 
-/// How many types of a section are looked at: of a damaged object there can be very many.
+/// The maximum number of types searched in a section. A damaged object can have very many.
 const TYPES: u32 = 10_000;
 
-/// Reports each section that would be mapped and has something of this kind in it.
+/// Reports each section that would be mapped and contains such a variable.
 pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
     let mut notes = Notes::default();
     for map in maps.iter().filter(|map| map.def.flags & map_flags::MMAPABLE != 0) {
@@ -43,23 +44,26 @@ pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
         }
         let Some((variable, what)) = found.first() else { continue };
         let message = format!(
-            "section {}: `{}` has a {what} and shares the section with variables that user space sees; the kernel does not map such a \
-             section (ENOTSUPP, 524)",
+            "section {}: `{}` has a {what}, but the section has visible variables, and the kernel does not map such \
+             a section (ENOTSUPP, 524)",
             map.def.name, variable.name
         );
         let special: BTreeSet<_> = found.iter().map(|(variable, _)| &variable.name).collect();
         let others = section.variables.iter().filter(|other| other.visible && !special.contains(&other.name));
         let others: Vec<_> = others.map(|other| format!("`{}`", other.name)).collect();
         let is_hidden = if variable.visible { "declare it `static` or `__hidden` and " } else { "" };
-        let note = match others.is_empty() {
-            true => format!("declare `{}` and its like in the section `static` or `__hidden`", variable.name),
+        let help = match others.is_empty() {
+            true => format!(
+                "declare `{}` and all other visible variables of the section `static` or `__hidden`",
+                variable.name
+            ),
             false => format!(
-                "{is_hidden}put it into a section of its own where nothing is visible, such as SEC(\".data.{}\"), or hide {}",
+                "{is_hidden}move it to a section without visible variables, such as SEC(\".data.{}\"), or hide {}",
                 variable.name,
                 shown(&others)
             ),
         };
-        notes.report(Diagnostic::new(Code::BadData, message).section(&*map.def.name).note(note));
+        notes.report(Diagnostic::new(Code::BadData, message).section(&*map.def.name).with_help(help));
     }
     notes.with(())
 }
@@ -72,7 +76,7 @@ fn shown(names: &[String]) -> String {
     }
 }
 
-/// What the kernel keeps to programs.
+/// A field that only programs may access.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Special {
     Struct(String),
@@ -88,7 +92,7 @@ impl fmt::Display for Special {
     }
 }
 
-/// Finds what of a type the kernel keeps to programs: itself, or members or elements of it.
+/// Finds such fields in a type: the type itself, its members and its elements.
 fn special(btf: &Btf, ty: TypeId, (depth, left): (u32, &mut u32), found: &mut dyn FnMut(Special)) {
     let Some(rest) = left.checked_sub(1) else { return };
     *left = rest;
@@ -99,7 +103,7 @@ fn special(btf: &Btf, ty: TypeId, (depth, left): (u32, &mut u32), found: &mut dy
             composite.members.iter().for_each(|member| special(btf, member.ty, (depth - 1, left), found));
         }
         Kind::Array { element, len, .. } if depth > 0 => {
-            // Two are as good as many.
+            // Two elements are enough to report one.
             (0..(*len).min(2)).for_each(|_| special(btf, *element, (depth - 1, left), found));
         }
         Kind::Ptr(to) => match btf.get(*to).kind {

@@ -1,7 +1,7 @@
-//! Tables of functions: the variables of sections `.struct_ops` and `.struct_ops.link`.
+//! struct_ops maps: the variables of sections `.struct_ops` and `.struct_ops.link`.
 //!
-//! Each is a kernel struct, as the source declares it, whose functions are programs of the object. Which of its members the running
-//! kernel has, and where, is found out at load by their names.
+//! Each is a kernel struct as the source declares it, whose function pointers are programs of the object. The runtime
+//! finds the running kernel's members and their offsets by name.
 
 use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
@@ -10,12 +10,13 @@ use super::pass::{Notes, Pass};
 use super::refused::Refused;
 use super::{DataSection, FunctionId, Map};
 use crate::btf::{Btf, Composite, Kind, SecVar};
-use crate::elf::{ElfObject, Place, RelocationKind, Section};
+use crate::elf::{ElfObject, RelocationKind, Section, SymbolSection};
 use crate::error::{Code, Diagnostic};
 use crate::insn::INSN_SIZE;
 use skelgen_abi::plan::{Member, SectionKind, StructOps, essential_name};
 
-/// The flags of the section's maps and whether they are created by default; `None` if its maps are something else.
+/// Returns the flags of the section's maps and whether they are created by default; `None` if the section has no
+/// struct_ops maps.
 pub(super) fn section(name: &str) -> Option<(u32, bool)> {
     let (name, autocreate) = name.strip_prefix('?').map_or((name, true), |name| (name, false));
     match name {
@@ -25,7 +26,7 @@ pub(super) fn section(name: &str) -> Option<(u32, bool)> {
     }
 }
 
-/// Finds the tables that the object defines.
+/// Finds the struct_ops maps that the object defines.
 pub(super) fn maps(
     elf: &ElfObject<'_>,
     btf: Option<&Btf>,
@@ -36,13 +37,13 @@ pub(super) fn maps(
     let mut maps = Vec::new();
     for found in elf.sections.iter().filter(|found| found.size > 0 && section(found.name).is_some()) {
         let Some(btf) = btf else {
-            let message = "tables of functions are defined by types, and the object has no BTF";
+            let message = "the object has struct_ops maps but no BTF, which defines them";
             notes.report(Diagnostic::new(Code::MissingBtf, message).section(found.name));
             notes.refused.section(found.id);
             continue;
         };
         let Some(Kind::Datasec(datasec)) = btf.datasec(found.name).map(|id| &btf.get(id).kind) else {
-            let message = "the BTF has no data section of this name";
+            let message = "the BTF has no such data section";
             notes.report(Diagnostic::new(Code::BadMap, message).section(found.name));
             notes.refused.section(found.id);
             continue;
@@ -52,7 +53,7 @@ pub(super) fn maps(
             match table(elf, btf, functions, found, var, &mut used, refused) {
                 Ok(map) => maps.push(map),
                 Err(diagnostic) => {
-                    // Its members were not looked at beyond what is wrong.
+                    // Members after the first error were not checked.
                     notes.refused.part(found.id, var.offset.into(), var.size.into());
                     notes.report(diagnostic.section(found.name).offset(var.offset.into()));
                 }
@@ -63,7 +64,7 @@ pub(super) fn maps(
                 continue;
             }
             let message = format!(
-                "`{}` is put into a place where no member can be a program",
+                "`{}` is stored at an offset where no member can be a program",
                 elf.symbol(relocation.symbol).name
             );
             notes.report(Diagnostic::new(Code::BadMap, message).section(found.name).offset(relocation.offset));
@@ -82,14 +83,14 @@ fn table(
     refused: &Refused,
 ) -> Result<Map, Diagnostic> {
     let name = btf.name(var.ty);
-    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops `{name}`: {message}"));
-    let Kind::Var { ty, .. } = btf.get(var.ty).kind else { return Err(bad("it is no variable".into())) };
+    let bad = |message: String| Diagnostic::new(Code::BadMap, format!("struct_ops map `{name}`: {message}"));
+    let Kind::Var { ty, .. } = btf.get(var.ty).kind else { return Err(bad("it is not a variable".into())) };
     let ty = btf.resolve(ty);
     let Kind::Struct(Composite { members, .. }) = &btf.get(ty).kind else {
         return Err(bad("its type is not a struct".into()));
     };
     let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok()).filter(|&size| size <= var.size);
-    let size = size.ok_or_else(|| bad("its size is not that of its type".into()))?;
+    let size = size.ok_or_else(|| bad("its size differs from that of its type".into()))?;
     let (mut table, mut functions_of) = (Vec::new(), Vec::new());
     for member in members {
         let resolved = btf.resolve(member.ty);
@@ -100,8 +101,8 @@ fn table(
         let member_name = btf.str(member.name);
         let size = size.ok_or_else(|| bad(format!("member `{member_name}` has no size")))?;
         let offset = member.bit_offset / 8;
-        let place = u64::from(var.offset) + u64::from(offset);
-        let found = section.relocations.iter().position(|relocation| relocation.offset == place);
+        let address = u64::from(var.offset) + u64::from(offset);
+        let found = section.relocations.iter().position(|relocation| relocation.offset == address);
         let program = match found.filter(|_| size == 8) {
             Some(index) => {
                 used[index] = true;
@@ -117,8 +118,8 @@ fn table(
     let from = usize::try_from(var.offset).unwrap_or(usize::MAX);
     let bytes = section.data.get(from..).and_then(|rest| rest.get(..usize::try_from(size).ok()?));
     let mut bytes = bytes.unwrap_or_default().to_vec();
-    for &(place, _) in &functions_of {
-        let from = usize::try_from(table[place].offset).unwrap_or(usize::MAX);
+    for &(index, _) in &functions_of {
+        let from = usize::try_from(table[index].offset).unwrap_or(usize::MAX);
         if let Some(pointer) = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..8)) {
             pointer.fill(0);
         }
@@ -144,7 +145,7 @@ fn table(
     Ok(map)
 }
 
-/// The function that a relocation of the section puts in its place; nothing if it was refused.
+/// Returns the function that a relocation of the section refers to; `None` if it was refused.
 fn program(
     elf: &ElfObject<'_>,
     functions: &Functions<'_>,
@@ -154,20 +155,20 @@ fn program(
 ) -> Result<Option<FunctionId>, String> {
     let relocation = &section.relocations[relocation];
     let symbol = elf.symbol(relocation.symbol);
-    let not_program = || format!("`{}` is no program of type {}", symbol.name, ProgramType::STRUCT_OPS);
-    let (Place::Section(place), RelocationKind::Abs64) = (symbol.place, relocation.kind) else {
+    let not_program = || format!("`{}` is not a program of type {}", symbol.name, ProgramType::STRUCT_OPS);
+    let (SymbolSection::Section(target), RelocationKind::Abs64) = (symbol.section, relocation.kind) else {
         return Err(not_program());
     };
-    // A static function can be named by its section; the place in it stands where the address will be.
+    // A relocation can name a static function by its section. The addend is then stored at the relocated offset.
     let addend = usize::try_from(relocation.offset).ok().and_then(|offset| section.data.get(offset..)?.first_chunk());
     let addend = addend.map_or(0, |bytes| elf.endian.u64(*bytes));
     let value = symbol.value.checked_add(addend);
-    if refused.has(place, value) {
+    if refused.has(target, value) {
         return Ok(None);
     }
     let slot = value.and_then(|value| usize::try_from(value).ok());
-    let function = slot.and_then(|value| functions.at(place, value / INSN_SIZE)).ok_or_else(not_program)?;
-    let name = elf.section(place).name;
+    let function = slot.and_then(|value| functions.at(target, value / INSN_SIZE)).ok_or_else(not_program)?;
+    let name = elf.section(target).name;
     let meaning = super::sections::meaning(name).filter(|meaning| meaning.def.program_type == ProgramType::STRUCT_OPS);
     meaning.map(|_| Some(function)).ok_or_else(not_program)
 }

@@ -1,7 +1,7 @@
-//! The table of an object's maps: which there are, in which order, and what in the file leads to them.
+//! The table of an object's maps: their order, and the locations in the file that refer to them.
 //!
-//! Passes find definitions, each with where it is; the table gives them their ids, in the order of the passes. What is in the maps at
-//! first is found by passes that know the ids, and added by [`MapTable::with`].
+//! Passes find definitions with their locations. The table assigns ids in the order of the passes. Passes that need the
+//! ids find the initial elements, and [`MapTable::with`] adds them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,28 +11,28 @@ use skelgen_abi::plan::SectionKind;
 use super::{DataSection, FunctionId, Map, MapId};
 use crate::elf::SectionId;
 
-/// A map and where the file has it.
+/// A map and its location in the file.
 pub(super) struct Defined {
     pub(super) map: Map,
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
-/// Where a map is in the file.
-pub(super) enum Place {
-    /// It is the section: references are to bytes of its value.
+/// The location of a map in the file.
+pub(super) enum Location {
+    /// The map is the section; references are to bytes of its value.
     Section(SectionId),
-    /// Its definition begins at this byte of the section: references are to the map.
+    /// The map's definition begins at this offset of the section; references are to the map.
     Definition {
         section: SectionId,
         offset: u64,
-        /// The bytes with pointers to what is in it at first.
+        /// The bytes with pointers to initial elements.
         values: Option<Range<u64>>,
     },
-    /// It has none: variables are found by their names.
+    /// The map has no location; its variables are found by name.
     Names,
 }
 
-/// The maps of an object by their ids, and what leads to them.
+/// The maps of an object by id, and their locations.
 pub(super) struct MapTable {
     pub(super) maps: Vec<Map>,
     sections: BTreeMap<SectionId, MapId>,
@@ -40,7 +40,7 @@ pub(super) struct MapTable {
     values: Vec<(MapId, SectionId, Range<u64>)>,
 }
 
-/// An element that a map has at first.
+/// An initial element of a map.
 pub(super) enum Element {
     Map(MapId),
     Function(FunctionId),
@@ -54,28 +54,28 @@ pub(super) struct ArenaVariables {
 }
 
 impl MapTable {
-    /// Gives each map the next id.
+    /// Assigns ids to the maps in order.
     pub(super) fn new(defined: impl IntoIterator<Item = Defined>) -> Self {
         let (sections, definitions) = (BTreeMap::new(), BTreeMap::new());
         let mut table = Self { maps: Vec::new(), sections, definitions, values: Vec::new() };
-        for Defined { map, place } in defined {
+        for Defined { map, location } in defined {
             let id = MapId(u32::try_from(table.maps.len()).unwrap_or(u32::MAX));
             table.maps.push(map);
-            match place {
-                Place::Section(section) => {
+            match location {
+                Location::Section(section) => {
                     table.sections.insert(section, id);
                 }
-                Place::Definition { section, offset, values } => {
+                Location::Definition { section, offset, values } => {
                     table.definitions.insert((section, offset), id);
                     table.values.extend(values.map(|values| (id, section, values)));
                 }
-                Place::Names => {}
+                Location::Names => {}
             }
         }
         table
     }
 
-    /// Adds what the maps have at first, and the maps that nothing refers to.
+    /// Adds initial elements, and the maps that nothing refers to.
     pub(super) fn with(
         mut self,
         elements: Vec<(MapId, u32, Element)>,
@@ -100,18 +100,18 @@ impl MapTable {
         self
     }
 
-    /// The map that is defined at this byte of the section.
+    /// Returns the map that is defined at this offset of the section.
     pub(super) fn defined_at(&self, section: SectionId, offset: Option<u64>) -> Option<MapId> {
         self.definitions.get(&(section, offset?)).copied()
     }
 
-    /// The map whose value the section is, and its size in bytes.
+    /// Returns the map whose value is the section, and its size in bytes.
     pub(super) fn of_section(&self, section: SectionId) -> Option<(MapId, u32)> {
         let id = *self.sections.get(&section)?;
         Some((id, self.maps.get(id.0 as usize)?.def.value_size))
     }
 
-    /// Where the variable of the kernel's configuration of this name is.
+    /// Returns the map and offset of the kernel configuration variable of this name.
     pub(super) fn config(&self, name: &str) -> Option<(MapId, u32)> {
         (0..).zip(&self.maps).find_map(|(id, map)| {
             let section = map.section.as_ref().filter(|section| section.kind == SectionKind::Kconfig)?;
@@ -120,7 +120,7 @@ impl MapTable {
         })
     }
 
-    /// The bytes of sections with pointers to what maps have at first.
+    /// Returns the byte ranges of pointers to initial elements.
     pub(super) fn values(&self) -> &[(MapId, SectionId, Range<u64>)] {
         &self.values
     }

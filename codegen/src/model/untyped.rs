@@ -1,18 +1,17 @@
-//! Types for the variables of an object without BTF, as compilers make it if they are not asked for debug information: what its
-//! symbols say is where a variable is and how long.
+//! Types for the variables of an object without BTF, made from the offsets and sizes of its symbols.
 //!
-//! Without them the object would load, but nobody could set its constants. A variable of a number's size at a number's place becomes
-//! an unsigned number, any other an array of bytes. What only a type can define (`.maps`, tables of functions) is left to fail as it
-//! does without BTF.
+//! Without these types the object would load, but its constants could not be set. A variable with the size and alignment
+//! of an integer becomes an unsigned integer, any other an array of bytes. What requires real types (`.maps`, struct_ops
+//! maps) fails later as without BTF.
 
 use std::collections::BTreeMap;
 
 use super::data::data_kind;
 use super::struct_ops;
 use crate::btf::{Btf, Datasec, Int, Kind, Linkage, SecVar, Type, TypeId};
-use crate::elf::{Binding, ElfObject, Place, Section, Symbol, SymbolKind};
+use crate::elf::{Binding, ElfObject, Section, Symbol, SymbolKind, SymbolSection};
 
-/// Types of the variables that symbols show to other files; `None` if there are none.
+/// Creates types for the variables that are visible to other files; `None` if there are none.
 pub(super) fn types(elf: &ElfObject<'_>) -> Option<Btf> {
     if elf.sections.iter().any(|section| section.name == ".maps" || struct_ops::section(section.name).is_some()) {
         return None;
@@ -27,19 +26,19 @@ pub(super) fn types(elf: &ElfObject<'_>) -> Option<Btf> {
 #[derive(Default)]
 struct Types {
     btf: Btf,
-    /// Whether there is a variable in it.
+    /// Whether any variable was added.
     any: bool,
     numbers: BTreeMap<u32, TypeId>,
 }
 
 impl Types {
-    /// Adds a section with its variables. Where they are is filled in with that of all others.
+    /// Adds a section with its variables. A later pass sets their offsets, as for all objects.
     fn section(&mut self, section: &Section<'_>, elf: &ElfObject<'_>) {
         let mut vars = Vec::new();
         let mut end = 0;
         for symbol in variables(section, elf) {
             let Ok(size) = u32::try_from(symbol.size) else { continue };
-            // The second name of a variable.
+            // This is an alias of the previous variable.
             if symbol.value < end {
                 continue;
             }
@@ -65,7 +64,7 @@ impl Types {
         self.btf.push(Type { name, kind })
     }
 
-    /// The unsigned number of so many bytes.
+    /// Returns the unsigned integer type of this size in bytes.
     fn number(&mut self, size: u32) -> TypeId {
         let btf = &mut self.btf;
         *self.numbers.entry(size).or_insert_with(|| {
@@ -77,10 +76,10 @@ impl Types {
     }
 }
 
-/// The symbols of a section's variables in the order of their places.
+/// Returns the symbols of a section's variables, by offset.
 fn variables<'e, 'data>(section: &Section<'_>, elf: &'e ElfObject<'data>) -> Vec<&'e Symbol<'data>> {
     let is_one = |symbol: &&Symbol<'_>| {
-        symbol.place == Place::Section(section.id)
+        symbol.section == SymbolSection::Section(section.id)
             && symbol.kind == SymbolKind::Object
             && symbol.binding != Binding::Local
             && (1..=section.size).contains(&symbol.size)
@@ -92,7 +91,7 @@ fn variables<'e, 'data>(section: &Section<'_>, elf: &'e ElfObject<'data>) -> Vec
     symbols
 }
 
-/// Whether kernels take this as a variable's name.
+/// Returns whether kernels accept this as a variable's name.
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,9 +1,9 @@
-//! Rust's own wrappers around a value: aya-ebpf's `Global`, cells and atomics of `core`. They have the bytes of what is in them, and
-//! whoever sets or reads a variable means that.
+//! Rust's wrappers around a value: aya-ebpf's `Global`, and the cells and atomics of `core`. Their layout is that of
+//! the value, and users of a variable read and set the value.
 
 use crate::btf::{Btf, Composite, Kind, TypeId};
 
-/// The wrappers' names up to their parameter, with bpf-linker's writing of `<`, which no name of C has.
+/// The wrappers' names up to their parameter. bpf-linker replaces `<`, which C names cannot contain.
 const WRAPPERS: &[&str] = &[
     "Atomic_3C_",
     "Cell_3C_",
@@ -15,9 +15,9 @@ const WRAPPERS: &[&str] = &[
     "UnsafeCell_3C_",
 ];
 
-/// What is in a wrapper and in the wrappers in it; other types as they are.
+/// Returns the type inside nested wrappers, or the type itself if it is not a wrapper.
 pub(super) fn unwrapped(btf: &Btf, mut ty: TypeId) -> TypeId {
-    // Types that a compiler wrote are no deeper; a table can hold rings.
+    // Types from a compiler are not deeper. Damaged BTF can contain cycles.
     for _ in 0..16 {
         match inside(btf, ty) {
             Some(inner) => ty = inner,
@@ -38,7 +38,7 @@ fn inside(btf: &Btf, ty: TypeId) -> Option<TypeId> {
     if !WRAPPERS.iter().any(|wrapper| name.starts_with(wrapper)) {
         return None;
     }
-    // Beside the value there are members without bytes: `()` for what is not initialised, markers.
+    // Besides the value there are only members of size 0: markers, and `()` for uninitialized values.
     let mut whole =
         members.iter().filter(|member| member.bit_offset == 0 && btf.size_of(member.ty) == Some(u64::from(*size)));
     let value = whole.next()?.ty;

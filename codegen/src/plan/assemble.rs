@@ -1,6 +1,6 @@
-//! Programs put together from their functions, as the runtime does it at load: for people who read a plan.
+//! Assembly of programs from their functions, as the runtime does it at load time, for printing plans.
 //!
-//! Knows tables and instructions; nothing of a kernel, so what a patch writes stays open, but for distances between functions.
+//! This module does not know the kernel, so it applies only patches of distances between functions.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use crate::insn::{INSN_SIZE, Insn};
 /// A program in one form of percpu data.
 pub(super) struct Assembled {
     pub(super) insns: Vec<Insn>,
-    /// The patches of all functions, instructions counted from the program's first.
+    /// The patches of all functions, with instruction indices relative to the program.
     pub(super) patches: Vec<Patch>,
-    /// How many function records the kernel gets.
+    /// The number of function records.
     pub(super) functions: usize,
-    /// How many line records.
+    /// The number of line records.
     pub(super) lines: usize,
-    /// How many CO-RE records.
+    /// The number of CO-RE records.
     pub(super) relos: usize,
 }
 
 impl Assembled {
-    /// Puts a program together.
+    /// Assembles a program.
     pub(super) fn new(plan: &LoadPlan, program: &Program, emulated: bool) -> Self {
         let object = &plan.object;
         let functions = functions(object, program);
@@ -63,18 +63,18 @@ impl Assembled {
     }
 }
 
-/// The patches of a function's instructions; none of what is not a patch.
+/// Returns the patches of a function's instructions; skips references that are not patches.
 fn patches<'a>(object: &'a Object, body: &Body) -> impl Iterator<Item = Patch> + use<'a> {
     let bytes = object.bytes(body.patches).unwrap_or_default();
     bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
 }
 
-/// Whether a program has another form for kernels without direct access to percpu data.
+/// Returns whether a program has an emulated form for kernels without direct access to percpu data.
 pub(super) fn is_emulated(object: &Object, program: &Program) -> bool {
     functions(object, program).iter().any(|(_, function)| function.emulated.is_some())
 }
 
-/// The contents of a jump table with instructions counted from the program's first.
+/// Returns the contents of a jump table, with instruction indices relative to the program.
 pub(super) fn entries(object: &Object, table: JumpTable, initial: &[u8]) -> Vec<u8> {
     let program = object.programs.get(table.program as usize);
     let functions = program.map(|program| functions(object, program)).unwrap_or_default();
@@ -97,7 +97,7 @@ fn length(body: &Body) -> usize {
     body.insns.len as usize / INSN_SIZE
 }
 
-/// What a call at this instruction has as its immediate if it leads to that one.
+/// Returns the immediate of a call at `from` to the function at `to`.
 fn distance(from: usize, to: usize) -> i32 {
     let distance = i64::try_from(to).ok().zip(i64::try_from(from).ok()).map(|(to, from)| to - from - 1);
     distance.and_then(|distance| i32::try_from(distance).ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The blob: everything long, each piece at a multiple of eight bytes, equal pieces once.
+//! The blob: all long data, in pieces that are aligned to eight bytes and deduplicated.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,21 +6,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::error::{Code, Error, Result};
 use skelgen_abi::plan::Span;
 
-/// A growing blob.
+/// A blob under construction.
 #[derive(Default)]
 pub(super) struct BlobBuilder {
     bytes: Vec<u8>,
-    /// The pieces of each hash. Looked up only, never walked, so that its order cannot show.
+    /// The pieces by hash. Only looked up, never iterated, so its order does not affect the output.
     known: HashMap<u64, Vec<Span>>,
 }
 
 impl BlobBuilder {
-    /// Adds a piece, or finds it if it is there.
+    /// Adds a piece, or finds an equal one.
     pub(super) fn add(&mut self, piece: &[u8]) -> Result<Span> {
         self.add_parts([piece].into_iter())
     }
 
-    /// The same for a piece that is made of parts.
+    /// Adds a piece that is made of parts, or finds an equal one.
     pub(super) fn add_parts<P: AsRef<[u8]>>(&mut self, parts: impl Iterator<Item = P>) -> Result<Span> {
         let before = self.bytes.len();
         let begin = before.next_multiple_of(8);
@@ -33,22 +33,22 @@ impl BlobBuilder {
         }
         let mut hasher = DefaultHasher::new();
         piece.hash(&mut hasher);
-        let alike = self.known.entry(hasher.finish()).or_default();
+        let equal = self.known.entry(hasher.finish()).or_default();
         let bytes_of = |span: &Span| older.get(span.offset as usize..)?.get(..span.len as usize);
-        if let Some(&span) = alike.iter().find(|span| bytes_of(span) == Some(piece)) {
+        if let Some(&span) = equal.iter().find(|span| bytes_of(span) == Some(piece)) {
             self.bytes.truncate(before);
             return Ok(span);
         }
         let span = u32::try_from(begin).ok().zip(u32::try_from(piece.len()).ok());
         let Some((offset, len)) = span.filter(|(offset, len)| offset.checked_add(*len).is_some()) else {
-            return Err(Error::new(Code::TooLarge, "the object's instructions and data are more than 4 GiB"));
+            return Err(Error::new(Code::TooLarge, "the object's instructions and data exceed 4 GiB"));
         };
         let span = Span::new(offset, len);
-        alike.push(span);
+        equal.push(span);
         Ok(span)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }

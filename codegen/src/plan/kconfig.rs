@@ -1,4 +1,4 @@
-//! Kernel configuration in a plan: which values the running kernel is asked for, and where they go.
+//! Kernel configuration in a plan: the values to read from the running kernel, and their offsets.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! From the model and its linked programs to tables and steps.
+//! Lowering of the model and its linked programs to tables and steps.
 //!
-//! The order of steps: BTF; each map, filled and frozen as soon as it exists; maps into maps of maps; kernel symbols, which only
-//! programs need; programs; programs into program arrays.
+//! The order of steps: BTF; each map, which is initialized and frozen as soon as it exists; inner maps; kernel symbols,
+//! which only programs need; programs; elements of program arrays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -38,7 +38,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
     for linked in &forms.programs {
         programs.push(program(object, linked, &mut symbols));
         unused.push(unused_constants(object, linked, &used));
-        // Functions are in the order in which programs reach them, so those that are new are the next.
+        // Functions are in the order in which programs reach them, so new ones are the next.
         while linked.functions.iter().any(|&function| function >= functions.len()) {
             let Some(forms) = left.next() else { break };
             tables.push(jump_tables(&forms.body, &mut blob)?);
@@ -67,7 +67,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
     })
 }
 
-/// The license as the kernel gets it: what follows a NUL is cut off, as C would.
+/// Returns the license as the kernel gets it, truncated at a NUL.
 fn license(text: &str) -> CString {
     let text = text.split('\0').next().unwrap_or_default();
     CString::new(text).unwrap_or_default()
@@ -96,21 +96,21 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     Ok(maps)
 }
 
-/// The row of a map with the types that the kernel gets.
+/// Returns the row of a map with the types that the kernel gets.
 fn definition(map: &model::Map) -> Map {
-    // Of a type that is not known the kernel is asked.
+    // For an unknown map type, a feature probe determines whether it accepts types.
     let typed = MapFacts::of(map.def.map_type).is_none_or(|facts| facts.takes_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
     Map {
-        // A key of no bytes is none, whatever its type: queues and filters have one of `()` in Rust.
+        // A key of size 0 has no type. Queues and bloom filters in Rust have keys of type `()`.
         btf_key_type_id: if map.def.key_size == 0 { 0 } else { id(map.key_type) },
         btf_value_type_id: id(map.value_type),
         ..map.def.clone()
     }
 }
 
-/// The jump tables of a function as maps, whose values are `struct bpf_insn_array_value` of `linux/bpf.h`: 16 bytes. Each program
-/// that has the function gets its own.
+/// Returns the jump tables of a function as maps, whose values are `struct bpf_insn_array_value` of `linux/bpf.h` (16
+/// bytes). Each program with the function gets its own map.
 fn jump_tables(function: &LinkedFunction, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     let mut maps = Vec::new();
     for table in &function.tables {
@@ -217,7 +217,7 @@ fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob:
     })
 }
 
-/// Records as the kernel takes them: line records count in instructions, CO-RE records in bytes.
+/// Encodes records for the kernel: line records count instructions, CO-RE records bytes.
 fn records<const N: usize>(
     records: impl Iterator<Item = [u32; N]>,
     endian: Endian,
@@ -229,14 +229,16 @@ fn records<const N: usize>(
 #[derive(Default)]
 struct Symbols {
     list: Vec<Symbol>,
-    /// Which are there: one program may do without what another attaches to, and one name may be wanted with several types.
+    /// The symbols by name, kind, weakness and type. One program may require a symbol that is weak in another, or of
+    /// another type.
     known: BTreeMap<(String, u8, bool, Option<u32>), u32>,
 }
 
 impl Symbols {
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
         let mut symbol = object.externs[id.0 as usize].clone();
-        // `name___one` is one of several declarations of function `name`. Variables have no such flavors in libbpf.
+        // `name___one` is one of several declarations of function `name`. libbpf allows such suffixes only for
+        // functions.
         if symbol.kind == SymbolKind::Function {
             symbol.name = plan::essential_name(&symbol.name).to_owned().into();
         }
@@ -254,7 +256,7 @@ impl Symbols {
     }
 }
 
-/// The maps of constants that a function uses.
+/// Returns the read-only maps that a function uses.
 fn constants(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<u32> {
     let used = function.code.refs.iter().filter_map(|reference| match reference.to {
         Outside::Map(used) | Outside::MapValue(used, _) => Some(used.0),
@@ -267,7 +269,7 @@ fn is_constant(map: &model::Map) -> bool {
     map.section.as_ref().is_some_and(|section| section.kind == SectionKind::Rodata)
 }
 
-/// The maps of constants that a program does not use, by those that each function uses.
+/// Returns the read-only maps that a program does not use, from those that each function uses.
 fn unused_constants(object: &BpfObject, program: &LinkedProgram, used: &[BTreeSet<u32>]) -> Vec<u32> {
     let is_used =
         |map: u32| program.functions.iter().any(|&function| used.get(function).is_some_and(|used| used.contains(&map)));
@@ -296,9 +298,9 @@ fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symb
             steps.push(Step::FillKconfig { map: number });
         }
         let filled = match section.kind {
-            // A table of functions is filled when it is attached.
+            // A struct_ops map is initialized when it is attached.
             SectionKind::StructOps => false,
-            // The variables' pages must be there, even if all in them is zero.
+            // The variables' pages must be present, even if they are all zero.
             SectionKind::Arena => true,
             _ => section.initial.len > 0,
         };

@@ -1,8 +1,8 @@
-//! The load plan: everything the kernel will be asked for, in order, as data.
+//! The load plan: the requests that a load makes to the kernel, in order, as data.
 //!
-//! The heart of skelgen. A plan owns its tables and one blob; the same steps are printed for people ([`LoadPlan`]'s `Display`),
-//! compared in tests, and written into the generated file as constants. What depends on the running kernel is a step's work at
-//! load time, so nothing here asks a kernel, a clock or the environment.
+//! A plan owns its tables and one blob. Its steps are printed for people ([`LoadPlan`]'s `Display`), compared in tests,
+//! and written into the generated file as constants. Steps handle what depends on the running kernel at load time, so
+//! this module does not use a kernel, a clock or the environment.
 
 mod assemble;
 mod blob;
@@ -17,17 +17,17 @@ use crate::insn::Endian;
 use crate::model::BpfObject;
 use skelgen_abi::plan::{Object, PercpuForm};
 
-/// What to ask of the kernel, and in which order.
+/// The requests to the kernel and their order.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
-    /// The tables and the blob, as the generated file will hold them.
+    /// The tables and the blob, as the generated file contains them.
     pub object: Object,
-    /// The byte order of its machines; the generated file asserts it.
+    /// The byte order of target systems, which the generated file asserts.
     pub endian: Endian,
 }
 
 impl LoadPlan {
-    /// Plans the load of an object whose functions are in the forms that `percpu` says.
+    /// Plans the load of an object whose functions have the forms of `percpu`.
     ///
     /// # Errors
     /// The codes of phase 05.

@@ -1,4 +1,4 @@
-//! A plan as text: stable, so that golden tests and people can compare two. Every name is a [`Line`].
+//! A plan as text, stable for golden tests and comparison. Names are escaped by [`Line`].
 
 use std::fmt;
 
@@ -140,37 +140,37 @@ impl LoadPlan {
             write!(f, ", for {}", Line(&symbol.name))?;
         }
         if !program.autoload {
-            write!(f, ", only if asked")?;
+            write!(f, ", not loaded by default")?;
         }
         match &program.attach {
             Attach::Needs(what) => write!(f, ", attaches with {what}")?,
             Attach::Target(way) => write!(f, ", attaches with {}", way.needs())?,
             Attach::Never(how) => write!(f, ", runs {how}")?,
             Attach::RawTracepoint(name) => write!(f, ", attaches to raw tracepoint {}", Line(name))?,
-            Attach::Tracing => write!(f, ", attaches to what it is for")?,
+            Attach::Tracing => write!(f, ", attaches to its load target")?,
             Attach::Iter => write!(f, ", attaches as iterator")?,
             Attach::Tracepoint { category, name } => {
                 write!(f, ", attaches to tracepoint {}/{}", Line(category), Line(name))?;
             }
             Attach::Kprobe { function, offset, at_return } => {
-                let place = if *at_return { "return of " } else { "" };
-                write!(f, ", attaches to {place}{}+{offset:#x}", Line(function))?;
+                let at = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {at}{}+{offset:#x}", Line(function))?;
             }
             Attach::KprobeMulti { pattern, at_return } => {
-                let place = if *at_return { "returns of " } else { "" };
-                write!(f, ", attaches to {place}kernel functions {}", Line(pattern))?;
+                let at = if *at_return { "returns of " } else { "" };
+                write!(f, ", attaches to {at}kernel functions {}", Line(pattern))?;
             }
             Attach::Ksyscall { name, at_return } => {
-                let place = if *at_return { "return of " } else { "" };
-                write!(f, ", attaches to {place}system call {}", Line(name))?;
+                let at = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {at}system call {}", Line(name))?;
             }
             Attach::Uprobe { path, function, offset, at_return } => {
-                let place = if *at_return { "return of " } else { "" };
-                write!(f, ", attaches to {place}{}:{}+{offset:#x}", Line(path), Line(function))?;
+                let at = if *at_return { "return of " } else { "" };
+                write!(f, ", attaches to {at}{}:{}+{offset:#x}", Line(path), Line(function))?;
             }
             Attach::UprobeMulti { path, pattern, at_return } => {
-                let place = if *at_return { "returns of " } else { "" };
-                write!(f, ", attaches to {place}functions {}:{}", Line(path), Line(pattern))?;
+                let at = if *at_return { "returns of " } else { "" };
+                write!(f, ", attaches to {at}functions {}:{}", Line(path), Line(pattern))?;
             }
             Attach::TracingMulti { pattern } => write!(f, ", attaches to kernel functions {}", Line(pattern))?,
             Attach::Usdt { path, provider, name } => {
@@ -191,7 +191,7 @@ impl LoadPlan {
         let (cpus, tables) = (Text::Borrowed("the possible CPUs"), Text::Borrowed(".jumptables"));
         for patch in &program.patches {
             let (what, name) = match patch.kind {
-                // The instruction has the distance already.
+                // The instruction already has the distance.
                 PatchKind::Subprogram(_) => continue,
                 PatchKind::JumpTable(_) => ("map", Some(&tables)),
                 PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
@@ -249,7 +249,7 @@ fn names(flags: u32, table: &[(u32, &str)]) -> String {
     parts.join("|")
 }
 
-/// Up to 32 bytes in hexadecimal, then how many more there are.
+/// Returns up to 32 bytes in hexadecimal, and the number of the others.
 fn hex(bytes: &[u8]) -> String {
     const SHOWN: usize = 32;
     let mut text: Vec<String> = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! Tables of functions in a plan.
+//! struct_ops maps in a plan.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use skelgen_abi::plan::{Object, StructOps};
 
 use crate::model::{self, BpfObject};
 
-/// Sets which programs the members of a struct_ops map are.
+/// Sets the programs of a struct_ops map's members.
 pub(super) fn set_programs(object: &BpfObject, map: &model::Map, table: &mut StructOps) {
     for &(member, function) in &map.member_functions {
         let index = object.programs.iter().position(|program| program.function == function);
@@ -19,7 +19,7 @@ pub(super) fn set_programs(object: &BpfObject, map: &model::Map, table: &mut Str
 
 /// Prints the lines about a struct_ops map.
 pub(super) fn print(f: &mut fmt::Formatter<'_>, object: &Object, table: &StructOps) -> fmt::Result {
-    let when = if table.autocreate { "" } else { ", only if asked" };
+    let when = if table.autocreate { "" } else { ", not created by default" };
     writeln!(f, "        functions of struct {}{when}", Line(&table.name))?;
     for member in &*table.members {
         let Some(program) = member.program.and_then(|program| object.programs.get(program as usize)) else { continue };

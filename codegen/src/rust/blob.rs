@@ -1,15 +1,15 @@
-//! The end of the file: the blob in lines of about a hundred columns.
+//! The end of the file: the blob, in lines of about a hundred columns.
 
 use super::text::Text;
 use crate::error::Result;
 
 const COLUMNS: usize = 100;
 
-/// Writes the static that holds the blob. Nothing of it is indented: the blob's lines are long as it is.
+/// Writes the static that contains the blob, without indentation, because its lines are long.
 pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
     text.raw(&format!(
         "\n\
-         /// BTF, instructions, their records and initial values, found by the spans above.\n\
+         /// BTF, instructions, their records and initial values, at the offsets of the spans above.\n\
          static BLOB: rt::generated::abi::Blob<[u8; {}]> = rt::generated::abi::Blob(*b\"\\\n",
         bytes.len()
     ))?;
@@ -20,9 +20,9 @@ pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
             b'"' => line.push_str("\\\""),
             b'\n' => line.push_str("\\n"),
             0 => line.push_str("\\0"),
-            // Were the file printed by a build script, cargo would take the line for a directive.
+            // If a build script prints the file, cargo would take such a line for a directive.
             b'c' if line.is_empty() && bytes[index..].starts_with(b"cargo:") => line.push_str("\\x63"),
-            // A space at the beginning of a line would be taken for indentation.
+            // A space at the beginning of a line is part of the indentation that the string literal skips.
             b' ' if line.is_empty() => line.push_str("\\x20"),
             b' '..=b'~' => line.push(char::from(byte)),
             _ => line.extend(["\\x", digit(byte >> 4), digit(byte & 15)]),
@@ -37,7 +37,7 @@ pub(super) fn write(bytes: &[u8], text: &mut Text<'_>) -> Result<()> {
     text.raw("\");\n")
 }
 
-/// A hexadecimal digit.
+/// Returns a hexadecimal digit.
 fn digit(value: u8) -> &'static str {
     let at = usize::from(value & 15);
     &"0123456789abcdef"[at..=at]

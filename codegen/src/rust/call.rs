@@ -1,6 +1,6 @@
-//! The call of the runtime's macro `skeleton!`: a line for each section, map, program and struct_ops map.
+//! The call of the runtime's macro `skeleton!`, with a line for each section, map, program and struct_ops map.
 //!
-//! Its grammar is the macro's (`runtime/src/skeleton`), which makes all items of these lines.
+//! The macro (`runtime/src/skeleton`) defines the grammar and expands the lines to all items.
 
 use skelgen_abi::plan::{Attach, SectionKind, VERSION};
 
@@ -65,16 +65,16 @@ pub(super) fn write(
     text.close("}")
 }
 
-/// What makes the object one that may be loaded.
+/// Why the object may be loaded.
 const SAFETY: [&str; 2] = [
-    "SAFETY: the instructions were compiled from the source of whoever builds this program, and are its own code: they act with its",
-    "rights and may write to memory that it shares with them.",
+    "SAFETY: the instructions were compiled from source code that the author of this program chose, and are part of it. They",
+    "run with its privileges and may write to memory that it shares with them.",
 ];
 
-/// The macro's words for sections, in its order.
+/// The macro's keywords for sections, in the order of its grammar.
 const KINDS: [&str; 5] = ["rodata", "data", "percpu", "kconfig", "arena"];
 
-/// The macro's word for a section, if a skeleton has it as one.
+/// Returns the macro's keyword for a section, if the skeleton has the section.
 fn keyword(kind: SectionKind) -> Option<&'static str> {
     match kind {
         SectionKind::Rodata => Some("rodata"),
@@ -102,7 +102,7 @@ fn section(kind: &str, section: &Section<'_>, skeleton: &Skeleton, text: &mut Te
     text.line(format_args!("{kind} {name:?} = {index}, {ty}{cells}: {field}{more};"))
 }
 
-/// A list in braces.
+/// Writes a list in braces.
 fn block<'f, F: 'f>(
     text: &mut Text<'_>,
     name: &str,
@@ -122,7 +122,7 @@ fn block<'f, F: 'f>(
 fn program_doc(object: &BpfObject, field: &ProgramField) -> Doc {
     let program = &object.programs[field.program.0 as usize];
     let attaches = match (&program.def.attach, program.def.attach.needs()) {
-        (_, Some(what)) => format!("; attaching it needs {what}"),
+        (_, Some(what)) => format!("; attaching it requires {what}"),
         (Attach::Never(how), None) => format!("; it runs {how}"),
         _ => String::new(),
     };
@@ -130,12 +130,12 @@ fn program_doc(object: &BpfObject, field: &ProgramField) -> Doc {
     Doc::new(format_args!(" `SEC(\"{section}\")`, type {}{attaches}.", program.def.program_type))
 }
 
-/// Whether there is a way to attach the program at all.
+/// Returns whether the program can be attached.
 fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
     !matches!(object.programs[field.program.0 as usize].def.attach, Attach::Never(_))
 }
 
-/// The name of the field of `Links` for what is left, which no program or struct_ops map has.
+/// Returns the name of the field of `Links` for everything that did not attach, different from all other fields.
 fn unattached(object: &BpfObject, skeleton: &Skeleton) -> String {
     let programs = skeleton.programs.iter().filter(|field| is_attached(object, field)).map(|field| &field.field);
     let names: Vec<&String> = programs.chain(skeleton.struct_ops.iter().map(|table| &table.link)).collect();

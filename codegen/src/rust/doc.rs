@@ -1,8 +1,8 @@
-//! Comments of the generated file: lines that hold names of an object.
+//! Comments in the generated file that contain names of an object.
 //!
-//! A line is written as one [`Line`], so that no name can end a comment, and so that the compiler takes it: a carriage return or a
-//! character that changes the direction of text is an error in a comment. Names stand in code spans, which they cannot end either,
-//! so that nothing in them is Markdown or HTML to rustdoc. Knows nothing of what is documented.
+//! A comment is written as one [`Line`], so that no name can end it and the compiler accepts it: a carriage return or a
+//! character that changes the text direction is an error in a comment. Names are in code spans, which they cannot end,
+//! so that rustdoc does not interpret them as Markdown or HTML.
 
 use std::fmt::{self, Display, Write};
 
@@ -10,12 +10,12 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, TokenStreamExt};
 use skelgen_abi::escape::Line;
 
-/// One line of documentation.
+/// A line of documentation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Doc(String);
 
 impl Doc {
-    /// The line, which begins with a space.
+    /// Creates a line. The text begins with a space.
     pub(super) fn new(line: impl Display) -> Self {
         Self(Line(line).to_string())
     }
@@ -27,14 +27,14 @@ impl ToTokens for Doc {
     }
 }
 
-/// The text of a line, for comments that are no tokens.
+/// The text of a line, for comments that are not tokens.
 impl Display for Doc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// What is written inside a code span: a backtick, which would end it, is escaped.
+/// The text in a code span, with backticks escaped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InCode<T>(pub(super) T);
 

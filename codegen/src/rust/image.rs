@@ -1,7 +1,7 @@
-//! The tables of the plan as constants: each row states what differs from a row of nothing.
+//! The tables of the plan as constants. Each row states only what differs from the default.
 //!
-//! They are text from the beginning: large objects have thousands of lines of them, all alike, which would take a formatter longer
-//! than all of the rest. To print a new field: every row is taken apart whole here, so that none can be forgotten.
+//! The tables are written as text: large objects have thousands of similar lines, which a formatter would slow down
+//! most. To add a field, print it here; rows are destructured completely, so the compiler reports a missing field.
 
 use std::fmt::{self, Debug, Display};
 
@@ -15,7 +15,7 @@ use skelgen_abi::uapi::{AttachType, elem_flags};
 use super::text::Text;
 use crate::error::Result;
 
-/// The module `tables` with its static `OBJECT`, and a list for each kind of row that there is.
+/// Writes the module `tables` with its static `OBJECT`, and a list for each kind of row.
 pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     let Object {
         name,
@@ -33,14 +33,14 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     } = object;
     text.item_begins()?;
     text.open(format_args!("mod tables {{"))?;
-    text.line(format_args!("#[allow(unused_imports, reason = \"an object may need no number of the kernel's\")]"))?;
+    text.line(format_args!("#[allow(unused_imports, reason = \"an object may use no kernel constants\")]"))?;
     text.line(format_args!("use super::rt::{{generated::abi::*, generated::prelude::*, uapi::*}};"))?;
     list(text, "MAPS", "Map", maps, map)?;
     list(text, "FUNCTIONS", "Function", functions, function)?;
     list(text, "PROGRAMS", "Program", programs, program)?;
     list(text, "SYMBOLS", "Symbol", symbols, symbol)?;
     list(text, "KCONFIG", "Kconfig", kconfig, self::kconfig)?;
-    text.line(format_args!("/// What is asked of the kernel, in this order."))?;
+    text.line(format_args!("/// The requests to the kernel, in order."))?;
     list(text, "STEPS", "Step", steps, |step| Row::of(format!("Step::{}", StepText(*step))))?;
     let row = Row::of(format!("Object::new({name:?}, {}, &super::BLOB.0)", Literal::c_string(license)))
         .with(*kernel_version != 0, "kernel_version", kernel_version)
@@ -56,13 +56,13 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     text.close("}")
 }
 
-/// A constant row: what makes it, and the setters of what differs from the default.
+/// A constant row: its constructor, and setters for values that differ from the default.
 struct Row {
     new: String,
     setters: Vec<String>,
 }
 
-/// Columns up to which a row is one line.
+/// The maximum columns of a row on one line.
 const COLUMNS: usize = 120;
 
 impl Row {
@@ -70,7 +70,7 @@ impl Row {
         Self { new, setters: Vec::new() }
     }
 
-    /// With this setter, if the value differs from the default.
+    /// Adds this setter if the value differs from the default.
     fn with(mut self, differs: bool, field: &str, value: impl Display) -> Self {
         if differs {
             self.setters.push(format!(".{field}({value})"));
@@ -105,7 +105,7 @@ impl Row {
     }
 }
 
-/// A static slice, an item after the other; nothing if there are none.
+/// Writes a static slice with one item per line; nothing if it is empty.
 fn list<T>(text: &mut Text<'_>, name: &str, ty: &str, items: &[T], row: impl Fn(&T) -> Row) -> Result<()> {
     if items.is_empty() {
         return Ok(());
@@ -171,7 +171,7 @@ fn program(program: &Program) -> Row {
     let program_type = constant("ProgramType", program_type.constant(), program_type.0);
     let attach = AttachText(attach);
     Row::of(format!("Program::new({name:?}, {section:?}, {program_type}, Attach::{attach}, &{functions:?})"))
-        // The number stands for the first kind of attachment too; here it means none.
+        // The number 0 also stands for the first attach type. Here it means none.
         .with(
             *expected_attach_type != AttachType(0),
             "expected_attach_type",
@@ -198,7 +198,7 @@ fn kconfig(config: &Kconfig) -> Row {
     Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind:?}, {offset}, {size})")).with(*weak, "weak", true)
 }
 
-/// A number of the kernel's by its name, if it has one.
+/// Returns the name of a kernel constant, if it has one.
 fn constant(ty: &str, name: Option<&str>, value: u32) -> String {
     match name {
         Some(name) => format!("{ty}::{name}"),
@@ -228,7 +228,7 @@ struct StructOpsText<'a>(&'a StructOps);
 impl Display for StructOpsText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StructOps { name, members, autocreate } = self.0;
-        // In a block of its own, because what a constant borrows must be one.
+        // Borrowed constants must be in a block of their own.
         writeln!(f, "StructOps::new({name:?}, const {{ &[")?;
         for Member { name, offset, size, kind, program } in members.iter() {
             write!(f, "        Member::new({name:?}, {offset}, {size}, {kind})")?;
@@ -273,7 +273,7 @@ impl Display for AttachText<'_> {
     }
 }
 
-/// A name, shown by `Debug` as the expression that makes it.
+/// A name whose `Debug` is the expression that creates it.
 struct Borrowed<'a>(&'a Name);
 
 impl Debug for Borrowed<'_> {
@@ -282,7 +282,7 @@ impl Debug for Borrowed<'_> {
     }
 }
 
-/// A value whose `Debug` is the expression that makes it.
+/// A value whose `Debug` is the expression that creates it.
 struct Shown<T>(T);
 
 impl<T: Debug> Display for Shown<T> {

@@ -1,7 +1,8 @@
-//! The calls of the runtime's macros that define types: `c_struct!`, `cells!` and `open_enum!`, a line for each member.
+//! Calls of the runtime's macros that define types: `c_struct!`, `cells!` and `open_enum!`, with a line for each
+//! member.
 //!
-//! They are text from the beginning, a line at a time: as tokens they would take most of the memory of a large type. Knows how the macros
-//! are written (`runtime/src/skeleton/types.rs`), nothing of where members come from.
+//! The calls are written as text, because tokens would take most of the memory of a large type. This module knows the
+//! macros' grammar (`runtime/src/skeleton/types.rs`), not the layout of types.
 
 use std::fmt::Display;
 
@@ -9,50 +10,50 @@ use super::doc::Doc;
 use super::text::Text;
 use crate::error::Result;
 
-/// Where lines end that hold several things.
+/// The maximum columns of lines with several items.
 const COLUMNS: usize = 100;
 
-/// A member that has no field: a bitfield, or a part of a union.
+/// A member without a field: a bitfield, or a part of a union.
 pub(super) struct Accessed {
     pub(super) doc: Doc,
-    /// Its getter and its setter.
+    /// Its getter and setter.
     pub(super) names: (String, String),
     pub(super) ty: String,
 }
 
-/// A bitfield: its first bit, how many bits it has, and its accessors.
+/// A bitfield: its first bit, its number of bits, and its accessors.
 pub(super) type Bits = (u64, u8, Accessed);
 
-/// The lines of a struct's documentation.
+/// Writes the documentation of a struct.
 pub(super) fn docs(text: &mut Text<'_>, docs: &[Doc]) -> Result<()> {
     docs.iter().try_for_each(|line| text.line(format_args!("///{line}")))
 }
 
-/// A field of a struct or a cell.
+/// Writes a field of a struct or a cell.
 pub(super) fn field(text: &mut Text<'_>, doc: &Doc, offset: u64, name: &str, ty: impl Display) -> Result<()> {
     text.line(format_args!("///{doc}"))?;
     text.line(format_args!("{offset} => {name}: {ty},"))
 }
 
-/// A field of a struct that is not the program's: padding.
+/// Writes a padding field, which users do not see.
 pub(super) fn hidden(text: &mut Text<'_>, offset: u64, name: &str, ty: impl Display) -> Result<()> {
     text.line(format_args!("#[doc(hidden)] {offset} => {name}: {ty},"))
 }
 
-/// `bits { … }`, if there are any.
+/// Writes `bits { … }`, if there are any.
 pub(super) fn bits(text: &mut Text<'_>, bits: impl Iterator<Item = Bits>) -> Result<()> {
     block(text, "bits", bits, |text, (first, count, member)| accessed(text, format_args!("{first}, {count}"), &member))
 }
 
-/// `members { … }`, if there are any: each with its offset.
+/// Writes `members { … }` with their offsets, if there are any.
 pub(super) fn members(text: &mut Text<'_>, members: impl Iterator<Item = (u64, Accessed)>) -> Result<()> {
     block(text, "members", members, |text, (offset, member)| accessed(text, offset, &member))
 }
 
-fn accessed(text: &mut Text<'_>, place: impl Display, member: &Accessed) -> Result<()> {
+fn accessed(text: &mut Text<'_>, position: impl Display, member: &Accessed) -> Result<()> {
     let Accessed { doc, names: (get, set), ty } = member;
     text.line(format_args!("///{doc}"))?;
-    text.line(format_args!("{place} => {get}, {set}: {ty},"))
+    text.line(format_args!("{position} => {get}, {set}: {ty},"))
 }
 
 fn block<T>(
@@ -72,7 +73,7 @@ fn block<T>(
     text.close("}")
 }
 
-/// `debug { … }`: fields and calls of getters, as many as there is room for in a line.
+/// Writes `debug { … }`: fields and calls of getters, as many as fit on a line.
 pub(super) fn debug(text: &mut Text<'_>, shown: impl Iterator<Item = String>) -> Result<()> {
     text.open(format_args!("debug {{"))?;
     let mut line = String::new();
@@ -89,7 +90,7 @@ pub(super) fn debug(text: &mut Text<'_>, shown: impl Iterator<Item = String>) ->
     text.close("}")
 }
 
-/// `open_enum!`: a line for each value.
+/// Writes `open_enum!` with a line for each value.
 pub(super) fn open_enum(
     text: &mut Text<'_>,
     doc: &[Doc],

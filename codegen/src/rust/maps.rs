@@ -1,4 +1,4 @@
-//! The maps in the generated file: which typed handles they have.
+//! The handle types of maps in the generated file.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
@@ -26,7 +26,7 @@ pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>)
     }
 }
 
-/// The type of a map's handle; `arena` is the section of the variables in it.
+/// Returns the type of a map's handle. `arena` is the section of the variables in it.
 pub(super) fn handle_type(
     object: &BpfObject,
     field: &MapField,
@@ -43,7 +43,7 @@ pub(super) fn handle_type(
     if field.optional { quote!(Option<#handle>) } else { handle }
 }
 
-/// The documentation of a map's field.
+/// Returns the documentation of a map's field.
 pub(super) fn doc(object: &BpfObject, field: &MapField) -> Doc {
     let map = &object.maps[field.map.0 as usize];
     let optional = if field.optional { " Its handle is `None` if auto-create was off." } else { "" };
@@ -56,7 +56,7 @@ fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
     typed(handle.name, handle.key, handle.value, inner, map, types)
 }
 
-/// The handle of this name with its parameters; `path` names types that C does not.
+/// Returns the handle type of this name with its parameters. `path` names types that have no name in C.
 fn typed(
     name: &str,
     key: Option<Data>,

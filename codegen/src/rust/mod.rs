@@ -1,7 +1,7 @@
-//! The generated file: a skeleton's names, an object's types and a plan's tables as Rust.
+//! The generated file: the names of a skeleton, the types of an object and the tables of a plan as Rust.
 //!
-//! It is text from the beginning, a line at a time: calls of the runtime's macros, in which a line is a map, a program or a member, and
-//! tables. Types are tokens until they are written. The one place that names quote, proc-macro2 and syn.
+//! The file is written as text, one line at a time: calls of the runtime's macros, with a line for each map, program or
+//! member, and tables. Types are tokens until they are written. Only this module uses quote, proc-macro2 and syn.
 
 mod blob;
 mod call;
@@ -30,38 +30,38 @@ use text::Text;
 
 pub(crate) use text::Pieces;
 
-/// What a generated text is: a whole file, or a part of one.
+/// The form of a generated text: a whole file, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
-    /// The contents of a module's own file, for `mod counters;`.
+    /// The contents of a module's file, for `mod counters;`.
     File,
     /// A module with its contents, for `include!`.
     Module,
 }
 
-/// How a file is written.
+/// The style of a generated file.
 #[derive(Debug, Clone, Copy)]
 pub struct Style<'a> {
-    /// What the text is.
+    /// The form of the text.
     pub layout: Layout,
-    /// The path of the runtime's crate.
+    /// The path of the runtime crate.
     pub runtime: &'a str,
 }
 
 impl Style<'_> {
-    /// The path of the runtime's crate, if it is one.
+    /// Returns the path of the runtime crate, if it is valid.
     fn runtime(&self) -> Result<Path> {
         syn::parse_str(self.runtime)
-            .map_err(|_| Error::new(Code::BadName, format!("`{}` is no path of a crate", self.runtime)))
+            .map_err(|_| Error::new(Code::BadName, format!("`{}` is not a path of a crate", self.runtime)))
     }
 }
 
-/// Writes the file. `types` are those to write beside what variables and maps need.
+/// Writes the file. `types` are types to generate in addition to those of variables and maps.
 ///
 /// # Errors
-/// [`Code::BadName`] if something of the object's gives no Rust name, or the runtime's path is none; [`Code::Io`] if `out` does not
-/// take the text.
+/// [`Code::BadName`] if a name in the object cannot be turned into a Rust identifier, or the path of the runtime is
+/// invalid; [`Code::Io`] if `out` fails.
 pub fn generate(
     object: &BpfObject,
     skeleton: &Skeleton,
@@ -73,26 +73,26 @@ pub fn generate(
     file::write(object, skeleton, plan, types, style, &mut Text::new(out))
 }
 
-/// A file of types alone.
+/// A generated file that contains only types.
 #[derive(Debug, Clone)]
 pub struct TypeFile {
     /// The text.
     pub text: String,
-    /// How many structs the table has; not counted are declarations without a definition.
+    /// The number of structs in the BTF, without forward declarations.
     pub structs: usize,
-    /// How many unions.
+    /// The number of unions.
     pub unions: usize,
-    /// How many enums.
+    /// The number of enums.
     pub enums: usize,
-    /// How many of all these have a Rust type or, being anonymous, are part of one.
+    /// The number of these that have a Rust type or, if anonymous, are part of one.
     pub covered: usize,
 }
 
-/// Writes every struct, union and enum of a table of types, or `only` some and what they contain. `name` is what the table belongs
-/// to.
+/// Generates every struct, union and enum of a type table, or if `only` is not empty, those and the types they contain.
+/// `name` is the source of the table.
 ///
 /// # Errors
-/// [`Code::BadName`] if something in the table gives no Rust name.
+/// [`Code::BadName`] if a name in the table cannot be turned into a Rust identifier.
 pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
     if only.is_empty() {
@@ -107,11 +107,11 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     let mut out = Text::new(&mut text);
     out.raw(&file::header("types of", name))?;
     out.raw(&head)?;
-    out.apart();
+    out.separate();
     types.write_items(&mut out)?;
     out.raw(tail)?;
     let covered = types.covered();
-    // The text is about to take twice its size.
+    // `finish` needs twice the memory of the text.
     drop(types);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
@@ -123,11 +123,11 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     })
 }
 
-/// What stands before and behind the items of a file of types.
+/// Returns the text before and after the items of a file of types.
 fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static str) {
     let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, \
                  trivial_numeric_casts, unreachable_pub, clippy::all, clippy::nursery, clippy::pedantic, clippy::restriction, \
-                 reason = \"names are those of C, and not all of them are used\")";
+                 reason = \"names are those of C, and some may be unused\")";
     let runtime = quote!(#runtime).to_string().replace(' ', "");
     let uses = format!(
         "use {runtime} as rt;\n#[allow(unused_imports, reason = \"there may be no types\")]\nuse rt::generated::prelude::*;\n"
@@ -142,12 +142,12 @@ fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static 
     }
 }
 
-/// A type as it is written: what `quote` makes of a path or an array, without the spaces that nobody writes.
+/// Returns a type as text, without the spaces that `quote` inserts in paths and arrays.
 fn spelled(ty: &TokenStream) -> String {
     ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" ,", ",").replace(" < ", "<").replace(" >", ">")
 }
 
-/// An identifier, raw if it has to be.
+/// Returns an identifier, raw if necessary.
 fn ident(name: &str) -> Ident {
     match name.strip_prefix("r#") {
         Some(name) => Ident::new_raw(name, Span::call_site()),

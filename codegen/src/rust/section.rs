@@ -1,4 +1,4 @@
-//! A section of global data in the generated file: its struct, and the cells of its variables if programs write them.
+//! Global data sections in the generated file: the struct of their variables, and cells if programs write them.
 
 use skelgen_abi::plan::SectionKind;
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::{BpfObject, DataSection, Variable, arena};
 use crate::skeleton::{Scope, SectionField, field_name};
 
-/// A section with variables to see.
+/// A section with visible variables.
 pub(super) struct Section<'a> {
     pub(super) field: &'a SectionField,
     pub(super) name: &'a str,
@@ -30,27 +30,27 @@ impl<'a> Section<'a> {
         ident(&self.field.ty)
     }
 
-    /// The name of its accessor with this at its end.
+    /// Returns the name of its accessor with this suffix.
     pub(super) fn with_ending(&self, ending: &str) -> String {
         format!("{}{ending}", self.field.field.trim_start_matches("r#"))
     }
 
-    /// How its initial value is changed.
+    /// Returns the expression for mutable access to its initial value.
     pub(super) fn mutable(&self) -> String {
         self.with_ending("_mut()")
     }
 
-    /// Whether its variables are cells once it is loaded.
+    /// Returns whether its variables are cells after the load.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
     }
 
-    /// The variables to see.
+    /// Returns the visible variables.
     fn variables(&self) -> impl Iterator<Item = &'a Variable> {
         self.data.variables.iter().filter(|variable| variable.visible)
     }
 
-    /// The path that names a variable's type if C does not.
+    /// Returns the path that names a variable's type if it has no name in C.
     fn path(&self, variable: &Variable) -> String {
         format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
     }
@@ -68,15 +68,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Writes the struct of the variables and, if programs write these, the one of their cells.
+    /// Writes the struct of the variables and, if programs write them, the struct of their cells.
     pub(super) fn write(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
         let mut fields = Vec::new();
         for variable in self.variables() {
             let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
             let declared = InCode(btf.declaration(variable.ty, &variable.name));
-            let addresses =
-                if self.data.has_addresses(variable) { "; the addresses in it are not filled in" } else { "" };
+            let addresses = if self.data.has_addresses(variable) { "; the addresses in it are not set" } else { "" };
             fields.push(Field {
                 name: scope.claim(&field_name(&variable.name)),
                 ty: rust,
@@ -87,7 +86,7 @@ impl<'a> Section<'a> {
                 doc: Doc::new(format_args!(" `{declared}`{addresses}")),
             });
         }
-        // A section ends with its last variable; its struct ends where another could follow.
+        // A section ends with its last variable, a struct at a multiple of its alignment.
         let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let size = u64::from(self.data.size).next_multiple_of(align);
         let doc = Doc::new(format_args!(" Section `{}`, {} bytes.", InCode(self.name), self.data.size));
@@ -109,7 +108,7 @@ impl<'a> Section<'a> {
     fn write_cells(&self, btf: &Btf, types: &Types<'_>, text: &mut Text<'_>) -> Result<()> {
         let ty = &self.field.ty;
         let doc = Doc::new(format_args!(
-            " The variables of section `{}`, in memory shared with the running programs.",
+            " The variables of section `{}`, in memory that is shared with the running programs.",
             InCode(self.name)
         ));
         text.item_begins()?;

@@ -1,63 +1,63 @@
-//! Where the text goes: a line at a time, indented.
+//! Output of text, one indented line at a time.
 //!
-//! Knows nothing of what it writes.
+//! This module does not know what it writes.
 
 use std::fmt::{self, Write};
 
 use crate::error::{Code, Error, Result};
 
-/// Columns of one level of indentation.
+/// One level of indentation.
 const INDENT: &str = "    ";
 
-/// Text on its way to whoever takes it.
+/// A text output.
 pub(super) struct Text<'a> {
     out: &'a mut dyn Write,
     depth: usize,
-    /// Whether an item is to stand apart from what was written before it.
-    apart: bool,
+    /// Whether an empty line is needed before the next item.
+    separate: bool,
 }
 
 impl<'a> Text<'a> {
     pub(super) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, depth: 0, apart: false }
+        Self { out, depth: 0, separate: false }
     }
 
-    /// Text as it is.
+    /// Writes text unchanged.
     pub(super) fn raw(&mut self, text: &str) -> Result<()> {
         self.out.write_str(text).map_err(refused)
     }
 
-    /// One line, given as what `format_args!` makes.
+    /// Writes one line.
     pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
-        self.apart = false;
+        self.separate = false;
         self.indent()?;
         self.out.write_fmt(line).map_err(refused)?;
         self.raw("\n")
     }
 
-    /// A line, after which everything up to [`Self::close`] is one level deeper.
+    /// Writes a line, and indents the following lines until [`Self::close`].
     pub(super) fn open(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
         self.line(line)?;
         self.depth += 1;
         Ok(())
     }
 
-    /// The line that ends what [`Self::open`] began.
+    /// Writes the line that ends a block of [`Self::open`].
     pub(super) fn close(&mut self, line: &str) -> Result<()> {
         self.depth = self.depth.saturating_sub(1);
         self.line(format_args!("{line}"))?;
-        self.apart = true;
+        self.separate = true;
         Ok(())
     }
 
-    /// Begins an item: after an empty line, if another ended before it.
+    /// Begins an item, after an empty line if another item precedes it.
     pub(super) fn item_begins(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.apart, true) { self.raw("\n") } else { Ok(()) }
+        if std::mem::replace(&mut self.separate, true) { self.raw("\n") } else { Ok(()) }
     }
 
-    /// Lets the next item stand apart from what was written last.
-    pub(super) fn apart(&mut self) {
-        self.apart = true;
+    /// Separates the next item from the preceding text.
+    pub(super) fn separate(&mut self) {
+        self.separate = true;
     }
 
     fn indent(&mut self) -> Result<()> {
@@ -65,14 +65,14 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Text that is kept, in pieces: a `String` that grows takes up to three times the memory of its text.
+/// A text buffer of pieces. A growing `String` would take up to three times the memory of its text.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     full: Vec<String>,
     last: String,
 }
 
-/// How long a piece is.
+/// The size of a piece, in bytes.
 const PIECE: usize = 1 << 15;
 
 impl Pieces {
@@ -95,7 +95,7 @@ impl Write for Pieces {
     }
 }
 
-/// Whoever takes the text knows better why.
+/// The writer knows the reason of the failure.
 fn refused(_: fmt::Error) -> Error {
-    Error::new(Code::Io, "the text cannot be written")
+    Error::new(Code::Io, "cannot write the text")
 }

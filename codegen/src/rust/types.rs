@@ -1,9 +1,9 @@
-//! C types as Rust types, laid out byte for byte as BTF says.
+//! C types as Rust types with the layout that BTF describes.
 //!
-//! Every struct is `repr(C)` with its padding spelled out; one whose members do not lie as `repr(C)` would put them is packed, with
-//! the same bytes. Bitfields and members of unions have getters and setters. Each type's layout is asserted in the generated file.
+//! Structs are `repr(C)` with explicit padding, or packed if `repr(C)` would position members elsewhere. Bitfields and
+//! members of unions have getters and setters. The generated file asserts the layout of each type.
 //!
-//! [`collect`] finds the types, [`names`] names them, [`layout`] says where members are, [`write`] makes the items.
+//! [`collect`] finds the types, [`names`] names them, [`layout`] places their members, and [`write`] writes the items.
 
 mod canon;
 mod cells;
@@ -20,8 +20,8 @@ use std::collections::BTreeSet;
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use self::layout::{Layouts, Place};
-use self::names::{Asker, Names, NodeId, Wanted};
+use self::layout::{Layouts, Position};
+use self::names::{Names, NodeId, Origin, Wanted};
 use super::doc::{Doc, InCode};
 use super::ident;
 use super::text::Text;
@@ -31,7 +31,7 @@ use crate::skeleton::field_name;
 
 pub(super) use self::write::{Definition, Field};
 
-/// What needs types, to be said before the first type is asked for: names depend on all of them.
+/// The types that are needed. All must be added before the first lookup, because names depend on all of them.
 pub(super) struct Needs<'a> {
     btf: &'a Btf,
     wanted: Wanted,
@@ -42,21 +42,21 @@ impl<'a> Needs<'a> {
         Self { btf, wanted: Wanted::default() }
     }
 
-    /// A type; `path` names it if C does not.
+    /// Adds a type. `path` names it if it has no name in C.
     pub(super) fn ty(&mut self, id: TypeId, path: &str) {
         self.wanted.roots.push((id, path.to_owned()));
     }
 
-    /// Says that a type which was asked for is in memory that programs share with us.
+    /// Marks a type as stored in memory that is shared with programs.
     pub(super) fn shared(&mut self, id: TypeId, path: &str) {
         self.wanted.shared.push((id, path.to_owned()));
     }
 
-    /// A variable, which may be longer than its type if that ends in a flexible array.
+    /// Adds the type of a variable, which is longer than its type if that ends with a flexible array.
     pub(super) fn variable(&mut self, id: TypeId, path: &str, size: u64) {
         let shape = Layouts::new(self.btf).shape(self.btf.resolve(id));
         let flexible = shape.parts.last().is_some_and(|part| {
-            matches!(part.place, Place::Field { size: 0, .. })
+            matches!(part.position, Position::Field { size: 0, .. })
                 && matches!(self.btf.get(self.btf.resolve(part.ty)).kind, Kind::Array { .. })
         });
         if flexible && self.btf.size_of(id).is_some_and(|short| short < size) {
@@ -66,7 +66,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// What the pointers of a variable in an arena lead to: in memory that programs share with us, too.
+    /// Adds the types that pointers in an arena variable lead to, which are in shared memory too.
     pub(super) fn behind_pointers(&mut self, id: TypeId) {
         for id in pointees::behind_pointers(self.btf, id) {
             self.ty(id, "");
@@ -74,12 +74,12 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Every struct, union and enum of the table.
+    /// Adds every struct, union and enum of the table.
     pub(super) fn everything(&mut self) {
         self.wanted.everything = true;
     }
 
-    /// Finds what these types contain, and names all of them.
+    /// Finds all contained types and names them.
     pub(super) fn resolve(self) -> Types<'a> {
         let layouts = Layouts::new(self.btf);
         let names = Names::new(self.btf, &layouts, &self.wanted);
@@ -88,16 +88,16 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// The types that the generated file needs.
+/// The types in the generated file.
 pub(super) struct Types<'a> {
     btf: &'a Btf,
     layouts: Layouts<'a>,
     names: Names<'a>,
-    /// Those in memory that programs share with us.
+    /// The types in memory that is shared with programs.
     shared: BTreeSet<NodeId>,
 }
 
-/// Where a type is named: it decides the path to it.
+/// The module that refers to a type, which determines the path to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Skeleton,
@@ -106,12 +106,12 @@ enum From {
 }
 
 impl Types<'_> {
-    /// The Rust type for a C type, as the skeleton names it; `path` is the one it was needed by.
+    /// Returns the Rust type for a C type, as the skeleton refers to it. `path` is the path it was added with.
     pub(super) fn of(&self, id: TypeId, path: &str) -> TokenStream {
-        self.rust(id, Asker::Path(path), From::Skeleton)
+        self.rust(id, Origin::Path(path), From::Skeleton)
     }
 
-    /// The Rust type for a variable of so many bytes, with its size and its alignment.
+    /// Returns the Rust type for a variable of this size in bytes, with its size and alignment.
     pub(super) fn of_variable(&self, id: TypeId, path: &str, size: u64) -> (TokenStream, u64, u64) {
         let align = self.layouts.align(id);
         if self.names.is_longer(id, path) {
@@ -119,7 +119,7 @@ impl Types<'_> {
         }
         match self.btf.size_of(id) {
             Some(own) if own <= size => (self.of(id, path), own, align),
-            // The type is not known, or is not the one that the variable has.
+            // The type is unknown or differs from that of the variable.
             _ => {
                 let len = Literal::u64_unsuffixed(size);
                 (quote!([u8; #len]), size, 1)
@@ -142,28 +142,28 @@ impl Types<'_> {
         Ok(())
     }
 
-    /// Whether the module `types` has no items.
+    /// Returns whether the module `types` has no items.
     pub(super) fn is_empty(&self) -> bool {
         self.names.sorted().is_empty() && self.names.aliases().is_empty()
     }
 
-    /// Whether the module `types::cells` has items.
+    /// Returns whether the module `types::cells` has items.
     pub(super) fn any_cells(&self) -> bool {
         self.names.sorted().into_iter().any(|(id, node)| self.shared.contains(&id) && self.has_cells(node))
     }
 
-    /// Writes the items of the module `types::cells`: for each type in shared memory the cells of its members.
+    /// Writes the items of the module `types::cells`: the cells of each type in shared memory.
     pub(super) fn write_cells(&self, text: &mut Text<'_>) -> Result<()> {
         let mut shared = self.names.sorted().into_iter().filter(|(id, _)| self.shared.contains(id));
         shared.try_for_each(|(id, node)| self.cells_item(id, node, text))
     }
 
-    /// How many structs, unions and enums of the table have a Rust type or are part of one.
+    /// Returns the number of structs, unions and enums in the table that have a Rust type or are part of one.
     pub(super) fn covered(&self) -> usize {
         self.names.covered().len()
     }
 
-    fn rust(&self, id: TypeId, asker: Asker<'_>, from: From) -> TokenStream {
+    fn rust(&self, id: TypeId, origin: Origin<'_>, from: From) -> TokenStream {
         let resolved = self.btf.resolve(id);
         match &self.btf.get(resolved).kind {
             Kind::Int(int) if int.bool && int.size == 1 => quote!(rt::Bool),
@@ -176,11 +176,11 @@ impl Types<'_> {
             Kind::Float(4) => quote!(f32),
             Kind::Float(8) => quote!(f64),
             Kind::Array { element, len, .. } => {
-                let element = self.rust(*element, asker, from);
+                let element = self.rust(*element, origin, from);
                 let len = Literal::u32_unsuffixed(*len);
                 quote!([#element; #len])
             }
-            _ => match self.names.of(id, asker) {
+            _ => match self.names.of(id, origin) {
                 Some(name) => {
                     let name = ident(&field_name(name));
                     match from {

@@ -1,7 +1,7 @@
-//! The names of the generated file: what each map, section and program is called in Rust, and which handle a map gets.
+//! The names in the generated file: of maps, sections and programs, and the handle types of maps.
 //!
-//! Names depend on the object's own names only, so they are stable: a clash is settled by a number at the end, in the order of the
-//! object. Knows nothing of tokens.
+//! Names depend only on the names in the object, so they are stable. Duplicates get a number as suffix, in the object's
+//! order. This module does not know tokens.
 
 mod names;
 mod request;
@@ -16,38 +16,38 @@ use crate::model::{BpfObject, Map, MapId, ProgramId};
 pub use names::{Scope, field_name, type_ident, type_name};
 pub use request::{Requested, missing};
 
-/// What the generated file offers.
+/// The items of the generated file.
 #[derive(Debug, Clone)]
 pub struct Skeleton {
-    /// The module.
+    /// The module's name.
     pub module: String,
-    /// The sections of global data with variables to see.
+    /// The global data sections with visible variables.
     pub sections: Vec<SectionField>,
     /// The maps that the object defines.
     pub maps: Vec<MapField>,
-    /// The tables of functions.
+    /// The struct_ops maps.
     pub struct_ops: Vec<StructOpsField>,
     /// The programs.
     pub programs: Vec<ProgramField>,
 }
 
-/// A table of functions.
+/// A struct_ops map.
 #[derive(Debug, Clone)]
 pub struct StructOpsField {
-    /// Its map.
+    /// The map.
     pub map: MapId,
     /// The name of its field.
     pub field: String,
-    /// The name of its link's field, which stands among those of programs.
+    /// The name of its link's field, which is in the same struct as those of programs.
     pub link: String,
-    /// Its struct as the object declares it.
+    /// Its struct, as the object declares it.
     pub ty: TypeId,
 }
 
 /// A section of global data.
 #[derive(Debug, Clone)]
 pub struct SectionField {
-    /// Its map.
+    /// The map.
     pub map: MapId,
     /// The name of its accessors.
     pub field: String,
@@ -68,16 +68,16 @@ pub struct MapField {
     pub optional: bool,
 }
 
-/// Whether an object has a map of this name.
+/// Returns whether an object has a map of this name.
 #[must_use]
 pub fn has_map(object: &BpfObject, name: &str) -> bool {
     object.maps.iter().any(|map| map.def.name == name)
 }
 
-/// The error about a map that the options name and that is not there.
+/// Returns the error about a map that the options name and the object does not have.
 #[must_use]
 pub fn no_map(name: &str) -> Error {
-    Error::new(Code::BadOptions, format!("there is no map `{name}`, which the options name"))
+    Error::new(Code::BadOptions, format!("the object has no map `{name}`, which the options name"))
 }
 
 /// A program.
@@ -89,27 +89,27 @@ pub struct ProgramField {
     pub field: String,
 }
 
-/// The runtime's handle for a map: its name there, and the types it is given.
+/// The runtime's handle type for a map and its type parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle {
     /// The name in `skelgen_runtime::map`.
     pub name: &'static str,
-    /// The key's type, if the handle takes one.
+    /// The key type, if the handle has one.
     pub key: Option<Data>,
-    /// The value's type, if the handle takes one.
+    /// The value type, if the handle has one.
     pub value: Option<Data>,
-    /// Of maps of maps, the handle for those in it.
+    /// For maps of maps, the handle type of the inner maps.
     pub inner: Option<InnerHandle>,
 }
 
-/// The handle for a map in a map: what [`Handle`] says, but that it holds no maps.
+/// The handle type for an inner map, which cannot contain maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InnerHandle {
     /// The name in `skelgen_runtime::map`.
     pub name: &'static str,
-    /// The key's type, if the handle takes one.
+    /// The key type, if the handle has one.
     pub key: Option<Data>,
-    /// The value's type, if the handle takes one.
+    /// The value type, if the handle has one.
     pub value: Option<Data>,
 }
 
@@ -118,11 +118,11 @@ pub struct InnerHandle {
 pub enum Data {
     /// A type of the object.
     Type(TypeId),
-    /// So many bytes of which no more is known.
+    /// An untyped value of this size in bytes.
     Bytes(u32),
-    /// A number of four bytes.
+    /// A `u32`.
     U32,
-    /// So many numbers of eight bytes.
+    /// An array of this many `u64`s.
     U64s(u32),
 }
 
@@ -130,11 +130,11 @@ impl Skeleton {
     /// Chooses the names for an object.
     ///
     /// # Errors
-    /// [`Code::BadName`] if the object's name gives no name for a module.
+    /// [`Code::BadName`] if the object's name cannot be a module's name.
     pub fn new(object: &BpfObject, optional_maps: &[String], untyped_maps: &[String]) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {
-            let message = format!("no module can be called `{}`", object.name);
+            let message = format!("cannot make a module name from `{}`", object.name);
             return Err(Error::new(Code::BadName, message));
         }
         let (mut fields, mut types) = (Scope::default(), Scope::default());
@@ -155,7 +155,7 @@ impl Skeleton {
             let optional = optional_maps.iter().any(|it| it == name);
             let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
             match &map.section {
-                // An arena is a map that the user sees, and a section in it.
+                // An arena is a visible map, and a section in it.
                 Some(section) if section.kind == SectionKind::Arena => {
                     let field = map_fields.claim(&field_name(name));
                     this.maps.push(MapField { map: id, field, handle: handle(map), optional });
@@ -166,7 +166,7 @@ impl Skeleton {
                 }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
                     let name = name.trim_start_matches('.');
-                    // With what the generated file derives from them: `data_mut` could also be section `.data.mut`.
+                    // Reserves derived names too: `data_mut` could also be section `.data.mut`.
                     let field = fields.claim_with_endings(&field_name(name), &["_mut", "_resize"]);
                     let ty = types.claim_with_endings(&type_name(name), &["Cells"]);
                     this.sections.push(SectionField { map: id, field, ty });
@@ -194,10 +194,10 @@ impl Skeleton {
     }
 }
 
-/// The handle for any map.
+/// The handle type for any map.
 const UNTYPED: Handle = Handle { name: "Untyped", key: None, value: None, inner: None };
 
-/// The handle for a map. Keys or values without a size get theirs before the load, so that no Rust type can be theirs.
+/// Returns the handle type for a map. Keys or values without a size get it before the load, so they have no Rust type.
 fn handle(map: &Map) -> Handle {
     let typed = typed_handle(map);
     let unknown = Some(Data::Bytes(0));
@@ -247,7 +247,7 @@ fn typed_handle(map: &Map) -> Handle {
     }
 }
 
-/// Whether a map of stack traces, which are mostly defined by sizes alone, has the numbers that helpers give for keys, and addresses.
+/// Returns whether a stack trace map, which is mostly defined by sizes alone, has `u32` keys and addresses as values.
 fn is_addresses(map: &Map) -> bool {
     let def = &map.def;
     let is_untyped = map.key_type.is_none() && map.value_type.is_none();

@@ -1,8 +1,8 @@
-//! Rust names from C names and section names.
+//! Conversion of C names and section names to Rust names.
 
 use std::collections::BTreeMap;
 
-/// Words that are no identifiers in edition 2024, strict and reserved.
+/// Strict and reserved keywords of edition 2024.
 const KEYWORDS: &[&str] = &[
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else", "enum",
     "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move",
@@ -10,35 +10,35 @@ const KEYWORDS: &[&str] = &[
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Words that not even a raw identifier can be.
+/// Keywords that cannot be raw identifiers.
 const NEVER: &[&str] = &["self", "Self", "super", "crate", "_", ""];
 
-/// Names that Rust or the generated file itself uses for types.
+/// Type names that Rust or the generated file uses.
 const TYPES: &[&str] = &[
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "rt", "str", "u8", "u16", "u32", "u64",
     "u128", "usize", "Default", "cells",
 ];
 
-/// The names that are taken in one place.
+/// The names that are used in one scope.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Each with the number that may be free for the next who wants it.
+    /// The used names, each with the next suffix to try.
     taken: BTreeMap<String, u32>,
 }
 
 impl Scope {
-    /// Takes the name, or the first free one with a number at the end.
+    /// Reserves the name, or the first free variant with a number.
     pub fn claim(&mut self, name: &str) -> String {
         self.claim_with(name, |_| Vec::new()).0
     }
 
-    /// Takes a name and the one that `other` makes of it; with the first number at the end for which both are free.
+    /// Reserves a name and the one that `other` derives from it, with the first number for which both are free.
     pub fn claim_pair(&mut self, name: &str, other: impl Fn(&str) -> String) -> (String, String) {
         let (name, others) = self.claim_with(name, |name| vec![other(name)]);
         (name, others.into_iter().next().unwrap_or_default())
     }
 
-    /// Takes a name and those that are the same with these words behind it; with the first number at the end for which all are free.
+    /// Reserves a name and its variants with these suffixes, with the first number for which all are free.
     pub fn claim_with_endings(&mut self, name: &str, endings: &[&str]) -> String {
         let others =
             |name: &str| endings.iter().map(|ending| format!("{}{ending}", name.trim_start_matches("r#"))).collect();
@@ -64,7 +64,7 @@ impl Scope {
     }
 }
 
-/// An identifier that keeps the name: what an identifier may not hold becomes `_`, keywords become raw.
+/// Returns an identifier for a name: replaces invalid characters by `_`, and makes keywords raw.
 ///
 /// ```
 /// use skelgen::unstable::skeleton::field_name;
@@ -88,8 +88,8 @@ pub fn field_name(name: &str) -> String {
     if KEYWORDS.contains(&text.as_str()) { format!("r#{text}") } else { text }
 }
 
-/// A name for a type that keeps C's: what an identifier may not hold becomes `_`, and `_` is added to names that are Rust's own.
-/// A keyword is not made raw yet, so that the name can be part of another one.
+/// Returns an identifier for a C type: replaces invalid characters by `_`, and appends `_` to names that Rust uses.
+/// Keywords are not made raw, so that the name can be part of another one.
 ///
 /// ```
 /// use skelgen::unstable::skeleton::type_ident;
@@ -107,8 +107,8 @@ pub fn type_ident(name: &str) -> String {
     text.trim_start_matches("r#").to_owned()
 }
 
-/// The name of a generic type of Rust without bpf-linker's writing of what no name in C may hold: `_3C_` for `<`, and so on for every
-/// other character by its number. A run of these becomes one `_`.
+/// Removes bpf-linker's escapes from the name of a generic Rust type: `_3C_` for `<`, and likewise for other characters
+/// that C names cannot contain. A sequence of escapes becomes one `_`.
 fn without_escapes(name: &str) -> String {
     if !(name.contains("_3C_") && name.ends_with("_3E_")) {
         return name.to_owned();
@@ -136,7 +136,7 @@ fn without_escapes(name: &str) -> String {
     text.trim_end_matches('_').to_owned()
 }
 
-/// A type's name in Rust's own style, for what has no name in C.
+/// Returns a type name in Rust's style, for items without a C type name.
 ///
 /// ```
 /// assert_eq!(skelgen::unstable::skeleton::type_name("data.my_part"), "DataMyPart");

@@ -1,5 +1,5 @@
-//! Types that no variable is of and no map has as its key or value: those asked for by name, contexts of programs, records of ring
-//! and perf buffers.
+//! Types that neither variables nor maps use: types requested by name, contexts of programs, and records of ring and
+//! perf buffers.
 
 use skelgen_abi::uapi::MapType;
 
@@ -7,17 +7,17 @@ use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Diagnostic, Error};
 use crate::model::BpfObject;
 
-/// What was asked for.
+/// The requested types.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requested {
-    /// The types that there are.
+    /// The types that exist.
     pub found: Vec<TypeId>,
-    /// The names for which there is none.
+    /// The names without a type.
     pub missing: Vec<String>,
 }
 
 impl Requested {
-    /// Looks names up: `event`, or with its kind as in C, `struct event`.
+    /// Looks up type names as in C: `event` or `struct event`.
     #[must_use]
     pub fn find(btf: &Btf, names: &[String]) -> Self {
         let mut this = Self::default();
@@ -48,7 +48,7 @@ impl Requested {
         this
     }
 
-    /// The types that an object's programs get pointers to as their context.
+    /// Returns the types to which programs get pointers as their contexts.
     #[must_use]
     pub fn contexts(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
@@ -62,7 +62,7 @@ impl Requested {
         object.programs.iter().filter_map(context).collect()
     }
 
-    /// The types of records that ring buffers and arrays of perf events say to have.
+    /// Returns the record types that ring buffers and perf event arrays declare.
     #[must_use]
     pub fn records(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
@@ -75,19 +75,19 @@ impl Requested {
         object.maps.iter().filter_map(record).collect()
     }
 
-    /// The types.
+    /// Returns the types.
     ///
     /// # Errors
-    /// [`Code::NoSuchType`] if there is none for some name.
+    /// [`Code::NoSuchType`] if a name has no type.
     pub fn all(self) -> Result<Vec<TypeId>, Error> {
         if self.missing.is_empty() { Ok(self.found) } else { Err(missing(&self.missing)) }
     }
 }
 
-/// The error about names for which there is no type.
+/// Returns the error about names without a type.
 #[must_use]
 pub fn missing(names: &[String]) -> Error {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    let message = format!("there is no struct, union or enum {} to write, and no typedef of one", names.join(", "));
+    let message = format!("the object has no struct, union, enum, or typedef of one, named {}", names.join(", "));
     Error::from(Diagnostic::new(Code::NoSuchType, message))
 }

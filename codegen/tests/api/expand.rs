@@ -1,7 +1,7 @@
-//! Expansion of a crate's own `macro_rules!`, as far as it takes to see the items that they define.
+//! Expansion of a crate's own `macro_rules!` macros, as far as necessary to find the items that they define.
 //!
-//! A rule is tried as the compiler does: tokens must be equal, fragments are parsed by syn, and a repetition takes as much as it can.
-//! Hygiene does not matter for names of items. Macros of other crates are not known, and define nothing here.
+//! Rules are matched as in the compiler: tokens must be equal, syn parses fragments, and repetitions are greedy.
+//! Hygiene is irrelevant for the names of items. Macros of other crates are unknown and define nothing here.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
 
-/// The macros of a crate by name: pattern and body of each rule.
+/// The macros of a crate by name: the pattern and body of each rule.
 #[derive(Default)]
 pub(crate) struct Macros {
     rules: BTreeMap<String, Vec<(Vec<TokenTree>, TokenStream)>>,
 }
 
-/// What a fragment stands for: tokens, or what it stands for in each round of a repetition.
+/// The binding of a fragment: tokens, or the bindings in each iteration of a repetition.
 #[derive(Clone, Debug)]
 enum Bound {
     Tokens(TokenStream),
@@ -37,10 +37,10 @@ impl Macros {
         self.rules.insert(name.to_owned(), rules.collect());
     }
 
-    /// Expands a call of a macro of this crate; `None` for macros of others.
+    /// Expands a call of a macro of this crate; returns `None` for macros of others.
     ///
     /// # Panics
-    /// If none of the macro's rules matches.
+    /// If no rule of the macro matches.
     pub(crate) fn expand(&self, call: &syn::Macro) -> Option<TokenStream> {
         let name = call.path.segments.last()?.ident.to_string();
         let rules = self.rules.get(&name)?;
@@ -61,13 +61,13 @@ fn is(token: &TokenTree, mark: char) -> bool {
 struct Repetition<'a> {
     inner: Vec<TokenTree>,
     separator: Option<&'a TokenTree>,
-    /// How often: `*`, `+` or `?`.
+    /// The repetition operator: `*`, `+` or `?`.
     operator: char,
-    /// What stands behind it.
+    /// The tokens after the repetition.
     rest: &'a [TokenTree],
 }
 
-/// The repetition at the beginning of a pattern.
+/// Parses the repetition at the beginning of a pattern.
 fn repetition(pattern: &[TokenTree]) -> Option<Repetition<'_>> {
     let [dollar, TokenTree::Group(group), rest @ ..] = pattern else { return None };
     if !is(dollar, '$') || group.delimiter() != Delimiter::Parenthesis {
@@ -86,7 +86,7 @@ fn repetition(pattern: &[TokenTree]) -> Option<Repetition<'_>> {
     }
 }
 
-/// Matches a whole pattern with the beginning of the input; returns the bindings and what is left of the input.
+/// Matches a whole pattern with the beginning of the input, and returns the bindings and the remaining input.
 fn matched(pattern: &[TokenTree], input: &[TokenTree]) -> Option<(Bindings, Vec<TokenTree>)> {
     if let Some(repetition) = repetition(pattern) {
         return repeated(&repetition, input);
@@ -119,7 +119,7 @@ fn matched(pattern: &[TokenTree], input: &[TokenTree]) -> Option<(Bindings, Vec<
     }
 }
 
-/// Matches a repetition as often as it can, and fewer times if what follows needs it.
+/// Matches a repetition as often as possible, and less often if the following tokens require it.
 fn repeated(repetition: &Repetition<'_>, input: &[TokenTree]) -> Option<(Bindings, Vec<TokenTree>)> {
     let Repetition { inner, separator, operator, rest } = repetition;
     let mut rounds = Vec::new();
@@ -154,7 +154,7 @@ fn repeated(repetition: &Repetition<'_>, input: &[TokenTree]) -> Option<(Binding
     None
 }
 
-/// The fragments that a pattern binds, at any depth.
+/// Returns the fragments that a pattern binds, at any depth.
 fn names(pattern: &[TokenTree]) -> Vec<String> {
     let mut found = Vec::new();
     for (index, token) in pattern.iter().enumerate() {
@@ -167,7 +167,7 @@ fn names(pattern: &[TokenTree]) -> Vec<String> {
     found
 }
 
-/// Takes a fragment of this kind off the input.
+/// Parses a fragment of this kind from the input.
 fn fragment(kind: &str, input: &[TokenTree]) -> Option<(TokenStream, Vec<TokenTree>)> {
     fn parse<T: Parse + ToTokens>(input: &[TokenTree]) -> Option<(TokenStream, Vec<TokenTree>)> {
         let parser = |stream: ParseStream<'_>| Ok((stream.parse::<T>()?, stream.parse::<TokenStream>()?));
@@ -176,7 +176,7 @@ fn fragment(kind: &str, input: &[TokenTree]) -> Option<(TokenStream, Vec<TokenTr
     }
     match kind {
         "ident" => parse::<proc_macro2::Ident>(input).or_else(|| match input {
-            // Keywords are identifiers here.
+            // Keywords count as identifiers here.
             [TokenTree::Ident(name), rest @ ..] => Some((name.to_token_stream(), rest.to_vec())),
             _ => None,
         }),
@@ -194,7 +194,7 @@ fn fragment(kind: &str, input: &[TokenTree]) -> Option<(TokenStream, Vec<TokenTr
     }
 }
 
-/// The body of a rule with its fragments replaced.
+/// Returns the body of a rule with its fragments replaced.
 fn transcribed(body: TokenStream, bindings: &Bindings) -> TokenStream {
     let body: Vec<_> = body.into_iter().collect();
     let mut out = TokenStream::new();
@@ -230,7 +230,7 @@ fn transcribed(body: TokenStream, bindings: &Bindings) -> TokenStream {
     out
 }
 
-/// The bindings of each round of a repetition of the body.
+/// Returns the bindings of each iteration of a repetition in the body.
 fn rounds(inner: &[TokenTree], bindings: &Bindings) -> Vec<Bindings> {
     let repeated: Vec<_> = names(inner)
         .into_iter()

@@ -1,14 +1,15 @@
-//! The public surface of a crate as text: one line an item, sorted, with the whole path that a user writes.
+//! The public API of a crate as text: one sorted line per item, with its full path.
 //!
-//! Listed are modules, types with their public fields and variants, traits with their items, functions, constants, macros, inherent
-//! public methods and the traits that a listed type implements. What is `#[doc(hidden)]` and what is compiled for tests is left out.
+//! The list contains modules, types with their public fields and variants, traits with their items, functions,
+//! constants, macros, inherent public methods, and the traits that a listed type implements. It omits items that are
+//! `#[doc(hidden)]` or compiled for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quote::ToTokens;
 use syn::{Fields, ImplItem, Item, TraitItem};
 
-use super::names::{Crate, Module, Place, Target, as_use, attributes, imports, is_hidden, is_public, name_of};
+use super::names::{Crate, Definition, Module, Target, as_use, attributes, imports, is_hidden, is_public, name_of};
 
 /// Lists a crate.
 pub(crate) fn list(krate: &Crate) -> Vec<String> {
@@ -20,16 +21,16 @@ pub(crate) fn list(krate: &Crate) -> Vec<String> {
     listing.lines.into_iter().map(|(path, line)| line.replacen(HERE, &path, 1)).collect()
 }
 
-/// Stands in a line for the path of its item.
+/// The placeholder for the item's path in a line.
 const HERE: &str = "\u{1}";
 
 struct Listing<'a> {
     krate: &'a Crate,
-    /// The lines by what they are sorted by, the item's path.
+    /// The lines, sorted by the item's path.
     lines: BTreeSet<(String, String)>,
-    /// The public paths of types by where they are defined.
-    types: BTreeMap<Place, Vec<String>>,
-    /// The modules that were listed, by both paths.
+    /// The public paths of types by their definitions.
+    types: BTreeMap<Definition, Vec<String>>,
+    /// The listed modules, by both paths.
     seen: BTreeSet<(Vec<String>, String)>,
 }
 
@@ -40,7 +41,7 @@ impl Listing<'_> {
         self.lines.insert((path.to_owned(), line.trim_end_matches(';').to_owned()));
     }
 
-    /// Lists the macros that are exported, which are at the root wherever they stand.
+    /// Lists the exported macros, which are at the crate's root wherever they are defined.
     fn macros(&mut self, module: &Module) {
         for item in &module.items {
             let exported = attributes(item).iter().any(|attribute| attribute.path().is_ident("macro_export"));
@@ -52,7 +53,7 @@ impl Listing<'_> {
         module.children.values().for_each(|child| self.macros(child));
     }
 
-    /// Lists the public items of the module `at` under this public path.
+    /// Lists the public items of the module `at` with this public path.
     fn module(&mut self, at: &[String], path: &str) {
         if !self.seen.insert((at.to_vec(), path.to_owned())) {
             return;
@@ -104,7 +105,7 @@ impl Listing<'_> {
         }
     }
 
-    /// Lists an item, if it is public, under this path.
+    /// Lists an item with this path, if it is public.
     fn item(&mut self, item: &Item, at: &[String], path: &str) {
         let mut note_type = |name: &dyn ToString| {
             self.types.entry((at.to_vec(), name.to_string())).or_default().push(path.to_owned());
@@ -185,7 +186,7 @@ impl Listing<'_> {
     fn function(&mut self, signature: &syn::Signature, visibility: &str, path: &str) {
         let name = format!("fn {}", signature.ident);
         let text = unparsed(syn::parse_quote!(#signature {}));
-        // Whether a method changes its own copy is nobody's business.
+        // Whether a method takes `mut self` is not part of the API.
         let text = text.replacen("mut self", "self", usize::from(!text.contains("&mut self")));
         let text = text.trim_end().trim_end_matches("{}").trim_end();
         self.line(path, format!("{visibility}{}", text.replacen(&name, &format!("fn {HERE}"), 1)));
@@ -201,8 +202,8 @@ impl Listing<'_> {
         }
     }
 
-    /// Lists the public methods of listed types, and the traits that these implement, from all modules.
-    fn impls(&mut self, module: &Module, at: &mut Vec<String>, types: &BTreeMap<Place, Vec<String>>) {
+    /// Lists the public methods and trait implementations of listed types, from all modules.
+    fn impls(&mut self, module: &Module, at: &mut Vec<String>, types: &BTreeMap<Definition, Vec<String>>) {
         for item in &module.items {
             let Item::Impl(item) = item else { continue };
             let syn::Type::Path(named) = &*item.self_ty else { continue };
@@ -258,19 +259,19 @@ impl Listing<'_> {
     }
 }
 
-/// The attribute of types that can grow, if it is there.
+/// Returns the attribute of types that can grow, if it is present.
 fn growing(attributes: &[syn::Attribute]) -> &'static str {
     let grows = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
     if grows { "#[non_exhaustive] " } else { "" }
 }
 
-/// A type as it is written.
+/// Returns a type as people write it.
 fn ty(ty: &syn::Type) -> String {
     let text = unparsed(syn::parse_quote!(type T = #ty;));
     text.trim_start_matches("type T =").trim().trim_end_matches(';').to_owned()
 }
 
-/// Tokens without the spaces that nobody writes.
+/// Returns tokens as people write them.
 fn tokens(of: &impl ToTokens) -> String {
     let text = of.to_token_stream().to_string();
     let text =

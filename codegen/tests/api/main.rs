@@ -1,7 +1,7 @@
-//! The public surface of a crate is a file, `api.txt` beside its Cargo.toml: whoever changes it sees what users will see.
+//! The public API of a crate is recorded in `api.txt` beside its Cargo.toml, so that reviewers see each change.
 //!
-//! To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test api` and read the difference. To add a crate, add a test as
-//! below; `listing::list` takes any crate's root.
+//! To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test api` and read the difference. To add a crate,
+//! add a test as below; `listing::list` accepts the root of any crate.
 
 mod expand;
 mod listing;
@@ -12,7 +12,7 @@ use std::path::Path;
 use names::Crate;
 use skelgen_corpus::golden;
 
-/// Compares the surface of the crate in this directory of the workspace with its file.
+/// Compares the API of the crate in this directory of the workspace with its file.
 fn check(name: &str, directory: &str) -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
     let lines = listing::list(&Crate::read(name, &directory.join("src/lib.rs")));
@@ -36,7 +36,7 @@ fn the_runtime_has_the_listed_surface() {
     check("skelgen_runtime", "runtime");
 }
 
-/// Checks that a crate of this text has the lines, and no others.
+/// Checks that a crate with this text has exactly these lines.
 #[track_caller]
 fn lists(text: &str, lines: &[&str]) {
     assert_eq!(listing::list(&Crate::of_text("krate", text)), lines);
@@ -110,7 +110,7 @@ fn items_of_macros_are_listed() {
     );
 }
 
-/// The runtime has no file yet; that its sources can be listed is tested until then.
+/// The runtime has no file yet. Until then, this tests that its sources can be listed.
 #[test]
 fn the_runtime_can_be_listed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/lib.rs");

@@ -1,4 +1,4 @@
-//! The modules of a crate, read from its sources, and what names mean in them.
+//! The modules of a crate, read from its sources, and the resolution of names in them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use syn::{Item, UseTree, Visibility};
 
 use super::expand::Macros;
 
-/// A module with the items that remain once the crate's own macros are expanded.
+/// A module with its items, after expanding the crate's own macros.
 #[derive(Default)]
 pub(crate) struct Module {
     pub(crate) items: Vec<Item>,
@@ -22,28 +22,28 @@ pub(crate) struct Crate {
     pub(crate) root: Module,
 }
 
-/// One name that a `use` brings in, or all of a module's.
+/// One name of a `use` declaration, or all names of a module.
 pub(crate) struct Import {
-    /// The path, without the braces.
+    /// The path, without braces.
     pub(crate) path: Vec<String>,
-    /// The name here; `None` for a glob.
+    /// The imported name; `None` for a glob.
     pub(crate) name: Option<String>,
 }
 
-/// Where an item is defined: its module and its name there.
-pub(crate) type Place = (Vec<String>, String);
+/// The definition of an item: its module and its name there.
+pub(crate) type Definition = (Vec<String>, String);
 
-/// What a path leads to.
+/// The target of a path.
 pub(crate) enum Target {
     Module(Vec<String>),
-    /// Items of one name, which can be a type, a value and a macro.
-    Items(Place),
+    /// Items with the same name, which can be a type, a value and a macro.
+    Items(Definition),
     /// An item of another crate, by its path.
     External(Vec<String>),
 }
 
 impl Crate {
-    /// Reads the crate whose root is this file, such as `src/lib.rs`.
+    /// Reads the crate with this root file, such as `src/lib.rs`.
     pub(crate) fn read(name: &str, root: &Path) -> Self {
         let directory = root.parent().expect("a file is in a directory");
         let mut root = load(&text(root), directory);
@@ -53,7 +53,7 @@ impl Crate {
         Self { name: name.to_owned(), root }
     }
 
-    /// A crate of one file, whose text this is.
+    /// Creates a crate from the text of its only file.
     pub(crate) fn of_text(name: &str, text: &str) -> Self {
         let mut root = load(text, Path::new("/nonexistent"));
         let mut macros = Macros::default();
@@ -62,12 +62,12 @@ impl Crate {
         Self { name: name.to_owned(), root }
     }
 
-    /// The module at a path from the root.
+    /// Returns the module at a path from the root.
     pub(crate) fn module(&self, path: &[String]) -> Option<&Module> {
         path.iter().try_fold(&self.root, |module, name| module.children.get(name))
     }
 
-    /// What a path written in the module `at` leads to; `None` if it leads nowhere that sources show, such as a prelude.
+    /// Resolves a path in the module `at`; `None` if the sources do not define it, such as a name in the prelude.
     pub(crate) fn resolve(&self, at: &[String], path: &[String]) -> Option<Target> {
         self.follow(at, path, 32)
     }
@@ -99,10 +99,11 @@ impl Crate {
         Some(here)
     }
 
-    /// What a name means in a module; of what is a module and a function too, the module if a path `goes_on` behind it.
-    fn named(&self, at: &[String], name: &str, goes_on: bool, depth: usize) -> Option<Target> {
+    /// Resolves a name in a module. If both a module and a function have the name, returns the module if the path
+    /// `continues`.
+    fn named(&self, at: &[String], name: &str, continues: bool, depth: usize) -> Option<Target> {
         let module = self.module(at)?;
-        if goes_on && module.children.contains_key(name) {
+        if continues && module.children.contains_key(name) {
             return Some(Target::Module([at, &[name.to_owned()]].concat()));
         }
         if module.items.iter().any(|item| name_of(item).is_some_and(|own| own == name)) {
@@ -114,12 +115,12 @@ impl Crate {
         let imports: Vec<_> = module.items.iter().filter_map(as_use).flat_map(|item| imports(&item.tree)).collect();
         let explicit = imports.iter().find(|import| import.name.as_deref() == Some(name));
         if let Some(import) = explicit {
-            // `use x::y` in `x`'s own parent does not lead to itself.
+            // `use x::y` in the parent of `x` does not refer to itself.
             return self.follow(at, &import.path, depth);
         }
         imports.iter().filter(|import| import.name.is_none()).find_map(|import| {
             match self.follow(at, &import.path, depth)? {
-                Target::Module(module) if module != at => self.named(&module, name, goes_on, depth.checked_sub(1)?),
+                Target::Module(module) if module != at => self.named(&module, name, continues, depth.checked_sub(1)?),
                 _ => None,
             }
         })
@@ -153,7 +154,7 @@ impl Module {
     }
 }
 
-/// A module of this text, whose files of modules are in `directory`.
+/// Parses the text of a module, whose submodules are in `directory`.
 fn load(text: &str, directory: &Path) -> Module {
     let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     module(file.items, directory)
@@ -184,7 +185,7 @@ fn text(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The name that an item defines in its module; modules and imports are found otherwise.
+/// Returns the name that an item defines in its module. Modules and imports are handled elsewhere.
 pub(crate) fn name_of(item: &Item) -> Option<String> {
     Some(match item {
         Item::Const(item) => item.ident.to_string(),
@@ -225,12 +226,12 @@ pub(crate) fn attributes(item: &Item) -> &[syn::Attribute] {
     }
 }
 
-/// Whether an item is visible wherever its module is.
+/// Returns whether an item is as visible as its module.
 pub(crate) fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// Whether attributes hide what they are on from the documentation.
+/// Returns whether attributes hide an item from the documentation.
 pub(crate) fn is_hidden(attributes: &[syn::Attribute]) -> bool {
     has(attributes, "doc", "hidden")
 }
@@ -246,12 +247,12 @@ fn has(attributes: &[syn::Attribute], name: &str, argument: &str) -> bool {
     })
 }
 
-/// The names that a `use` brings in.
+/// Returns the names of a `use` declaration.
 pub(crate) fn imports(tree: &UseTree) -> Vec<Import> {
-    fn walk(tree: &UseTree, prefix: &[String], found: &mut Vec<Import>) {
+    fn collect(tree: &UseTree, prefix: &[String], found: &mut Vec<Import>) {
         let with = |name: &dyn ToTokens| [prefix, &[name.to_token_stream().to_string()]].concat();
         match tree {
-            UseTree::Path(path) => walk(&path.tree, &with(&path.ident), found),
+            UseTree::Path(path) => collect(&path.tree, &with(&path.ident), found),
             UseTree::Name(name) if name.ident == "self" => {
                 found.push(Import { path: prefix.to_vec(), name: prefix.last().cloned() });
             }
@@ -263,10 +264,10 @@ pub(crate) fn imports(tree: &UseTree) -> Vec<Import> {
                 found.push(Import { path, name: Some(rename.rename.to_string()) });
             }
             UseTree::Glob(_) => found.push(Import { path: prefix.to_vec(), name: None }),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| walk(tree, prefix, found)),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| collect(tree, prefix, found)),
         }
     }
     let mut found = Vec::new();
-    walk(tree, &[], &mut found);
+    collect(tree, &[], &mut found);
     found
 }

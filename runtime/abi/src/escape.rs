@@ -1,15 +1,15 @@
-//! Text for people that may hold anything: names in objects, paths, what other programs and the kernel print.
+//! Escaping of untrusted text for people: names in objects, paths, and output of other programs and the kernel.
 //!
-//! A character that cannot be seen is written as an escape of Rust, such as `\n`, `\u{1b}` or `\u{202e}`. So a name cannot begin a
-//! line of its own, which cargo might take for a directive; control a terminal; or change the order in which a line is shown. A
-//! backslash is left alone, because lines of source hold many: what is escaped is not meant to be read back, and escaping twice
-//! is escaping once.
+//! Invisible characters are written as Rust escapes, such as `\n`, `\u{1b}` or `\u{202e}`. A name then cannot begin a
+//! new line, which cargo might take for a directive, control a terminal, or change the order in which a line is shown.
+//! Backslashes are not escaped, because source lines contain many. The result need not be parsed again, and escaping
+//! twice has no further effect.
 //!
-//! The generator and the runtime share this module. It knows nothing of what the text is.
+//! The generator and the runtime share this module. It does not interpret the text.
 
 use core::fmt::{self, Display, Write};
 
-/// Text as one line: every character that cannot be seen is escaped, line feeds and tabs too.
+/// Text as one line: all invisible characters are escaped, including line feeds and tabs.
 ///
 /// ```
 /// use skelgen_abi::escape::Line;
@@ -18,7 +18,7 @@ use core::fmt::{self, Display, Write};
 #[derive(Debug, Clone, Copy)]
 pub struct Line<T>(pub T);
 
-/// Text of several lines: line feeds and tabs stay, all other characters that cannot be seen are escaped.
+/// Text of several lines: all invisible characters except line feeds and tabs are escaped.
 ///
 /// ```
 /// use skelgen_abi::escape::Lines;
@@ -39,20 +39,20 @@ impl<T: Display> Display for Lines<T> {
     }
 }
 
-/// Whether a character can be seen, or is a space. Control and format characters cannot, nor separators of lines, nor what Unicode
-/// has not assigned. A mark that combines with the character before it can.
+/// Returns whether a character is visible or a space. Control characters, format characters, line separators and
+/// unassigned characters are invisible. A combining mark is visible.
 #[must_use]
 pub fn is_visible(c: char) -> bool {
     if c.is_ascii() {
         return matches!(c, ' '..='~');
     }
-    // The standard library escapes a mark only where it has nothing to combine with.
+    // The standard library escapes a mark only if nothing precedes it.
     let mut text = [b'a', 0, 0, 0, 0];
     let len = 1 + c.encode_utf8(&mut text[1..]).len();
     core::str::from_utf8(&text[..len]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
 }
 
-/// A writer that escapes what goes through it, but for some characters.
+/// A writer that escapes text, except for some characters.
 struct Escaping<'o, W> {
     out: &'o mut W,
     kept: &'static str,

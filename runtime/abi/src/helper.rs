@@ -1,7 +1,7 @@
-//! Kernel helpers by their numbers (`enum bpf_func_id` of `linux/bpf.h`): how many arguments each takes, and which are for programs under
-//! the GPL alone.
+//! Kernel helpers by number (`enum bpf_func_id` of `linux/bpf.h`): the number of arguments, and whether they require a
+//! GPL-compatible license.
 //!
-//! To use a helper's number anywhere: a constant here.
+//! To use a helper's number elsewhere, add a constant here.
 
 use crate::uapi::{AttachType, ProgramType};
 
@@ -9,7 +9,7 @@ use crate::uapi::{AttachType, ProgramType};
 pub const PROBE_READ: i32 = 4;
 /// `bpf_get_smp_processor_id`.
 pub const GET_SMP_PROCESSOR_ID: i32 = 8;
-/// `bpf_get_stackid`, which programs of perf events may call under any license.
+/// `bpf_get_stackid`, which perf event programs may call under any license.
 pub const GET_STACKID: i32 = 27;
 /// `bpf_probe_read_str`.
 pub const PROBE_READ_STR: i32 = 45;
@@ -21,13 +21,14 @@ pub const PROBE_READ_KERNEL: i32 = 113;
 pub const PROBE_READ_USER_STR: i32 = 114;
 /// `bpf_probe_read_kernel_str`.
 pub const PROBE_READ_KERNEL_STR: i32 = 115;
-/// `bpf_get_func_ip`, which programs of several probes may call under any license.
+/// `bpf_get_func_ip`, which some probe programs may call under any license.
 pub const GET_FUNC_IP: i32 = 173;
 /// `bpf_get_attach_cookie`.
 pub const GET_ATTACH_COOKIE: i32 = 174;
 
-/// By helper number, from the declarations in linux/bpf.h (Linux 7.3.4). The list is closed: since 2023 the kernel adds
-/// kernel functions instead of helpers. `bpf_trace_printk` and the like count as five.
+/// The number of arguments by helper number, from the declarations in linux/bpf.h (Linux 7.3.4). The list is complete:
+/// since 2023 the kernel adds kernel functions instead of helpers. Variadic helpers such as `bpf_trace_printk` count as
+/// five.
 const ARGUMENTS: [u8; 212] = [
     5, 2, 4, 2, 3, 0, 5, 0, 0, 5, 5, 5, 3, 3, 0, 0, 2, 1, 3, 1, 4, 4, 2, 2, 1, 5, 4, 3, 5, 3, 3, 3, 2, 3, 1, 0, 3, 2,
     3, 2, 2, 1, 0, 3, 2, 3, 1, 1, 2, 5, 4, 3, 4, 4, 2, 4, 3, 5, 2, 2, 4, 2, 2, 4, 3, 2, 5, 4, 5, 4, 4, 4, 4, 4, 4, 3,
@@ -37,14 +38,14 @@ const ARGUMENTS: [u8; 212] = [
     4, 5, 3, 3, 2, 3, 1, 4, 4, 2, 2, 5, 5, 3, 3, 3, 2, 2, 0, 4, 4, 2,
 ];
 
-/// How many of r1 to r5 a call of this helper reads; 5 for a number that is not known.
+/// Returns the number of registers from r1 to r5 that a call of this helper reads; 5 for an unknown helper.
 #[must_use]
 pub fn arguments(helper: i32) -> u8 {
     usize::try_from(helper).ok().and_then(|helper| ARGUMENTS.get(helper)).copied().unwrap_or(5)
 }
 
-/// Helpers that the kernel gives to programs with a license compatible to the GPL alone, by number: those of Linux 7.3.4 whose
-/// `struct bpf_func_proto` sets `gpl_only`.
+/// The helpers that require a GPL-compatible license, by number: those of Linux 7.3.4 whose `struct bpf_func_proto`
+/// sets `gpl_only`.
 const GPL_ONLY: [(i32, &str); 44] = [
     (4, "bpf_probe_read"),
     (6, "bpf_trace_printk"),
@@ -92,7 +93,7 @@ const GPL_ONLY: [(i32, &str); 44] = [
     (207, "bpf_tcp_raw_check_syncookie_ipv6"),
 ];
 
-/// The name of a helper that programs of this type may call under the GPL alone; `None` of others.
+/// Returns the helper's name if it requires a GPL-compatible license in programs of this type.
 #[must_use]
 pub fn gpl_only(helper: i32, program_type: ProgramType, attach_type: AttachType) -> Option<&'static str> {
     let of_many = [
@@ -108,7 +109,7 @@ pub fn gpl_only(helper: i32, program_type: ProgramType, attach_type: AttachType)
     }
 }
 
-/// Whether the kernel takes a license as compatible to the GPL (`license_is_gpl_compatible` of `linux/license.h`, Linux 7.3.4).
+/// Returns whether a license is GPL-compatible (`license_is_gpl_compatible` of `linux/license.h`, Linux 7.3.4).
 #[must_use]
 pub fn is_gpl(license: &str) -> bool {
     ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"].contains(&license)

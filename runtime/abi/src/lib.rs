@@ -1,16 +1,15 @@
-//! What the generator `skelgen` and the skeletons' runtime `skelgen-runtime` share: one set of types and tables, so that neither mirrors
-//! the other.
+//! Types and tables that the generator `skelgen` and the runtime `skelgen-runtime` share.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`map_types`] | what the kernel requires of a map's definition, by type |
-//! | [`plan`] | an object's load plan as constant tables and one blob: what a generated file holds and the runtime executes |
-//! | [`opcode`], [`helper`] | the numbers of instructions and of the kernel's helpers |
-//! | [`escape`] | text that may hold anything, made fit for a line or a terminal |
-//! | [`uapi`] | the numbers of `linux/bpf.h` |
+//! | [`map_types`] | the kernel's requirements on map definitions, by map type |
+//! | [`plan`] | an object's load plan as constant tables and one blob, which the runtime executes |
+//! | [`opcode`], [`helper`] | the numbers of opcodes and kernel helpers |
+//! | [`escape`] | escaping of untrusted text for a line or a terminal |
+//! | [`uapi`] | the constants of `linux/bpf.h` |
 //!
-//! It depends on nothing and makes no system call. Use it through those two crates: its items are theirs, and it
-//! changes with them.
+//! The crate has no dependencies and makes no system calls. Use its items through those two crates, whose versions it
+//! shares.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,19 +1,21 @@
-//! What the kernel requires of the definition of a map, by the map's type: one table for the generator and the runtime.
+//! The kernel's requirements on map definitions, by map type. The generator and the runtime share this table.
 //!
-//! The generator warns of what the user has to set before the load, the runtime explains a refusal. Nothing is rejected because of the
-//! table: kernels differ, and the one that loads decides. Must not know objects or system calls, and of plans the rows of maps alone.
+//! The generator warns about what the user must set before the load, and the runtime explains rejected maps. Nothing is
+//! rejected because of the table, because kernels differ. This module does not know objects, system calls, or plans
+//! other than rows of maps.
 //!
-//! To add a map type: a row in the table `TYPES`. The facts are those of the `map_alloc_check` and `map_alloc` of the type's operations, of
-//! `map_create_alloc` in kernel/bpf/syscall.c and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c (Linux 7.3).
+//! To add a map type, add a row to the table `TYPES`. The facts are those of the type's `map_alloc_check` and
+//! `map_alloc`, of `map_create_alloc` in kernel/bpf/syscall.c, and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c
+//! (Linux 7.3).
 
 use core::fmt;
 
 use crate::plan::Map;
 use crate::uapi::{MapType, map_flags as flag};
 
-/// The definition of a map, as `BPF_MAP_CREATE` takes it.
+/// A map definition, as `BPF_MAP_CREATE` receives it.
 ///
-/// Its `Display` is what messages call the shape of a map.
+/// Its `Display` is the description in messages.
 ///
 /// ```
 /// use skelgen_abi::map_types::{Definition, Fault};
@@ -27,39 +29,40 @@ use crate::uapi::{MapType, map_flags as flag};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// Its type.
+    /// The map type.
     pub map_type: MapType,
-    /// Size of a key in bytes.
+    /// The key size in bytes.
     pub key_size: u32,
-    /// Size of a value in bytes.
+    /// The value size in bytes.
     pub value_size: u32,
-    /// How many elements it has at most; of ring buffers its size in bytes.
+    /// The maximum number of elements; for ring buffers the size in bytes.
     pub max_entries: u32,
     /// Flags of `BPF_MAP_CREATE`.
     pub flags: u32,
-    /// The type's own extra setting (`map_extra`).
+    /// The type-specific setting (`map_extra`).
     pub extra: u64,
-    /// Whether a map is given as the template of its inner maps.
+    /// Whether it has a template of its inner maps.
     pub inner: bool,
-    /// Whether it has BTF types for keys and values.
+    /// Whether it has BTF types of keys and values.
     pub typed: bool,
 }
 
 impl Definition {
-    /// Creates the definition of a map with types for its keys and values and without flags and inner maps.
+    /// Creates a definition with BTF types, without flags and inner maps.
     #[must_use]
     pub const fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Self {
         Self { map_type, key_size, value_size, max_entries, flags: 0, extra: 0, inner: false, typed: true }
     }
 
-    /// Creates the definition that a row of a plan has; `inner` and `typed` are as in the fields.
+    /// Creates the definition of a plan's row. `inner` and `typed` are as in the fields.
     #[must_use]
     pub const fn of(row: &Map, inner: bool, typed: bool) -> Self {
         let Map { map_type, key_size, value_size, max_entries, flags, extra, .. } = *row;
         Self { map_type, key_size, value_size, max_entries, flags, extra, inner, typed }
     }
 
-    /// Returns what is wrong with the definition on every kernel that has the map type; nothing for a type that is not in the table.
+    /// Returns the faults of the definition that make all kernels with the map type reject it; none for a type that is
+    /// not in the table.
     pub fn faults(&self) -> impl Iterator<Item = Fault> + use<> {
         let of = MapFacts::of(self.map_type);
         of.map(|facts| self.check(facts)).into_iter().flatten().flatten()
@@ -68,7 +71,7 @@ impl Definition {
     fn check(&self, facts: &MapFacts) -> [Option<Fault>; 8] {
         let map_type = self.map_type;
         let lacking = facts.required_flags & !self.flags;
-        // Flags that say how to read other fields go with maps of any type.
+        // These flags enable other fields and are valid for all map types.
         let unknown = self.flags & !(facts.flags | facts.required_flags | flag::NUMA_NODE | flag::TOKEN_FD);
         [
             match facts.inner {
@@ -76,17 +79,17 @@ impl Definition {
                 false if self.inner => Some(Fault::Inner { map_type }),
                 _ => None,
             },
-            (!facts.key.holds(self.key_size)).then_some(Fault::KeySize {
+            (!facts.key.allows(self.key_size)).then_some(Fault::KeySize {
                 map_type,
                 size: self.key_size,
                 required: facts.key,
             }),
-            (!facts.value.holds(self.value_size)).then_some(Fault::ValueSize {
+            (!facts.value.allows(self.value_size)).then_some(Fault::ValueSize {
                 map_type,
                 size: self.value_size,
                 required: facts.value,
             }),
-            (!facts.entries.holds(self.max_entries)).then_some(Fault::MaxEntries {
+            (!facts.entries.allows(self.max_entries)).then_some(Fault::MaxEntries {
                 map_type,
                 count: self.max_entries,
                 required: facts.entries,
@@ -98,8 +101,8 @@ impl Definition {
         ]
     }
 
-    /// Returns whether a map of this definition can be put into a map of maps whose template is `template`: type, sizes and flags must
-    /// be the same, and of some types the number of elements.
+    /// Returns whether a map with this definition can be an element of a map of maps with this template: the type,
+    /// sizes and flags must be equal, and for some types the number of elements.
     #[must_use]
     pub fn fits(&self, template: &Self) -> bool {
         let fixed = matches!(self.map_type, MapType::ARRAY | MapType::PERCPU_ARRAY | MapType::XSKMAP);
@@ -116,69 +119,69 @@ impl fmt::Display for Definition {
     }
 }
 
-/// What is wrong with the definition of a map. Its `Display` is a clause about "it", the map.
+/// A fault in a map definition. Its `Display` is a clause about the map ("it").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A map of maps without a template of its inner maps.
+    /// A map of maps has no template of its inner maps.
     NoInner {
         /// The map's type.
         map_type: MapType,
     },
-    /// A template of inner maps for a map that holds none.
+    /// A map that is not a map of maps has a template of inner maps.
     Inner {
         /// The map's type.
         map_type: MapType,
     },
-    /// Keys of a size that the type does not have.
+    /// The type does not support the key size.
     KeySize {
         /// The map's type.
         map_type: MapType,
         /// The size in bytes.
         size: u32,
-        /// What the type requires.
+        /// The requirement of the type.
         required: Size,
     },
-    /// Values of a size that the type does not have.
+    /// The type does not support the value size.
     ValueSize {
         /// The map's type.
         map_type: MapType,
         /// The size in bytes.
         size: u32,
-        /// What the type requires.
+        /// The requirement of the type.
         required: Size,
     },
-    /// A number of elements that the type does not have.
+    /// The type does not support the maximum number of elements.
     MaxEntries {
         /// The map's type.
         map_type: MapType,
         /// The number.
         count: u32,
-        /// What the type requires.
+        /// The requirement of the type.
         required: Entries,
     },
-    /// Flags that the type requires are not set.
+    /// Required flags are missing.
     FlagsLacking {
         /// The map's type.
         map_type: MapType,
         /// The flags.
         flags: u32,
     },
-    /// Flags that the type does not have.
+    /// The type does not support these flags.
     FlagsUnknown {
         /// The map's type.
         map_type: MapType,
         /// The flags.
         flags: u32,
     },
-    /// An extra setting (`map_extra`), which the type does not have.
+    /// The type does not support an extra setting (`map_extra`).
     Extra {
         /// The map's type.
         map_type: MapType,
         /// The setting.
         extra: u64,
     },
-    /// No BTF types of keys and values, which the type requires.
+    /// The type requires BTF types of keys and values.
     Untyped {
         /// The map's type.
         map_type: MapType,
@@ -186,8 +189,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns the method of an open map that mends it. Types of keys and values can only come from the source; for a map without them
-    /// it is the method that hands another map over.
+    /// Returns the method of an open map that corrects the fault. BTF types can come only from the source, so for a map
+    /// without them this is the method that reuses another map.
     #[must_use]
     pub const fn setter(&self) -> &'static str {
         match self {
@@ -202,7 +205,7 @@ impl Fault {
         }
     }
 
-    /// Returns what the BPF source gives instead.
+    /// Returns the attribute to set in the BPF source instead.
     #[must_use]
     pub const fn source(&self) -> &'static str {
         match self {
@@ -224,7 +227,7 @@ impl fmt::Display for Fault {
             Self::NoInner { map_type } => {
                 write!(f, "it has no definition of its inner maps, which maps of type {map_type} require")
             }
-            Self::Inner { map_type } => write!(f, "it has inner maps, which maps of type {map_type} do not hold"),
+            Self::Inner { map_type } => write!(f, "it has inner maps, which maps of type {map_type} do not support"),
             Self::KeySize { map_type, size, required } => {
                 write!(f, "its keys have {size} bytes; maps of type {map_type} require {required}")
             }
@@ -238,10 +241,10 @@ impl fmt::Display for Fault {
                 write!(f, "its flags lack {flags:#x}, which maps of type {map_type} require")
             }
             Self::FlagsUnknown { map_type, flags } => {
-                write!(f, "maps of type {map_type} do not have its flags {flags:#x}")
+                write!(f, "maps of type {map_type} do not support its flags {flags:#x}")
             }
             Self::Extra { map_type, extra } => {
-                write!(f, "its map_extra is {extra:#x}; maps of type {map_type} have none")
+                write!(f, "its map_extra is {extra:#x}, which maps of type {map_type} do not support")
             }
             Self::Untyped { map_type } => {
                 write!(f, "its keys and values have no BTF types, which maps of type {map_type} require")
@@ -250,20 +253,20 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which sizes of keys or values the maps of a type have, in bytes.
+/// The sizes of keys or values that a map type supports, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Size {
-    /// One of these.
+    /// One of these sizes.
     OneOf(&'static [u32]),
-    /// One of this range, both ends included.
+    /// A size in this inclusive range.
     Within(u32, u32),
     /// A multiple of eight bytes.
     EightBytes,
 }
 
 impl Size {
-    fn holds(self, size: u32) -> bool {
+    fn allows(self, size: u32) -> bool {
         match self {
             Self::OneOf(sizes) => sizes.contains(&size),
             Self::Within(least, most) => (least..=most).contains(&size),
@@ -286,24 +289,24 @@ impl fmt::Display for Size {
     }
 }
 
-/// Which numbers of elements the maps of a type have.
+/// The numbers of elements that a map type supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entries {
-    /// Any but none.
+    /// At least one.
     Some,
-    /// Any but none; the runtime sets the number of CPUs for none.
+    /// At least one; the runtime replaces 0 by the number of CPUs.
     Cpus,
-    /// None: it has no limit.
+    /// Zero, because the number is unlimited.
     Zero,
     /// One.
     One,
-    /// Bytes, a power of two of whole pages; the runtime rounds up.
+    /// A size in bytes: a power of two and a multiple of the page size. The runtime rounds it up.
     Pages,
 }
 
 impl Entries {
-    fn holds(self, count: u32) -> bool {
+    fn allows(self, count: u32) -> bool {
         match self {
             Self::Some => count != 0,
             Self::Cpus => true,
@@ -320,43 +323,43 @@ impl fmt::Display for Entries {
             Self::Some | Self::Cpus => "at least 1",
             Self::Zero => "0",
             Self::One => "1",
-            Self::Pages => "its size in bytes, a power of two and a multiple of the page size",
+            Self::Pages => "a size in bytes that is a power of two and a multiple of the page size",
         })
     }
 }
 
-/// What the kernel requires of the maps of a type.
+/// The kernel's requirements on maps of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapFacts {
-    /// The type.
+    /// The map type.
     pub map_type: MapType,
-    /// Sizes of keys.
+    /// The supported key sizes.
     pub key: Size,
-    /// Sizes of values.
+    /// The supported value sizes.
     pub value: Size,
-    /// Numbers of elements.
+    /// The supported numbers of elements.
     pub entries: Entries,
-    /// The flags that it may have, beside those of any type.
+    /// The supported flags, in addition to those of all types.
     pub flags: u32,
-    /// The flags that it must have.
+    /// The required flags.
     pub required_flags: u32,
-    /// Whether it has an extra setting.
+    /// Whether it supports an extra setting.
     pub extra: bool,
-    /// Whether it takes BTF types of keys and values (`map_check_btf` of its operations).
+    /// Whether it accepts BTF types of keys and values (`map_check_btf` of its operations).
     pub takes_types: bool,
-    /// Whether it requires them.
+    /// Whether it requires BTF types.
     pub needs_types: bool,
-    /// Whether it holds maps, and so requires a template of these.
+    /// Whether it is a map of maps, which requires a template of the inner maps.
     pub inner: bool,
-    /// Whether maps of maps can hold it (`map_meta_equal` of its operations).
+    /// Whether it can be an inner map (`map_meta_equal` of its operations).
     pub can_be_inner: bool,
-    /// The first Linux that has such maps, major and minor number; `(0, 0)` if that is not known.
+    /// The first Linux version with the type; `(0, 0)` if unknown.
     pub since: (u16, u16),
 }
 
 impl MapFacts {
-    /// Returns the facts about a type; `None` for one that is not in the table.
+    /// Returns the facts about a map type; `None` if it is not in the table.
     #[must_use]
     pub fn of(map_type: MapType) -> Option<&'static Self> {
         TYPES.iter().find(|facts| facts.map_type == map_type)
@@ -395,12 +398,12 @@ const fn row(
     }
 }
 
-/// The same row for a map that takes no BTF types.
+/// Changes a row for a map type that rejects BTF types.
 const fn untyped(facts: MapFacts) -> MapFacts {
     MapFacts { takes_types: false, ..facts }
 }
 
-/// The same row for a map that no map can hold.
+/// Changes a row for a map type that cannot be an inner map.
 const fn outer(facts: MapFacts) -> MapFacts {
     MapFacts { can_be_inner: false, ..facts }
 }
@@ -489,15 +492,15 @@ mod tests {
 
     #[test]
     fn faults_of_definitions() {
-        let said = |definition: Definition| {
+        let messages = |definition: Definition| {
             definition.faults().map(|fault| format!("{}: {fault}", fault.setter())).collect::<Vec<_>>()
         };
         let good = |map_type, key, value, entries| Definition::new(map_type, key, value, entries);
-        assert_eq!(said(good(MapType::ARRAY, 4, 9, 1)), [""; 0]);
-        assert_eq!(said(good(MapType::PERF_EVENT_ARRAY, 4, 4, 0)), [""; 0]);
-        assert_eq!(said(good(MapType(999), 0, 0, 0)), [""; 0], "a type of a later kernel");
+        assert_eq!(messages(good(MapType::ARRAY, 4, 9, 1)), [""; 0]);
+        assert_eq!(messages(good(MapType::PERF_EVENT_ARRAY, 4, 4, 0)), [""; 0]);
+        assert_eq!(messages(good(MapType(999), 0, 0, 0)), [""; 0], "a type of a later kernel");
         assert_eq!(
-            said(good(MapType::ARRAY, 8, 0, 0)),
+            messages(good(MapType::ARRAY, 8, 0, 0)),
             [
                 "set_key_size: its keys have 8 bytes; maps of type array require 4",
                 "set_value_size: its values have 0 bytes; maps of type array require at least 1",
@@ -505,15 +508,15 @@ mod tests {
             ]
         );
         assert_eq!(
-            said(good(MapType::HASH_OF_MAPS, 8, 4, 1)),
+            messages(good(MapType::HASH_OF_MAPS, 8, 4, 1)),
             ["set_inner_map: it has no definition of its inner maps, which maps of type hash_of_maps require"]
         );
         assert_eq!(
-            said(Definition { inner: true, ..good(MapType::HASH, 8, 4, 1) }),
-            ["set_map_type: it has inner maps, which maps of type hash do not hold"]
+            messages(Definition { inner: true, ..good(MapType::HASH, 8, 4, 1) }),
+            ["set_map_type: it has inner maps, which maps of type hash do not support"]
         );
         assert_eq!(
-            said(Definition { typed: false, ..good(MapType::TASK_STORAGE, 4, 4, 5) }),
+            messages(Definition { typed: false, ..good(MapType::TASK_STORAGE, 4, 4, 5) }),
             [
                 "set_max_entries: its max_entries is 5; maps of type task_storage require 0",
                 "set_flags: its flags lack 0x1, which maps of type task_storage require",
@@ -521,18 +524,18 @@ mod tests {
             ]
         );
         assert_eq!(
-            said(Definition { flags: flag::NO_PREALLOC, extra: 3, ..good(MapType::LRU_HASH, 8, 4, 1) }),
+            messages(Definition { flags: flag::NO_PREALLOC, extra: 3, ..good(MapType::LRU_HASH, 8, 4, 1) }),
             [
-                "set_flags: maps of type lru_hash do not have its flags 0x1",
-                "set_extra: its map_extra is 0x3; maps of type lru_hash have none",
+                "set_flags: maps of type lru_hash do not support its flags 0x1",
+                "set_extra: its map_extra is 0x3, which maps of type lru_hash do not support",
             ]
         );
         assert_eq!(
-            said(good(MapType::STACK_TRACE, 4, 12, 1)),
+            messages(good(MapType::STACK_TRACE, 4, 12, 1)),
             ["set_value_size: its values have 12 bytes; maps of type stack_trace require a multiple of 8"]
         );
         assert_eq!(
-            said(good(MapType::SOCKMAP, 4, 16, 1)),
+            messages(good(MapType::SOCKMAP, 4, 16, 1)),
             ["set_value_size: its values have 16 bytes; maps of type sockmap require 4 or 8"]
         );
     }

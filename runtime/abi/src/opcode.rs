@@ -1,9 +1,9 @@
-//! The numbers of instruction codes (RFC 9669, `linux/bpf.h`, `linux/bpf_common.h`).
+//! Opcode numbers (RFC 9669, `linux/bpf.h`, `linux/bpf_common.h`).
 
-/// Bytes of an instruction; the wide load takes two of them.
+/// The size of an instruction slot in bytes; `ld_imm64` has two slots.
 pub const INSN_SIZE: usize = 8;
 
-/// Mask of a code's class.
+/// The mask of an opcode's class.
 pub const CLASS_MASK: u8 = 0x07;
 /// Class: non-standard loads.
 pub const LD: u8 = 0x00;
@@ -22,14 +22,14 @@ pub const JMP32: u8 = 0x06;
 /// Class: 64-bit arithmetic.
 pub const ALU64: u8 = 0x07;
 
-/// `ld_imm64`, in two slots.
+/// `ld_imm64`, which has two slots.
 pub const LD_IMM64: u8 = 0x18;
 /// `call imm`.
 pub const CALL: u8 = 0x85;
 /// `exit`.
 pub const EXIT: u8 = 0x95;
 
-/// Mask of a memory access's size.
+/// The mask of a memory access's size.
 pub const SIZE_MASK: u8 = 0x18;
 /// Size: four bytes.
 pub const W: u8 = 0x00;
@@ -40,7 +40,7 @@ pub const B: u8 = 0x10;
 /// Size: eight bytes.
 pub const DW: u8 = 0x18;
 
-/// Mask of a memory access's mode.
+/// The mask of a memory access's mode.
 pub const MODE_MASK: u8 = 0xe0;
 /// Mode: an immediate.
 pub const IMM: u8 = 0x00;
@@ -50,14 +50,14 @@ pub const ABS: u8 = 0x20;
 pub const IND: u8 = 0x40;
 /// Mode: memory at a register and an offset.
 pub const MEM: u8 = 0x60;
-/// Mode: memory, extended by sign.
+/// Mode: memory, sign-extended.
 pub const MEMSX: u8 = 0x80;
-/// Mode: an atomic operation, which one is in the immediate.
+/// Mode: an atomic operation, which the immediate selects.
 pub const ATOMIC: u8 = 0xc0;
 
-/// Mask of an arithmetic or jump operation.
+/// The mask of an arithmetic or jump operation.
 pub const OP_MASK: u8 = 0xf0;
-/// Set if the second operand is a register, clear if it is the immediate.
+/// Set if the second operand is a register, clear if it is an immediate.
 pub const X: u8 = 0x08;
 
 /// Arithmetic: addition.
@@ -66,7 +66,7 @@ pub const ADD: u8 = 0x00;
 pub const SUB: u8 = 0x10;
 /// Arithmetic: multiplication.
 pub const MUL: u8 = 0x20;
-/// Arithmetic: division, signed where the offset is 1.
+/// Arithmetic: division, signed if the offset is 1.
 pub const DIV: u8 = 0x30;
 /// Arithmetic: or.
 pub const OR: u8 = 0x40;
@@ -78,15 +78,15 @@ pub const LSH: u8 = 0x60;
 pub const RSH: u8 = 0x70;
 /// Arithmetic: negation.
 pub const NEG: u8 = 0x80;
-/// Arithmetic: remainder, signed where the offset is 1.
+/// Arithmetic: remainder, signed if the offset is 1.
 pub const MOD: u8 = 0x90;
 /// Arithmetic: exclusive or.
 pub const XOR: u8 = 0xa0;
-/// Arithmetic: move, extended by sign from as many bits as the offset says.
+/// Arithmetic: move, sign-extended from the number of bits in the offset.
 pub const MOV: u8 = 0xb0;
 /// Arithmetic: arithmetic shift right.
 pub const ARSH: u8 = 0xc0;
-/// Arithmetic: byte order.
+/// Arithmetic: byte swap.
 pub const END: u8 = 0xd0;
 
 /// Jump: always.
@@ -113,10 +113,10 @@ pub const JLE: u8 = 0xb0;
 pub const JSLT: u8 = 0xc0;
 /// Jump: less or equal, signed.
 pub const JSLE: u8 = 0xd0;
-/// Jump: by the kernel's choice (`may_goto`).
+/// Jump: at the kernel's choice (`may_goto`).
 pub const JCOND: u8 = 0xe0;
 
-/// Offset of a move that converts a pointer between address spaces.
+/// The offset of a move that converts a pointer between address spaces.
 pub const ADDR_SPACE_CAST: i16 = 1;
 /// Atomic operations (in the immediate): return the old value.
 pub const FETCH: i32 = 0x01;

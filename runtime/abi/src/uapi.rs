@@ -1,15 +1,14 @@
-//! The part of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
+//! The constants of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
 //!
-//! Numbers only: what they are called and what they are worth. How a request is laid out in memory belongs to the system
-//! call layer. Every number is ABI: it never changes, newer kernels only add to it. That is why the enumerations are open
-//! (a number that this version does not know is kept and printed, never refused here).
+//! Numbers are ABI: newer kernels only add to them. The enumerations are therefore open: unknown numbers are kept and
+//! printed, never rejected. The layout of requests belongs to the system call layer.
 
 /// Defines a newtype over `u32` with named values and their lower-case names.
 macro_rules! open_enum {
     ($(#[$doc:meta])* $name:ident { $($value:ident = $number:literal => $text:literal,)* }) => {
         $(#[$doc])*
         ///
-        /// An open enumeration: any `u32` is a value, and the ones this version knows have a name.
+        /// An open enumeration: any `u32` is a value, and known values have names.
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
         pub struct $name(pub u32);
@@ -20,7 +19,7 @@ macro_rules! open_enum {
                 pub const $value: Self = Self($number);
             )*
 
-            /// The lower-case name of the value, or `None` for a number this version does not know.
+            /// Returns the lower-case name of the value, or `None` if it is unknown.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -29,7 +28,7 @@ macro_rules! open_enum {
                 }
             }
 
-            /// The name of the constant for the value, as `SCREAMING_CASE`, or `None` for an unknown number.
+            /// Returns the name of the value's constant, in `SCREAMING_CASE`, or `None` if it is unknown.
             #[must_use]
             pub const fn constant(self) -> Option<&'static str> {
                 match self.0 {
@@ -274,7 +273,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// Where a program attaches (`enum bpf_attach_type`).
+    /// The attach type of a program (`enum bpf_attach_type`).
     AttachType {
         CGROUP_INET_INGRESS = 0 => "cgroup_inet_ingress",
         CGROUP_INET_EGRESS = 1 => "cgroup_inet_egress",
@@ -516,7 +515,7 @@ flags! {
     }
 }
 
-/// Values of an instruction's source register that give its immediate a meaning.
+/// Values of an instruction's source register that determine the meaning of its immediate.
 pub mod pseudo {
     /// `ld_imm64`: the immediate is a map's file descriptor.
     pub const MAP_FD: u8 = 1;

@@ -1,6 +1,6 @@
 //! Attaches programs the way their sections say.
 
-use super::{Kprobe, KprobeMulti, Link, Uprobe, UprobeMulti, Usdt};
+use super::{Kprobe, KprobeMulti, Ksyscall, Link, Uprobe, UprobeMulti, Usdt};
 use crate::abi::{Attach, Malformed, Way};
 use crate::error::{Error, Result, Step, Subject};
 use crate::program::Program;
@@ -53,7 +53,7 @@ fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> 
         Attach::Kprobe { function, offset, at_return } => {
             program.attach_kprobe(Kprobe::new(function).offset(offset).at_return(at_return).cookie(cookie))
         }
-        Attach::Ksyscall { name, at_return } => program.attach_ksyscall(name, at_return, cookie),
+        Attach::Ksyscall { name, at_return } => program.attach_ksyscall(Ksyscall::new(name).at_return(at_return).cookie(cookie)),
         Attach::KprobeMulti { pattern, at_return } => {
             program.attach_kprobe_multi(KprobeMulti::pattern(pattern).cookies(cookies).at_return(at_return))
         }
@@ -117,7 +117,7 @@ impl Program {
 
     /// Attaches the program the way its section states, with a cookie: a number that the program reads with `bpf_get_attach_cookie`, by
     /// which it knows for which of its attachments it runs (Linux 5.15 for probes and tracepoints, 6.0 for tracing programs, 6.10 for
-    /// raw tracepoints). 0 is no cookie, as in the kernel.
+    /// raw tracepoints). 0 means no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {

@@ -25,9 +25,10 @@ use crate::uapi::AttachType;
 pub struct Attached {
     /// The ids of the programs.
     pub programs: Vec<u32>,
-    /// Of interfaces: the ids of their links, 0 for one without.
-    pub links: Vec<u32>,
-    /// How often this has been changed; 0 where the kernel does not count.
+    /// Of interfaces: the id of the link of each program, `None` for a program that is attached without one.
+    pub links: Vec<Option<u32>>,
+    /// How many times the list was changed, for [`Place::expected_revision`](super::Place::expected_revision); 0 where the kernel does not
+    /// count, which as an expected revision is any.
     pub revision: u64,
 }
 
@@ -76,6 +77,7 @@ fn query(target: i32, attach_type: AttachType, with_links: bool) -> Result<Attac
             Ok((count, revision)) => {
                 programs.truncate(count);
                 links.truncate(count);
+                let links = links.into_iter().map(super::info::id).collect();
                 return Ok(Attached { programs, links, revision });
             }
         }

@@ -15,8 +15,8 @@ pub struct LinkInfo {
     pub id: u32,
     /// Its kind.
     pub kind: LinkType,
-    /// The id of its program; 0 for a table of functions.
-    pub program_id: u32,
+    /// The id of its program; `None` for a struct_ops map.
+    pub program_id: Option<u32>,
     /// What it is attached to, as far as the kind is known and the kernel reports it.
     pub target: LinkTarget,
 }
@@ -85,7 +85,7 @@ impl LinkInfo {
         let asked = named.and_then(|(address, length)| sys::info(link, Some((address, length, &mut name))).ok());
         let info = asked.unwrap_or(plain);
         let name = if asked.is_some() { text(&name) } else { String::new() };
-        Ok(Self { id: high(info[0]), kind, program_id: low(info[1]), target: target(kind, &info, name) })
+        Ok(Self { id: high(info[0]), kind, program_id: id(low(info[1])), target: target(kind, &info, name) })
     }
 }
 
@@ -127,6 +127,11 @@ fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
         },
         _ => LinkTarget::Unknown,
     }
+}
+
+/// An id in an answer of the kernel, where 0 is none.
+pub(super) fn id(id: u32) -> Option<u32> {
+    (id != 0).then_some(id)
 }
 
 /// The first of the two 32-bit fields that lie in a word.

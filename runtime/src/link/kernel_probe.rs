@@ -52,6 +52,41 @@ impl<'a> Kprobe<'a> {
     }
 }
 
+/// The kernel's function for a system call, or its return.
+///
+/// ```no_run
+/// use skelgen_runtime::link::Ksyscall;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let link = program.attach_ksyscall(Ksyscall::new("nanosleep").at_return(true))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ksyscall<'a> {
+    name: &'a str,
+    at_return: bool,
+    cookie: u64,
+}
+
+impl<'a> Ksyscall<'a> {
+    /// Creates a probe of the entry of a system call, by its name in the manual.
+    pub const fn new(name: &'a str) -> Self {
+        Self { name, at_return: false, cookie: 0 }
+    }
+
+    /// Sets whether the program runs when the system call returns, instead of at its entry; `false` by default.
+    pub const fn at_return(self, at_return: bool) -> Self {
+        Self { at_return, ..self }
+    }
+
+    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a program without a
+    /// cookie reads, and is attached by kernels without cookies too.
+    pub const fn cookie(self, cookie: u64) -> Self {
+        Self { cookie, ..self }
+    }
+}
+
 /// Kernel functions to attach to at once (Linux 5.18).
 ///
 /// In names, `*` stands for any characters and `?` for one.
@@ -129,11 +164,12 @@ impl Program {
             .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
     }
 
-    /// Attaches to the kernel's function for a system call, by the name that this has in its manual.
+    /// Attaches to the kernel's function for a system call.
     ///
     /// # Errors
     /// If it was not loaded, the kernel has no such system call, or it refuses.
-    pub fn attach_ksyscall(&self, name: &str, at_return: bool, cookie: u64) -> Result<Link> {
+    pub fn attach_ksyscall(&self, probe: Ksyscall<'_>) -> Result<Link> {
+        let Ksyscall { name, at_return, cookie } = probe;
         let mut failed = None;
         // What wraps system calls since 4.17 is tried first; kernels without have their functions by the other names.
         for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {

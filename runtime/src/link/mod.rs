@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod info;
 mod iter;
 mod kernel_probe;
+mod lirc;
 mod netfilter;
 mod network;
 mod notes;
@@ -26,6 +27,7 @@ mod pattern;
 mod perf;
 mod pmu;
 mod raw;
+mod route;
 mod search;
 mod socket;
 mod struct_ops;
@@ -46,10 +48,11 @@ pub use self::counters::{HardwareCounter, SoftwareCounter};
 pub(crate) use self::freplace::function_id;
 pub use self::info::{LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};
-pub use self::kernel_probe::{Kprobe, KprobeMulti};
+pub use self::kernel_probe::{Kprobe, KprobeMulti, Ksyscall};
 pub use self::netfilter::Netfilter;
 pub use self::order::{Order, Other, Place};
 pub use self::perf::{PerfEvent, Sample};
+pub use self::route::Route;
 pub use self::socket::{detach_reuseport, detach_socket_filter};
 pub use self::struct_ops::StructOps;
 pub use self::tc::{TcDirection, TcFilter};
@@ -76,7 +79,7 @@ use crate::usdt_specs::Taken;
 /// ```no_run
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// let link = program.attach()?;
-/// println!("link {} of program {}", link.info()?.id, link.info()?.program_id);
+/// println!("link {} of program {:?}", link.info()?.id, link.info()?.program_id);
 /// // From here on it outlives this process, until the file is removed.
 /// link.into_pinned("/sys/fs/bpf/my-link")?;
 /// # Ok(())

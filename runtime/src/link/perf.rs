@@ -142,7 +142,7 @@ impl Program {
         Ok(links)
     }
 
-    /// Attaches to an open perf event. The program reads the cookie with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in
+    /// Attaches to an open perf event. The program reads the cookie with `bpf_get_attach_cookie` (Linux 5.15); 0 means no cookie, as in
     /// the kernel. Kernels before 5.15 keep the program attached until the last file descriptor of the event is closed.
     ///
     /// # Errors

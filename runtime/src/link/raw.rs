@@ -7,7 +7,7 @@ use crate::program::Program;
 use crate::sys::{link as sys, perf};
 
 impl Program {
-    /// Attaches to a raw tracepoint, by its name alone. The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.10); 0 is no
+    /// Attaches to a raw tracepoint, by its name alone. The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.10); 0 means no
     /// cookie, as in the kernel.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Program {
     }
 
     /// Attaches to a tracepoint, by its category and name: its directories in `/sys/kernel/tracing/events`. The program reads the cookie
-    /// with `bpf_get_attach_cookie` (Linux 5.15); 0 is no cookie, as in the kernel.
+    /// with `bpf_get_attach_cookie` (Linux 5.15); 0 means no cookie, as in the kernel.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -52,7 +52,7 @@ impl Program {
     }
 
     /// Attaches to the kernel function or tracepoint that the program was loaded for (`fentry`, `fexit`, `fmod_ret`, `fsession`, `tp_btf`,
-    /// `lsm`). The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10); 0 is no cookie, as in the
+    /// `lsm`). The program reads the cookie with `bpf_get_attach_cookie` (Linux 6.0, of `tp_btf` 6.10); 0 means no cookie, as in the
     /// kernel.
     ///
     /// # Errors

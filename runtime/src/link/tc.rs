@@ -3,13 +3,13 @@
 //! Knows just enough of netlink for two requests: a `clsact` qdisc, and a filter of kind `bpf` in it. Numbers are those of
 //! `linux/rtnetlink.h`, `linux/pkt_sched.h` and `linux/pkt_cls.h`.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::Link;
 use super::undo::How;
 use crate::error::{Errno, Result, Subject};
 use crate::program::Program;
-use crate::sys::netlink;
+use crate::sys::netlink::{self, CREATE, ECHO, EXCLUSIVE, Message, REPLACE};
 use crate::uapi::AttachType;
 
 /// The direction of the packets of a network interface that a traffic control program sees.
@@ -106,25 +106,27 @@ impl Program {
         let held = program.try_clone_to_owned();
         let held = held.map_err(|error| self.not_attached("a network interface", &error))?;
         let socket = netlink::open().map_err(refused)?;
-        match ask(&socket, &qdisc(ifindex)) {
+        match netlink::request(&socket, &qdisc(ifindex), |_, _| ()) {
             Err(errno) if errno.raw() != libc::EEXIST => return Err(refused(errno)),
             _ => {}
         }
-        let mut message = Message::new(
-            NEW_FILTER,
-            CREATE | ECHO | if filter.replace { REPLACE } else { EXCLUSIVE },
-            Target { ifindex, handle: filter.handle, parent: direction.parent(), info: info(filter.priority) },
-        );
-        message.attribute(KIND, b"bpf\0");
-        let mut options = Message(Vec::new());
-        options.attribute(BPF_FD, &program.as_raw_fd().to_ne_bytes());
-        let name = [self.name().as_bytes(), b"\0"].concat();
-        options.attribute(BPF_NAME, &name);
-        options.attribute(BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
-        message.attribute(OPTIONS, &options.0);
-        let made = ask(&socket, &message).map_err(refused)?;
-        // The kernel says what it has chosen.
-        let (handle, priority) = made.unwrap_or((filter.handle, filter.priority));
+        let target = Target { ifindex, handle: filter.handle, parent: direction.parent(), info: info(filter.priority) };
+        let flags = CREATE | ECHO | if filter.replace { REPLACE } else { EXCLUSIVE };
+        let mut message = Message::new(NEW_FILTER, flags, &target.header());
+        message.text(KIND, "bpf");
+        message.nested(OPTIONS, |options| {
+            options.attribute(BPF_FD, &program.as_raw_fd().to_ne_bytes());
+            options.text(BPF_NAME, self.name());
+            options.attribute(BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
+        });
+        // The kernel reports what it has chosen.
+        let (mut handle, mut priority) = (filter.handle, filter.priority);
+        netlink::request(&socket, &message, |kind, body| {
+            if let (NEW_FILTER, Some(made), Some(info)) = (kind, netlink::word(body, 8), netlink::word(body, 16)) {
+                (handle, priority) = (made, u16::try_from(info >> 16).unwrap_or(0));
+            }
+        })
+        .map_err(refused)?;
         let filter = Filter { socket, ifindex, direction, priority, handle };
         Ok(Link::undone(held, self.name(), How::Filter(filter)))
     }
@@ -134,9 +136,9 @@ impl Filter {
     pub(super) fn remove(&self) -> Result<(), Errno> {
         let Self { socket, ifindex, direction, priority, handle } = self;
         let target = Target { ifindex: *ifindex, handle: *handle, parent: direction.parent(), info: info(*priority) };
-        let mut message = Message::new(DELETE_FILTER, 0, target);
-        message.attribute(KIND, b"bpf\0");
-        ask(socket, &message).map(drop)
+        let mut message = Message::new(DELETE_FILTER, 0, &target.header());
+        message.text(KIND, "bpf");
+        netlink::request(socket, &message, |_, _| ())
     }
 }
 
@@ -167,8 +169,8 @@ fn info(priority: u16) -> u32 {
 fn qdisc(ifindex: u32) -> Message {
     // `TC_H_CLSACT`, and that with no minor number.
     let target = Target { ifindex, handle: 0xffff_0000, parent: 0xffff_fff1, info: 0 };
-    let mut message = Message::new(NEW_QDISC, CREATE | EXCLUSIVE, target);
-    message.attribute(KIND, b"clsact\0");
+    let mut message = Message::new(NEW_QDISC, CREATE | EXCLUSIVE, &target.header());
+    message.text(KIND, "clsact");
     message
 }
 
@@ -176,13 +178,6 @@ fn qdisc(ifindex: u32) -> Message {
 const NEW_QDISC: u16 = 36;
 const NEW_FILTER: u16 = 44;
 const DELETE_FILTER: u16 = 45;
-/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_ECHO`, `NLM_F_REPLACE`, `NLM_F_EXCL`, `NLM_F_CREATE`.
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const ECHO: u16 = 8;
-const REPLACE: u16 = 0x100;
-const EXCLUSIVE: u16 = 0x200;
-const CREATE: u16 = 0x400;
 /// `TCA_KIND`, `TCA_OPTIONS`, and of the latter `TCA_BPF_FD`, `TCA_BPF_NAME`, `TCA_BPF_FLAGS` with `TCA_BPF_FLAG_ACT_DIRECT`.
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
@@ -190,11 +185,6 @@ const BPF_FD: u16 = 6;
 const BPF_NAME: u16 = 7;
 const BPF_FLAGS: u16 = 8;
 const ACT_DIRECT: u32 = 1;
-/// `NLMSG_ERROR`.
-const ERROR: u16 = 2;
-/// Bytes of `struct nlmsghdr`.
-const HEADER: usize = 16;
-
 /// `struct tcmsg`, without its family, which is none.
 #[derive(Clone, Copy)]
 struct Target {
@@ -204,63 +194,9 @@ struct Target {
     info: u32,
 }
 
-/// A message, or the attributes within one.
-struct Message(Vec<u8>);
-
-impl Message {
-    fn new(kind: u16, flags: u16, target: Target) -> Self {
-        let mut bytes = vec![0; 4];
-        bytes.extend_from_slice(&kind.to_ne_bytes());
-        bytes.extend_from_slice(&(flags | REQUEST | ACK).to_ne_bytes());
-        // Neither a number nor a sender: the socket has one request at a time.
-        bytes.extend_from_slice(&[0; 8]);
-        bytes.extend_from_slice(&[0; 4]);
-        for word in [target.ifindex, target.handle, target.parent, target.info] {
-            bytes.extend_from_slice(&word.to_ne_bytes());
-        }
-        Self(bytes)
+impl Target {
+    fn header(self) -> Vec<u8> {
+        let words = [0, self.ifindex, self.handle, self.parent, self.info];
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
-
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
-        // Names of functions are short enough; what is not would be refused by the kernel, whose length does not fit.
-        let len = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-    }
-}
-
-/// Makes a request; returns the handle and priority of the filter that the kernel tells of, if it does.
-fn ask(socket: &OwnedFd, message: &Message) -> Result<Option<(u32, u16)>, Errno> {
-    let mut bytes = message.0.clone();
-    let len = u32::try_from(bytes.len()).map_err(|_| Errno::from_raw(libc::E2BIG))?;
-    bytes[..4].copy_from_slice(&len.to_ne_bytes());
-    netlink::send(socket.as_fd(), &bytes)?;
-    let mut told = None;
-    let mut buffer = vec![0; 1 << 15];
-    loop {
-        let got = netlink::receive(socket.as_fd(), &mut buffer)?;
-        if got == 0 {
-            return Err(Errno::from_raw(libc::EPROTO));
-        }
-        let mut rest = buffer.get(..got).unwrap_or(&[]);
-        while let Some(len) = word(rest, 0) {
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            let Some(one) = rest.get(..len).filter(|_| len >= HEADER) else { break };
-            let kind = u16::from_ne_bytes([one[4], one[5]]);
-            if kind == ERROR {
-                let error = word(one, HEADER).map_or(-libc::EPROTO, |error| i32::from_ne_bytes(error.to_ne_bytes()));
-                return if error == 0 { Ok(told) } else { Err(Errno::from_raw(error.wrapping_neg())) };
-            }
-            if let (NEW_FILTER, Some(handle), Some(info)) = (kind, word(one, HEADER + 8), word(one, HEADER + 16)) {
-                told = Some((handle, u16::try_from(info >> 16).unwrap_or(0)));
-            }
-            rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-        }
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }

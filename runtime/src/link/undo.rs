@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::route::Added;
 use super::tc::Filter;
 use crate::error::Errno;
 use crate::sys;
@@ -27,6 +28,8 @@ pub(super) enum How {
     },
     /// A filter of classic traffic control.
     Filter(Filter),
+    /// A route that runs a program.
+    Route(Added),
 }
 
 impl Undo {
@@ -58,6 +61,7 @@ impl How {
                 sys::link::detach(program.as_fd(), target.as_fd(), *attach_type)
             }
             Self::Filter(filter) => filter.remove(),
+            Self::Route(route) => route.remove(),
         }
     }
 }

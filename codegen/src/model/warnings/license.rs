@@ -1,4 +1,4 @@
-//! About the license: programs that the kernel accepts under the GPL alone.
+//! Warnings about the license: programs that the kernel accepts only under the GPL.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use skelgen_abi::uapi::ProgramType;
 
 use super::super::{BpfObject, FunctionId, Program, Reference};
 
-/// About the license, if it keeps a program from loading.
+/// Returns a warning if the license keeps a program from loading.
 pub(super) fn license(object: &BpfObject) -> Option<String> {
     if helper::is_gpl(&object.license) {
         return None;
@@ -15,19 +15,19 @@ pub(super) fn license(object: &BpfObject) -> Option<String> {
     let (program, needs) = object.programs.iter().find_map(|program| Some((program, needs_gpl(object, program)?)))?;
     let has = match &object.license[..] {
         "" => "the object has no license".to_owned(),
-        other => format!("the license {other:?} is not compatible to the GPL"),
+        other => format!("the license {other:?} is not GPL-compatible"),
     };
     let name = &object.functions[program.function.0 as usize].name;
     Some(format!(
-        "{has}, and program `{name}` {needs}, so the kernel refuses it: if it is so licensed, say `char LICENSE[] SEC(\"license\") = \
-         \"GPL\";` or \"Dual MIT/GPL\", \"Dual BSD/GPL\""
+        "{has}, and program `{name}` {needs}, so the kernel rejects it; if the program is licensed under the GPL, add \
+         `char LICENSE[] SEC(\"license\") = \"GPL\";` (or \"Dual MIT/GPL\", \"Dual BSD/GPL\")"
     ))
 }
 
-/// What about a program the kernel takes under the GPL alone.
+/// Returns why a program requires a GPL-compatible license, if it does.
 fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
     if matches!(program.def.program_type, ProgramType::LSM | ProgramType::STRUCT_OPS) {
-        return Some(format!("is of type {}, which is for programs under the GPL", program.def.program_type));
+        return Some(format!("is of type {}, which requires a GPL-compatible license", program.def.program_type));
     }
     reached(object, program).into_iter().find_map(|id| {
         let code = &object.functions[id.0 as usize].code;
@@ -40,16 +40,16 @@ fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
             _ => None,
         });
         match (helper, kernel) {
-            (Some(helper), _) => Some(format!("calls the helper `{helper}`, which is for programs under the GPL")),
+            (Some(helper), _) => Some(format!("calls helper `{helper}`, which requires a GPL-compatible license")),
             (None, Some(function)) => {
-                Some(format!("calls the kernel function `{}`, as only programs under the GPL may", function.name))
+                Some(format!("calls kernel function `{}`, which requires a GPL-compatible license", function.name))
             }
             (None, None) => None,
         }
     })
 }
 
-/// The functions of a program.
+/// Returns the functions that a program reaches.
 fn reached(object: &BpfObject, program: &Program) -> BTreeSet<FunctionId> {
     let mut reached: BTreeSet<FunctionId> = [Some(program.function), program.exception].into_iter().flatten().collect();
     let mut left: Vec<_> = reached.iter().copied().collect();

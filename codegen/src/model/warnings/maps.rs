@@ -1,17 +1,17 @@
-//! About maps: definitions that no kernel accepts, and initial values that no loader can fill in.
+//! Warnings about maps: definitions that every kernel rejects, and initial values that no loader can set.
 
 use skelgen_abi::map_types::{Definition, MapFacts};
 use skelgen_abi::uapi::MapType;
 
 use super::super::{BpfObject, DataSection, Map};
 
-/// About a map that no kernel creates as the source defines it, and how its definition is completed before the load.
+/// Returns warnings about a map that no kernel creates as the source defines it, with how to complete its definition.
 pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     let name = &map.def.name;
     let mut warnings = Vec::new();
     for fault in as_loaded(map).faults() {
         warnings.push(format!(
-            "map `{name}`: {fault}; give {} in the BPF source, or call `{}` of the open map before the load",
+            "map `{name}`: {fault}; set {} in the BPF source, or call `{}` of the open map before the load",
             fault.source(),
             fault.setter()
         ));
@@ -19,14 +19,14 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     let Some(inner) = &map.inner else { return warnings };
     let template = as_loaded(inner);
     let facts = MapFacts::of(template.map_type);
-    let held = facts.is_none_or(|facts| facts.can_be_inner);
+    let can_be_inner = facts.is_none_or(|facts| facts.can_be_inner);
     let mut faults: Vec<(String, &str)> = template.faults().map(|fault| (fault.to_string(), fault.source())).collect();
-    if !held {
-        faults = vec![(format!("maps of maps cannot hold maps of type {}", template.map_type), "another `type`")];
+    if !can_be_inner {
+        faults = vec![(format!("maps of maps cannot contain maps of type {}", template.map_type), "another `type`")];
     }
     warnings.extend(faults.into_iter().map(|(fault, source)| {
         format!(
-            "map `{name}`: of its inner maps: {fault}; give {source} for them in the BPF source, or call `set_inner_map` of the open map \
+            "inner maps of map `{name}`: {fault}; set {source} for them in the BPF source, or call `set_inner_map` of the open map \
              before the load"
         )
     }));
@@ -35,8 +35,8 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
         let shape = as_loaded(other);
         if !shape.fits(&template) {
             warnings.push(format!(
-                "map `{name}`: map `{}` at {key} ({shape}) is not like its inner maps ({template}); make both definitions alike in the \
-                 BPF source, or call `set_inner_map` of the open map before the load",
+                "map `{name}`: map `{}` at {key} ({shape}) differs from the definition of its inner maps ({template}); make both \
+                 definitions equal in the BPF source, or call `set_inner_map` of the open map before the load",
                 other.def.name
             ));
         }
@@ -44,7 +44,7 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     warnings
 }
 
-/// The definition as the kernel gets it: the runtime rounds the sizes of ring buffers up.
+/// Returns the definition as the kernel gets it. The runtime rounds the sizes of ring buffers up.
 fn as_loaded(map: &Map) -> Definition {
     let mut definition =
         Definition::of(&map.def, map.inner.is_some(), map.key_type.is_some() && map.value_type.is_some());
@@ -55,14 +55,14 @@ fn as_loaded(map: &Map) -> Definition {
     definition
 }
 
-/// About a section whose initial value has addresses.
+/// Returns a warning about a section whose initial value contains addresses.
 pub(super) fn addresses(map: &Map, section: &DataSection) -> Option<String> {
     let first = section.addresses.first()?;
     let with = section.variables.iter().filter(|variable| section.has_addresses(variable));
     let names: Vec<String> = with.map(|variable| format!("`{}`", variable.name)).collect();
     let what = if names.is_empty() { format!("byte {first:#x}") } else { names.join(", ") };
     Some(format!(
-        "section {}: the initial value of {what} has addresses, which no loader can fill in; let a program set it before it is used",
+        "section {}: the initial value of {what} contains addresses, which no loader can set; set it in a program before its use",
         map.def.name
     ))
 }

@@ -1,6 +1,6 @@
-//! What is not wrong with an object and may still surprise: for whoever makes a skeleton of it. Knows nothing of where it is said.
+//! Warnings: valid properties of an object that may surprise the person who generates its skeleton.
 //!
-//! To add a warning: a function in the file of what it is about, and its place in [`BpfObject::warnings`].
+//! To add a warning, add a function to the file of its subject, and a call to [`BpfObject::warnings`].
 
 mod license;
 mod maps;
@@ -11,8 +11,7 @@ use skelgen_abi::escape::Line;
 use super::BpfObject;
 
 impl BpfObject {
-    /// Returns what whoever makes a skeleton of the object should know, a sentence or two each: one line, in which characters that
-    /// cannot be seen are escaped.
+    /// Returns the warnings, each one line of one or two sentences with invisible characters escaped.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let in_maps = self.maps.iter();

@@ -1,4 +1,4 @@
-//! About sections of programs: names that say no type, and attach targets that cannot be parsed.
+//! Warnings about program sections: names without a type, and invalid attach targets.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,18 @@ use skelgen_abi::uapi::ProgramType;
 
 use super::super::{BpfObject, Program, sections};
 
-/// About a program whose section names an attach target that cannot be parsed.
+/// Returns a warning if the attach target in a program's section name is invalid.
 pub(super) fn target(program: &Program) -> Option<String> {
     let Attach::Target(way) = program.def.attach else { return None };
     let (_, text) = program.def.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
     let error = way.parse(text).err()?;
     Some(format!(
-        "section {:?}: its attach target is not valid: {error}; until `set_attach_target` names one, its program does not attach by \
-         itself",
+        "section {:?}: invalid attach target: {error}; its program does not attach until `set_attach_target` sets a valid one",
         program.def.section
     ))
 }
 
-/// About each section whose name does not say the type of its programs.
+/// Returns a warning for each section whose name does not determine a program type.
 pub(super) fn untyped(object: &BpfObject) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut seen = BTreeSet::new();
@@ -28,12 +27,12 @@ pub(super) fn untyped(object: &BpfObject) -> Vec<String> {
             continue;
         }
         let name = &object.functions[program.function.0 as usize].name;
-        let hint = match sections::like(&program.def.section) {
-            Some(known) => format!("did you mean `{known}`? Otherwise "),
+        let hint = match sections::similar(&program.def.section) {
+            Some(known) => format!("did you mean `{known}`? If not, "),
             None => String::new(),
         };
         warnings.push(format!(
-            "section `{}` of program `{name}` does not say which type of program it has, so it does not load as it is: {hint}give the type \
+            "section `{}` of program `{name}` does not determine its program type, so the program does not load; {hint}set the type \
              with `set_type` before the load",
             program.def.section
         ));

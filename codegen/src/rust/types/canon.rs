@@ -1,19 +1,19 @@
-//! Which types are the same to Rust: of the same name and kind, with the same members in the same places, whatever pointers in
-//! them point to. Linking leaves such doubles in a table.
+//! Equivalence of types: same name, kind and members at the same offsets, whatever their pointers point to. Linking
+//! leaves such duplicates in a table.
 
 use std::collections::BTreeMap;
 
 use crate::btf::{Btf, Composite, Kind, TypeId};
 
-/// Numbers for types: two types have the same number if they are the same to Rust. Numbers depend on what was asked for before, so
-/// they may be compared but not written down.
+/// Numbers of types: equivalent types have the same number. Numbers depend on the order of lookups, so they must not
+/// appear in the output.
 pub(super) struct Canon<'a> {
     btf: &'a Btf,
     known: BTreeMap<TypeId, u32>,
     numbers: BTreeMap<Content<'a>, u32>,
 }
 
-/// What makes up a type; types in it by their numbers.
+/// The content of a type, with the types in it by number.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content<'a> {
     Opaque(Option<u64>),
@@ -30,7 +30,7 @@ impl<'a> Canon<'a> {
         Self { btf, known: BTreeMap::new(), numbers: BTreeMap::new() }
     }
 
-    /// The number of a type.
+    /// Returns the number of a type.
     pub(super) fn number(&mut self, id: TypeId) -> u32 {
         let btf = self.btf;
         let id = btf.resolve(id);
@@ -74,15 +74,15 @@ impl<'a> Canon<'a> {
     }
 }
 
-/// A number made from a type's own content, the same in every table: its size, its members' names, places and types, its values.
-/// With `deep`, what is in the types of its members as well.
+/// Returns a hash of a type's content that does not depend on the table: its size, the names, offsets and types of its
+/// members, and its values. With `deep`, includes the content of its members' types.
 pub(super) fn fingerprint(btf: &Btf, id: TypeId, deep: bool) -> u32 {
     let mut hash = Fnv(0x811c_9dc5);
     hash.ty(btf, id, if deep { 3 } else { 1 });
     hash.0
 }
 
-/// FNV-1a of 32 bits: it only has to tell a handful of types of one name apart.
+/// A 32-bit FNV-1a hash, which only has to distinguish a few types of the same name.
 struct Fnv(u32);
 
 impl Fnv {
@@ -112,7 +112,7 @@ impl Fnv {
                     self.bytes(&value.to_le_bytes());
                 }
             }
-            // An array is no deeper than its elements.
+            // An array does not add a level to its elements.
             Kind::Array { element, .. } => self.ty(btf, *element, depth + 1),
             _ => {}
         }

@@ -1,7 +1,7 @@
-//! For types in memory that programs share with us: a cell for each member.
+//! Cells of the members of types in memory that is shared with programs.
 
-use super::layout::{Part, Place};
-use super::names::{Asker, Node, NodeId};
+use super::layout::{Part, Position};
+use super::names::{Node, NodeId, Origin};
 use super::write::{accessor_names, wanted_name};
 use super::{From, Types};
 use crate::btf::Kind;
@@ -13,7 +13,7 @@ use crate::rust::text::Text;
 use crate::skeleton::{Scope, field_name};
 
 impl Types<'_> {
-    /// The struct of cells of a struct or union.
+    /// Writes the struct of cells of a struct or union.
     pub(super) fn cells_item(&self, id: NodeId, node: &Node, text: &mut Text<'_>) -> Result<()> {
         if !self.has_cells(node) {
             return Ok(());
@@ -29,19 +29,19 @@ impl Types<'_> {
         macros::docs(text, &[Doc::new(format_args!(" The members of `{declared}` in shared memory."))])?;
         text.open(format_args!("pub struct {name} of super::{name} {{"))?;
         for (index, part) in shape.parts.iter().enumerate() {
-            let asker = Asker::Member(id, &part.name);
-            match part.place {
-                Place::Field { offset, .. } | Place::Shared { offset, .. } => {
+            let origin = Origin::Member(id, &part.name);
+            match part.position {
+                Position::Field { offset, .. } | Position::Shared { offset, .. } => {
                     let longer = node.longer.filter(|_| index == last);
                     let cell = scope.claim(&wanted_name(part));
-                    macros::field(text, &self.doc(part), offset, &cell, self.cell_type(part, longer, asker))?;
+                    macros::field(text, &self.doc(part), offset, &cell, self.cell_type(part, longer, origin))?;
                 }
-                Place::Bits { first, count } => {
+                Position::Bits { first, count } => {
                     let names = accessor_names(&mut scope, &wanted_name(part));
-                    let ty = self.bits_type(part, asker, From::Cells);
+                    let ty = self.bits_type(part, origin, From::Cells);
                     bits.push((first, count, Accessed { doc: self.doc(part), names, ty }));
                 }
-                Place::Nowhere => {}
+                Position::Omitted => {}
             }
         }
         text.close("}")?;
@@ -49,17 +49,17 @@ impl Types<'_> {
         text.close("}")
     }
 
-    /// Whether a type has members that cells can be of.
+    /// Returns whether a type has members with cells.
     pub(super) fn has_cells(&self, node: &Node) -> bool {
         matches!(self.btf.get(node.id).kind, Kind::Struct(_) | Kind::Union(_))
     }
 
-    /// The type of a member's cell; `longer` is the size of the whole if the member goes up to its end.
-    fn cell_type(&self, part: &Part, longer: Option<u64>, asker: Asker<'_>) -> String {
-        let longer = match (part.place, longer) {
-            (Place::Field { offset, .. }, Some(size)) => self.lengthened(part, offset, size, asker, From::Cells),
+    /// Returns the type of a member's cell. `longer` is the size of the whole type if the member extends to its end.
+    fn cell_type(&self, part: &Part, longer: Option<u64>, origin: Origin<'_>) -> String {
+        let longer = match (part.position, longer) {
+            (Position::Field { offset, .. }, Some(size)) => self.lengthened(part, offset, size, origin, From::Cells),
             _ => None,
         };
-        spelled(&longer.map_or_else(|| self.rust(part.ty, asker, From::Cells), |(ty, _)| ty))
+        spelled(&longer.map_or_else(|| self.rust(part.ty, origin, From::Cells), |(ty, _)| ty))
     }
 }

@@ -1,26 +1,26 @@
-//! Finds the C types for which there is a Rust type: those that were asked for, and what they contain.
+//! Finds the C types that need a Rust type: the requested types and the types they contain.
 //!
-//! A pointer contains nothing, so types that point to each other are no matter. Names are given later.
+//! A pointer contains nothing, so types that point to each other are not cyclic. Names are assigned later.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::canon::fingerprint;
-use super::layout::{Layouts, Part, Place, Shape};
-use super::names::{Asker, Class, Names, Node, NodeId};
+use super::layout::{Layouts, Part, Position, Shape};
+use super::names::{Class, Names, Node, NodeId, Origin};
 use crate::btf::{Kind, TypeId};
 use crate::skeleton::type_ident;
 
-/// How deep paths go; deeper types without a name are named by what they are.
+/// The maximum depth of paths. Deeper anonymous types are named by their content.
 const MAX_DEPTH: u32 = 12;
-/// How many types there can be by path. Damaged types could go on doubling.
+/// The maximum number of types named by path. Damaged types could double at every level.
 const MAX_PATHS: usize = 1 << 15;
 
-/// How many pointers and arrays a type may be away from a member that names it.
+/// The maximum number of pointers and arrays between a type and the member that names it.
 const MAX_POINTERS: u32 = 8;
 
 impl<'a> Names<'a> {
-    pub(super) fn need(&mut self, ty: TypeId, asker: Asker<'_>) {
+    pub(super) fn need(&mut self, ty: TypeId, origin: Origin<'_>) {
         let Some(target) = self.target(ty) else { return };
         let id = target.id;
         if self.is_named(&target) {
@@ -40,14 +40,14 @@ impl<'a> Names<'a> {
             }
             return;
         }
-        match asker {
-            Asker::Path(path) => {
+        match origin {
+            Origin::Path(path) => {
                 if !self.paths.contains_key(&(id, path.to_owned())) {
                     let node = self.push(id, Class::Anonymous, type_ident(path), 0);
                     self.paths.insert((id, path.to_owned()), node);
                 }
             }
-            Asker::Member(parent, member) => {
+            Origin::Member(parent, member) => {
                 let depth = self.nodes[parent.0].depth + 1;
                 if depth > MAX_DEPTH || self.children.len() > MAX_PATHS {
                     self.need_loose(id);
@@ -67,7 +67,7 @@ impl<'a> Names<'a> {
         self.paths.insert((target.id, path.to_owned()), node);
     }
 
-    /// A type that neither a name nor a path leads to is named by what it is.
+    /// Adds a type that has neither a name nor a path, and is named by its content.
     fn need_loose(&mut self, id: TypeId) {
         if self.loose.contains_key(&id) {
             return;
@@ -84,13 +84,14 @@ impl<'a> Names<'a> {
         self.loose.insert(id, node);
     }
 
-    /// Every type of the table: what has a name, what variables have, what pointers in these lead to, and the rest.
+    /// Adds every type of the table: named types, the types of variables, the types that pointers in these lead to, and
+    /// the rest.
     pub(super) fn need_all(&mut self, layouts: &Layouts<'a>) {
         let btf = self.btf;
         for (id, ty) in btf.iter() {
             match ty.kind {
-                Kind::Var { ty: variable, .. } => self.need(variable, Asker::Path(btf.str(ty.name))),
-                _ if self.target(id).is_some_and(|target| self.is_named(&target)) => self.need(id, Asker::Path("")),
+                Kind::Var { ty: variable, .. } => self.need(variable, Origin::Path(btf.str(ty.name))),
+                _ if self.target(id).is_some_and(|target| self.is_named(&target)) => self.need(id, Origin::Path("")),
                 _ => {}
             }
         }
@@ -110,12 +111,12 @@ impl<'a> Names<'a> {
             rest.insert(id);
             contained.extend(members.iter().filter_map(|member| self.target(member.ty)).map(|target| target.id));
         }
-        // Those that others of them contain come with these.
+        // Types that others contain are added with those.
         for id in rest.difference(&contained) {
             self.need_loose(*id);
         }
         self.drain(layouts);
-        // Members that are left out, as damaged types have, lead to nothing.
+        // Members that are omitted, as damaged types have them, do not add their types.
         for id in contained {
             if rest.contains(&id) && !self.covered.contains(&id) {
                 self.need_loose(id);
@@ -124,7 +125,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Types without a name to which only a member points are named by the path to that member.
+    /// Adds anonymous types that only a pointer member refers to. The path to that member names them.
     fn need_behind_pointers(&mut self, layouts: &Layouts<'a>) {
         let mut index = 0;
         while index < self.nodes.len() {
@@ -135,7 +136,7 @@ impl<'a> Names<'a> {
                     let (Kind::Ptr(to) | Kind::Array { element: to, .. }) = self.btf.get(ty).kind else { break };
                     let next = self.target(to);
                     if next.is_some_and(|target| !self.is_named(&target) && !self.covered.contains(&target.id)) {
-                        self.need(to, Asker::Member(NodeId(index), &part.name));
+                        self.need(to, Origin::Member(NodeId(index), &part.name));
                     }
                     ty = self.btf.resolve(to);
                 }
@@ -169,18 +170,18 @@ impl<'a> Names<'a> {
         node
     }
 
-    /// Finds what the types that were found contain.
+    /// Adds the types that known types contain.
     pub(super) fn drain(&mut self, layouts: &Layouts<'a>) {
         while let Some(node) = self.queue.pop_front() {
             let id = self.nodes[node.0].id;
             self.cover(id);
             for (ty, member) in &*self.contents(id, layouts) {
-                self.need(*ty, Asker::Member(node, member));
+                self.need(*ty, Origin::Member(node, member));
             }
         }
     }
 
-    /// The different types that a type contains, each with the first member that has it.
+    /// Returns the distinct types that a type contains, each with the first member of that type.
     fn contents(&mut self, id: TypeId, layouts: &Layouts<'a>) -> Rc<[(TypeId, String)]> {
         if let Some(known) = self.contents.get(&id) {
             return Rc::clone(known);
@@ -188,7 +189,7 @@ impl<'a> Names<'a> {
         let mut seen = BTreeSet::new();
         let mut contents = Vec::new();
         for part in parts(&layouts.shape(id)) {
-            // Not the same type, as typedefs of one type are told apart.
+            // Not `number`: typedefs of the same type are distinct here.
             if seen.insert(part.ty) {
                 contents.push((part.ty, part.name.clone()));
             }
@@ -198,7 +199,7 @@ impl<'a> Names<'a> {
         contents
     }
 
-    /// Notes that there is a Rust type with the members of this one.
+    /// Records that the members of this type are part of a Rust type.
     fn cover(&mut self, id: TypeId) {
         if !self.covered.insert(id) {
             return;
@@ -215,7 +216,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The members of a type that Rust sees.
+/// Returns the members of a type that are visible in Rust.
 fn parts(shape: &Shape) -> impl Iterator<Item = &Part> {
-    shape.parts.iter().filter(|part| part.place != Place::Nowhere)
+    shape.parts.iter().filter(|part| part.position != Position::Omitted)
 }

@@ -1,11 +1,13 @@
-//! Where the members of a struct or a union are in Rust: which become fields, which can only be accessors, and what alignment the
-//! Rust type has.
+//! The layout of structs and unions in Rust: which members become fields, which only accessors, and the alignment of
+//! the Rust type.
 //!
-//! The bytes are those that BTF tells. BTF tells no alignment, so a Rust type has the one that its members ask for; where their
-//! places show that the source asked for less (`packed`), it is 1, and where the source asked for more (`aligned`), the padding
-//! is there and the alignment is not. Both are safe: what programs share with us is never accessed through references.
+//! Offsets are those of BTF. BTF does not record alignment, so a Rust type has the alignment of its members. If their
+//! offsets show that the source requires less (`packed`), it is 1. If the source requires more (`aligned`), the padding
+//! is kept, but not the alignment. Both are safe: memory that is shared with programs is never accessed through
+//! references.
 //!
-//! Members of anonymous structs and unions are the outer one's, as in C. Knows nothing of names in Rust and of tokens.
+//! Members of anonymous structs and unions become members of the outer type, as in C. This module does not know Rust
+//! names or tokens.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,53 +15,53 @@ use std::rc::Rc;
 
 use crate::btf::{Btf, Composite, Kind, Member, TypeId};
 
-/// How many members are looked at for one type, those of anonymous ones included, and how many anonymous ones. More than any
-/// source has; damaged types could go on doubling.
+/// The maximum number of members of a type, including those of anonymous members, and of anonymous members. No source
+/// has as many; damaged types could double at every level.
 const MAX_MEMBERS: usize = 1 << 17;
 const MAX_ANONYMOUS: usize = 1 << 9;
 
-/// The greatest alignment that a Rust type of ours has: that of 128-bit integers.
+/// The greatest alignment of generated types: that of 128-bit integers.
 const MAX_ALIGN: u64 = 16;
 
-/// The shapes of the composite types of a table.
+/// The layouts of the composite types in a table.
 pub(super) struct Layouts<'a> {
     btf: &'a Btf,
     shapes: RefCell<BTreeMap<TypeId, Rc<Shape>>>,
 }
 
-/// A struct or union as Rust will have it.
+/// The layout of a struct or union in Rust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Its members in the order of the source, those of anonymous ones among them.
+    /// Its members in source order, including those of anonymous members.
     pub(super) parts: Vec<Part>,
     pub(super) size: u64,
     pub(super) align: u64,
-    /// Whether natural alignment would not put every field where it is.
+    /// Whether natural alignment would position a field elsewhere.
     pub(super) packed: bool,
-    /// Whether members that are no fields ask for a greater alignment than the fields.
+    /// Whether members without fields require a greater alignment than the fields.
     pub(super) raised: bool,
 }
 
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Its name in C; empty only in damaged types.
+    /// Its name in C. Empty only in damaged types.
     pub(super) name: String,
     pub(super) ty: TypeId,
-    pub(super) place: Place,
+    pub(super) position: Position,
 }
 
-/// Where a member is.
+/// The position of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A field at this byte.
+pub(super) enum Position {
+    /// A field at this offset.
     Field { offset: u64, size: u64 },
-    /// At this byte, where other members are too.
+    /// At this offset, which other members share.
     Shared { offset: u64, size: u64 },
-    /// So many bits from this one on.
+    /// A bitfield of `count` bits, beginning at bit `first`.
     Bits { first: u64, count: u8 },
-    /// Nowhere: its type has no size, or it would lie outside.
-    Nowhere,
+    /// None: its type has no size, or it is outside the struct.
+    Omitted,
 }
 
 impl<'a> Layouts<'a> {
@@ -67,7 +69,7 @@ impl<'a> Layouts<'a> {
         Self { btf, shapes: RefCell::default() }
     }
 
-    /// The alignment of the Rust type for a C type.
+    /// Returns the alignment of the Rust type for a C type.
     pub(super) fn align(&self, id: TypeId) -> u64 {
         let id = self.btf.resolve(id);
         match &self.btf.get(id).kind {
@@ -81,7 +83,7 @@ impl<'a> Layouts<'a> {
         }
     }
 
-    /// The shape of a struct or union; of another type, that of nothing.
+    /// Returns the layout of a struct or union; an empty one for other types.
     pub(super) fn shape(&self, id: TypeId) -> Rc<Shape> {
         if let Some(known) = self.shapes.borrow().get(&id) {
             return Rc::clone(known);
@@ -103,42 +105,42 @@ impl<'a> Layouts<'a> {
     }
 
     fn measure(&self, parts: Vec<Part>, size: u64) -> Shape {
-        let (mut natural, mut wanted) = (1, 1);
+        let (mut natural, mut required) = (1, 1);
         let (mut packed, mut displaced) = (false, false);
         for part in &parts {
             let align = self.align(part.ty);
-            match part.place {
-                Place::Field { offset, .. } => {
+            match part.position {
+                Position::Field { offset, .. } => {
                     natural = natural.max(align);
                     packed |= offset % align != 0;
                 }
-                Place::Shared { offset, .. } => {
-                    wanted = wanted.max(align);
+                Position::Shared { offset, .. } => {
+                    required = required.max(align);
                     displaced |= offset % align != 0;
                 }
-                Place::Bits { first, count } => {
-                    wanted = wanted.max(align);
+                Position::Bits { first, count } => {
+                    required = required.max(align);
                     displaced |= first % (align * 8) + u64::from(count) > align * 8;
                 }
-                Place::Nowhere => {}
+                Position::Omitted => {}
             }
         }
         packed |= size % natural != 0;
-        let wanted = wanted.min(MAX_ALIGN);
-        let raised = !packed && !displaced && wanted > natural && size % wanted == 0;
+        let required = required.min(MAX_ALIGN);
+        let raised = !packed && !displaced && required > natural && size % required == 0;
         let align = match (packed, raised) {
             (true, _) => 1,
-            (false, true) => wanted,
+            (false, true) => required,
             (false, false) => natural,
         };
         Shape { parts, size, align, packed, raised }
     }
 }
 
-/// Collects the members of a struct or union, and of the anonymous ones in it.
+/// Collects the members of a struct or union, including those of anonymous members.
 struct Members<'a, 'p> {
     btf: &'a Btf,
-    /// The outermost one's.
+    /// The size of the outermost type.
     size: u64,
     left: usize,
     anonymous: usize,
@@ -158,7 +160,7 @@ impl Members<'_, '_> {
             let anonymous = name.is_empty() && member.bit_size == 0;
             match &self.btf.get(ty).kind {
                 Kind::Struct(_) | Kind::Union(_) if anonymous && self.anonymous == 0 => {
-                    self.parts.push(Part { name: String::new(), ty: member.ty, place: Place::Nowhere });
+                    self.parts.push(Part { name: String::new(), ty: member.ty, position: Position::Omitted });
                 }
                 Kind::Struct(inner) if anonymous => {
                     self.anonymous -= 1;
@@ -169,26 +171,26 @@ impl Members<'_, '_> {
                     self.collect(inner, first, true);
                 }
                 kind => {
-                    let place = self.place(kind, member, first, shared);
-                    // A bitfield without a name is padding.
-                    if !(name.is_empty() && matches!(place, Place::Bits { .. })) {
-                        self.parts.push(Part { name: name.to_owned(), ty: member.ty, place });
+                    let position = self.position(kind, member, first, shared);
+                    // An unnamed bitfield is padding.
+                    if !(name.is_empty() && matches!(position, Position::Bits { .. })) {
+                        self.parts.push(Part { name: name.to_owned(), ty: member.ty, position });
                     }
                 }
             }
         }
     }
 
-    fn place(&self, kind: &Kind, member: &Member, first: u64, shared: bool) -> Place {
+    fn position(&self, kind: &Kind, member: &Member, first: u64, shared: bool) -> Position {
         let number = matches!(kind, Kind::Int(_) | Kind::Enum(_));
-        // Before bitfields had sizes of their own, their types had fewer bits than bytes.
+        // In old BTF, which does not record bitfield sizes, the types of bitfields have fewer bits than their bytes.
         let old = match kind {
             Kind::Int(int) if u32::from(int.bits) != int.size * 8 && int.bits != 0 => {
                 Some((u64::from(int.bit_offset), int.bits))
             }
             _ => None,
         };
-        let Some(size) = self.btf.size_of(member.ty) else { return Place::Nowhere };
+        let Some(size) = self.btf.size_of(member.ty) else { return Position::Omitted };
         if member.bit_size != 0 || first % 8 != 0 || old.is_some() {
             let whole = u8::try_from(size * 8).unwrap_or(128);
             let (skip, count) = match (member.bit_size, old) {
@@ -198,31 +200,31 @@ impl Members<'_, '_> {
             };
             let first = first + skip;
             let inside = first + u64::from(count) <= self.size * 8;
-            return if number && inside && count <= 128 { Place::Bits { first, count } } else { Place::Nowhere };
+            return if number && inside && count <= 128 { Position::Bits { first, count } } else { Position::Omitted };
         }
         let offset = first / 8;
         match offset.checked_add(size) {
-            Some(end) if end <= self.size && shared => Place::Shared { offset, size },
-            Some(end) if end <= self.size => Place::Field { offset, size },
-            _ => Place::Nowhere,
+            Some(end) if end <= self.size && shared => Position::Shared { offset, size },
+            Some(end) if end <= self.size => Position::Field { offset, size },
+            _ => Position::Omitted,
         }
     }
 }
 
-/// Members of structs do not overlap, but in damaged types: then the later ones are no fields.
+/// Makes overlapping members accessors. Members of structs overlap only in damaged types.
 fn separate(parts: &mut [Part]) {
-    let mut fields: Vec<(u64, u64, &mut Place)> = parts
+    let mut fields: Vec<(u64, u64, &mut Position)> = parts
         .iter_mut()
-        .filter_map(|part| match part.place {
-            Place::Field { offset, size } => Some((offset, size, &mut part.place)),
+        .filter_map(|part| match part.position {
+            Position::Field { offset, size } => Some((offset, size, &mut part.position)),
             _ => None,
         })
         .collect();
     fields.sort_by_key(|(offset, size, _)| (*offset, *size));
     let mut end = 0;
-    for (offset, size, place) in fields {
+    for (offset, size, position) in fields {
         if offset < end {
-            *place = Place::Shared { offset, size };
+            *position = Position::Shared { offset, size };
         } else {
             end = offset + size;
         }

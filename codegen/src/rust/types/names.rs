@@ -1,14 +1,14 @@
-//! What each Rust type is called, and for which C types there is one.
+//! The names of Rust types, and the C types that have one.
 //!
-//! A name depends on the type itself and on what contains it, never on the order of a table or on types that have nothing to do
-//! with it:
-//! - a struct, union or enum has its own name; one without a name has its typedef's, and without that the path to it: that of the
-//!   type that contains it and the member, or that of the variable or map;
-//! - of different kinds of one name, the first of struct, union, enum, typedef has the name, the others the kind behind it;
-//! - different types of one name and kind, as linking can bring together, all have a number behind it that is made from their own
-//!   members, so that no change to one can give its name to another.
+//! A name depends on the type and on what contains it, never on the order of a table or on unrelated types:
+//! - A struct, union or enum has its own name. An anonymous one has the name of its typedef, or else a path: the
+//!   containing type and the member, or the variable or map.
+//! - If types of different kinds have the same name, the first of struct, union, enum and typedef has it; the others
+//!   get the kind as a suffix.
+//! - If linking merged different types with the same name and kind, all get a hash of their members as a suffix, so
+//!   that no change to one renames another.
 //!
-//! Which types there are is found in [`collect`](super::collect). Knows nothing of tokens.
+//! [`collect`](super::collect) finds the types. This module does not know tokens.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -18,29 +18,29 @@ use super::layout::Layouts;
 use crate::btf::{Btf, Kind, TypeId};
 use crate::skeleton::{Scope, type_ident};
 
-/// What needs types.
+/// The types that are needed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
-    /// A type, and the path that names it if nothing else does.
+    /// Types, with the paths that name them if they are anonymous.
     pub(super) roots: Vec<(TypeId, String)>,
-    /// A variable that is longer than its type, because its flexible array has elements: also its size.
+    /// Variables that are longer than their types, because their flexible arrays have elements, with their sizes.
     pub(super) longer: Vec<(TypeId, String, u64)>,
-    /// Of these, what is in memory that programs share with us.
+    /// The types in memory that is shared with programs.
     pub(super) shared: Vec<(TypeId, String)>,
-    /// Whether every type of the table is wanted.
+    /// Whether every type of the table is needed.
     pub(super) everything: bool,
 }
 
-/// The number of a Rust type.
+/// The index of a Rust type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) usize);
 
-/// Who asks for a type, which names it if nothing else does.
+/// The user of a type, which names it if it is anonymous.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Asker<'n> {
-    /// A member of this type, by its name.
+pub(super) enum Origin<'n> {
+    /// A member of this type, with its name.
     Member(NodeId, &'n str),
-    /// What is at this path.
+    /// The item at this path.
     Path(&'n str),
 }
 
@@ -48,9 +48,9 @@ pub(super) enum Asker<'n> {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) id: TypeId,
-    /// Its Rust name, not yet escaped; empty if the type is the same as another one.
+    /// Its Rust name, not yet escaped; empty if the type is equivalent to another one.
     pub(super) name: String,
-    /// For a variable's own type, the size it has with the elements of its flexible array.
+    /// The size of a variable with the elements of its flexible array, if this is its own type.
     pub(super) longer: Option<u64>,
     pub(super) class: Class,
     pub(super) base: String,
@@ -59,14 +59,14 @@ pub(super) struct Node {
     pub(super) depth: u32,
 }
 
-/// What gives a type its name; the first has it if several want it.
+/// The origin of a type's name, by descending priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     Struct,
     Union,
     Enum,
     Typedef,
-    /// The path to it, or where there is none its content.
+    /// The path to it, or its content without a path.
     Anonymous,
 }
 
@@ -74,29 +74,29 @@ pub(super) enum Class {
 pub(super) struct Names<'a> {
     pub(super) btf: &'a Btf,
     pub(super) nodes: Vec<Node>,
-    /// By id and, where that gives the name, typedef.
+    /// The types by id and, if it names the type, typedef.
     pub(super) named: BTreeMap<(TypeId, &'a str), NodeId>,
     pub(super) children: BTreeMap<(NodeId, TypeId), NodeId>,
     pub(super) paths: BTreeMap<(TypeId, String), NodeId>,
     pub(super) loose: BTreeMap<TypeId, NodeId>,
-    /// Typedefs of types that have another name, and which types these are.
+    /// The typedefs of types with another name, and those types.
     pub(super) aliases: BTreeMap<&'a str, BTreeSet<NodeId>>,
-    /// The types that have a Rust type, or whose members are another one's.
+    /// The types that have a Rust type or whose members are part of one.
     pub(super) covered: BTreeSet<TypeId>,
     pub(super) queue: VecDeque<NodeId>,
-    /// The different types in a type; see `contents`.
+    /// The distinct types in a type; see `contents`.
     pub(super) contents: BTreeMap<TypeId, Rc<[(TypeId, String)]>>,
 }
 
 /// The struct, union or enum that a type is or is an array of.
 pub(super) struct Target<'a> {
     pub(super) id: TypeId,
-    /// The typedefs on the way from the last array, outermost first.
+    /// The typedefs after the last array, outermost first.
     pub(super) typedefs: Vec<&'a str>,
 }
 
 impl<'a> Names<'a> {
-    /// Finds every type that those wanted contain, and names them.
+    /// Finds and names all types that the needed types contain.
     pub(super) fn new(btf: &'a Btf, layouts: &Layouts<'a>, wanted: &Wanted) -> Self {
         let mut this = Self {
             btf,
@@ -114,7 +114,7 @@ impl<'a> Names<'a> {
             this.need_longer(*ty, path, *size);
         }
         for (ty, path) in &wanted.roots {
-            this.need(*ty, Asker::Path(path));
+            this.need(*ty, Origin::Path(path));
         }
         this.drain(layouts);
         if wanted.everything {
@@ -125,7 +125,7 @@ impl<'a> Names<'a> {
         this
     }
 
-    /// The types to write, by name.
+    /// Returns the types to write, sorted by name.
     pub(super) fn sorted(&self) -> Vec<(NodeId, &Node)> {
         let mut all: Vec<_> = self
             .nodes
@@ -138,10 +138,10 @@ impl<'a> Names<'a> {
         all
     }
 
-    /// Other names of types: the name, and that of the type.
+    /// Returns the aliases of types: the alias and the name of its type.
     pub(super) fn aliases(&self) -> Vec<(String, &str)> {
         let taken: BTreeSet<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-        // Where one alias would mean several types there is none.
+        // An ambiguous alias is omitted.
         let mut aliases: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for (name, nodes) in &self.aliases {
             let alias = type_ident(name);
@@ -153,44 +153,44 @@ impl<'a> Names<'a> {
         aliases.into_iter().filter_map(|(alias, names)| Some((alias, names.into_iter().next()?))).collect()
     }
 
-    /// The type's name, if there is a Rust type for it.
-    pub(super) fn of(&self, ty: TypeId, asker: Asker<'_>) -> Option<&str> {
-        self.node(ty, asker).map(|node| self.name(node))
+    /// Returns the type's name, if it has a Rust type.
+    pub(super) fn of(&self, ty: TypeId, origin: Origin<'_>) -> Option<&str> {
+        self.node(ty, origin).map(|node| self.name(node))
     }
 
-    /// The Rust type for a type, if there is one.
-    fn node(&self, ty: TypeId, asker: Asker<'_>) -> Option<NodeId> {
+    /// Returns the Rust type for a type, if there is one.
+    fn node(&self, ty: TypeId, origin: Origin<'_>) -> Option<NodeId> {
         let target = self.target(ty)?;
-        let node = match asker {
-            Asker::Path(path) if self.longer(target.id, path).is_some() => self.longer(target.id, path),
+        let node = match origin {
+            Origin::Path(path) if self.longer(target.id, path).is_some() => self.longer(target.id, path),
             _ if self.is_named(&target) => self.named.get(&(target.id, self.key(&target))).copied(),
-            Asker::Path(path) => self.paths.get(&(target.id, path.to_owned())).copied(),
-            Asker::Member(parent, _) => self.children.get(&(self.root(parent), target.id)).copied(),
+            Origin::Path(path) => self.paths.get(&(target.id, path.to_owned())).copied(),
+            Origin::Member(parent, _) => self.children.get(&(self.root(parent), target.id)).copied(),
         };
         let node = node.or_else(|| self.loose.get(&target.id).copied())?;
         Some(self.root(node))
     }
 
-    /// The types that those asked for contain, and themselves.
-    pub(super) fn closure(&self, asked: &[(TypeId, String)]) -> BTreeSet<NodeId> {
+    /// Returns the given types and all types they contain.
+    pub(super) fn closure(&self, types: &[(TypeId, String)]) -> BTreeSet<NodeId> {
         let mut closure = BTreeSet::new();
-        let mut queue: Vec<NodeId> = asked.iter().filter_map(|(ty, path)| self.node(*ty, Asker::Path(path))).collect();
+        let mut queue: Vec<NodeId> = types.iter().filter_map(|(ty, path)| self.node(*ty, Origin::Path(path))).collect();
         while let Some(node) = queue.pop() {
             if closure.insert(node) {
                 let contents = self.contents.get(&self.nodes[node.0].id);
                 let contents = contents.into_iter().flat_map(|contents| contents.iter());
-                queue.extend(contents.filter_map(|(ty, member)| self.node(*ty, Asker::Member(node, member))));
+                queue.extend(contents.filter_map(|(ty, member)| self.node(*ty, Origin::Member(node, member))));
             }
         }
         closure
     }
 
-    /// Whether a variable's type is its own, because the variable is longer than the type that C has.
+    /// Returns whether a variable has a type of its own, because it is longer than its C type.
     pub(super) fn is_longer(&self, ty: TypeId, path: &str) -> bool {
         self.target(ty).is_some_and(|target| self.longer(target.id, path).is_some())
     }
 
-    /// How many structs, unions and enums of the table have a Rust type or are part of one.
+    /// Returns the structs, unions and enums of the table that have a Rust type or are part of one.
     pub(super) fn covered(&self) -> &BTreeSet<TypeId> {
         &self.covered
     }
@@ -233,13 +233,13 @@ impl<'a> Names<'a> {
         !self.btf.name(target.id).is_empty() || !self.key(target).is_empty()
     }
 
-    /// The typedef that names a type, or nothing if its own name does.
+    /// Returns the typedef that names a type; empty if it has a name of its own.
     pub(super) fn key(&self, target: &Target<'a>) -> &'a str {
         let own = self.btf.name(target.id);
         if own.is_empty() { target.typedefs.last().copied().unwrap_or("") } else { "" }
     }
 
-    /// Makes types one that are the same to Rust and want the same name.
+    /// Merges equivalent types with the same preferred name.
     fn unite(&mut self) {
         let mut canon = Canon::new(self.btf);
         let mut groups: BTreeMap<(&str, Class), Vec<NodeId>> = BTreeMap::new();
@@ -261,7 +261,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Gives every type its name: first those whose own it is, then those that yield, then those by path.
+    /// Assigns a name to every type: first types with their own name, then those with suffixes, then those named by
+    /// path.
     fn assign(&mut self) {
         let mut scope = Scope::default();
         let mut bases: BTreeMap<String, BTreeMap<Class, Vec<NodeId>>> = BTreeMap::new();
@@ -289,7 +290,7 @@ impl<'a> Names<'a> {
         self.assign_children(&mut scope);
     }
 
-    /// Names for different types of one name and kind, by what is in them.
+    /// Returns names for different types of the same name and kind, with a hash of their content.
     fn numbered(&self, base: &str, group: &[NodeId]) -> Vec<(String, NodeId)> {
         let shallow: Vec<u32> = group.iter().map(|node| fingerprint(self.btf, self.nodes[node.0].id, false)).collect();
         let distinct = shallow.iter().collect::<BTreeSet<_>>().len() == group.len();
@@ -328,7 +329,8 @@ fn suffixed(base: &str, class: Class) -> String {
     format!("{base}_{suffix}")
 }
 
-/// Whether an enum of this name would stand in the way of a variable in generated code: its constructor is a function.
+/// Returns whether an enum of this name would shadow a variable in generated code, because its constructor is a
+/// function.
 fn is_shadowed(base: &str, class: Class) -> bool {
     matches!(class, Class::Enum | Class::Typedef | Class::Anonymous) && base == "value"
 }

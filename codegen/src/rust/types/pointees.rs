@@ -1,18 +1,18 @@
-//! Types behind pointers: of no use where a pointer cannot be followed, but an arena's can.
+//! The targets of pointers, which are useful in an arena because user space can follow its pointers.
 
 use std::collections::BTreeSet;
 
 use crate::btf::{Btf, Kind, TypeId};
 
-/// The named structs and unions that pointers in a value of this type lead to, and those that lead on from there, in the order in
-/// which they are met.
+/// Returns the named structs and unions that pointers in a value of this type lead to, directly or indirectly, in order
+/// of discovery.
 pub(crate) fn behind_pointers(btf: &Btf, ty: TypeId) -> Vec<TypeId> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut open = vec![(ty, false)];
     while let Some((id, pointed)) = open.pop() {
         let id = btf.resolve(id);
-        // A pointer can lead back to itself without a struct on the way.
+        // A pointer can lead back to itself without passing a struct.
         if !seen.insert((id, pointed)) {
             continue;
         }

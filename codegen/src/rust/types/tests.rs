@@ -1,4 +1,4 @@
-//! Which Rust types there are for tables made for each case, and what they are called.
+//! Tests of the Rust types and their names, for tables that are made for each case.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::pointees::behind_pointers;
 use crate::btf::{Btf, Composite, Enum, Int, Kind, Member, StringRef, Type, TypeId};
 use crate::rust::text::Text;
 
-/// A table on its way.
+/// A table under construction.
 struct Table(Btf);
 
 impl Table {
@@ -25,7 +25,7 @@ impl Table {
         self.ty("int", Kind::Int(Int { size, bits, bit_offset: 0, signed: false, char: false, bool: false }))
     }
 
-    /// Members with name, type and byte.
+    /// Returns members with their names, types and offsets in bytes.
     fn composite(&mut self, size: u32, members: &[(&str, TypeId, u32)]) -> Composite {
         let members = members
             .iter()
@@ -58,7 +58,7 @@ impl Table {
         self.ty("", Kind::Array { element, index: element, len })
     }
 
-    /// The text of every type.
+    /// Returns the text of all types.
     fn text(&self) -> String {
         let mut needs = Needs::new(&self.0);
         needs.everything();
@@ -73,7 +73,7 @@ impl Table {
     }
 }
 
-/// The names that a text defines.
+/// Returns the names that a text defines.
 fn names(text: &str) -> BTreeSet<String> {
     let name = |line: &str| {
         let rest = line.trim().strip_prefix("pub struct ").or_else(|| line.trim().strip_prefix("pub type "))?;
@@ -92,7 +92,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn one_name_for_four_kinds_is_told_apart_by_kind_in_any_order() {
+fn types_of_one_name_get_their_kind_as_suffix_in_any_order() {
     type Make = fn(&mut Table, TypeId) -> TypeId;
     let make: [Make; 4] = [
         |table, int| table.structure("foo", 4, &[("a", int, 0)]),
@@ -141,7 +141,7 @@ fn what_a_type_is_called_does_not_depend_on_others() {
 
 #[test]
 fn an_anonymous_type_is_each_members_own() {
-    // As after deduplication: one type without a name in several others.
+    // As after deduplication: several types contain the same anonymous type.
     let mut table = Table::new();
     let int = table.int(4);
     let anonymous = table.structure("", 4, &[("x", int, 0)]);
@@ -190,7 +190,7 @@ fn a_path_does_not_take_a_types_own_name() {
 }
 
 #[test]
-fn members_that_cannot_be_are_left_out_or_shared() {
+fn invalid_members_are_omitted_or_shared() {
     let mut table = Table::new();
     let int = table.int(4);
     let forward = table.ty("later", Kind::Fwd { union: false });
@@ -204,8 +204,8 @@ fn members_that_cannot_be_are_left_out_or_shared() {
     for line in ["0 => a: u32,", "4 => a_2: u32,", "2 => over, set_over: u32,", "0 => anon, set_anon: u32,"] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-    assert!(text.contains("Left out, as it has no size or lies outside: `struct later no_size`"), "{text}");
-    assert!(text.contains("lies outside: `int outside[1000]`"), "{text}");
+    assert!(text.contains("Omitted, because it has no size or is out of bounds: `struct later no_size`"), "{text}");
+    assert!(text.contains("out of bounds: `int outside[1000]`"), "{text}");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_member_of_a_bitfields_kind_without_a_name_is_padding() {
 }
 
 #[test]
-fn values_that_may_be_halves_are_no_constants() {
+fn truncated_values_are_not_constants() {
     let text = |wide, size| {
         let mut table = Table::new();
         let values = vec![(table.0.add_string("LAST"), 0xffff_ffff)];
@@ -250,9 +250,9 @@ fn values_that_may_be_halves_are_no_constants() {
         table.text()
     };
     let cut = text(false, 8);
-    assert!(!cut.contains("LAST") && cut.contains("big: u64") && cut.contains("without a typedef"), "{cut}");
+    assert!(!cut.contains("LAST") && cut.contains("big: u64") && cut.contains("not a typedef"), "{cut}");
     for whole in [text(true, 8), text(false, 4)] {
-        assert!(whole.contains("LAST = 4294967295") && !whole.contains("without a typedef"), "{whole}");
+        assert!(whole.contains("LAST = 4294967295") && !whole.contains("not a typedef"), "{whole}");
     }
 }
 
@@ -261,7 +261,7 @@ fn pointers_that_lead_back_to_themselves_end() {
     let mut table = Table::new();
     let itself = table.ty("", Kind::Ptr(TypeId(1)));
     assert_eq!((itself, behind_pointers(&table.0, itself)), (TypeId(1), Vec::new()));
-    // Through an array and a type that is only a name, too.
+    // Also through an array and a forward declaration.
     let mut table = Table::new();
     let pointer = table.ty("", Kind::Ptr(TypeId(2)));
     let array = table.array(pointer, 2);

@@ -3,8 +3,8 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use super::layout::{Part, Place};
-use super::names::{Asker, Node, NodeId};
+use super::layout::{Part, Position};
+use super::names::{Node, NodeId, Origin};
 use super::{From, Types};
 use crate::btf::{Enum, Kind};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::rust::spelled;
 use crate::rust::text::Text;
 use crate::skeleton::{Scope, field_name};
 
-/// One field of a struct as it will be written.
+/// A field of a struct to write.
 #[derive(Debug, Clone)]
 pub(in crate::rust) struct Field {
     pub(in crate::rust) name: String,
@@ -26,23 +26,23 @@ pub(in crate::rust) struct Field {
     pub(in crate::rust) doc: Doc,
 }
 
-/// A struct to write: its padding is made here.
+/// A struct to write. Its padding is added here.
 pub(in crate::rust) struct Definition<'d> {
     pub(in crate::rust) name: &'d str,
     pub(in crate::rust) doc: Vec<Doc>,
     pub(in crate::rust) size: u64,
     pub(in crate::rust) fields: Vec<Field>,
-    /// An alignment that no field asks for.
+    /// An alignment that no field requires.
     pub(in crate::rust) raised: Option<u64>,
     pub(in crate::rust) bits: Vec<Bits>,
     /// Members that share bytes with others, with their offsets.
     pub(in crate::rust) members: Vec<(u64, Accessed)>,
-    /// What `Debug` shows beside the fields: getters, each before the field of this number.
+    /// Getters that `Debug` shows besides the fields, each with the index of the field that it precedes.
     pub(in crate::rust) getters: Vec<(usize, String)>,
 }
 
 impl Definition<'_> {
-    /// Wraps the fields that do not lie where their alignment asks for, so that the struct need not be packed for them.
+    /// Wraps misaligned fields, so that the struct need not be packed.
     pub(in crate::rust) fn wrap_displaced(&mut self) {
         for field in self.fields.iter_mut().filter(|field| field.offset % field.align.max(1) != 0) {
             let ty = &field.ty;
@@ -60,7 +60,7 @@ impl Definition<'_> {
             self.fields.push(hidden(name, quote!([#word; 0]), 0, 0));
         }
         let align = if packed { 1 } else { self.raised.unwrap_or(align) };
-        // Those without bytes come before the one that begins at the same place.
+        // Fields of size 0 precede the field at the same offset.
         self.fields.sort_by_key(|field| (field.offset, field.size));
         self.pad();
         let (name, size, packed) = (self.name, self.size, if packed { ", packed" } else { "" });
@@ -85,14 +85,14 @@ impl Definition<'_> {
         text.close("}")
     }
 
-    /// The alignment that the fields ask for, and whether they do not lie so.
+    /// Returns the alignment that the fields require, and whether a field is misaligned.
     fn natural(&self) -> (u64, bool) {
         let align = self.fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let packed = self.size % align != 0 || self.fields.iter().any(|field| field.offset % field.align.max(1) != 0);
         (align, packed)
     }
 
-    /// Fields and getters in the order of the source.
+    /// Returns fields and getters in source order.
     fn shown(&mut self) -> Vec<String> {
         let mut shown = Vec::with_capacity(self.fields.len() + self.getters.len());
         let mut getters = std::mem::take(&mut self.getters).into_iter().peekable();
@@ -108,7 +108,7 @@ impl Definition<'_> {
         shown
     }
 
-    /// Puts fields where there are none.
+    /// Adds padding between fields.
     fn pad(&mut self) {
         let mut all = Vec::with_capacity(self.fields.len());
         let mut pads = 0;
@@ -175,14 +175,14 @@ impl Types<'_> {
         let last = shape.parts.len().saturating_sub(1);
         for (index, part) in shape.parts.iter().enumerate() {
             let wanted = wanted_name(part);
-            match part.place {
-                Place::Field { offset, size } => {
-                    let asker = Asker::Member(id, &part.name);
+            match part.position {
+                Position::Field { offset, size } => {
+                    let origin = Origin::Member(id, &part.name);
                     let longer = match node.longer.filter(|_| index == last) {
-                        Some(whole) => self.lengthened(part, offset, whole, asker, From::Types),
+                        Some(whole) => self.lengthened(part, offset, whole, origin, From::Types),
                         None => None,
                     };
-                    let (ty, size) = longer.unwrap_or_else(|| (self.rust(part.ty, asker, From::Types), size));
+                    let (ty, size) = longer.unwrap_or_else(|| (self.rust(part.ty, origin, From::Types), size));
                     let field = Field {
                         name: fields.claim(&wanted),
                         ty,
@@ -194,30 +194,30 @@ impl Types<'_> {
                     };
                     definition.fields.push(field);
                 }
-                Place::Shared { offset, .. } => {
-                    let ty = spelled(&self.rust(part.ty, Asker::Member(id, &part.name), From::Types));
+                Position::Shared { offset, .. } => {
+                    let ty = spelled(&self.rust(part.ty, Origin::Member(id, &part.name), From::Types));
                     let names = accessor_names(&mut methods, &wanted);
                     definition.getters.push((definition.fields.len(), names.0.clone()));
                     definition.members.push((offset, Accessed { doc: self.doc(part), names, ty }));
                 }
-                Place::Bits { first, count } => {
-                    let ty = self.bits_type(part, Asker::Member(id, &part.name), From::Types);
+                Position::Bits { first, count } => {
+                    let ty = self.bits_type(part, Origin::Member(id, &part.name), From::Types);
                     let names = accessor_names(&mut methods, &wanted);
                     definition.getters.push((definition.fields.len(), names.0.clone()));
                     definition.bits.push((first, count, Accessed { doc: self.doc(part), names, ty }));
                 }
-                Place::Nowhere => {
+                Position::Omitted => {
                     let declared = self.declared(part);
-                    definition
-                        .doc
-                        .push(Doc::new(format_args!(" Left out, as it has no size or lies outside: `{declared}`")));
+                    definition.doc.push(Doc::new(format_args!(
+                        " Omitted, because it has no size or is out of bounds: `{declared}`"
+                    )));
                 }
             }
         }
         drop((fields, methods));
         if union {
             let len = Literal::u64_unsuffixed(size);
-            let doc = Doc::new(" The bytes of whichever member it is");
+            let doc = Doc::new(" The bytes of all members");
             let storage =
                 Field { name: "storage".into(), ty: quote!([u8; #len]), offset: 0, size, align: 1, hidden: false, doc };
             definition.fields.push(Field { hidden: !definition.getters.is_empty(), ..storage });
@@ -225,67 +225,67 @@ impl Types<'_> {
         definition.write(text)
     }
 
-    /// The documentation of a member.
+    /// Returns the documentation of a member.
     pub(super) fn doc(&self, part: &Part) -> Doc {
         Doc::new(format_args!(" `{}`", self.declared(part)))
     }
 
-    /// The declaration of a member in C, for a code span.
+    /// Returns the C declaration of a member, for a code span.
     pub(super) fn declared(&self, part: &Part) -> String {
         let declared = InCode(self.btf.declaration(part.ty, &part.name)).to_string();
-        match part.place {
-            Place::Bits { count, .. } => format!("{declared} : {count}"),
+        match part.position {
+            Position::Bits { count, .. } => format!("{declared} : {count}"),
             _ => declared,
         }
     }
 
-    /// The type that a flexible array has in a variable of so many bytes, and its size.
+    /// Returns the type of a flexible array in a variable of this size in bytes, and its size.
     pub(super) fn lengthened(
         &self,
         part: &Part,
         offset: u64,
         size: u64,
-        asker: Asker<'_>,
+        origin: Origin<'_>,
         from: From,
     ) -> Option<(TokenStream, u64)> {
         let Kind::Array { element, len: 0, .. } = self.btf.get(self.btf.resolve(part.ty)).kind else { return None };
         let each = self.btf.size_of(element).unwrap_or(0);
         let len = size.saturating_sub(offset).checked_div(each)?;
-        let (ty, count) = (self.rust(element, asker, from), Literal::u64_unsuffixed(len));
+        let (ty, count) = (self.rust(element, origin, from), Literal::u64_unsuffixed(len));
         Some((quote!([#ty; #count]), len * each))
     }
 
-    /// The type of a bitfield: that of its accessors.
-    pub(super) fn bits_type(&self, part: &Part, asker: Asker<'_>, from: From) -> String {
+    /// Returns the type of a bitfield's accessors.
+    pub(super) fn bits_type(&self, part: &Part, origin: Origin<'_>, from: From) -> String {
         match &self.btf.get(self.btf.resolve(part.ty)).kind {
             Kind::Int(int) if int.bool => "bool".to_owned(),
-            _ => spelled(&self.rust(part.ty, asker, from)),
+            _ => spelled(&self.rust(part.ty, origin, from)),
         }
     }
 
     fn enumeration(&self, node: &Node, it: &Enum, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
-        // A constant that may be another number than the program's is worse than none.
-        let values = if is_cut(it) { &[] } else { it.values.as_slice() };
+        // A constant with a possibly wrong value is worse than none.
+        let values = if is_truncated(it) { &[] } else { it.values.as_slice() };
         let values = values.iter().map(|(name, value)| {
             let name = scope.claim(&field_name(self.btf.str(*name)));
             (name, literal(*value, it))
         });
         let declared = InCode(self.btf.declaration(node.id, ""));
         let doc = Doc::new(format_args!(" `{declared}`, {} bytes", it.size));
-        let cut = is_cut(it).then_some(CUT).into_iter().flatten().map(Doc::new);
-        let doc: Vec<Doc> = std::iter::once(doc).chain(cut).collect();
+        let truncated = is_truncated(it).then_some(TRUNCATED).into_iter().flatten().map(Doc::new);
+        let doc: Vec<Doc> = std::iter::once(doc).chain(truncated).collect();
         let name = field_name(&node.name);
         macros::open_enum(text, &doc, (name, number(it.signed, it.size)), values)
     }
 }
 
-/// The names of a bitfield's or shared member's getter and setter.
+/// Returns the names of the getter and setter of a bitfield or shared member.
 pub(super) fn accessor_names(scope: &mut Scope, wanted: &str) -> (String, String) {
     scope.claim_pair(wanted, |name| format!("set_{}", name.trim_start_matches("r#")))
 }
 
-/// The name that a member would have in Rust were it alone.
+/// Returns the preferred Rust name of a member, before resolving conflicts.
 pub(super) fn wanted_name(part: &Part) -> String {
     field_name(if part.name.is_empty() { "anon" } else { &part.name })
 }
@@ -294,22 +294,22 @@ fn number(signed: bool, size: u32) -> Ident {
     format_ident!("{}{}", if signed { 'i' } else { 'u' }, size * 8)
 }
 
-/// Whether the values in BTF may be only the lower halves of those in the source, which is nowhere said: `BTF_KIND_ENUM` has 32 bits for
-/// each. clang writes it for eight bytes before version 15, and where the source gives the type by a typedef (`enum kind : u64`), of
-/// which it does not see the sign either.
-fn is_cut(it: &Enum) -> bool {
+/// Returns whether the values in BTF may be only the lower halves of those in the source. BTF does not record this:
+/// `BTF_KIND_ENUM` has 32 bits for each value. clang before version 15 writes it for eight-byte enums. Later versions
+/// do so if the source names the type by a typedef (`enum kind : u64`); they do not record the sign then either.
+fn is_truncated(it: &Enum) -> bool {
     it.size > 4 && !it.wide
 }
 
-/// What the documentation of such an enum says.
-const CUT: [&str; 4] = [
+/// The documentation of such an enum.
+const TRUNCATED: [&str; 4] = [
     "",
-    " Its values have no names here: the object has 32 bits of each, so they could be other numbers than the program's.",
-    " clang 15 and later write all 64 bits if the type is given without a typedef: `enum kind : unsigned long long { ... }`",
+    " Its values have no constants: the object contains only 32 bits of each value, so a constant could be wrong.",
+    " clang 15 and later write all 64 bits if the type is not a typedef: `enum kind : unsigned long long { ... }`",
     " instead of `enum kind : u64 { ... }`.",
 ];
 
-/// The value of an enum as a literal of its number type; of a damaged one, what fits.
+/// Returns the value of an enum as a literal of its integer type. Values of damaged enums are truncated.
 fn literal(value: i64, it: &Enum) -> Literal {
     let unused = 64 - 8 * it.size.clamp(1, 8);
     if it.signed {

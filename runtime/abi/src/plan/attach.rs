@@ -1,13 +1,13 @@
-//! What programs attach to, and the one parser of the text that names it.
+//! Attach targets of programs, and the parser of their text.
 //!
-//! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user names another one with
-//! `OpenProgram::set_attach_target`. Both texts are parsed here, by the generator and by the
-//! runtime, so that a target means the same wherever it is given, and one that is given later replaces every part of the one before.
-//! Text is hostile: whatever it holds, parsing it ends in a target or in an error. Must not know kernels, files or processes: whether
-//! a target exists is found out when the program attaches.
+//! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user sets another one with
+//! `OpenProgram::set_attach_target`. The generator and the runtime use the same parser for both, so the text has the
+//! same meaning everywhere, and a later target replaces all parts of an earlier one. The text is untrusted: parsing
+//! returns a target or an error for any text. This module does not know kernels, files or processes; attaching
+//! determines whether a target exists.
 //!
-//! To add a way of attaching: a variant of [`Way`], its texts in [`Way::needs`] and [`Way::form`], its grammar in [`Way::parse`], and a
-//! variant of [`Attach`] that holds what was parsed.
+//! To add a kind of attach target, add a variant to [`Way`], its texts to [`Way::needs`] and [`Way::form`], its grammar
+//! to [`Way::parse`], and a variant with the parsed names to [`Attach`].
 
 use alloc::format;
 use alloc::string::String;
@@ -15,88 +15,88 @@ use core::fmt;
 
 use super::{SymbolKind, Text};
 
-/// How a program attaches. `S` is the type of its names: what is parsed is a part of the text that it was parsed from.
+/// How a program attaches. `S` is the type of names; parsed names borrow from the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach<S = Text> {
-    /// Only with something that the user must give, named here as a noun phrase ("a network interface").
+    /// It requires an argument, described by this noun phrase ("a network interface").
     Needs(&'static str),
-    /// Never: it runs in the way that is named here ("by `test_run`").
+    /// It does not attach, but runs in another way, described here ("by `test_run`").
     Never(&'static str),
-    /// This way, but to what the section does not name, or not so that it can be parsed.
+    /// It attaches to a target of this kind, but the section names none, or an invalid one.
     Target(Way),
-    /// To the raw tracepoint of this name.
+    /// The raw tracepoint of this name.
     RawTracepoint(S),
-    /// To the kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
+    /// The kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
     Tracing,
-    /// To the iterator it was loaded for.
+    /// The iterator it was loaded for.
     Iter,
-    /// To the tracepoint of this category and name.
+    /// The tracepoint of this category and name.
     Tracepoint {
         /// The category: the directory in tracefs.
         category: S,
-        /// The name within it.
+        /// The name in the category.
         name: S,
     },
-    /// To a kernel function by kprobe.
+    /// A kernel function, by kprobe.
     Kprobe {
         /// The function.
         function: S,
-        /// Bytes from its beginning.
+        /// The offset from its beginning, in bytes.
         offset: u64,
-        /// At its return instead of at its entry.
+        /// Whether to probe its return instead of its entry.
         at_return: bool,
     },
-    /// To all kernel functions that a pattern matches, in which `*` is any characters and `?` one.
+    /// All kernel functions that match a pattern, in which `*` matches any characters and `?` one.
     KprobeMulti {
         /// The pattern.
         pattern: S,
-        /// At their returns instead of at their entries; of sessions it does not matter.
+        /// Whether to probe returns instead of entries. Ignored by sessions.
         at_return: bool,
     },
-    /// To the kernel's function for a system call.
+    /// The kernel's function for a system call.
     Ksyscall {
-        /// The system call, as its manual has it.
+        /// The system call's name, as in its manual page.
         name: S,
-        /// At its return instead of at its entry.
+        /// Whether to probe its return instead of its entry.
         at_return: bool,
     },
-    /// To an instruction of a program file by uprobe.
+    /// An instruction of a program file, by uprobe.
     Uprobe {
         /// The file.
         path: S,
-        /// The function; empty if the offset is one in the file.
+        /// The function; empty if the offset is relative to the file.
         function: S,
-        /// Bytes from the beginning of the function, or of the file.
+        /// The offset from the beginning of the function or file, in bytes.
         offset: u64,
-        /// At its return instead of at its entry.
+        /// Whether to probe its return instead of its entry.
         at_return: bool,
     },
-    /// To all functions of a program file that a pattern matches.
+    /// All functions of a program file that match a pattern.
     UprobeMulti {
         /// The file.
         path: S,
         /// The pattern.
         pattern: S,
-        /// At their returns instead of at their entries; of sessions it does not matter.
+        /// Whether to probe returns instead of entries. Ignored by sessions.
         at_return: bool,
     },
-    /// To every location of a USDT probe of a program file.
+    /// All locations of a USDT probe in a program file.
     Usdt {
         /// The file.
         path: S,
-        /// Who has put the probe there.
+        /// The provider of the probe.
         provider: S,
-        /// The probe.
+        /// The name of the probe.
         name: S,
     },
-    /// To all kernel functions that a pattern matches, as tracing programs do (`fentry.multi`).
+    /// All kernel functions that match a pattern, by a tracing program (`fentry.multi`).
     TracingMulti {
         /// The pattern.
         pattern: S,
     },
 }
 
-/// A way of attaching to what text names, without the text.
+/// The kind of an attach target that text names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// See [`Attach::RawTracepoint`].
@@ -105,44 +105,44 @@ pub enum Way {
     Tracepoint,
     /// See [`Attach::Kprobe`].
     Kprobe {
-        /// At the return of the function.
+        /// Whether to probe returns.
         at_return: bool,
     },
     /// See [`Attach::KprobeMulti`].
     KprobeMulti {
-        /// At the returns of the functions.
+        /// Whether to probe returns.
         at_return: bool,
     },
     /// See [`Attach::Ksyscall`].
     Ksyscall {
-        /// At the return of the function.
+        /// Whether to probe returns.
         at_return: bool,
     },
     /// See [`Attach::Uprobe`].
     Uprobe {
-        /// At the return of the function.
+        /// Whether to probe returns.
         at_return: bool,
     },
     /// See [`Attach::UprobeMulti`].
     UprobeMulti {
-        /// At the returns of the functions.
+        /// Whether to probe returns.
         at_return: bool,
     },
     /// See [`Attach::Usdt`].
     Usdt,
     /// See [`Attach::TracingMulti`].
     TracingMulti,
-    /// A tracepoint of the kernel's BTF, for which the program is loaded (`tp_btf`): [`Attach::Tracing`].
+    /// A BTF tracepoint, for which the program is loaded (`tp_btf`): [`Attach::Tracing`].
     BtfTracepoint,
-    /// A function of the kernel's BTF, for which the program is loaded (`fentry` and its like): [`Attach::Tracing`].
+    /// A kernel function, for which the program is loaded (`fentry` and others): [`Attach::Tracing`].
     Function,
-    /// A security hook, for which the program is loaded: [`Attach::Tracing`].
+    /// An LSM hook, for which the program is loaded: [`Attach::Tracing`].
     Lsm,
     /// An iterator, for which the program is loaded: [`Attach::Iter`].
     Iter,
 }
 
-/// Text that does not name an attach target.
+/// The error for text that does not name an attach target.
 ///
 /// ```
 /// use skelgen_abi::plan::Way;
@@ -163,19 +163,19 @@ impl fmt::Display for Malformed {
 
 const EMPTY: &str = "the target is empty";
 const NO_FUNCTION: &str = "no function follows the path";
-const NO_PATH: &str = "there is no path before the colon";
-const NO_COLON: &str = "there is no colon after the path";
+const NO_PATH: &str = "no path precedes the colon";
+const NO_COLON: &str = "no colon follows the path";
 const NO_NAME: &str = "one of its names is empty";
 const NO_NUMBER: &str = "the offset is not a decimal or `0x` hexadecimal number";
 const RETURN: &str = "a return probe has no offset";
 const NO_OFFSET: &str = "only single probes have an offset";
-const NUL: &str = "the target holds a NUL";
-const SPACE: &str = "the target holds white space";
-const CATEGORY: &str = "it has no category and name that are one directory each";
-const COLONS: &str = "there are more than two colons";
+const NUL: &str = "the target contains a NUL";
+const SPACE: &str = "the target contains white space";
+const CATEGORY: &str = "the category and name are not two path components";
+const COLONS: &str = "it has more than two colons";
 
 impl Way {
-    /// What the user has to give to a program whose section does not name a target, as a noun phrase.
+    /// Returns what attaching requires if the section names no target, as a noun phrase.
     #[must_use]
     pub const fn needs(self) -> &'static str {
         match self {
@@ -186,14 +186,14 @@ impl Way {
             Self::Ksyscall { .. } => "the name of a system call",
             Self::Uprobe { .. } | Self::UprobeMulti { .. } => "a program file and a function in it",
             Self::Usdt => "a program file, and a provider and name of a probe in it",
-            Self::BtfTracepoint => "the name of a tracepoint before it is loaded",
-            Self::Function => "the name of a kernel function before it is loaded",
-            Self::Lsm => "the name of a security hook before it is loaded",
-            Self::Iter => "the name of an iterator before it is loaded",
+            Self::BtfTracepoint => "the name of a tracepoint, set before the load",
+            Self::Function => "the name of a kernel function, set before the load",
+            Self::Lsm => "the name of an LSM hook, set before the load",
+            Self::Iter => "the name of an iterator, set before the load",
         }
     }
 
-    /// The forms of a target's text.
+    /// Returns the supported forms of a target's text.
     #[must_use]
     pub const fn form(self) -> &'static str {
         match self {
@@ -210,7 +210,7 @@ impl Way {
         }
     }
 
-    /// Parses a target for this way.
+    /// Parses a target of this kind.
     ///
     /// ```
     /// use skelgen_abi::plan::{Attach, Way};
@@ -220,10 +220,10 @@ impl Way {
     /// ```
     ///
     /// # Errors
-    /// If the text does not have one of the forms of this way.
+    /// If the text does not have one of the forms of this kind.
     pub fn parse(self, text: &str) -> Result<Attach<&str>, Malformed> {
         let malformed = |why| Malformed { way: self, why };
-        let check = |holds, why| if holds { Ok(()) } else { Err(malformed(why)) };
+        let check = |valid, why| if valid { Ok(()) } else { Err(malformed(why)) };
         check(!text.is_empty(), EMPTY)?;
         check(!text.contains('\0'), NUL)?;
         let path = || {
@@ -232,7 +232,7 @@ impl Way {
             check(!rest.is_empty(), NO_FUNCTION)?;
             Ok((path, rest))
         };
-        // No name in the kernel holds white space or a plus.
+        // Kernel names contain neither white space nor `+`.
         let name = || {
             check(!text.contains(char::is_whitespace), SPACE)?;
             check(!text.contains('+'), NO_OFFSET)
@@ -277,7 +277,7 @@ impl Way {
             }
             Self::Usdt => {
                 let (path, probe) = path()?;
-                let (provider, name) = probe.split_once(':').ok_or_else(|| malformed("there is only one colon"))?;
+                let (provider, name) = probe.split_once(':').ok_or_else(|| malformed("it has only one colon"))?;
                 check(!provider.is_empty() && !name.is_empty(), NO_NAME)?;
                 check(!name.contains(':'), COLONS)?;
                 Attach::Usdt { path, provider, name }
@@ -295,16 +295,15 @@ impl Way {
             Self::Iter => {
                 name()?;
                 match text {
-                    "bpf_map_elem" | "bpf_sk_storage_map" | "sockmap" => {
-                        Attach::Needs("a map (`attach_iter` takes it)")
-                    }
+                    "bpf_map_elem" | "bpf_sk_storage_map" | "sockmap" => Attach::Needs("a map (use `attach_iter`)"),
                     _ => Attach::Iter,
                 }
             }
         })
     }
 
-    /// The whole name and kind of the type in the kernel's BTF that a program of this way is loaded for, if it is loaded for one.
+    /// Returns the name and kind of the kernel BTF type that a program with this target is loaded for, if it is loaded
+    /// for one.
     ///
     /// ```
     /// use skelgen_abi::plan::{SymbolKind, Way};
@@ -324,7 +323,7 @@ impl Way {
             Self::Iter => ("bpf_iter_", SymbolKind::Function),
             _ => return Ok(None),
         };
-        // `MODULE:NAME` keeps its module in front of the prefixed name.
+        // `MODULE:NAME` keeps its module before the prefixed name.
         let name = match text.split_once(':') {
             Some((module, name)) => format!("{module}:{prefix}{name}"),
             None => format!("{prefix}{text}"),
@@ -334,7 +333,7 @@ impl Way {
 }
 
 impl<S> Attach<S> {
-    /// The way of attaching whose target this is, if it is one that text names.
+    /// Returns the kind of this target, if text names it.
     #[must_use]
     pub fn way(&self) -> Option<Way> {
         Some(match *self {
@@ -354,7 +353,8 @@ impl<S> Attach<S> {
         })
     }
 
-    /// What the user has to give before it can attach, as a noun phrase; `None` if it attaches by itself, or never.
+    /// Returns what attaching requires, as a noun phrase; `None` if the program attaches without arguments or not at
+    /// all.
     #[must_use]
     pub fn needs(&self) -> Option<&'static str> {
         match self {
@@ -364,7 +364,7 @@ impl<S> Attach<S> {
         }
     }
 
-    /// The same with names of another type.
+    /// Returns the target with its names converted by `to`.
     pub fn map<'a, T>(&'a self, mut to: impl FnMut(&'a S) -> T) -> Attach<T> {
         match self {
             Self::Needs(what) => Attach::Needs(what),
@@ -393,12 +393,12 @@ impl<S> Attach<S> {
     }
 }
 
-/// Whether a name can be that of one file in a directory: tracepoints are looked up by path.
+/// Returns whether a name is a single path component. Tracepoints are looked up by path.
 fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', ':'])
 }
 
-/// A number as sections write it. One with leading zeros is refused, since libbpf reads it as octal and people as decimal.
+/// Parses a number. Leading zeros are rejected, because libbpf reads such a number as octal and people as decimal.
 fn number(text: &str) -> Option<u64> {
     let digits = |text: &str, radix| {
         let plain = text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -411,8 +411,8 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// `FUNCTION`, `FUNCTION+OFFSET` or `+OFFSET`. What follows a plus and does not begin with a digit belongs to the name: functions of a
-/// program can be called `operator+`.
+/// Parses `FUNCTION`, `FUNCTION+OFFSET` or `+OFFSET`. A plus that no digit follows is part of the name, because program
+/// functions can be called `operator+`.
 fn function_and_offset(text: &str) -> Option<(&str, u64)> {
     match text.rsplit_once('+') {
         Some((function, offset)) if offset.starts_with(|first: char| first.is_ascii_digit()) => {
@@ -553,7 +553,7 @@ mod tests {
         assert!(matches!(Way::Iter.parse("bpf_map_elem"), Ok(Attach::Needs(_))));
     }
 
-    /// Text made of every few characters that mean something, and long text: an error or a target, and the same way as before.
+    /// Texts of the characters with special meanings, and a long text. Each is an error or a target of the given kind.
     #[test]
     fn any_text_is_a_target_or_an_error() {
         let parts = ["", "a", "+", ":", "/", "0", "0x", "9", "\0", " ", "*", "é", "\u{202e}", "-", "."];

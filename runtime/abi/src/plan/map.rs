@@ -1,4 +1,4 @@
-//! Maps of a plan, and what they hold at first.
+//! Maps of a plan and their initial contents.
 
 use super::row::row;
 use super::{List, Span, Text};
@@ -13,94 +13,94 @@ row! {
         map_type: MapType;
         /// Its name in the kernel, at most 15 bytes.
         kernel_name: Text = Text::Borrowed(name),
-        /// Size of a key in bytes.
+        /// The key size in bytes.
         key_size: u32 = 0,
-        /// Size of a value in bytes; of an arena, which has no values, that of its section of variables.
+        /// The value size in bytes; for an arena, which has no values, the size of its section of variables.
         value_size: u32 = 0,
-        /// How many elements it holds at the most; what 0 means is up to the type.
+        /// The maximum number of elements. The map type determines the meaning of 0.
         max_entries: u32 = 0,
         /// Flags of `BPF_MAP_CREATE`.
         flags: u32 = 0,
-        /// The NUMA node; counts if `flags` has `NUMA_NODE`.
+        /// The NUMA node; used if `flags` contains `NUMA_NODE`.
         numa_node: u32 = 0,
-        /// The type's own extra setting.
+        /// The type-specific setting (`map_extra`).
         extra: u64 = 0,
-        /// BTF id of the key's type in the object's BTF, 0 if it has none or the kernel wants none.
+        /// The BTF id of the key type in the object; 0 if it has none or the kernel accepts none.
         btf_key_type_id: u32 = 0,
-        /// BTF id of the value's type in the object's BTF, 0 if it has none or the kernel wants none.
+        /// The BTF id of the value type in the object; 0 if it has none or the kernel accepts none.
         btf_value_type_id: u32 = 0,
-        /// For maps of maps: the map whose definition the inner maps share. It is created for the purpose and closed again.
+        /// For maps of maps: the template of the inner maps, which is created for this map and closed afterwards.
         inner: Option<u32> = None,
-        /// Whether it is a map of its own, or only the template that `inner` of another names.
+        /// Whether it is only the template that another map's `inner` refers to.
         template: bool = false,
-        /// For global data and tables of functions: what they hold at first.
+        /// For global data and struct_ops maps: the initial contents.
         section: Option<Section> = None,
-        /// For tables of functions (`struct_ops`): their members. The section holds the rest of the value.
+        /// For struct_ops maps: the members. The section contains the other bytes of the value.
         struct_ops: Option<StructOps> = None,
-        /// For jump tables: whose it is. The map is created only if that program is loaded, and closed again after that.
+        /// For jump tables: the owner. The map is created only if that program is loaded, and closed afterwards.
         jump_table: Option<JumpTable> = None,
-        /// Pin it by name (`LIBBPF_PIN_BY_NAME` in the source).
+        /// Whether it is pinned by name (`LIBBPF_PIN_BY_NAME` in the source).
         pin_by_name: bool = false,
     }
 }
 
-/// A section of global data, the one value of its map.
+/// A section of global data, which is the only value of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What kind of data it is.
+    /// The kind of data.
     pub kind: SectionKind,
-    /// The initial bytes without the zeros at the end: all that follows up to `value_size` is zero.
+    /// The initial bytes without trailing zeros. All following bytes up to `value_size` are zero.
     pub initial: Span,
-    /// Alignment of the section in bytes, a power of two.
+    /// The alignment in bytes, a power of two.
     pub align: u32,
 }
 
 /// The kinds of global data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SectionKind {
-    /// `.data` and `.data.*`: written by programs and by user space.
+    /// `.data` and `.data.*`: written by programs and user space.
     Data,
-    /// `.bss` and `.bss.*`: the same, all zero at first.
+    /// `.bss` and `.bss.*`: written by programs and user space, initially zero.
     Bss,
-    /// `.rodata` and `.rodata.*`: constant once loaded.
+    /// `.rodata` and `.rodata.*`: constant after the load.
     Rodata,
-    /// `.percpu` and `.percpu.*`: a copy for each CPU, all of them alike at first.
+    /// `.percpu` and `.percpu.*`: a copy for each CPU, all initially equal.
     Percpu,
-    /// `.kconfig`: what the running kernel's configuration says, constant once loaded.
+    /// `.kconfig`: the running kernel's configuration, constant after the load.
     Kconfig,
-    /// `.jumptables`: the instructions that a function can jump to, indexes of four bytes in little-endian order, counted from the
-    /// function's first instruction.
+    /// `.jumptables`: the possible targets of a jump, as four-byte little-endian indices relative to the function's
+    /// first instruction.
     JumpTable,
-    /// `.addr_space.1`: the variables in an arena, written by programs and by user space.
+    /// `.addr_space.1`: the variables in an arena, written by programs and user space.
     Arena,
-    /// `.struct_ops` and `.struct_ops.link`: what a table of functions holds beside the functions.
+    /// `.struct_ops` and `.struct_ops.link`: the members of a struct_ops map that are not functions.
     StructOps,
 }
 
 row! {
-    /// A table of functions: a struct of the kernel's whose functions are programs.
+    /// A struct_ops map: a kernel struct whose function pointers are programs.
     pub struct StructOps {
         /// The kernel's name of the struct.
         name: Text,
-        /// The members as the object declares them.
+        /// The members, as the object declares them.
         members: List<Member>;
-        /// Whether it is created unless the user says otherwise (`?` before the section's name switches it off).
+        /// Whether it is created by default (`?` before the section's name disables it).
         autocreate: bool = true,
     }
 }
 
 row! {
-    /// A member of a table of functions, as the object declares it.
+    /// A member of a struct_ops map, as the object declares it.
     pub struct Member {
         /// Its name; empty for an anonymous struct or union.
         name: Text,
-        /// Where it begins, in bytes.
+        /// Its offset in bytes.
         offset: u32,
         /// Its size in bytes; 0 for a bitfield.
         size: u32,
-        /// The number of its type's kind (`BTF_KIND_*` of `linux/btf.h`), modifiers looked through.
+        /// The kind number of its type without modifiers (`BTF_KIND_*` of `linux/btf.h`).
         kind: u32;
-        /// The program that it is, unless the user says otherwise.
+        /// The program of a function pointer, by default.
         program: Option<u32> = None,
     }
 }
@@ -110,6 +110,6 @@ row! {
 pub struct JumpTable {
     /// The program that is loaded with the map.
     pub program: u32,
-    /// The function of the program that jumps by it. Several maps of one program and function are the function's tables, in order.
+    /// The function that jumps. A function's tables are the maps of the same program and function, in order.
     pub function: u32,
 }

@@ -1,4 +1,4 @@
-//! Programs of a plan, the functions that they are assembled from, and what is written into instructions before they are loaded.
+//! Programs of a plan, the functions they are assembled from, and patches of instructions.
 
 use super::row::row;
 use super::{Attach, List, Span, Text, Version};
@@ -13,18 +13,18 @@ row! {
         section: Text,
         /// Its type.
         program_type: ProgramType,
-        /// How it attaches by itself.
+        /// How it attaches.
         attach: Attach,
-        /// Its functions in the order in which the kernel gets them, each once: indexes into [`Object::functions`](super::Object::functions). The program's own
-        /// function is first.
+        /// Its functions, as unique indices into [`Object::functions`](super::Object::functions), in the order of the
+        /// kernel. The program's own function is first.
         functions: List<u32>;
-        /// What the kernel must know at load of where it will attach; 0 where it need not know.
+        /// The attach type that the kernel requires at load time, or 0.
         expected_attach_type: AttachType = AttachType(0),
         /// Flags of `BPF_PROG_LOAD`.
         flags: u32 = 0,
-        /// Whether it is loaded unless the user says otherwise (`?` before a section's name switches it off).
+        /// Whether it is loaded by default (`?` before the section's name disables it).
         autoload: bool = true,
-        /// The first upstream Linux that loads programs of its section, major and minor number; `(0, 0)` if that is not known.
+        /// The first upstream Linux that loads programs of its section; `(0, 0)` if unknown.
         since: Version = (0, 0),
         /// The symbol whose BTF id is the program's `attach_btf_id`.
         target: Option<u32> = None,
@@ -34,55 +34,57 @@ row! {
 row! {
     /// A function of one or more programs.
     ///
-    /// It stands once in an object, whichever programs call it: [`PatchKind::Subprogram`] says where its instructions call others.
+    /// An object contains a function once, whichever programs call it. [`PatchKind::Subprogram`] marks instructions
+    /// that call other functions.
     pub struct Function {
-        /// BTF id of the function in the object's BTF, 0 if it has none. A program is loaded with function and line records only if all of
-        /// its functions have an id.
+        /// The BTF id of the function in the object, or 0. A program is loaded with function and line records only if
+        /// all its functions have an id.
         btf_id: u32,
-        /// Instructions and what comes with them. Where the object holds only the emulated form of percpu data, that form.
+        /// The instructions and records; in the emulated form, if the object has only that form of percpu data.
         body: Body;
-        /// The same function for kernels without direct access to percpu data, if it uses any and the object holds both forms.
+        /// The emulated form, for kernels without direct access to percpu data, if the function uses such data and the
+        /// object has both forms.
         emulated: Option<Body> = None,
     }
 }
 
-/// The instructions of a function and the records that describe them. Instructions are counted from the function's first.
+/// The instructions of a function and the records about them. Indices are relative to the function's first instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Body {
-    /// Instructions, eight bytes each.
+    /// Eight-byte instruction slots.
     pub insns: Span,
-    /// What to write into the instructions before they are loaded: [`Patch`]es, [`Patch::SIZE`] bytes each, by rising instruction.
+    /// [`Patch`]es of [`Patch::SIZE`] bytes each, by ascending instruction.
     pub patches: Span,
-    /// `struct bpf_line_info`, sixteen bytes each.
+    /// `struct bpf_line_info`, 16 bytes each.
     pub line_info: Span,
-    /// `struct bpf_core_relo`, sixteen bytes each.
+    /// `struct bpf_core_relo`, 16 bytes each.
     pub core_relos: Span,
 }
 
 impl Body {
-    /// No instructions.
+    /// A body without instructions.
     pub const NONE: Self =
         Self { insns: Span::EMPTY, patches: Span::EMPTY, line_info: Span::EMPTY, core_relos: Span::EMPTY };
 }
 
-/// An instruction of a function that depends on the running system or on the program that the function is part of.
+/// A patch of an instruction that depends on the running system or on the program that contains the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Index of the instruction in its function.
+    /// The index of the instruction in its function.
     pub insn: u32,
-    /// What to write there.
+    /// The value to write.
     pub kind: PatchKind,
 }
 
 impl Patch {
-    /// Bytes of a patch in the blob: the instruction's index, then the number of the kind above 24 bits of what it is about, both
-    /// in little-endian order.
+    /// The size of a patch in the blob, in bytes: the instruction's index, then the kind's number above a 24-bit
+    /// operand, both little-endian.
     pub const SIZE: usize = 8;
 
-    /// The most that a kind can be about: maps, symbols, functions.
+    /// The largest operand: an index of a map, symbol or function.
     pub const MAX_INDEX: u32 = (1 << 24) - 1;
 
-    /// The patch as it stands in the blob; `None` if its kind is about more than [`Patch::MAX_INDEX`].
+    /// Encodes the patch; `None` if the operand exceeds [`Patch::MAX_INDEX`].
     ///
     /// ```
     /// use skelgen_abi::plan::{Patch, PatchKind};
@@ -107,7 +109,7 @@ impl Patch {
         (over == 0).then_some([a, b, c, d, e, f, g, kind])
     }
 
-    /// The patch that stands so in the blob; `None` if its kind is unknown.
+    /// Decodes a patch; `None` if its kind is unknown.
     #[must_use]
     pub fn from_bytes([a, b, c, d, e, f, g, kind]: [u8; Self::SIZE]) -> Option<Self> {
         let index = u32::from_le_bytes([e, f, g, 0]);
@@ -127,28 +129,29 @@ impl Patch {
     }
 }
 
-/// What a patch writes.
+/// The value that a patch writes, and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchKind {
-    /// A map's file descriptor into the immediate of an `ld_imm64` whose source register and second immediate are right.
+    /// A map's file descriptor, to the immediate of an `ld_imm64`. The source register and the second immediate are
+    /// already set.
     Map(u32),
-    /// The file descriptor of an arena into the immediate of an `ld_imm64` of one of its variables, and where its variables begin
-    /// added to the second immediate.
+    /// An arena's file descriptor, to the immediate of an `ld_imm64`. The offset of the arena's variables is added to
+    /// the second immediate.
     ArenaValue(u32),
-    /// A kernel variable's or function's BTF id and BTF file descriptor into both immediates of an `ld_imm64`.
+    /// The BTF id and BTF file descriptor of a kernel variable or function, to both immediates of an `ld_imm64`.
     Variable(u32),
-    /// A kernel symbol's address into both immediates of an `ld_imm64`; 0 if it is weak and not there.
+    /// The address of a kernel symbol, to both immediates of an `ld_imm64`; 0 if the symbol is weak and missing.
     Address(u32),
-    /// A kernel function's BTF id into the immediate of a call, and its module into the offset.
+    /// The BTF id of a kernel function, to the immediate of a call, and its module, to the offset.
     Function(u32),
-    /// The smallest 2^n - 1 that is no less than the number of the last possible CPU, into the immediate of an `and`.
+    /// The smallest 2^n - 1 that is not less than the number of the last possible CPU, to the immediate of an `and`.
     CpuMask,
-    /// How many bytes apart the copies of this emulated percpu section are, into the immediate of a multiplication: the size of
-    /// a section may be changed before it is loaded.
+    /// The stride of this emulated percpu section, in bytes, to the immediate of a multiplication. The size of a
+    /// section can change before the load.
     Stride(u32),
-    /// The distance in instructions to a function of the same program, into the immediate of a call or of an `ld_imm64`.
+    /// The distance in instructions to a function of the same program, to the immediate of a call or an `ld_imm64`.
     Subprogram(u32),
-    /// The file descriptor of one of the function's jump tables, by its number among them, into the immediate of an `ld_imm64` whose
-    /// source register is right.
+    /// The file descriptor of a jump table, given by its index in the function, to the immediate of an `ld_imm64`. The
+    /// source register is already set.
     JumpTable(u32),
 }

@@ -1,10 +1,10 @@
-//! How the rows of a plan's tables are declared: fields that every row has, then fields with the value that most rows have.
+//! The declaration of rows: required fields, then fields with a default.
 //!
-//! A declaration makes the struct, a constructor from the first fields, and for each other field a setter of its name. All of them are
-//! `const`, so that a generated file states only what differs. Must not know what the rows are about.
+//! A declaration generates the struct, a constructor with the required fields, and a setter for each other field. All
+//! are `const`, so that a generated file states only what differs from the default. This module does not know the rows.
 
-/// Declares a row: `struct NAME { FIELD: TYPE, …; FIELD: TYPE = DEFAULT, … }`. Where a field is a [`Text`](super::Text), a
-/// [`CText`](super::CText) or a [`List`](super::List), constructor and setter take what it borrows.
+/// Declares a row: `struct NAME { FIELD: TYPE, …; FIELD: TYPE = DEFAULT, … }`. For a [`Text`](super::Text),
+/// [`CText`](super::CText) or [`List`](super::List), the constructor and setter take the borrowed form.
 macro_rules! row {
     (
         $(#[$meta:meta])*
@@ -21,7 +21,7 @@ macro_rules! row {
         }
 
         impl $Row {
-            /// A row with these fields, and nothing of what the other fields stand for.
+            /// Creates a row with these fields, and the default of all others.
             #[must_use]
             pub const fn new($($first: row!(@argument $First $(<$FirstOf>)?)),+) -> Self {
                 Self {
@@ -36,7 +36,7 @@ macro_rules! row {
                 #[allow(forgetting_copy_types, reason = "some fields own nothing")]
                 pub const fn $other(mut self, value: row!(@argument $Other $(<$OtherOf>)?)) -> Self {
                     let value = row!(@value value $Other);
-                    // What stood there is the default, which owns nothing; dropping it is not possible in constants.
+                    // The replaced value is the default, which owns nothing. Constants cannot drop it.
                     core::mem::forget(core::mem::replace(&mut self.$other, value));
                     self
                 }

@@ -1,24 +1,24 @@
-//! What a plan looks up in the running kernel: symbols by their names, and values of the kernel configuration.
+//! Kernel symbols and configuration values that a plan looks up in the running kernel.
 
 use super::Text;
 use super::row::row;
 
 row! {
-    /// A name to look up in the running kernel's BTF.
+    /// A symbol to look up in the running kernel's BTF.
     pub struct Symbol {
-        /// The name of the BTF type, whole: `btf_trace_sched_switch`, `bpf_iter_task`, `do_unlinkat`.
+        /// The full name of the BTF type: `btf_trace_sched_switch`, `bpf_iter_task`, `do_unlinkat`.
         name: Text,
         /// The kind of the BTF type.
         kind: SymbolKind;
-        /// Whether its absence is not an error.
+        /// Whether it may be missing.
         weak: bool = false,
-        /// The type that the object declares it with, by its id in the object's BTF: of a function its prototype. What the kernel has
-        /// under the name must be compatible with it. Not set for what a program attaches to.
+        /// The object's declared type, as a BTF id; for a function its prototype. The kernel's symbol must be
+        /// compatible with it. Not set for attach targets.
         ty: Option<u32> = None,
     }
 }
 
-/// The kinds of things that are looked up by name.
+/// The kinds of symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolKind {
     /// `BTF_KIND_FUNC`.
@@ -29,12 +29,12 @@ pub enum SymbolKind {
     Variable,
     /// `BTF_KIND_STRUCT`.
     Struct,
-    /// No type: an address of `/proc/kallsyms`.
+    /// No type: an address from `/proc/kallsyms`.
     Address,
 }
 
-/// The part of a name that counts where an object has several declarations of one type or function of the kernel: it ends before the
-/// last `___` that stands between two other characters, as in libbpf.
+/// Returns the name without its flavor suffix, as in libbpf. An object can declare a kernel type or function several
+/// times with different suffixes. The name ends before the last `___` between two other characters.
 ///
 /// ```
 /// use skelgen_abi::plan::essential_name;
@@ -45,43 +45,43 @@ pub enum SymbolKind {
 pub fn essential_name(name: &str) -> &str {
     let separates = |window: &[u8]| matches!(window, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
     let end = name.as_bytes().windows(5).rposition(separates).map(|at| at + 1);
-    // Before an underscore, a name in UTF-8 can be cut.
+    // The cut is before an underscore, so it is a character boundary.
     end.and_then(|end| name.get(..end)).unwrap_or(name)
 }
 
 row! {
-    /// A variable that gets its value from the running kernel's configuration.
+    /// A variable with a value from the running kernel's configuration.
     pub struct Kconfig {
-        /// `CONFIG_…`, or one of the `LINUX_…` that are about the kernel itself.
+        /// `CONFIG_…`, or one of the `LINUX_…` variables about the kernel itself.
         name: Text,
-        /// What its type can hold.
+        /// The values of its type.
         kind: KconfigKind,
-        /// Where it begins in the section, in bytes.
+        /// Its offset in the section, in bytes.
         offset: u32,
         /// Its size in bytes.
         size: u32;
-        /// Whether it may be missing, and is zero then.
+        /// Whether it may be missing. It is zero then.
         weak: bool = false,
     }
 }
 
-/// What a variable of kernel configuration can hold.
+/// The values of a kernel configuration variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KconfigKind {
     /// `y` or `n`.
     Bool,
     /// `n`, `y` or `m`, as 0, 1 and 2 (`enum libbpf_tristate`).
     Tristate,
-    /// The character `n`, `y` or `m` itself, or a number that fits.
+    /// The character `n`, `y` or `m`, or a number in range.
     Char {
         /// Whether it is signed.
         signed: bool,
     },
-    /// A number.
+    /// An integer.
     Integer {
         /// Whether it is signed.
         signed: bool,
     },
-    /// A text with a NUL at its end, cut to what fits.
+    /// A NUL-terminated string, truncated to its size.
     Text,
 }

@@ -1,0 +1,143 @@
+//! A golden of the texts of all diagnostics: errors, help and warnings of the generator, the derive macros and the tables
+//! that the generator shares with the runtime.
+//!
+//! The file codegen/src/error/expected.txt lists every text once, as it is in the source, with its placeholders. Texts can be
+//! read and reviewed there. To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test diagnostics` and read the
+//! difference. Other tests compare codes, not texts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+use skelgen_corpus::golden;
+use syn::visit::Visit;
+
+/// The files and directories with diagnostics, relative to the workspace.
+const SOURCES: &[&str] =
+    &["codegen/src", "macros/src", "runtime/abi/src/map_types.rs", "runtime/abi/src/plan/attach.rs"];
+
+/// Files and directories whose texts are not diagnostics: generated code, plans, summaries, disassembly and command-line help.
+const OTHERS: &[&str] = &[
+    "codegen/src/btf/declaration.rs",
+    "codegen/src/cli/",
+    "codegen/src/error/mod.rs",
+    "codegen/src/insn/",
+    "codegen/src/model/print.rs",
+    "codegen/src/plan/kconfig.rs",
+    "codegen/src/plan/print.rs",
+    "codegen/src/plan/struct_ops.rs",
+    "codegen/src/rust/",
+];
+
+#[test]
+fn texts_are_as_expected() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files: Vec<PathBuf> = SOURCES.iter().flat_map(|source| files(&root.join(source))).collect();
+    files.sort();
+    let mut text = String::new();
+    for path in files {
+        let name = path.strip_prefix(&root).expect("it is in the workspace").display().to_string();
+        if OTHERS.iter().any(|other| name.starts_with(other)) || name.ends_with("/tests.rs") {
+            continue;
+        }
+        let texts = texts(&fs::read_to_string(&path).expect("the file can be read"));
+        if !texts.is_empty() {
+            text += &format!("== {name}\n{}\n\n", texts.join("\n"));
+        }
+    }
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error/expected.txt");
+    if let Err(difference) = golden::check(&expected, format!("{}\n", text.trim_end()).as_bytes()) {
+        panic!("{difference}\nrun with {}=1 to accept", golden::BLESS);
+    }
+}
+
+#[test]
+fn texts_are_found_in_macros_and_not_in_tests_or_docs() {
+    let source = r#"
+        /// A comment with "a text".
+        const ONE: &str = "one text";
+        fn f() { bad(format!("two {texts}")); g("word"); h("one text"); }
+        codes! { /// A comment.
+            Code = "SK0001", Some("three texts"); }
+        #[cfg(test)] mod tests { const FOUR: &str = "four texts"; }
+        #[test] fn test() { f("five texts"); }
+    "#;
+    assert_eq!(texts(source), ["one text", "two {texts}", "three texts"]);
+}
+
+/// Returns the Rust files of a directory, or the file itself.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).expect("the directory exists");
+    let paths = entries.map(|entry| entry.expect("the directory can be read").path());
+    paths
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|end| end == "rs"))
+        .flat_map(|path| files(&path))
+        .collect()
+}
+
+/// Returns the string literals with several words, in the order of the source, without duplicates.
+fn texts(source: &str) -> Vec<String> {
+    let mut texts = Texts::default();
+    texts.visit_file(&syn::parse_file(source).expect("it is Rust"));
+    texts.found
+}
+
+#[derive(Default)]
+struct Texts {
+    found: Vec<String>,
+}
+
+impl Texts {
+    fn add(&mut self, literal: &syn::LitStr) {
+        let text = literal.value();
+        if text.trim().contains(' ') && !self.found.contains(&text) {
+            self.found.push(text);
+        }
+    }
+
+    /// Adds the literals in the tokens of a macro call, except for those in attributes.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Punct(mark) if mark.as_char() == '#' => {
+                    tokens.next_if(|next| matches!(next, TokenTree::Group(_)));
+                }
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Literal(literal) => {
+                    if let Ok(literal) = syn::parse2(TokenTree::Literal(literal).into()) {
+                        self.add(&literal);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Texts {
+    fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !item.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+            syn::visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if !item.attrs.iter().any(|attribute| attribute.path().is_ident("test")) {
+            syn::visit::visit_item_fn(self, item);
+        }
+    }
+
+    fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
+        self.add(literal);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.tokens(call.tokens.clone());
+    }
+}

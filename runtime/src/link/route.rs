@@ -1,0 +1,222 @@
+//! Programs of routes: lightweight tunnels (`lwt_*`), by netlink.
+//!
+//! Knows just enough of netlink for two requests: a route with an encapsulation, and its removal. Numbers are those of
+//! `linux/rtnetlink.h`, `linux/lwtunnel.h` and `linux/seg6_local.h`.
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::Link;
+use super::undo::How;
+use crate::error::{Errno, Error, Result, Step, Subject};
+use crate::program::Program;
+use crate::sys::netlink::{self, CREATE, EXCLUSIVE, Message};
+use crate::uapi::ProgramType;
+
+/// A route whose packets run a program: see [`Program::attach_route`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Route {
+    destination: IpAddr,
+    prefix_len: u8,
+    ifindex: u32,
+    gateway: Option<IpAddr>,
+    table: u32,
+    metric: u32,
+    headroom: u32,
+}
+
+impl Route {
+    /// Describes a route to the addresses that share the first `prefix_len` bits with `destination`, by the network interface of this
+    /// index, in the main table.
+    pub const fn new(destination: IpAddr, prefix_len: u8, ifindex: u32) -> Self {
+        Self { destination, prefix_len, ifindex, gateway: None, table: MAIN, metric: 0, headroom: 0 }
+    }
+
+    /// Sets the address of the next hop.
+    pub const fn gateway(mut self, address: IpAddr) -> Self {
+        self.gateway = Some(address);
+        self
+    }
+
+    /// Sets the number of the routing table; 254, the main table, by default.
+    pub const fn table(mut self, table: u32) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// Sets the metric: of routes to the same destination, the lowest counts. By default the kernel chooses.
+    pub const fn metric(mut self, metric: u32) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// Sets how many bytes of room a program of `lwt_xmit` needs in front of a packet; 256 bytes at most, none by default.
+    pub const fn headroom(mut self, bytes: u32) -> Self {
+        self.headroom = bytes;
+        self
+    }
+}
+
+impl Program {
+    /// Adds a route whose packets run the program: before they are forwarded to it (`SEC("lwt_in")`), before they are sent by it
+    /// (`SEC("lwt_out")`), before they are given to the interface (`SEC("lwt_xmit")`, Linux 4.10), or as a segment of IPv6 segment routing
+    /// (`SEC("lwt_seg6local")`, Linux 4.18). The route is in this thread's network namespace. It is removed when the [`Link`] is dropped;
+    /// after [`Link::leak`] it stays.
+    ///
+    /// # Errors
+    /// If it was not loaded, is of another type, or the kernel rejects the route: it exists, or the gateway cannot be reached.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use skelgen_runtime::link::Route;
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// // As `ip route add 198.51.100.0/24 encap bpf xmit ... dev IF` does, for the interface with index 2.
+    /// let _link = program.attach_route(Route::new("198.51.100.0".parse()?, 24, 2).headroom(14))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attach_route(&self, route: Route) -> Result<Link> {
+        let program = self.fd()?;
+        let what = format!("a route to {}/{}", route.destination, route.prefix_len);
+        let refused = |errno: Errno| {
+            let error = self.refused(&what, errno);
+            match errno.raw() {
+                libc::EEXIST => {
+                    error.with_help("there is a route to this destination: choose another metric, or remove it")
+                }
+                libc::ENODEV => error
+                    .about_part(Subject::Interface(route.ifindex))
+                    .note("this network namespace has no interface of that index"),
+                libc::ENETDOWN => error.about_part(Subject::Interface(route.ifindex)).note("the interface is down"),
+                libc::ENETUNREACH | libc::EHOSTUNREACH => error.note("the gateway cannot be reached by the interface"),
+                libc::EOPNOTSUPP => {
+                    error.note("the kernel is built without what it takes (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)")
+                }
+                _ => error,
+            }
+        };
+        let kept = program.try_clone_to_owned().map_err(|error| self.not_attached(&what, &error))?;
+        let mut message = route.message(NEW_ROUTE, CREATE | EXCLUSIVE);
+        self.encapsulate(route, program.as_raw_fd(), &mut message)?;
+        let socket = netlink::open().map_err(refused)?;
+        netlink::request(&socket, &message, |_, _| ()).map_err(refused)?;
+        Ok(Link::undone(kept, self.name(), How::Route(Added { socket, route })))
+    }
+
+    /// Adds the attributes that name the program.
+    fn encapsulate(&self, route: Route, program: i32, message: &mut Message) -> Result<()> {
+        let (fd, name) = (program.to_ne_bytes(), self.name());
+        let hook = match self.program_type() {
+            ProgramType::LWT_IN => IN,
+            ProgramType::LWT_OUT => OUT,
+            ProgramType::LWT_XMIT => XMIT,
+            ProgramType::LWT_SEG6LOCAL => {
+                message.attribute(ENCAP_TYPE, &SEG6_LOCAL.to_ne_bytes());
+                message.nested(ENCAP, |encap| {
+                    encap.attribute(SEG6_ACTION, &END_BPF.to_ne_bytes());
+                    encap.nested(SEG6_BPF, |bpf| {
+                        bpf.attribute(PROG_FD, &fd);
+                        bpf.text(PROG_NAME, name);
+                    });
+                });
+                return Ok(());
+            }
+            other => {
+                return Err(Error::invalid(format_args!(
+                    "program `{name}` is of type {other}, which routes do not run"
+                ))
+                .during(Step::Attach)
+                .about(Subject::Program(name))
+                .with_help("routes run programs of the sections `lwt_in`, `lwt_out`, `lwt_xmit` and `lwt_seg6local`"));
+            }
+        };
+        message.attribute(ENCAP_TYPE, &BPF.to_ne_bytes());
+        message.nested(ENCAP, |encap| {
+            encap.nested(hook, |bpf| {
+                bpf.attribute(PROG_FD, &fd);
+                bpf.text(PROG_NAME, name);
+            });
+            if hook == XMIT && route.headroom > 0 {
+                encap.attribute(XMIT_HEADROOM, &route.headroom.to_ne_bytes());
+            }
+        });
+        Ok(())
+    }
+}
+
+/// A route that was added.
+#[derive(Debug)]
+pub(super) struct Added {
+    /// The socket that added it: the route is in its network namespace.
+    socket: OwnedFd,
+    route: Route,
+}
+
+impl Added {
+    pub(super) fn remove(&self) -> Result<(), Errno> {
+        netlink::request(&self.socket, &self.route.message(DELETE_ROUTE, 0), |_, _| ())
+    }
+}
+
+impl Route {
+    /// A request about the route: `struct rtmsg`, and the attributes that distinguish it.
+    fn message(&self, kind: u16, flags: u16) -> Message {
+        let family = u8::try_from(if self.destination.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }).unwrap_or(0);
+        let scope = if self.gateway.is_some() || self.destination.is_ipv6() { UNIVERSE } else { LINK };
+        // Tables above 255 are named by the attribute alone.
+        let header = [family, self.prefix_len, 0, 0, 0, STATIC, scope, UNICAST, 0, 0, 0, 0];
+        let mut message = Message::new(kind, flags, &header);
+        message.attribute(DESTINATION, &octets(self.destination));
+        message.attribute(INTERFACE, &self.ifindex.to_ne_bytes());
+        message.attribute(TABLE, &self.table.to_ne_bytes());
+        if let Some(gateway) = self.gateway {
+            message.attribute(GATEWAY, &octets(gateway));
+        }
+        if self.metric > 0 {
+            message.attribute(PRIORITY, &self.metric.to_ne_bytes());
+        }
+        message
+    }
+}
+
+/// The bytes of an address, in the order of the network.
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// `RTM_NEWROUTE`, `RTM_DELROUTE`.
+const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
+/// `RT_TABLE_MAIN`.
+const MAIN: u32 = 254;
+/// `RTPROT_STATIC`, `RT_SCOPE_UNIVERSE`, `RT_SCOPE_LINK`, `RTN_UNICAST`.
+const STATIC: u8 = 4;
+const UNIVERSE: u8 = 0;
+const LINK: u8 = 253;
+const UNICAST: u8 = 1;
+/// `RTA_DST`, `RTA_OIF`, `RTA_GATEWAY`, `RTA_PRIORITY`, `RTA_TABLE`, `RTA_ENCAP_TYPE`, `RTA_ENCAP`.
+const DESTINATION: u16 = 1;
+const INTERFACE: u16 = 4;
+const GATEWAY: u16 = 5;
+const PRIORITY: u16 = 6;
+const TABLE: u16 = 15;
+const ENCAP_TYPE: u16 = 21;
+const ENCAP: u16 = 22;
+/// `LWTUNNEL_ENCAP_BPF`; of its attributes `LWT_BPF_IN`, `LWT_BPF_OUT`, `LWT_BPF_XMIT`, `LWT_BPF_XMIT_HEADROOM`.
+const BPF: u16 = 6;
+const IN: u16 = 1;
+const OUT: u16 = 2;
+const XMIT: u16 = 3;
+const XMIT_HEADROOM: u16 = 4;
+/// `LWTUNNEL_ENCAP_SEG6_LOCAL`; of its attributes `SEG6_LOCAL_ACTION` with `SEG6_LOCAL_ACTION_END_BPF`, and `SEG6_LOCAL_BPF`.
+const SEG6_LOCAL: u16 = 7;
+const SEG6_ACTION: u16 = 1;
+const END_BPF: u32 = 15;
+const SEG6_BPF: u16 = 8;
+/// `LWT_BPF_PROG_FD` and `SEG6_LOCAL_BPF_PROG`, `LWT_BPF_PROG_NAME` and `SEG6_LOCAL_BPF_PROG_NAME`.
+const PROG_FD: u16 = 1;
+const PROG_NAME: u16 = 2;
