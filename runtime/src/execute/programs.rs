@@ -47,7 +47,7 @@ impl Executor {
                 "section `{}` does not set a program type",
                 program.section
             )))
-            .note(
+            .with_help(
                 "set the type with `set_type` before the load, or leave the program out with `set_autoload(false)`",
             ));
         }

@@ -163,7 +163,7 @@ impl Executor {
             let mut found = match (wanted.id, &module) {
                 (Some(id), None) => Ok(Found { id, module: None }),
                 (Some(id), Some(Ok(module))) => Ok(Found { id, module: Some(*module) }),
-                (_, Some(Err((name, _)))) => Err(Absence::Closed(self::owner(name))),
+                (_, Some(Err((name, _)))) => Err(Absence::Forbidden(self::owner(name))),
                 (None, _) => Err(Absence::Unknown(unread.clone())),
             };
             let program = match owner {
@@ -191,7 +191,7 @@ impl Executor {
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
                     return Err(error
                         .about(Subject::Program(&open.definition.name))
-                        .within(format_args!("program `{}`", &*open.definition.name)));
+                        .within(format_args!("cannot load program `{}`", &*open.definition.name)));
                 }
                 let is_target = match owner {
                     Owner::Symbol(index) => {
@@ -392,7 +392,7 @@ impl Comparison {
             Some(module) => self.module(symbols, module)?,
         };
         // Functions and variables have a type; other symbols have none to compare.
-        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.about(found.id, kind));
+        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.referenced(found.id, kind));
         let theirs = theirs.filter(|_| types.name(found.id) == name);
         let theirs = theirs.ok_or_else(|| {
             Error::of(
@@ -479,7 +479,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
                 false => error.with_help(format_args!("{}; {advice}", unread.join("; "))),
             }
         }
-        Absence::Closed(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
+        Absence::Forbidden(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
             "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process has no permission to open"
         )),
     }
