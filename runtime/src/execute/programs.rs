@@ -63,7 +63,7 @@ impl Executor {
                 }
                 Err(refusal) => refusal,
             };
-            if self.find_without_address(index, errno).map_err(within)? {
+            if self.find_without_address(index, errno)? {
                 form = self.form(index).map_err(within)?;
                 continue;
             }
