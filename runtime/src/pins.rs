@@ -118,14 +118,14 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
         let kind = found.file_type();
         if kind.is_symlink() && path.metadata().is_err() {
             return because(format!(
-                "{at} is a symbolic link to a path that does not exist: remove it, or pin at another path"
+                "{at} is a symbolic link to something that does not exist: remove it, or pin at another path"
             ));
         }
         if path.is_dir() {
             return because(format!("{at} is a directory: remove it, or pin at another path"));
         }
         if mount_of(&c_path(path).ok()?).is_ok_and(|mount| !mount.is_bpffs) {
-            return wrong(format!("{at} is a file outside of a bpffs: pin below /sys/fs/bpf"));
+            return wrong(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
         }
         if errno.raw() == libc::EEXIST {
             return because("the path exists already: remove it, or pin at another path".into());

@@ -91,7 +91,7 @@ impl Types {
 
     /// Returns the type that a type refers to, whatever its kind.
     fn referent(&self, id: u32) -> u32 {
-        self.about(id, self.kind(id)).unwrap_or(0)
+        self.referenced(id, self.kind(id)).unwrap_or(0)
     }
 }
 

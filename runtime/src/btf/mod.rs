@@ -6,7 +6,7 @@
 
 mod declaration;
 pub(crate) mod format;
-mod look;
+mod query;
 #[cfg(test)]
 pub(crate) mod testing;
 

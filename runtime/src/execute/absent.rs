@@ -42,7 +42,7 @@ pub(super) enum Absence {
     /// The BTF of the kernel or a module has it, but it has no address.
     NoAddress(String),
     /// It is in a module whose BTF this process has no right to open.
-    Closed(String),
+    Forbidden(String),
 }
 
 /// Two types that are not compatible.
@@ -66,7 +66,9 @@ impl Absence {
                 format!("the object declares `{declared}`, and {owner} has `{found}`")
             }
             Self::NoAddress(owner) => format!("the BTF of {owner} has it, but it has no address in /proc/kallsyms"),
-            Self::Closed(owner) => format!("this process has no permission to open the BTF of {owner}, which has it"),
+            Self::Forbidden(owner) => {
+                format!("this process has no permission to open the BTF of {owner}, which has it")
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ impl Executor {
             return Ok(());
         };
         let (Some(arena), Some(section)) = (&created.arena, &open.definition.section) else {
-            return Err(no_such("as an arena with variables map", index));
+            return Err(no_such("arena with variables", index));
         };
         let initial = match &open.value {
             Some(value) => (**value).as_ref(),
@@ -99,7 +99,7 @@ impl Executor {
     pub(super) fn arena_globals(&self, index: u32) -> Result<u32> {
         let created = at(&self.maps, index).and_then(Option::as_ref);
         let begin = created.and_then(|created| created.arena.as_ref()).map(|arena| arena.globals);
-        begin.and_then(|begin| u32::try_from(begin).ok()).ok_or_else(|| no_such("as an arena map", index))
+        begin.and_then(|begin| u32::try_from(begin).ok()).ok_or_else(|| no_such("arena", index))
     }
 }
 

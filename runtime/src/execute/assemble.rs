@@ -186,7 +186,7 @@ impl Executor {
             }
             start = start.saturating_add(count(self.body(found?)));
         }
-        Err(no_such("in a program function", function))
+        Err(no_such("function", function))
     }
 
     /// Returns the body of a program's only function; `None` if it has several.
@@ -222,7 +222,7 @@ impl Executor {
         });
         let mut numbered = (0..).zip(owned);
         let found = numbered.find_map(|(at, (map, _))| (at == number).then_some(map));
-        found.ok_or_else(|| no_such("of a function jump table", number))
+        found.ok_or_else(|| no_such("jump table", number))
     }
 
     /// Returns the name of a percpu section that a program uses.

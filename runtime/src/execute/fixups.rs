@@ -38,7 +38,7 @@ impl Executor {
             return Ok(true);
         }
         if errno.raw() == libc::EINVAL && has_separate_reads(&form.code.insns) && !features::separate_reads()? {
-            unite_reads(form.code.insns.to_mut());
+            use_older_reads(form.code.insns.to_mut());
             return Ok(true);
         }
         // Kernels that support the tags (6.8) reject the program with these types as well, so the feature is not probed.
@@ -66,7 +66,7 @@ fn has_separate_reads(insns: &[u8]) -> bool {
 }
 
 /// Replaces calls of the newer helpers by calls of the older ones.
-fn unite_reads(insns: &mut [u8]) {
+fn use_older_reads(insns: &mut [u8]) {
     for insn in insns.chunks_exact_mut(INSN_SIZE) {
         if let Some(older) = older_read(insn) {
             insn[4..8].copy_from_slice(&older.to_ne_bytes());
@@ -97,7 +97,7 @@ mod tests {
         let mut insns = [call(0, 113), call(0x10, 113), call(0x20, 112), call(0, 115), call(0, 114), call(0, 5)];
         insns[5][0] = 0xb7;
         assert!(has_separate_reads(insns.as_flattened()) && !has_separate_reads(insns[1..3].as_flattened()));
-        unite_reads(insns.as_flattened_mut());
+        use_older_reads(insns.as_flattened_mut());
         let numbers = insns.map(|insn| i32::from_ne_bytes([insn[4], insn[5], insn[6], insn[7]]));
         assert_eq!(numbers, [4, 113, 112, 45, 45, 5]);
     }

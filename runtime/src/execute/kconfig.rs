@@ -40,7 +40,9 @@ impl Executor {
                 State::Unknown | State::Known => continue,
             };
             if let Some(program) = self.reader_of(map, config)? {
-                return Err(error.about(Subject::Program(program)).within(format_args!("program `{program}`")));
+                return Err(error
+                    .about(Subject::Program(program))
+                    .within(format_args!("cannot load program `{program}`")));
             }
         }
         let Some(created) = at(&self.maps, map).and_then(Option::as_ref).filter(|created| !created.is_reused()) else {

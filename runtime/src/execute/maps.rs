@@ -166,7 +166,7 @@ impl Executor {
 
     fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
         if at(&self.object.maps, inner).is_none_or(|map| map.inner.is_some()) {
-            return Err(no_such("as template of a map of maps map", inner));
+            return Err(no_such("template map", inner));
         }
         let name = at(&self.object.maps, outer).map_or("?", |map| &map.name);
         self.create(inner)
@@ -179,7 +179,7 @@ impl Executor {
             return Ok(());
         };
         let Some(section) = &open.definition.section else {
-            return Err(no_such("as a section map", index));
+            return Err(no_such("section map", index));
         };
         match section.kind {
             SectionKind::Arena => return self.fill_arena(index),

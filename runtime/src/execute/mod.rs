@@ -403,5 +403,5 @@ fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
 
 /// Returns the error of an index that is out of range.
 fn no_such(what: &str, index: u32) -> Error {
-    Error::malformed(format_args!("the plan names {what} {index}, which the object does not have"))
+    Error::malformed(format_args!("the plan refers to {what} {index}, which the object does not have"))
 }

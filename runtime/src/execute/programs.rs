@@ -47,7 +47,7 @@ impl Executor {
                 "section `{}` does not set a program type",
                 program.section
             )))
-            .note(
+            .with_help(
                 "set the type with `set_type` before the load, or leave the program out with `set_autoload(false)`",
             ));
         }
@@ -63,7 +63,7 @@ impl Executor {
                 }
                 Err(refusal) => refusal,
             };
-            if self.find_without_address(index, errno).map_err(within)? {
+            if self.find_without_address(index, errno)? {
                 form = self.form(index).map_err(within)?;
                 continue;
             }

@@ -104,7 +104,7 @@ impl Executor {
         let open = &self.open_maps[index];
         let map = &*open.definition.name;
         let wrong = |what: std::fmt::Arguments<'_>| {
-            Error::mismatch(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
+            Error::mismatch(format_args!("cannot create struct_ops map `{map}`: {what}")).about(Subject::Map(map))
         };
         let owner = finder.find(&format!("{VALUE_PREFIX}{}", table.name)).map_err(|notes| {
             let error = wrong(format_args!("neither this kernel nor a loaded module has struct_ops `{}`", table.name))
@@ -146,36 +146,36 @@ impl Executor {
             let ty = types.resolve(member.ty);
             let to =
                 usize::try_from(member.bit_offset / 8).ok().and_then(|at| base.checked_add(at)).unwrap_or(usize::MAX);
-            let unlike = |what| {
+            let mismatch = |what| {
                 wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name))
                     .with_help("declare the struct in the BPF source as this kernel defines it")
             };
             if ours.kind != types.kind(ty) {
-                return Err(unlike("has another kind of type"));
+                return Err(mismatch("has another kind of type"));
             }
             if ours.size == 0 && types.size(ty) != Some(0) || member.bit_size != 0 {
                 // Bitfields cannot be set, but one that is zero can stay.
                 if bitfield_is_zero(&user, table, ours) {
                     continue;
                 }
-                return Err(unlike("is a bitfield, which cannot be set"));
+                return Err(mismatch("is a bitfield, which cannot be set"));
             }
             if ours.kind == kind::PTR {
                 if bytes.iter().any(|&byte| byte != 0) {
-                    return Err(unlike("is a pointer, which can only be set to a program"));
+                    return Err(mismatch("is a pointer, which can only be set to a program"));
                 }
                 let Some(program) = program else { continue };
                 if types.pointee(ty).map(|to| types.kind(to)) != Some(kind::FUNC_PROTO) {
-                    return Err(unlike("is not a function pointer"));
+                    return Err(mismatch("is not a function pointer"));
                 }
                 programs.push(MemberProgram { program, member: u32::try_from(index).unwrap_or(u32::MAX), offset: to });
                 continue;
             }
             if types.size(ty) != Some(ours.size.into()) {
-                return Err(unlike("has another size"));
+                return Err(mismatch("has another size"));
             }
             let slot = value.get_mut(to..).and_then(|rest| rest.get_mut(..bytes.len()));
-            slot.ok_or_else(|| unlike("is outside of it"))?.copy_from_slice(bytes);
+            slot.ok_or_else(|| mismatch("is outside of it"))?.copy_from_slice(bytes);
         }
         let module = owner.module.as_deref().map(|name| self.open_module(name)).transpose()?;
         let value_size = u32::try_from(size).map_err(|_| wrong(format_args!("the kernel's struct is too large")))?;
@@ -263,7 +263,7 @@ fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Resul
     for (member, program) in &open.programs {
         let wrong = |what: &str| {
             let map = &*open.definition.name;
-            Error::invalid(format_args!("struct_ops `{map}`: {what}")).about(Subject::Map(map))
+            Error::invalid(format_args!("cannot create struct_ops map `{map}`: {what}")).about(Subject::Map(map))
         };
         let index = table.members.iter().position(|known| known.name == *member);
         let index = index.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;

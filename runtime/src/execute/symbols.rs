@@ -163,7 +163,7 @@ impl Executor {
             let mut found = match (wanted.id, &module) {
                 (Some(id), None) => Ok(Found { id, module: None }),
                 (Some(id), Some(Ok(module))) => Ok(Found { id, module: Some(*module) }),
-                (_, Some(Err((name, _)))) => Err(Absence::Closed(self::owner(name))),
+                (_, Some(Err((name, _)))) => Err(Absence::Forbidden(self::owner(name))),
                 (None, _) => Err(Absence::Unknown(unread.clone())),
             };
             let program = match owner {
@@ -191,7 +191,7 @@ impl Executor {
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
                     return Err(error
                         .about(Subject::Program(&open.definition.name))
-                        .within(format_args!("program `{}`", &*open.definition.name)));
+                        .within(format_args!("cannot load program `{}`", &*open.definition.name)));
                 }
                 let is_target = match owner {
                     Owner::Symbol(index) => {
@@ -392,7 +392,7 @@ impl Comparison {
             Some(module) => self.module(symbols, module)?,
         };
         // Functions and variables have a type; other symbols have none to compare.
-        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.about(found.id, kind));
+        let theirs = [kind::FUNC, kind::VAR].into_iter().find_map(|kind| types.referenced(found.id, kind));
         let theirs = theirs.filter(|_| types.name(found.id) == name);
         let theirs = theirs.ok_or_else(|| {
             Error::of(
@@ -439,20 +439,20 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
         SymbolKind::Struct => "struct",
         SymbolKind::Address => {
             return Error::not_found(format_args!(
-                "program `{program}` (section `{section}`) needs the address of the kernel's symbol `{name}`, which /proc/kallsyms does not have",
+                "cannot load program `{program}` (section `{section}`): kernel symbol `{name}` not found in /proc/kallsyms",
             ))
             .with_help("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
     match absence {
         Absence::OtherType(Mismatch { declared, found, owner }) => Error::mismatch(format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which has another type in this kernel: the object declares `{declared}`, the BTF of {owner} has `{found}`"
+            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` has another type: the object declares `{declared}`, the BTF of {owner} has `{found}`"
         ))
         .with_help(
             "declare it as the kernel does, with definitions of the structs; to support kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
         ),
         Absence::NoAddress(owner) => Error::not_found(format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is in the BTF of {owner} and has no address in /proc/kallsyms"
+            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` is in the BTF of {owner}, but has no address in /proc/kallsyms"
         ))
         .with_help(
             "its BTF entry only describes another function (names that end in `_impl`, since Linux 7.0), or the kernel was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
@@ -468,7 +468,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
                 }
             };
             let error = Error::not_found(format_args!(
-                "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}`, which is neither in the BTF of this kernel nor in that of a module"
+                "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` not found in the BTF of this kernel or of a loaded module"
             ));
             // Why the BTF lacks a function that the kernel has is more helpful.
             if let Some(why) = causes::not_in_btf(name).filter(|_| is_target && kind == "function") {
@@ -479,8 +479,8 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
                 false => error.with_help(format_args!("{}; {advice}", unread.join("; "))),
             }
         }
-        Absence::Closed(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
-            "program `{program}` (section `{section}`) needs the kernel's {kind} `{name}` of {owner}, whose BTF this process has no permission to open"
+        Absence::Forbidden(owner) => Error::of(ErrorKind::NotPermitted, format_args!(
+            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` is in {owner}, whose BTF this process has no permission to open"
         )),
     }
 }

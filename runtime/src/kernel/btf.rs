@@ -86,7 +86,7 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
         Ok(base) => base,
         Err(gap) => {
             found.unread.push(format!(
-                "the BTF of modules was not read, because its ids continue those of vmlinux, whose BTF cannot be read completely: {gap}"
+                "no module was searched, because the BTF of modules continues that of vmlinux, which cannot be read completely: {gap}"
             ));
             return Ok(found);
         }

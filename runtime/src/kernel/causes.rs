@@ -40,7 +40,7 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     // Kernels have this function if and only if they have such events.
     if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
         return format!(
-            "the kernel has {name}s, but /sys does not show them to this process: its /sys is not the whole sysfs"
+            "the kernel has {name}s, but /sys does not show them to this process: it is not the whole sysfs"
         );
     }
     format!(
@@ -62,7 +62,7 @@ pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) 
     let events = |path: &str| TRACEFS.iter().any(|root| Path::new(&format!("{root}/events/{path}")).is_dir());
     match (events(category), category) {
         (true, _) => format!(
-            "the kernel has tracepoints of category `{category}`, but not `{name}`; they are listed in /sys/kernel/tracing/events/{category}"
+            "the kernel has tracepoints of category `{category}`, but none called `{name}`: see /sys/kernel/tracing/events/{category}"
         ),
         (false, "syscalls") => "the kernel is built without CONFIG_FTRACE_SYSCALLS".to_owned(),
         (false, _) => {
@@ -121,7 +121,7 @@ pub(crate) fn no_perf_rights(errno: i32) -> String {
                 "" => String::new(),
                 level => format!(" (/proc/sys/kernel/perf_event_paranoid is {level})"),
             };
-            format!("it requires CAP_PERFMON or CAP_SYS_ADMIN, and the process has neither{paranoid}")
+            format!("the process has neither CAP_PERFMON nor CAP_SYS_ADMIN, one of which is required{paranoid}")
         }
     }
 }
@@ -145,7 +145,7 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
             }
             Some(symbol) if symbol.others > 0 => NO_FUNCTION.to_owned(),
             Some(symbol) => symbol.other_names().unwrap_or_else(|| {
-                "the kernel has no function of that name: it may be inlined, have another name in this version, or be in a module that is \
+                "the kernel has no function of that name: it may have been inlined, have another name in this version, or be in a module that is \
                  not loaded; /proc/kallsyms lists the functions"
                     .to_owned()
             }),
@@ -154,7 +154,7 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
         libc::EINVAL => Some(if Symbol::find(function).is_some_and(|symbol| symbol.functions == 0) {
             NO_FUNCTION.to_owned()
         } else if is_blacklisted(function) {
-            "the function is on the kernel's kprobe blacklist (/sys/kernel/debug/kprobes/blacklist)".to_owned()
+            "the function is on the kernel's list of functions that must not be probed (/sys/kernel/debug/kprobes/blacklist)".to_owned()
         } else if is_traced(function) == Some(false) {
             // Some kernels list variables as code (7.3: `jiffies`).
             "the kernel has the symbol, but cannot trace it: it is not a function, or it is marked as not traceable (`notrace`, `noinstr`); \

@@ -88,7 +88,7 @@ fn traceable<'t>(types: &'t Types, names: &BTreeSet<Vec<u8>>) -> BTreeMap<&'t [u
             return;
         }
         let Some(name) = text.split(|&byte| byte == 0).next().filter(|name| names.contains(*name)) else { return };
-        let Some(prototype) = types.about(id, kind::FUNC) else { return };
+        let Some(prototype) = types.referenced(id, kind::FUNC) else { return };
         // One of any number of arguments has none as its last.
         let sizes = types.parameters(prototype).map(|parameter| types.size(parameter));
         if types.parameters(prototype).count() <= MOST

@@ -59,8 +59,8 @@ impl Pair<'_> {
     }
 
     /// Returns the types that both refer to: behind pointers, or returned by functions.
-    fn about(&self, kind: u32) -> Option<Self> {
-        Some(self.with(self.local.about(self.local_id, kind)?, self.target.about(self.target_id, kind)?))
+    fn referenced(&self, kind: u32) -> Option<Self> {
+        Some(self.with(self.local.referenced(self.local_id, kind)?, self.target.referenced(self.target_id, kind)?))
     }
 
     /// Returns the return types of two functions if they have the same number of parameters and each pair of parameters passes.
@@ -73,7 +73,7 @@ impl Pair<'_> {
                 return Ok(None);
             }
         }
-        Ok(self.about(kind::FUNC_PROTO))
+        Ok(self.referenced(kind::FUNC_PROTO))
     }
 
     fn same_name(&self) -> bool {
@@ -93,7 +93,7 @@ fn compatible(pair: &Pair<'_>, level: u32) -> Result<bool> {
         let next = match ours {
             kind::VOID | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FWD => return Ok(true),
             kind::INT => return Ok(whole(pair.local, pair.local_id) && whole(pair.target, pair.target_id)),
-            kind::PTR => pair.about(kind::PTR),
+            kind::PTR => pair.referenced(kind::PTR),
             kind::ARRAY => elements(&pair).map(|(pair, _)| pair),
             kind::FUNC_PROTO => pair.returned(|parameter| compatible(parameter, level))?,
             _ => None,
@@ -137,7 +137,7 @@ fn types_alike(pair: &Pair<'_>, behind_pointer: bool, level: u32) -> Result<bool
             }
             (kind::PTR, kind::PTR) => {
                 behind_pointer = true;
-                pair.about(kind::PTR)
+                pair.referenced(kind::PTR)
             }
             (kind::ARRAY, kind::ARRAY) => elements(&pair).filter(|(_, same)| *same).map(|(pair, _)| pair),
             (kind::FUNC_PROTO, kind::FUNC_PROTO) => {

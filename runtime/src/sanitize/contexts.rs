@@ -76,7 +76,7 @@ fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeM
 
 /// Returns whether an argument of this type stands for a context and does not have the type that the kernel requires.
 fn changes(types: &Types, argument: u32, program_type: ProgramType, context: &str) -> bool {
-    let Some(to) = types.about(types.resolve(argument), kind::PTR) else { return false };
+    let Some(to) = types.referenced(types.resolve(argument), kind::PTR) else { return false };
     let is_registers = matches!(program_type, ProgramType::KPROBE | ProgramType::PERF_EVENT)
         && types.typedefs(to).any(|name| name == "bpf_user_pt_regs_t");
     if is_registers {
@@ -170,7 +170,7 @@ mod tests {
         for accepted in [&bytes, &sanitized] {
             let types = Types::of_program(with_contexts(&bytes, accepted, ProgramType::XDP).unwrap()).unwrap();
             let parameters = |function| {
-                let prototype = types.about(function, kind::FUNC).unwrap();
+                let prototype = types.referenced(function, kind::FUNC).unwrap();
                 types.parameters(prototype).collect::<Vec<_>>()
             };
             assert_eq!((parameters(4), parameters(8)), (vec![2, 1], vec![2, 1]));

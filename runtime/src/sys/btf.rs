@@ -32,7 +32,7 @@ pub(crate) fn load(
         attr.btf_flags = TOKEN_FD;
         attr.btf_token_fd = token.as_raw_fd();
     }
-    // SAFETY: both addresses are those of slices that outlive the call and stand beside their lengths.
+    // SAFETY: both addresses are those of slices that outlive the call, next to their lengths.
     let result = unsafe { bpf_fd(Command::BTF_LOAD, &mut attr) };
     Ok((result, attr.log_true_size))
 }

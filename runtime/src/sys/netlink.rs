@@ -1,6 +1,6 @@
-//! Requests to the routing subsystem by netlink: messages with attributes, and their answers.
+//! Netlink requests to the routing subsystem: messages with attributes, and their answers.
 //!
-//! Knows no request: what a message is about is its caller's. Numbers are those of `linux/netlink.h`.
+//! Must not know the kinds of requests, which their callers define. Numbers are those of `linux/netlink.h`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -9,29 +9,29 @@ use crate::error::Errno;
 /// `NLM_F_REQUEST`, `NLM_F_ACK`.
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
-/// `NLM_F_ECHO`: the kernel reports what it has made.
+/// `NLM_F_ECHO`: the kernel reports the object that it created.
 pub(crate) const ECHO: u16 = 8;
 /// `NLM_F_REPLACE`.
 pub(crate) const REPLACE: u16 = 0x100;
-/// `NLM_F_EXCL`: an error if it exists.
+/// `NLM_F_EXCL`: an error if the object exists.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// `NLM_F_CREATE`.
 pub(crate) const CREATE: u16 = 0x400;
-/// `NLMSG_ERROR`: an answer, of which 0 is success.
+/// `NLMSG_ERROR`: an answer with an error number, which is 0 on success.
 const ERROR: u16 = 2;
-/// Bytes of `struct nlmsghdr`.
+/// The size of `struct nlmsghdr` in bytes.
 const HEADER: usize = 16;
 
-/// A message: its header, that of its kind of request, and attributes.
+/// A message: the netlink header, the header of its kind of request, and attributes.
 pub(crate) struct Message(Vec<u8>);
 
 impl Message {
-    /// A request of this kind; `header` is what stands before the attributes, a multiple of four bytes.
+    /// Creates a request of this kind. `header` precedes the attributes; its length is a multiple of four bytes.
     pub(crate) fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend_from_slice(&kind.to_ne_bytes());
         bytes.extend_from_slice(&(flags | REQUEST | ACK).to_ne_bytes());
-        // Neither a number nor a sender: the socket has one request at a time.
+        // Sequence number and port id are zero: the socket has one request at a time.
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(header);
         Self(bytes)
@@ -39,7 +39,7 @@ impl Message {
 
     /// Adds an attribute.
     pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
-        // Names of functions are short enough; the kernel rejects a longer one, whose length does not fit.
+        // The kernel rejects an attribute whose length does not fit.
         let len = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.0.extend_from_slice(&len.to_ne_bytes());
         self.0.extend_from_slice(&kind.to_ne_bytes());
@@ -54,13 +54,13 @@ impl Message {
         self.attribute(kind, &inner.0);
     }
 
-    /// Adds a text attribute, which ends with a NUL.
+    /// Adds a string attribute, which ends with a NUL.
     pub(crate) fn text(&mut self, kind: u16, text: &str) {
         self.attribute(kind, &[text.as_bytes(), b"\0"].concat());
     }
 }
 
-/// Makes a request. `each` gets the kind and the body of every message that comes back before the answer.
+/// Makes a request. Calls `each` with the kind and the body of every message that precedes the answer.
 pub(crate) fn request(socket: &OwnedFd, message: &Message, mut each: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
     let mut bytes = message.0.clone();
     let len = u32::try_from(bytes.len()).map_err(|_| Errno::from_raw(libc::E2BIG))?;
@@ -87,12 +87,12 @@ pub(crate) fn request(socket: &OwnedFd, message: &Message, mut each: impl FnMut(
     }
 }
 
-/// The number of four bytes at this offset.
+/// Returns the 32-bit number at an offset.
 pub(crate) fn word(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// A socket for requests, in this thread's network namespace.
+/// Opens a socket for requests, in this thread's network namespace.
 pub(crate) fn open() -> Result<OwnedFd, Errno> {
     // SAFETY: creates a socket; no memory is involved.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
@@ -105,7 +105,7 @@ pub(crate) fn open() -> Result<OwnedFd, Errno> {
 
 /// Sends a message.
 fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the kernel reads as many bytes of the message as it has.
+    // SAFETY: the kernel reads at most the length of the message.
     let sent = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
     if sent < 0 { Err(Errno::last()) } else { Ok(()) }
 }
@@ -113,8 +113,8 @@ fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
 /// The maximum number of attempts to receive an answer.
 const TRIES: u32 = 3;
 
-/// Receives what came back: as many bytes as are returned. It is received again if that fails, because without the answer nobody knows
-/// whether what was requested is there now.
+/// Receives an answer and returns its length. A failed attempt is repeated, because without the answer it is unknown whether the request
+/// was carried out.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut receive = || {
         // SAFETY: the kernel writes at most the length of the buffer.

@@ -11,7 +11,7 @@ pub(crate) struct Member<'a> {
     pub(crate) bit_size: u32,
 }
 
-/// What an integer is.
+/// The encoding of an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Integer {
     /// `BTF_INT_SIGNED` 1, `BTF_INT_CHAR` 2, `BTF_INT_BOOL` 4.
@@ -59,11 +59,11 @@ impl Types {
 
     /// Returns the type that a pointer points to.
     pub(crate) fn pointee(&self, id: u32) -> Option<u32> {
-        self.about(id, kind::PTR).map(|to| self.resolve(to))
+        self.referenced(id, kind::PTR).map(|to| self.resolve(to))
     }
 
     /// Returns the type that a type of this kind refers to: behind a pointer, or returned by a function.
-    pub(crate) fn about(&self, id: u32, kind: u32) -> Option<u32> {
+    pub(crate) fn referenced(&self, id: u32, kind: u32) -> Option<u32> {
         self.head(id).filter(|head| head.kind == kind).map(|head| head.size_or_type)
     }
 
@@ -135,14 +135,14 @@ impl Types {
         id
     }
 
-    /// What an integer is.
+    /// Returns the encoding of an integer; `None` for other types.
     pub(crate) fn integer(&self, id: u32) -> Option<Integer> {
         let head = self.head(id).filter(|head| head.kind == kind::INT)?;
         let word = self.owner(id).word(head.tail)?;
         Some(Integer { encoding: word >> 24 & 0xf, bit_offset: word >> 16 & 0xff })
     }
 
-    /// A member of a struct.
+    /// Returns a member of a struct or union by its index.
     pub(crate) fn member(&self, id: u32, index: u32) -> Option<Member<'_>> {
         let head = self.composite(id).filter(|head| usize::try_from(index).is_ok_and(|index| index < head.count))?;
         self.owner(id).member_at(&head, index)
