@@ -1,4 +1,4 @@
-//! Handles of loaded programs. How they attach is in `link`.
+//! Handles of loaded programs. The module `link` attaches them.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 use crate::usdt_specs::Specs as UsdtSpecs;
 
-/// A program of an object that was loaded; it itself may have been left out.
+/// A program of a loaded object. The program itself is not loaded if its auto-load is off.
 pub struct Program {
     definition: &'static abi::Program,
     program_type: ProgramType,
@@ -23,12 +23,12 @@ pub struct Program {
     autoattach: bool,
     target: Option<String>,
     log: Option<String>,
-    /// Where the object's programs find the arguments of USDT probes.
+    /// The specifications of USDT probes that the object's programs read their arguments with.
     usdt_specs: Option<Arc<UsdtSpecs>>,
 }
 
 impl Program {
-    /// The program that was opened with these settings.
+    /// Creates the handle of the program that was opened with these settings.
     pub(crate) fn new(open: OpenProgram, fd: Option<OwnedFd>, log: Option<String>) -> Self {
         let attach = open::way(&open);
         let OpenProgram { definition, program_type, attach_type, autoattach, target, .. } = open;
@@ -53,45 +53,45 @@ impl Program {
         self.program_type
     }
 
-    /// Returns where the program attaches, as it was loaded; `None` for types of programs that are loaded without saying where.
+    /// Returns the program's attach type, as it was loaded, or `None` if it was loaded without one.
     #[must_use]
     pub fn attach_type(&self) -> Option<AttachType> {
-        // Zero means nothing, but of these programs, which attach to ingress unless they say otherwise.
+        // Zero is a valid attach type only for these programs: they attach to ingress by default.
         let means_something = self.attach_type != AttachType(0) || self.program_type == ProgramType::CGROUP_SKB;
         means_something.then_some(self.attach_type)
     }
 
-    /// Returns where the program attaches as requests state it: 0 is nowhere in particular.
+    /// Returns the program's expected attach type as requests contain it: 0 if it has none.
     pub(crate) fn expected_attach_type(&self) -> AttachType {
         self.attach_type
     }
 
-    /// How it attaches by itself.
+    /// Returns how the program attaches automatically.
     pub(crate) fn way(&self) -> abi::Attach<&'static str> {
         self.attach
     }
 
-    /// The same program, which finds the arguments of USDT probes there.
+    /// Returns the program with the specifications of USDT probes for its arguments.
     pub(crate) fn with_usdt_specs(self, usdt_specs: Option<Arc<UsdtSpecs>>) -> Self {
         Self { usdt_specs, ..self }
     }
 
-    /// Where it finds the arguments of USDT probes.
+    /// Returns the specifications of USDT probes for its arguments.
     pub(crate) fn usdt_specs(&self) -> Option<&Arc<UsdtSpecs>> {
         self.usdt_specs.as_ref()
     }
 
-    /// What the user chose for it to attach to by itself.
+    /// Returns the attach target that the user set.
     pub(crate) fn target(&self) -> Option<&str> {
         self.target.as_deref()
     }
 
-    /// Whether the skeleton's `attach` attaches it.
+    /// Returns whether the skeleton's `attach` attaches the program.
     pub(crate) fn autoattaches(&self) -> bool {
         self.autoattach
     }
 
-    /// Returns whether the program was loaded: not if auto-load was off.
+    /// Returns whether the program was loaded. It is not if auto-load is off.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.fd.is_some()
@@ -100,61 +100,62 @@ impl Program {
     /// Returns the program's file descriptor.
     ///
     /// # Errors
-    /// If it was not loaded.
+    /// If the program was not loaded.
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd).ok_or_else(|| {
             Error::not_loaded(format_args!("program `{}` was not loaded", self.name()))
                 .about(Subject::Program(self.name()))
-                .with_help("its auto-load was off; `set_autoload(true)` before loading switches it on")
+                .with_help("its auto-load is off; call `set_autoload(true)` before loading")
         })
     }
 
-    /// Returns the verifier's log, if a log level was set; and the kernel's log of the object's BTF, if it was rejected and the program was
-    /// loaded without.
+    /// Returns the verifier's log, if a log level was set. If the kernel rejected the object's BTF and the program was
+    /// loaded without it, the log of the BTF is included.
     #[must_use]
     pub fn verifier_log(&self) -> Option<&str> {
         self.log.as_deref()
     }
 
-    /// Returns the instructions as the verifier left them, eight bytes each: relocated, without unreachable ones, maps and functions by
-    /// their ids.
+    /// Returns the instructions after verification, 8 bytes each: they are relocated, dead code is removed, and maps
+    /// and functions are referenced by id.
     ///
     /// # Errors
-    /// If it was not loaded, or the kernel does not show them to this process (that takes CAP_PERFMON and CAP_SYSLOG, or root).
+    /// If the program was not loaded, or this process may not read the instructions (that requires CAP_PERFMON and
+    /// CAP_SYSLOG, or root).
     pub fn translated(&self) -> Result<Vec<u8>> {
-        let hidden = || {
+        let unreadable = || {
             Error::of(
                 ErrorKind::NotPermitted,
-                format_args!("the kernel hides the instructions of program `{}`", self.name()),
+                format_args!("cannot read the instructions of program `{}`: the kernel hides them", self.name()),
             )
             .during(Step::ReadInfo)
             .about(Subject::Program(self.name()))
         };
         sys::prog::translated(self.fd()?)
             .map_err(|errno| {
-                Error::refused(format_args!("reading the instructions of program `{}`", self.name()), errno)
+                Error::refused(format_args!("cannot read the instructions of program `{}`", self.name()), errno)
                     .during(Step::ReadInfo)
                     .about(Subject::Program(self.name()))
             })?
-            .ok_or_else(hidden)
+            .ok_or_else(unreadable)
     }
 
     /// Runs the program once or more without attaching it (`BPF_PROG_TEST_RUN`).
     ///
     /// # Errors
-    /// If it was not loaded, is of a type that cannot be run so, or the kernel refuses the input.
+    /// If the program was not loaded, its type does not support test runs, or the kernel rejects the input.
     pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRunResult> {
         let TestRun { data, data_out, context, context_out, repeat, cpu } = run;
         // BPF_F_TEST_RUN_ON_CPU
         let flags = u32::from(cpu.is_some());
         let cpu = cpu.unwrap_or(0);
-        // The kernel writes what a syscall program leaves of its context back to where it came from.
+        // The kernel writes the context of a syscall program back to the input buffer.
         let mut own = context.to_vec();
         let syscall = self.program_type == ProgramType::SYSCALL;
         let (out, back): (&mut [u8], &mut [u8]) = if syscall { (&mut [], context_out) } else { (context_out, &mut []) };
         let mut request = sys::prog::Run { data, data_out, context: &mut own, context_out: out, repeat, flags, cpu };
         let outcome = sys::prog::test_run(self.fd()?, &mut request).map_err(|errno| {
-            Error::refused(format_args!("running program `{}`", self.name()), errno)
+            Error::refused(format_args!("cannot run program `{}`", self.name()), errno)
                 .during(Step::RunProgram)
                 .about(Subject::Program(self.name()))
         })?;
@@ -169,17 +170,17 @@ impl Program {
         })
     }
 
-    /// Pins it to a path in a bpffs: it stays loaded until the file is removed.
+    /// Pins the program to a path in a bpffs. It stays loaded until the file is removed.
     ///
     /// # Errors
-    /// If it was not loaded, or the path is in no bpffs or taken.
+    /// If the program was not loaded, the path is not in a bpffs, or the file exists.
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let doing = format!("pinning program `{}` to {}", self.name(), path.display());
+        let doing = format!("cannot pin program `{}` to {}", self.name(), path.display());
         pins::pin(self.fd()?, path, doing).map_err(|error| error.about(Subject::Program(self.name())))
     }
 
-    /// Returns the program's file descriptor alone, or `None` if it was not loaded.
+    /// Returns the program's file descriptor and drops the rest, or returns `None` if it was not loaded.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.fd
@@ -196,7 +197,7 @@ impl fmt::Debug for Program {
     }
 }
 
-/// The input of [`Program::test_run`], and where it puts the output.
+/// The input of [`Program::test_run`] and the buffers for its output.
 ///
 /// ```no_run
 /// use skelgen_runtime::TestRun;
@@ -218,37 +219,37 @@ pub struct TestRun<'a> {
 }
 
 impl<'a> TestRun<'a> {
-    /// Creates a single run without packet and context, on the current CPU.
+    /// Creates the input of a single run without packet and context, on the current CPU.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the packet, for programs that see one; empty by default.
+    /// Sets the packet, for programs whose input is a packet; empty by default.
     pub fn data(self, data: &'a [u8]) -> Self {
         Self { data, ..self }
     }
 
-    /// Sets where the packet is written after the run; by default nowhere.
+    /// Sets the buffer that the packet is written to after the run; by default it is not written.
     pub fn data_out(self, data_out: &'a mut [u8]) -> Self {
         Self { data_out, ..self }
     }
 
-    /// Sets the context, in the form of the program's type (such as `struct xdp_md`); empty by default.
+    /// Sets the context in the layout of the program's type (such as `struct xdp_md`); empty by default.
     pub fn context(self, context: &'a [u8]) -> Self {
         Self { context, ..self }
     }
 
-    /// Sets where the context is written after the run; by default nowhere.
+    /// Sets the buffer that the context is written to after the run; by default it is not written.
     pub fn context_out(self, context_out: &'a mut [u8]) -> Self {
         Self { context_out, ..self }
     }
 
-    /// Sets how many times the program runs; 0, the default, runs it once.
+    /// Sets the number of runs; 0, the default, is one run.
     pub fn repeat(self, times: u32) -> Self {
         Self { repeat: times, ..self }
     }
 
-    /// Sets the CPU that the program runs on, of raw tracepoint programs (Linux 5.10); `None`, the default, is the current one.
+    /// Sets the CPU to run on, for raw tracepoint programs (Linux 5.10); `None`, the default, is the current CPU.
     pub fn cpu(self, cpu: impl Into<Option<u32>>) -> Self {
         Self { cpu: cpu.into(), ..self }
     }
@@ -260,7 +261,7 @@ impl<'a> TestRun<'a> {
 pub struct TestRunResult {
     /// What the program returned in the last run.
     pub return_value: u32,
-    /// The mean time of a run in nanoseconds, where the kernel measures it.
+    /// The mean duration of a run in nanoseconds, for program types of which the kernel measures it.
     pub nanoseconds: u32,
     /// The length of the packet after the run, in bytes.
     pub data_len: u32,

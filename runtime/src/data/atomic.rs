@@ -1,7 +1,8 @@
-//! Atomic operations on numbers, booleans and addresses in memory that is shared with programs.
+//! Atomic operations on integers, booleans and addresses in memory that is shared with programs.
 //!
 //! # Safety
-//! As in [`cell`](super::cell): a cell's words are valid for all of its lifetime, and here too all access is that of `words`.
+//! As in [`cell`](super::cell): the words of a cell are valid for all of its lifetime, and all access goes through
+//! `words`.
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::sync::atomic::Ordering;
@@ -13,17 +14,17 @@ use super::words::Part;
 macro_rules! atomic {
     ($($type:ty),*) => {
         $(
-            /// Atomic operations, on the same memory that programs change with atomic instructions.
+            /// Atomic operations on the memory that programs change with atomic instructions.
             ///
-            /// All of them panic where the place is not a multiple of the size, as in packed structs: no machine has atomic
-            /// operations there.
-            #[allow(clippy::missing_panics_doc, reason = "said of all of them above")]
+            /// They panic if the address is not a multiple of the size, as in packed structs: no CPU has atomic
+            /// operations on unaligned values.
+            #[allow(clippy::missing_panics_doc, reason = "documented for all methods above")]
             impl<'a> Cell<'a, $type> {
                 fn atomic(self) -> Part<'a> {
-                    let place = self.place;
-                    assert!(place.addr().get() % size_of::<$type>() == 0, "atomic access to a field that is not aligned");
+                    let ptr = self.ptr;
+                    assert!(ptr.addr().get() % size_of::<$type>() == 0, "atomic access to an unaligned field");
                     // SAFETY: the word that holds the value is valid for all of `'a`.
-                    unsafe { Part::new(place) }
+                    unsafe { Part::new(ptr) }
                 }
 
                 fn change(self, order: Ordering, mut change: impl FnMut($type) -> $type) -> $type {
@@ -42,7 +43,7 @@ macro_rules! atomic {
                     self.atomic().store(value.to_ne_bytes(), order);
                 }
 
-                /// Sets the value and returns the one before.
+                /// Sets the value and returns the previous one.
                 pub fn swap(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |_| value)
                 }
@@ -57,35 +58,35 @@ macro_rules! atomic {
                     self.change(order, |old| old.wrapping_sub(value))
                 }
 
-                /// Sets the value to its bitwise "and" with `value`, and returns the previous value.
+                /// Sets the value to its bitwise AND with `value` and returns the previous value.
                 pub fn fetch_and(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old & value)
                 }
 
-                /// Sets the value to its bitwise "or" with `value`, and returns the previous value.
+                /// Sets the value to its bitwise OR with `value` and returns the previous value.
                 pub fn fetch_or(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old | value)
                 }
 
-                /// Sets the value to its bitwise "exclusive or" with `value`, and returns the previous value.
+                /// Sets the value to its bitwise XOR with `value` and returns the previous value.
                 pub fn fetch_xor(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old ^ value)
                 }
 
-                /// Sets the value to the greater of the two and returns the one before.
+                /// Sets the value to the maximum of the two and returns the previous one.
                 pub fn fetch_max(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.max(value))
                 }
 
-                /// Sets the value to the lesser of the two and returns the one before.
+                /// Sets the value to the minimum of the two and returns the previous one.
                 pub fn fetch_min(self, value: $type, order: Ordering) -> $type {
                     self.change(order, |old| old.min(value))
                 }
 
-                /// Sets the value to `new` if it is `current`, and returns the value before.
+                /// Sets the value to `new` if it is `current`, and returns the previous value.
                 ///
                 /// # Errors
-                /// With the value, if it is not `current`.
+                /// Returns the value as the error if it is not `current`.
                 pub fn compare_exchange(
                     self,
                     current: $type,
@@ -105,8 +106,8 @@ macro_rules! atomic {
 
 atomic!(u8, u16, u32, u64, i8, i16, i32, i64);
 
-/// Atomic operations on a boolean that programs share, such as a flag that says that what was written before it is there.
-#[allow(clippy::must_use_candidate, reason = "values are swapped for the effect, too")]
+/// Atomic operations on a boolean in shared memory, such as a flag that publishes data written before it.
+#[allow(clippy::must_use_candidate, reason = "`swap` is also called only to set the value")]
 impl Cell<'_, Bool> {
     /// Returns the value.
     #[must_use]
@@ -119,15 +120,15 @@ impl Cell<'_, Bool> {
         self.field::<u8>(0).store(value.into(), order);
     }
 
-    /// Sets the value and returns the one before.
+    /// Sets the value and returns the previous one.
     pub fn swap(self, value: bool, order: Ordering) -> bool {
         self.field::<u8>(0).swap(value.into(), order) != 0
     }
 }
 
-/// Atomic operations on an address. They panic where it is not aligned, as in packed structs.
-#[allow(clippy::missing_panics_doc, reason = "said of all of them above")]
-#[allow(clippy::must_use_candidate, reason = "values are swapped for the effect, too")]
+/// Atomic operations on an address. They panic if the value is not aligned, as in packed structs.
+#[allow(clippy::missing_panics_doc, reason = "documented for all methods above")]
+#[allow(clippy::must_use_candidate, reason = "`swap` is also called only to set the value")]
 impl Cell<'_, Ptr> {
     /// Returns the value.
     #[must_use]
@@ -140,18 +141,18 @@ impl Cell<'_, Ptr> {
         self.field::<u64>(0).store(value.address(), order);
     }
 
-    /// Sets the value and returns the one before.
+    /// Sets the value and returns the previous one.
     pub fn swap(self, value: Ptr, order: Ordering) -> Ptr {
         Ptr::new(self.field::<u64>(0).swap(value.address(), order))
     }
 
-    /// Sets the value to `new` if it is `current`, and returns the value before.
+    /// Sets the value to `new` if it is `current`, and returns the previous value.
     ///
     /// # Errors
-    /// With the value, if it is not `current`.
+    /// Returns the value as the error if it is not `current`.
     pub fn compare_exchange(self, current: Ptr, new: Ptr, success: Ordering, failure: Ordering) -> Result<Ptr, Ptr> {
-        let place = self.field::<u64>(0);
-        place.compare_exchange(current.address(), new.address(), success, failure).map(Ptr::new).map_err(Ptr::new)
+        let cell = self.field::<u64>(0);
+        cell.compare_exchange(current.address(), new.address(), success, failure).map(Ptr::new).map_err(Ptr::new)
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
     use super::super::cell::Cell;
     use super::*;
 
-    /// What is written before a flag is stored is read after the flag is seen.
+    /// A reader that sees the flag also sees what was written before it.
     #[test]
     fn flags_and_addresses() {
         let mut memory = [0u64; 3];

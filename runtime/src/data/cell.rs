@@ -1,15 +1,15 @@
-//! Places in memory that is shared with programs.
+//! Values in memory that is shared with programs.
 //!
-//! A program, another thread or another process may write such memory at any time, so it is never lent as a reference: a
-//! [`Cell`] copies values in and out.
+//! A program, another thread or another process may write such memory at any time. No reference to it is ever created:
+//! a [`Cell`] copies values in and out.
 //!
 //! # Safety
-//! - A cell is made from a place whose words, those of eight bytes that hold it, are valid for reads (and writes, unless its maker
-//!   says otherwise) for all of `'a`, and only narrowed after that, with checked bounds.
-//! - All access is that of the module `words`: atomic and of one size, so two accesses at once are never a data race, whoever
-//!   makes them. A value that one word cannot hold may be read while it is written and come out mixed; any bytes are a value of a
-//!   plain type, so that is a wrong number at worst.
-//! - That makes cells `Send` and `Sync`: nothing about them belongs to a thread.
+//! - A cell is created from an address whose 8-byte words are valid for reads (and for writes, unless the creator
+//!   documents otherwise) for all of `'a`. Later it is only narrowed, with checked bounds.
+//! - All access goes through the module `words`. It is atomic and of one size, so that concurrent accesses are never a
+//!   data race. A value that does not fit in one word may be torn: read while it is written, it can be a mix of both
+//!   values. Every bit pattern is a value of a plain type, so the worst result is a wrong number.
+//! - Therefore cells are `Send` and `Sync`: they have no state that belongs to a thread.
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::fmt;
@@ -21,13 +21,14 @@ use super::part::{BitField, get_bits, set_bits};
 use super::plain::{Plain, as_bytes, as_bytes_mut, zeroed};
 use super::words::{read, write, write_bits};
 
-/// How many bytes 128 bits can be spread over.
+/// The maximum number of bytes that 128 bits span.
 const BIT_BYTES: usize = 17;
 
 /// A value in shared memory.
 ///
-/// [`get`](Self::get) and [`set`](Self::set) of a value of 1, 2, 4 or 8 bytes at an address that is a multiple of its size are
-/// one relaxed atomic access; other values are copied piece by piece. Nothing but the value's own bytes is ever changed.
+/// [`get`](Self::get) and [`set`](Self::set) of a value of 1, 2, 4 or 8 bytes are one relaxed atomic access if its
+/// address is a multiple of its size. Other values are copied piece by piece. Bytes outside the value are never
+/// changed.
 ///
 /// ```
 /// use skelgen_runtime::Cell;
@@ -40,7 +41,7 @@ const BIT_BYTES: usize = 17;
 /// }
 /// ```
 pub struct Cell<'a, T> {
-    pub(super) place: NonNull<u8>,
+    pub(super) ptr: NonNull<u8>,
     lifetime: PhantomData<(&'a (), T)>,
 }
 
@@ -64,19 +65,19 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Cell<'_, T> {
 }
 
 impl<'a, T> Cell<'a, T> {
-    /// The value at this place.
+    /// Creates a cell for the value at `ptr`.
     ///
     /// # Safety
-    /// The words of eight bytes that hold a `T` at this place must be valid for reads and writes for all of `'a`, and nobody may hold
-    /// a reference into them.
-    pub(crate) unsafe fn new(place: NonNull<u8>) -> Self {
-        Self { place, lifetime: PhantomData }
+    /// The 8-byte words that contain a `T` at this address must be valid for reads and writes for all of `'a`, and no
+    /// reference to them may exist.
+    pub(crate) unsafe fn new(ptr: NonNull<u8>) -> Self {
+        Self { ptr, lifetime: PhantomData }
     }
 
-    /// Returns the part of type `U` at `offset` bytes, for generated code.
+    /// Returns a cell for the part of type `U` at `offset` bytes, for generated code.
     ///
     /// # Panics
-    /// If it would not be inside the value.
+    /// If the part is not inside the value.
     #[doc(hidden)]
     #[must_use]
     pub fn field<U: Plain>(self, offset: usize) -> Cell<'a, U> {
@@ -88,8 +89,8 @@ impl<'a, T> Cell<'a, T> {
             size_of::<T>()
         );
         // SAFETY: the offset is inside the value.
-        let place = unsafe { self.place.add(offset) };
-        Cell { place, lifetime: PhantomData }
+        let ptr = unsafe { self.ptr.add(offset) };
+        Cell { ptr, lifetime: PhantomData }
     }
 }
 
@@ -98,27 +99,28 @@ impl<T: Plain> Cell<'_, T> {
     #[must_use]
     pub fn get(self) -> T {
         let mut value = zeroed();
-        // SAFETY: the words that hold a `T` there are valid for reads.
-        unsafe { read(self.place, as_bytes_mut(&mut value)) };
+        // SAFETY: the words that contain the value are valid for reads.
+        unsafe { read(self.ptr, as_bytes_mut(&mut value)) };
         value
     }
 
-    /// Returns a copy of the value on the heap, which never passes through the stack: for values of megabytes.
+    /// Returns a copy of the value on the heap. The value never passes through the stack, so it may have megabytes.
     #[must_use]
     pub fn get_boxed(self) -> Box<T> {
         let mut value = zeroed_box();
-        // SAFETY: the words that hold a `T` there are valid for reads.
-        unsafe { read(self.place, as_bytes_mut(&mut *value)) };
+        // SAFETY: the words that contain the value are valid for reads.
+        unsafe { read(self.ptr, as_bytes_mut(&mut *value)) };
         value
     }
 
     /// Sets the value.
     pub fn set(self, value: T) {
-        // SAFETY: the words that hold a `T` there are valid for reads and writes.
-        unsafe { write(self.place, as_bytes(&value)) };
+        // SAFETY: the words that contain the value are valid for reads and writes.
+        unsafe { write(self.ptr, as_bytes(&value)) };
     }
 
-    /// Returns the bitfield of `count` bits that begins at bit `first`, counted as C compilers do: see [`get_bits`].
+    /// Returns the bitfield of `count` bits that begins at bit `first`, in the bit order of C compilers: see
+    /// [`get_bits`].
     ///
     /// # Panics
     /// If the bits are not inside the value, or more than 128.
@@ -128,8 +130,8 @@ impl<T: Plain> Cell<'_, T> {
         get_bits(&self.bytes_of_bits(first, count), first % 8, count)
     }
 
-    /// Sets the bitfield of `count` bits that begins at bit `first`, and no other bits. Bits of `value` that it has no room for are
-    /// dropped.
+    /// Sets the bitfield of `count` bits that begins at bit `first`. Other bits keep their value; bits of `value`
+    /// beyond `count` are dropped.
     ///
     /// # Panics
     /// As [`Self::get_bits`].
@@ -138,30 +140,30 @@ impl<T: Plain> Cell<'_, T> {
         let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
         set_bits(&mut mask, first % 8, count, u128::MAX);
         set_bits(&mut new, first % 8, count, value);
-        let (place, len) = self.place_of_bits(first, count);
-        // SAFETY: the bytes that hold the bits are inside the value, whose words are valid for reads and writes.
-        unsafe { write_bits(place, &mask[..len], &new[..len]) };
+        let (ptr, len) = self.address_of_bits(first, count);
+        // SAFETY: the bytes that contain the bits are inside the value, whose words are valid for reads and writes.
+        unsafe { write_bits(ptr, &mask[..len], &new[..len]) };
     }
 
-    /// The bytes that hold these bits, then zeros.
+    /// Returns the bytes that contain these bits, followed by zeros.
     fn bytes_of_bits(self, first: usize, count: usize) -> [u8; BIT_BYTES] {
         let mut bytes = [0; BIT_BYTES];
-        let (place, len) = self.place_of_bits(first, count);
-        // SAFETY: the bytes that hold the bits are inside the value, whose words are valid for reads.
-        unsafe { read(place, &mut bytes[..len]) };
+        let (ptr, len) = self.address_of_bits(first, count);
+        // SAFETY: the bytes that contain the bits are inside the value, whose words are valid for reads.
+        unsafe { read(ptr, &mut bytes[..len]) };
         bytes
     }
 
-    /// Where the bytes are that hold these bits, and how many.
-    fn place_of_bits(self, first: usize, count: usize) -> (NonNull<u8>, usize) {
+    /// Returns the address and the number of the bytes that contain these bits.
+    fn address_of_bits(self, first: usize, count: usize) -> (NonNull<u8>, usize) {
         let end = first.checked_add(count).filter(|end| count <= 128 && end.div_ceil(8) <= size_of::<T>());
-        assert!(end.is_some(), "{count} bits from bit {first} on are not inside a value of {} bytes", size_of::<T>());
+        assert!(end.is_some(), "{count} bits from bit {first} are not inside a value of {} bytes", size_of::<T>());
         // SAFETY: the offset is inside the value.
-        let place = unsafe { self.place.add(first / 8) };
-        (place, (first % 8 + count).div_ceil(8))
+        let ptr = unsafe { self.ptr.add(first / 8) };
+        (ptr, (first % 8 + count).div_ceil(8))
     }
 
-    /// Sets the value to what `change` makes of it. Not atomic: what others write in between is lost.
+    /// Replaces the value with the result of `change`. This is not atomic: what others write in between is lost.
     pub fn update(self, change: impl FnOnce(T) -> T) {
         self.set(change(self.get()));
     }
@@ -178,10 +180,10 @@ impl<'a, T: Plain, const N: usize> Cell<'a, [T; N]> {
     /// Returns the element at `index`.
     ///
     /// # Panics
-    /// If there is no such element.
+    /// If `index` is not less than the number of elements.
     #[must_use]
     pub fn index(self, index: usize) -> Cell<'a, T> {
-        assert!(index < N, "index {index} of an array of {N}");
+        assert!(index < N, "index {index} is out of bounds of an array of {N} elements");
         self.field(index * size_of::<T>())
     }
 
@@ -224,9 +226,9 @@ mod tests {
     fn large_values_never_pass_through_the_stack() {
         const LEN: usize = if cfg!(miri) { 1 << 12 } else { 16 << 20 };
         let mut memory = vec![7u64; LEN / 8];
-        let place = NonNull::new(memory.as_mut_ptr()).unwrap().cast();
+        let ptr = NonNull::new(memory.as_mut_ptr()).unwrap().cast();
         // SAFETY: the memory is borrowed for the cells alone, and begins and ends with a word.
-        let cells = unsafe { Cell::<[u8; LEN]>::new(place) };
+        let cells = unsafe { Cell::<[u8; LEN]>::new(ptr) };
         let copy = std::thread::scope(|scope| {
             let copy = || cells.field::<[u8; LEN]>(0).get_boxed();
             std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, copy).unwrap().join().unwrap()
@@ -254,7 +256,7 @@ mod tests {
         assert_eq!(memory, [0, 7]);
     }
 
-    /// Accesses of different sizes to the same bytes, from several threads: no data race, and nothing is lost.
+    /// Concurrent accesses of different sizes to the same bytes lose no write.
     #[test]
     fn sizes_mix() {
         let mut memory = [0u64; 2];
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "not aligned")]
+    #[should_panic(expected = "unaligned")]
     fn atomic_access_needs_alignment() {
         let mut memory = [0u64; 2];
         let _ = cells(&mut memory).field::<u32>(1).load(Ordering::Relaxed);

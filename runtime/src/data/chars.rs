@@ -1,10 +1,10 @@
-//! C's text: arrays of `char` with a NUL behind the last one, as names of commands and files are.
+//! Conversion between C strings in arrays of `char` and Rust strings, such as names of commands and files.
 //!
-//! Works on values; what is in shared memory is copied first, as always. Knows nothing of maps and sections.
+//! It works on values; values in shared memory are copied first.
 
 use crate::error::{Error, Result};
 
-/// Returns the text in an array of C's `char`: up to the first NUL, or all of it. Invalid UTF-8 becomes U+FFFD.
+/// Returns the string in an array of C's `char`: up to the first NUL, or all of it. Invalid UTF-8 becomes U+FFFD.
 ///
 /// ```
 /// let comm: [i8; 16] = skelgen_runtime::chars_of("bash")?;
@@ -18,14 +18,14 @@ pub fn string_of(chars: &[i8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns a text as an array of C's `char`, filled up with zeros.
+/// Returns a string as an array of C's `char`, filled up with zeros.
 ///
 /// # Errors
-/// If it does not fit with a NUL behind it, or has one inside.
+/// If the string and a NUL after it do not fit, or if it contains a NUL.
 pub fn chars_of<const N: usize>(text: &str) -> Result<[i8; N]> {
     if text.len() >= N || text.contains('\0') {
         return Err(Error::invalid(format_args!(
-            "{text:?} is no text for `char[{N}]`, which holds {} bytes other than NUL and a NUL behind them",
+            "{text:?} does not fit in `char[{N}]`, which has room for {} bytes other than NUL and a NUL after them",
             N.saturating_sub(1)
         )));
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_does_not_fit_is_refused() {
+    fn text_that_does_not_fit_is_rejected() {
         for text in ["abcd", "a\0"] {
             assert!(chars_of::<4>(text).is_err());
         }

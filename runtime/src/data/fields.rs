@@ -3,17 +3,19 @@
 use super::cell::Cell;
 use super::plain::Plain;
 
-/// Structs and unions whose members can be reached in shared memory. Generated files and `#[derive(MapData)]` implement it.
+/// Structs and unions whose members can be accessed in shared memory. Generated files and `#[derive(MapData)]`
+/// implement it.
 pub trait Fields: Plain {
-    /// A cell for each member.
+    /// The struct of cells, one for each member.
     type Cells<'a>;
 
-    /// The members of the struct at this place.
+    /// Returns the members of the struct in `cell`.
     fn fields(cell: Cell<'_, Self>) -> Self::Cells<'_>;
 }
 
 impl<'a, T: Fields> Cell<'a, T> {
-    /// Returns the members, each a cell of its own: to change one and leave alone what programs do with the others.
+    /// Returns the members, each as a cell of its own. Writing one leaves the others, which programs may change, as
+    /// they are.
     ///
     /// # Examples
     /// ```

@@ -1,9 +1,11 @@
 //! A section of global data before it is loaded.
 //!
-//! Until then it is ordinary memory of this process, lent as plain references. What is never looked at is never copied.
+//! Until then it is ordinary memory of this process, accessed by plain references. The object's bytes are copied on the
+//! first access.
 //!
 //! # Safety
-//! A value is made from zeroed memory of its own layout and then partly overwritten: any bytes are a value of a plain type.
+//! A value is created from zeroed memory of its own layout and then partly overwritten: every bit pattern is a value of
+//! a plain type.
 #![allow(unsafe_code, reason = "values in zeroed memory; see `# Safety`")]
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
@@ -14,8 +16,8 @@ use std::sync::OnceLock;
 use super::plain::{Plain, as_bytes, as_bytes_mut, holds};
 use crate::abi;
 
-/// What a section of global data holds at first, to be looked at and changed before the object is loaded: it is the section's
-/// struct, by reference.
+/// The initial value of a section of global data, read and changed before the object is loaded. It dereferences to the
+/// section's struct.
 ///
 /// ```
 /// use skelgen_runtime::Initial;
@@ -30,15 +32,15 @@ pub struct Initial<T: Plain> {
     map: u32,
     value: OnceLock<Box<T>>,
     changed: bool,
-    /// How long the section shall be, if that is not as long as its variables.
+    /// The length of the section in bytes, if it was set with `resize`.
     len: Option<u32>,
 }
 
 impl<T: Plain> Initial<T> {
-    /// The initial value of the map of this index.
+    /// Creates the initial value of the map with this index.
     ///
     /// # Panics
-    /// If the object has no such map or its value is not as long as a `T`: generated code that does not belong together.
+    /// If the object has no such map or its value has another size than `T`: the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, map_index: u32) -> Self {
@@ -52,13 +54,13 @@ impl<T: Plain> Initial<T> {
         Self { object, map: map_index, value: OnceLock::new(), changed: false, len: None }
     }
 
-    /// Returns the value as it is now.
+    /// Returns a reference to the value.
     #[must_use]
     pub fn get(&self) -> &T {
         self.value.get_or_init(|| self.read())
     }
 
-    /// Returns the value for changing it.
+    /// Returns a mutable reference to the value.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut T {
         self.changed = true;
@@ -82,25 +84,25 @@ impl<T: Plain> Initial<T> {
         self.len.unwrap_or_else(|| map(self.object, self.map).map_or(0, |map| map.value_size))
     }
 
-    /// Returns whether the section will have no bytes, which no section has.
+    /// Returns whether the section's length is 0 bytes, which is not the case for any section.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Sets the length of the section in bytes. Bytes behind the variables are zero at first. Loading fails if the section is shorter than
-    /// its variables. For variables in an arena it does nothing: the arena is made larger, by
+    /// Sets the length of the section in bytes. Bytes after the variables are zero at first. Loading fails if the
+    /// section is shorter than its variables. For variables in an arena this has no effect: set the arena's size with
     /// [`OpenMap::set_max_entries`](crate::OpenMap::set_max_entries).
     pub fn resize(&mut self, len: u32) {
         self.len = Some(len);
     }
 
-    /// The index of its map.
+    /// Returns the index of the section's map.
     pub(crate) fn map_index(&self) -> u32 {
         self.map
     }
 
-    /// The bytes to fill the map with, or `None` if they are the object's own.
+    /// Returns the bytes to initialize the map with, or `None` if they are the object's own.
     pub(crate) fn into_bytes(self) -> Option<InitialBytes> {
         let len = map(self.object, self.map).and_then(|map| usize::try_from(map.value_size).ok())?;
         let value = self.value.into_inner().filter(|_| self.changed)?;
@@ -136,7 +138,7 @@ impl<T: Plain> fmt::Debug for Initial<T> {
 /// The bytes of a changed section.
 pub(crate) struct InitialBytes {
     value: Box<dyn AsRef<[u8]> + Send + Sync>,
-    /// How many of them the map's value has: its struct may have padding at the end.
+    /// The number of bytes that the map's value has: the struct may have padding at the end.
     len: usize,
 }
 
@@ -153,7 +155,7 @@ impl fmt::Debug for InitialBytes {
     }
 }
 
-/// A value whose type is forgotten.
+/// A value of an erased type.
 struct Value<T>(Box<T>);
 
 impl<T: Plain> AsRef<[u8]> for Value<T> {
@@ -166,7 +168,7 @@ fn map(object: &'static abi::Object, index: u32) -> Option<&'static abi::Map> {
     object.maps.get(usize::try_from(index).ok()?)
 }
 
-/// A new value with what the object says of the section: its first bytes, then zeros.
+/// Creates the section's initial value as the object defines it: its first bytes, then zeros.
 fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     let mut value = zeroed_box::<T>();
     let span = map(object, index).and_then(|map| map.section).map_or(abi::Span::EMPTY, |section| section.initial);
@@ -177,11 +179,11 @@ fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     value
 }
 
-/// A zero value in memory of its own; large ones are fresh pages that cost nothing until they are touched.
+/// Returns a zero value on the heap. Large ones are fresh pages, which cost nothing until they are accessed.
 pub(crate) fn zeroed_box<T: Plain>() -> Box<T> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {
-        // SAFETY: a box of a type without bytes needs no memory, and no bytes are its value.
+        // SAFETY: a box of a zero-sized type has no memory, and no bytes are a value of it.
         return unsafe { Box::from_raw(std::ptr::NonNull::<T>::dangling().as_ptr()) };
     }
     // SAFETY: the layout is not of size zero.

@@ -1,17 +1,17 @@
-//! What is where in a plain struct, to be compared with what a map's BTF says of its keys and values.
+//! Layouts of plain structs, to be compared with the keys and values in a map's BTF.
 //!
-//! Knows Rust's side; the comparison is [`crate::map::bind`]'s.
+//! This module has Rust's side; [`crate::map::bind`] compares.
 
 use std::fmt;
 
-/// Where the fields of a struct are.
+/// The layout of a struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The struct's name.
     pub name: &'static str,
     /// Its size in bytes.
     pub size: usize,
-    /// Its fields by rising offset.
+    /// Its fields, sorted by offset.
     pub fields: &'static [LayoutField],
 }
 
@@ -20,16 +20,16 @@ pub struct Layout {
 pub struct LayoutField {
     /// Its name.
     pub name: &'static str,
-    /// Where it begins, in bytes.
+    /// Its offset in bytes.
     pub offset: usize,
     /// Its size in bytes.
     pub size: usize,
-    /// What is where in it, if it is a struct that says so or an array of such structs.
+    /// The layout of its type, if that is a struct with a known layout or an array of such structs.
     pub layout: Option<&'static Layout>,
 }
 
 impl LayoutField {
-    /// Whether it is there only to fill space: its name begins with `_`.
+    /// Returns whether the field is padding: its name begins with `_`.
     #[must_use]
     pub fn is_padding(&self) -> bool {
         self.name.starts_with('_')

@@ -1,8 +1,8 @@
 //! Plain data, and memory that is shared with programs.
 //!
-//! [`plain`]: types that are only their bytes. [`string_of`] and [`chars_of`]: C's text. [`cell`]: places in memory that programs
-//! write at the same time. [`initial`]: a section of global data before it is loaded; once it is, its
-//! map has a handle in `map`.
+//! [`plain`]: types for which every bit pattern is valid. [`string_of`] and [`chars_of`]: C strings. [`cell`]: values
+//! in memory that programs write at the same time. [`initial`]: a section of global data before it is loaded; after the
+//! load, its map has a handle in `map`.
 
 mod atomic;
 mod cell;

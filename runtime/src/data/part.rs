@@ -1,26 +1,28 @@
-//! Parts of plain values by place: members of unions and bitfields, which have no field of their own in Rust.
+//! Parts of plain values by offset: members of unions and bitfields, which are not fields in Rust.
 
 use super::plain::{Plain, as_bytes, as_bytes_mut, from_bytes};
 
-/// The part of a value that begins at this byte.
+/// Returns the part of a value at `offset` bytes.
 ///
 /// # Panics
-/// If the part does not lie in the value.
+/// If the part is not inside the value.
 #[must_use]
 pub fn get_part<T: Plain, U: Plain>(value: &T, offset: usize) -> U {
     from_bytes(&as_bytes(value)[offset..offset + size_of::<U>()]).expect("the slice has the part's size")
 }
 
-/// Replaces the part of a value that begins at this byte.
+/// Replaces the part of a value at `offset` bytes.
 ///
 /// # Panics
-/// If the part does not lie in the value.
+/// If the part is not inside the value.
 pub fn set_part<T: Plain, U: Plain>(value: &mut T, offset: usize, part: &U) {
     as_bytes_mut(value)[offset..offset + size_of::<U>()].copy_from_slice(as_bytes(part));
 }
 
-/// Returns the bitfield of `count` bits of a value that begins at bit `first`, counted as C compilers lay bitfields out: on little-endian
-/// machines from the lowest bit of the first byte, on big-endian ones from its highest, where a number's first bits are its highest, too.
+/// Returns the bitfield of `count` bits of a value that begins at bit `first`, in the bit order of C compilers.
+///
+/// On little-endian architectures bits are counted from the lowest bit of the first byte. On big-endian ones they are
+/// counted from its highest bit, and the first bit of a bitfield is its most significant one.
 ///
 /// # Panics
 /// If the bits are not inside the value, or more than 128.
@@ -30,7 +32,7 @@ pub fn get_bits<T: Plain, B: BitField>(value: &T, first: usize, count: usize) ->
     B::from_bits(read_bits(bytes, first % 8, count, Order::NATIVE), count)
 }
 
-/// Sets the bitfield of `count` bits of a value that begins at bit `first`. Bits of `field` that it has no room for are dropped.
+/// Sets the bitfield of `count` bits of a value that begins at bit `first`. Bits of `field` beyond `count` are dropped.
 ///
 /// # Panics
 /// As [`get_bits`].
@@ -39,12 +41,13 @@ pub fn set_bits<T: Plain, B: BitField>(value: &mut T, first: usize, count: usize
     write_bits(bytes, first % 8, count, field.to_bits(), Order::NATIVE);
 }
 
-/// Types that a bitfield can have: integers, `bool`, and what [`open_enum!`](crate::open_enum) makes of an enumeration.
+/// Types that a bitfield can have: integers, `bool`, and enumerations that [`open_enum!`](crate::open_enum) defines.
 pub trait BitField: Copy {
-    /// Makes a value of the lowest `count` bits of a number, which has no others; of a signed type the highest of them is the sign.
+    /// Creates a value from the lowest `count` bits of `bits`, whose other bits are zero. The highest of them is the
+    /// sign of a signed type.
     fn from_bits(bits: u128, count: usize) -> Self;
 
-    /// Returns a number whose lowest bits are those of the value.
+    /// Returns an integer whose lowest bits are those of the value.
     fn to_bits(self) -> u128;
 }
 
@@ -88,7 +91,7 @@ impl BitField for bool {
     }
 }
 
-/// The value that the lowest bytes of a number make.
+/// Creates a value from the lowest bytes of a number.
 fn low_bytes<const N: usize, B>(number: u128, make: impl Fn([u8; N]) -> B) -> B {
     let bytes = number.to_le_bytes();
     let mut low = [0; N];
@@ -96,7 +99,7 @@ fn low_bytes<const N: usize, B>(number: u128, make: impl Fn([u8; N]) -> B) -> B 
     make(low)
 }
 
-/// From which end bits are counted. Not a `cfg`, so that both are tested on each machine.
+/// The order in which bits are counted. It is not a `cfg`, so that both are tested on each architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Little,
@@ -106,7 +109,7 @@ enum Order {
 impl Order {
     const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
 
-    /// How far a byte is shifted to have these of its bits as its lowest.
+    /// Returns how far a byte is shifted right so that the selected bits are its lowest.
     const fn shift(self, skip: usize, taken: usize) -> usize {
         match self {
             Self::Little => skip,
@@ -114,8 +117,8 @@ impl Order {
         }
     }
 
-    /// The place in a number of `count` bits of these, of which `before` are in earlier bytes.
-    const fn place(self, count: usize, before: usize, taken: usize) -> usize {
+    /// Returns the position of the selected bits in a number of `count` bits, of which `before` are in earlier bytes.
+    const fn position(self, count: usize, before: usize, taken: usize) -> usize {
         match self {
             Self::Little => before,
             Self::Big => count - before - taken,
@@ -123,27 +126,27 @@ impl Order {
     }
 }
 
-/// The number in `count` bits of some bytes, which begin after `skip` bits of the first byte and end in the last.
+/// Returns the number in `count` bits of `bytes`. They begin after `skip` bits of the first byte and end in the last.
 #[must_use]
 fn read_bits(bytes: &[u8], mut skip: usize, count: usize, order: Order) -> u128 {
     let (mut number, mut before) = (0, 0);
     for byte in bytes {
         let taken = (8 - skip).min(count - before);
         let bits = u128::from(byte >> order.shift(skip, taken)) & mask(taken);
-        number |= bits << order.place(count, before, taken);
+        number |= bits << order.position(count, before, taken);
         before += taken;
         skip = 0;
     }
     number
 }
 
-/// Replaces what [`read_bits`] reads by the lowest bits of a number.
+/// Replaces the bits that [`read_bits`] reads with the lowest bits of a number.
 fn write_bits(bytes: &mut [u8], mut skip: usize, count: usize, number: u128, order: Order) {
     let mut before = 0;
     for byte in bytes {
         let taken = (8 - skip).min(count - before);
         let (shift, bits) = (order.shift(skip, taken), mask(taken));
-        let new = number >> order.place(count, before, taken) & bits;
+        let new = number >> order.position(count, before, taken) & bits;
         let [replaced, new] = [bits << shift, new << shift].map(|number| number.to_le_bytes()[0]);
         *byte = *byte & !replaced | new;
         before += taken;
@@ -152,11 +155,11 @@ fn write_bits(bytes: &mut [u8], mut skip: usize, count: usize, number: u128, ord
 }
 
 fn within(count: usize) -> usize {
-    assert!(count <= 128, "{count} bits are not a number");
+    assert!(count <= 128, "{count} bits do not fit in a 128-bit number");
     count
 }
 
-/// The lowest `count` bits set.
+/// Returns a number with the lowest `count` bits set.
 fn mask(count: usize) -> u128 {
     if count >= 128 { u128::MAX } else { (1 << count) - 1 }
 }
@@ -175,7 +178,7 @@ mod tests {
         assert_eq!((get_bits::<_, i8>(&value, 6, 5), get_bits::<_, i128>(&value, 6, 5)), (-9, -9));
         set_bits(&mut value, 0, 32, u64::MAX);
         assert_eq!(get_bits::<_, u64>(&value, 0, 32), u64::from(u32::MAX));
-        // Of a number of more bits, the highest are dropped.
+        // Bits of the number beyond the bitfield are dropped.
         set_bits(&mut value, 8, 3, -2i32);
         assert_eq!(get_bits::<_, i32>(&value, 8, 3), -2);
         set_bits(&mut value, 31, 1, false);
@@ -196,7 +199,7 @@ mod tests {
             let mut bytes = [0; 3];
             write_bits(&mut bytes[..2], 6, 5, 0b1_0111, order);
             assert_eq!((bytes, read_bits(&bytes[..2], 6, 5, order)), (expected, 0b1_0111), "{order:?}");
-            // What is beside them stays, wherever they begin and end.
+            // The bits beside the bitfield are kept, wherever it begins and ends.
             for skip in 0..8 {
                 for count in 1..=24 - skip {
                     let (ones, len) = (mask(count), (skip + count).div_ceil(8));

@@ -1,7 +1,8 @@
-//! Types that are nothing but their bytes, and so can be shared with programs.
+//! Types for which every bit pattern is valid and that have no padding, so that they can be shared with programs.
 //!
 //! # Safety
-//! All unsafe code of this file rests on the promise of [`Plain`]: a value has no byte without a value, and any bytes are a value.
+//! All unsafe code of this file relies on the contract of [`Plain`]: every byte of a value is initialized, and every
+//! bit pattern is a value.
 #![allow(unsafe_code, reason = "views of plain values as bytes; see `# Safety`")]
 
 use std::fmt;
@@ -9,25 +10,26 @@ use std::mem::MaybeUninit;
 
 use super::layout::Layout;
 
-/// Types of which any bytes are a value and every byte of a value counts.
+/// Types without padding for which every bit pattern is a valid value.
 ///
-/// For structs, `#[derive(MapData)]` checks this at compile time and implements the trait; generated files do the same for theirs.
+/// For structs, `#[derive(MapData)]` checks this at compile time and implements the trait. Generated files do so for
+/// their structs.
 ///
 /// # Safety
-/// Any bytes must be a valid value of the type, it must have no padding, no place to write to through a shared reference, and no
-/// pointers that safe code follows.
+/// Every bit pattern must be a valid value of the type. The type must have no padding, no interior mutability, and no
+/// pointers that safe code dereferences.
 #[diagnostic::on_unimplemented(
-    message = "not any bytes are a `{Self}`, so it cannot be shared with programs",
-    label = "this is no plain data",
-    note = "plain data are numbers, `Bool`, `Ptr`, arrays of plain data, structs with `#[derive(MapData)]`, and what `open_enum!` \
-            makes of an enumeration"
+    message = "not every bit pattern is a valid `{Self}`, so it cannot be shared with programs",
+    label = "not plain data",
+    note = "plain data are numbers, `Bool`, `Ptr`, arrays of plain data, structs with `#[derive(MapData)]`, and enumerations \
+            that `open_enum!` defines"
 )]
 pub unsafe trait Plain: Copy + Send + Sync + 'static {
     /// The fields and their offsets, of structs that state them: for derives and generated code.
     #[doc(hidden)]
     const LAYOUT: Option<&'static Layout> = None;
 
-    /// The same of what an array is made of, however deep; of other types their own.
+    /// The layout of the innermost element type of an array, of any depth; of other types their own layout.
     #[doc(hidden)]
     const ELEMENT: Option<&'static Layout> = Self::LAYOUT;
 }
@@ -51,7 +53,7 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {
 /// Returns the value whose bytes are all zero.
 #[must_use]
 pub fn zeroed<T: Plain>() -> T {
-    // SAFETY: any bytes are a value of a plain type.
+    // SAFETY: every bit pattern is a value of a plain type.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
@@ -62,47 +64,50 @@ pub fn as_bytes<T: Plain>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// Returns the bytes of a value for changing them.
+/// Returns the bytes of a value as a mutable slice.
 #[must_use]
 pub fn as_bytes_mut<T: Plain>(value: &mut T) -> &mut [u8] {
-    // SAFETY: every byte of a plain value is initialized, any bytes are a value, and the slice borrows from it.
+    // SAFETY: every byte of a plain value is initialized, every bit pattern is a value, and the slice borrows from it.
     unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(value).cast(), size_of::<T>()) }
 }
 
-/// The bytes of many values.
+/// Returns the bytes of a slice of values.
 pub(crate) fn slice_as_bytes<T: Plain>(values: &[T]) -> &[u8] {
     // SAFETY: every byte of a plain value is initialized, there is none between them, and the slice borrows from them.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// Returns the value of these bytes, or `None` if their number is not the size of the type. The bytes need no alignment.
+/// Returns the value with these bytes, or `None` if their number is not the size of the type. The bytes need no
+/// alignment.
 #[must_use]
 pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     if bytes.len() != size_of::<T>() {
         return None;
     }
-    // SAFETY: the bytes are as many as a value has, and any bytes are a value.
+    // SAFETY: the number of bytes is the size of the type, and every bit pattern is a value.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Whether values of so many bytes are of this type: as many as it has, or as many but for padding at the end. A section of
-/// global data ends with its last variable, while a Rust struct ends at a multiple of its alignment, or of the one that programs see.
+/// Returns whether a map's values of `len` bytes are of this type. `len` is the type's size, possibly without padding
+/// at the end: a section of global data ends with its last variable, while the size of a Rust struct is a multiple of
+/// its alignment, or of the alignment in programs.
 pub(crate) const fn holds<T>(len: usize) -> bool {
     let wide = is_alignment(align_of::<T>(), ALIGN_OF_WIDE) && len.next_multiple_of(ALIGN_OF_WIDE) == size_of::<T>();
     len == size_of::<T>() || len != 0 && (wide || len.next_multiple_of(align_of::<T>()) == size_of::<T>())
 }
 
-/// The alignment of 128-bit integers in programs, whatever the machine; no other type has as great a one.
+/// The alignment of 128-bit integers in programs on every architecture. No other type has a larger one.
 const ALIGN_OF_WIDE: usize = 16;
 
-/// Whether a type that is aligned so here is aligned as programs want it. Rust's 128-bit integers are aligned as C's of the machine
-/// are, to 8 bytes on s390x. Less does no harm: fields are where they are because of the padding that is written out.
+/// Returns whether a type with the alignment `here` is aligned as programs require. Rust aligns 128-bit integers as C
+/// does on this architecture: to 8 bytes on s390x. A smaller alignment is harmless, because the padding is explicit and
+/// sets the fields' offsets.
 #[must_use]
 pub const fn is_alignment(here: usize, wanted: usize) -> bool {
     here == wanted || wanted == ALIGN_OF_WIDE && here == align_of::<u128>()
 }
 
-/// The value that begins with these bytes and goes on with zeros; what is more than a value is left out.
+/// Creates a value from `bytes` and zeros after them; bytes beyond the value's size are ignored.
 pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
     let mut value = zeroed();
     let len = bytes.len().min(size_of::<T>());
@@ -110,7 +115,7 @@ pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
     value
 }
 
-/// A boolean of a program: zero is false, and any other byte is true.
+/// A boolean of a program: zero is false, every other byte is true.
 ///
 /// ```
 /// use skelgen_runtime::Bool;
@@ -122,11 +127,11 @@ pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
 #[repr(transparent)]
 pub struct Bool(u8);
 
-// SAFETY: one byte of which each value is valid.
+// SAFETY: one byte, of which each bit pattern is valid.
 unsafe impl Plain for Bool {}
 
 impl Bool {
-    /// True, as compilers write it.
+    /// True, as C compilers store it.
     pub const TRUE: Self = Self(1);
     /// False.
     pub const FALSE: Self = Self(0);
@@ -196,7 +201,7 @@ impl fmt::Display for Bool {
     }
 }
 
-/// An address in the kernel or in another process: a number here, which cannot be followed.
+/// An address in the kernel or in another process. It is a number here and cannot be dereferenced.
 ///
 /// ```
 /// use skelgen_runtime::Ptr;
@@ -209,7 +214,7 @@ impl fmt::Display for Bool {
 #[repr(transparent)]
 pub struct Ptr(u64);
 
-// SAFETY: a number.
+// SAFETY: it has the bytes of an integer and no others.
 unsafe impl Plain for Ptr {}
 
 impl Ptr {
@@ -241,7 +246,7 @@ impl fmt::Debug for Ptr {
     }
 }
 
-/// A value that may begin at any address: for what packed types put where Rust would not.
+/// A value with alignment 1, for members of packed types.
 ///
 /// ```
 /// use skelgen_runtime::Unaligned;
@@ -257,7 +262,7 @@ pub struct Unaligned<T>(T);
 unsafe impl<T: Plain> Plain for Unaligned<T> {}
 
 impl<T: Plain> Unaligned<T> {
-    /// Creates a value without alignment.
+    /// Wraps a value.
     #[must_use]
     pub const fn new(value: T) -> Self {
         Self(value)
@@ -301,37 +306,38 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
     }
 }
 
-/// Fails to compile if a struct is not laid out so. A function, because it is far less to compile than as many assertions.
+/// Fails to compile if a struct has another layout than stated. It is one function because many assertions take far
+/// longer to compile.
 ///
 /// # Panics
-/// If the struct is laid out differently.
+/// If the struct has another layout.
 pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool, offsets: &[usize]) {
-    let Some(layout) = layout else { panic!("there is no layout to check") };
-    assert!(layout.size == size, "the size is another");
-    assert!(is_aligned, "the alignment is another");
+    let Some(layout) = layout else { panic!("the type has no layout to check") };
+    assert!(layout.size == size, "the size differs");
+    assert!(is_aligned, "the alignment differs");
     let (mut index, mut bytes) = (0, 0);
     while index < offsets.len() {
         let field = &layout.fields[index];
         if field.offset != offsets[index] {
-            // The offset of this field is another.
+            // The offset of this field differs.
             panic!("{}", field.name);
         }
         bytes += field.size;
         index += 1;
     }
-    assert!(layout.fields.len() == offsets.len() && bytes == size, "there are bytes that belong to no field");
+    assert!(layout.fields.len() == offsets.len() && bytes == size, "some bytes belong to no field");
 }
 
-/// The size of a plain type.
+/// Returns the size of a plain type.
 #[must_use]
 pub const fn size_of_plain<T: Plain>() -> usize {
     size_of::<T>()
 }
 
-/// What generated structs implement `Debug` with.
+/// Formats a generated struct: the body of its `Debug` implementation.
 ///
 /// # Errors
-/// As the formatter's.
+/// If the formatter returns an error.
 pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static str, &dyn fmt::Debug)]) -> fmt::Result {
     let mut shown = f.debug_struct(label(name));
     for (name, value) in fields {
@@ -340,7 +346,7 @@ pub fn show(f: &mut fmt::Formatter<'_>, name: &'static str, fields: &[(&'static 
     shown.finish()
 }
 
-/// A name without what makes it a raw identifier.
+/// Returns a name without the prefix of raw identifiers.
 #[must_use]
 pub fn label(name: &'static str) -> &'static str {
     name.strip_prefix("r#").unwrap_or(name)
@@ -388,7 +394,7 @@ mod tests {
         }
     }
 
-    /// On every machine, though Rust's alignment of 128-bit integers differs.
+    /// The layout is the same on every architecture, though Rust's alignment of 128-bit integers differs.
     #[test]
     fn wide_integers_are_aligned_as_programs_see_them() {
         assert!(holds::<Wide>(48) && holds::<Wide>(40) && holds::<Wide>(33));

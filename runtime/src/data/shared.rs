@@ -1,8 +1,9 @@
-//! A mapped region with checked access to its bytes, for what is not one plain value: ring buffers.
+//! A mapped region with checked access to its bytes, for memory that is not one plain value: ring buffers.
 //!
 //! # Safety
-//! Every place is checked to be inside the region, and stores also that the region was mapped for writing; after that the access
-//! is that of a [`Cell`](super::Cell), and the words of eight bytes that hold the place are inside too, as regions are whole pages.
+//! Every access is checked to be inside the region; stores also check that the region is mapped writable. The access
+//! itself is that of a [`Cell`](super::Cell). The 8-byte words that contain the bytes are inside the region too,
+//! because regions are whole pages.
 #![allow(unsafe_code, reason = "access to mapped memory; see `# Safety`")]
 
 use std::ptr::NonNull;
@@ -24,39 +25,39 @@ impl Shared {
     }
 
     pub(crate) fn load_u64(&self, offset: usize, order: Ordering) -> u64 {
-        // SAFETY: the place is inside the region, and only read.
-        unsafe { Cell::<u64>::new(self.place(offset, 8)) }.field::<u64>(0).load(order)
+        // SAFETY: the bytes are inside the region, and only read.
+        unsafe { Cell::<u64>::new(self.address(offset, 8)) }.field::<u64>(0).load(order)
     }
 
     pub(crate) fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
-        // SAFETY: the place is inside the region, and only read.
-        unsafe { Cell::<u32>::new(self.place(offset, 4)) }.field::<u32>(0).load(order)
+        // SAFETY: the bytes are inside the region, and only read.
+        unsafe { Cell::<u32>::new(self.address(offset, 4)) }.field::<u32>(0).load(order)
     }
 
     pub(crate) fn store_u64(&self, offset: usize, value: u64, order: Ordering) {
-        assert!(self.region.writable(), "a store to memory mapped for reading");
-        // SAFETY: the place is inside the region, which was mapped for writing.
-        unsafe { Cell::<u64>::new(self.place(offset, 8)) }.field::<u64>(0).store(value, order);
+        assert!(self.region.writable(), "store to memory that is mapped read-only");
+        // SAFETY: the bytes are inside the region, which is mapped writable.
+        unsafe { Cell::<u64>::new(self.address(offset, 8)) }.field::<u64>(0).store(value, order);
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out of the region.
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) {
-        let place = self.place(offset, into.len());
-        // SAFETY: as many bytes are inside the region.
-        unsafe { read(place, into) };
+        let ptr = self.address(offset, into.len());
+        // SAFETY: these bytes are inside the region.
+        unsafe { read(ptr, into) };
     }
 
-    /// Copies bytes in.
+    /// Copies bytes into the region.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        assert!(self.region.writable(), "a write to memory mapped for reading");
-        let place = self.place(offset, bytes.len());
-        // SAFETY: as many bytes are inside the region, which was mapped for writing.
-        unsafe { write(place, bytes) };
+        assert!(self.region.writable(), "write to memory that is mapped read-only");
+        let ptr = self.address(offset, bytes.len());
+        // SAFETY: these bytes are inside the region, which is mapped writable.
+        unsafe { write(ptr, bytes) };
     }
 
-    fn place(&self, offset: usize, len: usize) -> NonNull<u8> {
+    fn address(&self, offset: usize, len: usize) -> NonNull<u8> {
         let end = offset.checked_add(len);
-        assert!(end.is_some_and(|end| end <= self.region.len()), "{len} bytes at {offset} are not mapped");
+        assert!(end.is_some_and(|end| end <= self.region.len()), "{len} bytes at offset {offset} are not mapped");
         // SAFETY: the offset is inside the region.
         unsafe { self.region.base().add(offset) }
     }
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!(shared.load_u32(end - 4, Ordering::Relaxed).to_ne_bytes(), *b"\0end");
     }
 
-    /// What is written before the position is stored is read after it is loaded.
+    /// A reader that loads the position also sees what was written before it was stored.
     #[test]
     fn a_record_is_whole_when_its_position_is_seen() {
         let shared = Shared::new(Region::anonymous(1));

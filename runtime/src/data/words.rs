@@ -1,66 +1,66 @@
-//! Bytes in memory that others write at the same time.
+//! Access to bytes in memory that others write at the same time.
 //!
-//! All access is by atomic operations on the words of eight bytes that hold the bytes, and on nothing else: Rust's rules let
-//! threads meet in one place only with accesses of one size. A value of fewer bytes is changed by exchanging its word for one that
-//! differs in these bytes, which fails and is tried again if anyone, a program in the kernel too, changed the word meanwhile.
+//! All access is by atomic operations on the 8-byte words that contain the bytes: Rust's memory model allows concurrent
+//! access to one address only with accesses of one size. A value of fewer bytes is written by a compare-and-exchange of
+//! its word. That fails and is repeated if another thread or a program in the kernel changed the word meanwhile.
 //!
 //! # Safety
-//! Who calls promises that the words which hold the bytes are valid for reads, and for writes too where they are written, for as
-//! long as the access lasts, and that nobody has a reference to them that is not to an atomic. Which words these are is computed
-//! from the place's address, and a pointer to the place may be used for all of them.
+//! The caller guarantees that the words that contain the bytes are valid for reads, and for writes if they are written,
+//! for as long as the access lasts. No reference to them exists, except to an atomic. The words are computed from the
+//! address, and the pointer is valid for all of them.
 #![allow(unsafe_code, reason = "access to shared memory; see `# Safety`")]
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes in a word.
+/// The number of bytes in a word.
 const WORD: usize = 8;
 
 /// Copies bytes out, a word at a time.
 ///
 /// # Safety
-/// The words that hold as many bytes from `place` on must be valid for reads.
-pub(crate) unsafe fn read(place: NonNull<u8>, into: &mut [u8]) {
-    for (at, piece) in pieces(place, into.len()) {
-        // SAFETY: the byte is among those that the caller speaks of.
-        let place = unsafe { place.add(at) };
-        // SAFETY: so its word is valid for reads.
-        let part = unsafe { Part::new(place) };
+/// The words that contain `into.len()` bytes from `ptr` must be valid for reads.
+pub(crate) unsafe fn read(ptr: NonNull<u8>, into: &mut [u8]) {
+    for (at, piece) in pieces(ptr, into.len()) {
+        // SAFETY: the byte is among those of the caller's contract.
+        let ptr = unsafe { ptr.add(at) };
+        // SAFETY: its word is valid for reads.
+        let part = unsafe { Part::new(ptr) };
         part.copy_to(&mut into[at..at + piece]);
     }
 }
 
-/// Copies bytes in, a word at a time; the other bytes of the first word and of the last stay as they are.
+/// Copies bytes in, a word at a time. Other bytes of the first and the last word keep their value.
 ///
 /// # Safety
-/// The words that hold as many bytes from `place` on must be valid for reads and writes.
-pub(crate) unsafe fn write(place: NonNull<u8>, from: &[u8]) {
-    for (at, piece) in pieces(place, from.len()) {
-        // SAFETY: the byte is among those that the caller speaks of.
-        let place = unsafe { place.add(at) };
-        // SAFETY: so its word is valid for reads and writes.
-        let part = unsafe { Part::new(place) };
+/// The words that contain `from.len()` bytes from `ptr` must be valid for reads and writes.
+pub(crate) unsafe fn write(ptr: NonNull<u8>, from: &[u8]) {
+    for (at, piece) in pieces(ptr, from.len()) {
+        // SAFETY: the byte is among those of the caller's contract.
+        let ptr = unsafe { ptr.add(at) };
+        // SAFETY: its word is valid for reads and writes.
+        let part = unsafe { Part::new(ptr) };
         part.copy_from(&from[at..at + piece]);
     }
 }
 
-/// Replaces those bits that are set in a mask by those of as many new bytes.
+/// Replaces the bits that are set in `mask` with those of `new`, which has the same length.
 ///
 /// # Safety
-/// The words that hold as many bytes from `place` on must be valid for reads and writes.
-pub(crate) unsafe fn write_bits(place: NonNull<u8>, mask: &[u8], new: &[u8]) {
-    for (at, piece) in pieces(place, mask.len()) {
-        // SAFETY: the byte is among those that the caller speaks of.
-        let place = unsafe { place.add(at) };
-        // SAFETY: so its word is valid for reads and writes.
-        let part = unsafe { Part::new(place) };
+/// The words that contain `mask.len()` bytes from `ptr` must be valid for reads and writes.
+pub(crate) unsafe fn write_bits(ptr: NonNull<u8>, mask: &[u8], new: &[u8]) {
+    for (at, piece) in pieces(ptr, mask.len()) {
+        // SAFETY: the byte is among those of the caller's contract.
+        let ptr = unsafe { ptr.add(at) };
+        // SAFETY: its word is valid for reads and writes.
+        let part = unsafe { Part::new(ptr) };
         part.copy_bits(&mask[at..at + piece], &new[at..at + piece]);
     }
 }
 
-/// The pieces of so many bytes from a place on that lie in one word each: where they begin, and their lengths.
-fn pieces(place: NonNull<u8>, len: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (mut at, mut piece) = (0, len.min(WORD - place.addr().get() % WORD));
+/// Splits `len` bytes from `ptr` into pieces that each lie in one word. Returns their offsets and lengths.
+fn pieces(ptr: NonNull<u8>, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (mut at, mut piece) = (0, len.min(WORD - ptr.addr().get() % WORD));
     std::iter::from_fn(move || {
         let next = (piece > 0).then_some((at, piece));
         at += piece;
@@ -77,30 +77,30 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The bytes from this place to the end of its word.
+    /// Creates the part from this address to the end of its word.
     ///
     /// # Safety
-    /// The word that holds the byte must be valid for reads for all of `'a`, and for writes if it is written.
-    pub(super) unsafe fn new(place: NonNull<u8>) -> Self {
-        let skip = place.addr().get() % WORD;
+    /// The word that contains the byte must be valid for reads for all of `'a`, and for writes if it is written.
+    pub(super) unsafe fn new(ptr: NonNull<u8>) -> Self {
+        let skip = ptr.addr().get() % WORD;
         // SAFETY: the word's first byte is in the same memory.
-        let word = unsafe { place.sub(skip) }.cast::<AtomicU64>();
+        let word = unsafe { ptr.sub(skip) }.cast::<AtomicU64>();
         // SAFETY: aligned and valid for all of `'a`; a reference to an atomic allows writes by others.
         Self { word: unsafe { word.as_ref() }, skip }
     }
 
-    /// The first bytes.
+    /// Loads the first `N` bytes.
     ///
     /// # Panics
-    /// If the word has fewer, as with values that are not aligned.
+    /// If the part has fewer, as with unaligned values.
     pub(super) fn load<const N: usize>(self, order: Ordering) -> [u8; N] {
         self.of(self.word.load(order))
     }
 
-    /// Replaces the first bytes.
+    /// Stores the first `N` bytes.
     ///
     /// # Panics
-    /// If the word has fewer, as with values that are not aligned.
+    /// If the part has fewer, as with unaligned values.
     pub(super) fn store<const N: usize>(self, new: [u8; N], order: Ordering) {
         match <[u8; WORD]>::try_from(&new[..]) {
             Ok(whole) => self.word.store(u64::from_ne_bytes(whole), order),
@@ -108,19 +108,20 @@ impl Part<'_> {
         }
     }
 
-    /// Replaces the first bytes by what `change` makes of them, and gives those before.
+    /// Replaces the first `N` bytes with the result of `change` and returns the previous ones.
     ///
     /// # Panics
-    /// If the word has fewer, as with values that are not aligned.
+    /// If the part has fewer, as with unaligned values.
     pub(super) fn update<const N: usize>(self, order: Ordering, mut change: impl FnMut([u8; N]) -> [u8; N]) -> [u8; N] {
         let changed = self.try_update(order, load_order(order), |old| Some(change(old)));
         changed.unwrap_or_else(|unchanged| unchanged)
     }
 
-    /// Replaces the first bytes by what `change` makes of them, unless that is `None`; gives those before, as an error if they stay.
+    /// Replaces the first `N` bytes with the result of `change` and returns the previous ones. If the result is `None`,
+    /// the bytes are kept and returned as the error.
     ///
     /// # Panics
-    /// If the word has fewer, as with values that are not aligned.
+    /// If the part has fewer, as with unaligned values.
     pub(super) fn try_update<const N: usize>(
         self,
         order: Ordering,
@@ -140,7 +141,7 @@ impl Part<'_> {
         match <[u8; WORD]>::try_from(from) {
             Ok(whole) => self.store(whole, Ordering::Relaxed),
             Err(_) => {
-                // It always changes.
+                // The closure never returns `None`.
                 let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(self.with(old, from)));
             }
         }
@@ -148,12 +149,13 @@ impl Part<'_> {
 
     fn copy_bits(self, mask: &[u8], new: &[u8]) {
         let (mask, new) = (self.with(0, mask), self.with(0, new));
-        // It always changes.
+        // The closure never returns `None`.
         let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !mask | new & mask));
     }
 
-    /// Replaces the word by what `change` makes of it, again if others changed it meanwhile, unless that is `None`; gives the word
-    /// before, as an error if it stays. The standard library's own function of this kind has had two names.
+    /// Replaces the word with the result of `change` and returns the previous word; repeats if others changed it
+    /// meanwhile. If the result is `None`, the word is kept and returned as the error. The standard library's function
+    /// for this is not used because its name depends on the version of Rust.
     fn exchange(
         self,
         order: Ordering,
@@ -183,7 +185,7 @@ impl Part<'_> {
     }
 }
 
-/// The part of an order that is about loads.
+/// Returns the part of an ordering that applies to loads.
 fn load_order(order: Ordering) -> Ordering {
     match order {
         Ordering::Release => Ordering::Relaxed,

@@ -1,7 +1,8 @@
-//! Where the code of a file is in the memory of a process, as `/proc/PID/maps` says.
+//! Addresses of a file's code in the memory of a process, from `/proc/PID/maps`.
 //!
-//! Programs on kernels without attach cookies (before 5.15) know the location that they run at only by its address. Must not know what is
-//! at the address. The text comes from the kernel, but holds paths that anybody can choose: a line that cannot be parsed is skipped.
+//! Programs on kernels without attach cookies (before 5.15) identify their attach point by its address. This module
+//! does not depend on what is at the address. The text comes from the kernel, but contains paths that any user can
+//! choose: lines that cannot be parsed are skipped.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,19 +11,20 @@ use std::path::Path;
 
 use crate::error::{Error, Result, Subject};
 
-/// The addresses at which a process has the byte at this offset of a file as code, in rising order; empty if it has not.
+/// Returns the addresses at which a process has mapped this offset of a file as code, in ascending order; empty if
+/// there are none.
 pub(super) fn of_offset(pid: u32, path: &Path, offset: u64) -> Result<Vec<u64>> {
     let maps = format!("/proc/{pid}/maps");
-    let file = fs::metadata(path).map_err(|error| Error::io(format_args!("looking at {}", path.display()), &error))?;
+    let file = fs::metadata(path)
+        .map_err(|error| Error::io(format_args!("cannot read the metadata of {}", path.display()), &error))?;
     let text = fs::read(&maps).map_err(|error| {
-        let error = Error::io(format_args!("reading {maps}"), &error);
+        let error = Error::io(format_args!("cannot read {maps}"), &error);
         match error.errno().map(crate::Errno::raw) {
             Some(libc::ENOENT | libc::ESRCH) => {
-                error.about(Subject::Process(pid)).note("there is no such process, or /proc is not mounted")
+                error.about(Subject::Process(pid)).note("the process does not exist, or /proc is not mounted")
             }
-            Some(libc::EACCES | libc::EPERM) => {
-                error.with_help("the memory of other users' processes takes CAP_SYS_PTRACE, or root")
-            }
+            Some(libc::EACCES | libc::EPERM) => error
+                .with_help("run with CAP_SYS_PTRACE, or as root, to read the memory maps of other users' processes"),
             _ => error,
         }
     })?;
@@ -66,9 +68,10 @@ impl<'t> Mapping<'t> {
     }
 }
 
-/// Whether a mapping is of the file. Some file systems (btrfs, overlayfs) show another device in mappings: there the path decides.
+/// Returns whether a mapping is of the file. Some file systems (btrfs, overlayfs) show another device in mappings:
+/// there the path decides.
 fn is_same(mapping: &Mapping<'_>, file: &Metadata, path: &[u8]) -> bool {
-    // Signed on Android.
+    // The type is signed on Android.
     let device = (i64::from(libc::major(file.dev())), i64::from(libc::minor(file.dev())));
     mapping.inode == file.ino() && (mapping.device == device || mapping.path == path)
 }

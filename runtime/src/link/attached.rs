@@ -1,4 +1,4 @@
-//! What is attached to a place where several programs can be.
+//! The programs that are attached to a target with several programs.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -7,13 +7,14 @@ use crate::kernel::causes;
 use crate::sys::link as sys;
 use crate::uapi::AttachType;
 
-/// The programs of an interface, a cgroup, a network namespace or a map of sockets, by their ids, in the order in which they run.
+/// The ids of the programs of an interface, a cgroup, a network namespace or a map of sockets, in the order in which
+/// they run.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::{Attached, Order, Place, TcDirection};
 /// use skelgen_runtime::uapi::AttachType;
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-/// // First, unless somebody else attaches in between.
+/// // Attach as the first program, unless the list of programs changes in between.
 /// let there = Attached::to_interface(2, AttachType::TCX_INGRESS)?;
 /// let place = Place::new(Order::First).expected_revision(there.revision);
 /// let link = program.attach_tcx_at(2, TcDirection::Ingress, place)?;
@@ -25,43 +26,47 @@ use crate::uapi::AttachType;
 pub struct Attached {
     /// The ids of the programs.
     pub programs: Vec<u32>,
-    /// Of interfaces: the id of the link of each program, `None` for a program that is attached without one.
+    /// Of interfaces: the id of the link of each program, or `None` for a program that is attached without a link.
     pub links: Vec<Option<u32>>,
-    /// How many times the list was changed, for [`Place::expected_revision`](super::Place::expected_revision); 0 where the kernel does not
-    /// count, which as an expected revision is any.
+    /// The number of changes to the list, for [`Place::expected_revision`](super::Place::expected_revision). It is 0 if
+    /// the kernel does not count, which as an expected revision means any.
     pub revision: u64,
 }
 
 impl Attached {
-    /// Returns what is attached to a network interface (tcx and netkit, Linux 6.6).
+    /// Returns the programs that are attached to a network interface (tcx and netkit, Linux 6.6).
     ///
     /// # Errors
-    /// If there is no such interface or the kernel refuses.
+    /// If the interface does not exist or the kernel rejects the query.
     pub fn to_interface(ifindex: u32, attach_type: AttachType) -> Result<Self> {
         query(i32::from_ne_bytes(ifindex.to_ne_bytes()), attach_type, true).map_err(|errno| {
-            let error = Error::refused(format_args!("asking what network interface {ifindex} has attached"), errno)
+            let error = Error::refused(format_args!("cannot query the programs of network interface {ifindex}"), errno)
                 .during(Step::ReadInfo)
                 .about(Subject::Interface(ifindex));
             match errno.raw() {
                 libc::EINVAL => causes::since(
                     error,
                     LinuxVersion::new(6, 6),
-                    "interfaces tell of tcx and netkit since Linux 6.6 and 6.7",
+                    "queries of network interfaces need Linux 6.6 (tcx) or 6.7 (netkit)",
                 ),
-                libc::ENODEV => error.note("this network namespace has no interface of that index"),
+                libc::ENODEV => error.note("this network namespace has no interface with that index"),
                 _ => error,
             }
         })
     }
 
-    /// Returns what is attached as this attach type to a cgroup itself, without those above; or to a network namespace or a map of sockets.
+    /// Returns the programs of this attach type that are attached to a cgroup itself (not to its ancestors), a network
+    /// namespace or a map of sockets.
     ///
     /// # Errors
-    /// If what was given is no such thing, or the kernel refuses.
+    /// If the target is none of these, or the kernel rejects the query.
     pub fn to(target: impl AsFd, attach_type: AttachType) -> Result<Self> {
         query(target.as_fd().as_raw_fd(), attach_type, false).map_err(|errno| {
-            Error::refused(format_args!("asking what a {} has attached", attach_type.name().unwrap_or("place")), errno)
-                .during(Step::ReadInfo)
+            Error::refused(
+                format_args!("cannot query the attached programs of type {}", attach_type.name().unwrap_or("unknown")),
+                errno,
+            )
+            .during(Step::ReadInfo)
         })
     }
 }

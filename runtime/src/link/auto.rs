@@ -1,8 +1,9 @@
-//! What the skeleton's `attach` does: attaches what can attach by itself, and says what is left and what that needs.
+//! The skeleton's `attach`: attaches the programs that can attach automatically, and lists the others with what they
+//! need.
 //!
-//! Programs that need something given (an interface, a file of which the section says nothing) stand beside others in many objects. They
-//! are neither an error nor forgotten: the skeleton's `Links` lists them. Called by generated code alone, which knows the fields. Must not
-//! know ways of attaching.
+//! Many objects contain programs that need a target from the user (an interface, or a file if the section has none).
+//! They are neither an error nor forgotten: the skeleton's `Links` lists them. Only generated code, which knows the
+//! fields, calls this module. It does not depend on how programs attach.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +14,7 @@ use crate::abi::Attach;
 use crate::error::{Error, Result, Step};
 use crate::program::Program;
 
-/// A program that the skeleton's `attach` has left: it was loaded, but needs something that the user must give.
+/// A loaded program that the skeleton's `attach` did not attach, because it needs a target from the user.
 ///
 /// ```no_run
 /// # fn f(left: &skelgen_runtime::link::Left) {
@@ -47,7 +48,7 @@ impl Left {
         self.section
     }
 
-    /// Returns what the program needs, as a noun phrase: "a network interface".
+    /// Returns what the program needs as a noun phrase: "a network interface".
     #[must_use]
     pub fn needs(&self) -> &str {
         &self.needs
@@ -60,7 +61,7 @@ impl fmt::Display for Left {
     }
 }
 
-/// A skeleton being attached, for generated code.
+/// The state of a skeleton's `attach`, for generated code.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Attaching {
@@ -69,16 +70,17 @@ pub struct Attaching {
 }
 
 impl Attaching {
-    /// Nothing is attached yet.
+    /// Creates the state before anything is attached.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Attaches the program in this field, unless it is not loaded, auto-attach is off, or it needs something given.
+    /// Attaches the program in this field, unless it is not loaded, auto-attach is off, or it needs a target from the
+    /// user.
     ///
     /// # Errors
-    /// If its attach target is not valid, or the kernel refuses.
+    /// If its attach target is not valid, or the kernel rejects it.
     pub fn program(&mut self, field: &'static str, program: &Program) -> Result<Option<Link>> {
         if !program.autoattaches() || !program.is_loaded() {
             return Ok(None);
@@ -103,39 +105,39 @@ impl Attaching {
     /// Registers a struct_ops map, unless it was not created or auto-attach is off.
     ///
     /// # Errors
-    /// If the kernel refuses.
-    pub fn struct_ops(&mut self, table: &StructOps) -> Result<Option<Link>> {
-        let link = table.auto_attach()?;
+    /// If the kernel rejects it.
+    pub fn struct_ops(&mut self, map: &StructOps) -> Result<Option<Link>> {
+        let link = map.auto_attach()?;
         self.attached += usize::from(link.is_some());
         Ok(link)
     }
 
-    /// Returns what is left.
+    /// Returns the programs that were not attached.
     ///
     /// # Errors
-    /// If that is all there is: nothing was attached, and something should be.
+    /// If nothing was attached, although a program should be.
     pub fn finish(self) -> Result<Vec<Left>> {
         match self.left.is_empty() || self.attached > 0 {
             true => Ok(self.left),
-            false => Err(error("none of the programs can attach by itself", self.left.iter())),
+            false => Err(error("none of the programs can attach automatically", self.left.iter())),
         }
     }
 }
 
-/// The error of a skeleton that is not attached as a whole, for generated code.
+/// Fails if a skeleton is not attached as a whole, for generated code.
 ///
 /// # Errors
-/// If something is left.
+/// If a program was not attached.
 #[doc(hidden)]
 pub fn nothing_left<'l, I: Iterator<Item = &'l Left>>(left: I) -> Result<()> {
     let mut left = left.peekable();
-    if left.peek().is_none() { Ok(()) } else { Err(error("not all programs can attach by themselves", left)) }
+    if left.peek().is_none() { Ok(()) } else { Err(error("not all programs can attach automatically", left)) }
 }
 
 fn error<'l, I: Iterator<Item = &'l Left>>(what: &str, left: I) -> Error {
     let left: Vec<String> = left.map(ToString::to_string).collect();
-    Error::invalid(format_args!("attaching the skeleton: {what}: {}", left.join("; "))).during(Step::Attach).with_help(
-        "give each what it needs: a target with `set_attach_target` before loading, or the matching method of `Program` (`attach_uprobe`, \
-         `attach_xdp`, `attach_cgroup` …); `set_autoattach(false)` before loading leaves a program out",
+    Error::invalid(format_args!("cannot attach the skeleton: {what}: {}", left.join("; "))).during(Step::Attach).with_help(
+        "set a target with `set_attach_target` before loading, or call the matching method of `Program` (`attach_uprobe`, \
+         `attach_xdp`, `attach_cgroup` …); `set_autoattach(false)` before loading excludes a program",
     )
 }

@@ -1,9 +1,10 @@
-//! Program files as far as probes need them: sections, segments and symbols.
+//! The parts of ELF files that probes need: sections, segments and symbols.
 //!
-//! A skeleton's own object is never read where it runs. This is about files of others that are known only there: the libc of the
-//! machine, a server that was updated since. The crate `object` knows the layout of ELF; here is what reads only the needed parts of a file
-//! and bounds them, because such a file can hold anything. It is read, not mapped: a mapped file that is cut short kills the process.
-//! Knows what a symbol is, but not which one is wanted.
+//! A skeleton's own object is never read at run time. This module reads other files, which are known only then: the
+//! libc of the system, or a server that was updated. The crate `object` knows the layout of ELF; this module reads only
+//! the needed parts of a file and limits their size, because the file may contain anything. Files are read, not mapped:
+//! access to a mapped file that is truncated kills the process. This module reads symbols and does not choose among
+//! them.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -20,27 +21,27 @@ use object::{NativeEndian, U32, U64};
 
 use crate::error::{Errno, Error, Result, Step, Subject};
 
-/// Why nothing can be found in a file.
+/// The reason why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The file could not be read: the error number.
+    /// The file could not be read, with this error number.
     Io(i32),
-    /// The file's content does not allow it, for this reason.
+    /// The content of the file is not valid, for this reason.
     Bad(Cow<'static, str>),
 }
 
-pub(super) const CUT: Fault = bad("it is cut short or damaged");
+pub(super) const CUT: Fault = bad("the file is truncated or damaged");
 
 const fn bad(why: &'static str) -> Fault {
     Fault::Bad(Cow::Borrowed(why))
 }
 
-/// Reads a program file for `what` it has.
+/// Reads an ELF file to look for `what`.
 ///
 /// # Errors
-/// If the file cannot be opened or read, or is not a program file of this machine.
+/// If the file cannot be opened or read, or is not an ELF file for this architecture.
 pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T> {
-    let reading = || format!("looking for {what} in {}", path.display());
+    let reading = || format!("cannot look for {what} in {}", path.display());
     // Opening a FIFO must not wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let of_path = |error: Error| error.during(Step::FindSymbol).about(Subject::Path(path));
@@ -57,7 +58,7 @@ pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) 
     })
 }
 
-/// The same for bytes in memory.
+/// Reads an ELF file from memory.
 #[cfg(any(test, fuzzing))]
 pub(super) fn read_bytes<T>(bytes: &[u8], read: impl FnOnce(&Elf<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
     read_source(&Source { bytes: &bytes, len: bytes.len() as u64 }, read)
@@ -67,13 +68,13 @@ fn read_source<T>(source: &Source<'_>, read: impl FnOnce(&Elf<'_>) -> Result<T, 
     let data = Data { source, first: OnceCell::new(), failed: Cell::new(0) };
     let result = Elf::open(&data).and_then(|elf| read(&elf));
     match (result, data.failed.get()) {
-        // What could not be read makes the rest look damaged.
+        // After a failed read, the content only appears to be damaged.
         (Err(_), errno) if errno != 0 => Err(Fault::Io(errno)),
         (result, _) => result,
     }
 }
 
-/// Bytes that can be read at any position, and their number.
+/// Bytes with random access, and their number.
 struct Source<'s> {
     bytes: &'s dyn ReadAt,
     len: u64,
@@ -99,12 +100,12 @@ impl ReadAt for &[u8] {
     }
 }
 
-/// What `object` reads from: each range is read when it is first needed, and stays in memory until all is done. (Its own `ReadCache` does
-/// the same with hash tables, which are more code than the rest of it.)
+/// The source that `object` reads from. Each range is read when it is first needed and stays in memory until the end.
+/// (The `ReadCache` of `object` does this with hash tables, which are more code than this module's list.)
 pub(super) struct Data<'s> {
     source: &'s Source<'s>,
     first: OnceCell<Box<Range>>,
-    /// The error number of a read that failed; `object` does not keep it.
+    /// The error number of a failed read, which `object` does not return.
     failed: Cell<i32>,
 }
 
@@ -121,7 +122,7 @@ impl<'d> ReadRef<'d> for &'d Data<'_> {
 
     fn read_bytes_at(self, begin: u64, size: u64) -> Result<&'d [u8], ()> {
         let mut next = &self.first;
-        // There are few: headers, and the sections that are wanted.
+        // The list is short: headers, and the sections that are used.
         while let Some(range) = next.get() {
             if range.begin == begin && range.bytes.len() as u64 == size {
                 return Ok(&range.bytes);
@@ -143,40 +144,40 @@ impl<'d> ReadRef<'d> for &'d Data<'_> {
     }
 }
 
-/// The most bytes that are read at once. A sparse file can claim any size.
+/// The maximum number of bytes in one read. A sparse file can claim any size.
 const MOST: u64 = 1 << 30;
-/// The most sections and the most segments that are read.
+/// The maximum number of sections and of segments.
 const MOST_HEADERS: u32 = 1 << 20;
 
-/// A program file whose headers were read. Headers of 32-bit files are widened, so that the rest is the same for both classes.
+/// An ELF file whose headers were read. Headers of 32-bit files are widened, so that all other code handles one class.
 pub(super) struct Elf<'d> {
     data: &'d Data<'d>,
     is_64: bool,
     is_arm: bool,
     is_fixed: bool,
     pub(super) sections: Vec<Section>,
-    /// The number of the section that has the names of sections.
+    /// The index of the section with the names of sections.
     names: Option<u32>,
     segments: Vec<ProgramHeader64<NativeEndian>>,
 }
 
 pub(super) type Section = SectionHeader64<NativeEndian>;
 
-/// One of the two symbol tables.
+/// A kind of symbol table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
-    /// `.dynsym`: what the file exports and imports.
+    /// `.dynsym`: the symbols that the file exports and imports.
     Dynamic,
-    /// `.symtab`: all symbols, unless they were stripped.
+    /// `.symtab`: all symbols, unless the file was stripped.
     Full,
 }
 
 /// A symbol.
 #[derive(Clone, Copy)]
 pub(super) struct Symbol<'d> {
-    /// Its name as the table has it: in `.symtab`, a version may follow it.
+    /// The name as it is in the table: in `.symtab`, a version may follow it.
     pub(super) name: &'d [u8],
-    /// Its number in the table.
+    /// The index in the table.
     pub(super) index: usize,
     header: Sym64<NativeEndian>,
 }
@@ -190,7 +191,7 @@ impl Symbol<'_> {
         self.header.st_type() == elf::STT_GNU_IFUNC
     }
 
-    /// Whether it has no type, as symbols of assembler code without `.type`.
+    /// Returns whether the symbol has no type, as symbols of assembler code without `.type`.
     pub(super) fn is_untyped(&self) -> bool {
         self.header.st_type() == elf::STT_NOTYPE
     }
@@ -212,7 +213,7 @@ impl<'d> Elf<'d> {
         }
         let (own, other) = if cfg!(target_endian = "little") { (1, "big-endian") } else { (2, "little-endian") };
         if [1, 2].contains(&ident[5]) && ident[5] != own {
-            return Err(Fault::Bad(format!("it is {other}, and this machine is not").into()));
+            return Err(Fault::Bad(format!("it is {other}, and this system is not").into()));
         }
         match ident[4] {
             1 => Self::open_class::<elf::FileHeader32<NativeEndian>>(data),
@@ -225,11 +226,11 @@ impl<'d> Elf<'d> {
         let header = H::parse(data).map_err(|_| CUT)?;
         let machine = header.e_machine(NativeEndian);
         if !MACHINES.is_empty() && !MACHINES.contains(&machine) {
-            let why = format!("it is for another machine (ELF machine number {}, not {})", machine.0, MACHINES[0].0);
+            let why = format!("it is for another architecture (ELF machine {}, not {})", machine.0, MACHINES[0].0);
             return Err(Fault::Bad(why.into()));
         }
         if ![elf::ET_EXEC, elf::ET_DYN].contains(&header.e_type(NativeEndian)) {
-            return Err(bad("it is not a program or shared library, but an object file or a core dump"));
+            return Err(bad("it is not an executable or shared library, but an object file or a core dump"));
         }
         let count = |number: object::read::Result<u32>| number.ok().filter(|&number| number <= MOST_HEADERS).ok_or(CUT);
         count(header.shnum(NativeEndian, data))?;
@@ -247,22 +248,22 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// Whether its addresses are the same in every process: it is not position-independent.
+    /// Returns whether the addresses are the same in every process: the file is not position-independent.
     pub(super) fn is_fixed(&self) -> bool {
         self.is_fixed
     }
 
-    /// Where `object` reads from.
+    /// Returns the source that `object` reads from.
     pub(super) fn data(&self) -> &'d Data<'d> {
         self.data
     }
 
-    /// Bytes of an address in this file.
+    /// Returns the size of an address in this file, in bytes.
     pub(super) fn address_size(&self) -> usize {
         if self.is_64 { 8 } else { 4 }
     }
 
-    /// Where an address is in the file, if it is in a part that is loaded.
+    /// Returns the file offset of an address, if it is in a loaded segment.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
             let within = address.checked_sub(segment.p_vaddr(NativeEndian))?;
@@ -271,31 +272,29 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// Where the code of a function begins in the file, if it has code there.
+    /// Returns the file offset of a function's code, if the function has code in the file.
     pub(super) fn code_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
         let address = symbol.header.st_value(NativeEndian);
-        // The last bit of such an address states the encoding of the instructions.
+        // The lowest bit of an Arm address states the encoding of the instructions.
         let address = if self.is_arm { address & !1 } else { address };
         (symbol.is_defined() && address != 0).then(|| self.offset_of(address))?
     }
 
-    /// The content of a section.
+    /// Returns the content of a section.
     pub(super) fn content(&self, section: &Section) -> Result<&'d [u8], Fault> {
         if section.sh_size(NativeEndian) > MOST && section.sh_type(NativeEndian) != elf::SHT_NOBITS {
             let size = section.sh_size(NativeEndian);
-            return Err(Fault::Bad(
-                format!("a section of {size} bytes is larger than the {MOST} that are read").into(),
-            ));
+            return Err(Fault::Bad(format!("a section has {size} bytes, more than the limit of {MOST}").into()));
         }
         section.data(NativeEndian, self.data).map_err(|_| CUT)
     }
 
-    /// The string table that a section names.
+    /// Returns the string table of a section.
     pub(super) fn strings(&self, section: &Section) -> Result<&'d [u8], Fault> {
         self.content(self.sections.get(section.link(NativeEndian).0).ok_or(CUT)?)
     }
 
-    /// The address of the section of this name. A file without names of sections has none.
+    /// Returns the address of the section with this name. A file without section names has none.
     pub(super) fn address_of_section(&self, name: &[u8]) -> Result<Option<u64>, Fault> {
         let names = self.names.and_then(|names| self.sections.get(usize::try_from(names).ok()?));
         let names = names.map_or(Ok(&[][..]), |names| self.content(names))?;
@@ -303,12 +302,12 @@ impl<'d> Elf<'d> {
         Ok(found.map(|section| section.sh_addr(NativeEndian)))
     }
 
-    /// The first section of this type.
+    /// Returns the first section of this type.
     pub(super) fn section(&self, kind: elf::SectionType) -> Option<&Section> {
         self.sections.iter().find(|section| section.sh_type(NativeEndian) == kind)
     }
 
-    /// A symbol table, if the file has it.
+    /// Returns a symbol table, if the file has it.
     pub(super) fn table(&self, table: Table) -> Option<&Section> {
         self.section(match table {
             Table::Dynamic => elf::SHT_DYNSYM,
@@ -316,7 +315,7 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// Hands out every symbol with a name, in the order of the table.
+    /// Passes every symbol with a name to `take`, in the order of the table.
     pub(super) fn symbols(&self, table: Table, take: &mut dyn FnMut(Symbol<'d>)) -> Result<(), Fault> {
         let Some(section) = self.table(table) else { return Ok(()) };
         let strings = self.strings(section)?;
@@ -325,7 +324,7 @@ impl<'d> Elf<'d> {
     }
 }
 
-/// The text that begins at this position of a string table, and ends with a zero byte.
+/// Returns the NUL-terminated string at this offset of a string table.
 pub(super) fn text(strings: &[u8], position: u32) -> Option<&[u8]> {
     CStr::from_bytes_until_nul(strings.get(usize::try_from(position).ok()?..)?).ok().map(CStr::to_bytes)
 }
@@ -389,11 +388,11 @@ fn segment<P: object::read::elf::ProgramHeader<Endian = NativeEndian>>(it: &P) -
     }
 }
 
-/// The machines whose programs run here; empty where that is not known.
+/// The ELF machines whose code runs here; empty if that is not known.
 const MACHINES: &[elf::Machine] = if cfg!(target_arch = "x86_64") {
     &[elf::EM_X86_64, elf::EM_386]
 } else if cfg!(target_arch = "x86") {
-    // The kernel may be a 64-bit one.
+    // The kernel may be 64-bit.
     &[elf::EM_386, elf::EM_X86_64]
 } else if cfg!(target_arch = "aarch64") {
     &[elf::EM_AARCH64, elf::EM_ARM]
@@ -413,14 +412,14 @@ impl fmt::Debug for Elf<'_> {
     }
 }
 
-/// Tries a reader on damaged files: it may fail, but must not panic.
+/// Runs a reader on damaged files: it may fail, but must not panic.
 #[cfg(test)]
 pub(super) fn damage(whole: &[u8], read: impl Fn(&[u8])) {
-    // Cut anywhere: the beginning byte by byte, the rest in steps.
+    // Truncated files: the beginning byte by byte, the rest in steps.
     for len in (0..whole.len().min(512)).chain((0..whole.len()).step_by(97)) {
         read(&whole[..len]);
     }
-    // Each byte of the header and of the headers of sections, which are at the end, in turn another number.
+    // Each byte of the file header and of the section headers, which are at the end, is changed in turn.
     let mut damaged = whole.to_vec();
     let tail = whole.len().saturating_sub(4096)..whole.len();
     for at in (0..whole.len().min(1024)).chain(tail) {

@@ -1,4 +1,4 @@
-//! Programs that take the place of a function of another program.
+//! Attaching programs that replace a function of another program.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -9,9 +9,10 @@ use crate::program::Program;
 use crate::sys;
 
 impl Program {
-    /// Replaces a function of another program than the one that this `freplace` program was loaded for (Linux 5.10). The function
-    /// must have the same type as the one that was chosen with
-    /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before loading, which [`attach`](Self::attach) replaces.
+    /// Replaces a function of another program than the one that this `freplace` program was loaded for (Linux 5.10).
+    /// The function must have the same type as the one that was set with
+    /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before loading, which [`attach`](Self::attach)
+    /// replaces.
     ///
     /// ```no_run
     /// # use skelgen_runtime::Program;
@@ -22,7 +23,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If it was not loaded, the other program has no such function, or the kernel refuses.
+    /// If the program was not loaded, the other program has no such function, or the kernel rejects it.
     pub fn attach_to(&self, program: impl AsFd, function: &str) -> Result<Link> {
         let program = program.as_fd();
         let own = self.fd()?;
@@ -33,23 +34,24 @@ impl Program {
                 let error = self.refused(format_args!("function `{function}` of another program"), errno);
                 match errno.raw() {
                     libc::EINVAL => {
-                        error.with_help("both functions must have the same type, and the other must be global")
+                        error.with_help("both functions must have the same type, and the replaced one must be global")
                     }
-                    libc::EBUSY => error.note("the function was replaced already"),
+                    libc::EBUSY => error.note("the function is already replaced"),
                     _ => error,
                 }
             })
     }
 }
 
-/// The BTF id of a function of a program that is loaded. A token gives the right to look at its BTF where the kernel takes one for that.
+/// Returns the BTF id of a function of a loaded program. With a token, reads the program's BTF by the token's rights if
+/// the kernel supports that.
 pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option<BorrowedFd<'_>>) -> Result<u32> {
     let refused = |errno: Errno| {
-        let error = Error::refused("looking at the BTF of the program that it attaches to", errno);
+        let error = Error::refused("cannot read the BTF of the program that it attaches to", errno);
         match errno.raw() {
             libc::EPERM => error.with_help(
-                "that takes CAP_SYS_ADMIN, or a BPF token that delegates `btf_get_fd_by_id` on a kernel that takes one for it (6.12 \
-                 does not yet)",
+                "run with CAP_SYS_ADMIN, or with a BPF token that delegates `btf_get_fd_by_id` on a kernel that supports it \
+                 (6.12 does not)",
             ),
             _ => error,
         }

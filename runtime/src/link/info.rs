@@ -1,4 +1,4 @@
-//! What the kernel reports about a link.
+//! Information that the kernel reports about a link.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -15,58 +15,59 @@ pub struct LinkInfo {
     pub id: u32,
     /// Its kind.
     pub kind: LinkType,
-    /// The id of its program; `None` for a struct_ops map.
+    /// The id of its program, or `None` for a struct_ops map.
     pub program_id: Option<u32>,
-    /// What it is attached to, as far as the kind is known and the kernel reports it.
+    /// The attach target, as far as the kind is known and the kernel reports it.
     pub target: LinkTarget,
 }
 
-/// What a link is attached to. Names are empty and numbers 0 where older kernels do not say.
+/// The attach target of a link. Strings are empty and numbers 0 if an older kernel does not report them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each field is what its name says, of what the variant is about")]
+#[allow(missing_docs, reason = "the names of the fields describe them")]
 pub enum LinkTarget {
     /// A raw tracepoint.
     RawTracepoint { name: String, cookie: u64 },
-    /// A function or tracepoint, by its BTF id in what `object_id` is the id of: BTF, or, of `freplace`, a program.
+    /// A function or tracepoint, by its BTF id in the object with the id `object_id`: BTF or, for `freplace`, a
+    /// program.
     Tracing { attach_type: AttachType, object_id: u32, btf_id: u32, cookie: u64 },
-    /// Many of those.
+    /// Many functions or tracepoints.
     TracingMulti { attach_type: AttachType, count: u32 },
-    /// A cgroup; its id is 0 once it is gone.
+    /// A cgroup; its id is 0 after it was removed.
     Cgroup { id: u64, attach_type: AttachType },
     /// An iterator.
     Iter { name: String },
-    /// A network namespace, by the inode of its file; 0 once it is gone.
+    /// A network namespace, by the inode of its file; 0 after it was removed.
     Netns { inode: u32, attach_type: AttachType },
-    /// A network interface; 0 once it is gone.
+    /// A network interface; 0 after it was removed.
     Xdp { ifindex: u32 },
-    /// A network interface and a direction; 0 once it is gone.
+    /// A network interface and a direction; 0 after it was removed.
     Tcx { ifindex: u32, attach_type: AttachType },
-    /// A netkit interface; 0 once it is gone.
+    /// A netkit interface; 0 after it was removed.
     Netkit { ifindex: u32, attach_type: AttachType },
-    /// A map of sockets; 0 once it is gone.
+    /// A map of sockets; 0 after it was removed.
     Sockmap { map_id: u32, attach_type: AttachType },
-    /// A table of functions; 0 once it is detached.
+    /// A struct_ops map; 0 after it was detached.
     StructOps { map_id: u32 },
-    /// A hook of netfilter.
+    /// A netfilter hook.
     Netfilter { family: NetfilterFamily, hook: NetfilterHook, priority: i32, defragment: bool },
     /// Many kernel functions.
     KprobeMulti { count: u32, at_return: bool, missed: u64 },
-    /// Many places in a file.
+    /// Many offsets in a file.
     UprobeMulti { path: String, count: u32, at_return: bool, pid: u32 },
     /// A kernel function.
     Kprobe { function: String, offset: u32, at_return: bool, cookie: u64 },
-    /// A place in a file.
+    /// An offset in a file.
     Uprobe { path: String, offset: u32, at_return: bool, cookie: u64 },
     /// A tracepoint.
     Tracepoint { name: String, cookie: u64 },
     /// A perf event.
     PerfEvent { event_type: u32, config: u64, cookie: u64 },
-    /// Something that this version does not know, or the kernel does not tell.
+    /// A target that this version does not know, or that the kernel does not report.
     Unknown,
 }
 
-/// The longest name that is asked for: paths.
+/// The size of the buffer for a name, which may be a path.
 const NAME: usize = 4096;
 
 impl LinkInfo {
@@ -74,8 +75,8 @@ impl LinkInfo {
         let plain = sys::info(link, None)?;
         let mut name = vec![0; NAME];
         let kind = LinkType(low(plain[0]));
-        // Kinds with a name are asked again, with room for it at the place that it has in their part of the structure. One that
-        // cannot be told (a path of another namespace) is left empty.
+        // Kinds with a name are queried again, with a buffer at the offset of the name in their part of the structure.
+        // A name that the kernel cannot report (a path of another namespace) stays empty.
         let named = match kind {
             LinkType::RAW_TRACEPOINT | LinkType::ITER => Some((2, 3)),
             LinkType::UPROBE_MULTI => Some((2, 6)),
@@ -89,7 +90,7 @@ impl LinkInfo {
     }
 }
 
-/// The part of `struct bpf_link_info` that each kind of link has, from its third word on.
+/// Returns the target from the part of `struct bpf_link_info` that each kind of link has, from its third word on.
 fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
     let [_, _, a, b, c, d, e, f] = *info;
     match kind {
@@ -117,7 +118,7 @@ fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
         LinkType::UPROBE_MULTI => {
             LinkTarget::UprobeMulti { path: name, count: high(e), at_return: low(f) & 1 != 0, pid: high(f) }
         }
-        // By `enum bpf_perf_event_type`.
+        // The event type is one of `enum bpf_perf_event_type`.
         LinkType::PERF_EVENT => match low(a) {
             kind @ (1 | 2) => LinkTarget::Uprobe { path: name, offset: high(c), at_return: kind == 2, cookie: d },
             kind @ (3 | 4) => LinkTarget::Kprobe { function: name, offset: high(c), at_return: kind == 4, cookie: f },
@@ -129,18 +130,18 @@ fn target(kind: LinkType, info: &Info, name: String) -> LinkTarget {
     }
 }
 
-/// An id in an answer of the kernel, where 0 is none.
+/// Returns an id that the kernel reported, or `None` for 0.
 pub(super) fn id(id: u32) -> Option<u32> {
     (id != 0).then_some(id)
 }
 
-/// The first of the two 32-bit fields that lie in a word.
+/// Returns the first of the two 32-bit fields in a word.
 fn low(word: u64) -> u32 {
     let [a, b, c, d, ..] = word.to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// The second.
+/// Returns the second of the two 32-bit fields in a word.
 fn high(word: u64) -> u32 {
     let [.., a, b, c, d] = word.to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])

@@ -1,4 +1,4 @@
-//! Iterators over part of what there is.
+//! Attaching iterators with a target.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -13,35 +13,35 @@ use crate::sys::link as sys;
 pub enum IterTarget<'a> {
     /// The elements of this map (`iter/bpf_map_elem`, `iter/sockmap`, `iter/bpf_sk_storage_map`; Linux 5.9).
     Map(BorrowedFd<'a>),
-    /// Cgroups from this one on (`iter/cgroup`, Linux 6.1).
+    /// The cgroups that the order selects, relative to this one (`iter/cgroup`, Linux 6.1).
     Cgroup(BorrowedFd<'a>, CgroupOrder),
-    /// One thread, by its id (`iter/task` and its like, Linux 6.1).
+    /// One thread, by its id (`iter/task`, `iter/task_file`, `iter/task_vma`; Linux 6.1).
     Thread(u32),
-    /// The threads of one process, by its id (the same).
+    /// The threads of one process, by its id (Linux 6.1).
     Process(u32),
-    /// The threads of the process of this pidfd (the same).
+    /// The threads of the process of this pidfd (Linux 6.1).
     Pidfd(BorrowedFd<'a>),
 }
 
-/// In which order cgroups are visited (`enum bpf_cgroup_iter_order`).
+/// The order in which cgroups are visited (`enum bpf_cgroup_iter_order`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum CgroupOrder {
-    /// This one alone.
+    /// This cgroup only.
     SelfOnly = 1,
-    /// This one and all below, parents first.
+    /// This cgroup and its descendants, parents first.
     DescendantsPre = 2,
-    /// This one and all below, children first.
+    /// This cgroup and its descendants, children first.
     DescendantsPost = 3,
-    /// This one and all above.
+    /// This cgroup and its ancestors.
     AncestorsUp = 4,
-    /// Those directly below, which only newer kernels know.
+    /// The children of this cgroup, which only newer kernels support.
     Children = 5,
 }
 
 impl IterTarget<'_> {
-    /// `union bpf_iter_link_info`, sixteen bytes: each variant begins it anew.
+    /// Returns `union bpf_iter_link_info`, 16 bytes: each variant begins at its start.
     fn info(self) -> [u8; 16] {
         let bits = |fd: BorrowedFd<'_>| u32::from_ne_bytes(fd.as_raw_fd().to_ne_bytes());
         let words: [u32; 4] = match self {
@@ -60,7 +60,8 @@ impl IterTarget<'_> {
 }
 
 impl Program {
-    /// Attaches an iterator over this target, which iterators over elements of a map need, and which limits others to a part.
+    /// Attaches an iterator over this target. Iterators over map elements require a target. Other iterators visit only the
+    /// objects that the target selects.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
@@ -72,16 +73,16 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If it was not loaded, is no iterator over such things, or the kernel refuses.
+    /// If the program was not loaded, is not an iterator over such objects, or the kernel rejects it.
     pub fn attach_iter(&self, target: IterTarget<'_>) -> Result<Link> {
         sys::create_iter(self.fd()?, &target.info()).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
-            let error = self.refused("the iterator it was loaded for, over what was given", errno);
+            let error = self.refused("the iterator it was loaded for, with a target", errno);
             match errno.raw() {
                 libc::EINVAL | libc::EBADF | libc::E2BIG => error.note(
-                    "what was given must be what its section goes over, on a kernel that knows it: maps since Linux 5.9, tasks and \
-                     cgroups since 6.1",
+                    "pass a target of the kind that its section iterates over, on a kernel that supports it: maps since Linux 5.9, \
+                     tasks and cgroups since 6.1",
                 ),
-                libc::ESRCH => error.note("there is no such thread or process"),
+                libc::ESRCH => error.note("the thread or process does not exist"),
                 _ => error,
             }
         })

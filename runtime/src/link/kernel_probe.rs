@@ -1,4 +1,4 @@
-//! Programs of kernel functions: one by one, many at once, and those of system calls.
+//! Attaching programs to kernel functions: single ones, many at once, and those of system calls.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
 
-/// An instruction of a kernel function, or its return.
+/// A kprobe: an instruction of a kernel function, or its return.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Kprobe;
@@ -45,14 +45,14 @@ impl<'a> Kprobe<'a> {
         Self { at_return, ..self }
     }
 
-    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a program without a
-    /// cookie reads, and is attached by kernels without cookies too.
+    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a
+    /// program without a cookie reads; kernels without cookies accept it too.
     pub const fn cookie(self, cookie: u64) -> Self {
         Self { cookie, ..self }
     }
 }
 
-/// The kernel's function for a system call, or its return.
+/// A kprobe on the kernel's function for a system call, or on its return.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Ksyscall;
@@ -70,7 +70,7 @@ pub struct Ksyscall<'a> {
 }
 
 impl<'a> Ksyscall<'a> {
-    /// Creates a probe of the entry of a system call, by its name in the manual.
+    /// Creates a probe of the entry of a system call, by its name in the manual pages.
     pub const fn new(name: &'a str) -> Self {
         Self { name, at_return: false, cookie: 0 }
     }
@@ -80,16 +80,16 @@ impl<'a> Ksyscall<'a> {
         Self { at_return, ..self }
     }
 
-    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a program without a
-    /// cookie reads, and is attached by kernels without cookies too.
+    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a
+    /// program without a cookie reads; kernels without cookies accept it too.
     pub const fn cookie(self, cookie: u64) -> Self {
         Self { cookie, ..self }
     }
 }
 
-/// Kernel functions to attach to at once (Linux 5.18).
+/// Kernel functions to attach to with one link (Linux 5.18).
 ///
-/// In names, `*` stands for any characters and `?` for one.
+/// In names, `*` matches any characters and `?` matches one.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::KprobeMulti;
@@ -104,7 +104,7 @@ impl<'a> Ksyscall<'a> {
 #[must_use]
 pub struct KprobeMulti<'a> {
     functions: &'a [&'a str],
-    /// A pattern beside these names; empty for none.
+    /// A pattern in addition to `functions`; empty for none.
     pattern: &'a str,
     cookies: &'a [u64],
     at_return: bool,
@@ -121,8 +121,8 @@ impl<'a> KprobeMulti<'a> {
         Self { functions: &[], pattern, cookies: &[], at_return: false }
     }
 
-    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function, which must be named without
-    /// patterns; none by default.
+    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function; patterns are not
+    /// accepted with cookies. None by default.
     pub const fn cookies(self, cookies: &'a [u64]) -> Self {
         Self { cookies, ..self }
     }
@@ -138,7 +138,7 @@ impl Program {
     /// Attaches to a kernel function by kprobe.
     ///
     /// # Errors
-    /// If it was not loaded, the kernel has no such function or none that can be probed, or it refuses.
+    /// If the program was not loaded, the kernel has no such function or cannot probe it, or the kernel rejects it.
     pub fn attach_kprobe(&self, probe: Kprobe<'_>) -> Result<Link> {
         let program = self.fd()?;
         let Kprobe { function, offset, at_return, cookie } = probe;
@@ -152,7 +152,7 @@ impl Program {
         let name = c_string(function)?;
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
         let event = perf::probe(&event).map_err(|errno| {
-            let error = self.refused(format_args!("{what} (opening its perf event)"), errno);
+            let error = self.refused(format_args!("{what} (its perf event)"), errno);
             match causes::no_kprobe(function, offset, errno.raw()) {
                 Some(why) if no_such_function(errno) => error.about_part(Subject::Symbol(function)).note(why),
                 Some(why) => error.note(why),
@@ -167,11 +167,11 @@ impl Program {
     /// Attaches to the kernel's function for a system call.
     ///
     /// # Errors
-    /// If it was not loaded, the kernel has no such system call, or it refuses.
+    /// If the program was not loaded, the kernel has no such system call, or rejects the program.
     pub fn attach_ksyscall(&self, probe: Ksyscall<'_>) -> Result<Link> {
         let Ksyscall { name, at_return, cookie } = probe;
         let mut failed = None;
-        // What wraps system calls since 4.17 is tried first; kernels without have their functions by the other names.
+        // The wrappers of system calls since Linux 4.17 are tried first. Kernels without them use the other names.
         for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {
             match self.attach_kprobe(Kprobe::new(&function).at_return(at_return).cookie(cookie)) {
                 Err(error) if error.errno().is_some_and(no_such_function) => {
@@ -180,21 +180,21 @@ impl Program {
                 result => return result,
             }
         }
-        let error = failed.unwrap_or_else(|| self.attaching(Error::not_found("no function was tried")));
-        Err(error.note(format_args!("the kernel has no function of its own for a system call `{name}`")))
+        let error = failed.unwrap_or_else(|| self.attaching(Error::not_found("no function name was tried")));
+        Err(error.note(format_args!("the kernel has no function for the system call `{name}`")))
     }
 
-    /// Attaches to many kernel functions at once, as a `kprobe.multi` or `kprobe.session` program.
+    /// Attaches to many kernel functions with one link, as a `kprobe.multi` or `kprobe.session` program.
     ///
     /// # Errors
-    /// If it was not loaded as one, the kernel has none of the functions, or it refuses.
+    /// If the program was not loaded as one, the kernel has none of the functions, or rejects the program.
     pub fn attach_kprobe_multi(&self, probes: KprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
         let is_pattern = patterns().any(pattern::is_pattern);
         if is_pattern && !probes.cookies.is_empty() {
-            return Err(within(Error::invalid("cookies are for functions by their names, not for patterns")));
+            return Err(within(Error::invalid("cookies need functions by name; patterns are not accepted with them")));
         }
         let found = match is_pattern {
             true => find(&patterns().collect::<Vec<_>>()).map_err(within)?,
@@ -211,12 +211,12 @@ impl Program {
                 let error = self.refused(format_args!("{count} kernel functions (`{of}`)"), errno);
                 match errno.raw() {
                     libc::EINVAL => error.with_help(
-                        "the program must be of section `kprobe.multi` or `kprobe.session`, on a kernel that knows it (5.18, 6.10), with \
-                         as many cookies as functions",
+                        "the program must be of section `kprobe.multi` (Linux 5.18) or `kprobe.session` (6.10), with as many cookies \
+                         as functions",
                     ),
                     libc::ESRCH | libc::ENOENT => error.with_help(
-                        "the kernel does not have each of them, or cannot probe it: /sys/kernel/tracing/available_filter_functions \
-                         lists those that it can",
+                        "a function does not exist or cannot be probed: /sys/kernel/tracing/available_filter_functions lists those that \
+                         can",
                     ),
                     libc::EOPNOTSUPP => error.note("the kernel is built without fprobes (CONFIG_FPROBE)"),
                     _ => error,
@@ -225,7 +225,7 @@ impl Program {
     }
 }
 
-/// What functions of system calls begin with, by `ARCH_HAS_SYSCALL_WRAPPER` of the kernel's architectures.
+/// The prefix of the functions of system calls on the architectures with `ARCH_HAS_SYSCALL_WRAPPER`.
 const WRAPPER: &str = if cfg!(target_arch = "x86_64") {
     "__x64_"
 } else if cfg!(target_arch = "x86") {
@@ -244,18 +244,18 @@ fn no_such_function(errno: Errno) -> bool {
     [libc::ENOENT, libc::EADDRNOTAVAIL].contains(&errno.raw())
 }
 
-/// Functions as the kernel is asked for them: by names or by addresses.
+/// Functions in a request to the kernel: by names or by addresses.
 #[derive(Debug, Default)]
 struct Functions {
     names: Vec<CString>,
     addresses: Vec<u64>,
 }
 
-/// What some functions are called that the kernel has dropped.
+/// The prefix of functions that the kernel has discarded.
 const DROPPED: &[u8] = b"__ftrace_invalid_address__";
 
-/// Every function that can be probed and that one of the patterns stands for: by address where the kernel lists these (6.5), since names
-/// are not unique; else by name.
+/// Returns every function that can be probed and that matches one of the patterns: by address if the kernel lists
+/// addresses (6.5), since names are not unique; otherwise by name.
 fn find(patterns: &[&str]) -> Result<Functions> {
     let mut found = Functions::default();
     let wanted = |name: &[u8]| {
@@ -273,7 +273,7 @@ fn find(patterns: &[&str]) -> Result<Functions> {
                 }
             }
         })?;
-        // An unprivileged look shows zeros.
+        // Without privileges the kernel shows addresses as zero.
         addresses.remove(&0);
         found.addresses.extend(addresses);
     }
@@ -282,14 +282,14 @@ fn find(patterns: &[&str]) -> Result<Functions> {
         found.names.extend(names.filter_map(|name| CString::new(name).ok()));
     }
     if found.addresses.is_empty() && found.names.is_empty() {
-        return Err(Error::not_found(format_args!("no kernel function is called `{}`", patterns.join("` or `")))
+        return Err(Error::not_found(format_args!("no kernel function matches `{}`", patterns.join("` or `")))
             .during(Step::FindSymbol)
-            .with_help(format_args!("/sys/kernel/tracing/{LIST} lists those that can be probed")));
+            .with_help(format_args!("/sys/kernel/tracing/{LIST} lists the functions that can be probed")));
     }
     Ok(found)
 }
 
-/// The names of all functions that can be probed and that one of the patterns stands for.
+/// Returns the names of all functions that can be probed and that match one of the patterns.
 pub(super) fn names(patterns: &[&str]) -> Result<BTreeSet<Vec<u8>>> {
     let mut names = BTreeSet::new();
     let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
@@ -306,7 +306,7 @@ pub(super) fn names(patterns: &[&str]) -> Result<BTreeSet<Vec<u8>>> {
 const LIST: &str = "available_filter_functions";
 
 fn unreadable(error: &std::io::Error) -> Error {
-    Error::io(format_args!("reading {LIST} of tracefs"), error)
+    Error::io(format_args!("cannot read {LIST} of tracefs"), error)
         .note(causes::no_tracing_file(error, "CONFIG_DYNAMIC_FTRACE"))
 }
 

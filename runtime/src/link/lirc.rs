@@ -1,4 +1,4 @@
-//! Programs of infrared receivers.
+//! Attaching programs to infrared receivers.
 
 use std::os::fd::AsFd;
 
@@ -10,12 +10,13 @@ use crate::sys::link as sys;
 use crate::uapi::AttachType;
 
 impl Program {
-    /// Attaches to an infrared receiver (Linux 4.18): the program decodes the pulses that the device of a `/dev/lirc*` file reports in raw
-    /// mode (`SEC("lirc_mode2")`). The kernel has no link for it: the program is detached when the [`Link`] is dropped; after
-    /// [`Link::leak`] it stays for as long as the device does.
+    /// Attaches to an infrared receiver (Linux 4.18): the program decodes the pulses that the device of a `/dev/lirc*`
+    /// file reports in raw mode (`SEC("lirc_mode2")`). The kernel has no link for this. The program is detached when
+    /// the [`Link`] is dropped; after [`Link::leak`] it stays attached as long as the device exists.
     ///
     /// # Errors
-    /// If it was not loaded, the file is not that of a receiver in raw mode, or the kernel rejects it: 64 programs are its limit.
+    /// If the program was not loaded, the file is not that of a receiver in raw mode, or the kernel rejects it: the
+    /// limit is 64 programs.
     ///
     /// # Examples
     /// ```no_run
@@ -38,13 +39,13 @@ impl Program {
             let error = self.refused("an infrared receiver", errno);
             match errno.raw() {
                 libc::EINVAL => {
-                    error.with_help("open the `/dev/lirc*` file of a receiver in raw mode, as `ir-ctl` lists them")
+                    error.with_help("open the `/dev/lirc*` file of a receiver in raw mode; `ir-ctl` lists them")
                 }
-                libc::EEXIST => error.note("the program is attached to the device"),
-                libc::E2BIG => error.note("the device has 64 programs, which is the kernel's limit"),
+                libc::EEXIST => error.note("the program is already attached to the device"),
+                libc::E2BIG => error.note("the device has 64 programs, the kernel's limit"),
                 _ => error,
             }
         })?;
-        Ok(Link::undone(kept, self.name(), how))
+        Ok(Link::without_link(kept, self.name(), how))
     }
 }

@@ -1,8 +1,8 @@
 //! Attached programs.
 //!
-//! A link is what holds a program to the place where it runs; it is a file descriptor, and the place is free again when the last
-//! one is closed. What a program attaches to is a file of its own here, with the methods of [`Program`] that attach so;
-//! what follows from a section alone is in `attach`. Knows nothing of objects or plans.
+//! A link keeps a program attached. It is a file descriptor; the kernel detaches the program when the last descriptor
+//! is closed. Each kind of attach target has a file here, with the methods of [`Program`] that attach to it; `attach`
+//! attaches programs by their sections. This module does not depend on objects or plans.
 
 mod addresses;
 mod attach;
@@ -74,13 +74,13 @@ use crate::program::Program;
 use crate::sys::{c_path, link as sys};
 use crate::usdt_specs::Taken;
 
-/// A program attached. Dropping it detaches, unless it was pinned.
+/// An attached program. Dropping the link detaches the program, unless the link was pinned.
 ///
 /// ```no_run
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
 /// let link = program.attach()?;
 /// println!("link {} of program {:?}", link.info()?.id, link.info()?.program_id);
-/// // From here on it outlives this process, until the file is removed.
+/// // The pinned link outlives this process, until the file is removed.
 /// link.into_pinned("/sys/fs/bpf/my-link")?;
 /// # Ok(())
 /// # }
@@ -91,11 +91,12 @@ pub struct Link {
     fd: OwnedFd,
     /// The program's name, for messages.
     program: Cow<'static, str>,
-    /// What undoes an attachment that the kernel has no link for.
+    /// How to detach if the kernel has no link for the attachment.
     undo: Option<Undo>,
-    /// The links of other places where the program is attached to the same thing: of a USDT probe that has several.
+    /// The links of the other attach points, for a USDT probe with several.
     others: Vec<OwnedFd>,
-    /// What it has taken of its object's maps, given back after all of the above are closed: fields are dropped in their order.
+    /// The USDT specifications that it uses in its object's maps. They are released after the links above are closed,
+    /// because fields are dropped in order.
     taken: Option<Taken>,
 }
 
@@ -104,22 +105,23 @@ impl Link {
         Self { fd, program: program.into(), undo: None, others: Vec::new(), taken: None }
     }
 
-    /// A table of functions without a link of the kernel's, by its map, and what takes it out again by the map's other descriptor.
-    pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, table: &'static str) -> Self {
-        Self::undone(map, table, How::Table(undoing))
+    /// Creates a link for a struct_ops map without a BPF link, from the map, and from another descriptor of it for
+    /// unregistering.
+    pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, name: &'static str) -> Self {
+        Self::without_link(map, name, How::StructOps(undoing))
     }
 
-    /// Something that the kernel has no link for, and what undoes it.
-    fn undone(fd: OwnedFd, program: &'static str, how: How) -> Self {
+    /// Creates a link for an attachment that the kernel has no link for, and how to detach it.
+    fn without_link(fd: OwnedFd, program: &'static str, how: How) -> Self {
         Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new(), taken: None }
     }
 
-    /// Returns the link, which gives back what it has taken of its object's maps when it is dropped.
-    fn holding(self, taken: Taken) -> Self {
+    /// Returns the link, which releases the specifications in its object's maps when it is dropped.
+    fn with_taken(self, taken: Taken) -> Self {
         Self { taken: Some(taken), ..self }
     }
 
-    /// Takes in the link of another place.
+    /// Adds the link of another attach point.
     fn add(&mut self, other: Self) {
         self.others.push(other.fd);
     }
@@ -135,13 +137,13 @@ impl Link {
     /// ```
     ///
     /// # Errors
-    /// If nothing is pinned there, or what is pinned is no link.
+    /// If nothing is pinned there, or the pinned object is not a link.
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let opening = || format!("opening the link pinned at {}", path.display());
+        let opening = || format!("cannot open the link pinned at {}", path.display());
         let of_path = |error: Error| error.during(Step::Open).about(Subject::Path(path));
         let fd = sys::open_pinned(&c_path(path)?).map_err(|errno| of_path(Error::refused(opening(), errno)))?;
-        // The kernel gives no file descriptor away that is not named after what it is.
+        // BPF file descriptors are anonymous inodes whose link names their kind.
         if !is_link(fd.as_fd()) {
             return Err(of_path(Error::mismatch(format_args!("{}: it is a map or a program", opening()))));
         }
@@ -154,29 +156,29 @@ impl Link {
         &self.program
     }
 
-    /// Pins the link to a path in a bpffs: the program stays attached until the file is removed.
+    /// Pins the link to a path in a bpffs. The program stays attached until the file is removed.
     ///
     /// # Errors
-    /// If the path is in no bpffs, is taken, or the way of attaching is an old one without a link (perf events before 5.15).
+    /// If the path is not in a bpffs, the file exists, or the attachment has no BPF link (perf events before 5.15).
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let doing = format!("pinning the link of `{}` to {}", self.program, path.display());
+        let doing = format!("cannot pin the link of `{}` to {}", self.program, path.display());
         self.kernel_link(Step::Pin, &doing)?;
         pins::pin(self.fd.as_fd(), path, doing).map_err(|error| error.about(Subject::Program(&self.program)))?;
-        // Its programs read that for as long as the pin is there.
+        // The attached programs read the specifications as long as the pin exists.
         self.taken.iter().for_each(Taken::keep);
         Ok(())
     }
 
-    /// Pins the link to a path in a bpffs, and closes it.
+    /// Pins the link to a path in a bpffs and closes it.
     ///
     /// # Errors
-    /// As for [`pin`](Self::pin); the program is detached then.
+    /// As [`pin`](Self::pin); the program is detached then.
     pub fn into_pinned(self, path: impl AsRef<Path>) -> Result<()> {
         self.pin(path)
     }
 
-    /// Leaves the program attached until this process ends; an attachment without a link, until its target is gone.
+    /// Leaves the program attached until this process ends; an attachment without a link, until its target is removed.
     pub fn leak(self) {
         if let Some(undo) = self.undo {
             undo.forget();
@@ -185,11 +187,12 @@ impl Link {
         std::mem::forget((self.fd, self.others));
     }
 
-    /// Detaches the program, also if the link is pinned or others hold it, where the kernel can do that (Linux 5.9, and not for probes,
-    /// tracing programs and perf events): those it detaches when the last of the others lets go.
+    /// Detaches the program, even if the link is pinned or has other descriptors, if the kernel supports that (Linux
+    /// 5.9, and not for probes, tracing programs and perf events). Otherwise the kernel detaches the program when the
+    /// last of the others is closed.
     ///
     /// # Errors
-    /// If the kernel refuses.
+    /// If the kernel rejects the request.
     pub fn detach(self) -> Result<()> {
         let result = match self.undo {
             Some(undo) => undo.run(),
@@ -199,87 +202,86 @@ impl Link {
             }),
         };
         result.map_err(|errno| {
-            let error = Error::refused(format_args!("detaching `{}`", self.program), errno);
+            let error = Error::refused(format_args!("cannot detach `{}`", self.program), errno);
             error.during(Step::Detach).about(Subject::Program(&self.program))
         })
     }
 
-    /// Puts another program in the place of the one that is attached, without a moment between them in which there is none: of XDP, tcx,
-    /// netkit, cgroups, namespaces, maps of sockets and iterators.
+    /// Replaces the attached program atomically, for links of XDP, tcx, netkit, cgroups, namespaces, maps of sockets
+    /// and iterators.
     ///
     /// # Errors
-    /// If the program was not loaded, is of another type, or links of this kind cannot change their program.
+    /// If the program was not loaded, is of another type, or the link does not support it.
     pub fn update(&self, program: &Program) -> Result<()> {
         self.change(program, None)
     }
 
-    /// Replaces the attached program without a moment in which none is attached, if `old` is the attached one.
+    /// Replaces the attached program atomically if it is `old`.
     ///
     /// # Errors
-    /// As for [`update`](Self::update), and if the link has another program.
+    /// As [`update`](Self::update), and if the link has another program.
     pub fn replace(&self, old: &Program, program: &Program) -> Result<()> {
         self.change(program, Some(old))
     }
 
     fn change(&self, program: &Program, old: Option<&Program>) -> Result<()> {
-        let doing = format!("putting program `{}` in the place of `{}`", program.name(), self.program);
+        let doing = format!("cannot replace program `{}` with `{}`", self.program, program.name());
         self.kernel_link(Step::UpdateLink, &doing)?;
         let old = old.map(Program::fd).transpose()?;
         sys::update(self.fd.as_fd(), program.fd()?, old).map_err(|errno| {
             let error = Error::refused(doing, errno).during(Step::UpdateLink).about(Subject::Program(program.name()));
             match errno.raw() {
                 libc::EINVAL => error.with_help(
-                    "the program must be of the same type for the same place, and links of some kinds (probes, tracepoints, tracing \
-                     programs) keep their program: attach it beside the other and drop that",
+                    "the program must have the same type and attach type; links of some kinds (probes, tracepoints, tracing \
+                     programs) cannot change their program: attach the new one, then drop the old link",
                 ),
-                libc::EPERM => error.note("the link has another program than the one that was to be replaced"),
+                libc::EPERM => error.note("the link has another program than the one to be replaced"),
                 _ => error,
             }
         })
     }
 
-    /// Returns what the kernel reports about the link (Linux 5.8; about some targets later).
+    /// Returns the information that the kernel reports about the link (Linux 5.8; about some targets later).
     ///
     /// # Errors
-    /// If it is no link of the kernel's or the kernel does not say.
+    /// If it is not a BPF link, or the kernel rejects the query.
     pub fn info(&self) -> Result<LinkInfo> {
-        let doing = format!("looking at the link of `{}`", self.program);
+        let doing = format!("cannot read information about the link of `{}`", self.program);
         self.kernel_link(Step::ReadInfo, &doing)?;
         LinkInfo::of(self.fd.as_fd())
             .map_err(|errno| Error::refused(doing, errno).during(Step::ReadInfo).about(Subject::Program(&self.program)))
     }
 
-    /// Runs an attached iterator: what it writes is what the file holds. Every call is a new run.
+    /// Starts an attached iterator and returns a file with its output. Every call is a new iteration.
     ///
     /// # Errors
-    /// If the program is no iterator.
+    /// If the program is not an iterator.
     pub fn read_iter(&self) -> Result<File> {
         sys::open_iter(self.fd.as_fd()).map(File::from).map_err(|errno| {
-            let error = Error::refused(format_args!("opening an instance of iterator `{}`", self.program), errno);
+            let error = Error::refused(format_args!("cannot create an instance of iterator `{}`", self.program), errno);
             error.during(Step::RunProgram).about(Subject::Program(&self.program))
         })
     }
 
-    /// That the kernel has a link for it.
+    /// Fails if the attachment is not one BPF link.
     fn kernel_link(&self, step: Step, doing: &str) -> Result<()> {
         let of_link = |error: Error| error.during(step).about(Subject::Program(&self.program));
         if !self.others.is_empty() {
             let count = self.others.len() + 1;
             let error =
-                Error::unsupported(format_args!("{doing}: it is attached to {count} places, by a link for each"));
+                Error::unsupported(format_args!("{doing}: it is attached to {count} locations, with a link for each"));
             return Err(of_link(causes::since(
                 error,
                 LinuxVersion::new(6, 6),
-                "it is one link if the program is loaded with the attach type TRACE_UPROBE_MULTI (`set_type`), since Linux 6.6",
+                "load the program with the attach type TRACE_UPROBE_MULTI (`set_type`) for one link (Linux 6.6)",
             )));
         }
         if self.undo.is_none() && is_link(self.fd.as_fd()) {
             return Ok(());
         }
-        let error =
-            Error::unsupported(format_args!("{doing}: it was attached in a way that the kernel has no links for"));
+        let error = Error::unsupported(format_args!("{doing}: the kernel has no link for this attachment"));
         Err(of_link(error.note(
-            "newer kernels have them for most: perf events since 5.15, cgroups since 5.7, socket maps since 6.10",
+            "newer kernels have links for most: cgroups since 5.7, perf events since 5.15, socket maps since 6.10",
         )))
     }
 }
@@ -291,8 +293,8 @@ impl AsFd for Link {
 }
 
 impl From<Link> for OwnedFd {
-    /// The link's file descriptor. What has none stays attached; the file descriptor is that of its program or map then. So do the
-    /// other places of a link that is attached to several.
+    /// Returns the link's file descriptor. An attachment without a link stays attached; the file descriptor is that of
+    /// its program or map. The other attach points of a link stay attached too.
     fn from(link: Link) -> Self {
         link.taken.iter().for_each(Taken::keep);
         std::mem::forget(link.others);
@@ -304,16 +306,17 @@ impl From<Link> for OwnedFd {
 }
 
 impl From<OwnedFd> for Link {
-    /// A link that was opened elsewhere.
+    /// Creates a link from a file descriptor that was opened elsewhere.
     fn from(fd: OwnedFd) -> Self {
-        Self::new(fd, "a link from elsewhere")
+        Self::new(fd, "a link of unknown origin")
     }
 }
 
-/// Pins links to the files of their names in a directory of a bpffs, which is made if it is not there; for the skeleton's `pin`.
+/// Pins links by their names in a directory of a bpffs, which is created if it does not exist; for the skeleton's
+/// `pin`.
 ///
 /// # Errors
-/// The first link that cannot be pinned; those that were are not pinned any more then.
+/// If a link cannot be pinned; the pins of the others are removed then.
 #[doc(hidden)]
 pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     let mut pins = PinSet::default();
@@ -327,29 +330,29 @@ pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file descriptor is a link's: the kernel calls them `anon_inode:bpf_link` and `anon_inode:bpf-link`.
+/// Returns whether a file descriptor is a link: the kernel names them `anon_inode:bpf_link` and `anon_inode:bpf-link`.
 fn is_link(fd: BorrowedFd<'_>) -> bool {
     match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
         Ok(name) => [&b"anon_inode:bpf_link"[..], b"anon_inode:bpf-link"].contains(&name.as_os_str().as_bytes()),
-        // Without /proc it is up to the kernel to say so.
+        // Without /proc the kernel reports a wrong descriptor later.
         Err(_) => true,
     }
 }
 
-/// The error of a program that the kernel does not attach.
+/// Creates the error of a program that the kernel rejected.
 fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
-    let error = Error::refused(format_args!("attaching program `{program}` to {to}"), errno)
+    let error = Error::refused(format_args!("cannot attach program `{program}` to {to}"), errno)
         .during(Step::Attach)
         .about(Subject::Program(program));
     match errno.raw() {
         libc::EPERM | libc::EACCES => error.general_help(
-            "that takes CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN, or root; a program that is attached exclusively also keeps others out",
+            "run with CAP_BPF and CAP_PERFMON or CAP_NET_ADMIN, or as root; a program that is attached exclusively also excludes others",
         ),
         _ => error,
     }
 }
 
-/// A name as the kernel takes it.
+/// Returns a name as a C string.
 fn c_string(name: &str) -> Result<CString> {
-    CString::new(name).map_err(|_| Error::invalid(format_args!("the name {name:?} holds a zero byte")))
+    CString::new(name).map_err(|_| Error::invalid(format_args!("name {name:?} contains a NUL byte")))
 }

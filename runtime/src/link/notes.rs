@@ -1,6 +1,6 @@
-//! Probes that program files name themselves: USDT, in notes of SystemTap's format.
+//! USDT probes of ELF files, which are described by notes in SystemTap's format.
 //!
-//! Reads the notes. What their arguments mean is up to `usdt_arguments`. Knows neither programs nor the kernel.
+//! This module reads the notes; `usdt_arguments` parses their arguments. It does not depend on programs and the kernel.
 
 use object::NativeEndian;
 use object::elf::SHT_NOTE;
@@ -8,31 +8,31 @@ use object::read::elf::{NoteIterator, SectionHeader as _};
 
 use super::elf::{CUT, Elf, Fault};
 
-/// One place of a probe; a probe can have several.
+/// A location of a probe; a probe can have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
-    /// Where it is in the file.
+    /// Its file offset.
     pub(super) offset: u64,
-    /// Where in the file its counter of those who look is; 0 if it has none.
+    /// The file offset of its reference counter (semaphore); 0 if it has none.
     pub(super) counter: u64,
-    /// Its address in memory, if that is the same in every process: of programs that are not position-independent.
+    /// Its address in memory, if that is the same in every process: in files that are not position-independent.
     pub(super) address: Option<u64>,
-    /// Where its arguments are when it is reached.
+    /// Its arguments, as the note describes them.
     pub(super) arguments: String,
 }
 
-/// The name and type of notes of probes.
+/// The owner name and the type of probes' notes.
 const OWNER: &[u8] = b"stapsdt";
 const KIND: u32 = 3;
 
-/// The places of the probe of this provider and name.
-pub(super) fn places(elf: &Elf<'_>, provider: &str, name: &str) -> Result<Vec<Note>, Fault> {
-    // Where this section ended up says by how much addresses have moved since the notes were written.
+/// Returns the locations of the probe with this provider and name.
+pub(super) fn locations(elf: &Elf<'_>, provider: &str, name: &str) -> Result<Vec<Note>, Fault> {
+    // The address of this section shows by how much addresses were moved after the notes were written.
     let base = elf.address_of_section(b".stapsdt.base")?;
     let mut found = Vec::new();
     for section in elf.sections.iter().filter(|section| section.sh_type(NativeEndian) == SHT_NOTE) {
         let bytes = elf.content(section)?;
-        // Notes of an alignment that does not exist are no probes' notes.
+        // Notes with an unknown alignment do not describe probes.
         let Ok(mut notes) = Notes::new(NativeEndian, section.sh_addralign(NativeEndian), bytes) else { continue };
         while let Some(note) = notes.next().map_err(|_| CUT)? {
             if note.name() != OWNER || note.n_type(NativeEndian).0 != KIND {
@@ -62,7 +62,7 @@ pub(super) fn places(elf: &Elf<'_>, provider: &str, name: &str) -> Result<Vec<No
 /// Notes of 32-bit and of 64-bit files have the same headers.
 type Notes<'d> = NoteIterator<'d, object::elf::FileHeader64<NativeEndian>>;
 
-/// The address at this index among those with which a description begins.
+/// Returns the address at this index at the beginning of a description.
 fn number(description: &[u8], index: usize, width: usize) -> Option<u64> {
     let bytes = description.get(index * width..)?.get(..width)?;
     match width {
@@ -71,7 +71,7 @@ fn number(description: &[u8], index: usize, width: usize) -> Option<u64> {
     }
 }
 
-/// An address as wide as the file's.
+/// Truncates an address to the file's address size.
 fn wrapped(address: u64, width: usize) -> u64 {
     if width == 8 { address } else { address & u64::from(u32::MAX) }
 }
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn damaged_files_are_errors() {
         let whole = std::fs::read("/bin/true").or_else(|_| std::fs::read("/proc/self/exe")).unwrap();
-        assert_eq!(read_bytes(&whole, |elf| places(elf, "nobody", "nothing")), Ok(Vec::new()));
+        assert_eq!(read_bytes(&whole, |elf| locations(elf, "nobody", "nothing")), Ok(Vec::new()));
         damage(&whole, |damaged| {
-            let _ = read_bytes(damaged, |elf| places(elf, "nobody", "nothing"));
+            let _ = read_bytes(damaged, |elf| locations(elf, "nobody", "nothing"));
         });
     }
 }

@@ -1,10 +1,10 @@
-//! Where among others a program attaches.
+//! The position of a program among others with the same attach target.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::uapi::attach_flags;
 
-/// A place among the programs of an interface or a cgroup.
+/// A position among the programs of an interface or a cgroup.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;
@@ -25,54 +25,54 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Creates a place before or after others. The default is after all that are there.
+    /// Creates a position relative to other programs. The default is after all others.
     pub const fn new(order: Order<'a>) -> Self {
         Self { order, expected_revision: 0, preorder: false }
     }
 
-    /// Sets the revision that the list of programs must still have ([`Attached::revision`](super::Attached::revision)), so that nothing
-    /// is attached if others changed it in between. The default, 0, attaches at any revision.
+    /// Sets the revision that the list of programs must have ([`Attached::revision`](super::Attached::revision)). If
+    /// the list was changed since, the program is not attached. The default, 0, is any revision.
     pub const fn expected_revision(self, revision: u64) -> Self {
         Self { expected_revision: revision, ..self }
     }
 
-    /// Sets whether the program runs before those of the cgroups below (Linux 6.15, of cgroups only); `false` by default.
+    /// Sets whether the program runs before those of descendant cgroups (Linux 6.15, cgroups only); `false` by default.
     pub const fn preorder(self, preorder: bool) -> Self {
         Self { preorder, ..self }
     }
 }
 
-/// Before or after which other program.
+/// A position relative to the other programs.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub enum Order<'a> {
-    /// After all that are there.
+    /// After all others.
     #[default]
     Last,
-    /// Before all that are there.
+    /// Before all others.
     First,
-    /// Just before this one.
+    /// Directly before this one.
     Before(Other<'a>),
-    /// Just after this one.
+    /// Directly after this one.
     After(Other<'a>),
 }
 
-/// A program that is attached to the same place.
+/// Another program with the same attach target.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Other<'a> {
     /// The program of this link.
     Link(BorrowedFd<'a>),
-    /// The program of the link of this id.
+    /// The program of the link with this id.
     LinkId(u32),
-    /// This program, attached without a link.
+    /// This program, which is attached without a link.
     Program(BorrowedFd<'a>),
-    /// The program of this id, attached without a link.
+    /// The program with this id, which is attached without a link.
     ProgramId(u32),
 }
 
 impl Place<'_> {
-    /// The flags of the request, and the other program as it has it.
+    /// Returns the flags and the reference to the other program for the request.
     pub(super) fn request(&self) -> (u32, u32) {
         let (direction, other) = match self.order {
             Order::Last => (0, None),
@@ -90,7 +90,7 @@ impl Place<'_> {
         (direction | kind | if self.preorder { attach_flags::PREORDER } else { 0 }, other)
     }
 
-    /// Whether it is that of kernels that know no order.
+    /// Returns whether the position is the default, which kernels without ordering accept.
     pub(super) fn is_default(&self) -> bool {
         self.request() == (0, 0) && self.expected_revision == 0
     }

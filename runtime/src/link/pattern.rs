@@ -1,9 +1,9 @@
-//! Patterns of names: `*` stands for any characters, `?` for one.
+//! Patterns of names: `*` matches any characters, `?` matches one.
 
-/// Whether the whole name is as the pattern says.
+/// Returns whether the pattern matches the whole name.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name) = (0, 0);
-    // Where the last `*` was, and how far the name has been given to it.
+    // The position of the last `*`, and the number of bytes of the name up to the end of its match.
     let mut star: Option<(usize, usize)> = None;
     while in_name < name.len() {
         match pattern.get(at) {
@@ -16,17 +16,17 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
                 in_name += 1;
             }
             _ => {
-                let Some((place, given)) = star else { return false };
-                star = Some((place, given + 1));
-                at = place + 1;
-                in_name = given + 1;
+                let Some((last, taken)) = star else { return false };
+                star = Some((last, taken + 1));
+                at = last + 1;
+                in_name = taken + 1;
             }
         }
     }
     pattern[at..].iter().all(|&rest| rest == b'*')
 }
 
-/// Whether it stands for other names than itself.
+/// Returns whether a text is a pattern and not a plain name.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }

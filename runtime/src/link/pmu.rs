@@ -1,4 +1,4 @@
-//! What sysfs says of the kernel's sources of events, and attaching to an event of any of them.
+//! The kernel's event sources in sysfs, and attaching to their events.
 
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,29 +8,30 @@ use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::kernel::causes::{self, TRACEFS};
 use crate::sys::{link as sys, perf};
 
-/// Where they are.
+/// The directory of the event sources.
 const DEVICES: &str = "/sys/bus/event_source/devices";
 
-/// A source of probes.
+/// An event source of probes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probes {
-    /// Its type, as events have it.
+    /// Its event type.
     pub(super) event_type: u32,
-    /// The bit of an event's configuration that means a return.
+    /// The bit in an event's configuration for a return probe.
     pub(super) return_bit: u64,
-    /// By how many bits a reference counter is shifted in the configuration, if it can be there.
+    /// The bit offset of the reference counter in the configuration, if the kernel supports it.
     pub(super) counter_shift: Option<u32>,
 }
 
 impl Probes {
-    /// That of this name, `kprobe` or `uprobe`.
+    /// Reads the event source with this name, `kprobe` or `uprobe`.
     pub(super) fn of(name: &str) -> Result<Self> {
         let text = |file: &str| read_to_string(format!("{DEVICES}/{name}/{file}"));
         let unreadable = |file: &str, error: &std::io::Error| {
-            Error::io(format_args!("reading {DEVICES}/{name}/{file}"), error).note(causes::no_event_source(name, error))
+            Error::io(format_args!("cannot read {DEVICES}/{name}/{file}"), error)
+                .note(causes::no_event_source(name, error))
         };
         let read = |file: &str| text(file).map_err(|error| unreadable(file, &error));
-        let bad = |file: &str| Error::malformed(format_args!("{DEVICES}/{name}/{file} cannot be understood"));
+        let bad = |file: &str| Error::malformed(format_args!("cannot parse {DEVICES}/{name}/{file}"));
         let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
         let format = read("format/retprobe")?;
         let bit: Option<u32> = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
@@ -49,9 +50,9 @@ impl Probes {
     }
 }
 
-/// The number of a tracepoint.
+/// Returns the id of a tracepoint.
 pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
-    let context = || format!("the id of tracepoint `{category}/{name}`");
+    let context = || format!("cannot read the id of tracepoint `{category}/{name}`");
     // The names become part of a path.
     TargetKind::Tracepoint
         .parse(&format!("{category}/{name}"))
@@ -61,7 +62,7 @@ pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     for root in TRACEFS {
         match read_to_string(format!("{root}/events/{category}/{name}/id")) {
             Ok(text) => {
-                return text.trim().parse().map_err(|_| Error::malformed(format_args!("{} is no number", context())));
+                return text.trim().parse().map_err(|_| Error::malformed(format_args!("{}: not a number", context())));
             }
             Err(error) => failed = Some(failed.unwrap_or(error)),
         }
@@ -72,7 +73,7 @@ pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     })
 }
 
-/// Opens a file of tracefs: of the second place only where the first does not have it.
+/// Opens a file of tracefs; from the second mount point only if the first does not have it.
 pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
     let [first, second] = TRACEFS;
     match std::fs::File::open(format!("{first}/{file}")) {
@@ -81,10 +82,11 @@ pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
     }
 }
 
-/// Attaches to a perf event: by a link where the kernel has them (5.15), else to the event itself, which is given back then.
+/// Attaches to a perf event. Uses a link if the kernel supports it (5.15), otherwise attaches to the event itself and
+/// returns it.
 pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
     match attach_with_cookie(program, event.as_fd(), cookie) {
-        // Kernels without such links have no cookies either.
+        // Kernels without such links do not have cookies either.
         Err(error) if error.raw() == libc::EINVAL && cookie == 0 => {
             perf::attach(event.as_fd(), program)?;
             Ok(event)
@@ -93,7 +95,7 @@ pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Re
     }
 }
 
-/// Attaches to a perf event by a link alone (5.15), whose cookie the program gets, whatever it is.
+/// Attaches to a perf event by a link (5.15), so that the program reads the cookie, even if it is 0.
 pub(super) fn attach_with_cookie(
     program: BorrowedFd<'_>,
     event: BorrowedFd<'_>,
@@ -104,7 +106,7 @@ pub(super) fn attach_with_cookie(
     Ok(link)
 }
 
-/// The error of an event that cannot be opened, with what its number says of rights.
+/// Adds help about permissions to the error of an event that cannot be opened.
 pub(super) fn refused_event(error: Error, errno: Errno) -> Error {
     match errno.raw() {
         libc::EPERM | libc::EACCES => error.note(causes::no_perf_rights(errno.raw())),

@@ -1,7 +1,7 @@
-//! Programs of routes: lightweight tunnels (`lwt_*`), by netlink.
+//! Attaching programs to routes (lightweight tunnels, `lwt_*`), by netlink.
 //!
-//! Knows just enough of netlink for two requests: a route with an encapsulation, and its removal. Numbers are those of
-//! `linux/rtnetlink.h`, `linux/lwtunnel.h` and `linux/seg6_local.h`.
+//! This module implements the two netlink requests that it needs: adding a route with an encapsulation, and removing
+//! it. The numbers are those of `linux/rtnetlink.h`, `linux/lwtunnel.h` and `linux/seg6_local.h`.
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -27,8 +27,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// Describes a route to the addresses that share the first `prefix_len` bits with `destination`, by the network interface of this
-    /// index, in the main table.
+    /// Creates a route to the addresses that share the first `prefix_len` bits with `destination`, by the network
+    /// interface with this index, in the main table.
     pub const fn new(destination: IpAddr, prefix_len: u8, ifindex: u32) -> Self {
         Self { destination, prefix_len, ifindex, gateway: None, table: MAIN, metric: 0, headroom: 0 }
     }
@@ -45,13 +45,14 @@ impl Route {
         self
     }
 
-    /// Sets the metric: of routes to the same destination, the lowest counts. By default the kernel chooses.
+    /// Sets the metric. Of several routes to one destination, the kernel uses the one with the lowest metric. By
+    /// default the kernel chooses.
     pub const fn metric(mut self, metric: u32) -> Self {
         self.metric = metric;
         self
     }
 
-    /// Sets how many bytes of room a program of `lwt_xmit` needs in front of a packet; 256 bytes at most, none by default.
+    /// Sets the headroom in bytes that an `lwt_xmit` program needs in front of a packet; at most 256, by default 0.
     pub const fn headroom(mut self, bytes: u32) -> Self {
         self.headroom = bytes;
         self
@@ -59,19 +60,20 @@ impl Route {
 }
 
 impl Program {
-    /// Adds a route whose packets run the program: before they are forwarded to it (`SEC("lwt_in")`), before they are sent by it
-    /// (`SEC("lwt_out")`), before they are given to the interface (`SEC("lwt_xmit")`, Linux 4.10), or as a segment of IPv6 segment routing
-    /// (`SEC("lwt_seg6local")`, Linux 4.18). The route is in this thread's network namespace. It is removed when the [`Link`] is dropped;
-    /// after [`Link::leak`] it stays.
+    /// Adds a route whose packets run the program: on input (`SEC("lwt_in")`), on output (`SEC("lwt_out")`), before
+    /// transmission by the interface (`SEC("lwt_xmit")`, Linux 4.10), or as a segment of IPv6 segment routing
+    /// (`SEC("lwt_seg6local")`, Linux 4.18). The route is in this thread's network namespace. It is removed when the
+    /// [`Link`] is dropped; after [`Link::leak`] it stays.
     ///
     /// # Errors
-    /// If it was not loaded, is of another type, or the kernel rejects the route: it exists, or the gateway cannot be reached.
+    /// If the program was not loaded or has another type, or the kernel rejects the route: it exists, or the gateway is
+    /// unreachable.
     ///
     /// # Examples
     /// ```no_run
     /// use skelgen_runtime::link::Route;
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
-    /// // As `ip route add 198.51.100.0/24 encap bpf xmit ... dev IF` does, for the interface with index 2.
+    /// // This does what `ip route add 198.51.100.0/24 encap bpf xmit ... dev IF` does, for the interface with index 2.
     /// let _link = program.attach_route(Route::new("198.51.100.0".parse()?, 24, 2).headroom(14))?;
     /// # Ok(())
     /// # }
@@ -83,15 +85,15 @@ impl Program {
             let error = self.refused(&what, errno);
             match errno.raw() {
                 libc::EEXIST => {
-                    error.with_help("there is a route to this destination: choose another metric, or remove it")
+                    error.with_help("a route to this destination exists: set another metric, or remove the route")
                 }
                 libc::ENODEV => error
                     .about_part(Subject::Interface(route.ifindex))
-                    .note("this network namespace has no interface of that index"),
+                    .note("this network namespace has no interface with that index"),
                 libc::ENETDOWN => error.about_part(Subject::Interface(route.ifindex)).note("the interface is down"),
-                libc::ENETUNREACH | libc::EHOSTUNREACH => error.note("the gateway cannot be reached by the interface"),
+                libc::ENETUNREACH | libc::EHOSTUNREACH => error.note("the gateway is not reachable by the interface"),
                 libc::EOPNOTSUPP => {
-                    error.note("the kernel is built without what it takes (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)")
+                    error.note("the kernel is built without support for it (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)")
                 }
                 _ => error,
             }
@@ -101,10 +103,10 @@ impl Program {
         self.encapsulate(route, program.as_raw_fd(), &mut message)?;
         let socket = netlink::open().map_err(refused)?;
         netlink::request(&socket, &message, |_, _| ()).map_err(refused)?;
-        Ok(Link::undone(kept, self.name(), How::Route(Added { socket, route })))
+        Ok(Link::without_link(kept, self.name(), How::Route(Added { socket, route })))
     }
 
-    /// Adds the attributes that name the program.
+    /// Adds the attributes that identify the program.
     fn encapsulate(&self, route: Route, program: i32, message: &mut Message) -> Result<()> {
         let (fd, name) = (program.to_ne_bytes(), self.name());
         let hook = match self.program_type() {
@@ -124,11 +126,11 @@ impl Program {
             }
             other => {
                 return Err(Error::invalid(format_args!(
-                    "program `{name}` is of type {other}, which routes do not run"
+                    "program `{name}` has type {other}, which routes do not support"
                 ))
                 .during(Step::Attach)
                 .about(Subject::Program(name))
-                .with_help("routes run programs of the sections `lwt_in`, `lwt_out`, `lwt_xmit` and `lwt_seg6local`"));
+                .with_help("use a program of section `lwt_in`, `lwt_out`, `lwt_xmit` or `lwt_seg6local`"));
             }
         };
         message.attribute(ENCAP_TYPE, &BPF.to_ne_bytes());
@@ -148,7 +150,7 @@ impl Program {
 /// A route that was added.
 #[derive(Debug)]
 pub(super) struct Added {
-    /// The socket that added it: the route is in its network namespace.
+    /// The socket that added the route, in whose network namespace it is.
     socket: OwnedFd,
     route: Route,
 }
@@ -160,11 +162,11 @@ impl Added {
 }
 
 impl Route {
-    /// A request about the route: `struct rtmsg`, and the attributes that distinguish it.
+    /// Creates a request about the route: `struct rtmsg`, and the attributes that identify it.
     fn message(&self, kind: u16, flags: u16) -> Message {
         let family = u8::try_from(if self.destination.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }).unwrap_or(0);
         let scope = if self.gateway.is_some() || self.destination.is_ipv6() { UNIVERSE } else { LINK };
-        // Tables above 255 are named by the attribute alone.
+        // Tables above 255 are identified by the attribute only.
         let header = [family, self.prefix_len, 0, 0, 0, STATIC, scope, UNICAST, 0, 0, 0, 0];
         let mut message = Message::new(kind, flags, &header);
         message.attribute(DESTINATION, &octets(self.destination));
@@ -180,7 +182,7 @@ impl Route {
     }
 }
 
-/// The bytes of an address, in the order of the network.
+/// Returns the bytes of an address in network byte order.
 fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),

@@ -1,6 +1,6 @@
-//! Where program files are that are named without a directory.
+//! The search for program files that are named without a directory.
 //!
-//! Searches what libbpf 1.8 searches, in its order. Knows no content of files.
+//! The search order is that of libbpf 1.8. This module does not read the content of files.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Subject};
 
-/// The file of this name: itself if it names a directory, else the first of that name in the directories for its kind.
+/// Returns the path of a file: unchanged if it contains a directory, otherwise the first match in the directories for
+/// its kind.
 ///
 /// # Errors
-/// If no directory has it, or it is in an archive (`base.apk!/lib/libx.so`), which is not read.
+/// If no directory contains the file, or it is in an archive (`base.apk!/lib/libx.so`), which is not supported.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().as_bytes().contains(&b'/') {
         return in_directory(path);
@@ -21,9 +22,9 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     let kind = if is_library(path.as_os_str()) { &LIBRARIES } else { &PROGRAMS };
     let given = std::env::var_os(kind.variable).unwrap_or_default();
     find(path, kind, &given).ok_or_else(|| {
-        Error::not_found(format_args!("there is no file {}", path.display())).about(Subject::Path(path)).with_help(
+        Error::not_found(format_args!("file {} not found", path.display())).about(Subject::Path(path)).with_help(
             format_args!(
-                "{} and what {} names were searched for one that {}; give a path",
+                "no file that {2} in {0} and the directories of {1}: pass a path",
                 kind.usual.join(", "),
                 kind.variable,
                 if kind.is_run { "can be run" } else { "can be read" },
@@ -37,18 +38,18 @@ fn in_directory(path: &Path) -> Result<PathBuf> {
     if let Some(at) = bytes.windows(2).position(|part| part == b"!/") {
         let archive = Path::new(OsStr::from_bytes(&bytes[..at]));
         if !path.exists() && archive.is_file() {
-            return Err(Error::unsupported(format_args!("{} is in an archive, which is not read", path.display()))
-                .about(Subject::Path(path))
-                .with_help(format_args!(
-                    "attach to {} with the offset of the function in the archive",
-                    archive.display()
-                )));
+            return Err(Error::unsupported(format_args!(
+                "{} is in an archive, which is not supported",
+                path.display()
+            ))
+            .about(Subject::Path(path))
+            .with_help(format_args!("attach to {} at the offset of the function in the archive", archive.display())));
         }
     }
     Ok(path.to_owned())
 }
 
-/// Files of a kind: where they are, and what they must allow.
+/// A kind of files: their directories and the required permission.
 struct Kind {
     variable: &'static str,
     usual: &'static [&'static str],
@@ -58,14 +59,14 @@ struct Kind {
 const LIBRARIES: Kind = Kind { variable: "LD_LIBRARY_PATH", usual: LIBRARY_DIRECTORIES, is_run: false };
 const PROGRAMS: Kind = Kind { variable: "PATH", usual: &["/usr/bin", "/usr/sbin", "/bin", "/sbin"], is_run: true };
 
-/// `libc.so`, `libc.so.6`.
+/// Returns whether the name is that of a library, such as `libc.so` or `libc.so.6`.
 fn is_library(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
 fn find(name: &Path, kind: &Kind, given: &OsStr) -> Option<PathBuf> {
-    // An empty directory in a variable would be the current one, where anybody may have put a file.
+    // An empty directory in a variable means the current one, where anybody may have created a file.
     let given = std::env::split_paths(given).filter(|directory| !directory.as_os_str().is_empty());
     let mut directories = given.chain(kind.usual.iter().map(PathBuf::from));
     directories.find_map(|directory| Some(directory.join(name)).filter(|file| is_usable(file, kind)))
@@ -76,7 +77,7 @@ fn is_usable(path: &Path, kind: &Kind) -> bool {
     metadata.is_file() && (!kind.is_run || metadata.permissions().mode() & 0o111 != 0) && File::open(path).is_ok()
 }
 
-/// Debian and its like keep the libraries of this machine in a directory of its own name.
+/// Debian and related distributions install libraries in a directory named after the architecture.
 macro_rules! directories {
     ($name:literal) => {
         &["/usr/lib64", "/usr/lib", concat!("/lib/", $name), concat!("/usr/lib/", $name), "/lib64", "/lib"]
@@ -130,7 +131,7 @@ mod tests {
         for directory in [&first, &second, &third] {
             std::fs::create_dir_all(directory).unwrap();
         }
-        // A directory of the name, and a file that cannot be run, are passed over.
+        // A directory with the name and a file that is not executable are skipped.
         std::fs::create_dir_all(first.join("tool")).unwrap();
         std::fs::write(second.join("tool"), "").unwrap();
         std::fs::write(third.join("tool"), "").unwrap();

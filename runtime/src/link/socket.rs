@@ -1,4 +1,5 @@
-//! Programs of single sockets. Links there are none: a program stays for as long as the socket does, or until it is taken off.
+//! Attaching programs to sockets. The kernel has no links for them: a program stays attached as long as the socket
+//! exists, or until it is detached.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -6,7 +7,8 @@ use crate::error::{Error, Result, Step};
 use crate::program::Program;
 use crate::sys::socket::set_option;
 
-/// `SO_ATTACH_BPF` and its like of `asm-generic/socket.h`; sparc and parisc, for which this is not made, have other numbers.
+/// `SO_ATTACH_BPF` of `asm-generic/socket.h`. The numbers here and below differ on sparc and parisc, which are not
+/// supported.
 const ATTACH_BPF: i32 = 50;
 /// `SO_DETACH_BPF`, which is `SO_DETACH_FILTER`.
 const DETACH_BPF: i32 = 27;
@@ -16,8 +18,8 @@ const ATTACH_REUSEPORT: i32 = 52;
 const DETACH_REUSEPORT: i32 = 68;
 
 impl Program {
-    /// Attaches a socket filter to a socket: its return value is the number of bytes of a packet that the socket gets. It stays until the socket is closed
-    /// or [`detach_socket_filter`] detaches it.
+    /// Attaches a socket filter to a socket: its return value is the number of bytes of a packet that the socket
+    /// receives. It stays attached until the socket is closed or [`detach_socket_filter`] detaches it.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +30,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If it was not loaded or the kernel refuses.
+    /// If the program was not loaded or the kernel rejects it.
     pub fn attach_socket_filter(&self, socket: impl AsFd) -> Result<()> {
         set_option(socket.as_fd(), ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("a socket", errno);
@@ -40,18 +42,19 @@ impl Program {
         })
     }
 
-    /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it chooses which of them gets a
-    /// connection or a packet. It stays until the last socket of the group is closed or [`detach_reuseport`] detaches it.
+    /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it selects the socket
+    /// for each connection or packet. It stays attached until the last socket of the group is closed or
+    /// [`detach_reuseport`] detaches it.
     ///
     /// # Errors
-    /// If it was not loaded or the kernel refuses.
+    /// If the program was not loaded or the kernel rejects it.
     pub fn attach_reuseport(&self, socket: impl AsFd) -> Result<()> {
         set_option(socket.as_fd(), ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("sockets that share a port", errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help(
-                    "the socket must have been given SO_REUSEPORT before it was bound, and the program must be of section \
-                     `sk_reuseport` or `socket`",
+                    "set SO_REUSEPORT on the socket before binding it, and use a program of section `sk_reuseport` or \
+                     `socket`",
                 ),
                 _ => error,
             }
@@ -65,7 +68,7 @@ impl Program {
 /// If the socket has none.
 pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
     set_option(socket.as_fd(), DETACH_BPF, 0)
-        .map_err(|errno| Error::refused("taking the filter from a socket", errno).during(Step::Detach))
+        .map_err(|errno| Error::refused("cannot detach the filter of a socket", errno).during(Step::Detach))
 }
 
 /// Detaches the program of a group of sockets that share a port (Linux 5.3).
@@ -74,6 +77,6 @@ pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
 /// If the group has none.
 pub fn detach_reuseport(socket: impl AsFd) -> Result<()> {
     set_option(socket.as_fd(), DETACH_REUSEPORT, 0).map_err(|errno| {
-        Error::refused("taking the program from sockets that share a port", errno).during(Step::Detach)
+        Error::refused("cannot detach the program of sockets that share a port", errno).during(Step::Detach)
     })
 }

@@ -1,7 +1,7 @@
-//! Functions of program files by name: their offsets in the file, as the kernel wants them for uprobes.
+//! Functions of ELF files by name: their file offsets, which uprobes need.
 //!
-//! Names and versions mean what they mean to libbpf 1.8, so that a target that works there has the same offset here. Why a name has no
-//! offset is up to `unfound`. Knows neither programs nor the kernel.
+//! Names and versions have the meaning that they have in libbpf 1.8, so that a target that works there has the same
+//! offset here. `unfound` explains why a name has no offset. This module does not depend on programs and the kernel.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ use super::elf::{CUT, Elf, Fault, Symbol, Table, text};
 use super::pattern;
 use super::unfound::{self, Unfound};
 
-/// The name of a function with the version that it may ask for: `NAME`, `NAME@VERSION` or `NAME@@VERSION`.
+/// The name of a function with an optional version: `NAME`, `NAME@VERSION` or `NAME@@VERSION`.
 ///
-/// Symbols in `.symtab` are named in the same way; there, two signs mark the version that programs get that are linked now.
+/// Symbols in `.symtab` have names of this form; `@@` marks the default version, which new programs are linked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name<'n> {
     pub(super) function: &'n [u8],
@@ -32,7 +32,7 @@ impl<'n> Name<'n> {
     }
 }
 
-/// As it is given: `NAME` or `NAME@VERSION`.
+/// Formats the name as it is passed: `NAME` or `NAME@VERSION`.
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.function))?;
@@ -40,10 +40,10 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// The offset of each of these functions, in their order.
+/// Returns the offset of each of these functions, in their order.
 ///
-/// As libbpf does, exported symbols are searched first and all others only for names that are not among these; a weak symbol yields to
-/// one that is not; and a name that still has several offsets is ambiguous.
+/// As in libbpf, exported symbols are searched first, and all other symbols only for names that are not exported. A
+/// strong symbol has precedence over a weak one. A name that still has several offsets is ambiguous.
 pub(super) fn find_each(elf: &Elf<'_>, names: &[&str]) -> Result<Result<Vec<u64>, Unfound>, Fault> {
     let mut wanted: Vec<(Name<'_>, Offsets)> =
         names.iter().map(|name| (Name::new(name.as_bytes()), Offsets::default())).collect();
@@ -76,8 +76,8 @@ pub(super) fn find_each(elf: &Elf<'_>, names: &[&str]) -> Result<Result<Vec<u64>
     Ok(Ok(found))
 }
 
-/// The offsets of all functions that one of the patterns stands for, in rising order. A pattern without a version stands for every
-/// version.
+/// Returns the offsets of all functions that match one of the patterns, in ascending order. A pattern without a version
+/// matches every version.
 pub(super) fn find_all(elf: &Elf<'_>, patterns: &[&str]) -> Result<Vec<u64>, Fault> {
     let patterns: Vec<Name<'_>> = patterns.iter().map(|pattern| Name::new(pattern.as_bytes())).collect();
     let with_versions = patterns.iter().any(|pattern| pattern.version.is_some());
@@ -106,7 +106,7 @@ struct Function<'d> {
     is_weak: bool,
 }
 
-/// How many offsets there are.
+/// The number of offsets of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Found {
     #[default]
@@ -115,12 +115,12 @@ enum Found {
     Several,
 }
 
-/// The offsets of the functions of one name.
+/// The offsets of the functions with one name.
 #[derive(Default, PartialEq, Eq)]
 struct Offsets {
     strong: Found,
     weak: Found,
-    /// Whether a table had the name, so that the next one does not count.
+    /// Whether an earlier table had the name, so that the next one is ignored.
     is_closed: bool,
 }
 
@@ -139,7 +139,7 @@ impl Offsets {
     }
 }
 
-/// Hands out the functions of a table that have code in the file.
+/// Passes the functions of a table that have code in the file to `take`.
 fn functions<'d>(
     elf: &Elf<'d>,
     table: Table,
@@ -156,31 +156,31 @@ fn functions<'d>(
     })
 }
 
-/// Which versions the symbols of a table have.
+/// The versions of the symbols of a table.
 #[derive(Default)]
 pub(super) struct Versions<'d> {
-    /// By the number of a symbol, the number of its version.
+    /// The version index of each symbol, by its index.
     numbers: &'d [u8],
-    /// The names of the versions that the file defines, by their numbers.
+    /// The names of the versions that the file defines, with their version index.
     names: Vec<(u16, &'d [u8])>,
 }
 
 impl<'d> Versions<'d> {
-    /// Those of a table; only what names of symbols themselves say if they are not `wanted`.
+    /// Reads the versions of a table. If they are not `wanted`, only the versions in the symbols' names are known.
     pub(super) fn read(elf: &Elf<'d>, table: Table, wanted: bool) -> Result<Self, Fault> {
         let (true, Table::Dynamic, Some(numbers)) = (wanted, table, elf.section(SHT_GNU_VERSYM)) else {
             return Ok(Self::default());
         };
         let numbers = elf.content(numbers)?;
         let Some(section) = elf.section(SHT_GNU_VERDEF) else { return Ok(Self { numbers, names: Vec::new() }) };
-        // Its size is checked before it is read.
+        // The size is checked before the table is read.
         let strings = elf.content(section).and_then(|_| elf.strings(section))?;
         let Some((mut definitions, _)) = section.gnu_verdef(NativeEndian, elf.data()).map_err(|_| CUT)? else {
             return Err(CUT);
         };
         let mut names = Vec::new();
         while let Some((definition, mut parts)) = definitions.next().map_err(|_| CUT)? {
-            // The first part is the version itself; the others are those that it continues.
+            // The first entry is the version itself; the others are its predecessors.
             let Some(part) = parts.next().map_err(|_| CUT)? else { continue };
             names.push((
                 definition.vd_ndx.get(NativeEndian).0,
@@ -193,7 +193,7 @@ impl<'d> Versions<'d> {
         Ok(Self { numbers, names })
     }
 
-    /// The name of a symbol of the table, with its version.
+    /// Returns the name of a symbol of the table with its version.
     pub(super) fn name_of(&self, symbol: &Symbol<'d>) -> Name<'d> {
         let name = Name::new(symbol.name);
         let number = symbol.index.checked_mul(2).and_then(|at| self.numbers.get(at..)?.first_chunk::<2>());
@@ -204,9 +204,9 @@ impl<'d> Versions<'d> {
     }
 }
 
-/// `VERSYM_HIDDEN`: a version that is only for programs that were linked to it. A name without a version stands for these as well.
+/// `VERSYM_HIDDEN`: a version that is not the default. A name without a version matches these as well.
 const HIDDEN: u16 = 0x8000;
-/// A number of a version has 15 bits.
+/// A version index has 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
 
 #[cfg(test)]
@@ -217,7 +217,7 @@ mod tests {
     use super::super::elf::{damage, read_bytes, read_file};
     use super::*;
 
-    /// A function to be found. Its symbol has this name in it, whatever the compiler puts around.
+    /// A function to be found. Its symbol contains this name in mangled form.
     #[inline(never)]
     fn skelgen_symbols_are_found(number: u32) -> u32 {
         std::hint::black_box(number).wrapping_mul(0x1234_5677)
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(skelgen_symbols_are_found(1), 0x1234_5677);
         let wanted = ["*skelgen_symbols_are_found*"];
         let found = read_file(Path::new("/proc/self/exe"), "functions", |elf| find_all(elf, &wanted)).unwrap();
-        // What lies there in the file is what lies in memory: the address of the mapping tells the one from the other.
+        // The address in memory minus that of the mapping is the offset in the file.
         let address = skelgen_symbols_are_found as *const () as usize as u64;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let mapped = maps.lines().find_map(|line| {
@@ -278,7 +278,7 @@ mod tests {
         __asm__(".text\n.globl untyped\nuntyped: nop\n.globl sizeless\n.type sizeless,@function\nsizeless: nop");
     "#;
 
-    /// Makes a library, or `None` where there is no C compiler that can.
+    /// Builds a library. Returns `None` if there is no C compiler that can.
     fn library(name: &str, options: &[&str]) -> Option<Vec<u8>> {
         let work = std::env::temp_dir().join(format!("skelgen-symbols-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&work).unwrap();
@@ -298,7 +298,7 @@ mod tests {
         read_bytes(bytes, |elf| find_each(elf, &[name])).unwrap().map(|offsets| offsets[0])
     }
 
-    fn said(bytes: &[u8], name: &str) -> String {
+    fn explained(bytes: &[u8], name: &str) -> String {
         let Unfound { what, note } = offset(bytes, name).unwrap_err();
         format!("{what}; {note}")
     }
@@ -309,11 +309,11 @@ mod tests {
             let Some(bytes) = library(if options.is_empty() { "whole" } else { "exports" }, options) else { return };
             let [old, new] = ["both@V1", "both@@V2"].map(|name| offset(&bytes, name).unwrap());
             assert_ne!(old, new);
-            // Two signs are as good as one.
+            // `@` and `@@` are equivalent.
             assert_eq!((offset(&bytes, "both@@V1"), offset(&bytes, "both@V2")), (Ok(old), Ok(new)));
-            let ambiguous = said(&bytes, "both");
+            let ambiguous = explained(&bytes, "both");
             assert!(ambiguous.contains("2 functions") && ambiguous.contains("`both@V1` at"), "{ambiguous}");
-            let other = said(&bytes, "both@V3");
+            let other = explained(&bytes, "both@V3");
             assert!(other.contains("no version `V3`") && other.contains("both@V1"), "{other}");
             let all = read_bytes(&bytes, |elf| find_all(elf, &["bot?"])).unwrap();
             assert!(all.contains(&old) && all.contains(&new), "{all:?}");
@@ -334,18 +334,18 @@ mod tests {
             (&whole, "untyped", &["STT_NOTYPE"]),
             (&whole, "data", &["not a function, but data"]),
             (&whole, "nobody", &["no function `nobody`", "may be inlined"]),
-            (&stripped, "hidden", &["was stripped", "exports"]),
+            (&stripped, "hidden", &["was stripped", "exported"]),
             (&stripped, "chosen", &["IFUNC"]),
         ] {
-            let said = said(bytes, name);
-            assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
+            let explained = explained(bytes, name);
+            assert!(words.iter().all(|word| explained.contains(word)), "{name}: {explained}");
         }
         assert!(offset(&whole, "hidden").is_ok());
-        // Without section headers, nothing leads to the symbols.
+        // Without section headers the symbols cannot be found.
         let mut headless = whole;
         headless[40..48].fill(0);
         headless[58..64].fill(0);
-        let said = said(&headless, "plain");
-        assert!(said.contains("no section headers"), "{said}");
+        let explained = explained(&headless, "plain");
+        assert!(explained.contains("no section headers"), "{explained}");
     }
 }

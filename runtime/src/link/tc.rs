@@ -1,7 +1,7 @@
-//! Filters of classic traffic control, by netlink: for kernels before tcx (6.6).
+//! Filters of classic traffic control, by netlink, for kernels before tcx (6.6).
 //!
-//! Knows just enough of netlink for two requests: a `clsact` qdisc, and a filter of kind `bpf` in it. Numbers are those of
-//! `linux/rtnetlink.h`, `linux/pkt_sched.h` and `linux/pkt_cls.h`.
+//! This module implements the netlink requests that it needs: creating a `clsact` qdisc, and creating and removing a
+//! filter of kind `bpf` in it. The numbers are those of `linux/rtnetlink.h`, `linux/pkt_sched.h` and `linux/pkt_cls.h`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -12,12 +12,12 @@ use crate::program::Program;
 use crate::sys::netlink::{self, CREATE, ECHO, EXCLUSIVE, Message, REPLACE};
 use crate::uapi::AttachType;
 
-/// The direction of the packets of a network interface that a traffic control program sees.
+/// The direction of the packets that a traffic control program sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcDirection {
-    /// Packets that are received.
+    /// Received packets.
     Ingress,
-    /// Packets that are sent.
+    /// Sent packets.
     Egress,
 }
 
@@ -41,26 +41,28 @@ impl TcFilter {
         Self { priority: 0, handle: 0, replace: false }
     }
 
-    /// Sets the priority. The lower runs first. With the default, 0, the kernel chooses one that no other filter has.
+    /// Sets the priority. Lower priorities run first. With the default, 0, the kernel chooses one that no other filter
+    /// has.
     pub const fn priority(self, priority: u16) -> Self {
         Self { priority, ..self }
     }
 
-    /// Sets the number among the filters of the priority. With the default, 0, the kernel chooses it.
+    /// Sets the handle among the filters with the same priority. With the default, 0, the kernel chooses it.
     pub const fn handle(self, handle: u32) -> Self {
         Self { handle, ..self }
     }
 
-    /// Sets whether a filter of this priority and handle is replaced, if there is one; `false`, the default, makes it an error.
+    /// Sets whether an existing filter with this priority and handle is replaced; `false`, the default, makes it an
+    /// error.
     pub const fn replace(self, replace: bool) -> Self {
         Self { replace, ..self }
     }
 }
 
-/// A filter that is there.
+/// An attached filter.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// The socket that made it: a filter is found again in the same network namespace only.
+    /// The socket that created the filter, in whose network namespace it is.
     socket: OwnedFd,
     ifindex: u32,
     direction: TcDirection,
@@ -69,9 +71,10 @@ pub(super) struct Filter {
 }
 
 impl Program {
-    /// Attaches to a network interface as a filter of classic traffic control, in a `clsact` qdisc that is made if it is not there and
-    /// stays there; for kernels before 6.6, which have no [`attach_tcx`](Self::attach_tcx). What the program returns is what becomes of
-    /// the packet. The filter is removed when the [`Link`] is dropped; after [`Link::leak`] it stays for as long as the interface does.
+    /// Attaches to a network interface as a filter of classic traffic control, for kernels before 6.6, which do not
+    /// support [`attach_tcx`](Self::attach_tcx). A `clsact` qdisc is created if there is none, and stays. The program's
+    /// return value is the action for the packet. The filter is removed when the [`Link`] is dropped; after
+    /// [`Link::leak`] it stays as long as the interface exists.
     ///
     /// ```no_run
     /// use skelgen_runtime::link::{TcDirection, TcFilter};
@@ -82,7 +85,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If it was not loaded, or the kernel refuses.
+    /// If the program was not loaded, or the kernel rejects it.
     pub fn attach_tc(&self, ifindex: u32, direction: TcDirection, filter: TcFilter) -> Result<Link> {
         let program = self.fd()?;
         let refused = |errno: Errno| {
@@ -90,21 +93,21 @@ impl Program {
             match errno.raw() {
                 libc::ENODEV => error
                     .about_part(Subject::Interface(ifindex))
-                    .note("this network namespace has no interface of that index"),
+                    .note("this network namespace has no interface with that index"),
                 libc::EEXIST => {
-                    error.with_help("there is a filter of that priority and handle: `replace` takes its place")
+                    error.with_help("a filter with this priority and handle exists: call `replace(true)` to replace it")
                 }
                 libc::EINVAL => error.with_help(
-                    "the program must be a classifier (`SEC(\"tc\")`), and no other qdisc in the place of `clsact`",
+                    "the program must be a classifier (`SEC(\"tc\")`), and the interface must have no other qdisc instead of `clsact`",
                 ),
                 libc::ENOENT => {
-                    error.note("the kernel is built without what it takes (CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS)")
+                    error.note("the kernel is built without support for it (CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS)")
                 }
                 _ => error,
             }
         };
-        let held = program.try_clone_to_owned();
-        let held = held.map_err(|error| self.not_attached("a network interface", &error))?;
+        let kept = program.try_clone_to_owned();
+        let kept = kept.map_err(|error| self.not_attached("a network interface", &error))?;
         let socket = netlink::open().map_err(refused)?;
         match netlink::request(&socket, &qdisc(ifindex), |_, _| ()) {
             Err(errno) if errno.raw() != libc::EEXIST => return Err(refused(errno)),
@@ -119,7 +122,7 @@ impl Program {
             options.text(BPF_NAME, self.name());
             options.attribute(BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
         });
-        // The kernel reports what it has chosen.
+        // The kernel reports the handle and the priority that it chose.
         let (mut handle, mut priority) = (filter.handle, filter.priority);
         netlink::request(&socket, &message, |kind, body| {
             if let (NEW_FILTER, Some(made), Some(info)) = (kind, netlink::word(body, 8), netlink::word(body, 16)) {
@@ -128,7 +131,7 @@ impl Program {
         })
         .map_err(refused)?;
         let filter = Filter { socket, ifindex, direction, priority, handle };
-        Ok(Link::undone(held, self.name(), How::Filter(filter)))
+        Ok(Link::without_link(kept, self.name(), How::Filter(filter)))
     }
 }
 
@@ -143,7 +146,8 @@ impl Filter {
 }
 
 impl TcDirection {
-    /// Returns the attach type of tcx programs of this direction, such as for [`Attached::to_interface`](super::Attached::to_interface).
+    /// Returns the attach type of tcx programs for this direction, such as for
+    /// [`Attached::to_interface`](super::Attached::to_interface).
     #[must_use]
     pub const fn attach_type(self) -> AttachType {
         match self {
@@ -152,7 +156,7 @@ impl TcDirection {
         }
     }
 
-    /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS`.
+    /// Returns `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS`.
     fn parent(self) -> u32 {
         match self {
             Self::Ingress => 0xffff_fff2,
@@ -161,13 +165,13 @@ impl TcDirection {
     }
 }
 
-/// The priority of a filter beside its protocol, `ETH_P_ALL` in the order of bytes of the network.
+/// Returns the priority of a filter combined with its protocol, `ETH_P_ALL` in network byte order.
 fn info(priority: u16) -> u32 {
     u32::from(priority) << 16 | u32::from(3_u16.to_be())
 }
 
 fn qdisc(ifindex: u32) -> Message {
-    // `TC_H_CLSACT`, and that with no minor number.
+    // `TC_H_CLSACT`, with minor number 0 as the handle.
     let target = Target { ifindex, handle: 0xffff_0000, parent: 0xffff_fff1, info: 0 };
     let mut message = Message::new(NEW_QDISC, CREATE | EXCLUSIVE, &target.header());
     message.text(KIND, "clsact");
@@ -185,7 +189,7 @@ const BPF_FD: u16 = 6;
 const BPF_NAME: u16 = 7;
 const BPF_FLAGS: u16 = 8;
 const ACT_DIRECT: u32 = 1;
-/// `struct tcmsg`, without its family, which is none.
+/// `struct tcmsg` without its family, which is unspecified.
 #[derive(Clone, Copy)]
 struct Target {
     ifindex: u32,

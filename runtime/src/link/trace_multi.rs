@@ -1,4 +1,4 @@
-//! Tracing programs of many kernel functions at once.
+//! Attaching tracing programs to many kernel functions with one link.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,16 @@ use crate::kernel::types;
 use crate::program::Program;
 use crate::sys::link as sys;
 
-/// The longest argument, in bytes, of a function that programs can see.
+/// The maximum size in bytes of an argument of a traceable function.
 const LONGEST: u64 = 16;
-/// The most arguments of such a function (`MAX_BPF_FUNC_ARGS` of `linux/bpf.h`).
+/// The maximum number of arguments of a traceable function (`MAX_BPF_FUNC_ARGS` of `linux/bpf.h`).
 const MOST: usize = 12;
 
 impl Program {
-    /// Attaches to many kernel functions at once, as an `fentry.multi`, `fexit.multi` or `fsession.multi` program (Linux 7.2): by names
-    /// in which `*` stands for any characters and `?` for one, those that can be traced. Cookies, which the program gets from
-    /// `bpf_get_attach_cookie`, are one for each name, which must not be a pattern then; or none. Functions of modules are left out.
+    /// Attaches to many kernel functions with one link, as an `fentry.multi`, `fexit.multi` or `fsession.multi` program
+    /// (Linux 7.2). In names, `*` matches any characters and `?` matches one; functions that cannot be traced are
+    /// skipped, as are those of modules. `cookies`, which the program reads with `bpf_get_attach_cookie`, is empty or
+    /// has one for each name; patterns are not accepted with cookies.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -28,14 +29,14 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If it was not loaded as one, the kernel has no such functions, or it refuses.
+    /// If the program was not loaded as one, the kernel has no such functions, or rejects the program.
     pub fn attach_trace_multi(&self, functions: &[&str], cookies: &[u64]) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let is_pattern = functions.iter().any(|function| pattern::is_pattern(function));
         if !cookies.is_empty() && (is_pattern || cookies.len() != functions.len()) {
             return Err(within(Error::invalid(
-                "cookies are for functions by their names, one for each, not for patterns",
+                "cookies need functions by name, with one cookie for each; patterns are not accepted with them",
             )));
         }
         let ids = find(functions).map_err(within)?;
@@ -48,11 +49,11 @@ impl Program {
                     libc::EINVAL => causes::since(
                         error,
                         LinuxVersion::new(7, 2),
-                        "the program must be of section `fentry.multi` or its like (Linux 7.2)",
+                        "the program must be of section `fentry.multi`, `fexit.multi` or `fsession.multi` (Linux 7.2)",
                     ),
                     libc::EOPNOTSUPP => error.note(
-                        "the kernel is built without what that takes (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and \
-                         CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has on x86-64 alone)",
+                        "the kernel is built without support for it (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and \
+                         CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has only on x86-64)",
                     ),
                     _ => error,
                 }
@@ -60,27 +61,27 @@ impl Program {
     }
 }
 
-/// The BTF ids of the functions: of names in their order, of patterns by rising id.
+/// Returns the BTF ids of the functions: for names in their order, for patterns by ascending id.
 fn find(wanted: &[&str]) -> Result<Vec<u32>> {
     let vmlinux = types::kernel(None)?;
     let by_name = traceable(&vmlinux, &kernel_probe::names(wanted)?);
-    let nobody = |name: &str| {
-        Error::not_found(format_args!("the kernel has no function `{name}` that can be traced")).during(Step::FindSymbol).about(Subject::Symbol(name))
-            .with_help("/sys/kernel/tracing/available_filter_functions lists those that can, if BTF has them and programs their arguments")
+    let untraceable = |name: &str| {
+        Error::not_found(format_args!("the kernel has no traceable function `{name}`")).during(Step::FindSymbol).about(Subject::Symbol(name))
+            .with_help("choose a function of /sys/kernel/tracing/available_filter_functions that is in BTF and whose arguments programs can read")
     };
     let mut ids = Vec::new();
     for name in wanted.iter().filter(|name| !pattern::is_pattern(name)) {
-        ids.push(*by_name.get(name.as_bytes()).ok_or_else(|| nobody(name))?);
+        ids.push(*by_name.get(name.as_bytes()).ok_or_else(|| untraceable(name))?);
     }
     let patterns = || wanted.iter().filter(|name| pattern::is_pattern(name));
     let matched =
         by_name.iter().filter(|(name, _)| patterns().any(|pattern| pattern::matches(pattern.as_bytes(), name)));
     let matched: BTreeSet<u32> = matched.map(|(_, &id)| id).filter(|id| !ids.contains(id)).collect();
     ids.extend(matched);
-    if ids.is_empty() { Err(nobody(&wanted.join("` or `"))) } else { Ok(ids) }
+    if ids.is_empty() { Err(untraceable(&wanted.join("` or `"))) } else { Ok(ids) }
 }
 
-/// Those of the names that are functions whose arguments programs can see, with their ids.
+/// Returns those of the names that are functions whose arguments programs can read, with their ids.
 fn traceable<'t>(types: &'t Types, names: &BTreeSet<Vec<u8>>) -> BTreeMap<&'t [u8], u32> {
     let mut found = BTreeMap::new();
     types.each_named(|id, kind, text| {
@@ -89,7 +90,7 @@ fn traceable<'t>(types: &'t Types, names: &BTreeSet<Vec<u8>>) -> BTreeMap<&'t [u
         }
         let Some(name) = text.split(|&byte| byte == 0).next().filter(|name| names.contains(*name)) else { return };
         let Some(prototype) = types.referenced(id, kind::FUNC) else { return };
-        // One of any number of arguments has none as its last.
+        // The last parameter of a variadic function has no type.
         let sizes = types.parameters(prototype).map(|parameter| types.size(parameter));
         if types.parameters(prototype).count() <= MOST
             && sizes.into_iter().all(|size| size.is_some_and(|size| size <= LONGEST))

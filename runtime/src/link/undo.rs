@@ -1,4 +1,4 @@
-//! What takes a program from its place where the kernel has no link that would: done when the link is dropped.
+//! Detaching of attachments that the kernel has no link for: when the link is dropped.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,22 +8,22 @@ use crate::error::Errno;
 use crate::sys;
 use crate::uapi::AttachType;
 
-/// What is to be done, once; nothing if it was let go.
+/// An attachment to undo once; `None` if it was leaked.
 #[derive(Debug)]
 pub(super) struct Undo(Option<How>);
 
-/// How a program got to its place.
+/// The kind of an attachment.
 #[derive(Debug)]
 pub(super) enum How {
-    /// A table of functions is registered for as long as its map has a value.
-    Table(OwnedFd),
+    /// A struct_ops map, which is registered as long as it has a value.
+    StructOps(OwnedFd),
     /// A program attached to a cgroup or a map.
     Program {
         /// The program.
         program: OwnedFd,
         /// The cgroup or map.
         target: OwnedFd,
-        /// Where in it.
+        /// The attach type.
         attach_type: AttachType,
     },
     /// A filter of classic traffic control.
@@ -37,26 +37,26 @@ impl Undo {
         Self(Some(how))
     }
 
-    /// Leaves things as they are.
+    /// Leaves the program attached.
     pub(super) fn forget(mut self) {
         self.0 = None;
     }
 
-    /// Does it now.
+    /// Detaches the program now.
     pub(super) fn run(mut self) -> Result<(), Errno> {
         self.0.take().map_or(Ok(()), |how| how.undo())
     }
 }
 
 impl How {
-    /// Undoes it; tries once more what a moment may change, as nobody else will.
+    /// Detaches the program. Retries once after a transient failure, since the caller cannot.
     fn undo(&self) -> Result<(), Errno> {
         self.try_undo().or_else(|_| self.try_undo())
     }
 
     fn try_undo(&self) -> Result<(), Errno> {
         match self {
-            Self::Table(map) => sys::map::remove_first(map.as_fd()),
+            Self::StructOps(map) => sys::map::remove_first(map.as_fd()),
             Self::Program { program, target, attach_type } => {
                 sys::link::detach(program.as_fd(), target.as_fd(), *attach_type)
             }
@@ -68,7 +68,7 @@ impl How {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        // Nothing can be done if the kernel does not let go of it: a table is busy until its last user is gone, a cgroup may be gone.
+        // Errors are ignored: a struct_ops map is busy until its last user is gone, and a cgroup may have been removed.
         let _ = self.0.take().map(|how| how.undo());
     }
 }

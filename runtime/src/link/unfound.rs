@@ -1,7 +1,7 @@
-//! Why a program file has no offset for the name of a function, and what to do about it.
+//! Explanations why a function name has no offset in an ELF file, and what to do next.
 //!
-//! Each cause has its own note: inlined, imported, stripped or chosen at run time look the same to somebody who only sees that a name was
-//! not found. Reads symbols once more, which is done for an error only. Knows neither programs nor the kernel.
+//! Each cause has a note of its own, because inlined, imported, stripped and indirect functions all appear only as "not
+//! found". The symbols are read again, but only for an error. This module does not depend on programs and the kernel.
 
 use object::NativeEndian;
 use object::elf::{SHT_DYNAMIC, SHT_GNU_VERNEED};
@@ -10,17 +10,17 @@ use object::read::elf::SectionHeader as _;
 use super::elf::{Elf, Fault, Symbol, Table, text};
 use super::symbols::{Name, Versions};
 
-/// What is wrong with a name, as a sentence that continues the name of the file, and what to do about it.
+/// The reason why a name has no offset, as a phrase that follows the name of the file, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfound {
     pub(super) what: String,
     pub(super) note: String,
 }
 
-/// The most names and offsets that a note lists.
+/// The maximum number of names and offsets in a note.
 const MOST_LISTED: usize = 4;
 
-/// The cause of a name that no function with code in this file has.
+/// Explains why no function with code in this file has the name.
 #[cold]
 pub(super) fn explain(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
     let wanted = Name::new(name.as_bytes());
@@ -30,19 +30,19 @@ pub(super) fn explain(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
     let has_similar = if similar.is_empty() { String::new() } else { format!("; the file has {similar}") };
     let has_full_table = elf.table(Table::Full).is_some();
     let note = if elf.sections.is_empty() {
-        "the file has no section headers, which lead to its symbols: give an offset in the file".to_owned()
+        "the file has no section headers, so its symbols cannot be found: attach by an offset in the file".to_owned()
     } else if let (false, Some(version)) = (seen.versions.is_empty(), wanted.version) {
         let version = String::from_utf8_lossy(version);
         let function = String::from_utf8_lossy(wanted.function);
         if seen.has_versions {
             format!("the function has no version `{version}`; the file has {}", list(seen.versions))
         } else {
-            format!("the file has `{function}` without versions: leave `@{version}` out")
+            format!("the file has `{function}` without versions: omit `@{version}`")
         }
     } else if let Some(offset) = seen.indirect {
         format!(
-            "it is an indirect function (IFUNC): when a process starts, its resolver at offset {offset:#x} chooses the code{has_similar}; \
-             give the name of such a function or an offset in the file"
+            "it is an indirect function (IFUNC): its resolver at offset {offset:#x} selects the code when a process starts{has_similar}; \
+             attach to the selected function by name or by an offset in the file"
         )
     } else if let Some(library) = &seen.imported {
         let from = match (library, needed(elf)) {
@@ -50,32 +50,33 @@ pub(super) fn explain(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
             (None, libraries) if libraries.is_empty() => "the library that defines it".to_owned(),
             (None, libraries) => format!("the library that defines it, of {}", list(libraries)),
         };
-        format!("the file imports it and has no code for it: attach to {from}")
+        format!("the file only imports it: attach to {from}")
     } else if seen.without_code {
-        "its symbol has no code in this file, as in a separate file of debug information: attach to the program itself"
+        "its symbol has no code in this file, as in a file with separate debug information: attach to the program itself"
             .to_owned()
     } else if seen.untyped {
-        "a symbol of that name has no type (STT_NOTYPE), as of assembler code without `.type`: give an offset in the file".to_owned()
+        "the symbol has no type (STT_NOTYPE), as in assembler code without `.type`: attach by an offset in the file"
+            .to_owned()
     } else if seen.other {
-        "a symbol of that name is not a function, but data".to_owned()
+        "the symbol is not a function, but data".to_owned()
     } else if has_full_table {
         format!("it may be inlined{has_similar}")
     } else if elf.table(Table::Dynamic).is_none() {
-        "the file was stripped of all symbols: give an offset in the file".to_owned()
+        "the file was stripped of all symbols: attach by an offset in the file".to_owned()
     } else {
         let compressed = match elf.address_of_section(b".gnu_debugdata")? {
-            Some(_) => "; `.gnu_debugdata`, which may have others, is not read",
+            Some(_) => "; `.gnu_debugdata`, which may contain others, is not supported",
             None => "",
         };
         format!(
-            "the file was stripped: only functions that it exports have names{compressed}{has_similar}; give an offset in the file, or \
-             attach to a file with symbols"
+            "the file was stripped: only exported functions have names{compressed}{has_similar}; attach by an offset in the file, or to a \
+             file with symbols"
         )
     };
     Ok(Unfound { what, note })
 }
 
-/// The cause of a name that several functions have.
+/// Explains which functions have an ambiguous name.
 #[cold]
 pub(super) fn ambiguous(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
     let wanted = Name::new(name.as_bytes());
@@ -99,27 +100,30 @@ pub(super) fn ambiguous(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
     }
     offsets.sort_unstable();
     offsets.dedup();
-    let places = list(all);
+    let functions = list(all);
     Ok(Unfound {
         what: format!("has {} functions `{name}`", offsets.len()),
-        note: format!("it has {places}: give {}an offset in the file", if versioned { "a version or " } else { "" }),
+        note: format!(
+            "it has {functions}: attach by {}an offset in the file",
+            if versioned { "a version or " } else { "" }
+        ),
     })
 }
 
-/// What a file has of a name that is not that of a function with code.
+/// The symbols of a file with a name that has no function with code.
 #[derive(Default)]
 struct Seen {
-    /// Functions of the name, and whether one of them has a version.
+    /// Functions with the name in other versions, and whether one of them has a version.
     versions: Vec<String>,
     has_versions: bool,
     /// The offset of the resolver of an indirect function.
     indirect: Option<u64>,
-    /// Whether it is imported, and from which library if that is known.
+    /// `Some` if it is imported, with the library if that is known.
     imported: Option<Option<String>>,
     without_code: bool,
     untyped: bool,
     other: bool,
-    /// Functions that the name may stand for.
+    /// Functions that the compiler may have created for the name.
     similar: Vec<String>,
 }
 
@@ -163,8 +167,8 @@ impl Seen {
     }
 }
 
-/// Whether a function may be what is left of another: a part or a changed copy that the compiler made of it, a name that C++ or Rust
-/// made of it, or code that an indirect function chooses.
+/// Returns whether a function may be derived from another: a part or a clone that the compiler created, a mangled name
+/// of C++ or Rust, or the code of an indirect function.
 fn is_similar(function: &[u8], wanted: &[u8]) -> bool {
     if wanted.is_empty() {
         return false;
@@ -184,7 +188,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// The library that an imported symbol comes from, by the version that it must have.
+/// Returns the library that an imported symbol comes from, by its required version.
 #[cold]
 fn library_of(elf: &Elf<'_>, symbol: usize) -> Option<String> {
     let numbers = elf.content(elf.section(object::elf::SHT_GNU_VERSYM)?).ok()?;
@@ -192,7 +196,7 @@ fn library_of(elf: &Elf<'_>, symbol: usize) -> Option<String> {
     let section = elf.section(SHT_GNU_VERNEED)?;
     let strings = elf.strings(section).ok()?;
     let (mut needs, _) = section.gnu_verneed(NativeEndian, elf.data()).ok()??;
-    // A file can claim many more than it has room for.
+    // A file can claim many more entries than it has space for.
     let mut left = 1 << 16_u32;
     while let Some((need, mut versions)) = needs.next().ok()? {
         while let Some(version) = versions.next().ok()? {
@@ -206,7 +210,7 @@ fn library_of(elf: &Elf<'_>, symbol: usize) -> Option<String> {
     None
 }
 
-/// The libraries that a file needs.
+/// Returns the libraries that a file needs.
 #[cold]
 fn needed(elf: &Elf<'_>) -> Vec<String> {
     let libraries = || {
@@ -224,14 +228,14 @@ fn needed(elf: &Elf<'_>) -> Vec<String> {
     libraries().unwrap_or_default()
 }
 
-/// Adds a text that is not there. More than are listed are of no use, and a file can have millions.
+/// Adds a text if it is new and the list is not full. A file can have millions of symbols.
 fn push_new(all: &mut Vec<String>, text: String) {
     if all.len() <= MOST_LISTED && !all.contains(&text) {
         all.push(text);
     }
 }
 
-/// `A, B`, with dots in place of those that are too many.
+/// Formats a list as `A, B`, with `…` for those beyond the limit.
 fn list(mut all: Vec<String>) -> String {
     if all.len() > MOST_LISTED {
         all[MOST_LISTED] = "…".to_owned();

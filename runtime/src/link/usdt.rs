@@ -1,8 +1,9 @@
-//! Programs of USDT probes: places in a program file that name themselves and say where their arguments are.
+//! Attaching programs to USDT probes: locations in an ELF file with a name and a description of their arguments.
 //!
-//! Programs get at the arguments by what libbpf's `usdt.bpf.h` puts into the object: a map of specifications, from which each run takes the
-//! one for where it is (`usdt_specs`). They are written in the layout of that header: of libbpf 1.7 and later, or of those before, by the size
-//! of the map's values (`usdt_arguments`). Everything is found and computed before the first location is attached.
+//! Programs read the arguments with libbpf's `usdt.bpf.h`, which adds a map of specifications to the object
+//! (`usdt_specs`). Each run uses the specification of its location. They are written in the layout of libbpf 1.7 and
+//! later, or in the earlier layout, depending on the size of the map's values (`usdt_arguments`). All specifications
+//! are computed before the first location is attached.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use crate::program::Program;
 use crate::uapi::AttachType;
 use crate::usdt_specs::{By, SPECS, Specs, Taken};
 
-/// A USDT probe of a program file.
+/// A USDT probe of an ELF file.
 ///
-/// A path without a directory is searched for where libraries (`.so`) or programs are.
+/// A path without a directory is searched for where libraries (`.so`) or programs are installed.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Usdt;
@@ -35,12 +36,12 @@ pub struct Usdt<'a> {
 }
 
 impl<'a> Usdt<'a> {
-    /// Creates a probe by its provider and its name, in every process.
+    /// Creates a probe from its provider and its name, in every process.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), provider: &'a str, name: &'a str) -> Self {
         Self { path: path.as_ref(), provider, name, pid: None, cookie: 0 }
     }
 
-    /// Limits the probe to the process of this id; `None`, the default, is all processes.
+    /// Limits the probe to the process with this id; `None`, the default, is all processes.
     pub fn pid(self, pid: impl Into<Option<u32>>) -> Self {
         Self { pid: pid.into(), ..self }
     }
@@ -52,46 +53,48 @@ impl<'a> Usdt<'a> {
 }
 
 impl Program {
-    /// Attaches to each location of a USDT probe, as a program of section `usdt` whose object includes libbpf's `usdt.bpf.h`. Arguments are
-    /// known of x86-64, arm64 and s390x.
+    /// Attaches to each location of a USDT probe, as a program of section `usdt` whose object includes libbpf's
+    /// `usdt.bpf.h`. Arguments are supported on x86-64, arm64 and s390x.
     ///
-    /// A program that was given the attach type [`AttachType::TRACE_UPROBE_MULTI`] before the load
+    /// A program that is loaded with the attach type [`AttachType::TRACE_UPROBE_MULTI`]
     /// ([`set_type`](crate::OpenProgram::set_type), Linux 6.6) has one link for all locations, which can be pinned.
     ///
-    /// The specifications of the arguments, of which an object's map has room for 256 different ones (`BPF_USDT_MAX_SPEC_CNT`), are given back
-    /// when the link is dropped or detached. A link that outlives its value, because it is pinned, leaked or was made into a file descriptor,
-    /// keeps them for as long as this skeleton's programs are loaded, also if its pin is removed later.
+    /// The object's map has room for 256 different specifications of arguments (`BPF_USDT_MAX_SPEC_CNT`). They are
+    /// released when the link is dropped or detached. A link that outlives its value, because it is pinned, leaked or
+    /// converted to a file descriptor, keeps them as long as this skeleton's programs are loaded, even if its pin is
+    /// removed later.
     ///
-    /// Before Linux 5.15 there are no attach cookies, and programs tell locations apart by their addresses: those of one process
-    /// ([`Usdt::pid`]), which must have loaded the file, or of a program that is not position-independent.
+    /// Before Linux 5.15 there are no attach cookies, and programs distinguish locations by their addresses. The
+    /// addresses must be those of one process ([`Usdt::pid`]), which has loaded the file, or the file must not be
+    /// position-independent.
     ///
     /// # Errors
-    /// If it was not loaded, the file cannot be read or has no such probe, an address is needed and not known, or the kernel refuses. It is
-    /// attached to no location then.
+    /// If the program was not loaded, the file cannot be read or has no such probe, an address is needed and not known,
+    /// or the kernel rejects it. The program is attached to no location then.
     pub fn attach_usdt(&self, probe: Usdt<'_>) -> Result<Link> {
         self.fd()?;
         let within = |error: Error| self.attaching(error);
         let specs = self.usdt_specs().ok_or_else(|| {
             within(
                 Error::not_found(format_args!("its object has no map `{SPECS}`"))
-                    .with_help("include libbpf's <bpf/usdt.bpf.h>, by which programs get at the arguments of probes"),
+                    .with_help("include libbpf's <bpf/usdt.bpf.h>, which programs read the arguments of probes with"),
             )
         })?;
         let path = search::resolve(probe.path).map_err(within)?;
-        let places = look(&path, probe).map_err(within)?;
-        let taken = take(specs, &path, &places, probe).map_err(within)?;
+        let locations = look(&path, probe).map_err(within)?;
+        let taken = take(specs, &path, &locations, probe).map_err(within)?;
         if self.expected_attach_type() == AttachType::TRACE_UPROBE_MULTI {
-            let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
-            let counters: Vec<u64> = places.iter().map(|place| place.counter).collect();
+            let offsets: Vec<u64> = locations.iter().map(|location| location.offset).collect();
+            let counters: Vec<u64> = locations.iter().map(|location| location.counter).collect();
             let cookies: Vec<u64> = taken.numbers.iter().copied().map(u64::from).collect();
             let link = self.attach_uprobe_multi(
                 UprobeMulti::offsets(&path, &offsets).ref_ctr_offsets(&counters).cookies(&cookies).pid(probe.pid),
             )?;
-            return Ok(link.holding(taken));
+            return Ok(link.with_taken(taken));
         }
         let mut all: Option<Link> = None;
-        for (place, number) in places.iter().zip(&taken.numbers) {
-            let at = Uprobe::at(&path, place.offset).ref_ctr_offset(place.counter).pid(probe.pid);
+        for (location, number) in locations.iter().zip(&taken.numbers) {
+            let at = Uprobe::at(&path, location.offset).ref_ctr_offset(location.counter).pid(probe.pid);
             let link = match specs.by() {
                 By::Cookie => self.attach_uprobe_with_cookie(at.cookie(u64::from(*number)))?,
                 By::Address => self.attach_uprobe(at)?,
@@ -102,35 +105,35 @@ impl Program {
             }
         }
         let all = all.ok_or_else(|| within(Error::not_found("the probe has no location")))?;
-        Ok(all.holding(taken))
+        Ok(all.with_taken(taken))
     }
 }
 
-/// Takes a specification for each place.
-fn take(specs: &Arc<Specs>, path: &Path, places: &[notes::Note], probe: Usdt<'_>) -> Result<Taken> {
+/// Allocates a specification for each location.
+fn take(specs: &Arc<Specs>, path: &Path, locations: &[notes::Note], probe: Usdt<'_>) -> Result<Taken> {
     let (size, _) = specs.size()?;
-    let one = |place: &notes::Note| {
-        let arguments = arguments::parse(&place.arguments)?;
+    let one = |location: &notes::Note| {
+        let arguments = arguments::parse(&location.arguments)?;
         let bytes = arguments::encode(&arguments, probe.cookie, size).ok_or_else(|| {
-            Error::mismatch(format_args!("its arguments do not fit into values of {size} bytes of map `{SPECS}`")).with_help(
-                "the map must be that of libbpf's usdt.bpf.h; arguments that are elements of arrays need that of 1.7",
+            Error::mismatch(format_args!("its arguments do not fit in values of {size} bytes of map `{SPECS}`")).with_help(
+                "the map must be that of libbpf's usdt.bpf.h; arguments that are array elements need that of libbpf 1.7",
             )
         })?;
         let ips = match specs.by() {
             By::Cookie => Vec::new(),
-            By::Address => addresses_of(path, place, probe.pid)?,
+            By::Address => addresses_of(path, location, probe.pid)?,
         };
         Ok((bytes, ips))
     };
-    specs.take(places.iter().map(one).collect::<Result<_>>()?)
+    specs.take(locations.iter().map(one).collect::<Result<_>>()?)
 }
 
-/// The addresses at which programs reach a place of the file.
-fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Vec<u64>> {
-    match (place.address, pid) {
+/// Returns the addresses in memory of a location of the file.
+fn addresses_of(path: &Path, location: &notes::Note, pid: Option<u32>) -> Result<Vec<u64>> {
+    match (location.address, pid) {
         (Some(address), _) => Ok(vec![address]),
         (None, Some(pid)) => {
-            let found = addresses::of_offset(pid, path, place.offset)?;
+            let found = addresses::of_offset(pid, path, location.offset)?;
             if found.is_empty() {
                 return Err(Error::not_found(format_args!(
                     "process {pid} does not have {} in its memory",
@@ -138,29 +141,29 @@ fn addresses_of(path: &Path, place: &notes::Note, pid: Option<u32>) -> Result<Ve
                 ))
                 .needs(LinuxVersion::new(5, 15))
                 .with_kind(ErrorKind::NotFound)
-                .note("before Linux 5.15 a process must have loaded the file before a program is attached"));
+                .note("before Linux 5.15 a process must load the file before a program is attached"));
             }
             Ok(found)
         }
         (None, None) => Err(Error::unsupported(format_args!(
-            "the kernel has no attach cookies, and {} is at other addresses in each process",
+            "the kernel has no attach cookies, and {} has different addresses in each process",
             path.display()
         ))
         .needs(LinuxVersion::new(5, 15))
-        .with_help("give the process (`Usdt::pid`); all processes at once need Linux 5.15")),
+        .with_help("set the process with `Usdt::pid`; all processes at once need Linux 5.15")),
     }
 }
 
-/// The places of the probe, at least one.
+/// Returns the locations of the probe, at least one.
 fn look(path: &Path, probe: Usdt<'_>) -> Result<Vec<notes::Note>> {
-    let places = elf::read_file(path, "USDT probes", |elf| notes::places(elf, probe.provider, probe.name))?;
-    if places.is_empty() {
+    let locations = elf::read_file(path, "USDT probes", |elf| notes::locations(elf, probe.provider, probe.name))?;
+    if locations.is_empty() {
         let (provider, name) = (probe.provider, probe.name);
         return Err(Error::not_found(format_args!("{} has no USDT probe `{provider}:{name}`", path.display()))
             .during(Step::FindSymbol)
             .about(Subject::Symbol(name))
             .about(Subject::Path(path))
-            .with_help("`readelf -n` shows those that a file has"));
+            .with_help("`readelf -n` lists the probes of a file"));
     }
-    Ok(places)
+    Ok(locations)
 }

@@ -1,47 +1,47 @@
-//! Where arguments of USDT probes are: as notes say it, and as programs read it.
+//! Arguments of USDT probes: parsed from notes, and encoded for programs.
 //!
-//! A note says it in the assembler's words, `SIZE@OPERAND` for each argument; a negative size is that of a signed number. Programs read
-//! `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`, of which there are two layouts: in the one of libbpf 1.7 and later, an argument
-//! takes 24 bytes, before it took 16.
+//! A note has `SIZE@OPERAND` for each argument, with the operand in assembler syntax; a negative size means a signed
+//! number. Programs read `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`, which has two layouts: an argument has 24
+//! bytes in that of libbpf 1.7 and later, and 16 in the earlier one.
 
 use crate::error::{Error, ErrorKind, Result, Step};
 
 /// An argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Argument {
-    place: At,
-    /// Its bytes: 1, 2, 4 or 8.
+    location: At,
+    /// The size in bytes: 1, 2, 4 or 8.
     size: u8,
     signed: bool,
 }
 
-/// Where an argument is. Registers are offsets in `struct pt_regs`.
+/// The location of an argument. Registers are offsets in `struct pt_regs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// Nowhere: it is this number.
+    /// A constant.
     Constant(i64),
     /// In a register.
     Register(u16),
-    /// In memory, at a register and so many bytes.
+    /// In memory, at a register plus an offset in bytes.
     Memory(u16, i64),
-    /// In memory, at a register, so many bytes, and another register shifted by so many bits.
+    /// In memory, at a register plus an offset in bytes plus another register shifted left by some bits.
     Element(u16, i64, u16, u8),
 }
 
-/// The most arguments a probe has (`BPF_USDT_MAX_ARG_CNT`).
+/// The maximum number of arguments of a probe (`BPF_USDT_MAX_ARG_CNT`).
 const MOST: usize = 12;
-/// Bytes of an argument, in both layouts.
+/// The size of an argument in bytes, in both layouts.
 const OLD: usize = 16;
 const NEW: usize = 24;
-/// Bytes that follow the arguments: a cookie, and how many there are.
+/// The number of bytes after the arguments: the cookie, and the number of arguments.
 const REST: usize = 16;
 
-/// What a note says.
+/// Parses the arguments of a note.
 pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
     let not = |argument: &str| {
-        Error::unsupported(format_args!("the USDT argument `{argument}` (of `{text}`) cannot be understood"))
+        Error::unsupported(format_args!("cannot parse USDT argument `{argument}` (of `{text}`)"))
             .during(Step::Attach)
-            .note("registers, constants and memory at registers are, on x86-64, arm64 and s390x")
+            .note("supported are registers, constants and memory at registers, on x86-64, arm64 and s390x")
     };
     let arguments: Vec<Argument> =
         split(text).map(|argument| parse_one(argument).ok_or_else(|| not(argument))).collect::<Result<_>>()?;
@@ -49,13 +49,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
         0..=MOST => Ok(arguments),
         more => Err(Error::of(
             ErrorKind::LimitReached,
-            format_args!("the USDT probe has {more} arguments, and programs read at most {MOST}"),
+            format_args!("the USDT probe has {more} arguments, but programs can read only {MOST}"),
         )
         .during(Step::Attach)),
     }
 }
 
-/// The arguments, apart: by spaces that are in no brackets.
+/// Splits the arguments at spaces outside of brackets.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
     let parts = text.split(move |c: char| {
@@ -74,14 +74,14 @@ fn parse_one(text: &str) -> Option<Argument> {
     let size: i8 = size.parse().ok()?;
     let bytes = size.unsigned_abs();
     [1, 2, 4, 8].contains(&bytes).then_some(())?;
-    let place = if cfg!(target_arch = "aarch64") {
+    let location = if cfg!(target_arch = "aarch64") {
         arm64(operand)
     } else if cfg!(target_arch = "s390x") {
         s390x(operand)
     } else {
         x86_64(operand)
     };
-    Some(Argument { place: place?, size: bytes, signed: size < 0 })
+    Some(Argument { location: location?, size: bytes, signed: size < 0 })
 }
 
 /// `$5`, `%rax`, `-8(%rbp)`, `8(%rbx,%rcx,4)`.
@@ -108,9 +108,9 @@ fn x86_64(operand: &str) -> Option<At> {
     Some(At::Element(base, offset, index?, shift))
 }
 
-/// The place of a register in `struct pt_regs` of `asm/ptrace.h`.
+/// Returns the offset of a register in `struct pt_regs` of `asm/ptrace.h`.
 fn x86_64_register(name: &str) -> Option<u16> {
-    // In the order of the structure, with all names of each. `orig_ax`, which is none, takes the place before `rip`.
+    // In the order of the structure, with all names of each. `orig_ax`, which is not a register, is before `rip`.
     const REGISTERS: [[&str; 4]; 20] = [
         ["r15", "r15d", "r15w", "r15b"],
         ["r14", "r14d", "r14w", "r14b"],
@@ -133,8 +133,8 @@ fn x86_64_register(name: &str) -> Option<u16> {
         [""; 4],
         ["rsp", "esp", "sp", "spl"],
     ];
-    let place = REGISTERS.iter().position(|names| !name.is_empty() && names.contains(&name))?;
-    u16::try_from(place * 8).ok()
+    let index = REGISTERS.iter().position(|names| !name.is_empty() && names.contains(&name))?;
+    u16::try_from(index * 8).ok()
 }
 
 /// `5`, `x0`, `[sp, 16]`, `[x1]`.
@@ -147,7 +147,7 @@ fn arm64(operand: &str) -> Option<At> {
     operand.parse().map(At::Constant).ok().or_else(|| arm64_register(operand).map(At::Register))
 }
 
-/// The place of a register in `struct user_pt_regs` of `asm/ptrace.h`: 31 of them, then the stack pointer.
+/// Returns the offset of a register in `struct user_pt_regs` of `asm/ptrace.h`: 31 registers, then the stack pointer.
 fn arm64_register(name: &str) -> Option<u16> {
     let number = match name {
         "sp" => 31,
@@ -164,13 +164,15 @@ fn s390x(operand: &str) -> Option<At> {
     operand.parse().map(At::Constant).ok().or_else(|| s390x_register(operand).map(At::Register))
 }
 
-/// The place of a register in `user_pt_regs` of `asm/ptrace.h`: 16 of them, after one number and the two of the program's state.
+/// Returns the offset of a register in `user_pt_regs` of `asm/ptrace.h`: 16 registers, after `args` and the two words
+/// of the PSW.
 fn s390x_register(name: &str) -> Option<u16> {
     let number: u16 = name.strip_prefix("%r")?.parse().ok().filter(|&number| number < 16)?;
     Some(24 + number * 8)
 }
 
-/// `struct __bpf_usdt_spec` of this size; `None` if there is none, or if it cannot say where an argument is.
+/// Encodes `struct __bpf_usdt_spec` of this size. Returns `None` if there is no such layout, or if it cannot describe
+/// an argument.
 pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option<Vec<u8>> {
     let each = size.checked_sub(REST)? / MOST;
     (size == each * MOST + REST && [OLD, NEW].contains(&each)).then_some(())?;
@@ -185,11 +187,11 @@ pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option
 }
 
 impl Argument {
-    /// Writes `struct __bpf_usdt_arg_spec`: a number of eight bytes; the kind and, in the newer layout, the other register and its
-    /// shift, which are bit fields; then, two bytes later in the newer layout, the register, whether it is signed, and the bits to shift
-    /// out.
+    /// Writes `struct __bpf_usdt_arg_spec`: a number of 8 bytes; the kind and, in the newer layout, the other register
+    /// and its shift, which are bitfields; then, two bytes later in the newer layout, the register, whether it is
+    /// signed, and the number of bits to shift out.
     fn write(self, to: &mut [u8]) -> Option<()> {
-        let (kind, number, register, other) = match self.place {
+        let (kind, number, register, other) = match self.location {
             At::Constant(number) => (0, number, 0, (0, 0)),
             At::Register(register) => (1, 0, register, (0, 0)),
             At::Memory(register, offset) => (2, offset, register, (0, 0)),
@@ -211,9 +213,10 @@ impl Argument {
     }
 }
 
-/// At which byte the kind of an argument is, and the two bytes of the other register, of 12 bits, and its shift, of 4. The older layout
-/// has a kind of four bytes. In the newer one it is a byte, declared first on little-endian machines and last on big-endian ones, and the
-/// other two fill a number of 16 bits, the register from the end that the machine counts from.
+/// Returns the offset of an argument's kind, and the two bytes with the other register (12 bits) and its shift (4
+/// bits). The older layout has a kind of 4 bytes. In the newer one it is a byte, declared first on little-endian
+/// architectures and last on big-endian ones. The other two share 16 bits, with the register in the low bits on
+/// little-endian architectures and in the high bits on big-endian ones.
 fn bits((other, shift): (u16, u16), is_new: bool, is_big: bool) -> (usize, u16) {
     match (is_new, is_big) {
         (_, false) => (8, other | shift << 12),
@@ -237,8 +240,8 @@ mod tests {
             ("8(%rbx,%rcx,4)", At::Element(40, 8, 88, 2)),
             ("(%rbx,%rcx)", At::Element(40, 0, 88, 0)),
         ];
-        for (text, place) in all {
-            assert_eq!(x86_64(text), Some(place), "{text}");
+        for (text, location) in all {
+            assert_eq!(x86_64(text), Some(location), "{text}");
         }
         for text in ["", "%", "%xmm0", "$", "8(", "(%rax", "(%rax,%rbx,3)", "8(%nobody)", "variable(%rip)", "(,%rax,8)"]
         {
@@ -255,14 +258,14 @@ mod tests {
             ("[sp, 60]", At::Memory(248, 60)),
             ("[x1]", At::Memory(8, 0)),
         ];
-        for (text, place) in all {
-            assert_eq!(arm64(text), Some(place), "{text}");
+        for (text, location) in all {
+            assert_eq!(arm64(text), Some(location), "{text}");
         }
         assert_eq!((arm64("x31"), arm64("[x1"), arm64("d0")), (None, None, None));
         assert_eq!(split("4@[sp, 60]  8@x0").collect::<Vec<_>>(), ["4@[sp, 60]", "8@x0"]);
     }
 
-    /// As clang lays `{ u8 : 8; u16 other : 12; u16 shift : 4; enum kind : 8; }` and its reverse out.
+    /// clang has laid out `{ u8 : 8; u16 other : 12; u16 shift : 4; enum kind : 8; }` and its reverse so.
     #[test]
     fn bit_fields_of_both_orders() {
         assert_eq!(bits((0x123, 4), true, false), (8, 0x4123));
@@ -279,8 +282,8 @@ mod tests {
             ("160(%r15)", At::Memory(144, 160)),
             ("-28(%r11)", At::Memory(112, -28)),
         ];
-        for (text, place) in all {
-            assert_eq!(s390x(text), Some(place), "{text}");
+        for (text, location) in all {
+            assert_eq!(s390x(text), Some(location), "{text}");
         }
         for text in ["", "%r16", "%f0", "8(%r1", "(%r1)", "8(%r2,%r3)", "%r"] {
             assert_eq!(s390x(text), None, "{text}");
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn layouts() {
         let big = cfg!(target_endian = "big");
-        let at = |place| Argument { place, size: 4, signed: true };
+        let at = |location| Argument { location, size: 4, signed: true };
         let old = encode(&[at(At::Memory(32, -8))], 7, 208).unwrap();
         assert_eq!(old[..8], (-8_i64).to_ne_bytes());
         assert_eq!(old[8..12], 2_u32.to_ne_bytes());

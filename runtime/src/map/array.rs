@@ -1,4 +1,4 @@
-//! Arrays: of values, and of small structs that name devices or CPUs, where elements may be empty.
+//! Arrays of values, and arrays of devices or CPUs, whose elements may be empty.
 
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
@@ -33,12 +33,12 @@ pub struct Array<V> {
     value: PhantomData<fn() -> V>,
 }
 
-/// An array of devices or CPUs to redirect packets to: of which an element names one, or is empty.
+/// An array of devices or CPUs to redirect packets to. Each element refers to one of them or is empty.
 ///
 /// ```
 /// use skelgen_runtime::map::Redirects;
 ///
-/// /// Puts a device into an array of type devmap, whose values are the device's number, or that and a program.
+/// /// Sets an element of a devmap. Its values are interface indices, or an interface index and a program.
 /// fn redirect(devices: &Redirects<u32>, device: u32) -> skelgen_runtime::Result<Option<u32>> {
 ///     let before = devices.take(0)?;
 ///     devices.set(0, &device)?;
@@ -61,7 +61,7 @@ impl<V: Plain> Array<V> {
 
     /// Returns the number of elements.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
+    #[allow(clippy::len_without_is_empty, reason = "an array has at least one element")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
@@ -69,15 +69,15 @@ impl<V: Plain> Array<V> {
     /// Returns the value at `index`.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be read.
+    /// If `index` is out of bounds, or the process may not read the map.
     pub fn get(&self, index: u32) -> Result<V> {
         self.get_with(index, ElemFlags::ANY)
     }
 
-    /// Returns the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
+    /// Returns the value at `index`, with flags: `LOCK` copies it while holding the value's spin lock.
     ///
     /// # Errors
-    /// As [`Self::get`], and if the flags are not for this map.
+    /// As [`Self::get`], and if the map does not support the flags.
     pub fn get_with(&self, index: u32, flags: ElemFlags) -> Result<V> {
         let mut value = zeroed();
         if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags.bits())? {
@@ -90,15 +90,15 @@ impl<V: Plain> Array<V> {
     /// Sets the value at `index`.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be written.
+    /// If `index` is out of bounds, or the process may not write the map.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
         self.set_with(index, value, ElemFlags::ANY)
     }
 
-    /// Sets the value at `index`, with flags: `LOCK` takes the value's spin lock meanwhile.
+    /// Sets the value at `index`, with flags: `LOCK` writes it while holding the value's spin lock.
     ///
     /// # Errors
-    /// As [`Self::set`], and if the flags are not for this map.
+    /// As [`Self::set`], and if the map does not support the flags.
     pub fn set_with(&self, index: u32, value: &V, flags: ElemFlags) -> Result<()> {
         if index >= self.len() {
             return Err(self.outside(index));
@@ -106,10 +106,10 @@ impl<V: Plain> Array<V> {
         self.handle.update(as_bytes(&index), as_bytes(value), flags.bits())
     }
 
-    /// Sets the values from index 0 on, with as few system calls as the kernel allows.
+    /// Sets the values from index 0 on, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the map may not be written.
+    /// If there are more values than elements, or the process may not write the map.
     pub fn set_many(&self, values: &[V]) -> Result<()> {
         let count = u32::try_from(values.len()).ok().filter(|&count| count <= self.len());
         let count = count.ok_or_else(|| self.outside(u32::try_from(values.len()).unwrap_or(u32::MAX)))?;
@@ -117,15 +117,16 @@ impl<V: Plain> Array<V> {
         self.handle.update_many(slice_as_bytes(&indices), slice_as_bytes(values), elem_flags::ANY)
     }
 
-    /// Copies of all values in order, with as few system calls as the kernel allows. Not of one moment.
+    /// Returns copies of all values in order, with as few system calls as the kernel supports. The copies are not one
+    /// snapshot.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn to_vec(&self) -> Result<Vec<V>> {
         self.iter().map(|element| element.map(|(_, value)| value)).collect()
     }
 
-    /// Iterates over the indices, in order, and copies of their values. Ends at the first error.
+    /// Iterates over the indices in order, with copies of their values. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {
@@ -134,23 +135,25 @@ impl<V: Plain> Array<V> {
         })
     }
 
-    /// Maps the array into memory, shared with programs: from then on, values are read and set without system calls.
+    /// Maps the array into memory that is shared with programs, so that values are read and set without system calls.
     ///
     /// # Errors
-    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or may not be written.
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or the process may not write
+    /// it.
     pub fn mmap(&self) -> Result<MappedArray<V>> {
         if !self.flags().contains(MapFlags::MMAPABLE) {
             return Err(self
                 .handle
-                .error(ErrorKind::Mismatch, "it cannot be mapped into memory")
-                .with_help("give it the flag BPF_F_MMAPABLE where it is defined, or before the load"));
+                .error(ErrorKind::Mismatch, "cannot map it into memory: it lacks the flag BPF_F_MMAPABLE")
+                .with_help("set the flag BPF_F_MMAPABLE in its definition, or before the load"));
         }
         MappedArray::new(self.handle.as_fd(), self.len())
-            .map_err(|errno| self.handle.refused(Step::Open, "mapping it into memory", errno))
+            .map_err(|errno| self.handle.refused(Step::Open, "cannot map it into memory", errno))
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle.error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {}", self.len()))
+        self.handle
+            .error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {} elements", self.len()))
     }
 }
 
@@ -160,36 +163,37 @@ impl<V: Plain> Redirects<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// Returns the value at `index`, if there is one.
+    /// Returns the value at `index`, or `None` if the element is empty.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn get(&self, index: u32) -> Result<Option<V>> {
         let mut value = zeroed();
         let found = self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), elem_flags::ANY)?;
         Ok(found.then_some(value))
     }
 
-    /// Puts a device or CPU at `index`.
+    /// Sets the element at `index` to a device or CPU.
     ///
     /// # Errors
-    /// If there is no such element, device or CPU, or the map may not be written.
+    /// If `index` is out of bounds, the device or CPU does not exist, or the process may not write the map.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
         self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
     }
 
-    /// Empties the element at `index`, whether it has a value or not.
+    /// Empties the element at `index`, even if it already is empty.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be written.
+    /// If `index` is out of bounds, or the process may not write the map.
     pub fn remove(&self, index: u32) -> Result<()> {
         self.handle.delete(as_bytes(&index)).map(drop)
     }
 
-    /// Empties the element at `index` and returns its value. The kernel does not do both at once: a value that is set in between is lost.
+    /// Empties the element at `index` and returns its value. The kernel cannot do both at once: a value that is set in
+    /// between is lost.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be read and written.
+    /// If `index` is out of bounds, or the process may not read and write the map.
     pub fn take(&self, index: u32) -> Result<Option<V>> {
         let value = self.get(index)?;
         self.remove(index)?;

@@ -1,7 +1,7 @@
-//! Typed handles of maps that are there already, by name: from a loaded skeleton or from a directory of pins.
+//! Typed handles of existing maps, by name: from a loaded skeleton or from a directory of pins.
 //!
-//! `#[derive(Maps)]` makes a struct of handles of it. What the kernel says of a map is checked: its type and sizes, and where its BTF
-//! says how keys and values are laid out and the Rust types do too, that both agree.
+//! `#[derive(Maps)]` implements this for a struct of handles. The type and the sizes of each map are checked. If both
+//! the map's BTF and the Rust types describe the layout of keys and values, the layouts are compared.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,13 +17,13 @@ use crate::sys;
 use crate::sys::c_path;
 use crate::uapi::MapType;
 
-/// Where maps are found by name.
+/// A source of maps that are found by name.
 ///
 /// ```
 /// use std::os::fd::OwnedFd;
 /// use skelgen_runtime::{Result, map::{Array, FindMap, bind}};
 ///
-/// /// Maps that came over a socket, say.
+/// /// Maps that were received over a socket, for example.
 /// struct Received(Vec<(String, OwnedFd)>);
 ///
 /// impl FindMap for Received {
@@ -41,17 +41,17 @@ use crate::uapi::MapType;
 /// assert_eq!(none.unwrap_err().to_string(), "what was received has no map `counts`");
 /// ```
 pub trait FindMap {
-    /// A file descriptor of the map of this name; `None` if there is no such map.
+    /// Returns a file descriptor of the map with this name, or `None` if it does not exist.
     ///
     /// # Errors
-    /// If it is there and cannot be opened.
+    /// If the map exists and cannot be opened.
     fn find_map(&self, name: &str) -> Result<Option<OwnedFd>>;
 
-    /// What this is, for messages: "object `counters`".
+    /// Describes the source for error messages: "object `counters`".
     fn what(&self) -> String;
 }
 
-/// A directory of a bpffs in which maps are pinned by their names.
+/// A directory in a bpffs in which maps are pinned by name.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{Array, Pins, bind};
@@ -62,7 +62,7 @@ pub trait FindMap {
 pub struct Pins(PathBuf);
 
 impl Pins {
-    /// Creates a handle of the pins in this directory.
+    /// Creates a source of the maps that are pinned in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self(dir.into())
     }
@@ -75,7 +75,7 @@ impl FindMap for Pins {
             Ok(fd) => Ok(Some(fd)),
             Err(errno) if errno.raw() == libc::ENOENT => Ok(None),
             Err(errno) => {
-                Err(pins::refused(&path, format_args!("opening the map pinned at {}", path.display()), errno)
+                Err(pins::refused(&path, format_args!("cannot open the map pinned at {}", path.display()), errno)
                     .during(Step::Open)
                     .about(Subject::Map(name)))
             }
@@ -106,14 +106,15 @@ impl FindMap for Pins {
 /// # }
 /// ```
 pub trait Maps: Sized {
-    /// Finds every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other place.
+    /// Opens every map of the struct by its name: in the `maps` of a loaded skeleton, in [`Pins`], or in any other
+    /// source.
     ///
     /// # Errors
-    /// If a map is not there, or not what its field states: another type, other sizes, or, where both sides state one, another layout of
-    /// keys or values, which are shown side by side.
+    /// If a map does not exist or does not match its field: its type or a size differs, or, if both sides describe it,
+    /// the layout of keys or values. The error shows both layouts side by side.
     fn bind(from: &dyn FindMap) -> Result<Self>;
 
-    /// Finds every map of the struct by its name in a directory of pins.
+    /// Opens every map of the struct by its name in a directory of pins.
     ///
     /// # Errors
     /// As [`Self::bind`].
@@ -122,7 +123,7 @@ pub trait Maps: Sized {
     }
 }
 
-/// What a field of a struct of maps can be: a handle, or an [`Option`] of one for a map that need not be there.
+/// A possible type of a field in a struct of maps: a handle, or an [`Option`] of one for a map that may be missing.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{Array, Pins, bind};
@@ -130,12 +131,12 @@ pub trait Maps: Sized {
 /// # Ok::<(), skelgen_runtime::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no handle of a map",
-    label = "this is no handle",
-    note = "handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
+    message = "`{Self}` is not a map handle",
+    label = "not a map handle",
+    note = "map handles are the types of `skelgen_runtime::map`, such as `HashMap<K, V>`, and `Option`s of them"
 )]
 pub trait BindMap: Sized {
-    /// Returns the handle of what was found under this name.
+    /// Creates the handle from the map that was found with this name.
     ///
     /// # Errors
     /// As [`Maps::bind`].
@@ -160,7 +161,7 @@ impl<M: FromFd> BindMap for Option<M> {
     }
 }
 
-/// Returns the handle of one map by its name, as [`Maps`] does for each field.
+/// Opens one map by its name, as [`Maps`] does for each field.
 ///
 /// # Errors
 /// As [`Maps::bind`].
@@ -168,17 +169,17 @@ pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
     M::bind_map(from.find_map(name)?, name, from)
 }
 
-/// The handle of a map that was found, once its layouts have been compared with those of its BTF.
+/// Creates the handle of a map that was found, after comparing its layouts with its BTF.
 fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     if let Some(other) = other_than_map(fd.as_fd()) {
-        return Err(Error::mismatch(format_args!(
-            "`{name}`: what was found by this name is no map, but one of {other}"
-        ))
-        .during(Step::Open)
-        .about(Subject::Map(name)));
+        return Err(Error::mismatch(format_args!("`{name}` is not a map, but {other}"))
+            .during(Step::Open)
+            .about(Subject::Map(name)));
     }
     let refused = |errno| {
-        Error::refused(format_args!("map `{name}`: looking at it"), errno).during(Step::Open).about(Subject::Map(name))
+        Error::refused(format_args!("map `{name}`: cannot read its definition"), errno)
+            .during(Step::Open)
+            .about(Subject::Map(name))
     };
     let found = sys::map::info(fd.as_fd()).map_err(refused)?;
     let info = Info {
@@ -198,23 +199,26 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
             .during(Step::Open)
             .about(Subject::Map(name))
             .details(sides)),
-        // Another size says less than what it is that has another size.
+        // A differing layout explains why a size differs.
         (Err(error), Some(Other { what, sides })) => Err(error.note(what).details(sides)),
         (handle, None) => handle,
     }
 }
 
-/// How the keys or values of a map differ from the types of its handle.
+/// A difference between the keys or values of a map and the types of its handle.
 struct Other {
     what: String,
-    /// Both layouts side by side, a line a member.
+    /// Both layouts side by side, one member per line.
     sides: String,
 }
 
-/// How a map's keys or values are laid out if that is not as the handle's types are; `None` as well where either side does not say.
+/// Returns the difference between the layouts in the map's BTF and those of the handle's types. Returns `None` if they
+/// match, or if either side does not describe the layout.
 fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Option<Other>> {
     let refused = |errno| {
-        Error::refused(format_args!("map `{name}`: looking at it"), errno).during(Step::Open).about(Subject::Map(name))
+        Error::refused(format_args!("map `{name}`: cannot read its definition"), errno)
+            .during(Step::Open)
+            .about(Subject::Map(name))
     };
     let (key, value) = M::layouts();
     if found.btf_id == 0 || key.is_none() && value.is_none() {
@@ -222,7 +226,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     }
     let btf = match sys::btf::open(found.btf_id, None) {
         Ok(btf) => btf,
-        // Who may use a map need not be allowed to open BTF by its id; sizes have been compared.
+        // A process may use a map without being allowed to open BTF by its id. The sizes have been compared.
         Err(errno) if errno.raw() == libc::EPERM => return Ok(None),
         Err(errno) => return Err(refused(errno)),
     };
@@ -230,7 +234,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
         let Some(layout) = layout.filter(|_| id != 0) else { continue };
         if let Err(sides) = compare(&types, id, layout) {
-            return Ok(Some(Other { what: format!("its {what} are not laid out as `{}`", layout.name), sides }));
+            return Ok(Some(Other { what: format!("its {what} do not have the layout of `{}`", layout.name), sides }));
         }
     }
     Ok(None)
@@ -243,23 +247,23 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
 pub(crate) fn duplicate(name: &str, fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
     let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
     fd.map_err(|error| {
-        Error::io(format_args!("map `{name}`: duplicating its file descriptor"), &error)
+        Error::io(format_args!("map `{name}`: cannot duplicate its file descriptor"), &error)
             .during(Step::Open)
             .about(Subject::Map(name))
     })
 }
 
 fn types(btf: BorrowedFd<'_>) -> Result<Types> {
-    let bytes = sys::btf::read(btf).map_err(|errno| Error::refused("reading its BTF", errno))?;
+    let bytes = sys::btf::read(btf).map_err(|errno| Error::refused("cannot read its BTF", errno))?;
     Types::of_program(bytes)
 }
 
-/// Compares a Rust struct, or the one that an array is made of, with one of BTF, and then what is in them; the error is both, side by
-/// side.
+/// Compares a Rust struct, or the element type of an array, with one of BTF, including nested structs. The error is
+/// both layouts side by side.
 fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), String> {
     let id = types.innermost(id);
     if !matches!(types.kind(id), kind::STRUCT | kind::UNION) {
-        // An integer or an array against a struct: the size, which was compared, is all there is.
+        // An integer or an array cannot be compared with a struct, except by size, which the caller did.
         return Ok(());
     }
     let theirs: Vec<Member> = types
@@ -269,7 +273,7 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
             name: member.name.to_owned(),
             ty: member.ty,
             offset: usize::try_from(member.bit_offset / 8).unwrap_or(usize::MAX),
-            // Bitfields have no size of their own, and whatever holds them in Rust has another name.
+            // Bitfields have no size in bytes, and the Rust field that contains them has another name.
             size: if member.bit_size == 0 {
                 types.size(member.ty).and_then(|size| usize::try_from(size).ok())
             } else {
@@ -281,7 +285,8 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     let alike = |field: &LayoutField, member: &Member| {
         field.offset == member.offset && member.size.is_none_or(|size| size == field.size)
     };
-    // What both sides call by one name must be at one place; what only one of them names must be somewhere on the other.
+    // A member that both sides name must be at one offset. A member that only one side names must overlap a field of
+    // the other.
     let field_fits = |field: &&LayoutField| match theirs.iter().find(|member| member.name == label(field.name)) {
         Some(member) => alike(field, member),
         None => theirs.iter().any(|member| alike(field, member)),
@@ -321,12 +326,12 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     Err(text.trim_end().to_owned())
 }
 
-/// A member of BTF.
+/// A member of a struct or union in BTF.
 struct Member {
     name: String,
     ty: u32,
     offset: usize,
-    /// None for a bitfield.
+    /// The size in bytes, or `None` for a bitfield.
     size: Option<usize>,
 }
 

@@ -5,13 +5,13 @@ use super::scan::Scan;
 use crate::error::{Result, Step};
 use crate::uapi::{Command, ElemFlags};
 
-/// A map of any type whose keys and values are bytes. Percpu maps have the values of all possible CPUs in one, each rounded up
-/// to eight bytes.
+/// A map of any type, whose keys and values are bytes. A value of a percpu map contains the values of all possible
+/// CPUs, each rounded up to 8 bytes.
 ///
 /// ```
 /// use skelgen_runtime::map::Untyped;
 ///
-/// /// Any map at all, as hexadecimal numbers.
+/// /// Prints any map as hexadecimal numbers.
 /// fn dump(map: &Untyped) -> skelgen_runtime::Result<()> {
 ///     for element in map.iter() {
 ///         let (key, value) = element?;
@@ -27,7 +27,7 @@ pub struct Untyped {
 handle!([] Untyped);
 
 impl Untyped {
-    #[allow(clippy::unnecessary_wraps, reason = "the shape that all handles share")]
+    #[allow(clippy::unnecessary_wraps, reason = "all handles have the same signature")]
     fn check(handle: Handle) -> Result<Self> {
         Ok(Self { handle })
     }
@@ -38,16 +38,16 @@ impl Untyped {
         self.handle.map().key_len()
     }
 
-    /// Returns the size of a value in bytes; of percpu maps, of the values of all possible CPUs together.
+    /// Returns the size of a value in bytes; of percpu maps, the size of the values of all possible CPUs together.
     #[must_use]
     pub fn value_len(&self) -> usize {
         self.handle.map().full_len()
     }
 
-    /// Returns the size of a value in bytes in requests with these flags.
+    /// Returns the size in bytes of a value in requests with these flags.
     ///
     /// # Errors
-    /// If the flags are not known.
+    /// If the flags are unknown.
     pub fn value_len_with(&self, flags: ElemFlags) -> Result<usize> {
         self.handle
             .map()
@@ -55,68 +55,70 @@ impl Untyped {
             .map_err(|errno| self.handle.refused(Step::ReadInfo, format_args!("{flags:?}"), errno))
     }
 
-    /// Returns the value of `key`, if there is one.
+    /// Returns the value of `key`, or `None` if the map does not contain it.
     ///
     /// # Errors
-    /// If the key has another length, or the map has no lookups or may not be read.
+    /// If the key has another length, the map type has no lookup, or the process may not read the map.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.get_with(key, ElemFlags::ANY)
     }
 
-    /// Returns the value of `key`, if there is one, with flags; with [`ElemFlags::on_cpu`], the value of that CPU.
+    /// Returns the value of `key` with flags, or `None` if the map does not contain it. With [`ElemFlags::on_cpu`],
+    /// returns the value of that CPU.
     ///
     /// # Errors
-    /// As [`Self::get`], and if the flags are not for this map.
+    /// As [`Self::get`], and if the map does not support the flags.
     pub fn get_with(&self, key: &[u8], flags: ElemFlags) -> Result<Option<Vec<u8>>> {
         let mut value = vec![0; self.value_len_with(flags)?];
         Ok(self.handle.lookup(key, &mut value, flags.bits())?.then_some(value))
     }
 
-    /// Copies the value of `key` to the beginning of `value` and returns whether there is one.
+    /// Copies the value of `key` to the beginning of `value` and returns whether the map contains the key.
     ///
     /// # Errors
-    /// If `value` is shorter than the map's, or the same as of [`Self::get_with`].
+    /// As [`Self::get_with`], and if `value` is shorter than the map's value.
     pub fn get_into(&self, key: &[u8], value: &mut [u8], flags: ElemFlags) -> Result<bool> {
         self.handle.lookup(key, value, flags.bits())
     }
 
-    /// Sets the value of `key`, whether there was one or not.
+    /// Sets the value of `key`, whether the map contains it or not.
     ///
     /// # Errors
-    /// If key or value has another length, or the kernel refuses it.
+    /// If the key or the value has another length, or the kernel rejects the request.
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.insert_with(key, value, ElemFlags::ANY)
     }
 
-    /// Sets the value of `key`, with flags; with one of the CPU flags the value is that of one CPU.
+    /// Sets the value of `key`, with flags. With one of the CPU flags, the value is that of one CPU.
     ///
     /// # Errors
-    /// As [`Self::insert`], and if the flags are not for this map.
+    /// As [`Self::insert`], and if the map does not support the flags.
     pub fn insert_with(&self, key: &[u8], value: &[u8], flags: ElemFlags) -> Result<()> {
         self.handle.update(key, value, flags.bits())
     }
 
-    /// Sets the values of many keys, one after the other in `keys` and `values`.
+    /// Sets the values of many keys, which are concatenated in `keys` and `values`.
     ///
     /// # Errors
-    /// If the lengths are not those of as many keys and values, or the kernel refuses it.
+    /// If the lengths do not match one number of keys and values, or the kernel rejects the request.
     pub fn insert_many(&self, keys: &[u8], values: &[u8]) -> Result<()> {
         self.insert_many_with(keys, values, ElemFlags::ANY)
     }
 
-    /// Sets the values of many keys, one after the other in `keys` and `values`, with flags as of [`Self::insert_with`].
+    /// Sets the values of many keys, which are concatenated in `keys` and `values`, with flags as in
+    /// [`Self::insert_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_many`], and if the flags are not for this map.
+    /// As [`Self::insert_many`], and if the map does not support the flags.
     pub fn insert_many_with(&self, keys: &[u8], values: &[u8], flags: ElemFlags) -> Result<()> {
         self.handle.update_many(keys, values, flags.bits())
     }
 
-    /// Returns the keys and the values of the first elements, at most `room` of them, with one system call and flags as of
-    /// [`Self::get_with`].
+    /// Returns the keys and the values of the first elements, at most `room` of them, with one system call and flags as
+    /// in [`Self::get_with`].
     ///
     /// # Errors
-    /// If the kernel cannot copy many elements of this type of map, or refuses the flags.
+    /// If the kernel does not support batch lookups for this map type, or rejects the flags.
     pub fn get_first(&self, room: usize, flags: ElemFlags) -> Result<(Vec<u8>, Vec<u8>)> {
         let map = self.handle.map();
         let (key_len, value_len) = (map.key_len(), self.value_len_with(flags)?);
@@ -125,22 +127,24 @@ impl Untyped {
         let copied = map
             .lookup_batch(Command::MAP_LOOKUP_BATCH, true, &mut cursor, &mut keys, &mut values, flags.bits())
             .map_err(|errno| {
-                self.handle.refused_with(Step::ReadMap, "looking up many elements", errno, flags.bits())
+                self.handle.refused_with(Step::ReadMap, "cannot look up a batch of elements", errno, flags.bits())
             })?;
         keys.truncate(copied.count.saturating_mul(key_len));
         values.truncate(copied.count.saturating_mul(value_len));
         Ok((keys, values))
     }
 
-    /// Removes `key`, and returns whether it was there.
+    /// Removes `key` and returns whether the map contained it.
     ///
     /// # Errors
-    /// If the key has another length, or the map has no removal or may not be written.
+    /// If the key has another length, elements of this map type cannot be removed, or the process may not write the
+    /// map.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
         self.handle.delete(key)
     }
 
-    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing.
+    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed during the
+    /// iteration may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || Some(scan.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()))))

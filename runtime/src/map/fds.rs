@@ -1,4 +1,4 @@
-//! Maps whose values are kernel objects: they are set by file descriptor, and read, where they can be, as ids.
+//! Maps whose values are kernel objects. They are set by file descriptor, and read as ids if the map type supports it.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
 use crate::uapi::{ElemFlags, MapType};
 use skelgen_abi::map_types::Definition;
 
-/// What such maps hold.
+/// Kinds of kernel objects in maps.
 pub mod kind {
     use std::convert::Infallible;
     use std::marker::PhantomData;
@@ -22,9 +22,9 @@ pub mod kind {
     use crate::map::Untyped;
     use crate::uapi::MapType;
 
-    /// A kind of kernel object that maps can hold.
+    /// A kind of kernel object that maps can contain.
     pub trait Kind: sealed::Sealed + 'static {
-        /// The types of maps that hold it, for arrays and for hash maps.
+        /// The map types that contain it, for arrays and for hash maps.
         #[doc(hidden)]
         const TYPES: &'static [MapType];
     }
@@ -48,10 +48,10 @@ pub mod kind {
         };
     }
 
-    /// Maps that a handle of type `M` is for.
+    /// Maps with handles of type `M`.
     #[derive(Clone, Copy, Debug)]
     pub enum Map<M = Untyped> {
-        /// There is no value of it; handles are what it says.
+        /// This variant is never created; it names the type of the handles.
         #[doc(hidden)]
         Never(Infallible, PhantomData<fn() -> M>),
     }
@@ -81,9 +81,9 @@ use kind::Kind;
 /// ```
 /// use skelgen_runtime::map::{Array, ArrayOfMaps};
 ///
-/// fn exchange(tables: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
-///     let before = tables.open_at(0)?;
-///     tables.set(0, new)?;
+/// fn exchange(outer: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<Option<Array<u64>>> {
+///     let before = outer.open_at(0)?;
+///     outer.set(0, new)?;
 ///     Ok(before)
 /// }
 /// ```
@@ -108,7 +108,7 @@ pub struct FdHash<K, O> {
     object: PhantomData<fn() -> (K, O)>,
 }
 
-/// Programs for tail calls.
+/// An array of programs for tail calls.
 ///
 /// ```
 /// use skelgen_runtime::{Program, map::ProgArray};
@@ -118,13 +118,13 @@ pub struct FdHash<K, O> {
 /// }
 /// ```
 pub type ProgArray = FdArray<kind::Program>;
-/// An array of maps, which handles of type `M` are for.
+/// An array of maps with handles of type `M`.
 ///
 /// ```
 /// use skelgen_runtime::map::{Array, ArrayOfMaps};
 ///
-/// fn swap(tables: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<()> {
-///     tables.set(0, new)
+/// fn swap(outer: &ArrayOfMaps<Array<u64>>, new: &Array<u64>) -> skelgen_runtime::Result<()> {
+///     outer.set(0, new)
 /// }
 /// ```
 pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
@@ -134,7 +134,7 @@ pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
 /// use std::os::fd::OwnedFd;
 /// use skelgen_runtime::map::PerfEventArray;
 ///
-/// /// Gives each CPU its event, which the caller has opened.
+/// /// Sets the event of each CPU, which the caller has opened.
 /// fn fill(events: &PerfEventArray, opened: &[OwnedFd]) -> skelgen_runtime::Result<()> {
 ///     (0..).zip(opened).try_for_each(|(cpu, event)| events.set(cpu, event))
 /// }
@@ -162,13 +162,13 @@ pub type CgroupArray = FdArray<kind::Cgroup>;
 /// }
 /// ```
 pub type SockMap = FdArray<kind::Socket>;
-/// An array of listening sockets to choose from.
+/// An array of listening sockets that programs select from.
 ///
 /// ```
 /// use std::net::UdpSocket;
 /// use skelgen_runtime::map::ReuseportArray;
 ///
-/// /// The socket has `SO_REUSEPORT` and is bound.
+/// /// Adds a bound socket with `SO_REUSEPORT`.
 /// fn serve(listeners: &ReuseportArray, worker: u32, socket: &UdpSocket) -> skelgen_runtime::Result<()> {
 ///     listeners.set(worker, socket)
 /// }
@@ -180,18 +180,18 @@ pub type ReuseportArray = FdArray<kind::Socket>;
 /// use std::os::fd::OwnedFd;
 /// use skelgen_runtime::map::XskMap;
 ///
-/// /// The socket is bound to this queue of a device.
+/// /// Adds a socket that is bound to this queue of a device.
 /// fn receive(sockets: &XskMap, queue: u32, socket: &OwnedFd) -> skelgen_runtime::Result<()> {
 ///     sockets.set(queue, socket)
 /// }
 /// ```
 pub type XskMap = FdArray<kind::Xsk>;
-/// A hash map of maps, which handles of type `M` are for.
+/// A hash map of maps with handles of type `M`.
 ///
 /// ```
 /// use skelgen_runtime::map::{HashMap, HashOfMaps};
 ///
-/// /// Those of one network namespace.
+/// /// Opens the map of one network namespace.
 /// fn flows(of: &HashOfMaps<u32, HashMap<u64, u64>>, netns: u32) -> skelgen_runtime::Result<Option<HashMap<u64, u64>>> {
 ///     of.open(&netns)
 /// }
@@ -216,30 +216,30 @@ impl<O: Kind> FdArray<O> {
         Ok(Self { handle: handle.expect(O::TYPES, Some(4), None)?, object: PhantomData })
     }
 
-    /// Puts an object in at `index`.
+    /// Sets the element at `index` to `object`.
     ///
     /// # Errors
-    /// If there is no such element, the object is not of the map's kind, or the map may not be written.
+    /// If `index` is out of bounds, the object is not of the map's kind, or the process may not write the map.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
         self.set_with(index, object, ElemFlags::ANY)
     }
 
-    /// Sets the object at `index`, with flags: maps of sockets take `NOEXIST`, which only fills an empty element, and `EXIST`, which only
-    /// replaces an object.
+    /// Sets the element at `index` to `object`, with flags. Maps of sockets accept `NOEXIST`, which only fills an empty
+    /// element, and `EXIST`, which only replaces an object.
     ///
     /// # Errors
-    /// As [`Self::set`], and those that the flags request.
+    /// As [`Self::set`], and if the condition of the flags does not hold.
     pub fn set_with(&self, index: u32, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(&index), object, flags)
     }
 
-    /// Takes the object at `index` out, and returns whether there was one.
+    /// Removes the object at `index` and returns whether there was one.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be written.
+    /// If `index` is out of bounds, or the process may not write the map.
     pub fn remove(&self, index: u32) -> Result<bool> {
         match self.handle.delete(as_bytes(&index)) {
-            // Maps of sockets say of an empty place what others say of one that there is not.
+            // For an empty element, maps of sockets return the error that other maps return for an index out of bounds.
             Err(error)
                 if error.errno() == Some(EINVAL)
                     && self.map_type() == MapType::SOCKMAP
@@ -251,20 +251,21 @@ impl<O: Kind> FdArray<O> {
         }
     }
 
-    /// Returns the id of the object at `index`, if there is one: of programs and maps their id, of sockets their cookie, for which the map
-    /// needs values of eight bytes.
+    /// Returns the id of the object at `index`, or `None` if the element is empty. Of programs and maps it is their id;
+    /// of sockets it is their cookie, for which the map's values must have 8 bytes.
     ///
     /// # Errors
-    /// If the kernel does not tell it for this type of map.
+    /// If the kernel does not support lookups from user space for this map type.
     pub fn id_at(&self, index: u32) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(&index))
     }
 
-    /// Iterates over the indices with an object, and the objects' ids, as of [`Self::id_at`]. Ends at the first error.
+    /// Iterates over the indices that are not empty, with the ids of their objects as in [`Self::id_at`]. Ends at the
+    /// first error.
     pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64)>> + '_ {
-        let mut places = 0..self.max_entries();
+        let mut indices = 0..self.max_entries();
         let mut ids = std::iter::from_fn(move || {
-            places.find_map(|index| self.id_at(index).map(|id| id.map(|id| (index, id))).transpose())
+            indices.find_map(|index| self.id_at(index).map(|id| id.map(|id| (index, id))).transpose())
         });
         let mut failed = false;
         std::iter::from_fn(move || {
@@ -286,45 +287,46 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
         Ok(Self { handle: handle.expect(O::TYPES, Some(size_of::<K>()), None)?, object: PhantomData })
     }
 
-    /// Puts an object in under `key`.
+    /// Sets the element of `key` to `object`.
     ///
     /// # Errors
-    /// If the map is full, the object is not of the map's kind, or the map may not be written.
+    /// If the map is full, the object is not of the map's kind, or the process may not write the map.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
         self.insert_with(key, object, ElemFlags::ANY)
     }
 
-    /// Sets the object under `key`, with flags: `NOEXIST` only makes a new element, `EXIST` only replaces an object.
+    /// Sets the element of `key` to `object`, with flags: `NOEXIST` only creates an element, `EXIST` only replaces an
+    /// object.
     ///
     /// # Errors
-    /// As [`Self::insert`], and those that the flags request.
+    /// As [`Self::insert`], and if the condition of the flags does not hold.
     pub fn insert_with(&self, key: &K, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(key), object, flags)
     }
 
-    /// Takes the object under `key` out, and returns whether there was one.
+    /// Removes the object of `key` and returns whether there was one.
     ///
     /// # Errors
-    /// If the map may not be written.
+    /// If the process may not write the map.
     pub fn remove(&self, key: &K) -> Result<bool> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// Returns the id of the object under `key`, if there is one, as of [`FdArray::id_at`].
+    /// Returns the id of the object of `key`, as in [`FdArray::id_at`], or `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// If the kernel does not tell it for this type of map.
+    /// If the kernel does not support lookups from user space for this map type.
     pub fn id_of(&self, key: &K) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(key))
     }
 
-    /// Returns all keys, each once. A key that is set or removed meanwhile may be missing.
+    /// Returns all keys, each once. A key that is set or removed during the iteration may be missing.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn keys(&self) -> Result<Vec<K>> {
-        let (mut walk, mut key, mut keys) = (Keys::new(&self.handle)?, Vec::new(), Vec::new());
-        while walk.next(&mut key)? {
+        let (mut iteration, mut key, mut keys) = (Keys::new(&self.handle)?, Vec::new(), Vec::new());
+        while iteration.next(&mut key)? {
             keys.extend(from_bytes::<K>(&key));
         }
         Ok(keys)
@@ -332,36 +334,37 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
 }
 
 impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
-    /// Opens the map at `index`, if there is one, by its id, which requires `CAP_SYS_ADMIN`.
+    /// Opens the map at `index` by its id, which requires `CAP_SYS_ADMIN`. Returns `None` if the element is empty.
     ///
     /// # Errors
-    /// If the map is not one for such a handle, or may not be opened.
+    /// If the map does not match the handle, or the process may not open it.
     pub fn open_at(&self, index: u32) -> Result<Option<M>> {
         self.open_at_as(index)
     }
 
-    /// Opens the map at `index`, if there is one, as a handle of another type, such as `Array<u64>` or [`Untyped`].
+    /// Opens the map at `index` as a handle of another type, such as `Array<u64>` or [`Untyped`]. Returns `None` if the
+    /// element is empty.
     ///
     /// # Errors
-    /// As of [`Self::open_at`].
+    /// As [`Self::open_at`].
     pub fn open_at_as<N: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<N>> {
         open(&self.handle, self.id_at(index)?)
     }
 }
 
 impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map<M>> {
-    /// Opens the map under `key`, if there is one, as of [`ArrayOfMaps::open_at`].
+    /// Opens the map of `key`, as [`ArrayOfMaps::open_at`] does. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// If the map is not one for such a handle, or may not be opened.
+    /// If the map does not match the handle, or the process may not open it.
     pub fn open(&self, key: &K) -> Result<Option<M>> {
         self.open_as(key)
     }
 
-    /// Opens the map under `key`, if there is one, as a handle of another type.
+    /// Opens the map of `key` as a handle of another type. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// As of [`Self::open`].
+    /// As [`Self::open`].
     pub fn open_as<N: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<N>> {
         open(&self.handle, self.id_of(key)?)
     }
@@ -371,14 +374,14 @@ fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) ->
     let Some(id) = id else { return Ok(None) };
     match open_by_id(u32::try_from(id).unwrap_or(u32::MAX)) {
         Ok(fd) => M::try_from(fd).map(Some),
-        // It was replaced by another one or taken out meanwhile, and nobody else has it.
+        // The map was replaced or removed meanwhile, and that was its last reference.
         Err(ENOENT) => Ok(None),
-        Err(errno) => Err(handle.refused(Step::ReadMap, "opening the map it holds", errno)),
+        Err(errno) => Err(handle.refused(Step::ReadMap, "cannot open the inner map", errno)),
     }
 }
 
 fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
-    // Values have four bytes, or eight in some maps of sockets, whose upper half is then zero.
+    // Values have 4 bytes, or 8 in some maps of sockets, whose upper half is zero here.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
@@ -392,7 +395,7 @@ fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Resu
     })
 }
 
-/// The definition of an open map as the kernel has it.
+/// Returns the definition of an open map, as the kernel reports it.
 pub(crate) fn definition_of(map: BorrowedFd<'_>) -> Result<Definition, Errno> {
     sys::map::info(map).map(|found| Definition {
         flags: found.map_flags,
@@ -400,23 +403,23 @@ pub(crate) fn definition_of(map: BorrowedFd<'_>) -> Result<Definition, Errno> {
     })
 }
 
-/// What to say of an object that a map of maps with this template, if it is known, does not take.
+/// Explains why a map of maps with this template, if it is known, rejects an object.
 pub(crate) fn not_inner(object: BorrowedFd<'_>, template: Option<&Definition>, errno: Errno) -> Option<String> {
     if errno != EINVAL {
         return None;
     }
     if let Some(other) = other_than_map(object) {
-        return Some(format!("only maps can be put in, and this is {other}"));
+        return Some(format!("only maps can be inserted, and this is {other}"));
     }
     let found = definition_of(object).ok()?;
     Some(match template {
         Some(template) if found.is_compatible_with(template) => format!(
-            "the map put in is ({found}), as the template of the inner maps is; what differs may be special fields of their values, such \
-             as spin locks and timers"
+            "the inserted map is ({found}) like the template of the inner maps; special fields of their values, such as spin locks \
+             and timers, may differ"
         ),
-        Some(template) => format!("the map put in is ({found}), the template of the inner maps is ({template})"),
+        Some(template) => format!("the inserted map is ({found}), the template of the inner maps is ({template})"),
         None => format!(
-            "the map put in is ({found}); the template of the inner maps, which the kernel does not show, has another type, other sizes \
+            "the inserted map is ({found}); the template of the inner maps, which the kernel does not report, has another type, other sizes \
              or other flags"
         ),
     })

@@ -1,4 +1,4 @@
-//! What all handles share: a map, its name, and operations on bytes whose errors name both.
+//! The common part of all handles: a map, its name, and operations on bytes whose errors name both.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,13 +21,13 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// The handle of a map whose name in the source is known.
+    /// Creates the handle of a map whose name in the source is known.
     pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
         let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
 
-    /// The handle of a map of which nothing is known.
+    /// Creates the handle of a map of which only the file descriptor is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
         if let Some(other) = other_than_map(fd.as_fd()) {
             return Err(
@@ -41,33 +41,35 @@ impl Handle {
         Ok(Self { map, name, inner: None })
     }
 
-    /// Another handle of the same map.
+    /// Creates another handle of the same map.
     pub(crate) fn try_clone(&self) -> Result<Self> {
         let fd = self.as_fd().try_clone_to_owned();
         let fd = fd
-            .map_err(|error| Error::io(format_args!("map `{}`: duplicating its file descriptor", self.name), &error))
+            .map_err(|error| {
+                Error::io(format_args!("map `{}`: cannot duplicate its file descriptor", self.name), &error)
+            })
             .map_err(|error| self.named(error).during(Step::Open))?;
         let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
         Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
 
-    /// The same handle, if the map is an array of one section of global data, whose variables take so many bytes (all, if that is not
-    /// known) and are a `T`.
+    /// Returns the handle if the map is an array with one section of global data whose variables have `data_len` bytes
+    /// (all bytes, if that is `None`) and are a `T`.
     pub(crate) fn expect_section<T>(self, data_len: Option<usize>) -> Result<Self> {
         let this = self.expect(&[MapType::ARRAY], Some(4), None)?;
         let len = this.map.value_len();
         let data_len = data_len.unwrap_or(len);
         if data_len > len {
-            return Err(this.mismatch(format_args!("its value has {len} bytes, but its variables take {data_len}")));
+            return Err(this.mismatch(format_args!("its value has {len} bytes, but its variables have {data_len}")));
         }
         if crate::data::holds::<T>(data_len) {
             return Ok(this);
         }
         Err(this
-            .mismatch(format_args!("its variables take {data_len} bytes, but its Rust type has {}", size_of::<T>())))
+            .mismatch(format_args!("its variables have {data_len} bytes, but its Rust type has {}", size_of::<T>())))
     }
 
-    /// The same handle, if the map is of one of these types and has keys and values of these sizes.
+    /// Returns the handle if the map has one of these types, and keys and values of these sizes.
     pub(crate) fn expect(self, types: &[MapType], key: Option<usize>, value: Option<usize>) -> Result<Self> {
         if !types.contains(&self.map.map_type()) {
             let wanted: Vec<_> = types.iter().map(ToString::to_string).collect();
@@ -92,7 +94,7 @@ impl Handle {
         &self.name
     }
 
-    /// Of maps of maps, the template of their inner maps, if it is known.
+    /// Returns the template of the inner maps of a map of maps, if it is known.
     pub(crate) fn inner(&self) -> Option<&Definition> {
         self.inner.as_ref()
     }
@@ -101,7 +103,7 @@ impl Handle {
         self.map.into_fd()
     }
 
-    /// An error of the kernel about a request to this map with these flags of elements.
+    /// Creates the error of a request to this map that the kernel rejected, with the flags of its elements.
     pub(crate) fn refused_with(&self, step: Step, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
         let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
         match errno.raw() {
@@ -112,12 +114,12 @@ impl Handle {
         }
     }
 
-    /// What an error means by which the kernel says that there is no room for an element.
+    /// Explains the error that the kernel returns if the map is full.
     fn is_full(&self, error: Error) -> Error {
-        error.note(format_args!("the map has room for {} elements, and no more", self.map.info().max_entries))
+        error.note(format_args!("the map has room for {} elements", self.map.info().max_entries))
     }
 
-    /// The error about a CPU that is not possible.
+    /// Creates the error of a CPU that is not possible.
     pub(crate) fn no_cpu(&self, cpu: u32) -> Error {
         let error = self.named(Error::no_cpu(format_args!("map `{}`", self.name), cpu));
         match possible() {
@@ -130,22 +132,22 @@ impl Handle {
         }
     }
 
-    /// An error of the kernel about this map.
+    /// Creates the error of a request to this map that the kernel rejected.
     pub(crate) fn refused(&self, step: Step, what: impl fmt::Display, errno: Errno) -> Error {
         self.named(Error::refused(format_args!("map `{}`: {what}", self.name), errno).during(step))
     }
 
-    /// An error about what the caller passed to this map.
+    /// Creates the error of an argument for this map that is not valid.
     pub(crate) fn invalid(&self, what: impl fmt::Display) -> Error {
         self.error(ErrorKind::InvalidInput, what)
     }
 
-    /// An error about this map.
+    /// Creates an error about this map.
     pub(crate) fn error(&self, kind: ErrorKind, what: impl fmt::Display) -> Error {
         self.named(Error::of(kind, format_args!("map `{}`: {what}", self.name)))
     }
 
-    /// The error of a map that is not what the handle's type is for.
+    /// Creates the error of a map that does not match the handle's type.
     pub(crate) fn mismatch(&self, what: impl fmt::Display) -> Error {
         self.error(ErrorKind::Mismatch, what).during(Step::Open)
     }
@@ -154,18 +156,23 @@ impl Handle {
         error.about(Subject::Map(&self.name))
     }
 
-    /// Copies an element's value; false if there is no such element.
+    /// Copies an element's value and returns whether the element exists.
     pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<bool> {
-        self.found(Step::ReadMap, "looking up an element", self.map.lookup(key, value, flags), flags)
+        self.found(Step::ReadMap, "cannot look up an element", self.map.lookup(key, value, flags), flags)
     }
 
-    /// Copies an element's value and removes it; false if there is no such element.
+    /// Copies an element's value, removes the element, and returns whether it existed.
     pub(crate) fn take(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
-        self.found(Step::WriteMap, "taking an element out", self.map.lookup_and_delete(key, value, elem_flags::ANY), 0)
+        self.found(
+            Step::WriteMap,
+            "cannot remove an element",
+            self.map.lookup_and_delete(key, value, elem_flags::ANY),
+            0,
+        )
     }
 
-    /// The same for maps with keys. Where the kernel cannot do both at once (before 5.14, or for this type of map), what is
-    /// written in between is lost.
+    /// Copies an element's value, removes the element, and returns whether it existed, for maps with keys. If the
+    /// kernel cannot do both at once (before 5.14, or for this map type), what is written in between is lost.
     pub(crate) fn take_keyed(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
         match self.take(key, value) {
             Err(error) if error.errno().is_some_and(unsupported) => {
@@ -178,10 +185,10 @@ impl Handle {
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
         self.map
             .update(key, value, flags)
-            .map_err(|errno| self.refused_with(Step::WriteMap, "setting an element", errno, flags))
+            .map_err(|errno| self.refused_with(Step::WriteMap, "cannot set an element", errno, flags))
     }
 
-    /// Sets many elements, with as few system calls as the kernel allows.
+    /// Sets many elements, with as few system calls as the kernel supports.
     pub(crate) fn update_many(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<()> {
         let (key_len, value_len) = (self.map.key_len(), self.map.len_with(flags).unwrap_or(0));
         if keys.is_empty() && values.is_empty() {
@@ -190,28 +197,28 @@ impl Handle {
         let count = keys.len().checked_div(key_len).unwrap_or(0);
         if count.checked_mul(key_len) != Some(keys.len()) || count.checked_mul(value_len) != Some(values.len()) {
             return Err(self.invalid(format_args!(
-                "{} bytes are not the keys, of {key_len} bytes each, for {} bytes of values, of {value_len} bytes each",
+                "{} bytes are not the number of keys ({key_len} bytes each) for {} bytes of values ({value_len} bytes each)",
                 keys.len(),
                 values.len()
             )));
         }
         match self.map.update_batch(keys, values, flags) {
             Ok(()) => Ok(()),
-            // A flag that this map cannot have is told by the first single request.
+            // If this map does not support a flag, the first single request reports it.
             Err((errno, 0)) if unsupported(errno) => keys
                 .chunks_exact(self.map.key_len().max(1))
                 .zip(values.chunks_exact(value_len.max(1)))
                 .try_for_each(|(key, value)| self.update(key, value, flags)),
             Err((errno, done)) => Err(self.refused_with(
                 Step::WriteMap,
-                format_args!("setting many elements, after {done}"),
+                format_args!("cannot set a batch of elements after the first {done}"),
                 errno,
                 flags,
             )),
         }
     }
 
-    /// Removes many elements and returns how many of them there were.
+    /// Removes many elements and returns how many of them existed.
     pub(crate) fn delete_many(&self, keys: &[u8]) -> Result<usize> {
         let key_len = self.map.key_len();
         let mut rest = keys;
@@ -219,7 +226,7 @@ impl Handle {
         while !rest.is_empty() {
             match self.map.delete_batch(rest) {
                 Ok(()) => return Ok(removed + rest.len().checked_div(key_len).unwrap_or(0)),
-                // The batch stops at a key that is not there; the rest is still to do.
+                // The batch stops at a key that does not exist; continue after it.
                 Err((ENOENT, done)) => {
                     removed += done;
                     rest = rest.get((done + 1).saturating_mul(key_len)..).unwrap_or_default();
@@ -233,7 +240,7 @@ impl Handle {
                 Err((errno, done)) => {
                     return Err(self.refused(
                         Step::WriteMap,
-                        format_args!("removing many elements, after {}", removed + done),
+                        format_args!("cannot remove a batch of elements after the first {}", removed + done),
                         errno,
                     ));
                 }
@@ -242,26 +249,26 @@ impl Handle {
         Ok(removed)
     }
 
-    /// Removes an element; false if there is no such element.
+    /// Removes an element and returns whether it existed.
     pub(crate) fn delete(&self, key: &[u8]) -> Result<bool> {
-        self.found(Step::WriteMap, "removing an element", self.map.delete(key), 0)
+        self.found(Step::WriteMap, "cannot remove an element", self.map.delete(key), 0)
     }
 
-    /// The key after `key`; false if that was the last.
+    /// Copies the key after `key` to `next`. Returns `false` if `key` is the last one.
     pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<bool> {
-        self.found(Step::ReadMap, "going to the next key", self.map.next_key(key, next), 0)
+        self.found(Step::ReadMap, "cannot get the next key", self.map.next_key(key, next), 0)
     }
 
-    /// Waits until the map is ready, at most for `timeout` if there is one. False if the time is over first, or a signal came.
+    /// Waits until the map is ready, for at most `timeout` if it is set. Returns `false` after the timeout or a signal.
     pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
         match poll(self.as_fd(), readiness, milliseconds(timeout)) {
             Err(errno) if errno.raw() == libc::EINTR => Ok(false),
-            result => result.map_err(|errno| self.refused(Step::ReadMap, "waiting", errno)),
+            result => result.map_err(|errno| self.refused(Step::ReadMap, "cannot wait", errno)),
         }
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<()> {
-        let doing = format!("map `{}`: pinning it at {}", self.name, path.display());
+        let doing = format!("map `{}`: cannot pin it to {}", self.name, path.display());
         pins::pin(self.as_fd(), path, doing).map_err(|error| self.named(error))
     }
 
@@ -274,14 +281,14 @@ impl Handle {
     }
 }
 
-/// How long to wait, as the kernel takes it: without end if negative.
+/// Returns a timeout in milliseconds as the kernel expects it: infinite if negative.
 pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
-    // Rounded up, so that a short wait is not none at all.
+    // Rounded up, so that a short timeout does not become zero.
     timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
 }
 
-/// What a file descriptor is, if the process can see that it is no map. The kernel tells of programs and links in the same way as of
-/// maps, so that asking it would give numbers without sense.
+/// Returns what a file descriptor is if `/proc` shows that it is not a map. The kernel reports programs and links by
+/// the same command as maps, so the reply to a request for map information would be meaningless.
 pub(crate) fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
     let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
     let target = target.to_string_lossy();
@@ -291,7 +298,8 @@ pub(crate) fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
     }
 }
 
-/// The errors of kernels and map types that do not know a command: EINVAL, EOPNOTSUPP, and the kernel's own ENOTSUPP.
+/// Returns whether an error is one that kernels and map types return for an unknown command: EINVAL, EOPNOTSUPP, and
+/// the kernel's own ENOTSUPP.
 pub(crate) fn unsupported(errno: Errno) -> bool {
     matches!(errno.raw(), libc::EINVAL | libc::EOPNOTSUPP | 524)
 }
@@ -309,7 +317,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// The layouts of a handle's type parameters, by what they are called: `K` for keys, `V` for values.
+/// Defines the layouts of a handle's type parameters by their names: `K` for keys, `V` for values.
 macro_rules! layouts {
     (V: Plain) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
@@ -330,7 +338,8 @@ macro_rules! layouts {
 }
 pub(crate) use layouts;
 
-/// What every handle can do, for a struct whose field `handle` is the [`Handle`]; `check` is its function from a `Handle`.
+/// Implements what every handle can do, for a struct whose field `handle` is the [`Handle`]. Its function `check`
+/// creates it from a `Handle`.
 macro_rules! handle {
     ([$($generics:tt)*] $type:ty) => {
         $crate::map::about!([$($generics)*] $type);
@@ -343,7 +352,7 @@ macro_rules! handle {
             $crate::map::layouts!($($generics)*);
         }
 
-        /// Asks the kernel what map it is, and fails if it is not one for this handle.
+        /// Reads the map's type and sizes from the kernel and fails if they do not match the handle.
         impl<$($generics)*> TryFrom<::std::os::fd::OwnedFd> for $type {
             type Error = $crate::error::Error;
 
@@ -355,11 +364,12 @@ macro_rules! handle {
 }
 pub(crate) use handle;
 
-/// The same without how it is made: what can be said of its map, and its file descriptor.
+/// Implements what every handle can do except its creation: information about the map, and its file descriptor.
 macro_rules! about {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
-            /// Returns the map's name in the source; in the kernel, if the handle was made from a file descriptor.
+            /// Returns the map's name in the source; its name in the kernel if the handle was created from a file
+            /// descriptor.
             #[must_use]
             pub fn name(&self) -> &str {
                 self.handle.name()
@@ -388,10 +398,10 @@ macro_rules! about {
                 $crate::uapi::MapFlags::from_bits(self.handle.map().info().map_flags)
             }
 
-            /// Pins the map to a path in a bpffs: it stays loaded until the file is removed.
+            /// Pins the map to a path in a bpffs. It stays loaded until the file is removed.
             ///
             /// # Errors
-            /// If the path is not in a bpf file system, is taken, or may not be written.
+            /// If the path is not in a bpffs, the file exists, or the process may not write there.
             pub fn pin(&self, path: impl AsRef<::std::path::Path>) -> $crate::error::Result<()> {
                 self.handle.pin(path.as_ref())
             }

@@ -9,8 +9,8 @@ use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Errno, Result};
 use crate::uapi::{ElemFlags, MapType};
 
-/// A hash map, with or without LRU eviction; also the other maps that find values by key: devices by hash, stack traces by id,
-/// cgroup storage.
+/// A hash map, with or without LRU eviction. It also is the handle of other maps with keys: devmap hashes, stack traces
+/// by id, and cgroup storage.
 ///
 /// ```
 /// use skelgen_runtime::map::HashMap;
@@ -34,18 +34,18 @@ pub struct HashMap<K, V> {
     element: PhantomData<fn() -> (K, V)>,
 }
 
-/// A trie of longest prefixes. A key begins with the length of its prefix in bits, in a `u32`.
+/// A longest prefix match trie. A key begins with the length of its prefix in bits, as a `u32`.
 ///
 /// ```
 /// use skelgen_runtime::map::LpmTrie;
 ///
-/// /// The length, and the address's bytes.
+/// /// The prefix length and the bytes of the address.
 /// type Key = [u8; 8];
 ///
 /// fn route(routes: &LpmTrie<Key, u32>) -> skelgen_runtime::Result<Option<u32>> {
 ///     routes.insert(&[8, 0, 0, 0, 10, 0, 0, 0], &1)?;
 ///     routes.insert(&[16, 0, 0, 0, 10, 1, 0, 0], &2)?;
-///     // That of 10.1.0.0/16: 2.
+///     // The longest match is 10.1.0.0/16, so the value is 2.
 ///     routes.get(&[32, 0, 0, 0, 10, 1, 2, 3])
 /// }
 /// ```
@@ -66,28 +66,28 @@ macro_rules! keyed {
                 Ok(Self { handle, element: PhantomData })
             }
 
-            /// Returns the value of `key`, if there is one.
+            /// Returns the value of `key`, or `None` if the map does not contain it.
             ///
             /// # Errors
-            /// If the map may not be read.
+            /// If the process may not read the map.
             pub fn get(&self, key: &K) -> Result<Option<V>> {
                 self.get_with(key, ElemFlags::ANY)
             }
 
-            /// Returns the value of `key`, if there is one, with flags: `LOCK` takes the value's spin lock meanwhile.
+            /// Returns the value of `key`, with flags: `LOCK` copies it while holding the value's spin lock.
             ///
             /// # Errors
-            /// As [`Self::get`], and if the flags are not for this map.
+            /// As [`Self::get`], and if the map does not support the flags.
             pub fn get_with(&self, key: &K, flags: ElemFlags) -> Result<Option<V>> {
                 let mut value = zeroed();
                 let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags.bits())?;
                 Ok(found.then_some(value))
             }
 
-            /// Sets the value of `key`, whether there was one or not.
+            /// Sets the value of `key`, whether the map contains it or not.
             ///
             /// # Errors
-            /// If the map is full or may not be written.
+            /// If the map is full or the process may not write it.
             pub fn insert(&self, key: &K, value: &V) -> Result<()> {
                 self.insert_with(key, value, ElemFlags::ANY)
             }
@@ -95,12 +95,12 @@ macro_rules! keyed {
             /// Sets the value of `key`, with flags of [`ElemFlags`].
             ///
             /// # Errors
-            /// As [`Self::insert`], and those that the flags request.
+            /// As [`Self::insert`], and if the condition of the flags does not hold.
             pub fn insert_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
                 self.handle.update(as_bytes(key), as_bytes(value), flags.bits())
             }
 
-            /// Sets the value of `key` if there is none yet, and returns whether there was none.
+            /// Sets the value of `key` if the map does not contain it, and returns whether it was inserted.
             ///
             /// # Errors
             /// As [`Self::insert`].
@@ -112,10 +112,10 @@ macro_rules! keyed {
                 }
             }
 
-            /// Sets the value of `key` if there is one, and returns whether there was one.
+            /// Sets the value of `key` if the map contains it, and returns whether it does.
             ///
             /// # Errors
-            /// If the map may not be written.
+            /// If the process may not write the map.
             pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
                 match self.insert_with(key, value, ElemFlags::EXIST) {
                     Ok(()) => Ok(true),
@@ -124,19 +124,20 @@ macro_rules! keyed {
                 }
             }
 
-            /// Sets the values of many keys, with as few system calls as the kernel allows.
+            /// Sets the values of many keys, with as few system calls as the kernel supports.
             ///
             /// # Errors
-            /// If there are not as many values as keys, or as of [`Self::insert`]; the elements before are set then.
+            /// As [`Self::insert`], and if the numbers of keys and values differ. The elements before the failing one
+            /// are set.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
                 self.insert_many_with(keys, values, ElemFlags::ANY)
             }
 
-            /// Sets the values of many keys, with flags: `LOCK` takes each value's spin lock meanwhile. Kernels with batches reject other
-            /// flags.
+            /// Sets the values of many keys, with flags: `LOCK` writes each value while holding its spin lock. Kernels
+            /// with batch operations reject other flags.
             ///
             /// # Errors
-            /// As [`Self::insert_many`], and those that the flags request.
+            /// As [`Self::insert_many`], and if the condition of the flags does not hold.
             pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: ElemFlags) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));
@@ -144,37 +145,38 @@ macro_rules! keyed {
                 self.handle.update_many(slice_as_bytes(keys), slice_as_bytes(values), flags.bits())
             }
 
-            /// Removes `key`, and returns whether it was there.
+            /// Removes `key` and returns whether the map contained it.
             ///
             /// # Errors
-            /// If the map may not be written.
+            /// If the process may not write the map.
             pub fn remove(&self, key: &K) -> Result<bool> {
                 self.handle.delete(as_bytes(key))
             }
 
-            /// Removes many keys, and returns how many were there.
+            /// Removes many keys and returns how many the map contained.
             ///
             /// # Errors
-            /// If the map may not be written.
+            /// If the process may not write the map.
             pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
                 self.handle.delete_many(slice_as_bytes(keys))
             }
 
-            /// Removes `key` and returns its value. Where the kernel cannot do both at once (before 5.14, or for this type of
-            /// map) what is written between the two is lost.
+            /// Removes `key` and returns its value. If the kernel cannot do both at once (before 5.14, or for this map
+            /// type), what is written in between is lost.
             ///
             /// # Errors
-            /// If the map may not be read and written.
+            /// If the process may not read and write the map.
             pub fn take(&self, key: &K) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.take_keyed(as_bytes(key), as_bytes_mut(&mut value))?.then_some(value))
             }
 
-            /// Takes all elements out, with as few system calls as the kernel allows, and passes each to `each`; returns their number.
-            /// Elements that are set meanwhile may be among them or stay.
+            /// Removes all elements, with as few system calls as the kernel supports, passes each to `each`, and
+            /// returns their number. Elements that are set meanwhile may be removed or stay.
             ///
             /// # Errors
-            /// If the map may not be read and written. Elements taken out before are passed to `each`.
+            /// If the process may not read and write the map. Elements that were removed before the error are passed to
+            /// `each`.
             pub fn drain(&self, mut each: impl FnMut(K, V)) -> Result<usize> {
                 let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
                 while let Some(element) = scan.next() {
@@ -187,26 +189,26 @@ macro_rules! keyed {
                 Ok(count)
             }
 
-            /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing;
-            /// no other is, whatever else is removed.
+            /// Iterates over all elements, each once. Ends at the first error. Only an element that itself is set or
+            /// removed during the iteration may be missing.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }
 
-            /// Iterates over all elements, with flags: `LOCK` takes each value's spin lock while it is copied.
+            /// Iterates over all elements, with flags: `LOCK` copies each value while holding its spin lock.
             pub fn iter_with(&self, flags: ElemFlags) -> Entries<'_, K, V> {
                 Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
             }
 
-            /// Iterates over all keys, as [`Self::iter`] does over elements.
+            /// Iterates over all keys, in the way that [`Self::iter`] iterates over elements.
             pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
                 self.iter().map(|element| element.map(|(key, _)| key))
             }
 
-            /// Removes all elements that are there now, and returns how many they were.
+            /// Removes all elements that the map contains at the time of the call, and returns their number.
             ///
             /// # Errors
-            /// If the map may not be read and written.
+            /// If the process may not read and write the map.
             pub fn clear(&self) -> Result<usize> {
                 let keys = self.keys().collect::<Result<Vec<_>>>()?;
                 self.remove_many(&keys)
@@ -227,7 +229,7 @@ macro_rules! keyed {
 keyed!(HashMap, [HASH, LRU_HASH, RHASH, DEVMAP_HASH, STACK_TRACE, CGROUP_STORAGE]);
 keyed!(LpmTrie, [LPM_TRIE]);
 
-/// The elements of a map.
+/// An iterator over the elements of a map.
 ///
 /// ```
 /// use skelgen_runtime::map::HashMap;

@@ -1,10 +1,10 @@
 //! Typed handles of maps.
 //!
-//! A handle owns a map's file descriptor and knows the types of its keys and values. It checks once, when it is made, that the
-//! kernel's map is of its kind and that sizes agree; after that no request can read or write past a value. Knows nothing of
-//! objects, plans or programs.
+//! A handle owns a map's file descriptor and knows the types of its keys and values. On creation it checks that the
+//! kernel's map has a matching type and matching sizes. After that, no request can read or write past a value. This
+//! module does not depend on objects, plans or programs.
 //!
-//! All handles are `Send` and `Sync`; the kernel orders what threads do at once. Operations name the map when they fail.
+//! All handles are `Send` and `Sync`; the kernel synchronizes concurrent requests. Errors name the map.
 
 mod array;
 mod bind;
@@ -51,7 +51,7 @@ use crate::error::Result;
 use crate::uapi::MapType;
 use skelgen_abi::map_types::Definition;
 
-/// What a map is: its name in the source, and what it was created with; for generated code.
+/// A map's name in the source and its definition, for generated code.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
@@ -59,40 +59,43 @@ pub struct Info {
     pub name: &'static str,
     /// Its type.
     pub map_type: MapType,
-    /// Size of a key in bytes, 0 if it has none.
+    /// The size of a key in bytes, 0 if the map has no keys.
     pub key_size: u32,
-    /// Size of a value in bytes; of percpu maps that of one CPU's.
+    /// The size of a value in bytes; of percpu maps, of one CPU's value.
     pub value_size: u32,
-    /// For global data: how many of the value's bytes (of one CPU's, for percpu data) the object's own variables take; the rest is
-    /// what the section was made longer by. Else the size of a value.
+    /// For global data, the number of bytes of the object's own variables in the value (of one CPU's value, for percpu
+    /// data); the bytes after them were added by `resize`. Otherwise the size of a value.
     pub data_size: u32,
-    /// The same with what the section was made longer by, without the space between CPUs' copies.
+    /// The number of bytes including those added by `resize`, without the gap between CPUs' copies.
     pub section_size: u32,
-    /// How many elements it holds at the most; of ring buffers its size in bytes.
+    /// The maximum number of elements; of ring buffers the size in bytes.
     pub max_entries: u32,
-    /// Flags of `BPF_MAP_CREATE`.
+    /// The flags of `BPF_MAP_CREATE`.
     pub flags: u32,
-    /// Of maps of maps that this load has created: the template of their inner maps. The kernel does not tell it of others.
+    /// The template of the inner maps, for maps of maps that this load created. The kernel does not report it for
+    /// others.
     pub inner: Option<Definition>,
 }
 
 impl Info {
-    /// Whether the map has the type and the sizes that the object says.
+    /// Returns whether the map has the type and the sizes of the object's definition.
     pub(crate) fn is_as_defined(&self, map: &abi::Map) -> bool {
         (self.map_type, self.key_size, self.value_size) == (map.map_type, map.key_size, map.value_size)
     }
 }
 
-/// Handles that are made from a loaded map; for generated code.
+/// Handles that are created from a loaded map, for generated code.
 #[doc(hidden)]
 pub trait FromFd: Sized {
-    /// The handle of this map. Of `info`, the name is for messages; sizes and type are asked of the kernel again.
+    /// Creates the handle of this map. The name in `info` is for messages; type and sizes are read from the kernel
+    /// again.
     ///
     /// # Errors
     /// If the map is of another type, or its keys or values have another size than the handle's types.
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
 
-    /// How keys and values are laid out, where the handle's types are structs that say so, or arrays of such structs.
+    /// Returns the layouts of keys and values, if the handle's types are structs with a known layout or arrays of such
+    /// structs.
     #[must_use]
     fn layouts() -> (Option<&'static Layout>, Option<&'static Layout>) {
         (None, None)

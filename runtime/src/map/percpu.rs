@@ -1,8 +1,9 @@
 //! Maps with a value for each CPU.
 //!
-//! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. Before, the whole element has to be
-//! read, changed and written back, which is done here as well: then what other CPUs write in between is lost. Linux 7.0 and 7.1 do
-//! not clear the other CPUs' values of a new element, so there a look comes before each write of one CPU's value to a hash map.
+//! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. On older kernels the whole
+//! element is read, changed and written back, and what other CPUs write in between is lost. Linux 7.0 and 7.1 do not
+//! clear the other CPUs' values of a new element. There, each write of one CPU's value to a hash map is preceded by a
+//! lookup.
 
 mod request;
 mod stale;
@@ -46,9 +47,9 @@ pub struct PercpuArray<V> {
 /// fn busiest(packets: &PercpuHashMap<u32, u64>) -> skelgen_runtime::Result<()> {
 ///     for element in packets.iter() {
 ///         let (address, counts) = element?;
-///         println!("{address}: {} in all, {} at the most", counts.sum(|&count| count), counts.max(|&count| count));
+///         println!("{address}: {} in all, {} at most", counts.sum(|&count| count), counts.max(|&count| count));
 ///     }
-///     // Only what CPU 0 has, without copying what the others have where the kernel can.
+///     // The values of CPU 0 only. Linux 7.0 and later do not copy those of other CPUs.
 ///     let of_first: Vec<(u32, u64)> = packets.iter_on(0)?.collect::<Result<_, _>>()?;
 ///     packets.remove_many(&of_first.iter().map(|(address, _)| *address).collect::<Vec<_>>())?;
 ///     Ok(())
@@ -70,7 +71,7 @@ impl<V: Plain> PercpuArray<V> {
 
     /// Returns the number of elements.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
+    #[allow(clippy::len_without_is_empty, reason = "an array has at least one element")]
     pub fn len(&self) -> u32 {
         self.max_entries()
     }
@@ -78,7 +79,7 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the values of all possible CPUs at `index`, with one system call.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be read.
+    /// If `index` is out of bounds, or the process may not read the map.
     pub fn get(&self, index: u32) -> Result<PerCpu<V>> {
         self.handle.percpu_get(as_bytes(&index))?.ok_or_else(|| self.outside(index))
     }
@@ -86,24 +87,25 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the value of one CPU at `index`.
     ///
     /// # Errors
-    /// If there is no such element or no such CPU, or the map may not be read.
+    /// If `index` is out of bounds, the CPU does not exist, or the process may not read the map.
     pub fn get_on(&self, index: u32, cpu: u32) -> Result<V> {
         self.handle.percpu_get_on(as_bytes(&index), cpu)?.ok_or_else(|| self.outside(index))
     }
 
-    /// Sets the value of one CPU at `index`. Before Linux 7.0, what other CPUs write to the element at the same time is lost.
+    /// Sets the value of one CPU at `index`. Before Linux 7.0, what other CPUs write to the element at the same time is
+    /// lost.
     ///
     /// # Errors
-    /// If there is no such element or no such CPU, or the map may not be written.
+    /// If `index` is out of bounds, the CPU does not exist, or the process may not write the map.
     pub fn set_on(&self, index: u32, cpu: u32, value: &V) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_on(as_bytes(&index), cpu, value, elem_flags::ANY)
     }
 
-    /// Sets the value of all CPUs at `index` to one value, with one system call.
+    /// Sets the values of all CPUs at `index` to one value, with one system call.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be written.
+    /// If `index` is out of bounds, or the process may not write the map.
     pub fn set_all(&self, index: u32, value: &V) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_all(as_bytes(&index), value, elem_flags::ANY)
@@ -112,16 +114,16 @@ impl<V: Plain> PercpuArray<V> {
     /// Sets the values of all possible CPUs at `index`, each to its own.
     ///
     /// # Errors
-    /// If there is no such element, or the map may not be written.
+    /// If `index` is out of bounds, or the process may not write the map.
     pub fn set_each(&self, index: u32, values: &PerCpu<V>) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_each(as_bytes(&index), values, elem_flags::ANY)
     }
 
-    /// Returns the values of all possible CPUs of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of all possible CPUs of all elements, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn to_vec(&self) -> Result<Vec<PerCpu<V>>> {
         let (mut scan, mut all) = (Scan::new(&self.handle), Vec::new());
         while let Some(element) = scan.next() {
@@ -130,23 +132,23 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// Iterates over the indices, in order, and the values of all possible CPUs there. Ends at the first error.
+    /// Iterates over the indices in order, with the values of all possible CPUs. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// Iterates over the indices, in order, and the values of one CPU there. Ends at the first error.
+    /// Iterates over the indices in order, with the value of one CPU. Ends at the first error.
     ///
     /// # Errors
-    /// If there is no such CPU.
+    /// If the CPU does not exist.
     pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(u32, V)>> + '_> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// Returns the values of one CPU of all elements, with as few system calls as the kernel allows.
+    /// Returns the values of one CPU of all elements, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there is no such CPU, or the map may not be read.
+    /// If the CPU does not exist, or the process may not read the map.
     pub fn to_vec_on(&self, cpu: u32) -> Result<Vec<V>> {
         let (mut scan, mut all) = (Scan::on(&self.handle, cpu)?, Vec::new());
         while let Some(element) = scan.next() {
@@ -159,23 +161,24 @@ impl<V: Plain> PercpuArray<V> {
     /// lost.
     ///
     /// # Errors
-    /// If there are more values than elements or no such CPU, or the map may not be written.
+    /// If there are more values than elements, the CPU does not exist, or the process may not write the map.
     pub fn set_many_on(&self, cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(&self.indices(values.len())?), cpu, values)
     }
 
-    /// Sets the values of all CPUs from index 0 on, each element to one value, with as few system calls as the kernel allows.
+    /// Sets the values of all CPUs from index 0 on, each element to one value, with as few system calls as the kernel
+    /// supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the map may not be written.
+    /// If there are more values than elements, or the process may not write the map.
     pub fn set_many_all(&self, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
-    /// Sets the values of all CPUs from index 0 on, each to its own, with as few system calls as the kernel allows.
+    /// Sets the values of all CPUs from index 0 on, each to its own, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the map may not be written.
+    /// If there are more values than elements, or the process may not write the map.
     pub fn set_many_each(&self, values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(&self.indices(values.len())?), values)
     }
@@ -200,7 +203,8 @@ impl<V: Plain> PercpuArray<V> {
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle.error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {}", self.len()))
+        self.handle
+            .error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {} elements", self.len()))
     }
 }
 
@@ -211,52 +215,53 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(Self { handle, element: PhantomData })
     }
 
-    /// Returns the values of all possible CPUs for `key`, if there is an element, with one system call.
+    /// Returns the values of all possible CPUs for `key` with one system call, or `None` if the map does not contain
+    /// it.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn get(&self, key: &K) -> Result<Option<PerCpu<V>>> {
         self.handle.percpu_get(as_bytes(key))
     }
 
-    /// Returns the value of one CPU for `key`, if there is an element.
+    /// Returns the value of one CPU for `key`, or `None` if the map does not contain it.
     ///
     /// # Errors
-    /// If there is no such CPU, or the map may not be read.
+    /// If the CPU does not exist, or the process may not read the map.
     pub fn get_on(&self, key: &K, cpu: u32) -> Result<Option<V>> {
         self.handle.percpu_get_on(as_bytes(key), cpu)
     }
 
-    /// Sets the value of one CPU for `key`; in a new element, those of the others are zero. Before Linux 7.0, what other CPUs
-    /// write to the element at the same time is lost.
+    /// Sets the value of one CPU for `key`. The other CPUs' values of a new element are zero. Before Linux 7.0, what
+    /// other CPUs write to the element at the same time is lost.
     ///
     /// # Errors
-    /// If there is no such CPU, or the map is full or may not be written.
+    /// If the CPU does not exist, the map is full, or the process may not write it.
     pub fn insert_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
         self.insert_on_with(key, cpu, value, ElemFlags::ANY)
     }
 
-    /// Sets the value of one CPU for `key`, with flags: `NOEXIST` only makes a new element, `EXIST` only changes one. With `EXIST`, an
-    /// element that is removed at the same moment may come back, zero for the other CPUs.
+    /// Sets the value of one CPU for `key`, with flags: `NOEXIST` only creates an element, `EXIST` only changes one.
+    /// With `EXIST`, an element that is removed at the same time may reappear, with zeros for the other CPUs.
     ///
     /// # Errors
-    /// As [`Self::insert_on`], and those that the flags request.
+    /// As [`Self::insert_on`], and if the condition of the flags does not hold.
     pub fn insert_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
 
-    /// Sets the value of all CPUs for `key` to one value, with one system call.
+    /// Sets the values of all CPUs for `key` to one value, with one system call.
     ///
     /// # Errors
-    /// If the map is full or may not be written.
+    /// If the map is full or the process may not write it.
     pub fn insert_all(&self, key: &K, value: &V) -> Result<()> {
         self.insert_all_with(key, value, ElemFlags::ANY)
     }
 
-    /// Sets the value of all CPUs for `key` to one value, with flags as of [`Self::insert_on_with`].
+    /// Sets the values of all CPUs for `key` to one value, with flags as in [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_all`], and those that the flags request.
+    /// As [`Self::insert_all`], and if the condition of the flags does not hold.
     pub fn insert_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
@@ -264,15 +269,15 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all possible CPUs for `key`, each to its own.
     ///
     /// # Errors
-    /// If the map is full or may not be written.
+    /// If the map is full or the process may not write it.
     pub fn insert_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
         self.insert_each_with(key, values, ElemFlags::ANY)
     }
 
-    /// Sets the values of all possible CPUs for `key`, each to its own, with flags as of [`Self::insert_on_with`].
+    /// Sets the values of all possible CPUs for `key`, each to its own, with flags as in [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_each`], and those that the flags request.
+    /// As [`Self::insert_each`], and if the condition of the flags does not hold.
     pub fn insert_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
@@ -280,23 +285,27 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of one CPU for many keys, as [`Self::insert_on`] does for one.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::insert_on`]; the elements before are set then.
+    /// As [`Self::insert_on`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// set.
     pub fn insert_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
     }
 
-    /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel allows.
+    /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel
+    /// supports.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::insert_all`]; the elements before are set then.
+    /// As [`Self::insert_all`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// set.
     pub fn insert_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
     }
 
-    /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel allows.
+    /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are not as many values as keys, or as of [`Self::insert_each`]; the elements before are set then.
+    /// As [`Self::insert_each`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// set.
     pub fn insert_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
     }
@@ -309,36 +318,36 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(self.get(key)?.map(|all| all.values().iter().fold(start, |all, &value| fold(all, value))))
     }
 
-    /// Removes `key`, and returns whether it was there.
+    /// Removes `key` and returns whether the map contained it.
     ///
     /// # Errors
-    /// If the map may not be written.
+    /// If the process may not write the map.
     pub fn remove(&self, key: &K) -> Result<bool> {
         self.handle.delete(as_bytes(key))
     }
 
-    /// Removes many keys, and returns how many were there.
+    /// Removes many keys and returns how many the map contained.
     ///
     /// # Errors
-    /// If the map may not be written.
+    /// If the process may not write the map.
     pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
         self.handle.delete_many(slice_as_bytes(keys))
     }
 
-    /// Removes `key` and returns the values of all possible CPUs. Where the kernel cannot do both at once (before 5.14, or for this
-    /// type of map) what is written between the two is lost.
+    /// Removes `key` and returns the values of all possible CPUs. If the kernel cannot do both at once (before 5.14, or
+    /// for this map type), what is written in between is lost.
     ///
     /// # Errors
-    /// If the map may not be read and written.
+    /// If the process may not read and write the map.
     pub fn take(&self, key: &K) -> Result<Option<PerCpu<V>>> {
         self.handle.percpu_take(as_bytes(key))
     }
 
-    /// Takes all elements out, with as few system calls as the kernel allows, and passes each to `each`; returns their number.
-    /// Elements that are set meanwhile may be among them or stay.
+    /// Removes all elements, with as few system calls as the kernel supports, passes each to `each`, and returns their
+    /// number. Elements that are set meanwhile may be removed or stay.
     ///
     /// # Errors
-    /// If the map may not be read and written. Elements taken out before are passed to `each`.
+    /// If the process may not read and write the map. Elements that were removed before the error are passed to `each`.
     pub fn drain(&self, mut each: impl FnMut(K, PerCpu<V>)) -> Result<usize> {
         let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
         while let Some(element) = scan.next() {
@@ -351,36 +360,36 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(count)
     }
 
-    /// Removes all elements that are there now, and returns how many they were.
+    /// Removes all elements that the map contains at the time of the call, and returns their number.
     ///
     /// # Errors
-    /// If the map may not be read and written.
+    /// If the process may not read and write the map.
     pub fn clear(&self) -> Result<usize> {
         let keys = self.keys().collect::<Result<Vec<_>>>()?;
         self.remove_many(&keys)
     }
 
-    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed meanwhile may be missing; no other
-    /// is, whatever else is removed.
+    /// Iterates over all elements, each once. Ends at the first error. Only an element that itself is set or removed
+    /// during the iteration may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// Iterates over all elements as [`Self::iter`] does, each with the value of one CPU.
+    /// Iterates over all elements, in the way that [`Self::iter`] does, with the value of one CPU.
     ///
     /// # Errors
-    /// If there is no such CPU.
+    /// If the CPU does not exist.
     pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(K, V)>> + '_> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// Iterates over all keys, as [`Self::iter`] does over elements.
+    /// Iterates over all keys, in the way that [`Self::iter`] iterates over elements.
     pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
         self.iter().map(|element| element.map(|(key, _)| key))
     }
 }
 
-/// The keys of a walk, and what `unpack` makes of their values.
+/// Iterates over keys and the results of `unpack` for their values.
 fn elements<'a, K: Plain, T>(
     mut scan: Scan<'a>,
     unpack: impl Fn(&[u8]) -> Result<T> + 'a,
@@ -388,7 +397,7 @@ fn elements<'a, K: Plain, T>(
     std::iter::from_fn(move || match scan.next()? {
         Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
             Some(key) => Ok((key, values)),
-            None => Err(Error::mismatch("a key of another length")),
+            None => Err(Error::mismatch("the key has another length")),
         })),
         Err(error) => Some(Err(error)),
     })

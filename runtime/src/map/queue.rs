@@ -8,7 +8,7 @@ use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
 use crate::uapi::{MapType, elem_flags};
 
-/// Values that come out in the order they went in.
+/// A queue: values are popped in the order in which they were pushed.
 ///
 /// ```
 /// use skelgen_runtime::map::Queue;
@@ -25,7 +25,7 @@ pub struct Queue<V> {
     value: PhantomData<fn() -> V>,
 }
 
-/// Values that come out in the opposite order.
+/// A stack: the value that was pushed last is popped first.
 ///
 /// ```
 /// use skelgen_runtime::map::Stack;
@@ -40,7 +40,7 @@ pub struct Stack<V> {
     value: PhantomData<fn() -> V>,
 }
 
-/// A set that knows surely what is not in it, and what is only probably.
+/// A Bloom filter: a set that can report a value it does not contain, but never misses one.
 ///
 /// ```
 /// use skelgen_runtime::map::BloomFilter;
@@ -68,35 +68,35 @@ macro_rules! queue {
                 Ok(Self { handle, value: PhantomData })
             }
 
-            /// Puts a value in.
+            /// Pushes a value.
             ///
             /// # Errors
-            /// If it is full (`E2BIG`) or may not be written.
+            /// If the map is full (`E2BIG`) or the process may not write it.
             pub fn push(&self, value: &V) -> Result<()> {
                 self.handle.update(&[], as_bytes(value), elem_flags::ANY)
             }
 
-            /// Puts a value in; if there is no room, the oldest one is lost.
+            /// Pushes a value. If the map is full, the oldest value is overwritten.
             ///
             /// # Errors
-            /// If the map may not be written.
+            /// If the process may not write the map.
             pub fn push_over(&self, value: &V) -> Result<()> {
                 self.handle.update(&[], as_bytes(value), elem_flags::EXIST)
             }
 
-            /// Takes the next value out, if there is one.
+            /// Removes the next value and returns it, or `None` if the map is empty.
             ///
             /// # Errors
-            /// If the map may not be read and written.
+            /// If the process may not read and write the map.
             pub fn pop(&self) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
             }
 
-            /// Takes values out until there is none, and passes each to `each`; returns their number.
+            /// Removes values until the map is empty, passes each to `each`, and returns their number.
             ///
             /// # Errors
-            /// If the map may not be read and written.
+            /// If the process may not read and write the map.
             pub fn drain(&self, mut each: impl FnMut(V)) -> Result<usize> {
                 let mut count = 0;
                 while let Some(value) = self.pop()? {
@@ -106,10 +106,10 @@ macro_rules! queue {
                 Ok(count)
             }
 
-            /// Returns the next value, if there is one, and leaves it in the map.
+            /// Returns the next value without removing it, or `None` if the map is empty.
             ///
             /// # Errors
-            /// If the map may not be read.
+            /// If the process may not read the map.
             pub fn peek(&self) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.lookup(&[], as_bytes_mut(&mut value), 0)?.then_some(value))
@@ -127,20 +127,20 @@ impl<V: Plain> BloomFilter<V> {
         Ok(Self { handle, value: PhantomData })
     }
 
-    /// Puts a value in.
+    /// Inserts a value.
     ///
     /// # Errors
-    /// If the map may not be written.
+    /// If the process may not write the map.
     pub fn insert(&self, value: &V) -> Result<()> {
         self.handle.update(&[], as_bytes(value), elem_flags::ANY)
     }
 
-    /// Returns whether the value may be in the map; if `false`, it certainly is not.
+    /// Returns `false` if the map certainly does not contain the value.
     ///
     /// # Errors
-    /// If the map may not be read.
+    /// If the process may not read the map.
     pub fn may_contain(&self, value: &V) -> Result<bool> {
-        // The kernel takes the value to look for from where a lookup of other maps puts it.
+        // The kernel reads the value to look for from the buffer that other maps write a found value to.
         let mut value = *value;
         self.handle.lookup(&[], as_bytes_mut(&mut value), 0)
     }

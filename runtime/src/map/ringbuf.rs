@@ -1,11 +1,13 @@
-//! Ring buffers: records that programs submit and this process reads, in order.
+//! Ring buffers: records that programs submit and this process reads in order.
 //!
-//! The protocol, from Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c: the first page holds the consumer's position and
-//! may be written, the second the producer's, then come the data twice in a row so that no record is split. A record is a header
-//! of eight bytes (its length, with a bit for "not committed yet" and one for "discarded"), then its bytes, rounded up to eight.
+//! The protocol, from Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c: the first page contains the consumer
+//! position and may be written. The second page contains the producer position. Then the data follow, mapped twice in a
+//! row so that no record is split. A record is a header of 8 bytes (its length, a busy bit until it is committed, and a
+//! discard bit), then its bytes, rounded up to 8.
 //!
-//! The consumer's page is shared with every process that maps the buffer, so the position in it is not trusted: the reader keeps its own
-//! and reports an error when the two differ. Nothing else tells a wrong position from a right one: it may point into a record.
+//! The consumer's page is shared with every process that maps the buffer, so the position in it is not trusted. The
+//! reader keeps its own position and reports an error if the two differ. A wrong position cannot be detected in another
+//! way: it may point into a record.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -24,11 +26,11 @@ const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
 const HEADER: usize = 8;
 
-/// The reader of a ring buffer. Records are copied out one by one and their room given back at once.
+/// The reader of a ring buffer. Each record is copied out, and its space is released at once.
 ///
-/// Several threads may read from one handle; each record comes to one of them. A map has one reader: once a handle has read, it is an
-/// error of every later read if another handle or another process has moved the consumer position. A handle made after that begins at
-/// the position it finds.
+/// Several threads may read from one handle; each record is returned to one of them. A map has one reader: once a
+/// handle has read, its later reads fail if another handle or another process has moved the consumer position. A handle
+/// that is created after that starts at the current position.
 ///
 /// ```
 /// use skelgen_runtime::map::RingBuf;
@@ -42,7 +44,7 @@ const HEADER: usize = 8;
 /// ```
 pub struct RingBuf {
     handle: Handle,
-    /// Mapped when it is first read.
+    /// Mapped on the first read.
     consumer: Mutex<Option<Consumer>>,
 }
 
@@ -53,11 +55,11 @@ impl RingBuf {
         Ok(Self { handle: handle.expect(&[MapType::RINGBUF], None, None)?, consumer: Mutex::new(None) })
     }
 
-    /// Copies the next record into `record`, in place of what is there. False if there is no record now.
+    /// Replaces the content of `record` with the next record. Returns `false` if there is no record.
     ///
     /// # Errors
-    /// If the buffer cannot be mapped, its positions are not those of a ring buffer or not where this handle left them, or a record
-    /// does not fit in it.
+    /// If the buffer cannot be mapped, its positions are not valid, the consumer position is not where this handle left
+    /// it, or a record does not fit in the buffer.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         self.consumer(&mut consumer)?
@@ -65,7 +67,7 @@ impl RingBuf {
             .map_err(|what| self.handle.error(ErrorKind::Malformed, what).during(Step::ReadMap))
     }
 
-    /// Returns the next record, if there is one now.
+    /// Returns the next record, or `None` if there is no record.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -74,8 +76,8 @@ impl RingBuf {
         Ok(self.read_into(&mut record)?.then_some(record))
     }
 
-    /// Passes all records that there are now to `each`, and returns their number. The bytes are a copy; nothing is locked meanwhile.
-    /// Records are copied out some at a time, so if `each` panics, others may be lost with the one it got.
+    /// Passes all available records to `each` and returns their number. The bytes are a copy, and no lock is taken
+    /// during `each`. Records are copied in batches, so if `each` panics, the rest of its batch may be lost.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -88,19 +90,19 @@ impl RingBuf {
         Ok(count)
     }
 
-    /// Returns the next record as a value, if there is one now.
+    /// Returns the next record as a value, or `None` if there is no record.
     ///
     /// # Errors
-    /// If the record, which is passed over then, is not as long as a `T`; or the same as of [`Self::read_into`].
+    /// As [`Self::read_into`], and if the record has another size than `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
         self.next()?.map(|record| self.value(&record)).transpose()
     }
 
-    /// Passes all records that there are now to `each` as values, and returns their number. If `each` panics, records may be lost, as of
-    /// [`Self::drain`].
+    /// Passes all available records to `each` as values and returns their number. If `each` panics, records may be
+    /// lost, as in [`Self::drain`].
     ///
     /// # Errors
-    /// As [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first record of another size.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<usize> {
         let (mut batch, mut count) = (Batch::default(), 0);
         while self.fill(&mut batch, Some(size_of::<T>()))? {
@@ -120,16 +122,17 @@ impl RingBuf {
         })
     }
 
-    /// Waits until there is a record, at most for `timeout` if there is one. False if the time is over first, or a signal came.
+    /// Waits until there is a record, for at most `timeout` if it is set. Returns `false` after the timeout or a
+    /// signal.
     ///
     /// # Errors
-    /// If the kernel refuses to wait.
+    /// If the kernel rejects the wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
         self.handle.poll(Readiness::ToRead, timeout)
     }
 
-    /// Puts the next records into `batch`, in place of what is there; false if there are none now. A record that has not the length
-    /// which is given is a batch of its own.
+    /// Replaces the content of `batch` with the next records. Returns `false` if there are none. A record whose length
+    /// is not `len`, if that is set, becomes a batch of its own.
     fn fill(&self, batch: &mut Batch, len: Option<usize>) -> Result<bool> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         self.consumer(&mut consumer)?
@@ -141,7 +144,7 @@ impl RingBuf {
         if slot.is_none() {
             **slot = Some(Consumer::new(&self.handle)?);
         }
-        slot.as_mut().ok_or_else(|| self.handle.invalid("it is not mapped"))
+        slot.as_mut().ok_or_else(|| self.handle.invalid("the ring buffer is not mapped"))
     }
 }
 
@@ -149,21 +152,22 @@ impl RingBuf {
 struct Consumer {
     /// The consumer's page.
     own: Shared,
-    /// The producer's page, then the data twice.
+    /// The producer's page, followed by the data twice.
     data: Shared,
     page: usize,
     size: usize,
-    /// Up to where records have been read; what the shared page says of it anybody can change.
+    /// The position up to which records were read. The position in the shared page may be changed by others.
     position: u64,
 }
 
 impl Consumer {
     fn new(handle: &Handle) -> Result<Self> {
-        let refused = |errno| handle.refused(Step::Open, "mapping it into memory", errno);
+        let refused = |errno| handle.refused(Step::Open, "cannot map it into memory", errno);
         let page = page_size();
         let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
-        let both = both.ok_or_else(|| -> Error { handle.invalid(format_args!("a ring buffer of {size} bytes")) })?;
+        let both = both
+            .ok_or_else(|| -> Error { handle.invalid(format_args!("{size} bytes are too large for a ring buffer")) })?;
         Self::map(handle.as_fd(), page, both, size).map_err(refused)
     }
 
@@ -174,13 +178,13 @@ impl Consumer {
         Ok(Self { own, data, page, size, position })
     }
 
-    /// Copies the next record that was submitted; discarded ones are passed over.
+    /// Copies the next committed record and skips discarded ones.
     fn read(&mut self, record: &mut Vec<u8>) -> Result<bool, &'static str> {
         let (mut at, end) = self.unread()?;
         let next = self.next(&mut at, end).inspect(|next| {
-            if let Some((place, len)) = *next {
+            if let Some((offset, len)) = *next {
                 record.resize(len, 0);
-                self.data.read(place, record);
+                self.data.read(offset, record);
             }
         });
         self.pass(at);
@@ -193,11 +197,11 @@ impl Consumer {
         let mut passed = at;
         while !batch.is_full() {
             let next = match self.next(&mut at, end) {
-                // What comes before what makes no sense is not lost.
+                // Records before a malformed one are not lost.
                 Err(_) if !batch.lens.is_empty() => break,
                 other => other,
             };
-            let Ok(Some((place, len))) = next else {
+            let Ok(Some((offset, len))) = next else {
                 self.pass(at);
                 return next.map(|_| !batch.lens.is_empty());
             };
@@ -205,7 +209,7 @@ impl Consumer {
             if other && !batch.lens.is_empty() {
                 break;
             }
-            self.data.read(place, batch.push(len));
+            self.data.read(offset, batch.push(len));
             passed = at;
             if other {
                 break;
@@ -215,30 +219,30 @@ impl Consumer {
         Ok(true)
     }
 
-    /// Our position and the producer's.
+    /// Returns the consumer position of this reader and the producer position.
     fn unread(&self) -> Result<(u64, u64), &'static str> {
         let (at, end) = (self.own.load_u64(0, Ordering::Relaxed), self.data.load_u64(0, Ordering::Acquire));
         if at != self.position {
             return Err("another reader or process has moved its consumer position");
         }
         if !is_plausible(at, end, self.size) {
-            return Err("its positions are not those of a ring buffer");
+            return Err("its positions are not valid for a ring buffer");
         }
         Ok((at, end))
     }
 
-    /// Gives the room before this position back.
+    /// Releases the space before this position.
     fn pass(&mut self, at: u64) {
         self.position = at;
         self.own.store_u64(0, at, Ordering::Release);
     }
 
-    /// Where the next record that was submitted is and how long; `at` goes past it, and past the discarded ones before it.
+    /// Returns offset and length of the next committed record. Advances `at` past it and past discarded ones before it.
     fn next(&self, at: &mut u64, end: u64) -> Result<Option<(usize, usize)>, &'static str> {
         let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
         while *at != end {
-            let place = usize::try_from(*at & mask).map_err(|_| "ring buffer position does not fit in usize")?;
-            let header = self.data.load_u32(self.page + place, Ordering::Acquire);
+            let offset = usize::try_from(*at & mask).map_err(|_| "ring buffer position does not fit in usize")?;
+            let header = self.data.load_u32(self.page + offset, Ordering::Acquire);
             if header & BUSY != 0 {
                 return Ok(None);
             }
@@ -248,25 +252,25 @@ impl Consumer {
             }
             let step = u64::try_from((len + HEADER).next_multiple_of(8)).unwrap_or(u64::MAX);
             if step > end.wrapping_sub(*at) {
-                return Err("a record reaches beyond the producer position");
+                return Err("a record extends beyond the producer position");
             }
             *at = at.wrapping_add(step);
             if header & DISCARD == 0 {
-                return Ok(Some((self.page + place + HEADER, len)));
+                return Ok(Some((self.page + offset + HEADER, len)));
             }
         }
         Ok(None)
     }
 }
 
-/// Whether a producer and a consumer can be at these positions of a ring buffer of this size: the producer is ahead, by no more than
-/// the size, and both are where a record begins.
+/// Returns whether producer and consumer positions are possible for a ring buffer of `size` bytes: the producer is
+/// ahead by at most `size`, and both are multiples of 8.
 pub(super) fn is_plausible(consumer: u64, producer: u64, size: usize) -> bool {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     consumer % 8 == 0 && producer % 8 == 0 && producer.wrapping_sub(consumer) <= size
 }
 
-/// Records copied out together: what each costs beside its own bytes, locks and positions, is paid once.
+/// Records that are copied together, so that locks and positions are accessed once per batch.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -274,7 +278,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// So many records, or the first that goes beyond so many bytes, make a batch.
+    /// The number of records that end a batch.
     const RECORDS: usize = 128;
     const BYTES: usize = 1 << 16;
 
@@ -287,7 +291,7 @@ impl Batch {
         self.lens.len() >= Self::RECORDS || self.bytes.len() >= Self::BYTES
     }
 
-    /// Room for another record.
+    /// Appends a record of `len` bytes and returns its buffer.
     fn push(&mut self, len: usize) -> &mut [u8] {
         let begin = self.bytes.len();
         self.bytes.resize(begin + len, 0);
@@ -311,21 +315,21 @@ mod tests {
 
     use super::*;
 
-    /// A file that looks like a ring buffer of one page, with these positions and data.
+    /// Creates a consumer of a file in the layout of a ring buffer of one page, with these positions and data.
     fn consumer(at: u64, end: u64, data: &[(usize, &[u8])]) -> Consumer {
         let page = page_size();
-        let place = |offset: usize| u64::try_from(offset).unwrap();
+        let wide = |offset: usize| u64::try_from(offset).unwrap();
         let path = std::env::temp_dir().join(format!("ringbuf-{}-{at}-{end}", std::process::id()));
         let file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        file.set_len(place(4 * page)).unwrap();
+        file.set_len(wide(4 * page)).unwrap();
         file.write_at(&at.to_ne_bytes(), 0).unwrap();
-        file.write_at(&end.to_ne_bytes(), place(page)).unwrap();
+        file.write_at(&end.to_ne_bytes(), wide(page)).unwrap();
         for (offset, bytes) in data {
             for copy in [2, 3] {
-                // What goes past the end of a copy is the beginning of it.
+                // Bytes past the end of one copy are at its beginning.
                 for (index, byte) in bytes.iter().enumerate() {
-                    file.write_at(&[*byte], place(copy * page + (offset + index) % page)).unwrap();
+                    file.write_at(&[*byte], wide(copy * page + (offset + index) % page)).unwrap();
                 }
             }
         }
@@ -354,7 +358,7 @@ mod tests {
             ],
         );
         let mut record = Vec::new();
-        // The first one goes around the end, the second was discarded, the last is not committed yet.
+        // The first record wraps around the end, the second was discarded, the last is not committed yet.
         assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"abc"[..]));
         assert_eq!((consumer.read(&mut record), &record[..]), (Ok(true), &b"12345678"[..]));
         assert_eq!(consumer.read(&mut record), Ok(false));
@@ -373,7 +377,7 @@ mod tests {
             let records = batch.iter().map(|record| String::from_utf8_lossy(record).into_owned()).collect::<Vec<_>>();
             (filled, records.join(" "), consumer.own.load_u64(0, Ordering::Relaxed))
         };
-        // One of another length is alone, and one that makes no sense comes last.
+        // A record of another length is alone, and a malformed one comes last.
         assert_eq!(next(Some(2)), (Ok(true), "ab cd".to_owned(), 32));
         assert_eq!(next(Some(2)), (Ok(true), "other".to_owned(), 48));
         assert_eq!(next(Some(2)), (Ok(true), "ef".to_owned(), 80));
@@ -406,16 +410,16 @@ mod tests {
         for (at, end) in [(4, 16), (0, 12), (24, 16), (0, size + 8), (u64::MAX - 7, 16 + size), (1 << 63, 16)] {
             let mut consumer = consumer(at, end, &[(0, &header(8))]);
             for _ in 0..2 {
-                let error = consumer.read(&mut record).expect_err("these are no positions");
-                assert!(error.contains("positions are not"), "{at} {end}: {error}");
+                let error = consumer.read(&mut record).expect_err("the positions are not valid");
+                assert!(error.contains("positions are not valid"), "{at} {end}: {error}");
                 assert!(consumer.fill(&mut Batch::default(), None).is_err());
             }
         }
-        // Positions may go around the end of their type.
+        // Positions may wrap around the end of their type.
         assert_eq!(consumer(u64::MAX - 7, 8, &[(page_size() - 8, &header(8))]).read(&mut record), Ok(true));
     }
 
-    /// Whoever maps the buffer can write to the consumer's page.
+    /// Every process that maps the buffer can write to the consumer's page.
     #[test]
     fn a_position_that_another_has_moved_is_an_error() {
         let eight = header(8);

@@ -1,9 +1,9 @@
-//! Goes over the elements of a map, many a system call where the kernel can.
+//! Iteration over the elements of a map, with batch lookups where the kernel supports them.
 //!
-//! Hash maps are copied bucket by bucket, and arrays by index: there, concurrent removals disturb nothing. Other iterations go from key
-//! to key; where the present key is removed, they go on from the last key before it that is still in the map. Visited keys are
-//! remembered, so that no element is returned twice, and every one that stays in the map is returned; a map that is modified faster
-//! than it can be iterated is an error.
+//! Hash maps are copied bucket by bucket, and arrays by index: there, concurrent removals have no effect on the
+//! iteration. Other iterations go from key to key. If the current key is removed, they continue from the last visited
+//! key that is still in the map. Visited keys are stored, so that no element is returned twice, and every element that
+//! stays in the map is returned. A map that is modified faster than it can be iterated is an error.
 
 use std::collections::HashSet;
 
@@ -13,34 +13,36 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::cpus::possible;
 use crate::uapi::{Command, MapType, elem_flags};
 
-/// How many elements are asked for at once at first.
+/// The number of elements in the first batch.
 const CHUNK: usize = 128;
 
-/// The most bytes that are asked for at once, unless one bucket has more.
+/// The maximum number of bytes in a batch, unless one bucket has more.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// How many times the elements that a map can hold a walk may come to, before it is taken for one without an end.
+/// The limit of an iteration, in multiples of the map's capacity. Beyond it the map is modified faster than it can be
+/// iterated.
 const ROUNDS: usize = 64;
 
-/// A walk over all elements, as bytes.
+/// An iteration over all elements, as bytes.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     handle: &'a Handle,
     values_of: Part,
     take: bool,
     mode: Mode<'a>,
-    /// The elements at hand: as many whole keys and values as `have` says, of which those before `at` are given out.
+    /// The current batch of keys and values: `have` elements, of which those before `at` were returned.
     keys: Vec<u8>,
     values: Vec<u8>,
     have: usize,
     at: usize,
-    /// Whether those at hand may have been given out before: not what was taken out, nor what [`Keys`] remembers.
+    /// Whether elements of the batch may have been returned before. This is not so for removed elements, and for those
+    /// of [`Keys`].
     may_repeat: bool,
-    /// For batches that go from key to key.
+    /// The keys that were returned, for batches that go from key to key.
     seen: Option<Seen>,
 }
 
-/// Which part of an element's value is asked for, and which part of that is given out.
+/// The part of an element's value that is requested, and the part of that which is returned.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     flags: u64,
@@ -57,30 +59,30 @@ enum Mode<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// All elements, with all that their values are.
+    /// Iterates over all elements with their whole values.
     pub(crate) fn new(handle: &'a Handle) -> Self {
         Self::with_flags(handle, 0)
     }
 
-    /// The same, each looked up with these flags, which are none of the CPU flags.
+    /// Iterates over all elements and looks each up with these flags, which are none of the CPU flags.
     pub(crate) fn with_flags(handle: &'a Handle, flags: u64) -> Self {
         let len = handle.map().full_len();
         Self::with(handle, Part { flags, len, from: 0, to: len }, false)
     }
 
-    /// All elements, which are taken out of the map as they are copied.
+    /// Iterates over all elements and removes each from the map as it is copied.
     pub(crate) fn taking(handle: &'a Handle) -> Self {
         Self { take: true, ..Self::new(handle) }
     }
 
-    /// All elements of a percpu map, with the values of one CPU, which is possible.
+    /// Iterates over all elements of a percpu map with the values of one CPU, which is possible.
     pub(crate) fn on(handle: &'a Handle, cpu: u32) -> Result<Self> {
-        let (map, place) = (handle.map(), possible()?.position(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
+        let (map, index) = (handle.map(), possible()?.position(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
         let len = map.value_len();
         let part = if map.has_cpu_flags()? {
             Part { flags: elem_flags::CPU | u64::from(cpu) << 32, len, from: 0, to: len }
         } else {
-            let from = place.saturating_mul(len.next_multiple_of(8));
+            let from = index.saturating_mul(len.next_multiple_of(8));
             Part { flags: 0, len: map.full_len(), from, to: from.saturating_add(len) }
         };
         Ok(Self::with(handle, part, false))
@@ -106,7 +108,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next element's key and value.
+    /// Returns the next element's key and value.
     pub(crate) fn next(&mut self) -> Option<Result<(&[u8], &[u8])>> {
         let (key_len, value_len) = (self.handle.map().key_len(), self.values_of.len);
         let at = loop {
@@ -136,7 +138,7 @@ impl<'a> Scan<'a> {
         error
     }
 
-    /// Gets more elements, or finds another way to get some; false at the end.
+    /// Copies more elements, or changes the way of iteration. Returns `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         let map = self.handle.map();
         let Part { flags, len: value_len, .. } = self.values_of;
@@ -159,11 +161,15 @@ impl<'a> Scan<'a> {
                     Err(errno) if errno.raw() == libc::ENOSPC => {
                         let most = most(self.handle);
                         if *room >= most {
-                            return Err(self.handle.refused(Step::ReadMap, "looking up many elements", errno));
+                            return Err(self.handle.refused(
+                                Step::ReadMap,
+                                "cannot look up a batch of elements",
+                                errno,
+                            ));
                         }
                         *room = room.saturating_mul(4).min(most);
                     }
-                    // The key to go on from went away. Those given out are remembered.
+                    // The key to continue from was removed. The keys that were returned are stored.
                     Err(errno) if errno.raw() == libc::EINTR || (*first && unsupported(errno)) => {
                         let mut keys = Keys::new(self.handle)?;
                         if let Some(seen) = self.seen.take() {
@@ -171,7 +177,9 @@ impl<'a> Scan<'a> {
                         }
                         self.mode = Mode::Single(keys);
                     }
-                    Err(errno) => return Err(self.handle.refused(Step::ReadMap, "looking up many elements", errno)),
+                    Err(errno) => {
+                        return Err(self.handle.refused(Step::ReadMap, "cannot look up a batch of elements", errno));
+                    }
                 }
             }
             Mode::Single(keys) => {
@@ -179,7 +187,7 @@ impl<'a> Scan<'a> {
                 if !keys.next(&mut self.keys)? {
                     return Ok(false);
                 }
-                // It may be gone by now, which is no error: there is just no element to give out.
+                // If the element was removed meanwhile, there is nothing to return for its key.
                 self.may_repeat = false;
                 let found = if self.take {
                     self.handle.take_keyed(&self.keys, &mut self.values)?
@@ -193,13 +201,14 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// An iteration from key to key. The next key is requested before the present one is returned, so that the caller may remove it.
+/// An iteration from key to key. The next key is requested before the current one is returned, so that the caller may
+/// remove it.
 #[derive(Debug)]
 pub(crate) struct Keys<'a> {
     handle: &'a Handle,
     next: Option<Vec<u8>>,
     seen: Option<Seen>,
-    /// The keys that were visited, in the order of the map: where to go on from when the present one is removed.
+    /// The visited keys in the order of the map, to continue from if the current one is removed.
     trail: Vec<Vec<u8>>,
 }
 
@@ -211,7 +220,7 @@ impl<'a> Keys<'a> {
         Ok(Self { handle, next, seen, trail: Vec::new() })
     }
 
-    /// Puts the next key in place of what is there; false at the end.
+    /// Replaces the content of `key` with the next key. Returns `false` at the end.
     pub(crate) fn next(&mut self, key: &mut Vec<u8>) -> Result<bool> {
         while let Some(present) = self.next.take() {
             key.clear();
@@ -228,9 +237,9 @@ impl<'a> Keys<'a> {
         Ok(false)
     }
 
-    /// Returns the key that follows. The kernel begins again at the front when a key is not in the map any more: then the last
-    /// visited key that still is in it is the one to go on from, since the order of the elements that stay does not change. So a
-    /// removal costs a step back, and an iteration ends beside any number of them.
+    /// Returns the key after `present`. If that key is no longer in the map, the kernel returns the first key. Then the
+    /// iteration continues from the last visited key that is still in the map, since the order of the remaining
+    /// elements does not change. A removal costs one step back, so an iteration ends despite any number of them.
     fn after(&mut self, present: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let mut next = vec![0; present.len()];
         let Some(seen) = &self.seen else {
@@ -253,7 +262,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// The keys that were given out.
+/// The keys that were returned.
 #[derive(Debug)]
 struct Seen {
     keys: HashSet<Box<[u8]>>,
@@ -265,24 +274,24 @@ impl Seen {
         Self { keys: HashSet::new(), left: most(handle).saturating_add(CHUNK).saturating_mul(ROUNDS) }
     }
 
-    /// Whether the key comes for the first time.
+    /// Returns whether the key is new, and stores it.
     fn is_new(&mut self, handle: &Handle, key: &[u8]) -> Result<bool> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(handle
-                .error(ErrorKind::Busy, "it changes faster than a walk over its elements gets on")
-                .with_help("stop those who remove elements, or ask for the keys you know"));
+                .error(ErrorKind::Busy, "the map is modified faster than it can be iterated")
+                .with_help("stop the processes and programs that remove elements, or look up the keys that you know"));
         };
         self.left = left;
         Ok(self.keys.insert(key.into()))
     }
 }
 
-/// How many elements a map can hold.
+/// Returns the maximum number of elements.
 fn most(handle: &Handle) -> usize {
     usize::try_from(handle.map().info().max_entries).unwrap_or(usize::MAX)
 }
 
-/// Whether batches of such a map come in an order that does not depend on what elements there are.
+/// Returns whether batches of this map type have an order that does not depend on its elements.
 fn is_ordered(map_type: MapType) -> bool {
     matches!(
         map_type,
@@ -295,7 +304,7 @@ fn is_ordered(map_type: MapType) -> bool {
     )
 }
 
-/// Whether every index below the length is a key.
+/// Returns whether every index below the length is a key.
 fn is_indexed(map_type: MapType) -> bool {
     matches!(
         map_type,

@@ -1,4 +1,4 @@
-//! Values kept with tasks, cgroups, inodes and sockets.
+//! Local storage of tasks, cgroups, inodes and sockets.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,7 +9,7 @@ use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
 use crate::uapi::{ElemFlags, MapType};
 
-/// A value kept with each object: a task (found by pidfd), a cgroup, an inode or a socket (found by file descriptor).
+/// A local storage map: a value for each task (by pidfd), cgroup, inode or socket (by file descriptor).
 ///
 /// ```
 /// use skelgen_runtime::map::Storage;
@@ -31,7 +31,7 @@ impl<V: Plain> Storage<V> {
         Ok(Self { handle: handle.expect(&types, Some(4), Some(size_of::<V>()))?, value: PhantomData })
     }
 
-    /// Returns the value kept with an object, if there is one.
+    /// Returns the value of an object, or `None` if it has none.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -41,7 +41,7 @@ impl<V: Plain> Storage<V> {
         Ok(found.then_some(value))
     }
 
-    /// Sets the value kept with an object.
+    /// Sets the value of an object.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -49,15 +49,16 @@ impl<V: Plain> Storage<V> {
         self.insert_with(object, value, ElemFlags::ANY)
     }
 
-    /// Sets the value kept with an object, with flags: `NOEXIST` only sets a value where there is none, `EXIST` only replaces one.
+    /// Sets the value of an object, with flags: `NOEXIST` only sets a value if there is none, `EXIST` only replaces
+    /// one.
     ///
     /// # Errors
-    /// As [`Self::insert`], and those that the flags request.
+    /// As [`Self::insert`], and if the condition of the flags does not hold.
     pub fn insert_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
-    /// Removes the value kept with an object, and returns whether there was one.
+    /// Removes the value of an object and returns whether there was one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -65,7 +66,7 @@ impl<V: Plain> Storage<V> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
 
-    /// Removes the value kept with an object and returns it. The kernel does not do both at once: what is written between the two is
+    /// Removes the value of an object and returns it. The kernel cannot do both at once: what is written in between is
     /// lost.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Handles on real maps. Where this process may not create maps, the tests do nothing.
+//! Tests of handles on real maps. They do nothing if this process may not create maps.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,7 +24,7 @@ fn info(map_type: MapType, name: &'static str) -> Info {
     }
 }
 
-/// A handle of a new map.
+/// Creates a handle of a new map.
 fn make<M: FromFd>(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<M> {
     let fd = create(map_type, key, value, entries, flags)?;
     let info = Info { data_size: value, section_size: value, ..info(map_type, "m") };
@@ -36,14 +36,14 @@ fn arrays() {
     let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 300, 0) else { return };
     map.set(299, &7).unwrap();
     assert_eq!((map.get(299).unwrap(), map.get(0).unwrap(), map.len()), (7, 0, 300));
-    assert_eq!(map.get(300).unwrap_err().to_string(), "map `m`: there is no element 300: it has 300");
+    assert_eq!(map.get(300).unwrap_err().to_string(), "map `m`: there is no element 300: it has 300 elements");
     assert!(map.set(300, &1).is_err());
     map.set_many(&[1, 2, 3]).unwrap();
     let all = map.to_vec().unwrap();
     assert_eq!((all.len(), &all[..4], all[299]), (300, &[1, 2, 3, 0][..], 7));
 }
 
-fn walk<V: Plain + PartialEq + std::fmt::Debug + From<u8>>(map: &HashMap<u32, V>) {
+fn iterate<V: Plain + PartialEq + std::fmt::Debug + From<u8>>(map: &HashMap<u32, V>) {
     for key in 0..200u32 {
         assert!(map.insert_new(&key, &V::from(1)).unwrap());
     }
@@ -51,22 +51,22 @@ fn walk<V: Plain + PartialEq + std::fmt::Debug + From<u8>>(map: &HashMap<u32, V>
     let mut keys = map.keys().collect::<Result<Vec<_>>>().unwrap();
     keys.sort_unstable();
     assert!(keys.into_iter().eq(0..200));
-    // What the walk gives may be removed at once.
-    let mut seen = 0;
+    // Returned elements may be removed at once.
+    let mut visited = 0;
     for element in map {
         let (key, value) = element.unwrap();
         assert_eq!(value, V::from(1));
         assert!(map.remove(&key).unwrap());
-        seen += 1;
+        visited += 1;
     }
-    assert_eq!(seen, 200);
+    assert_eq!(visited, 200);
     assert!(map.iter().next().is_none());
 }
 
 #[test]
 fn hash_maps() {
     let Some(map) = make::<HashMap<u32, u64>>(MapType::HASH, 4, 8, 1000, 0) else { return };
-    walk(&map);
+    iterate(&map);
     map.insert_many(&[1, 2, 3], &[10, 20, 30]).unwrap();
     assert!(map.insert_many(&[1], &[]).is_err());
     assert_eq!((map.get(&2).unwrap(), map.get(&4).unwrap()), (Some(20), None));
@@ -74,13 +74,13 @@ fn hash_maps() {
     assert_eq!(map.remove_many(&[1, 2, 3]).unwrap(), 2);
     map.insert(&9, &9).unwrap();
     assert_eq!(map.clear().unwrap(), 1);
-    walk(&make::<HashMap<u32, u64>>(MapType::LRU_HASH, 4, 8, 4000, 0).unwrap());
-    walk(&make::<HashMap<u32, u64>>(MapType::HASH, 4, 8, 200, NO_PREALLOC).unwrap());
+    iterate(&make::<HashMap<u32, u64>>(MapType::LRU_HASH, 4, 8, 4000, 0).unwrap());
+    iterate(&make::<HashMap<u32, u64>>(MapType::HASH, 4, 8, 200, NO_PREALLOC).unwrap());
 }
 
 #[test]
 fn maps_without_batches() {
-    // Devices by hash; 1 is the loopback device.
+    // The values are interface indices; 1 is the loopback device.
     let Some(map) = make::<HashMap<u32, u32>>(MapType::DEVMAP_HASH, 4, 4, 8, 0) else { return };
     map.insert_many(&[1, 2, 3], &[1, 1, 1]).unwrap();
     let mut keys = map.keys().collect::<Result<Vec<_>>>().unwrap();
@@ -105,7 +105,7 @@ fn tries() {
 
 #[test]
 fn percpu_arrays() {
-    // Three bytes, so that the kernel's rounding up to eight shows.
+    // Three bytes, so that the kernel's rounding up to 8 is tested.
     let Some(map) = make::<PercpuArray<[u8; 3]>>(MapType::PERCPU_ARRAY, 4, 3, 2, 0) else { return };
     let cpus = possible().unwrap();
     let last = cpus.width() - 1;
@@ -219,31 +219,31 @@ fn percpu_sections() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn maps_that_do_not_match_are_rejected() {
     let Some(fd) = create(MapType::ARRAY, 4, 8, 1, 0) else { return };
     let error = Array::<u32>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
     golden::check("map whose values have another size", ErrorKind::Mismatch, &error);
     let error = HashMap::<u32, u64>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
     golden::check("map of another type", ErrorKind::Mismatch, &error);
     assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
-    // Not even a wrong length given at run time reaches the kernel.
+    // A wrong length at run time is rejected before the kernel is called.
     let untyped = Untyped::try_from(fd).unwrap();
     assert!(untyped.get(&[0; 3]).is_err() && untyped.insert(&[0; 4], &[0; 7]).is_err());
     assert_eq!(untyped.get(&[0; 4]).unwrap(), Some(vec![0; 8]));
     assert_eq!(untyped.iter().count(), 1);
-    // A file that is no map.
+    // The file descriptor of a regular file is rejected.
     assert!(Untyped::try_from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap())).is_err());
 }
 
 #[test]
-fn what_is_no_map_is_told_apart() {
+fn file_descriptors_of_other_files_are_rejected() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let error = Array::<u64>::try_from(OwnedFd::from(file)).unwrap_err();
     golden::check("file descriptor of a file", ErrorKind::Mismatch, &error);
 }
 
 #[test]
-fn a_pin_that_is_refused_says_where_pins_are() {
+fn errors_of_pins_explain_the_path() {
     let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
     let path = std::env::temp_dir().join("map");
     let error = map.pin(&path).unwrap_err();
@@ -265,7 +265,7 @@ fn handles_are_shared_between_threads() {
     check::<crate::Initial<u8>>();
 }
 
-/// The pages of a ring buffer mapped a second time, as any process with the map can.
+/// The pages of a ring buffer are mapped a second time, as any process with the map can.
 #[test]
 fn ring_buffers_that_another_process_corrupts() {
     use crate::data::Shared;
@@ -280,14 +280,14 @@ fn ring_buffers_that_another_process_corrupts() {
         consumer.store_u64(0, position, Ordering::Relaxed);
         for _ in 0..2 {
             let ready = events.poll(Some(std::time::Duration::ZERO)).unwrap();
-            assert!(ready, "the kernel counts what is between the positions");
-            let error = events.drain(|_| ()).expect_err("it does not go on for ever");
+            assert!(ready, "the kernel compares the positions");
+            let error = events.drain(|_| ()).expect_err("it does not loop forever");
             golden::check("ring buffer whose consumer position was moved", ErrorKind::Malformed, &error);
             assert!(events.next().is_err() && events.drain_as::<u64>(|_| ()).is_err());
         }
-        // Whoever begins to read then has no position of their own to compare with.
+        // A new reader has no position of its own to compare with.
         let fresh = RingBuf::try_from(events.as_fd().try_clone_to_owned().unwrap()).unwrap();
-        let error = fresh.drain(|_| ()).expect_err("it is no position");
+        let error = fresh.drain(|_| ()).expect_err("the position is not valid");
         assert_eq!((error.kind(), error.step()), (ErrorKind::Malformed, Step::ReadMap), "{position}: {error}");
     }
     consumer.store_u64(0, 0, Ordering::Relaxed);

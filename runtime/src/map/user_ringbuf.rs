@@ -1,10 +1,12 @@
-//! User ring buffers: records that this process puts in and programs take out (Linux 6.1).
+//! User ring buffers: records that this process submits and programs consume (Linux 6.1).
 //!
-//! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page holds the consumer's position and may only be read, the
-//! second the producer's, then come the data twice in a row. A record is a header of eight bytes, of which the first four are its
-//! length, then its bytes, rounded up to eight. It belongs to the programs as soon as the producer's position is past it.
+//! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page contains the consumer position and is
+//! read-only. The second page contains the producer position. Then the data follow, mapped twice in a row. A record is
+//! a header of 8 bytes, of which the first 4 are its length, then its bytes, rounded up to 8. Programs may consume it
+//! as soon as the producer position is past it.
 //!
-//! Any process that maps the buffer can write to the producer's page, so the position in it is compared with the writer's own.
+//! Any process that maps the buffer can write to the producer's page, so the position in it is compared with the
+//! writer's own.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -24,7 +26,7 @@ const HEADER: usize = 8;
 
 /// The writer of a user ring buffer.
 ///
-/// Several threads may write through one handle. A map has one writer: once a handle has written, it is an error of every later write
+/// Several threads may write through one handle. A map has one writer: once a handle has written, its later writes fail
 /// if another handle or another process has moved the producer position.
 ///
 /// ```
@@ -39,7 +41,7 @@ const HEADER: usize = 8;
 /// ```
 pub struct UserRingBuf {
     handle: Handle,
-    /// Mapped when it is first written to.
+    /// Mapped on the first write.
     producer: Mutex<Option<Producer>>,
 }
 
@@ -50,11 +52,11 @@ impl UserRingBuf {
         Ok(Self { handle: handle.expect(&[MapType::USER_RINGBUF], None, None)?, producer: Mutex::new(None) })
     }
 
-    /// Puts a record in. False if there is no room for it now.
+    /// Submits a record. Returns `false` if there is no space for it.
     ///
     /// # Errors
-    /// If the record is longer than the buffer, the buffer cannot be mapped, or its positions are not those of a ring buffer or not
-    /// where this handle left them.
+    /// If the record is longer than the buffer, the buffer cannot be mapped, its positions are not valid, or the
+    /// producer position is not where this handle left it.
     pub fn push(&self, record: &[u8]) -> Result<bool> {
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         let producer = match &mut *producer {
@@ -64,7 +66,7 @@ impl UserRingBuf {
         producer.push(record).map_err(|(kind, what)| self.handle.error(kind, what).during(Step::WriteMap))
     }
 
-    /// Puts a value in as a record. False if there is no room for it now.
+    /// Submits a value as a record. Returns `false` if there is no space for it.
     ///
     /// # Errors
     /// As [`Self::push`].
@@ -72,11 +74,11 @@ impl UserRingBuf {
         self.push(as_bytes(record))
     }
 
-    /// Waits until a program has made room, at most for `timeout` if there is one. False if the time is over first, or a signal
-    /// came.
+    /// Waits until a program has released space, for at most `timeout` if it is set. Returns `false` after the timeout
+    /// or a signal.
     ///
     /// # Errors
-    /// If the kernel refuses to wait.
+    /// If the kernel rejects the wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
         self.handle.poll(Readiness::ToWrite, timeout)
     }
@@ -86,21 +88,21 @@ impl UserRingBuf {
 struct Producer {
     /// The consumer's page.
     consumer: Shared,
-    /// The producer's page, then the data twice.
+    /// The producer's page, followed by the data twice.
     own: Shared,
     page: usize,
     size: usize,
-    /// Up to where records have been written; what the shared page says of it anybody can change.
+    /// The position up to which records were written. The position in the shared page may be changed by others.
     position: u64,
 }
 
 impl Producer {
     fn new(handle: &Handle) -> Result<Self> {
-        let refused = |errno| handle.refused(Step::Open, "mapping it into memory", errno);
+        let refused = |errno| handle.refused(Step::Open, "cannot map it into memory", errno);
         let page = page_size();
         let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
-        let both = both.ok_or_else(|| handle.invalid(format_args!("a ring buffer of {size} bytes")))?;
+        let both = both.ok_or_else(|| handle.invalid(format_args!("{size} bytes are too large for a ring buffer")))?;
         Self::map(handle.as_fd(), page, both, size).map_err(refused)
     }
 
@@ -115,7 +117,7 @@ impl Producer {
         let too_long = (ErrorKind::InvalidInput, "the record is longer than the buffer");
         let len = u32::try_from(record.len()).map_err(|_| too_long)?;
         let step = record.len().checked_add(HEADER).and_then(|len| len.checked_next_multiple_of(8)).ok_or(too_long)?;
-        // The two upper bits of a length mean something else.
+        // The two upper bits of a length are flags.
         if step > self.size || len >> 30 != 0 {
             return Err(too_long);
         }
@@ -124,7 +126,7 @@ impl Producer {
         if at != self.position {
             return Err((ErrorKind::Malformed, "another writer or process has moved its producer position"));
         }
-        let implausible = (ErrorKind::Malformed, "its positions are not those of a ring buffer");
+        let implausible = (ErrorKind::Malformed, "its positions are not valid for a ring buffer");
         if !is_plausible(taken, at, self.size) {
             return Err(implausible);
         }
@@ -133,12 +135,12 @@ impl Producer {
             return Ok(false);
         }
         let mask = u64::try_from(self.size).unwrap_or(u64::MAX) - 1;
-        let place = usize::try_from(at & mask)
+        let offset = usize::try_from(at & mask)
             .map_err(|_| (ErrorKind::Malformed, "ring buffer position does not fit in usize"))?;
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&len.to_ne_bytes());
-        self.own.write(self.page + place, &header);
-        self.own.write(self.page + place + HEADER, record);
+        self.own.write(self.page + offset, &header);
+        self.own.write(self.page + offset + HEADER, record);
         let step = u64::try_from(step).map_err(|_| too_long)?;
         self.position = at.wrapping_add(step);
         self.own.store_u64(0, self.position, Ordering::Release);
@@ -150,7 +152,7 @@ impl Producer {
 mod tests {
     use super::*;
 
-    /// A buffer of one page with these positions of producer and consumer.
+    /// Creates a producer of a buffer of one page with these producer and consumer positions.
     fn producer(at: u64, taken: u64) -> Producer {
         let page = page_size();
         let (consumer, own) = (Shared::new(Region::anonymous(page)), Shared::new(Region::anonymous(3 * page)));
@@ -172,7 +174,7 @@ mod tests {
         assert_eq!(producer(size, 0).push(b""), Ok(false), "it is full");
     }
 
-    /// Whoever maps the buffer can write to the producer's page.
+    /// Every process that maps the buffer can write to the producer's page.
     #[test]
     fn a_position_that_another_has_moved_is_an_error() {
         for moved in [0, 4, 8, 24, 1 << 40, u64::MAX] {

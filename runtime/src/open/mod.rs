@@ -1,6 +1,7 @@
-//! An object before it is loaded: what may still be changed.
+//! An object before it is loaded: what can still be changed.
 //!
-//! Each value begins as the object's own table says and holds no memory for what is left alone. Knows no system call.
+//! Each value starts as the object defines it and allocates no memory for what is not changed. This module makes no
+//! system calls.
 
 mod struct_ops;
 mod way;
@@ -16,7 +17,8 @@ use crate::uapi::{AttachType, MapFlags, MapType, ProgramFlags, ProgramType, map_
 pub use struct_ops::OpenStructOps;
 pub(crate) use way::way;
 
-/// Where a bpffs is by custom: where maps with `LIBBPF_PIN_BY_NAME` are pinned, and where a token comes from, unless said otherwise.
+/// The usual mount point of the bpffs: maps with `LIBBPF_PIN_BY_NAME` are pinned there and a token is created from it,
+/// unless set otherwise.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 
 /// Options for the load of a whole object.
@@ -39,69 +41,71 @@ impl LoadOptions {
         Self::default()
     }
 
-    /// Sets what the verifier logs of programs that it accepts: 0, the default, nothing (and costs nothing); 1 its decisions, 2 each
-    /// instruction, 4 statistics alone. The log of a program that it rejects is always kept.
+    /// Sets the verifier log level for programs that it accepts: 0, the default, disables the log; 1 logs its
+    /// decisions, 2 each instruction, 4 only statistics. The log of a program that it rejects is always kept.
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = level;
         self
     }
 
-    /// Sets the maximum size of a verifier log in bytes; 64 MiB by default, and at least 128 bytes, the kernel's minimum. Kernels since 6.4
-    /// keep the end of a longer log, where the cause of a rejection stands; older ones keep the beginning, and reject a program whose log
-    /// was requested and does not fit.
+    /// Sets the maximum size of a verifier log in bytes; 64 MiB by default, and at least 128 bytes, the kernel's
+    /// minimum. Kernels since 6.4 keep the end of a longer log, which contains the cause of a rejection. Older ones
+    /// keep the beginning, and reject a program whose log was requested and does not fit.
     pub fn set_log_size(&mut self, bytes: usize) -> &mut Self {
         self.log_size = Some(bytes);
         self
     }
 
-    /// Sets the file of BTF whose types programs with CO-RE relocations are relocated to, instead of /sys/kernel/btf/vmlinux: for kernels
+    /// Sets a BTF file to relocate programs with CO-RE relocations to, instead of /sys/kernel/btf/vmlinux: for kernels
     /// without BTF of their own (before 5.4, or without CONFIG_DEBUG_INFO_BTF).
     ///
-    /// What programs attach to and which functions they call the kernel knows by the ids of its own types, so these are looked up
-    /// there as ever. The file is raw BTF, as /sys/kernel/btf/vmlinux is, and no ELF file.
+    /// The file is raw BTF, like /sys/kernel/btf/vmlinux, not an ELF file. Attach targets and kernel functions are
+    /// still looked up in the kernel's own BTF, because the kernel identifies them by its ids.
     pub fn set_kernel_btf(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.kernel_btf = Some(path.into());
         self
     }
 
-    /// Sets the directory of a bpffs in which maps that are pinned by name are pinned; `/sys/fs/bpf` by default. The load creates the
-    /// directory if it does not exist, and removes it again if it fails.
+    /// Sets the directory in a bpffs in which maps that are pinned by name are pinned; `/sys/fs/bpf` by default. The
+    /// load creates the directory if it does not exist, and removes it again on error.
     ///
-    /// A process that is killed while it pins can leave some of the pins; the next load uses those and makes the others. Their
-    /// contents are those at the time.
+    /// A process that is killed while it pins can leave some of the pins. The next load uses those, with their content,
+    /// and creates the others.
     pub fn set_pin_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pin_dir = Some(path.into());
         self
     }
 
-    /// Loads percpu global data in this form instead of the one that the running kernel can do: for tests, and to compare.
+    /// Sets the form in which percpu global data is loaded, instead of the one that the running kernel supports: for
+    /// tests and comparisons.
     pub fn set_percpu(&mut self, form: abi::PercpuForm) -> &mut Self {
         self.percpu = form;
         self
     }
 
-    /// Loads with the rights of this BPF token (Linux 6.9), which `BPF_TOKEN_CREATE` creates in a user namespace for a bpffs that was
-    /// mounted with delegation.
+    /// Sets a BPF token to load with (Linux 6.9). `BPF_TOKEN_CREATE` creates tokens in a user namespace for a bpffs
+    /// that was mounted with delegation.
     pub fn set_token(&mut self, token: OwnedFd) -> &mut Self {
         self.token = Some(token);
         self.token_path = None;
         self
     }
 
-    /// Loads with the rights of a BPF token that is created for this load from the bpffs mounted at this path.
+    /// Sets the mount point of a bpffs from which a BPF token is created for this load.
     ///
-    /// Unless this or [`Self::set_token`] is called, the environment variable `LIBBPF_BPF_TOKEN_PATH` names the path. If it does
-    /// not either, a process in a user namespace tries `/sys/fs/bpf`, and goes on without a token if none is to be had there. So a
-    /// container in which a bpffs with delegation is mounted there needs to say nothing.
+    /// If neither this nor [`Self::set_token`] is called, the environment variable `LIBBPF_BPF_TOKEN_PATH` sets the
+    /// path. Without that, a process in a user namespace tries `/sys/fs/bpf`, and loads without a token if it cannot
+    /// create one. So a container with a delegating bpffs mounted there needs no setting.
     pub fn set_token_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.token_path = Some(path.into());
         self.token = None;
         self
     }
 
-    /// Sets kernel configuration that precedes that of the running kernel: lines such as `CONFIG_HZ=250`, as in a kernel's `.config`.
+    /// Sets kernel configuration that overrides that of the running kernel: lines such as `CONFIG_HZ=250`, as in a
+    /// kernel's `.config`.
     ///
-    /// What it does not set is looked for in `/boot/config-RELEASE`, then in `/proc/config.gz`, then in
+    /// Other options are read from `/boot/config-RELEASE`, then from `/proc/config.gz`, then from
     /// `/lib/modules/RELEASE/config`.
     pub fn set_kconfig(&mut self, text: impl Into<Vec<u8>>) -> &mut Self {
         self.kconfig = Some(text.into());
@@ -117,31 +121,31 @@ impl LoadOptions {
     }
 }
 
-/// The bytes that a section holds at first, if they are not the object's own.
+/// The initial bytes of a section, if they are not the object's own.
 type Value = Box<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A map before it is created.
 pub struct OpenMap {
     pub(crate) definition: &'static abi::Map,
-    /// The definition with what the user changed: what is created.
+    /// The definition with the user's changes, which the map is created with.
     pub(crate) row: abi::Map,
     pub(crate) autocreate: bool,
     pub(crate) reuse: Option<OwnedFd>,
-    /// Of maps of maps: the template of their inner maps, if the user gave one.
+    /// The template of the inner maps of a map of maps, if the user set one.
     pub(crate) inner: Option<OwnedFd>,
     pub(crate) pin_path: Option<PathBuf>,
     pub(crate) value: Option<Value>,
-    /// Of tables of functions: members whose program the user chose, by name.
+    /// Function members of a struct_ops map whose program the user set, by name.
     pub(crate) programs: Vec<(String, Option<&'static str>)>,
-    /// Of tables of functions: whether the skeleton's `attach` registers it.
+    /// Whether the skeleton's `attach` registers the struct_ops map.
     pub(crate) autoattach: bool,
 }
 
 impl OpenMap {
-    /// The map of this index, as the object defines it.
+    /// Creates the map with this index, as the object defines it.
     ///
     /// # Panics
-    /// If the object has no such map: generated code that does not belong together.
+    /// If the object has no such map: the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -152,10 +156,10 @@ impl OpenMap {
         Self::of(definition)
     }
 
-    /// A section of global data of `len` bytes; `value` is what it holds at first if that is not what the object says.
+    /// Creates a section of global data of `len` bytes. `value` is the initial value, if it is not the object's own.
     ///
     /// # Panics
-    /// As for [`Self::new`].
+    /// As [`Self::new`].
     pub(crate) fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
         object: &'static abi::Object,
         index: u32,
@@ -167,7 +171,7 @@ impl OpenMap {
         map.with_initial(value)
     }
 
-    /// The same map with this initial value of its section, if it is not what the object says; for generated code.
+    /// Returns the map with this initial value of its section, if it is not the object's own; for generated code.
     pub(crate) fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
         self.value = value.map(|value| Box::new(value) as Value);
         self
@@ -199,8 +203,8 @@ impl OpenMap {
         self.row.map_type
     }
 
-    /// Changes its type, such as from a hash map to one that forgets what was not used for long. The skeleton's handle has to be one for
-    /// both types; where it is not, generate one that is for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`).
+    /// Sets the type, such as an LRU hash map instead of a hash map. The skeleton's handle must support both types; if
+    /// it does not, generate an untyped handle (`Builder::untyped_map`, `skelgen gen --untyped-map`).
     pub fn set_map_type(&mut self, map_type: MapType) -> &mut Self {
         self.row.map_type = map_type;
         self
@@ -212,8 +216,8 @@ impl OpenMap {
         self.row.key_size
     }
 
-    /// Changes the size of a key, in bytes. A handle that has a Rust type for keys is for those of the object; where sizes are
-    /// chosen here, generate one that is for any (`Builder::untyped_map`, `skelgen gen --untyped-map`).
+    /// Sets the size of a key in bytes. A handle with a Rust type for keys supports only the object's size; for other
+    /// sizes, generate an untyped handle (`Builder::untyped_map`, `skelgen gen --untyped-map`).
     pub fn set_key_size(&mut self, bytes: u32) -> &mut Self {
         self.row.key_size = bytes;
         self
@@ -225,8 +229,8 @@ impl OpenMap {
         self.row.value_size
     }
 
-    /// Changes the size of a value, in bytes. What a larger section holds beyond its initial value is zero. For handles of maps it is
-    /// as with [`Self::set_key_size`]; a map whose values have no size in the object has a handle for any.
+    /// Sets the size of a value in bytes. The bytes of a larger section beyond its initial value are zero. For handles,
+    /// see [`Self::set_key_size`]; a map whose values have no size in the object has an untyped handle.
     pub fn set_value_size(&mut self, bytes: u32) -> &mut Self {
         self.row.value_size = bytes;
         self
@@ -238,7 +242,7 @@ impl OpenMap {
         self.row.max_entries
     }
 
-    /// Changes how many elements it holds at the most; of a ring buffer its size in bytes, which is rounded up to a power of two
+    /// Sets the maximum number of elements; of a ring buffer the size in bytes, which is rounded up to a power of two
     /// of whole pages.
     pub fn set_max_entries(&mut self, count: u32) -> &mut Self {
         self.row.max_entries = count;
@@ -250,7 +254,7 @@ impl OpenMap {
         MapFlags::from_bits(self.row.flags)
     }
 
-    /// Sets the flags of the map, in place of those of the object.
+    /// Sets the flags of the map, replacing those of the object.
     ///
     /// ```
     /// use skelgen_runtime::{OpenMap, uapi::MapFlags};
@@ -264,36 +268,39 @@ impl OpenMap {
         self
     }
 
-    /// Puts the map's memory on this NUMA node.
+    /// Sets the NUMA node of the map's memory.
     pub fn set_numa_node(&mut self, node: u32) -> &mut Self {
         self.row.numa_node = node;
         self.row.flags |= map_flags::NUMA_NODE;
         self
     }
 
-    /// Changes the type's own extra setting (`map_extra`).
+    /// Sets the extra value of the map type (`map_extra`).
     pub fn set_extra(&mut self, extra: u64) -> &mut Self {
         self.row.extra = extra;
         self
     }
 
-    /// Sets whether the map is created at all. A skeleton has a handle of each of its maps and cannot be loaded without one of them, but
-    /// for those that were declared optional when it was generated (`Builder::optional_map`, `skelgen gen --optional-map`).
+    /// Sets whether the map is created. A skeleton has a handle of each of its maps and cannot be loaded without one of
+    /// them, except for maps that were declared optional at generation (`Builder::optional_map`, `skelgen gen
+    /// --optional-map`).
     ///
-    /// A program that uses a map which is not there loads if the verifier finds that it never gets that far, because a constant in
-    /// `.rodata` says so.
+    /// A program that uses a map which is not created loads if the verifier finds that code unreachable, because of a
+    /// constant in `.rodata`.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.autocreate = autocreate;
         self
     }
 
-    /// Sets the template of the inner maps of a map of maps: a map like those that will be put in, in place of the one that the BPF
-    /// source defines, if it does. Needed where the source has no `__array(values, …)`, or where that leaves sizes to the user.
+    /// Sets the template of the inner maps of a map of maps: a map of the kind that will be inserted. It replaces the
+    /// one that the BPF source defines, and is required if the source has no `__array(values, …)`, or leaves sizes to
+    /// the user.
     ///
-    /// The template only shows type, sizes and flags, which the verifier goes by; it is not put in, and may be closed afterwards.
+    /// The verifier uses the template's type, sizes and flags. The template itself is not inserted, and may be closed
+    /// after the load.
     ///
     /// # Errors
-    /// If the file descriptor cannot be duplicated. That it is a map's is found out by the load.
+    /// If the file descriptor cannot be duplicated. The load fails if it is not a map.
     ///
     /// # Examples
     /// ```
@@ -307,7 +314,7 @@ impl OpenMap {
     pub fn set_inner_map(&mut self, template: impl AsFd) -> Result<&mut Self> {
         let template = template.as_fd().try_clone_to_owned().map_err(|error| {
             Error::io(
-                format_args!("map `{}`: duplicating the template of its inner maps", &*self.definition.name),
+                format_args!("map `{}`: cannot duplicate the template of its inner maps", &*self.definition.name),
                 &error,
             )
         })?;
@@ -315,13 +322,13 @@ impl OpenMap {
         Ok(self)
     }
 
-    /// Uses this map instead of a new one. It is taken as it is: nothing is put into it, and it is not frozen.
+    /// Uses this map instead of a new one. Its content is not initialized, and it is not frozen.
     pub fn reuse_fd(&mut self, fd: OwnedFd) -> &mut Self {
         self.reuse = Some(fd);
         self
     }
 
-    /// Uses what is pinned at this path of a bpffs, or creates the map and pins it there.
+    /// Uses the map that is pinned at this path of a bpffs, or creates the map and pins it there.
     pub fn set_pin_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pin_path = Some(path.into());
         self
@@ -357,10 +364,10 @@ pub struct OpenProgram {
 }
 
 impl OpenProgram {
-    /// The program of this index, as the object defines it.
+    /// Creates the program with this index, as the object defines it.
     ///
     /// # Panics
-    /// If the object has no such program: generated code that does not belong together.
+    /// If the object has no such program: the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -422,8 +429,8 @@ impl OpenProgram {
         self.program_type
     }
 
-    /// Sets the type of the program, and where it attaches if the kernel must know that at load; in place of what its section states
-    /// about both.
+    /// Sets the type of the program, and the attach type if the kernel must know it at load, replacing what the section
+    /// states about both.
     ///
     /// ```
     /// use skelgen_runtime::OpenProgram;
@@ -440,27 +447,29 @@ impl OpenProgram {
         self
     }
 
-    /// Loads it for a function of another BPF program: to replace it (`freplace`), or to run at its beginning or end (`fentry`,
-    /// `fexit`). The function's name is that of the source; the program must have been loaded with BTF.
+    /// Sets a function of another BPF program to load the program for: to replace it (`freplace`), or to run at its
+    /// entry or exit (`fentry`, `fexit`). The function has its name in the source; the other program must have been
+    /// loaded with BTF.
     ///
     /// # Errors
     /// If the program's file descriptor cannot be duplicated.
     pub fn set_attach_program(&mut self, program: impl AsFd, function: impl Into<String>) -> Result<&mut Self> {
         let fd = program.as_fd().try_clone_to_owned();
-        let fd =
-            fd.map_err(|error| Error::io(format_args!("choosing what program `{}` attaches to", self.name()), &error))?;
+        let fd = fd.map_err(|error| {
+            Error::io(format_args!("cannot set the attach target of program `{}`", self.name()), &error)
+        })?;
         self.target_program = Some((fd, function.into()));
         Ok(self)
     }
 
-    /// Attaches to something else of the same kind: a kernel function, an LSM hook, the name of a tracepoint
-    /// (`category/name` where the section has that form) or of an iterator (`task`).
+    /// Sets another attach target of the same kind: a kernel function, an LSM hook, the name of a tracepoint
+    /// (`category/name` if the section has that form) or of an iterator (`task`).
     pub fn set_attach_target(&mut self, name: impl Into<String>) -> &mut Self {
         self.target = Some(name.into());
         self
     }
 
-    /// Sets what the verifier logs of this program, see [`LoadOptions::set_log_level`].
+    /// Sets the verifier log level for this program, see [`LoadOptions::set_log_level`].
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = Some(level);
         self
@@ -471,13 +480,13 @@ impl OpenProgram {
         ProgramFlags::from_bits(self.flags)
     }
 
-    /// Sets the flags of the program, in place of those of the object.
+    /// Sets the flags of the program, replacing those of the object.
     pub fn set_flags(&mut self, flags: ProgramFlags) -> &mut Self {
         self.flags = flags.bits();
         self
     }
 
-    /// Loads the program for this network device (offload, or metadata that only the device has).
+    /// Sets the network device to load the program for (offload, or device-bound metadata).
     pub fn set_ifindex(&mut self, ifindex: u32) -> &mut Self {
         self.ifindex = ifindex;
         self

@@ -1,4 +1,4 @@
-//! A table of functions before it is created.
+//! struct_ops maps before they are created.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -7,20 +7,20 @@ use super::{OpenMap, OpenProgram};
 use crate::abi;
 use crate::data::{Initial, Plain};
 
-/// A table of functions (`struct_ops`) before it is created: by reference it is the struct as the object declares it, whose
-/// values may be changed.
+/// A struct_ops map before it is created. It dereferences to the struct as the object declares it, whose values can be
+/// changed.
 ///
-/// Members that are functions are not: [`Self::set_program`] sets their program.
+/// Function members are not part of the struct: [`Self::set_program`] sets their program.
 pub struct OpenStructOps<T: Plain> {
     map: OpenMap,
     value: Initial<T>,
 }
 
 impl<T: Plain> OpenStructOps<T> {
-    /// The table of this index, as the object defines it.
+    /// Creates the struct_ops map with this index, as the object defines it.
     ///
     /// # Panics
-    /// If the object has no such table or it is no `T`: generated code that does not belong together.
+    /// If the object has no such map or it is not a `T`: the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -33,20 +33,20 @@ impl<T: Plain> OpenStructOps<T> {
         self.map.name()
     }
 
-    /// Sets the program of a member that is a function: one of the same object, in a `struct_ops` section. The program that it was before
-    /// is not loaded, unless another struct_ops map has it. Loading fails if there is no such member.
+    /// Sets the program of a function member: one of the same object, in a `struct_ops` section. The previous program
+    /// is not loaded, unless another struct_ops map has it. Loading fails if the member does not exist.
     pub fn set_program(&mut self, member: impl Into<String>, program: &OpenProgram) -> &mut Self {
         self.map.programs.push((member.into(), Some(program.name())));
         self
     }
 
-    /// Clears a member that is a function: the kernel does what it does without.
+    /// Clears a function member, so that the kernel uses its default.
     pub fn clear_program(&mut self, member: impl Into<String>) -> &mut Self {
         self.map.programs.push((member.into(), None));
         self
     }
 
-    /// Sets whether the map is created at all. Programs that are in no other struct_ops map are loaded only if it is.
+    /// Sets whether the map is created. Programs that are in no other struct_ops map are loaded only if it is.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.map.autocreate = autocreate;
         self
@@ -58,12 +58,12 @@ impl<T: Plain> OpenStructOps<T> {
         self
     }
 
-    /// Returns the settings that all maps have, for changing them.
+    /// Returns a mutable reference to the settings that all maps have.
     pub fn map_mut(&mut self) -> &mut OpenMap {
         &mut self.map
     }
 
-    /// Its map with all that was set.
+    /// Returns the map with all settings.
     pub(crate) fn into_map(self) -> OpenMap {
         let Self { mut map, value } = self;
         map.value = value.into_bytes().map(|value| Box::new(value) as super::Value);

@@ -1,19 +1,19 @@
-//! How a program attaches, after what the user has chosen for it before the load.
+//! How a program attaches, given the user's settings before the load.
 //!
-//! Must not know how anything is attached.
+//! This module does not attach anything.
 
 use super::OpenProgram;
 use crate::abi::{Attach, TargetKind};
 use crate::uapi::{AttachType, ProgramType};
 
-/// How a program attaches, before the target that the user may have named replaces that of its section.
+/// Returns how a program attaches, before a target that the user set replaces that of its section.
 pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
     let attach = open.definition.attach.map(|name| &**name);
     let is_given = open.target.is_some() || open.target_program.is_some();
     match open.program_type {
         ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT if is_given => match open.attach_type {
             AttachType::TRACE_ITER => Attach::Target(TargetKind::Iter),
-            // Which hook it is for says the load, which cgroup it is attached to nobody yet.
+            // The load determines the hook; the cgroup is not known yet.
             AttachType::LSM_CGROUP => attach,
             AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
                 Attach::Target(TargetKind::TracingMulti)
@@ -25,11 +25,13 @@ pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
         kind if kind == open.definition.program_type => attach,
         ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::Target(TargetKind::RawTracepoint),
         ProgramType::TRACEPOINT => Attach::Target(TargetKind::Tracepoint),
-        _ => Attach::Needs("what programs of the type attach to that was chosen for it"),
+        _ => Attach::Needs(
+            "a target: its section does not match the type set with `set_type`; use the matching `attach_*` method",
+        ),
     }
 }
 
-/// Whether a program attaches this way if it is loaded as this type, which need not be that of its section.
+/// Returns whether a program attaches this way if it is loaded as this type, which may differ from that of its section.
 fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
     match attach {
         Attach::RawTracepoint(_) => {

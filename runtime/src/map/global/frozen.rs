@@ -1,4 +1,4 @@
-//! Constant global data once it is loaded.
+//! Constant global data after the load.
 
 use std::os::fd::OwnedFd;
 
@@ -8,14 +8,14 @@ use crate::data::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
 use crate::map::{FromFd, Handle, Info, about};
 
-/// A section of constant global data: the copy that was made when it was loaded, which nobody changes any more.
+/// A section of constant global data: a copy that was made after the load, when the map is frozen.
 ///
 /// A skeleton has one for each section: `skeleton.rodata` is the map, `skeleton.rodata()` the constants.
 ///
 /// ```
 /// use skelgen_runtime::Frozen;
 ///
-/// /// The kernel lets nobody write it, so a reference is sound.
+/// /// Nobody can write to a frozen map, so a reference is sound.
 /// fn pid(rodata: &Frozen<u32>) -> &u32 {
 ///     rodata.get()
 /// }
@@ -23,7 +23,7 @@ use crate::map::{FromFd, Handle, Info, about};
 pub struct Frozen<T> {
     handle: Handle,
     value: Box<T>,
-    /// What the section was made longer by.
+    /// The bytes that `resize` added.
     tail: Vec<u8>,
 }
 
@@ -36,16 +36,17 @@ impl<T: Plain> Frozen<T> {
         &self.value
     }
 
-    /// Returns the bytes that the section was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Returns the bytes that `resize` added before the load, as values of a plain type.
     ///
     /// # Errors
-    /// If that many bytes are not a whole number of `U`.
+    /// If their number is not a multiple of the size of `U`.
     pub fn tail<U: Plain>(&self) -> Result<Vec<U>> {
         let count = whole::<U>(self.tail.len()).map_err(|why| self.handle.mismatch(why))?;
         Ok(self.tail.chunks_exact(size_of::<U>()).take(count).map(from_prefix).collect())
     }
 
-    /// The section whose variables take so many bytes of its map's value; all, if that is not known.
+    /// Creates the handle of a section whose variables have `data_len` bytes of the map's value (all bytes, if that is
+    /// `None`).
     fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
@@ -71,7 +72,7 @@ impl<T: Plain> FromFd for Frozen<T> {
     }
 }
 
-/// Asks the kernel what map it is, and fails if it is not one that holds a `T` and no more.
+/// Reads the map's type and sizes from the kernel and fails if the map's value is not exactly a `T`.
 impl<T: Plain> TryFrom<OwnedFd> for Frozen<T> {
     type Error = Error;
 

@@ -1,9 +1,9 @@
-//! Writable global data once it is loaded, and arrays in memory that is shared with programs.
+//! Writable global data after the load, and arrays in memory that is shared with programs.
 //!
 //! # Safety
-//! The region is at least as long as the map's value, which is checked to begin with a `T`, and as long as a `T`; of arrays it is as
-//! long as all elements, each rounded up to eight bytes as the kernel lays them out. Cells borrow from the region's owner, and nobody
-//! gets a reference into the memory.
+//! The region is at least as long as the map's value and as a `T`. The map's value is checked to begin with a `T`. The
+//! region of an array contains all elements, each rounded up to 8 bytes as in the kernel. Cells borrow from the
+//! region's owner, and no reference into the memory is ever created.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::fmt;
@@ -23,7 +23,8 @@ use crate::sys::mmap::Region;
 /// ```
 /// use skelgen_runtime::Mapped;
 ///
-/// /// What a section holds now, and nothing in it any more. Fields have cells of their own in a skeleton: `skeleton.bss().hits().set(0)`.
+/// /// Returns and clears the values of a section. In a skeleton fields have cells of their own:
+/// /// `skeleton.bss().hits().set(0)`.
 /// fn drain(bss: &Mapped<[u64; 2]>) -> [u64; 2] {
 ///     let seen = bss.cell().get();
 ///     bss.cell().set([0; 2]);
@@ -33,7 +34,7 @@ use crate::sys::mmap::Region;
 pub struct Mapped<T> {
     handle: Handle,
     region: Region,
-    /// Bytes of the map's value that are a `T`'s, without padding at its end.
+    /// The number of bytes of the map's value that are the `T`, without padding at its end.
     data_len: usize,
     value: PhantomData<fn() -> T>,
 }
@@ -42,7 +43,7 @@ impl<T: Plain> Mapped<T> {
     /// Returns the value in shared memory.
     #[must_use]
     pub fn cell(&self) -> Cell<'_, T> {
-        // SAFETY: the region is readable, writable, as long as a `T` or longer, and lives as long as `self`.
+        // SAFETY: the region is readable, writable, at least as long as a `T`, and lives as long as `self`.
         unsafe { Cell::new(self.region.base()) }
     }
 }
@@ -50,30 +51,32 @@ impl<T: Plain> Mapped<T> {
 about!([T: Plain] Mapped<T>);
 
 impl<T: Plain> Mapped<T> {
-    /// Iterates over the bytes that the section was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Iterates over the bytes that `resize` added before the load, as values of a plain type.
     ///
-    /// It begins where the variables end. If `T` ends with padding, that holds the first of these bytes, and setting a whole `T` sets
-    /// them too.
+    /// The bytes begin where the variables end. If `T` ends with padding, the padding overlaps the first of these
+    /// bytes, and setting a whole `T` overwrites them.
     ///
     /// # Errors
-    /// If that many bytes are not a whole number of `U`.
+    /// If their number is not a multiple of the size of `U`.
     pub fn tail<U: Plain>(&self) -> Result<impl ExactSizeIterator<Item = Cell<'_, U>> + DoubleEndedIterator> {
         let count =
             whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.mismatch(why))?;
         Ok((0..count).map(|index| {
-            // SAFETY: the region holds the value, and in it as many `U` from there on.
-            let place = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
-            // SAFETY: so it does this one; it is a whole number of words, readable and writable, and lives as long as `self`.
-            unsafe { Cell::<U>::new(place) }.field(0)
+            // SAFETY: the region contains the value, which contains that many `U` after the variables.
+            let ptr = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
+            // SAFETY: the element is inside the region, which is whole words, readable and writable, and lives as long
+            // as `self`.
+            unsafe { Cell::<U>::new(ptr) }.field(0)
         }))
     }
 
-    /// The section whose variables take so many bytes of its map's value; all, if that is not known.
+    /// Creates the handle of a section whose variables have `data_len` bytes of the map's value (all bytes, if that is
+    /// `None`).
     fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
         let region = Region::new(handle.as_fd(), 0, len.max(size_of::<T>()), true)
-            .map_err(|errno| handle.refused(Step::Open, "mapping it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "cannot map it into memory", errno))?;
         Ok(Self { handle, region, data_len: data_len.unwrap_or(len), value: PhantomData })
     }
 }
@@ -84,7 +87,7 @@ impl<T: Plain> FromFd for Mapped<T> {
     }
 }
 
-/// Asks the kernel what map it is, and fails if it is not one that holds a `T` and no more.
+/// Reads the map's type and sizes from the kernel and fails if the map's value is not exactly a `T`.
 impl<T: Plain> TryFrom<OwnedFd> for Mapped<T> {
     type Error = Error;
 
@@ -93,18 +96,18 @@ impl<T: Plain> TryFrom<OwnedFd> for Mapped<T> {
     }
 }
 
-/// How many `U` so many bytes are, which a section was made longer by; the error says why they are none.
+/// Returns how many `U` the `len` bytes are that `resize` added. The error explains why they are not a whole number.
 pub(super) fn whole<U>(len: usize) -> std::result::Result<usize, String> {
     match len.checked_rem(size_of::<U>()) {
         Some(0) => Ok(len / size_of::<U>()),
         _ => Err(format!(
-            "the {len} bytes that it was made longer by are no whole number of {}-byte values",
+            "the {len} bytes that were added to the section are not a whole number of {}-byte values",
             size_of::<U>()
         )),
     }
 }
 
-/// The elements of an array, in memory that is shared with the programs.
+/// The elements of an array, in memory that is shared with programs.
 ///
 /// ```
 /// use skelgen_runtime::{Cell, MappedArray};
@@ -120,39 +123,39 @@ pub struct MappedArray<T> {
 }
 
 impl<T: Plain> MappedArray<T> {
-    /// Maps an array of so many `T`.
+    /// Maps an array of `len` elements.
     pub(crate) fn new(array: BorrowedFd<'_>, len: u32) -> Result<Self, Errno> {
         let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
         let region = Region::new(array, 0, bytes.unwrap_or(usize::MAX), true)?;
         Ok(Self::over(region, len))
     }
 
-    /// The array of so many `T` in a region.
+    /// Creates the array of `len` elements in a region.
     fn over(region: Region, len: u32) -> Self {
         let bytes = usize::try_from(len).ok().and_then(|len| len.checked_mul(Self::STRIDE));
         assert!(bytes.is_some_and(|bytes| bytes <= region.len()) && region.writable(), "the region is too small");
         Self { region, len, value: PhantomData }
     }
 
-    /// Bytes from one element to the next (`array_map_elem_ptr`, kernel/bpf/arraymap.c).
+    /// The number of bytes from one element to the next (`array_map_elem_ptr`, kernel/bpf/arraymap.c).
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
 
     /// Returns the number of elements.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "an array has its length from the beginning and never none")]
+    #[allow(clippy::len_without_is_empty, reason = "an array has at least one element")]
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Returns the element at `index`, if there is one.
+    /// Returns a cell of the element at `index`, or `None` if `index` is out of bounds.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Cell<'_, T>> {
         let offset = usize::try_from(index).ok().filter(|_| index < self.len)? * Self::STRIDE;
-        // SAFETY: the region holds all elements, so this one begins inside it.
-        let place = unsafe { self.region.base().add(offset) };
-        // SAFETY: the element ends inside the region, whose length is a multiple of eight; it is readable and writable, and lives
-        // as long as `self`.
-        Some(unsafe { Cell::<T>::new(place) }.field(0))
+        // SAFETY: the region contains all elements, so this one begins inside it.
+        let ptr = unsafe { self.region.base().add(offset) };
+        // SAFETY: the element ends inside the region, whose length is a multiple of 8. The region is readable and
+        // writable, and lives as long as `self`.
+        Some(unsafe { Cell::<T>::new(ptr) }.field(0))
     }
 
     /// Iterates over the elements in order.
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn neighbours_from_many_threads() {
-        // A page has whole elements up to its end.
+        // The elements fill a page up to its end.
         let len = u32::try_from(crate::sys::mmap::page_size() / 8).unwrap();
         let array = MappedArray::<u32>::over(Region::anonymous(1), len);
         let cells = || [array.get(len - 1).unwrap(), array.get(0).unwrap()];

@@ -1,4 +1,4 @@
-//! Handles of the maps that hold global data: a section's variables, or those of an arena, as memory.
+//! Handles of the maps that contain global data: variables of a section or of an arena, as memory.
 
 mod arena;
 mod frozen;

@@ -1,8 +1,8 @@
-//! Percpu global data once it is loaded.
+//! Percpu global data after the load.
 //!
 //! # Safety
-//! Of emulated data the whole map is mapped, which is `slots` copies of `stride` bytes each; a copy holds a `T`, and a CPU is
-//! checked to be possible, and with that below `slots`, before its copy is touched.
+//! The whole map of emulated data is mapped: `slots` copies of `stride` bytes each. A copy contains a `T`. Before a
+//! copy is accessed, its CPU is checked to be possible, and therefore below `slots`.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::marker::PhantomData;
@@ -21,15 +21,15 @@ use crate::uapi::{MapType, elem_flags};
 
 /// A section of percpu global data: a `T` for each possible CPU.
 ///
-/// Linux 7.3 and later keep it in a percpu array, and each call here is one system call. For older kernels the skeleton loads an
-/// array of one element that holds all CPUs' copies, each in cache lines of its own, and calls here read and write shared memory,
-/// without a system call. What differs besides:
+/// Linux 7.3 and later store it in a percpu array, and each call here is one system call. For older kernels the
+/// skeleton loads an array with one element that contains the copies of all CPUs, each in cache lines of its own. Calls
+/// here then access shared memory without a system call. Emulation has other differences:
 ///
-/// - emulated copies are contiguous, so they all lie in the memory of the NUMA node that loaded the object, and there is one for
-///   each number up to the next power of two, possible CPU or not;
-/// - tools see a map of type array, whose element is all copies, and iterators over percpu maps do not see it;
-/// - natively one CPU's copy is read or set at once as far as the kernel's copying goes; emulated data is read and written in
-///   pieces of at most eight bytes, while programs may change it.
+/// - Emulated copies are contiguous, so that all are in the memory of the NUMA node that loaded the object. Their
+///   number is that of the possible CPUs, rounded up to a power of two.
+/// - Tools show a map of type array whose element is all copies, and iterators over percpu maps do not visit it.
+/// - The kernel copies a native copy of one CPU in one request. Emulated data is read and written in pieces of at most
+///   8 bytes, while programs may change it.
 ///
 /// ```
 /// use skelgen_runtime::PercpuData;
@@ -45,9 +45,9 @@ use crate::uapi::{MapType, elem_flags};
 pub struct PercpuData<T> {
     handle: Handle,
     copies: Option<Copies>,
-    /// Bytes of a copy that are a `T`'s, without padding at its end.
+    /// The number of bytes of a copy that are the `T`, without padding at its end.
     data_len: usize,
-    /// Bytes of a copy in all: more, if the section was made longer.
+    /// The number of bytes of a copy including those that `resize` added.
     section_len: usize,
     value: PhantomData<fn() -> T>,
 }
@@ -64,7 +64,7 @@ impl<T: Plain> PercpuData<T> {
     /// Returns the copy of one CPU.
     ///
     /// # Errors
-    /// If there is no such CPU; the message names it.
+    /// If the CPU does not exist; the message names it.
     pub fn get_on(&self, cpu: u32) -> Result<T> {
         match &self.copies {
             Some(copies) => {
@@ -83,7 +83,7 @@ impl<T: Plain> PercpuData<T> {
     /// Sets the copy of one CPU.
     ///
     /// # Errors
-    /// If there is no such CPU; the message names it.
+    /// If the CPU does not exist; the message names it.
     pub fn set_on(&self, cpu: u32, value: &T) -> Result<()> {
         match &self.copies {
             Some(copies) => {
@@ -101,7 +101,7 @@ impl<T: Plain> PercpuData<T> {
     /// Sets the copies of all CPUs to one value.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel rejects the request.
     pub fn set_all(&self, value: &T) -> Result<()> {
         match &self.copies {
             Some(copies) => {
@@ -118,7 +118,7 @@ impl<T: Plain> PercpuData<T> {
     /// Sets the copies of all CPUs, each to its own value.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel rejects the request.
     pub fn set_each(&self, values: &PerCpu<T>) -> Result<()> {
         if self.copies.is_none() && self.section_len == self.data_len {
             return self.handle.percpu_set_each(as_bytes(&KEY), values, elem_flags::ANY);
@@ -129,7 +129,7 @@ impl<T: Plain> PercpuData<T> {
     /// Returns the copies of all possible CPUs.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel rejects the request.
     pub fn get(&self) -> Result<PerCpu<T>> {
         match &self.copies {
             Some(copies) => PerCpu::from_fn(|cpu| copies.cells(cpu).get()),
@@ -137,10 +137,10 @@ impl<T: Plain> PercpuData<T> {
         }
     }
 
-    /// Iterates over the possible CPUs, by number, and their copies.
+    /// Iterates over the numbers of the possible CPUs, with their copies.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel rejects the request.
     pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = (u32, T)> + DoubleEndedIterator + use<T>> {
         Ok(self.get()?.into_iter())
     }
@@ -148,15 +148,15 @@ impl<T: Plain> PercpuData<T> {
     /// Combines the copies of all possible CPUs into one value, such as a sum.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel rejects the request.
     pub fn fold<A>(&self, start: A, mut fold: impl FnMut(A, T) -> A) -> Result<A> {
         Ok(self.iter()?.fold(start, |all, (_, value)| fold(all, value)))
     }
 
-    /// Returns the bytes that one CPU's copy was made longer by (`…_resize` before the load), as values of a plain type.
+    /// Returns the bytes that `resize` added to one CPU's copy before the load, as values of a plain type.
     ///
     /// # Errors
-    /// If there is no such CPU, or that many bytes are not a whole number of `U`.
+    /// If the CPU does not exist, or their number is not a multiple of the size of `U`.
     pub fn tail_on<U: Plain>(&self, cpu: u32) -> Result<Vec<U>> {
         self.check_tail::<U>()?;
         let bytes = match &self.copies {
@@ -169,16 +169,16 @@ impl<T: Plain> PercpuData<T> {
         Ok(bytes.chunks_exact(size_of::<U>()).map(from_prefix).collect())
     }
 
-    /// Sets what one CPU's copy was made longer by, from its beginning on.
+    /// Sets the bytes that `resize` added to one CPU's copy, from the first on.
     ///
     /// # Errors
-    /// If there is no such CPU, or the values are more than fit.
+    /// If the CPU does not exist, or the values do not fit.
     pub fn set_tail_on<U: Plain>(&self, cpu: u32, values: &[U]) -> Result<()> {
         self.check_tail::<U>()?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).iter().copied()).collect();
         if bytes.len() > self.section_len - self.data_len {
             return Err(self.handle.invalid(format_args!(
-                "{} bytes do not fit into the {} that it was made longer by",
+                "{} bytes do not fit in the {} bytes that were added to the section",
                 bytes.len(),
                 self.section_len - self.data_len
             )));
@@ -197,13 +197,13 @@ impl<T: Plain> PercpuData<T> {
         whole::<U>(self.section_len - self.data_len).map(drop).map_err(|why| self.handle.mismatch(why))
     }
 
-    /// The bytes of a value that a copy has.
+    /// Returns the bytes of a value without the padding at its end.
     fn data<'v>(&self, value: &'v T) -> &'v [u8] {
         let bytes = as_bytes(value);
         &bytes[..self.data_len.min(bytes.len())]
     }
 
-    /// Returns whether the percpu data is emulated, because the running kernel has no direct access to it.
+    /// Returns whether the percpu data is emulated, because the running kernel does not support direct access to it.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         self.copies.is_some()
@@ -211,30 +211,31 @@ impl<T: Plain> PercpuData<T> {
 }
 
 impl Copies {
-    /// A CPU's copy; the CPU is possible.
+    /// Returns a cell of the copy of a CPU, which is possible.
     fn cells<T: Plain>(&self, cpu: u32) -> Cell<'_, T> {
-        // SAFETY: from there, the region is mapped for reading and writing for a stride or more, which a `T` fits into.
-        unsafe { Cell::new(self.place(cpu, 0, size_of::<T>())) }
+        // SAFETY: the region is mapped readable and writable for at least a stride from there, and a `T` fits in a
+        // stride.
+        unsafe { Cell::new(self.address(cpu, 0, size_of::<T>())) }
     }
 
-    /// Bytes of a CPU's copy.
+    /// Reads bytes of a CPU's copy.
     fn read(&self, cpu: u32, from: usize, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        let place = self.place(cpu, from, len);
-        // SAFETY: so many bytes are inside the region from there.
-        unsafe { words::read(place, &mut bytes) };
+        let ptr = self.address(cpu, from, len);
+        // SAFETY: these bytes are inside the region.
+        unsafe { words::read(ptr, &mut bytes) };
         bytes
     }
 
-    /// Sets bytes of a CPU's copy.
+    /// Writes bytes of a CPU's copy.
     fn write(&self, cpu: u32, from: usize, bytes: &[u8]) {
-        let place = self.place(cpu, from, bytes.len());
-        // SAFETY: so many bytes are inside the region from there, which is mapped for writing.
-        unsafe { words::write(place, bytes) };
+        let ptr = self.address(cpu, from, bytes.len());
+        // SAFETY: these bytes are inside the region, which is mapped writable.
+        unsafe { words::write(ptr, bytes) };
     }
 
-    /// Where so many bytes of a CPU's copy begin; all of them are inside it.
-    fn place(&self, cpu: u32, from: usize, len: usize) -> NonNull<u8> {
+    /// Returns the address of `len` bytes of a CPU's copy, which are checked to be inside it.
+    fn address(&self, cpu: u32, from: usize, len: usize) -> NonNull<u8> {
         let offset = usize::try_from(cpu).map_or(usize::MAX, |cpu| cpu.saturating_mul(self.stride));
         let inside = from.checked_add(len).is_some_and(|end| end <= self.stride);
         assert!(inside && offset <= self.region.len() - self.stride, "CPU {cpu} is not among the copies");
@@ -244,7 +245,8 @@ impl Copies {
 }
 
 impl<T: Plain> PercpuData<T> {
-    /// The data of which the variables take so many bytes of a CPU's copy, and so many are used in all.
+    /// Creates the handle of data whose variables have `data_len` bytes of a CPU's copy, of which `section_len` are
+    /// used.
     fn check(handle: Handle, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
             return Err(handle.mismatch(format_args!(
@@ -260,14 +262,14 @@ impl<T: Plain> PercpuData<T> {
         let len = handle.map().value_len();
         let slots = usize::try_from(cpus::possible()?.slots()).unwrap_or(usize::MAX);
         let stride = len / slots;
-        // How much of the stride is data the map does not say, so it can only be too small.
+        // The map does not state how much of the stride is data, so only a stride that is too small is an error.
         if len % slots != 0 || size_of::<T>().max(section_len) > stride || handle.map().info().max_entries != 1 {
             return Err(handle.mismatch(format_args!(
                 "its value has {len} bytes, which are not {slots} copies of {section_len} bytes"
             )));
         }
         let region = Region::new(handle.as_fd(), 0, len, true)
-            .map_err(|errno| handle.refused(Step::Open, "mapping it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "cannot map it into memory", errno))?;
         Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
     }
 }
@@ -279,8 +281,8 @@ impl<T: Plain> FromFd for PercpuData<T> {
     }
 }
 
-/// Asks the kernel what map it is, and fails if it is not one that holds a `T` for each CPU. What the section was made longer by is
-/// not known then, and left alone.
+/// Reads the map's type and sizes from the kernel and fails if the map's value is not a `T` for each CPU. The number of
+/// bytes that `resize` added is not known then, and they are not accessible.
 impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
     type Error = Error;
 
@@ -290,7 +292,7 @@ impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
         let (data_len, section_len) = match handle.map().map_type() {
             MapType::PERCPU_ARRAY if holds::<T>(len) => (len, len),
             MapType::PERCPU_ARRAY => (size_of::<T>(), len),
-            // Of emulated data the map says only how far copies are apart.
+            // A map of emulated data states only the stride of its copies.
             _ => (size_of::<T>(), size_of::<T>()),
         };
         Self::check(handle, data_len, section_len)

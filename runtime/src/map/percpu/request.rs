@@ -1,11 +1,11 @@
-//! What percpu maps ask the kernel for: with the flags of Linux 7.0, or through the full-width form.
+//! Requests for percpu maps: with the flags of Linux 7.0, or with full-width values.
 //!
-//! The full-width form of an element is the values of all possible CPUs in order, each rounded up to eight bytes.
+//! A full-width value is the values of all possible CPUs in order, each rounded up to 8 bytes.
 //!
-//! `NOEXIST` and `EXIST` do not go together with the CPU flags: Linux 7.0 to 7.3 refuse them beside `ALL_CPUS` with `EINVAL`, and
-//! beside `CPU` take them and do as if they were not there (`htab_map_check_update_flags` and `check_flags`, kernel/bpf/hashtab.c,
-//! and `bpf_percpu_array_update`, kernel/bpf/arraymap.c). So the full-width form is used for them, and a look before for `EXIST` of one
-//! CPU.
+//! `NOEXIST` and `EXIST` cannot be combined with the CPU flags. Linux 7.0 to 7.3 reject them with `ALL_CPUS` with
+//! `EINVAL`, and accept but ignore them with `CPU` (`htab_map_check_update_flags` and `check_flags`,
+//! kernel/bpf/hashtab.c, and `bpf_percpu_array_update`, kernel/bpf/arraymap.c). Therefore these flags use full-width
+//! values, and `EXIST` for one CPU is preceded by a lookup.
 
 use std::borrow::Borrow;
 
@@ -19,11 +19,11 @@ use crate::sys::cpus::possible;
 use crate::sys::elem::{EEXIST, ENOENT};
 use crate::uapi::{MapType, elem_flags};
 
-/// The most bytes of full-width values that are set at once, unless one element has more.
+/// The maximum number of bytes of full-width values in a batch, unless one element has more.
 const BATCH_BYTES: usize = 1 << 20;
 
 impl Handle {
-    /// All CPUs' values of an element.
+    /// Returns all CPUs' values of an element.
     pub(crate) fn percpu_get<V: Plain>(&self, key: &[u8]) -> Result<Option<PerCpu<V>>> {
         let mut bytes = vec![0; self.map().full_len()];
         if self.lookup(key, &mut bytes, elem_flags::ANY)? {
@@ -33,7 +33,7 @@ impl Handle {
         }
     }
 
-    /// One CPU's value of an element.
+    /// Returns one CPU's value of an element.
     pub(crate) fn percpu_get_on<V: Plain>(&self, key: &[u8], cpu: u32) -> Result<Option<V>> {
         self.check_cpu(cpu)?;
         if self.map().has_cpu_flags()? {
@@ -44,7 +44,7 @@ impl Handle {
         Ok(self.percpu_get(key)?.and_then(|values| values.get(cpu).copied()))
     }
 
-    /// Takes an element with all CPUs' values out.
+    /// Removes an element and returns all CPUs' values.
     pub(super) fn percpu_take<V: Plain>(&self, key: &[u8]) -> Result<Option<PerCpu<V>>> {
         let mut bytes = vec![0; self.map().full_len()];
         if self.take_keyed(key, &mut bytes)? { unpack(&bytes, self.map().value_len()).map(Some) } else { Ok(None) }
@@ -57,10 +57,10 @@ impl Handle {
             let stale = self.may_be_stale()?;
             if (stale || flags == elem_flags::EXIST) && self.percpu_get_on::<V>(key, cpu)?.is_none() {
                 if flags == elem_flags::EXIST {
-                    return Err(self.refused(Step::WriteMap, "setting an element", ENOENT));
+                    return Err(self.refused(Step::WriteMap, "cannot set an element", ENOENT));
                 }
                 match self.percpu_set_on(key, cpu, value, elem_flags::NOEXIST) {
-                    // Somebody else has made it meanwhile.
+                    // The element was created by others meanwhile.
                     Err(error) if error.errno() == Some(EEXIST) => {}
                     result => return result,
                 }
@@ -71,8 +71,8 @@ impl Handle {
             Some(values) if flags != elem_flags::NOEXIST => values,
             _ => PerCpu::from_fn(|_| zeroed())?,
         };
-        if let Some(place) = values.get_mut(cpu) {
-            *place = *value;
+        if let Some(slot) = values.get_mut(cpu) {
+            *slot = *value;
         }
         self.percpu_set_each(key, &values, flags)
     }
@@ -88,7 +88,7 @@ impl Handle {
         pairs.try_for_each(|(key, value)| self.percpu_set_on(key, cpu, value, elem_flags::ANY))
     }
 
-    /// Sets all CPUs' values of many elements, each to one.
+    /// Sets all CPUs' values of many elements, each element to one value.
     pub(super) fn percpu_set_many_all<V: Plain>(&self, keys: &[u8], values: &[V]) -> Result<()> {
         self.check_many(keys, values.len())?;
         if self.map().has_cpu_flags()? {
@@ -104,7 +104,7 @@ impl Handle {
         self.update_chunks(keys, values, |values| self.pack::<V, _>(values.values().iter()))
     }
 
-    /// Sets many elements to what `pack` makes of their values, in batches of not too many bytes.
+    /// Sets many elements to the results of `pack` for their values, in batches of limited size.
     fn update_chunks<T>(&self, keys: &[u8], values: &[T], pack: impl Fn(&T) -> Vec<u8>) -> Result<()> {
         let (key_len, full_len) = (self.map().key_len().max(1), self.map().full_len().max(1));
         let chunk = (BATCH_BYTES / full_len).max(1);
@@ -115,7 +115,7 @@ impl Handle {
         })
     }
 
-    /// Whether an element that is made by setting one CPU's value may have values of before for the others.
+    /// Returns whether the other CPUs' values of an element that is created by setting one CPU's value may be stale.
     fn may_be_stale(&self) -> Result<bool> {
         let makes_elements = matches!(self.map().map_type(), MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH);
         Ok(makes_elements && leaves_stale_values()?)
@@ -126,15 +126,15 @@ impl Handle {
         if keys == values { Ok(()) } else { Err(self.invalid(format_args!("{keys} keys but {values} values"))) }
     }
 
-    /// All bytes of one CPU's value of an element.
+    /// Returns all bytes of one CPU's value of an element.
     pub(crate) fn percpu_bytes_on(&self, key: &[u8], cpu: u32) -> Result<Vec<u8>> {
         self.check_cpu(cpu)?;
         let len = self.map().value_len();
         let (mut bytes, from, flags) = if self.map().has_cpu_flags()? {
             (vec![0; len], 0, on(cpu))
         } else {
-            let place = possible()?.position(cpu).unwrap_or(0);
-            (vec![0; self.map().full_len()], place.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
+            let index = possible()?.position(cpu).unwrap_or(0);
+            (vec![0; self.map().full_len()], index.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
         };
         if !self.lookup(key, &mut bytes, flags)? {
             return Err(self.invalid("it has no element"));
@@ -142,12 +142,12 @@ impl Handle {
         Ok(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec())
     }
 
-    /// Replaces bytes of one CPU's value of an element, all others as they were a moment before.
+    /// Replaces bytes of one CPU's value of an element. The other bytes are written as they were read just before.
     pub(crate) fn percpu_replace_on(&self, key: &[u8], cpu: u32, from: usize, new: &[u8]) -> Result<()> {
-        let outside = || self.invalid("the bytes to set lie outside its value");
+        let outside = || self.invalid("the bytes to set lie outside of its value");
         let replace = |bytes: &mut [u8]| {
-            let place = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(outside)?;
-            place.copy_from_slice(new);
+            let part = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(outside)?;
+            part.copy_from_slice(new);
             Ok(())
         };
         if self.map().has_cpu_flags()? {
@@ -166,7 +166,7 @@ impl Handle {
         self.update(key, &bytes, elem_flags::ANY)
     }
 
-    /// Sets all CPUs' values of an element to one.
+    /// Sets all CPUs' values of an element to one value.
     pub(crate) fn percpu_set_all<V: Plain>(&self, key: &[u8], value: &V, flags: u64) -> Result<()> {
         if self.map().has_cpu_flags()? && flags == elem_flags::ANY {
             return self.update(key, self.cut(value), elem_flags::ALL_CPUS);
@@ -179,7 +179,7 @@ impl Handle {
         self.update(key, &self.pack::<V, _>(values.values().iter()), flags)
     }
 
-    /// The bytes of a value that the map has: a section of global data may end before its struct does.
+    /// Returns the bytes of a value that the map stores: a section of global data may end before its struct does.
     fn cut<'v, V: Plain>(&self, value: &'v V) -> &'v [u8] {
         let bytes = as_bytes(value);
         &bytes[..self.map().value_len().min(bytes.len())]
@@ -191,7 +191,7 @@ impl Handle {
         &mut bytes[..len]
     }
 
-    /// A full-width buffer of these values: each rounded up to eight bytes.
+    /// Returns a full-width buffer of these values, each rounded up to 8 bytes.
     fn pack<V: Plain, R: Borrow<V>>(&self, values: impl ExactSizeIterator<Item = R>) -> Vec<u8> {
         let slot = self.map().value_len().next_multiple_of(8);
         let mut bytes = Vec::with_capacity(slot.saturating_mul(values.len()));
@@ -207,12 +207,12 @@ impl Handle {
     }
 }
 
-/// The flags that mean one CPU.
+/// Returns the flags that select one CPU.
 fn on(cpu: u32) -> u64 {
     elem_flags::CPU | u64::from(cpu) << 32
 }
 
-/// The values in a full-width buffer, each of so many bytes and rounded up to eight.
+/// Returns the values in a full-width buffer, each of `value_len` bytes and rounded up to 8.
 pub(super) fn unpack<V: Plain>(bytes: &[u8], value_len: usize) -> Result<PerCpu<V>> {
     let slot = value_len.next_multiple_of(8).max(8);
     let values: Box<[V]> = bytes.chunks_exact(slot).map(|slot| from_prefix(&slot[..value_len])).collect();

@@ -1,7 +1,8 @@
-//! Whether a new element of which one CPU's value is set is zero for the other CPUs.
+//! A feature probe: whether the other CPUs' values are zero in a new element of which one CPU's value is set.
 //!
-//! Linux 7.0 and 7.1 leave there what the element's memory held before, another element's values mostly (`pcpu_init_value`,
-//! kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, right on 7.2.12 and 7.3.4). Found out by a trial, because fixes are carried back.
+//! Linux 7.0 and 7.1 leave the previous content of the element's memory there, mostly another element's values
+//! (`pcpu_init_value`, kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, fixed in 7.2.12 and 7.3.4). A feature probe
+//! decides, because fixes are backported.
 
 use crate::error::{Errno, Result};
 use crate::kernel::probe::{Probe, without_rights};
@@ -10,19 +11,21 @@ use crate::sys::elem::Map;
 use crate::sys::map::{Map as NewMap, Request};
 use crate::uapi::{MapType, elem_flags};
 
-/// Whether the running kernel leaves values of before in new elements. Where no map may be created to find out, it is taken to.
+/// Returns whether the running kernel leaves stale values in new elements. Returns `true` if the probe may not create a
+/// map.
 pub(super) fn leaves_stale_values() -> Result<bool> {
-    static PROBE: Probe = Probe::new("leaves values of before in new elements of percpu hash maps");
+    static PROBE: Probe = Probe::new("leaves stale values in new elements of percpu hash maps");
     if let Some(known) = PROBE.known() {
         return Ok(known);
     }
     let one = cpus::count()?.cpus == 1;
-    without_rights(PROBE.run(|| if one { Ok(false) } else { trial() }), true)
+    without_rights(PROBE.run(|| if one { Ok(false) } else { probe() }), true)
 }
 
-/// Sets and removes the one element of a map, and makes it again with one CPU's value. The map has memory for no second one.
-fn trial() -> Result<bool, Errno> {
-    let map = NewMap::create(&Request::for_probe("trial", MapType::PERCPU_HASH))?.into_fd();
+/// Sets and removes the only element of a map, then creates it again with one CPU's value. The map has memory for one
+/// element.
+fn probe() -> Result<bool, Errno> {
+    let map = NewMap::create(&Request::for_probe("probe", MapType::PERCPU_HASH))?.into_fd();
     let map = Map::new(map).map_err(|error| error.errno().unwrap_or(Errno::from_raw(libc::EINVAL)))?;
     let key = [0; 4];
     map.update(&key, &[0xff; 8], elem_flags::ALL_CPUS)?;

@@ -1,4 +1,4 @@
-//! The values of all possible CPUs, by number of the CPU. Knows no map.
+//! The values of all possible CPUs, by CPU number, independent of maps.
 
 use std::iter::Sum;
 
@@ -13,27 +13,27 @@ pub struct PerCpu<V> {
 }
 
 impl<V> PerCpu<V> {
-    /// Creates the values that `make` returns for the number of each possible CPU.
+    /// Creates a value for each possible CPU by calling `make` with its number.
     ///
     /// # Errors
-    /// If the possible CPUs cannot be found out.
+    /// If the set of possible CPUs cannot be read.
     pub fn from_fn(make: impl FnMut(u32) -> V) -> Result<Self> {
         let cpus = possible()?;
         Ok(Self { values: cpus.iter().map(make).collect(), cpus })
     }
 
-    /// Returns the value of the CPU of this number, if that CPU is possible.
+    /// Returns the value of this CPU, or `None` if the CPU is not possible.
     #[must_use]
     pub fn get(&self, cpu: u32) -> Option<&V> {
         self.values.get(self.cpus.position(cpu)?)
     }
 
-    /// Returns the value of the CPU of this number for changing it, if that CPU is possible.
+    /// Returns the value of this CPU as a mutable reference, or `None` if the CPU is not possible.
     pub fn get_mut(&mut self, cpu: u32) -> Option<&mut V> {
         self.values.get_mut(self.cpus.position(cpu)?)
     }
 
-    /// Iterates over the numbers of the possible CPUs, in rising order, and their values.
+    /// Iterates over the numbers of the possible CPUs, in ascending order, with their values.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &V)> + DoubleEndedIterator {
         self.cpus.iter().zip(&self.values)
@@ -44,7 +44,7 @@ impl<V> PerCpu<V> {
         self.values.iter().fold(start, fold)
     }
 
-    /// Returns the sum of what `part` returns of each value, such as a field.
+    /// Returns the sum of the results of `part` for each value, such as a field.
     ///
     /// ```
     /// # fn main() -> skelgen_runtime::Result<()> {
@@ -60,20 +60,20 @@ impl<V> PerCpu<V> {
         self.values.iter().map(part).sum()
     }
 
-    /// Returns the largest of what `part` returns of each value. There is at least one CPU.
+    /// Returns the maximum of the results of `part` for each value.
     ///
     /// # Panics
     /// Never: the set of possible CPUs is not empty.
     pub fn max<N: Ord>(&self, part: impl FnMut(&V) -> N) -> N {
-        self.values.iter().map(part).max().expect("some CPU is possible")
+        self.values.iter().map(part).max().expect("the set of possible CPUs is not empty")
     }
 
-    /// Returns the smallest of what `part` returns of each value.
+    /// Returns the minimum of the results of `part` for each value.
     ///
     /// # Panics
     /// Never: the set of possible CPUs is not empty.
     pub fn min<N: Ord>(&self, part: impl FnMut(&V) -> N) -> N {
-        self.values.iter().map(part).min().expect("some CPU is possible")
+        self.values.iter().map(part).min().expect("the set of possible CPUs is not empty")
     }
 
     /// Returns the values, in order of the possible CPUs.

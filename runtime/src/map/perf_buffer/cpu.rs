@@ -1,4 +1,4 @@
-//! What the programs of one CPU output: its event, which stands in the map, and the memory of that.
+//! The buffer of one CPU: its perf event, which is stored in the map, and the event's memory.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,8 @@ use crate::map::Handle;
 use crate::sys::mmap::page_size;
 use crate::sys::perf;
 
-/// The part of a [`PerfBuffer`](super::PerfBuffer) that belongs to one CPU; it is read as a [`RingBuf`](crate::map::RingBuf) is.
+/// The part of a [`PerfBuffer`](super::PerfBuffer) for one CPU. Its methods are those of a
+/// [`RingBuf`](crate::map::RingBuf).
 ///
 /// ```
 /// use skelgen_runtime::map::PerfBuffer;
@@ -31,7 +32,7 @@ pub struct PerfCpuBuffer {
     map: Arc<Handle>,
     cpu: u32,
     event: OwnedFd,
-    /// So many bytes are a reason to read without having been woken.
+    /// The number of unread bytes that makes the buffer due without a wakeup.
     enough: u64,
     reader: Mutex<Reader>,
 }
@@ -39,38 +40,38 @@ pub struct PerfCpuBuffer {
 #[derive(Debug)]
 struct Reader {
     ring: Ring,
-    /// The kernel has woken us, and not all that was there then has been read.
+    /// Whether the kernel has sent a wakeup and the records of that time are not all read.
     woken: bool,
     lost: u64,
 }
 
 impl PerfCpuBuffer {
-    /// Opens the event of a CPU and puts it into the map.
+    /// Opens the perf event of a CPU and stores it in the map.
     pub(super) fn open(map: &Arc<Handle>, options: &PerfBufferOptions, cpu: u32) -> Result<Self> {
-        let refused = |what: &str, errno| map.refused(Step::Open, format_args!("{what} of CPU {cpu}"), errno);
+        let refused = |what: &str, errno| map.refused(Step::Open, format_args!("cannot {what} of CPU {cpu}"), errno);
         let number = i32::try_from(cpu).map_err(|_| map.no_cpu(cpu))?;
         let size = usize::try_from(options.pages).ok().and_then(|pages| pages.checked_mul(page_size()));
-        let size = size.ok_or_else(|| map.invalid("its buffers would be larger than memory"))?;
+        let size = size.ok_or_else(|| map.invalid("the perf buffers are larger than the address space"))?;
         let (wakeup, enough) = options.wakeup.of_size(size);
         let event = perf::output(number, wakeup).map_err(|errno| {
-            let error = refused("opening the perf event", errno);
+            let error = refused("open the perf event", errno);
             match errno.raw() {
-                libc::EACCES | libc::EPERM => error.with_help("that takes CAP_PERFMON, or root"),
+                libc::EACCES | libc::EPERM => error.with_help("run with CAP_PERFMON, or as root"),
                 libc::ENODEV => error.note("the CPU is not online"),
                 _ => error,
             }
         })?;
         let ring = Ring::map(event.as_fd(), size).map_err(|errno| {
-            let error = refused("mapping the buffer", errno);
+            let error = refused("map the buffer", errno);
             match errno.raw() {
                 libc::EPERM => error.with_help(
-                    "so much memory may not be locked: fewer pages, CAP_IPC_LOCK, or a higher number in \
+                    "the buffers exceed the limit of locked memory: use fewer pages, CAP_IPC_LOCK, or a higher value in \
                      /proc/sys/kernel/perf_event_mlock_kb",
                 ),
                 _ => error,
             }
         })?;
-        perf::enable(event.as_fd()).map_err(|errno| refused("starting the perf event", errno))?;
+        perf::enable(event.as_fd()).map_err(|errno| refused("enable the perf event", errno))?;
         super::put(map, cpu, event.as_fd())?;
         let reader = Mutex::new(Reader { ring, woken: false, lost: 0 });
         Ok(Self { map: Arc::clone(map), cpu, event, enough, reader })
@@ -82,17 +83,17 @@ impl PerfCpuBuffer {
         self.cpu
     }
 
-    /// Returns the number of records so far that found no room, because the buffer was not read fast enough. The kernel reports them before
-    /// the first record that finds room again, so the latest may be missing.
+    /// Returns the number of records that were lost because the buffer was full. The kernel reports them with the next
+    /// record that fits, so the latest ones may not be counted yet.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.reader().lost
     }
 
-    /// Copies the next record into `record`, in place of what is there. False if there is no record now.
+    /// Replaces the content of `record` with the next record. Returns `false` if there is no record.
     ///
     /// # Errors
-    /// If what stands there is no record, which is passed over then.
+    /// If the next record is malformed; it is skipped then.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         let end = self.reader().ring.end();
         loop {
@@ -104,7 +105,7 @@ impl PerfCpuBuffer {
         }
     }
 
-    /// Returns the next record, if there is one now.
+    /// Returns the next record, or `None` if there is no record.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -113,8 +114,8 @@ impl PerfCpuBuffer {
         Ok(self.read_into(&mut record)?.then_some(record))
     }
 
-    /// Passes all records that there are now to `each`; returns their number, and the number of records lost before and between them. The
-    /// bytes are a copy; nothing is locked meanwhile.
+    /// Passes all available records to `each`. Returns their number, and the number of records that were lost before
+    /// and between them. The bytes are a copy, and no lock is taken during `each`.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -127,19 +128,19 @@ impl PerfCpuBuffer {
         Ok(drained)
     }
 
-    /// Returns the next record as a value, if there is one now: its first bytes, as many as a `T` has. The bytes after them are ignored,
-    /// since the kernel fills records up.
+    /// Returns the next record as a value, or `None` if there is no record. The value is the first bytes of the record;
+    /// the kernel pads records, so bytes after the value are ignored.
     ///
     /// # Errors
-    /// If the record, which is passed over then, is shorter than a `T`; or the same as of [`Self::read_into`].
+    /// As [`Self::read_into`], and if the record is shorter than a `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
         self.next()?.map(|record| self.value(&record)).transpose()
     }
 
-    /// Passes all records that there are now to `each`, as the values that [`Self::next_as`] returns.
+    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
     ///
     /// # Errors
-    /// As [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first record that is too short.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<Drained> {
         let mut drained = Drained::default();
         self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
@@ -149,26 +150,26 @@ impl PerfCpuBuffer {
         Ok(drained)
     }
 
-    /// What is waited for.
+    /// Returns the file descriptor of the event, to wait for.
     pub(super) fn event(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
 
-    /// Whether there is reason to read.
+    /// Returns whether the buffer should be read.
     pub(super) fn is_due(&self) -> bool {
         let mut reader = self.reader();
         let unread = reader.ring.unread();
-        // What the kernel woke us for may have been read without waiting.
+        // The records of the wakeup may have been read without waiting.
         reader.woken &= unread != 0;
         unread >= self.enough || reader.woken
     }
 
-    /// The kernel says that there is reason to read.
+    /// Notes that the kernel has sent a wakeup.
     pub(super) fn wake(&self) {
         self.reader().woken = true;
     }
 
-    /// Gives `each` all records that there are at the beginning of this, and adds to what is counted.
+    /// Passes all records that are available at the beginning of the call to `each`, and adds to the counts.
     pub(super) fn drain_into(
         &self,
         record: &mut Vec<u8>,
@@ -188,7 +189,7 @@ impl PerfCpuBuffer {
         Ok(())
     }
 
-    /// The value that a record begins with.
+    /// Returns the value at the beginning of a record.
     pub(super) fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
         record.get(..size_of::<T>()).and_then(from_bytes).ok_or_else(|| {
             let (have, wanted) = (record.len(), size_of::<T>());
@@ -217,10 +218,10 @@ impl PerfCpuBuffer {
 }
 
 impl PerfWakeup {
-    /// The same for a buffer of this size, and how many unread bytes are reason enough to read.
+    /// Returns the wakeup for a buffer of `size` bytes, and the number of unread bytes that makes the buffer due.
     fn of_size(self, size: usize) -> (perf::Wakeup, u64) {
-        // The kernel wakes after more bytes than were asked for, and tells nobody that a record found no room. So that the record that
-        // makes them more always has room, it must be less than half of the buffer.
+        // The kernel wakes only after more bytes than requested, and not for a record that is lost. The requested number must be less
+        // than half of the buffer, so that there is always space for the record that exceeds it.
         let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
         match self {
             Self::Records(1) => (perf::Wakeup::Samples(1), 1),
@@ -241,7 +242,7 @@ impl fmt::Debug for PerfCpuBuffer {
 
 impl Drop for PerfCpuBuffer {
     fn drop(&mut self) {
-        // What fails leaves an event that is about to be closed; nobody could do anything about it. Programs stop first.
+        // Programs stop writing before the event is closed. An error is ignored: the event is closed anyway.
         let _ = self.map.map().delete(as_bytes(&self.cpu));
         let _ = perf::disable(self.event.as_fd());
     }

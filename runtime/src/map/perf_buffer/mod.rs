@@ -1,6 +1,7 @@
-//! Perf buffers: what programs output to an array of perf events (`bpf_perf_event_output`), an event and a buffer for each CPU.
+//! Perf buffers: what programs output to a perf event array (`bpf_perf_event_output`), with an event and a buffer for
+//! each CPU.
 //!
-//! `ring` knows the protocol of one buffer, `cpu` the event and the counts of one CPU; here is what they are together.
+//! `ring` implements the protocol of one buffer, `cpu` the event and the counts of one CPU; this module combines them.
 
 mod cpu;
 mod ring;
@@ -22,20 +23,20 @@ use crate::uapi::elem_flags;
 
 pub use cpu::PerfCpuBuffer;
 
-/// The reader of what programs output to an array of perf events, on all CPUs.
+/// The reader of a perf event array, on all CPUs.
 ///
-/// Opening it opens an event for each CPU that is online, puts them into the map and maps their memory; dropping it undoes that. A CPU
-/// that comes online later is not read, nor is one that was offline in between: open another one then. There should be one at a
-/// time for a map, because each takes the places in the map for itself.
+/// Opening it opens an event for each online CPU, stores the events in the map and maps their memory. Dropping it
+/// reverts that. A CPU that comes online later, or that goes offline and comes back, is not read: open another perf
+/// buffer then. A map should have one perf buffer at a time, because each replaces the events in the map.
 ///
-/// Records are copied out one by one and their room given back at once. Those of one CPU come in their order; between CPUs there is
-/// none. Records that find no room are lost, which is counted: see [`Drained::lost`] and [`Self::lost`]. A buffer in which new
-/// records overwrite old ones is not offered.
+/// Each record is copied out, and its space is released at once. Records of one CPU are returned in order; there is no
+/// order between CPUs. Records that do not fit are lost and counted: see [`Drained::lost`] and [`Self::lost`]. Buffers
+/// in which new records overwrite old ones are not supported.
 ///
-/// A record can be longer than what was output: the kernel fills it up so that its length and four is a multiple of eight, with bytes
-/// that mean nothing. [`Self::next_as`] and [`Self::drain_as`] take the first bytes only.
+/// A record can be longer than the program's output: the kernel pads it so that its length plus 4 is a multiple of 8.
+/// [`Self::next_as`] and [`Self::drain_as`] use only the first bytes.
 ///
-/// Several threads may read; each record comes to one of them. For a thread that waits for one CPU alone there is
+/// Several threads may read; each record is returned to one of them. For a thread that reads only one CPU, use
 /// [`PerfBufferOptions::open_on`].
 ///
 /// ```
@@ -53,24 +54,24 @@ pub use cpu::PerfCpuBuffer;
 /// }
 /// ```
 ///
-/// In an event loop it is its [`AsFd`], which becomes ready once for each wakeup: drain it each time, without
+/// In an event loop use its [`AsFd`], which becomes ready once for each wakeup. Drain the buffer each time, without
 /// [`Self::poll`].
 pub struct PerfBuffer {
     map: Arc<Handle>,
     epoll: Epoll,
     wakeup: PerfWakeup,
-    /// By rising number, each in the epoll under its place here.
+    /// The buffers, sorted by CPU number. The data of each in the epoll instance is its index here.
     cpus: Vec<PerfCpuBuffer>,
-    /// Where to look first for the next record, so that no CPU keeps the others waiting.
+    /// The index of the buffer to read next, so that no CPU starves the others.
     turn: AtomicUsize,
 }
 
-/// How a [`PerfBuffer`] is opened.
+/// Options for opening a [`PerfBuffer`].
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{PerfBufferOptions, PerfWakeup};
 /// # fn f(events: &skelgen_runtime::map::PerfEventArray) -> skelgen_runtime::Result<()> {
-/// // A megabyte for each CPU (of pages of 4 KiB), read when a quarter of it is full.
+/// // A megabyte for each CPU (with pages of 4 KiB), read when a quarter of it is full.
 /// let options = PerfBufferOptions::new().pages(256).wakeup(PerfWakeup::Bytes(256 << 10));
 /// let buffer = options.open(events)?;
 /// # Ok(())
@@ -83,7 +84,7 @@ pub struct PerfBufferOptions {
     wakeup: PerfWakeup,
 }
 
-/// When the kernel wakes a reader that waits for a CPU's records.
+/// The condition on which the kernel wakes a reader that waits for a CPU's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PerfWakeup {
@@ -93,14 +94,14 @@ pub enum PerfWakeup {
     Bytes(u32),
 }
 
-/// What draining a perf buffer has found.
+/// The result of draining a perf buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "it says how many records were lost"]
+#[must_use = "it contains the number of lost records"]
 pub struct Drained {
-    /// How many records there were.
+    /// The number of records.
     pub records: usize,
-    /// How many records had found no room before and between them.
+    /// The number of records that were lost before and between them.
     pub lost: u64,
 }
 
@@ -111,7 +112,7 @@ impl Default for PerfBufferOptions {
 }
 
 impl PerfBufferOptions {
-    /// Creates the options of 64 pages for each CPU, of which a reader is woken at each record.
+    /// Creates options with 64 pages for each CPU, and a wakeup for each record.
     pub const fn new() -> Self {
         Self { pages: 64, wakeup: PerfWakeup::Records(1) }
     }
@@ -121,22 +122,22 @@ impl PerfBufferOptions {
         Self { pages, ..self }
     }
 
-    /// Sets when a waiting reader is woken; by default at each record.
+    /// Sets when a waiting reader is woken; by default for each record.
     pub const fn wakeup(self, wakeup: PerfWakeup) -> Self {
         Self { wakeup, ..self }
     }
 
-    /// Opens a buffer for each CPU that is online.
+    /// Opens a buffer for each online CPU.
     ///
     /// # Errors
-    /// If the number of pages is not a power of two or nobody would ever be woken; if the map has no element for a CPU, because programs on
-    /// it would output in vain; or if the kernel refuses: it takes CAP_PERFMON, and memory that may be locked.
+    /// If the number of pages is not a power of two, the wakeup is zero, the map has no element for a CPU, or the
+    /// kernel rejects the request: it requires CAP_PERFMON, and locked memory.
     pub fn open(&self, events: &PerfEventArray) -> Result<PerfBuffer> {
         let cpus = online()?;
         let mut buffer = PerfBuffer::empty(events, self)?;
         for cpu in cpus.iter() {
             match buffer.add(self, cpu) {
-                // It went offline meanwhile.
+                // The CPU went offline meanwhile.
                 Err(error)
                     if error.errno().is_some_and(|errno| errno.raw() == libc::ENODEV) && !online()?.contains(cpu) => {}
                 result => result?,
@@ -148,14 +149,14 @@ impl PerfBufferOptions {
     /// Opens a buffer for each of these CPUs only. The output of programs on other CPUs is lost.
     ///
     /// # Errors
-    /// As of [`Self::open`], and if there are none or one of them is not online.
+    /// As [`Self::open`], and if `cpus` is empty or a CPU is not online.
     pub fn open_on(&self, events: &PerfEventArray, cpus: &[u32]) -> Result<PerfBuffer> {
         let mut sorted = cpus.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
         let mut buffer = PerfBuffer::empty(events, self)?;
         if sorted.is_empty() {
-            return Err(buffer.map.invalid("a perf buffer for no CPU"));
+            return Err(buffer.map.invalid("cannot open a perf buffer for an empty list of CPUs"));
         }
         sorted.into_iter().try_for_each(|cpu| buffer.add(self, cpu))?;
         Ok(buffer)
@@ -163,11 +164,13 @@ impl PerfBufferOptions {
 
     fn check(&self, map: &Handle) -> Result<()> {
         if !self.pages.is_power_of_two() {
-            return Err(map.invalid(format_args!("a perf buffer of {} pages: it must be a power of two", self.pages)));
+            return Err(
+                map.invalid(format_args!("cannot open perf buffers of {} pages: not a power of two", self.pages))
+            );
         }
         match self.wakeup {
             PerfWakeup::Records(0) | PerfWakeup::Bytes(0) => {
-                Err(map.invalid("a perf buffer that wakes after nothing: the least is one record or byte"))
+                Err(map.invalid("cannot open a perf buffer with a wakeup of 0: the minimum is one record or byte"))
             }
             _ => Ok(()),
         }
@@ -175,24 +178,24 @@ impl PerfBufferOptions {
 }
 
 impl PerfBuffer {
-    /// Opens a buffer of the [default](PerfBufferOptions::default) size for each CPU that is online.
+    /// Opens a buffer of the [default](PerfBufferOptions::default) size for each online CPU.
     ///
     /// # Errors
-    /// As of [`PerfBufferOptions::open`].
+    /// As [`PerfBufferOptions::open`].
     pub fn open(events: &PerfEventArray) -> Result<Self> {
         PerfBufferOptions::default().open(events)
     }
 
-    /// Copies the next record of any CPU into `record`, in place of what is there, and returns the CPU's number. None if there is no record
-    /// now.
+    /// Replaces the content of `record` with the next record of any CPU and returns the CPU's number. Returns `None` if
+    /// there is no record.
     ///
     /// # Errors
-    /// If what stands in a buffer is no record, which is passed over then.
+    /// If the next record is malformed; it is skipped then.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<Option<u32>> {
         Ok(self.read(record)?.map(PerfCpuBuffer::cpu))
     }
 
-    /// Returns the next record of any CPU and the CPU's number, if there is one now.
+    /// Returns the next record of any CPU with the CPU's number, or `None` if there is no record.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -201,8 +204,8 @@ impl PerfBuffer {
         Ok(self.read_into(&mut record)?.map(|cpu| (cpu, record)))
     }
 
-    /// Passes all records that there are now to `each`, each after its CPU's number; returns their number, and the number of records lost
-    /// before and between them. The bytes are a copy; nothing is locked meanwhile.
+    /// Passes all available records to `each` with their CPU's number. Returns their number, and the number of records
+    /// that were lost before and between them. The bytes are a copy, and no lock is taken during `each`.
     ///
     /// # Errors
     /// As [`Self::read_into`].
@@ -213,21 +216,21 @@ impl PerfBuffer {
         })
     }
 
-    /// Returns the next record of any CPU as a value, if there is one now: its first bytes, as many as a `T` has. The bytes after them are
-    /// ignored, since the kernel fills records up.
+    /// Returns the next record of any CPU as a value with the CPU's number, or `None` if there is no record. The value
+    /// is the first bytes of the record; the kernel pads records, so bytes after the value are ignored.
     ///
     /// # Errors
-    /// If the record, which is passed over then, is shorter than a `T`; or the same as of [`Self::read_into`].
+    /// As [`Self::read_into`], and if the record is shorter than a `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<(u32, T)>> {
         let mut record = Vec::new();
         let Some(cpu) = self.read(&mut record)? else { return Ok(None) };
         Ok(Some((cpu.cpu(), cpu.value(&record)?)))
     }
 
-    /// Passes all records that there are now to `each`, as the values that [`Self::next_as`] returns.
+    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
     ///
     /// # Errors
-    /// As [`Self::next_as`], at the first such record.
+    /// As [`Self::next_as`], at the first record that is too short.
     pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(u32, T)) -> Result<Drained> {
         self.drain_each(|cpu, record| {
             each(cpu.cpu(), cpu.value(record)?);
@@ -235,20 +238,21 @@ impl PerfBuffer {
         })
     }
 
-    /// Returns the number of records so far that found no room, on all CPUs; [`PerfCpuBuffer::lost`] of [`Self::cpus`] returns it for one.
+    /// Returns the number of records that were lost on all CPUs; [`PerfCpuBuffer::lost`] of [`Self::cpus`] returns it
+    /// for one CPU.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.lost()))
     }
 
-    /// Waits until a CPU has as many records as [`PerfWakeup`] requires, at most for `timeout` if there is one. False if the time is over
-    /// first, or a signal came.
+    /// Waits until a CPU has as many records as [`PerfWakeup`] requires, for at most `timeout` if it is set. Returns
+    /// `false` after the timeout or a signal.
     ///
     /// # Errors
-    /// If the kernel refuses to wait.
+    /// If the kernel rejects the wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
         if self.is_due() {
-            // What the kernel says of these records must not be taken for a word about later ones.
+            // A pending wakeup for these records must not be mistaken for one for later records.
             if self.wakeup != PerfWakeup::Records(1) {
                 self.wait(Some(Duration::ZERO))?;
             }
@@ -261,59 +265,60 @@ impl PerfBuffer {
             if self.is_due() {
                 return Ok(true);
             }
-            // It was woken for records that have been read already, or the time is longer than the kernel waits at once.
+            // The wakeup was for records that have been read already, or the timeout exceeds the longest wait of the
+            // kernel.
             if ended == Ended::Interrupted || ended == Ended::TimeOver && left.is_some_and(|left| left < LONGEST) {
                 return Ok(false);
             }
         }
     }
 
-    /// Returns the buffers of the single CPUs, by rising number of the CPU.
+    /// Returns the buffers of the single CPUs, sorted by CPU number.
     #[must_use]
     pub fn cpus(&self) -> &[PerfCpuBuffer] {
         &self.cpus
     }
 
-    /// Returns the buffer of this CPU; `None` if it was not online.
+    /// Returns the buffer of this CPU, or `None` if the CPU was not online.
     #[must_use]
     pub fn cpu(&self, cpu: u32) -> Option<&PerfCpuBuffer> {
-        let place = self.cpus.binary_search_by_key(&cpu, PerfCpuBuffer::cpu).ok()?;
-        self.cpus.get(place)
+        let index = self.cpus.binary_search_by_key(&cpu, PerfCpuBuffer::cpu).ok()?;
+        self.cpus.get(index)
     }
 
     fn empty(events: &PerfEventArray, options: &PerfBufferOptions) -> Result<Self> {
         let map = Arc::new(events.handle().try_clone()?);
         options.check(&map)?;
-        let epoll = Epoll::new().map_err(|errno| map.refused(Step::Open, "making an epoll for its buffers", errno))?;
+        let epoll = Epoll::new().map_err(|errno| map.refused(Step::Open, "cannot create an epoll instance", errno))?;
         Ok(Self { map, epoll, wakeup: options.wakeup, cpus: Vec::new(), turn: AtomicUsize::new(0) })
     }
 
-    /// Adds a CPU whose number is above those before.
+    /// Adds a CPU whose number is above those of the others.
     fn add(&mut self, options: &PerfBufferOptions, cpu: u32) -> Result<()> {
         let elements = self.map.map().info().max_entries;
         if cpu >= elements {
             let error =
-                self.map.error(ErrorKind::NotFound, format_args!("it has {elements} elements, so none for CPU {cpu}"));
+                self.map.error(ErrorKind::NotFound, format_args!("it has {elements} elements, and none for CPU {cpu}"));
             return Err(error.with_help(
-                "`set_max_entries(0)` before the load gives it one for each possible CPU; `open_on` opens it for some CPUs",
+                "call `set_max_entries(0)` before the load for an element for each possible CPU, or `open_on` for some CPUs",
             ));
         }
         let buffer = PerfCpuBuffer::open(&self.map, options, cpu)?;
-        let place = u32::try_from(self.cpus.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(self.cpus.len()).unwrap_or(u32::MAX);
         self.epoll
-            .add(buffer.event(), place)
-            .map_err(|errno| self.map.refused(Step::Open, format_args!("waiting for CPU {cpu}"), errno))?;
+            .add(buffer.event(), index)
+            .map_err(|errno| self.map.refused(Step::Open, format_args!("cannot wait for CPU {cpu}"), errno))?;
         self.cpus.push(buffer);
         Ok(())
     }
 
-    /// The CPU whose next record was copied.
+    /// Copies the next record and returns its CPU's buffer.
     fn read(&self, record: &mut Vec<u8>) -> Result<Option<&PerfCpuBuffer>> {
         let count = self.cpus.len();
         let first = self.turn.load(Ordering::Relaxed);
-        for (place, cpu) in self.cpus.iter().enumerate().cycle().skip(first).take(count) {
+        for (index, cpu) in self.cpus.iter().enumerate().cycle().skip(first).take(count) {
             if cpu.read_into(record)? {
-                self.turn.store((place + 1) % count, Ordering::Relaxed);
+                self.turn.store((index + 1) % count, Ordering::Relaxed);
                 return Ok(Some(cpu));
             }
         }
@@ -324,17 +329,17 @@ impl PerfBuffer {
         self.cpus.iter().any(PerfCpuBuffer::is_due)
     }
 
-    /// Waits for the kernel's word and passes it on to the CPUs that it is about.
+    /// Waits for wakeups and passes them on to the CPUs' buffers.
     fn wait(&self, timeout: Option<Duration>) -> Result<Ended> {
         match self.epoll.wait(milliseconds(timeout)) {
             Ok(ready) if ready.is_empty() => Ok(Ended::TimeOver),
             Ok(ready) => {
-                let places = ready.into_iter().filter_map(|place| usize::try_from(place).ok());
-                places.filter_map(|place| self.cpus.get(place)).for_each(PerfCpuBuffer::wake);
+                let woken = ready.into_iter().filter_map(|index| usize::try_from(index).ok());
+                woken.filter_map(|index| self.cpus.get(index)).for_each(PerfCpuBuffer::wake);
                 Ok(Ended::Woken)
             }
             Err(errno) if errno.raw() == libc::EINTR => Ok(Ended::Interrupted),
-            Err(errno) => Err(self.map.refused(Step::ReadMap, "waiting", errno)),
+            Err(errno) => Err(self.map.refused(Step::ReadMap, "cannot wait", errno)),
         }
     }
 
@@ -347,7 +352,7 @@ impl PerfBuffer {
     }
 }
 
-/// Why a wait has ended.
+/// The reason why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Woken,
@@ -355,10 +360,10 @@ enum Ended {
     Interrupted,
 }
 
-/// Less than what the kernel waits at once.
+/// A timeout that is shorter than the longest wait of the kernel.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
-/// Ready once for each wakeup of a CPU.
+/// The file descriptor becomes ready once for each wakeup of a CPU.
 impl AsFd for PerfBuffer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
@@ -371,7 +376,7 @@ impl fmt::Debug for PerfBuffer {
     }
 }
 
-/// Puts an event into its CPU's place.
+/// Stores an event in its CPU's element.
 fn put(map: &Handle, cpu: u32, event: BorrowedFd<'_>) -> Result<()> {
     map.update(as_bytes(&cpu), as_bytes(&event.as_raw_fd()), elem_flags::ANY)
         .map_err(|error: Error| error.within(format_args!("CPU {cpu}")))

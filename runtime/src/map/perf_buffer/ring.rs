@@ -1,11 +1,14 @@
-//! The memory of one perf event: records that the kernel puts in and this process takes out.
+//! The memory of one perf event: records that the kernel writes and this process reads.
 //!
-//! The protocol, from linux/perf_event.h and kernel/events/ring_buffer.c: in the first page stand the kernel's position and ours, then
-//! come the data, a power of two of pages. A record is a header of eight bytes (its type, flags, its length with the header), then its
-//! bytes; lengths are multiples of eight, so that a header is never split, but what follows it goes on at the beginning of the data
-//! where these end. What lies between our position and the kernel's is ours: the kernel writes there only once our position is past it,
-//! and counts the records that find no room. Even so no reference goes there; all is copied out. Whoever maps the memory can write to
-//! both positions, so the reader keeps its own and reports an error when the shared one differs. Knows neither maps nor CPUs.
+//! The protocol, from linux/perf_event.h and kernel/events/ring_buffer.c: the first page contains the kernel's position
+//! (`data_head`) and the reader's (`data_tail`). Then the data follow, a power of two of pages. A record is a header of
+//! 8 bytes (type, flags, and the length including the header), then its bytes. Lengths are multiples of 8, so a header
+//! is never split, but the bytes after it may wrap around to the beginning of the data.
+//!
+//! The kernel writes between the two positions only after the reader's position has passed, and counts the records that
+//! do not fit. Even so, no reference to the data is created: all bytes are copied out. Every process that maps the
+//! memory can write both positions, so the reader keeps its own and reports an error if the shared one differs. This
+//! module does not depend on maps and CPUs.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
@@ -14,37 +17,37 @@ use crate::data::Shared;
 use crate::error::Errno;
 use crate::sys::mmap::{Region, page_size};
 
-/// `data_head` and `data_tail` of `struct perf_event_mmap_page`: the kernel's position and ours.
+/// `data_head` and `data_tail` of `struct perf_event_mmap_page`: the kernel's position and the reader's.
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 const HEADER: usize = 8;
-/// `PERF_RECORD_LOST`: after the header the event's number, then how many records found no room.
+/// `PERF_RECORD_LOST`: after the header the event's id, then the number of lost records.
 const LOST: u32 = 2;
-/// `PERF_RECORD_SAMPLE`: of our events, after the header the length of what was output, then that.
+/// `PERF_RECORD_SAMPLE`: for these events, after the header the length of the output, then the output.
 const SAMPLE: u32 = 9;
 
-/// What was taken out.
+/// A record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// What a program has output.
+    /// The output of a program.
     Sample,
-    /// So many records found no room before this place.
+    /// The number of records that were lost before this position.
     Lost(u64),
 }
 
 #[derive(Debug)]
 pub(super) struct Ring {
     memory: Shared,
-    /// Where the data begin.
+    /// The offset of the data.
     data: usize,
-    /// How many bytes of data there are, a power of two.
+    /// The size of the data in bytes, a power of two.
     size: usize,
-    /// Up to where records have been taken; what the memory says of it anybody can change.
+    /// The position up to which records were read. The position in the shared page may be changed by others.
     position: u64,
 }
 
 impl Ring {
-    /// Maps the memory of an event that has none yet, with so many bytes of data: pages, as many as a power of two.
+    /// Maps the memory of an event that is not mapped yet, with `size` bytes of data: a power of two of pages.
     pub(super) fn map(event: BorrowedFd<'_>, size: usize) -> Result<Self, Errno> {
         let page = page_size();
         let len = size.checked_add(page).filter(|_| size >= page && size.is_power_of_two());
@@ -58,18 +61,18 @@ impl Ring {
         Self { memory, data, size, position }
     }
 
-    /// Up to where there are records now.
+    /// Returns the position up to which there are records.
     pub(super) fn end(&self) -> u64 {
         self.memory.load_u64(HEAD, Ordering::Acquire)
     }
 
-    /// How many bytes of records have not been taken. Of positions that are wrong it is more than there can be, so that somebody comes
-    /// to read and finds out.
+    /// Returns the number of unread bytes. If the positions are not valid, returns a number larger than the buffer, so
+    /// that a reader comes and reports the error.
     pub(super) fn unread(&self) -> u64 {
         self.check().unwrap_or(u64::MAX)
     }
 
-    /// How many bytes of records have not been taken, if the positions can be right.
+    /// Returns the number of unread bytes if the positions are valid.
     fn check(&self) -> Result<u64, &'static str> {
         if self.memory.load_u64(TAIL, Ordering::Relaxed) != self.position {
             return Err("another process has moved its tail");
@@ -77,11 +80,12 @@ impl Ring {
         let unread = self.end().checked_sub(self.position);
         unread
             .filter(|&unread| usize::try_from(unread).is_ok_and(|unread| unread <= self.size))
-            .ok_or("its positions are not those of a perf buffer")
+            .ok_or("its positions are not valid for a perf buffer")
     }
 
-    /// Takes the next record that begins before `end`, which is what [`Self::end`] once said, and copies a sample in place of what is
-    /// in `record`. What makes no sense is passed over, an error each time: up to `end`, if it cannot be known where the next begins.
+    /// Reads the next record that begins before `end`, an earlier result of [`Self::end`]. Replaces the content of
+    /// `record` with a sample. A malformed record is skipped and reported; if its length is not valid, everything up to
+    /// `end` is skipped.
     pub(super) fn take(&mut self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>, &'static str> {
         loop {
             if let Err(what) = self.check() {
@@ -89,7 +93,7 @@ impl Ring {
                 return Err(what);
             }
             let at = self.position;
-            // It is behind if another thread has taken records since.
+            // The position is beyond `end` if another thread has read records since.
             if at >= end {
                 return Ok(None);
             }
@@ -103,7 +107,7 @@ impl Ring {
             };
             let taken = match kind {
                 SAMPLE => self.sample(at, len, record).map(|()| Some(Taken::Sample)),
-                LOST if len < HEADER + 16 => Err("a record of lost ones does not say how many"),
+                LOST if len < HEADER + 16 => Err("a lost-records record has no count"),
                 LOST => Ok(Some(Taken::Lost(u64::from_ne_bytes(self.copy(at, HEADER + 8))))),
                 _ => Ok(None),
             };
@@ -114,18 +118,18 @@ impl Ring {
         }
     }
 
-    /// The type and the length of the record at this position, after which so many bytes have not been taken.
+    /// Returns type and length of the record at this position, with `unread` bytes from there.
     fn header(&self, at: u64, unread: usize) -> Result<(u32, usize), &'static str> {
         if unread > self.size {
-            return Err("its positions are not those of a perf buffer");
+            return Err("its positions are not valid for a perf buffer");
         }
         if at % 8 != 0 || unread < HEADER {
-            return Err("its position is not that of a record");
+            return Err("its position is not at a record");
         }
         let [a, b, c, d, _, _, e, f] = self.copy::<HEADER>(at, 0);
         let (kind, len) = (u32::from_ne_bytes([a, b, c, d]), usize::from(u16::from_ne_bytes([e, f])));
         if len < HEADER || len % 8 != 0 || len > unread {
-            return Err("the length of a record cannot be");
+            return Err("the length of a record is not valid");
         }
         Ok((kind, len))
     }
@@ -142,7 +146,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Gives the room before this position back to the kernel.
+    /// Releases the space before this position to the kernel.
     fn pass(&mut self, position: u64) {
         self.position = position;
         self.memory.store_u64(TAIL, position, Ordering::Release);
@@ -154,14 +158,14 @@ impl Ring {
         bytes
     }
 
-    /// Copies what stands so many bytes after a position, around the end of the data where it must; no more than all data.
+    /// Copies the bytes at `offset` after a position, wrapped around the end of the data; at most all data.
     fn read(&self, at: u64, offset: usize, into: &mut [u8]) {
         let mask = self.size - 1;
-        // Only the lower bits of a position count.
-        let place = usize::try_from(at & u64::try_from(mask).unwrap_or(u64::MAX)).unwrap_or(0);
-        let place = (place + offset) & mask;
-        let (before, after) = into.split_at_mut(into.len().min(self.size - place));
-        self.memory.read(self.data + place, before);
+        // Only the lower bits of a position are an offset.
+        let start = usize::try_from(at & u64::try_from(mask).unwrap_or(u64::MAX)).unwrap_or(0);
+        let start = (start + offset) & mask;
+        let (before, after) = into.split_at_mut(into.len().min(self.size - start));
+        self.memory.read(self.data + start, before);
         self.memory.read(self.data, after);
     }
 }
@@ -170,7 +174,7 @@ impl Ring {
 mod tests {
     use super::*;
 
-    /// A ring of one page that the kernel has filled from this position on.
+    /// Creates a ring of one page that the kernel has filled from this position on.
     fn ring(from: u64, data: &[u8]) -> Ring {
         let page = page_size();
         let mut ring = Ring::of(Region::anonymous(2 * page), page, page);
@@ -191,7 +195,7 @@ mod tests {
         bytes
     }
 
-    /// As the kernel makes it: the length that is said includes what fills the record up.
+    /// Creates a sample as the kernel does: the stated length includes the padding.
     fn sample(bytes: &[u8]) -> Vec<u8> {
         let len = (12 + bytes.len()).next_multiple_of(8);
         record(SAMPLE, len, &[&u32::try_from(len - 12).unwrap().to_ne_bytes(), bytes].concat())
@@ -218,15 +222,15 @@ mod tests {
     fn records_in_order_around_the_end() {
         let other = record(3, 16, &[1; 8]);
         let data = [sample(b"four"), lost(5), other, sample(b"more than eight")].concat();
-        // Each place of the data is once where the memory ends.
-        for place in (0..=data.len()).step_by(8) {
-            let start = u64::try_from(7 * page_size() - place).unwrap();
+        // Each offset of the data is at the end of the memory once.
+        for before in (0..=data.len()).step_by(8) {
+            let start = u64::try_from(7 * page_size() - before).unwrap();
             let mut ring = ring(start, &data);
             assert_eq!(ring.unread(), u64::try_from(data.len()).unwrap());
             let all = all(&mut ring);
             let padded = [&b"more than eight"[..], &[0xee; 5]].concat();
             let expected = [(Taken::Sample, b"four".to_vec()), (Taken::Lost(5), Vec::new()), (Taken::Sample, padded)];
-            assert_eq!(all, expected.map(Ok), "{place} bytes before the end");
+            assert_eq!(all, expected.map(Ok), "{before} bytes before the end");
             assert_eq!((ring.unread(), ring.position), (0, start + u64::try_from(data.len()).unwrap()));
         }
     }
@@ -240,7 +244,7 @@ mod tests {
         assert_eq!((ring.take(&mut bytes, 32), &bytes[..]), (Ok(Some(Taken::Sample)), &b"two!"[..]));
     }
 
-    /// One full ring, a record as long as all data.
+    /// One record can be as long as all data.
     #[test]
     fn as_long_as_it_is() {
         let bytes = vec![3; page_size() - 12];
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_and_passed_over() {
-        let cannot_be = "the length of a record cannot be";
+        let cannot_be = "the length of a record is not valid";
         let good = sample(b"good");
         for (bad, what) in [
             (record(SAMPLE, 0, &[]), cannot_be),
@@ -262,31 +266,31 @@ mod tests {
             assert_eq!(all(&mut ring), [Err(what)]);
             assert_eq!(ring.unread(), 0);
         }
-        // Where the next one begins is known, so it is read.
+        // The length is valid, so the next record is read.
         for (bad, what) in [
             (record(SAMPLE, 8, &[]), "a sample has no length"),
             (record(SAMPLE, 16, &5u32.to_ne_bytes()), "a sample is longer than its record"),
             (record(SAMPLE, 16, &u32::MAX.to_ne_bytes()), "a sample is longer than its record"),
-            (record(LOST, 16, &[0; 8]), "a record of lost ones does not say how many"),
+            (record(LOST, 16, &[0; 8]), "a lost-records record has no count"),
         ] {
             let mut ring = ring(0, &[bad, good.clone()].concat());
             assert_eq!(all(&mut ring), [Err(what), Ok((Taken::Sample, b"good".to_vec()))]);
         }
         let mut odd = ring(4, &good);
-        assert_eq!(all(&mut odd), [Err("its position is not that of a record")]);
+        assert_eq!(all(&mut odd), [Err("its position is not at a record")]);
         let mut cut = ring(0, &good[..4]);
-        assert_eq!(all(&mut cut), [Err("its position is not that of a record")]);
+        assert_eq!(all(&mut cut), [Err("its position is not at a record")]);
         let mut far = ring(0, &good);
         far.memory.store_u64(HEAD, u64::MAX, Ordering::Relaxed);
-        assert_eq!(all(&mut far), [Err("its positions are not those of a perf buffer")]);
+        assert_eq!(all(&mut far), [Err("its positions are not valid for a perf buffer")]);
         let mut back = ring(64, &good);
         back.memory.store_u64(HEAD, 8, Ordering::Relaxed);
         assert_eq!(back.unread(), u64::MAX, "it is due");
-        assert_eq!(all(&mut back), [Err("its positions are not those of a perf buffer")]);
+        assert_eq!(all(&mut back), [Err("its positions are not valid for a perf buffer")]);
         assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()), "what comes next can be read");
     }
 
-    /// Whoever maps the memory can write to it.
+    /// Every process that maps the memory can write to it.
     #[test]
     fn a_tail_that_another_has_moved_is_an_error() {
         for moved in [4, 8, 16, 32, 40, 1 << 40, u64::MAX] {
@@ -298,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Whatever stands in the memory, reading it ends. Lengths are often ones that can be, so that it goes on for a while.
+    /// Reading ends for any bytes in the memory. Many lengths are valid, so that it continues for a while.
     #[test]
     fn any_bytes() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
