@@ -259,7 +259,7 @@ impl<'a> TestRun<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestRunResult {
-    /// What the program returned in the last run.
+    /// The return value of the last run.
     pub return_value: u32,
     /// The mean duration of a run in nanoseconds, for program types of which the kernel measures it.
     pub nanoseconds: u32,

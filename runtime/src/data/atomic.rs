@@ -23,7 +23,7 @@ macro_rules! atomic {
                 fn atomic(self) -> Part<'a> {
                     let ptr = self.ptr;
                     assert!(ptr.addr().get() % size_of::<$type>() == 0, "atomic access to an unaligned field");
-                    // SAFETY: the word that holds the value is valid for all of `'a`.
+                    // SAFETY: the word that contains the value is valid for all of `'a`.
                     unsafe { Part::new(ptr) }
                 }
 
@@ -163,7 +163,7 @@ mod tests {
     use super::super::cell::Cell;
     use super::*;
 
-    /// A reader that sees the flag also sees what was written before it.
+    /// Tests that a reader that sees the flag also sees what was written before it.
     #[test]
     fn flags_and_addresses() {
         let mut memory = [0u64; 3];

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(memory, [0, 7]);
     }
 
-    /// Concurrent accesses of different sizes to the same bytes lose no write.
+    /// Tests that concurrent accesses of different sizes to the same bytes lose no write.
     #[test]
     fn sizes_mix() {
         let mut memory = [0u64; 2];

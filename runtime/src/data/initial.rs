@@ -47,7 +47,7 @@ impl<T: Plain> Initial<T> {
         let map = map(object, map_index);
         assert!(
             map.is_some_and(|map| usize::try_from(map.value_size).is_ok_and(holds::<T>)),
-            "map {map_index} of object `{}` does not hold {} bytes",
+            "the value of map {map_index} of object `{}` does not have {} bytes",
             object.name,
             size_of::<T>()
         );
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "does not hold 4 bytes")]
+    #[should_panic(expected = "does not have 4 bytes")]
     fn sizes_must_agree() {
         let _ = Initial::<u32>::new(&OBJECT, 0);
     }

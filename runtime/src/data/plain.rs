@@ -394,7 +394,7 @@ mod tests {
         }
     }
 
-    /// The layout is the same on every architecture, though Rust's alignment of 128-bit integers differs.
+    /// Tests that the layout is the same on every architecture, though Rust's alignment of 128-bit integers differs.
     #[test]
     fn wide_integers_are_aligned_as_programs_see_them() {
         assert!(holds::<Wide>(48) && holds::<Wide>(40) && holds::<Wide>(33));

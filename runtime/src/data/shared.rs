@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(shared.load_u32(end - 4, Ordering::Relaxed).to_ne_bytes(), *b"\0end");
     }
 
-    /// A reader that loads the position also sees what was written before it was stored.
+    /// Tests that a reader that loads the position also sees what was written before it was stored.
     #[test]
     fn a_record_is_whole_when_its_position_is_seen() {
         let shared = Shared::new(Region::anonymous(1));

@@ -45,7 +45,7 @@ struct Mapping<'t> {
 }
 
 impl<'t> Mapping<'t> {
-    /// `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH`.
+    /// Parses `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH`.
     fn parse(line: &'t [u8]) -> Option<Self> {
         let mut parts = line.splitn(6, |&byte| byte == b' ');
         let mut word = || std::str::from_utf8(parts.next()?).ok();

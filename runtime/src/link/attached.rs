@@ -26,7 +26,7 @@ use crate::uapi::AttachType;
 pub struct Attached {
     /// The ids of the programs.
     pub programs: Vec<u32>,
-    /// Of interfaces: the id of the link of each program, or `None` for a program that is attached without a link.
+    /// The id of the link of each program of an interface, or `None` for a program that is attached without a link.
     pub links: Vec<Option<u32>>,
     /// The number of changes to the list, for [`Place::expected_revision`](super::Place::expected_revision). It is 0 if
     /// the kernel does not count, which as an expected revision means any.

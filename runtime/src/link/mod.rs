@@ -91,7 +91,7 @@ pub struct Link {
     fd: OwnedFd,
     /// The program's name, for messages.
     program: Cow<'static, str>,
-    /// How to detach if the kernel has no link for the attachment.
+    /// The way to detach, if the kernel has no link for the attachment.
     undo: Option<Undo>,
     /// The links of the other attach points, for a USDT probe with several.
     others: Vec<OwnedFd>,

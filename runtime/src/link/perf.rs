@@ -29,7 +29,7 @@ pub struct PerfEvent {
     cpu: Option<u32>,
 }
 
-/// How often a program runs for a perf event.
+/// The rate at which a program runs for a perf event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sample {

@@ -217,7 +217,7 @@ mod tests {
     use super::super::elf::{damage, read_bytes, read_file};
     use super::*;
 
-    /// A function to be found. Its symbol contains this name in mangled form.
+    /// Returns a number. Its symbol, which contains this name in mangled form, is looked up.
     #[inline(never)]
     fn skelgen_symbols_are_found(number: u32) -> u32 {
         std::hint::black_box(number).wrapping_mul(0x1234_5677)

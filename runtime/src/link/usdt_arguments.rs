@@ -84,7 +84,7 @@ fn parse_one(text: &str) -> Option<Argument> {
     Some(Argument { location: location?, size: bytes, signed: size < 0 })
 }
 
-/// `$5`, `%rax`, `-8(%rbp)`, `8(%rbx,%rcx,4)`.
+/// Parses an operand of x86-64: `$5`, `%rax`, `-8(%rbp)`, `8(%rbx,%rcx,4)`.
 fn x86_64(operand: &str) -> Option<At> {
     if let Some(number) = operand.strip_prefix('$') {
         return number.parse().ok().map(At::Constant);
@@ -137,7 +137,7 @@ fn x86_64_register(name: &str) -> Option<u16> {
     u16::try_from(index * 8).ok()
 }
 
-/// `5`, `x0`, `[sp, 16]`, `[x1]`.
+/// Parses an operand of arm64: `5`, `x0`, `[sp, 16]`, `[x1]`.
 fn arm64(operand: &str) -> Option<At> {
     if let Some(memory) = operand.strip_prefix('[') {
         let memory = memory.strip_suffix(']')?;
@@ -156,7 +156,7 @@ fn arm64_register(name: &str) -> Option<u16> {
     Some(number * 8)
 }
 
-/// `5`, `%r3`, `160(%r15)`.
+/// Parses an operand of s390x: `5`, `%r3`, `160(%r15)`.
 fn s390x(operand: &str) -> Option<At> {
     if let Some((offset, register)) = operand.split_once('(') {
         return Some(At::Memory(s390x_register(register.strip_suffix(')')?.trim())?, offset.trim().parse().ok()?));
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(split("4@[sp, 60]  8@x0").collect::<Vec<_>>(), ["4@[sp, 60]", "8@x0"]);
     }
 
-    /// clang has laid out `{ u8 : 8; u16 other : 12; u16 shift : 4; enum kind : 8; }` and its reverse so.
+    /// Tests the layouts of clang for `{ u8 : 8; u16 other : 12; u16 shift : 4; enum kind : 8; }` and its reverse.
     #[test]
     fn bit_fields_of_both_orders() {
         assert_eq!(bits((0x123, 4), true, false), (8, 0x4123));

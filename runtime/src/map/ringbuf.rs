@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(consumer(u64::MAX - 7, 8, &[(page_size() - 8, &header(8))]).read(&mut record), Ok(true));
     }
 
-    /// Every process that maps the buffer can write to the consumer's page.
+    /// Tests the reader's own position: every process that maps the buffer can write to the consumer's page.
     #[test]
     fn a_position_that_another_has_moved_is_an_error() {
         let eight = header(8);

@@ -265,7 +265,7 @@ fn handles_are_shared_between_threads() {
     check::<crate::Initial<u8>>();
 }
 
-/// The pages of a ring buffer are mapped a second time, as any process with the map can.
+/// Maps the pages of a ring buffer a second time, as any process with the map can.
 #[test]
 fn ring_buffers_that_another_process_corrupts() {
     use crate::data::Shared;

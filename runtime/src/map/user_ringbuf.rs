@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(producer(size, 0).push(b""), Ok(false), "it is full");
     }
 
-    /// Every process that maps the buffer can write to the producer's page.
+    /// Tests the writer's own position: every process that maps the buffer can write to the producer's page.
     #[test]
     fn a_position_that_another_has_moved_is_an_error() {
         for moved in [0, 4, 8, 24, 1 << 40, u64::MAX] {

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((ring.take(&mut bytes, 32), &bytes[..]), (Ok(Some(Taken::Sample)), &b"two!"[..]));
     }
 
-    /// One record can be as long as all data.
+    /// Tests a record that is as long as all data.
     #[test]
     fn as_long_as_it_is() {
         let bytes = vec![3; page_size() - 12];
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()), "what comes next can be read");
     }
 
-    /// Every process that maps the memory can write to it.
+    /// Tests the reader's own position: every process that maps the memory can write to it.
     #[test]
     fn a_tail_that_another_has_moved_is_an_error() {
         for moved in [4, 8, 16, 32, 40, 1 << 40, u64::MAX] {
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Reading ends for any bytes in the memory. Many lengths are valid, so that it continues for a while.
+    /// Tests that reading ends for any bytes in the memory. Many lengths are valid, so that it continues for a while.
     #[test]
     fn any_bytes() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
