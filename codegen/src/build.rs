@@ -53,7 +53,7 @@ impl Builder {
             let (Input::Source(path) | Input::Object(path)) = input;
             let name = Options::for_file(path).name;
             if let Some(other) = names.insert(name.clone(), path) {
-                let message = format!("{} and {} are both named `{name}`", other.display(), path.display());
+                let message = format!("{} and {} would both generate module `{name}`", other.display(), path.display());
                 return Err(Diagnostic::new(Code::BadOptions, message)
                     .with_help("rename one of the files, or use two builders, each with its own `out_dir`")
                     .into());

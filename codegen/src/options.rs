@@ -1,7 +1,7 @@
 //! The options of a generated file.
 //!
 //! To add an option, add a field here with its default, a method of [`Builder`] and an argument of the command line, and
-//! handle it in its phase. No other file names it.
+//! handle it in its phase. No other source file names it; goldens and tests may.
 
 use crate::PercpuForm;
 use crate::builder::Builder;

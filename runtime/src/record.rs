@@ -25,7 +25,7 @@ pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Whole, work)
 }
 
-/// Runs `work` and returns the bpf() calls that it made on this thread in a form that can be repeated without it: the least time that
+/// Runs `work` and returns the bpf() calls that it made on this thread as a [`Replay`], which repeats them without `work`: the least time that
 /// `work` can take.
 ///
 /// # Errors

@@ -196,7 +196,7 @@ impl Drop for Taken {
 
 /// Returns the error of an object whose programs must find their specification by address, but cannot.
 pub(super) fn no_ips() -> Error {
-    Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` in their place")).needs(LinuxVersion::new(5, 15)).with_help(
+    Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` to find specifications by address")).needs(LinuxVersion::new(5, 15)).with_help(
         "use Linux 5.15 for attach cookies, or add the map: libbpf's <bpf/usdt.bpf.h> defines it, and `set_autocreate(false)` leaves it out",
     )
 }

@@ -34,11 +34,13 @@ impl<'data> Layout<'data> {
             return Err(format!("kind {kind} is unknown, and the BTF has no layout of it to skip it"));
         };
         if info % 4 != 0 || element % 4 != 0 {
-            return Err(format!("kind {kind} is unknown, and its layout of {info} and {element} bytes is not aligned"));
+            return Err(format!(
+                "kind {kind} is unknown, and its layout has sizes {info} and {element}, which are not multiples of 4"
+            ));
         }
         let elements = usize::try_from(count).ok().and_then(|count| count.checked_mul(element.into()));
-        elements
-            .and_then(|elements| elements.checked_add(info.into()))
-            .ok_or_else(|| format!("kind {kind} is unknown, and its {count} elements of {element} bytes are too long"))
+        elements.and_then(|elements| elements.checked_add(info.into())).ok_or_else(|| {
+            format!("kind {kind} is unknown, and the size of its {count} elements of {element} bytes overflows")
+        })
     }
 }

@@ -222,7 +222,11 @@ impl<'data> Reader<'data> {
                 let component = match self.u32()? {
                     u32::MAX => None,
                     index if index >> 31 == 0 => Some(index),
-                    index => return Err(format!("a tag refers to component {index:#x}")),
+                    index => {
+                        return Err(format!(
+                            "the component index {index:#x} of a declaration tag is neither -1 nor positive"
+                        ));
+                    }
                 };
                 Kind::DeclTag { ty: only(true, false, true)?, component, attribute: flag }
             }

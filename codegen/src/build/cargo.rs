@@ -1,7 +1,7 @@
 //! Directives of a build script to cargo: lines of standard output.
 //!
 //! All directives are printed here. Text is printed as one [`Line`], so that it cannot contain another directive. A
-//! path is printed unescaped or rejected, because cargo would watch another file. This module does not know skeletons.
+//! path is printed as it is, or rejected: escaped, cargo would watch another file. This module does not know skeletons.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

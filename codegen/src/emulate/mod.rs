@@ -45,7 +45,7 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
         let has_data = program.functions.iter().any(|&function| !sections[function].is_empty());
         if has_table && has_data {
             let program = &object.programs[program.program.0 as usize];
-            let message = "the program has a jump table and percpu data, which require Linux 7.3 together";
+            let message = "a program with both a jump table and percpu data requires Linux 7.3";
             let help = "generate only the native form (`--percpu native`, `Builder::percpu`)";
             reporter
                 .report(Diagnostic::new(ErrorCode::BadLink, message).section(&*program.def.section).with_help(help));

@@ -31,7 +31,7 @@ impl Value {
 /// Returns the stack size that a function uses, in bytes.
 ///
 /// Every address in the stack derives from r10 by adding constants, so the lowest sum, together with the accesses
-/// relative to it, determines the size. A variable offset only leads upwards inside an object whose beginning was found
+/// relative to it, determines the size. A variable offset is added to the lowest address of a stack object whose beginning was found
 /// before.
 pub(super) fn depth(insns: &[Insn]) -> i32 {
     let mut states = vec![[Value::Unset; 16]; insns.len()];

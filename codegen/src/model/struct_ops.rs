@@ -64,7 +64,7 @@ pub(super) fn maps(
                 continue;
             }
             let message = format!(
-                "`{}` is stored at an offset where no member can be a program",
+                "`{}` is assigned at an offset where the struct has no function pointer",
                 elf.symbol(relocation.symbol).name
             );
             notes.report(Diagnostic::new(Code::BadMap, message).section(found.name).offset(relocation.offset));

@@ -26,6 +26,9 @@ pub(super) fn write(
     };
     text.begin_item()?;
     text.open(format_args!("rt::skeleton! {{"))?;
+    for line in GRAMMAR {
+        text.line(format_args!("// {line}"))?;
+    }
     text.line(format_args!("version {VERSION};"))?;
     for line in SAFETY {
         text.line(format_args!("// {line}"))?;
@@ -64,6 +67,12 @@ pub(super) fn write(
     }
     text.close("}")
 }
+
+/// How to read the call.
+const GRAMMAR: [&str; 2] = [
+    "Numbers after `=` are indexes in `tables`. A section has a struct, then, after the colon, its methods. A program that can be",
+    "attached has a field in `Links`.",
+];
 
 /// Why the object may be loaded.
 const SAFETY: [&str; 2] = [

@@ -99,8 +99,8 @@ const LINTS: [&str; 13] = [
 /// Returns the documentation of the module, with an example.
 fn module_doc(object: &BpfObject, skeleton: &Skeleton, sections: &[Section<'_>]) -> Vec<Doc> {
     let module = &skeleton.module;
-    let mut changed = sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
-    let values = changed.next().map(|section| format!(", `{}`", section.mutable())).unwrap_or_default();
+    let changed = sections.iter().filter(|section| section.data.kind != SectionKind::Kconfig);
+    let values: String = changed.map(|section| format!(", `{}`", section.mutable())).collect();
     let open = format!("let mut open = {module}::open();");
     let load = "let skeleton = open.load()?;";
     let attach = "let _links = skeleton.attach()?;";

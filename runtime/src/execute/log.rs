@@ -7,7 +7,7 @@ use crate::error::Errno;
 /// The initial size of the buffer, and its default maximum.
 const FIRST: usize = 64 << 10;
 const MOST: usize = 64 << 20;
-/// The kernel rejects smaller buffers (`bpf_verifier_log_attr_valid`), and larger ones than a quarter of 32 bits can count.
+/// The kernel rejects smaller buffers (`bpf_verifier_log_attr_valid`), and those larger than `u32::MAX >> 2` bytes.
 const LEAST: usize = 128;
 const LIMIT: usize = (u32::MAX >> 2) as usize;
 

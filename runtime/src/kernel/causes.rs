@@ -39,9 +39,7 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     }
     // Kernels have this function if and only if they have such events.
     if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
-        return format!(
-            "the kernel has {name}s, but /sys does not show them to this process: it is not the whole sysfs"
-        );
+        return format!("the kernel has {name}s, but the sysfs at /sys is incomplete in this mount namespace");
     }
     format!(
         "the kernel has no perf events for {name}s: it is built without CONFIG_{}_EVENTS or older than Linux 4.17",

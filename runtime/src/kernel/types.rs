@@ -98,7 +98,7 @@ impl Types {
     fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::io(format_args!("cannot read the kernel's BTF at {}", path.display()), &error).during(Step::ReadKernel).about(Subject::Path(path))
-                .with_help("the kernel needs CONFIG_DEBUG_INFO_BTF to have this file; for CO-RE relocation, another file of its BTF can be given with `set_kernel_btf`")
+                .with_help("enable CONFIG_DEBUG_INFO_BTF in the kernel, or pass a BTF file with `set_kernel_btf` (for CO-RE relocation only)")
         };
         let file = File::open(path).map_err(failed)?;
         let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);

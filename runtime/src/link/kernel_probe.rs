@@ -194,7 +194,7 @@ impl Program {
         let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
         let is_pattern = patterns().any(pattern::is_pattern);
         if is_pattern && !probes.cookies.is_empty() {
-            return Err(within(Error::invalid("cookies need functions by name; patterns are not accepted with them")));
+            return Err(within(Error::invalid("cookies require function names; patterns cannot have cookies")));
         }
         let found = match is_pattern {
             true => find(&patterns().collect::<Vec<_>>()).map_err(within)?,

@@ -346,7 +346,7 @@ fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
         .about(Subject::Program(program));
     match errno.raw() {
         libc::EPERM | libc::EACCES => error.general_help(
-            "run with CAP_BPF and CAP_PERFMON or CAP_NET_ADMIN, or as root; a program that is attached exclusively also excludes others",
+            "run with CAP_BPF and CAP_PERFMON or CAP_NET_ADMIN, or as root; a program attached without BPF_F_ALLOW_MULTI also prevents this",
         ),
         _ => error,
     }

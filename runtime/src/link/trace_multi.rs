@@ -36,7 +36,7 @@ impl Program {
         let is_pattern = functions.iter().any(|function| pattern::is_pattern(function));
         if !cookies.is_empty() && (is_pattern || cookies.len() != functions.len()) {
             return Err(within(Error::invalid(
-                "cookies need functions by name, with one cookie for each; patterns are not accepted with them",
+                "cookies require function names, one cookie for each; patterns cannot have cookies",
             )));
         }
         let ids = find(functions).map_err(within)?;

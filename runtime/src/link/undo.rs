@@ -17,7 +17,7 @@ pub(super) struct Undo(Option<How>);
 pub(super) enum How {
     /// A struct_ops map, which is registered as long as it has a value.
     StructOps(OwnedFd),
-    /// A program attached to a cgroup or a map.
+    /// A program attached to a cgroup, a map or an infrared receiver.
     Program {
         /// The program.
         program: OwnedFd,

@@ -77,7 +77,7 @@ impl Program {
         let specs = self.usdt_specs().ok_or_else(|| {
             within(
                 Error::not_found(format_args!("its object has no map `{SPECS}`"))
-                    .with_help("include libbpf's <bpf/usdt.bpf.h>, which programs read the arguments of probes with"),
+                    .with_help("include libbpf's <bpf/usdt.bpf.h>, which defines the map"),
             )
         })?;
         let path = search::resolve(probe.path).map_err(within)?;
@@ -115,9 +115,8 @@ fn take(specs: &Arc<Specs>, path: &Path, locations: &[notes::Note], probe: Usdt<
     let one = |location: &notes::Note| {
         let arguments = arguments::parse(&location.arguments)?;
         let bytes = arguments::encode(&arguments, probe.cookie, size).ok_or_else(|| {
-            Error::mismatch(format_args!("its arguments do not fit in values of {size} bytes of map `{SPECS}`")).with_help(
-                "the map must be that of libbpf's usdt.bpf.h; arguments that are array elements need that of libbpf 1.7",
-            )
+            Error::mismatch(format_args!("its arguments do not fit in values of {size} bytes of map `{SPECS}`"))
+                .with_help("the map must be that of libbpf's usdt.bpf.h; indexed arguments require that of libbpf 1.7")
         })?;
         let ips = match specs.by() {
             By::Cookie => Vec::new(),

@@ -124,7 +124,7 @@ impl Producer {
         let at = self.own.load_u64(0, Ordering::Relaxed);
         let taken = self.consumer.load_u64(0, Ordering::Acquire);
         if at != self.position {
-            return Err((ErrorKind::Malformed, "another writer or process has moved its producer position"));
+            return Err((ErrorKind::Malformed, "another process changed its producer position; create a new handle"));
         }
         let implausible = (ErrorKind::Malformed, "its positions are not valid for a ring buffer");
         if !is_plausible(taken, at, self.size) {

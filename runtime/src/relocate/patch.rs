@@ -109,7 +109,7 @@ fn poison(insns: &mut [u8], count: usize) {
 fn check_original(original: Option<u64>, found: u64) -> Result<()> {
     match original {
         Some(original) if original != found => Err(Error::malformed(format_args!(
-            "the instruction has {found}, but the object's own types result in {original}"
+            "the instruction contains the value {found}, but the object's BTF gives {original}"
         ))),
         _ => Ok(()),
     }

@@ -134,7 +134,7 @@ macro_rules! c_struct {
 
         $crate::c_struct! { @debug [$($packed)?] $name [$($([$field_doc] $field)?)*] $($shown)? }
     };
-    // Without a list, the fields with documentation are shown, which excludes padding. that have documentation are shown: all but padding.
+    // Without a list, the fields with documentation are shown, which excludes padding.
     (@debug [$($packed:ident)?] $name:ident [$([$doc:literal] $field:ident)*]) => {
         $crate::c_struct! { @debug [$($packed)?] $name [] { $($field),* } }
     };

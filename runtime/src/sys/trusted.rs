@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! Programs run in the kernel with the rights of the process that loads them, and can write to memory that the process shares with them.
-//! Only the maker of the tables knows where the programs come from.
+//! This crate cannot check where the programs come from: the caller of `Trusted::new` guarantees it.
 
 use crate::abi;
 

@@ -60,7 +60,7 @@ impl<T> Arena<T> {
         self.region.len()
     }
 
-    /// Returns whether the arena has no pages, which is never the case.
+    /// Returns `false`: an arena has at least one page.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

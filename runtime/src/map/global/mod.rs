@@ -1,4 +1,4 @@
-//! Handles of the maps that contain global data: variables of a section or of an arena, as memory.
+//! Handles of maps with global data: the variables of a section or of an arena, mapped into memory or read from the kernel.
 
 mod arena;
 mod frozen;
