@@ -81,16 +81,20 @@ impl StructOps {
         let key = 0_u32.to_ne_bytes();
         let by_link = created.flags & map_flags::LINK != 0;
         let own = if by_link { None } else { Some(self.registration(created)?) };
-        match created.value.as_ref().map_or(Ok(()), |value| created.map.update(&key, value, elem_flags::ANY)) {
-            // A map that a link was created for before already has its value.
-            Err(errno) if by_link && errno.raw() == libc::EBUSY => {}
-            result => result.map_err(refused)?,
-        }
+        // A map that a link was created for before already has its value.
+        let busy = match created.value.as_ref().map_or(Ok(()), |value| created.map.update(&key, value, elem_flags::ANY))
+        {
+            Err(errno) if by_link && errno.raw() == libc::EBUSY => Some(errno),
+            result => result.map_err(refused).map(|()| None)?,
+        };
         if let Some([kept, undoing]) = own {
             return Ok(Link::registered(kept, undoing, self.name));
         }
-        let fd = sys::link::create(created.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0)).map_err(refused)?;
-        Ok(Link::new(fd, self.name))
+        let fd = sys::link::create(created.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0));
+        fd.map(|fd| Link::new(fd, self.name)).map_err(|errno| match busy {
+            Some(busy) => refused(errno).note(format_args!("its value could not be set before: {busy}")),
+            None => refused(errno),
+        })
     }
 
     /// Duplicates the file descriptors of an attachment without a BPF link. This happens before the map is registered:
