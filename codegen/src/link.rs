@@ -2,7 +2,7 @@
 //!
 //! A program's own function comes first, then the others in depth-first order of the calls. A function is stored once,
 //! whichever programs call it; the runtime assembles programs when it loads them. References of linked functions lead
-//! to other linked functions or outside the object's code: to maps and the kernel. This module does not know kernels or
+//! to other linked functions or outside the object's code: to maps and the kernel. This module does not depend on kernels or
 //! plans.
 
 use std::collections::HashMap;

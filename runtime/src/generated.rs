@@ -84,7 +84,7 @@ impl Loading {
     /// Loads the object.
     ///
     /// # Errors
-    /// As [`load`].
+    /// Those of [`load`].
     pub fn load(self) -> Result<Loaded> {
         let Self { object, options, maps, programs } = self;
         let Object { maps: map_rows, programs: program_rows, .. } = object.object();

@@ -198,7 +198,7 @@ impl Sanitized {
         self.write(name, kind::INT, 0, size, &[u32::from(signed) << 24 | size.saturating_mul(8) & 0xff]);
     }
 
-    /// Adds an integer of one byte in place of a type that has no values. One byte fits into any section that has it.
+    /// Replaces a type without a size by an integer of one byte, which fits wherever the type was used.
     fn stand_in(&mut self, name: u32) {
         self.integer(name, 1, false);
     }
@@ -208,7 +208,7 @@ impl Sanitized {
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 
-    /// Appends a string with `_` in place of the bytes that are `bad`, and returns its offset.
+    /// Appends a copy of the string with `bad` bytes replaced by `_`, and returns its offset.
     fn renamed(&mut self, offset: u32, bad: impl Fn(u8) -> bool) -> Option<u32> {
         let name: Vec<u8> = self.string(offset).iter().map(|&byte| if bad(byte) { b'_' } else { byte }).collect();
         let at = u32::try_from(self.strings.len()).ok()?;

@@ -22,7 +22,7 @@ pub struct BtfExt {
 pub struct SectionInfo {
     /// The section's name.
     pub name: StringRef,
-    /// The beginnings and types of functions.
+    /// The func_info records: the first instruction of each function, and its BTF type.
     pub funcs: Vec<FuncInfo>,
     /// The first instructions of source lines.
     pub lines: Vec<LineInfo>,

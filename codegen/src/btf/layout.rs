@@ -31,7 +31,7 @@ impl<'data> Layout<'data> {
         let entry = usize::try_from(kind).ok().and_then(|kind| self.0.chunks_exact(ENTRY).nth(kind));
         // Kind 0 is `void`, which the table does not contain.
         let Some(&[info, element, ..]) = entry.filter(|_| kind != 0) else {
-            return Err(format!("kind {kind} is unknown, and the BTF has no layout of it to skip it"));
+            return Err(format!("kind {kind} is unknown, and the BTF has no kind layout that gives its size"));
         };
         if info % 4 != 0 || element % 4 != 0 {
             return Err(format!(

@@ -67,7 +67,7 @@ fn parts(bytes: &[u8], endian: Endian) -> Result<Parts<'_>, String> {
     }
     let [type_off, type_len, str_off, str_len] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
     let body = bytes.get(header_len..).ok_or("it ends inside its header")?;
-    let types = range(body, type_off, type_len).ok_or("its types end after the section")?;
+    let types = range(body, type_off, type_len).ok_or("its types extend past the end of the section")?;
     let strings = range(body, str_off, str_len).ok_or("its strings end after the section")?;
     if type_off % 4 != 0 {
         return Err("its types are not aligned to four bytes".to_owned());
@@ -113,7 +113,7 @@ impl<'data> Reader<'data> {
             Endian::Big => u16::from_be_bytes([m0, m1]),
         };
         if magic != MAGIC {
-            return Err(format!("it begins with {magic:#06x} instead of {MAGIC:#06x}"));
+            return Err(format!("its magic is {magic:#06x} instead of {MAGIC:#06x}"));
         }
         if version != VERSION || flags != 0 {
             return Err(format!("version {version} with flags {flags:#x} is unknown"));
@@ -168,7 +168,11 @@ impl<'data> Reader<'data> {
         let offset = self.u32()?;
         let inside =
             usize::try_from(offset).is_ok_and(|offset| offset < strings.len() && strings.is_char_boundary(offset));
-        if inside { Ok(StringRef(offset)) } else { Err(format!("byte {offset} of the strings is not in a string")) }
+        if inside {
+            Ok(StringRef(offset))
+        } else {
+            Err(format!("string offset {offset} is outside the string section or inside a UTF-8 character"))
+        }
     }
 
     fn ty(&mut self, strings: &str, layout: Layout<'_>) -> Result<Type, String> {
@@ -224,7 +228,7 @@ impl<'data> Reader<'data> {
                     index if index >> 31 == 0 => Some(index),
                     index => {
                         return Err(format!(
-                            "the component index {index:#x} of a declaration tag is neither -1 nor positive"
+                            "the component index {index:#x} of a declaration tag is negative, but not -1"
                         ));
                     }
                 };
@@ -264,7 +268,7 @@ impl<'data> Reader<'data> {
             let [size_byte, ..] = offset.to_be_bytes();
             let (bit_offset, bit_size) = if bitfields { (offset & 0xff_ffff, size_byte) } else { (offset, 0) };
             if (u64::from(bit_offset) + u64::from(bit_size)).div_ceil(8) > u64::from(size) {
-                return Err(format!("a member is at bit {bit_offset} of {size} bytes"));
+                return Err(format!("a member at bit {bit_offset} lies outside the type's {size} bytes"));
             }
             Ok(Member { name, ty, bit_offset, bit_size })
         })?;

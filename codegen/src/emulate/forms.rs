@@ -1,7 +1,7 @@
 //! The forms of an object's functions in a plan: for kernels with direct access to percpu data, for those without, or
 //! both.
 //!
-//! This module does not know kernels: the generated file chooses the form at run time.
+//! This module does not depend on a kernel version: the generated file chooses the form at run time.
 
 use skelgen_abi::plan::PercpuForm;
 

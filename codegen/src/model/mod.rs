@@ -2,7 +2,7 @@
 //! ids.
 //!
 //! BPF conventions are implemented here: section names, `.maps` definitions and program types. Later phases do not see
-//! ELF indices. Items that are rows of the plan are stored in the plan's types. This module does not know kernels, load
+//! ELF indices. Items that are rows of the plan are stored in the plan's types. This module does not depend on kernels, load
 //! steps or Rust.
 
 pub(crate) mod arena;

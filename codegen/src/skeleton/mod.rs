@@ -1,7 +1,7 @@
 //! The names in the generated file: of maps, sections and programs, and the handle types of maps.
 //!
 //! Names depend only on the names in the object, so they are stable. Duplicates get a number as suffix, in the object's
-//! order. This module does not know tokens.
+//! order. This module generates no text.
 
 mod names;
 mod request;

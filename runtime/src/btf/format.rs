@@ -17,7 +17,7 @@ const KINDS: usize = 128;
 pub(crate) struct Header {
     pub(crate) types: Section,
     pub(crate) strings: Section,
-    /// The layout of kinds; empty if there is none, and never longer than entries for all kinds.
+    /// The section with the kind layout: empty if it is missing, with one entry for each possible kind at most.
     pub(crate) layout: Section,
 }
 

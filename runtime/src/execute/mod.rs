@@ -158,7 +158,7 @@ impl Loaded {
     /// Returns the arena with this index and its variables.
     ///
     /// # Errors
-    /// As [`Self::take_map`].
+    /// Those of [`Self::take_map`].
     pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
         let arena = self.take_arena_if_created(index)?.ok_or_else(|| {
             let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
@@ -172,7 +172,7 @@ impl Loaded {
     /// Returns the arena with this index, or `None` if its auto-create was off.
     ///
     /// # Errors
-    /// As [`Self::take_map_if_created`].
+    /// Those of [`Self::take_map_if_created`].
     pub fn take_arena_if_created<T>(&mut self, index: u32) -> Result<Option<Arena<T>>> {
         let found = at_mut(&mut self.maps, index)
             .and_then(Option::take)

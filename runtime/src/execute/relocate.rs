@@ -36,7 +36,7 @@ impl Executor {
 
     fn new_relocator(&mut self) -> Result<Relocator> {
         let local = self.object_types()?;
-        // Ids of modules' types continue those of the running kernel, so they are not valid with other types.
+        // The BTF of modules is split BTF on that of the running kernel: its ids are not valid with another base.
         let other = self.options.kernel_btf.as_deref().filter(|path| !types::is_running(path));
         let (kernel, modules) = match other {
             Some(path) => (types::kernel(Some(path))?, false),

@@ -55,7 +55,7 @@ pub(crate) struct Base {
 }
 
 /// Finds the wanted names in the BTF of the running kernel. Returns a note if the BTF could not be read completely and a name is still
-/// missing. Only this file has the ids of the running kernel.
+/// missing. Type ids are valid for the BTF of the running kernel only: another file has other ids.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
     let gap = Source::vmlinux()?.find(&Base::default(), wanted)?;
     Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))

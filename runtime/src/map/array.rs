@@ -77,7 +77,7 @@ impl<V: Plain> Array<V> {
     /// Returns the value at `index`, with flags: `LOCK` copies it while holding the value's spin lock.
     ///
     /// # Errors
-    /// As [`Self::get`], and if the map does not support the flags.
+    /// Those of [`Self::get`]. Also if the map does not support the flags.
     pub fn get_with(&self, index: u32, flags: ElemFlags) -> Result<V> {
         let mut value = zeroed();
         if self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), flags.bits())? {
@@ -98,7 +98,7 @@ impl<V: Plain> Array<V> {
     /// Sets the value at `index`, with flags: `LOCK` writes it while holding the value's spin lock.
     ///
     /// # Errors
-    /// As [`Self::set`], and if the map does not support the flags.
+    /// Those of [`Self::set`]. Also if the map does not support the flags.
     pub fn set_with(&self, index: u32, value: &V, flags: ElemFlags) -> Result<()> {
         if index >= self.len() {
             return Err(self.outside(index));

@@ -117,7 +117,7 @@ pub trait Maps: Sized {
     /// Opens every map of the struct by its name in a directory of pins.
     ///
     /// # Errors
-    /// As [`Self::bind`].
+    /// Those of [`Self::bind`].
     fn from_pins(dir: impl AsRef<Path>) -> Result<Self> {
         Self::bind(&Pins::new(dir.as_ref()))
     }
@@ -139,7 +139,7 @@ pub trait BindMap: Sized {
     /// Creates the handle from the map that was found with this name.
     ///
     /// # Errors
-    /// As [`Maps::bind`].
+    /// Those of [`Maps::bind`].
     #[doc(hidden)]
     fn bind_map(found: Option<OwnedFd>, name: &'static str, from: &dyn FindMap) -> Result<Self>;
 }
@@ -164,7 +164,7 @@ impl<M: FromFd> BindMap for Option<M> {
 /// Opens one map by its name, as [`Maps`] does for each field.
 ///
 /// # Errors
-/// As [`Maps::bind`].
+/// Those of [`Maps::bind`].
 pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
     M::bind_map(from.find_map(name)?, name, from)
 }

@@ -67,7 +67,7 @@ impl Untyped {
     /// returns the value of that CPU.
     ///
     /// # Errors
-    /// As [`Self::get`], and if the map does not support the flags.
+    /// Those of [`Self::get`]. Also if the map does not support the flags.
     pub fn get_with(&self, key: &[u8], flags: ElemFlags) -> Result<Option<Vec<u8>>> {
         let mut value = vec![0; self.value_len_with(flags)?];
         Ok(self.handle.lookup(key, &mut value, flags.bits())?.then_some(value))
@@ -76,7 +76,7 @@ impl Untyped {
     /// Copies the value of `key` to the beginning of `value` and returns whether the map contains the key.
     ///
     /// # Errors
-    /// As [`Self::get_with`], and if `value` is shorter than the map's value.
+    /// Those of [`Self::get_with`]. Also if `value` is shorter than the map's value.
     pub fn get_into(&self, key: &[u8], value: &mut [u8], flags: ElemFlags) -> Result<bool> {
         self.handle.lookup(key, value, flags.bits())
     }
@@ -92,7 +92,7 @@ impl Untyped {
     /// Sets the value of `key`, with flags. With one of the CPU flags, the value is that of one CPU.
     ///
     /// # Errors
-    /// As [`Self::insert`], and if the map does not support the flags.
+    /// Those of [`Self::insert`]. Also if the map does not support the flags.
     pub fn insert_with(&self, key: &[u8], value: &[u8], flags: ElemFlags) -> Result<()> {
         self.handle.update(key, value, flags.bits())
     }
@@ -109,7 +109,7 @@ impl Untyped {
     /// [`Self::insert_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_many`], and if the map does not support the flags.
+    /// Those of [`Self::insert_many`]. Also if the map does not support the flags.
     pub fn insert_many_with(&self, keys: &[u8], values: &[u8], flags: ElemFlags) -> Result<()> {
         self.handle.update_many(keys, values, flags.bits())
     }

@@ -228,7 +228,7 @@ impl<O: Kind> FdArray<O> {
     /// element, and `EXIST`, which only replaces an object.
     ///
     /// # Errors
-    /// As [`Self::set`], and if the condition of the flags does not hold.
+    /// Those of [`Self::set`]. Also if the condition of the flags does not hold.
     pub fn set_with(&self, index: u32, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(&index), object, flags)
     }
@@ -299,7 +299,7 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// object.
     ///
     /// # Errors
-    /// As [`Self::insert`], and if the condition of the flags does not hold.
+    /// Those of [`Self::insert`]. Also if the condition of the flags does not hold.
     pub fn insert_with(&self, key: &K, object: impl AsFd, flags: ElemFlags) -> Result<()> {
         set(&self.handle, as_bytes(key), object, flags)
     }
@@ -346,7 +346,7 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
     /// element is empty.
     ///
     /// # Errors
-    /// As [`Self::open_at`].
+    /// Those of [`Self::open_at`].
     pub fn open_at_as<N: TryFrom<OwnedFd, Error = Error>>(&self, index: u32) -> Result<Option<N>> {
         open(&self.handle, self.id_at(index)?)
     }
@@ -364,7 +364,7 @@ impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map
     /// Opens the map of `key` as a handle of another type. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Those of [`Self::open`].
     pub fn open_as<N: TryFrom<OwnedFd, Error = Error>>(&self, key: &K) -> Result<Option<N>> {
         open(&self.handle, self.id_of(key)?)
     }

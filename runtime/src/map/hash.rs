@@ -77,7 +77,7 @@ macro_rules! keyed {
             /// Returns the value of `key`, with flags: `LOCK` copies it while holding the value's spin lock.
             ///
             /// # Errors
-            /// As [`Self::get`], and if the map does not support the flags.
+            /// Those of [`Self::get`]. Also if the map does not support the flags.
             pub fn get_with(&self, key: &K, flags: ElemFlags) -> Result<Option<V>> {
                 let mut value = zeroed();
                 let found = self.handle.lookup(as_bytes(key), as_bytes_mut(&mut value), flags.bits())?;
@@ -95,7 +95,7 @@ macro_rules! keyed {
             /// Sets the value of `key`, with flags of [`ElemFlags`].
             ///
             /// # Errors
-            /// As [`Self::insert`], and if the condition of the flags does not hold.
+            /// Those of [`Self::insert`]. Also if the condition of the flags does not hold.
             pub fn insert_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
                 self.handle.update(as_bytes(key), as_bytes(value), flags.bits())
             }
@@ -103,7 +103,7 @@ macro_rules! keyed {
             /// Sets the value of `key` if the map does not contain it, and returns whether it was inserted.
             ///
             /// # Errors
-            /// As [`Self::insert`].
+            /// Those of [`Self::insert`].
             pub fn insert_new(&self, key: &K, value: &V) -> Result<bool> {
                 match self.insert_with(key, value, ElemFlags::NOEXIST) {
                     Ok(()) => Ok(true),
@@ -127,7 +127,7 @@ macro_rules! keyed {
             /// Sets the values of many keys, with as few system calls as the kernel supports.
             ///
             /// # Errors
-            /// As [`Self::insert`], and if the numbers of keys and values differ. The elements before the failing one
+            /// Those of [`Self::insert`]. Also if the numbers of keys and values differ. The elements before the failing one
             /// are set.
             pub fn insert_many(&self, keys: &[K], values: &[V]) -> Result<()> {
                 self.insert_many_with(keys, values, ElemFlags::ANY)
@@ -137,7 +137,7 @@ macro_rules! keyed {
             /// with batch operations reject other flags.
             ///
             /// # Errors
-            /// As [`Self::insert_many`], and if the condition of the flags does not hold.
+            /// Those of [`Self::insert_many`]. Also if the condition of the flags does not hold.
             pub fn insert_many_with(&self, keys: &[K], values: &[V], flags: ElemFlags) -> Result<()> {
                 if keys.len() != values.len() {
                     return Err(self.handle.invalid(format_args!("{} keys but {} values", keys.len(), values.len())));

@@ -186,7 +186,7 @@ impl<V: Plain> PercpuArray<V> {
     /// Combines the values of all possible CPUs at `index` into one, such as their sum.
     ///
     /// # Errors
-    /// As [`Self::get`].
+    /// Those of [`Self::get`].
     pub fn fold<A>(&self, index: u32, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<A> {
         Ok(self.get(index)?.values().iter().fold(start, |all, &value| fold(all, value)))
     }
@@ -245,7 +245,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// With `EXIST`, an element that is removed at the same time may reappear, with zeros for the other CPUs.
     ///
     /// # Errors
-    /// As [`Self::insert_on`], and if the condition of the flags does not hold.
+    /// Those of [`Self::insert_on`]. Also if the condition of the flags does not hold.
     pub fn insert_on_with(&self, key: &K, cpu: u32, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_on(as_bytes(key), cpu, value, flags.bits())
     }
@@ -261,7 +261,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all CPUs for `key` to one value, with flags as in [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_all`], and if the condition of the flags does not hold.
+    /// Those of [`Self::insert_all`]. Also if the condition of the flags does not hold.
     pub fn insert_all_with(&self, key: &K, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
@@ -277,7 +277,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all possible CPUs for `key`, each to its own, with flags as in [`Self::insert_on_with`].
     ///
     /// # Errors
-    /// As [`Self::insert_each`], and if the condition of the flags does not hold.
+    /// Those of [`Self::insert_each`]. Also if the condition of the flags does not hold.
     pub fn insert_each_with(&self, key: &K, values: &PerCpu<V>, flags: ElemFlags) -> Result<()> {
         self.handle.percpu_set_each(as_bytes(key), values, flags.bits())
     }
@@ -285,7 +285,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of one CPU for many keys, as [`Self::insert_on`] does for one.
     ///
     /// # Errors
-    /// As [`Self::insert_on`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// Those of [`Self::insert_on`]. Also if the numbers of keys and values differ. The elements before the failing one are
     /// set.
     pub fn insert_many_on(&self, keys: &[K], cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
@@ -295,7 +295,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// supports.
     ///
     /// # Errors
-    /// As [`Self::insert_all`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// Those of [`Self::insert_all`]. Also if the numbers of keys and values differ. The elements before the failing one are
     /// set.
     pub fn insert_many_all(&self, keys: &[K], values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
@@ -304,7 +304,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// As [`Self::insert_each`], and if the numbers of keys and values differ. The elements before the failing one are
+    /// Those of [`Self::insert_each`]. Also if the numbers of keys and values differ. The elements before the failing one are
     /// set.
     pub fn insert_many_each(&self, keys: &[K], values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(keys), values)
@@ -313,7 +313,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Combines the values of all possible CPUs for `key` into one, such as their sum.
     ///
     /// # Errors
-    /// As [`Self::get`].
+    /// Those of [`Self::get`].
     pub fn fold<A>(&self, key: &K, start: A, mut fold: impl FnMut(A, V) -> A) -> Result<Option<A>> {
         Ok(self.get(key)?.map(|all| all.values().iter().fold(start, |all, &value| fold(all, value))))
     }

@@ -70,7 +70,7 @@ impl RingBuf {
     /// Returns the next record, or `None` if there is no record.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn next(&self) -> Result<Option<Vec<u8>>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.then_some(record))
@@ -80,7 +80,7 @@ impl RingBuf {
     /// during `each`. Records are copied in batches, so if `each` panics, the rest of its batch may be lost.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let (mut batch, mut count) = (Batch::default(), 0);
         while self.fill(&mut batch, None)? {
@@ -93,7 +93,7 @@ impl RingBuf {
     /// Returns the next record as a value, or `None` if there is no record.
     ///
     /// # Errors
-    /// As [`Self::read_into`], and if the record has another size than `T`; it is skipped then.
+    /// Those of [`Self::read_into`]. Also if the record has another size than `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
         self.next()?.map(|record| self.value(&record)).transpose()
     }

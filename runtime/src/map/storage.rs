@@ -53,7 +53,7 @@ impl<V: Plain> Storage<V> {
     /// one.
     ///
     /// # Errors
-    /// As [`Self::insert`], and if the condition of the flags does not hold.
+    /// Those of [`Self::insert`]. Also if the condition of the flags does not hold.
     pub fn insert_with(&self, object: impl AsFd, value: &V, flags: ElemFlags) -> Result<()> {
         self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }

@@ -69,7 +69,7 @@ impl UserRingBuf {
     /// Submits a value as a record. Returns `false` if there is no space for it.
     ///
     /// # Errors
-    /// As [`Self::push`].
+    /// Those of [`Self::push`].
     pub fn push_as<T: Plain>(&self, record: &T) -> Result<bool> {
         self.push(as_bytes(record))
     }

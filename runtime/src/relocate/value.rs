@@ -30,7 +30,7 @@ pub(super) enum Access {
     Same,
     /// The field's size changes from `from` to `to` bytes. A load of `to` bytes has the same value.
     Resized { from: u64, to: u64 },
-    /// The field's size changes, and no load of the other size has the same value.
+    /// The field's size changes, and a load of the new size would not give the same value.
     Incompatible,
 }
 

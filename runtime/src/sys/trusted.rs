@@ -14,8 +14,8 @@ impl Trusted {
     /// Declares an object as trusted.
     ///
     /// # Safety
-    /// The instructions must be ones that the user of this process wants to load into the kernel: compiled from their own source, and
-    /// described by these tables as the generator wrote them.
+    /// The object's instructions must be compiled from source code that the caller trusts to run in the kernel, and its tables must be
+    /// the unmodified output of the generator.
     #[must_use]
     pub const unsafe fn new(object: &'static abi::Object) -> Self {
         Self(object)

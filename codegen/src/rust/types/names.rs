@@ -8,7 +8,7 @@
 //! - If linking merged different types with the same name and kind, all get a hash of their members as a suffix, so
 //!   that no change to one renames another.
 //!
-//! [`collect`](super::collect) finds the types. This module does not know tokens.
+//! [`collect`](super::collect) finds the types. This module generates no text.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::skeleton::{Scope, type_ident};
 /// The types that are needed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NeededTypes {
-    /// Types, with the paths that name them if they are anonymous.
+    /// The types, each with the path that becomes its name if it is anonymous.
     pub(super) roots: Vec<(TypeId, String)>,
     /// Variables that are longer than their types, because their flexible arrays have elements, with their sizes.
     pub(super) longer: Vec<(TypeId, String, u64)>,
@@ -50,7 +50,7 @@ pub(super) struct Node {
     pub(super) id: TypeId,
     /// Its Rust name, not yet escaped; empty if the type is equivalent to another one.
     pub(super) name: String,
-    /// The size of a variable with the elements of its flexible array, if this is its own type.
+    /// The size of the variable including the elements of its flexible array, if the type is that variable's own.
     pub(super) longer: Option<u64>,
     pub(super) class: Class,
     pub(super) base: String,
@@ -74,7 +74,7 @@ pub(super) enum Class {
 pub(super) struct Names<'a> {
     pub(super) btf: &'a Btf,
     pub(super) nodes: Vec<Node>,
-    /// The types by id and, if it names the type, typedef.
+    /// The types by id, and by the name of the typedef that names an anonymous type (else empty).
     pub(super) named: BTreeMap<(TypeId, &'a str), NodeId>,
     pub(super) children: BTreeMap<(NodeId, TypeId), NodeId>,
     pub(super) paths: BTreeMap<(TypeId, String), NodeId>,
@@ -88,7 +88,7 @@ pub(super) struct Names<'a> {
     pub(super) contents: BTreeMap<TypeId, Rc<[(TypeId, String)]>>,
 }
 
-/// The struct, union or enum that a type is or is an array of.
+/// The struct, union or enum behind a type: the type itself, or the element of an array.
 pub(super) struct Target<'a> {
     pub(super) id: TypeId,
     /// The typedefs after the last array, outermost first.
@@ -185,7 +185,7 @@ impl<'a> Names<'a> {
         closure
     }
 
-    /// Returns whether a variable has a type of its own, because it is longer than its C type.
+    /// Returns whether the variable's flexible array has elements, so that it has a Rust type of its own.
     pub(super) fn is_longer(&self, ty: TypeId, path: &str) -> bool {
         self.target(ty).is_some_and(|target| self.longer(target.id, path).is_some())
     }

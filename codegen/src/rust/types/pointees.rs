@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::btf::{Btf, Kind, TypeId};
 
-/// Returns the named structs and unions that pointers in a value of this type lead to, directly or indirectly, in order
-/// of discovery.
+/// Returns the named structs and unions that are reachable through pointers in this type, directly or indirectly, in
+/// order of discovery.
 pub(crate) fn behind_pointers(btf: &Btf, ty: TypeId) -> Vec<TypeId> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();

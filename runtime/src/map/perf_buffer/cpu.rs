@@ -108,7 +108,7 @@ impl PerfCpuBuffer {
     /// Returns the next record, or `None` if there is no record.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn next(&self) -> Result<Option<Vec<u8>>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.then_some(record))
@@ -118,7 +118,7 @@ impl PerfCpuBuffer {
     /// and between them. The bytes are a copy, and no lock is taken during `each`.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<Drained> {
         let mut drained = Drained::default();
         self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
@@ -132,7 +132,7 @@ impl PerfCpuBuffer {
     /// the kernel pads records, so bytes after the value are ignored.
     ///
     /// # Errors
-    /// As [`Self::read_into`], and if the record is shorter than a `T`; it is skipped then.
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
         self.next()?.map(|record| self.value(&record)).transpose()
     }

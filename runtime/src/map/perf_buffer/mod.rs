@@ -149,7 +149,7 @@ impl PerfBufferOptions {
     /// Opens a buffer for each of these CPUs only. The output of programs on other CPUs is lost.
     ///
     /// # Errors
-    /// As [`Self::open`], and if `cpus` is empty or a CPU is not online.
+    /// Those of [`Self::open`]. Also if `cpus` is empty or a CPU is not online.
     pub fn open_on(&self, events: &PerfEventArray, cpus: &[u32]) -> Result<PerfBuffer> {
         let mut sorted = cpus.to_vec();
         sorted.sort_unstable();
@@ -181,7 +181,7 @@ impl PerfBuffer {
     /// Opens a buffer of the [default](PerfBufferOptions::default) size for each online CPU.
     ///
     /// # Errors
-    /// As [`PerfBufferOptions::open`].
+    /// Those of [`PerfBufferOptions::open`].
     pub fn open(events: &PerfEventArray) -> Result<Self> {
         PerfBufferOptions::default().open(events)
     }
@@ -198,7 +198,7 @@ impl PerfBuffer {
     /// Returns the next record of any CPU with the CPU's number, or `None` if there is no record.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn next(&self) -> Result<Option<(u32, Vec<u8>)>> {
         let mut record = Vec::new();
         Ok(self.read_into(&mut record)?.map(|cpu| (cpu, record)))
@@ -208,7 +208,7 @@ impl PerfBuffer {
     /// that were lost before and between them. The bytes are a copy, and no lock is taken during `each`.
     ///
     /// # Errors
-    /// As [`Self::read_into`].
+    /// Those of [`Self::read_into`].
     pub fn drain(&self, mut each: impl FnMut(u32, &[u8])) -> Result<Drained> {
         self.drain_each(|cpu, record| {
             each(cpu.cpu(), record);
@@ -220,7 +220,7 @@ impl PerfBuffer {
     /// is the first bytes of the record; the kernel pads records, so bytes after the value are ignored.
     ///
     /// # Errors
-    /// As [`Self::read_into`], and if the record is shorter than a `T`; it is skipped then.
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
     pub fn next_as<T: Plain>(&self) -> Result<Option<(u32, T)>> {
         let mut record = Vec::new();
         let Some(cpu) = self.read(&mut record)? else { return Ok(None) };
