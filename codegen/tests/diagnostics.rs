@@ -1,7 +1,7 @@
-//! A golden of the texts of all diagnostics: errors, help and warnings of the generator, the derive macros and the tables
-//! that the generator shares with the runtime.
+//! Goldens of the texts of all errors, help and warnings, one for the generator (with the derive macros and the tables that
+//! it shares with the runtime) and one for the runtime.
 //!
-//! The file codegen/src/error/expected.txt lists every text once, as it is in the source, with its placeholders. Texts can be
+//! Each file lists every text once, as it is in the source, with its placeholders. Texts can be
 //! read and reviewed there. To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test diagnostics` and read the
 //! difference. Other tests compare codes, not texts.
 
@@ -12,32 +12,61 @@ use proc_macro2::{TokenStream, TokenTree};
 use skelgen_corpus::golden;
 use syn::visit::Visit;
 
-/// The files and directories with diagnostics, relative to the workspace.
-const SOURCES: &[&str] =
-    &["codegen/src", "macros/src", "runtime/abi/src/map_types.rs", "runtime/abi/src/plan/attach.rs"];
+/// The texts of a crate: where they are, and the file that lists them, relative to the workspace.
+struct Listed {
+    sources: &'static [&'static str],
+    /// Files and directories whose texts are not for the errors of users: generated code, plans, summaries, recorded calls.
+    others: &'static [&'static str],
+    expected: &'static str,
+}
 
-/// Files and directories whose texts are not diagnostics: generated code, plans, summaries, disassembly and command-line help.
-const OTHERS: &[&str] = &[
-    "codegen/src/btf/declaration.rs",
-    "codegen/src/cli/",
-    "codegen/src/error/mod.rs",
-    "codegen/src/insn/",
-    "codegen/src/model/print.rs",
-    "codegen/src/plan/kconfig.rs",
-    "codegen/src/plan/print.rs",
-    "codegen/src/plan/struct_ops.rs",
-    "codegen/src/rust/",
-];
+const GENERATOR: Listed = Listed {
+    sources: &["codegen/src", "macros/src", "runtime/abi/src/map_types.rs", "runtime/abi/src/plan/attach.rs"],
+    others: &[
+        "codegen/src/btf/declaration.rs",
+        "codegen/src/cli/",
+        "codegen/src/error/mod.rs",
+        "codegen/src/insn/",
+        "codegen/src/model/print.rs",
+        "codegen/src/plan/kconfig.rs",
+        "codegen/src/plan/print.rs",
+        "codegen/src/plan/struct_ops.rs",
+        "codegen/src/rust/",
+    ],
+    expected: "codegen/src/error/expected.txt",
+};
+
+const RUNTIME: Listed = Listed {
+    sources: &["runtime/src"],
+    others: &[
+        "runtime/src/btf/declaration.rs",
+        "runtime/src/btf/testing.rs",
+        "runtime/src/error/golden.rs",
+        "runtime/src/relocate/tests/",
+        "runtime/src/skeleton/",
+        "runtime/src/sys/call.rs",
+    ],
+    expected: "runtime/src/error/texts.txt",
+};
 
 #[test]
-fn texts_are_as_expected() {
+fn texts_of_the_generator_are_as_expected() {
+    check(&GENERATOR);
+}
+
+#[test]
+fn texts_of_the_runtime_are_as_expected() {
+    check(&RUNTIME);
+}
+
+fn check(listed: &Listed) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files: Vec<PathBuf> = SOURCES.iter().flat_map(|source| files(&root.join(source))).collect();
+    let mut files: Vec<PathBuf> = listed.sources.iter().flat_map(|source| files(&root.join(source))).collect();
     files.sort();
     let mut text = String::new();
     for path in files {
         let name = path.strip_prefix(&root).expect("it is in the workspace").display().to_string();
-        if OTHERS.iter().any(|other| name.starts_with(other)) || name.ends_with("/tests.rs") {
+        if listed.others.iter().any(|other| name.starts_with(other)) || name.ends_with("/tests.rs") {
             continue;
         }
         let texts = texts(&fs::read_to_string(&path).expect("the file can be read"));
@@ -45,8 +74,7 @@ fn texts_are_as_expected() {
             text += &format!("== {name}\n{}\n\n", texts.join("\n"));
         }
     }
-    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error/expected.txt");
-    if let Err(difference) = golden::check(&expected, format!("{}\n", text.trim_end()).as_bytes()) {
+    if let Err(difference) = golden::check(&root.join(listed.expected), format!("{}\n", text.trim_end()).as_bytes()) {
         panic!("{difference}\nrun with {}=1 to accept", golden::BLESS);
     }
 }
