@@ -1,8 +1,7 @@
 //! Attaching programs to cgroups.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
-use super::undo::How;
 use super::{Link, Place};
 use crate::error::{LinuxVersion, Result};
 use crate::kernel::causes;
@@ -68,14 +67,7 @@ impl Program {
     /// # Errors
     /// If the program was not loaded or the kernel rejects it.
     pub fn attach_cgroup_without_link(&self, cgroup: impl AsFd, flags: AttachFlags) -> Result<Link> {
-        let program = self.fd()?;
-        let [kept, undoing] = [program, program].map(|fd| fd.try_clone_to_owned());
-        let io = |error: std::io::Error| self.not_attached("a cgroup", &error);
-        let (kept, undoing) = (kept.map_err(io)?, undoing.map_err(io)?);
-        let target: OwnedFd = cgroup.as_fd().try_clone_to_owned().map_err(io)?;
-        let attach_type = self.expected_attach_type();
-        sys::attach(program, target.as_fd(), attach_type, flags.bits(), None)
-            .map_err(|errno| self.refused("a cgroup (without a link)", errno))?;
-        Ok(Link::without_link(kept, self.name(), How::Program { program: undoing, target, attach_type }))
+        let attaching = (self.expected_attach_type(), flags.bits());
+        self.attach_without_link("a cgroup (without a link)", cgroup.as_fd(), attaching, |error, _| error)
     }
 }

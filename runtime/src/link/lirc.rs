@@ -3,10 +3,8 @@
 use std::os::fd::AsFd;
 
 use super::Link;
-use super::undo::How;
 use crate::error::Result;
 use crate::program::Program;
-use crate::sys::link as sys;
 use crate::uapi::AttachType;
 
 impl Program {
@@ -27,25 +25,14 @@ impl Program {
     /// # }
     /// ```
     pub fn attach_lirc(&self, device: impl AsFd) -> Result<Link> {
-        let (program, device) = (self.fd()?, device.as_fd());
-        let io = |error: std::io::Error| self.not_attached("an infrared receiver", &error);
-        let kept = program.try_clone_to_owned().map_err(io)?;
-        let how = How::Program {
-            program: program.try_clone_to_owned().map_err(io)?,
-            target: device.try_clone_to_owned().map_err(io)?,
-            attach_type: AttachType::LIRC_MODE2,
-        };
-        sys::attach(program, device, AttachType::LIRC_MODE2, 0, None).map_err(|errno| {
-            let error = self.refused("an infrared receiver", errno);
-            match errno.raw() {
-                libc::EINVAL => {
-                    error.with_help("open the `/dev/lirc*` file of a receiver in raw mode; `ir-ctl` lists them")
-                }
-                libc::EEXIST => error.note("the program is already attached to the device"),
-                libc::E2BIG => error.note("the device has 64 programs, the kernel's limit"),
-                _ => error,
+        let attaching = (AttachType::LIRC_MODE2, 0);
+        self.attach_without_link("an infrared receiver", device.as_fd(), attaching, |error, errno| match errno.raw() {
+            libc::EINVAL => {
+                error.with_help("open the `/dev/lirc*` file of a receiver in raw mode; `ir-ctl` lists them")
             }
-        })?;
-        Ok(Link::without_link(kept, self.name(), how))
+            libc::EEXIST => error.note("the program is already attached to the device"),
+            libc::E2BIG => error.note("the device has 64 programs, the kernel's limit"),
+            _ => error,
+        })
     }
 }

@@ -1,8 +1,7 @@
 //! Attaching programs to network interfaces, network namespaces and maps of sockets.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::undo::How;
 use super::{Link, Place, TcDirection};
 use crate::error::{Errno, LinuxVersion, Result, Subject};
 use crate::kernel::causes;
@@ -143,23 +142,16 @@ impl Program {
         let attach_type = self.expected_attach_type();
         match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
-            Err(errno) if errno.raw() == libc::EINVAL => self.attach_sockmap_without_link(map),
+            Err(errno) if errno.raw() == libc::EINVAL => {
+                self.attach_without_link("a map of sockets", map, (attach_type, 0), |error, _| {
+                    error.with_help(
+                        "the map must be a sockmap or sockhash, and the section or `set_type` must state the attach type \
+                         (`sk_skb` alone does not)",
+                    )
+                })
+            }
             Err(errno) => Err(self.refused("a map of sockets", errno)),
         }
-    }
-
-    fn attach_sockmap_without_link(&self, map: BorrowedFd<'_>) -> Result<Link> {
-        let io = |error: std::io::Error| self.not_attached("a map of sockets", &error);
-        let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(io);
-        let (kept, program, target) = (clone(self.fd()?)?, clone(self.fd()?)?, clone(map)?);
-        let attach_type = self.expected_attach_type();
-        sys::attach(program.as_fd(), target.as_fd(), attach_type, 0, None).map_err(|errno| {
-            self.refused("a map of sockets", errno).with_help(
-                "the map must be a sockmap or sockhash, and the section or `set_type` must state the attach type \
-                 (`sk_skb` alone does not)",
-            )
-        })?;
-        Ok(Link::without_link(kept, self.name(), How::Program { program, target, attach_type }))
     }
 
     fn attach_ordered(&self, ifindex: u32, attach_type: AttachType, place: Place<'_>) -> Result<Link> {

@@ -108,7 +108,11 @@ impl Program {
 
     /// Adds the attributes that identify the program.
     fn encapsulate(&self, route: Route, program: i32, message: &mut Message) -> Result<()> {
-        let (fd, name) = (program.to_ne_bytes(), self.name());
+        let name = self.name();
+        let identify = |bpf: &mut Message| {
+            bpf.attribute(PROG_FD, &program.to_ne_bytes());
+            bpf.text(PROG_NAME, name);
+        };
         let hook = match self.program_type() {
             ProgramType::LWT_IN => IN,
             ProgramType::LWT_OUT => OUT,
@@ -117,10 +121,7 @@ impl Program {
                 message.attribute(ENCAP_TYPE, &SEG6_LOCAL.to_ne_bytes());
                 message.nested(ENCAP, |encap| {
                     encap.attribute(SEG6_ACTION, &END_BPF.to_ne_bytes());
-                    encap.nested(SEG6_BPF, |bpf| {
-                        bpf.attribute(PROG_FD, &fd);
-                        bpf.text(PROG_NAME, name);
-                    });
+                    encap.nested(SEG6_BPF, identify);
                 });
                 return Ok(());
             }
@@ -135,10 +136,7 @@ impl Program {
         };
         message.attribute(ENCAP_TYPE, &BPF.to_ne_bytes());
         message.nested(ENCAP, |encap| {
-            encap.nested(hook, |bpf| {
-                bpf.attribute(PROG_FD, &fd);
-                bpf.text(PROG_NAME, name);
-            });
+            encap.nested(hook, identify);
             if hook == XMIT && route.headroom > 0 {
                 encap.attribute(XMIT_HEADROOM, &route.headroom.to_ne_bytes());
             }

@@ -1,10 +1,12 @@
 //! Detaching of attachments that the kernel has no link for: when the link is dropped.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Link;
 use super::route::Added;
 use super::tc::Filter;
-use crate::error::Errno;
+use crate::error::{Errno, Error, Result};
+use crate::program::Program;
 use crate::sys;
 use crate::uapi::AttachType;
 
@@ -30,6 +32,24 @@ pub(super) enum How {
     Filter(Filter),
     /// A route that runs a program.
     Route(Added),
+}
+
+impl Program {
+    /// Attaches to a target without a kernel link (`BPF_PROG_ATTACH`). `what` is the target in errors, to which `explain` adds
+    /// what is known about the error number.
+    pub(super) fn attach_without_link(
+        &self,
+        what: &str,
+        target: BorrowedFd<'_>,
+        (attach_type, flags): (AttachType, u32),
+        explain: impl FnOnce(Error, Errno) -> Error,
+    ) -> Result<Link> {
+        let clone = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|error| self.not_attached(what, &error));
+        let (kept, program, target) = (clone(self.fd()?)?, clone(self.fd()?)?, clone(target)?);
+        sys::link::attach(program.as_fd(), target.as_fd(), attach_type, flags, None)
+            .map_err(|errno| explain(self.refused(what, errno), errno))?;
+        Ok(Link::without_link(kept, self.name(), How::Program { program, target, attach_type }))
+    }
 }
 
 impl Undo {

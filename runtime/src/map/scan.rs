@@ -246,19 +246,21 @@ impl<'a> Keys<'a> {
             return Ok(self.handle.next_key(Some(&present), &mut next)?.then_some(next));
         };
         self.trail.push(present);
-        let mut first = next.clone();
         while let Some(at) = self.trail.last() {
             if !self.handle.next_key(Some(at), &mut next)? {
                 return Ok(None);
             }
-            let at_the_front =
-                seen.keys.contains(next.as_slice()) && self.handle.next_key(None, &mut first)? && first == next;
-            if !at_the_front {
+            if !seen.keys.contains(next.as_slice()) || !self.is_first(&next)? {
                 break;
             }
             self.trail.pop();
         }
         Ok(Some(next))
+    }
+
+    fn is_first(&self, key: &[u8]) -> Result<bool> {
+        let mut first = vec![0; key.len()];
+        Ok(self.handle.next_key(None, &mut first)? && first == key)
     }
 }
 
