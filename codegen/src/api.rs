@@ -1,7 +1,8 @@
-//! The public functions beside the build step: an object's bytes in, text out.
+//! The public functions of the library besides the build step: each takes the bytes of a file and returns text or a
+//! value.
 //!
-//! Each function runs the driver (`generate.rs`). The types hide what the phases return, so that a phase can change
-//! without changing the API. This module does not use files, arguments or the environment.
+//! Each function runs the driver (`generate.rs`). The public types wrap the results of the phases, so that a phase can
+//! change without changing the API. This module does not use files, arguments or the environment.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use crate::rust::Pieces;
 /// Generates the skeleton of a BPF object: the text of a Rust file.
 ///
 /// # Errors
-/// Everything that is wrong with the object or the options, with codes and locations.
+/// All problems of the object and the options, each with its code and location.
 ///
 /// # Examples
 /// ```no_run
@@ -32,10 +33,10 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
     Ok(text.into_string())
 }
 
-/// Reads a BPF object without generating code: for its warnings and for what `skelgen inspect` prints.
+/// Reads a BPF object without generating code, for its warnings and for the summary that `skelgen inspect` prints.
 ///
 /// # Errors
-/// Everything that is wrong with the object, with codes and locations.
+/// All problems of the object, each with its code and location.
 ///
 /// # Examples
 /// ```no_run
@@ -54,7 +55,7 @@ pub fn inspect(bytes: &[u8], options: &Options) -> Result<Object> {
 /// Plans the load of a BPF object without generating Rust.
 ///
 /// # Errors
-/// Everything that is wrong with the object, with codes and locations.
+/// All problems of the object, each with its code and location.
 ///
 /// # Examples
 /// ```no_run
@@ -70,7 +71,7 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<Plan> {
 /// as `/sys/kernel/btf/vmlinux`. With [`Options::types`] set, generates only those types and the types they contain.
 ///
 /// # Errors
-/// Everything that is wrong with the file, with codes and locations.
+/// All problems of the file, each with its code and location.
 ///
 /// # Examples
 /// ```no_run
@@ -83,9 +84,9 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<String> {
     driver::types(bytes, options).map(|file| file.text)
 }
 
-/// A BPF object without errors, with the options for its skeleton.
+/// A valid BPF object, with the options for its skeleton.
 ///
-/// Its `Display` is what `skelgen inspect` prints, and its `Serialize` what `skelgen inspect --json` prints. New
+/// Its `Display` is the text of `skelgen inspect`, and its `Serialize` the document of `skelgen inspect --json`. New
 /// releases may add members to the JSON; members are removed only in a new major version.
 #[derive(Debug, Clone)]
 pub struct Object {
@@ -94,8 +95,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// Returns the warnings for a person who generates a skeleton of this object. Each is one line of one or two
-    /// sentences, with invisible characters escaped.
+    /// Returns the warnings about the object. Each is one line of one or two sentences, with invisible characters
+    /// escaped.
     ///
     /// # Examples
     /// ```no_run
@@ -112,8 +113,8 @@ impl Object {
     /// whole text in memory.
     ///
     /// # Errors
-    /// As for [`generate()`], and [`Code::Io`](crate::Code::Io) if `out` fails. On error nothing is written, except
-    /// after `Io` and [`Code::BadName`](crate::Code::BadName).
+    /// The errors of [`generate()`], and [`Code::Io`](crate::Code::Io) if `out` fails. After `Io` and
+    /// [`Code::BadName`](crate::Code::BadName), a part of the text may have been written; after other errors, nothing.
     ///
     /// # Examples
     /// ```no_run
@@ -141,7 +142,7 @@ impl Serialize for Object {
 
 /// The requests that loading an object makes to the kernel, in order.
 ///
-/// Its `Display` is what `skelgen plan` prints.
+/// Its `Display` is the text of `skelgen plan`.
 #[derive(Debug, Clone)]
 pub struct Plan(LoadPlan);
 

@@ -2,7 +2,8 @@
 //!
 //! A skeleton is a Rust file that loads and attaches the programs of one object through the crate `skelgen-runtime`.
 //! At run time it needs no libbpf and parses no ELF. A build.rs uses [`Builder`]; other tools call [`generate()`] with
-//! an object's bytes. Generation is a pure function of the bytes and the [`Options`].
+//! an object's bytes. The guide, in the directory `codegen/docs` of the repository, begins with a first program.
+//! Generation is a pure function of the bytes and the [`Options`].
 //!
 //! ```no_run
 //! // build.rs
@@ -16,14 +17,17 @@ mod api;
 mod btf;
 mod build;
 mod builder;
+mod check;
 #[cfg(feature = "cli")]
 mod cli;
 mod elf;
 mod emulate;
 mod error;
 mod generate;
+mod header;
 mod insn;
 mod link;
+mod min_btf;
 mod model;
 mod options;
 mod output;
@@ -44,9 +48,11 @@ pub use skelgen_abi::plan::PercpuForm;
 #[doc(hidden)]
 pub mod unstable {
     #[cfg(feature = "cli")]
-    pub use crate::cli::main;
+    pub use crate::cli::{draw, main};
     pub use crate::error::all_codes;
-    pub use crate::generate::{inspect, plan, types, write};
+    pub use crate::generate::{Relocations, header, inspect, min_btf, plan, relocations, types, write};
+
+    pub use crate::check::{Finding, Kernel, Severity, check};
 
     pub mod btf {
         pub use crate::btf::*;

@@ -1,9 +1,10 @@
-//! Linking: finds the functions of each program, which are its own function and every function that it reaches.
+//! Linking: finds the functions of each program, which are its own function and all functions that it calls, directly
+//! or indirectly.
 //!
 //! A program's own function comes first, then the others in depth-first order of the calls. A function is stored once,
-//! whichever programs call it; the runtime assembles programs when it loads them. References of linked functions lead
-//! to other linked functions or outside the object's code: to maps and the kernel. This module does not depend on kernels or
-//! plans.
+//! even if several programs call it; the runtime assembles programs when it loads them. References of linked functions
+//! lead to other linked functions or outside the object's code: to maps and the kernel. This module does not depend on
+//! kernels or plans.
 
 use std::collections::HashMap;
 
@@ -48,7 +49,7 @@ pub struct LinkedFunction {
     pub tables: Vec<Vec<InsnIndex>>,
 }
 
-/// What an instruction of a linked function refers to outside of that function.
+/// The target of a reference from an instruction of a linked function to outside of that function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outside {
     /// A function, called or by address: an index into [`Linked::functions`].
@@ -65,7 +66,7 @@ pub enum Outside {
     JumpTable(usize),
     /// A mask of the running kernel's CPUs, in the immediate (see `emulate`).
     CpuMask,
-    /// The distance in bytes between the copies that two CPUs have of an emulated percpu section, in the immediate (see
+    /// The distance in bytes between the copies of an emulated percpu section for two CPUs, in the immediate (see
     /// `emulate`).
     Stride(MapId),
 }
@@ -119,7 +120,7 @@ impl Linker<'_> {
         }
     }
 
-    /// Schedules a function's calls, unless the program already has the function.
+    /// Schedules the calls of a function, unless the program already has the function.
     fn enter(&mut self, program: usize, function: usize, functions: &mut Vec<usize>, stack: &mut Vec<(usize, usize)>) {
         if self.reached[function].replace(program) != Some(program) {
             functions.push(function);
@@ -127,7 +128,7 @@ impl Linker<'_> {
         }
     }
 
-    /// Returns the linked function for a function of the object, and links it if necessary.
+    /// Returns the index of the linked function for a function of the object, and links it if necessary.
     fn function(&mut self, id: FunctionId) -> usize {
         if let Some(&known) = self.known.get(&id) {
             return known;
@@ -139,7 +140,7 @@ impl Linker<'_> {
         number
     }
 
-    /// Points a reference of a function to a linked function.
+    /// Sets the target of a reference to a linked function.
     fn refer(&mut self, caller: usize, reference: usize, callee: usize) {
         self.linked.functions[caller].code.refs[reference].to = Outside::Subprogram(callee);
     }

@@ -1,11 +1,12 @@
 //! The options of a generated file.
 //!
 //! To add an option, add a field here with its default, a method of [`Builder`] and an argument of the command line, and
-//! handle it in its phase. No other source file names it; goldens and tests may.
+//! handle it in its phase. No other source file needs to name the option, except goldens and tests.
 
 use crate::PercpuForm;
 use crate::builder::Builder;
 use crate::rust::{Layout, Style};
+use crate::skeleton::MapChoices;
 
 /// The options of a generated file.
 ///
@@ -20,23 +21,26 @@ use crate::rust::{Layout, Style};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The object's name: the module's name, and the prefix of the kernel's names for global data.
+    /// The object's name: the name of the generated module, and the prefix of the kernel's names for global data.
     pub name: String,
-    /// Whether the file is a module or contains one.
+    /// How the generated text is used: as a module's file (`mod NAME;`) or by `include!`.
     pub layout: Layout,
-    /// The forms of programs with percpu data in the file. By default both, for all kernels.
+    /// How programs access percpu global data: directly, by emulation, or as the running kernel supports (the default).
     pub percpu: PercpuForm,
     /// Types to generate even if no variable or map uses them, named as in C: `event` or `struct event`.
     pub types: Vec<String>,
-    /// Whether to generate the context types of programs.
+    /// Whether to generate the context types of programs, such as `struct xdp_md`.
     pub contexts: bool,
-    /// The path of the runtime crate in the generated file.
+    /// The path of the runtime crate for the generated file.
     pub runtime: String,
-    /// Names of maps that may be left out of a load (`OpenMap::set_autocreate`). Their handles are `Option`s.
+    /// Names of maps that a load may omit (`OpenMap::set_autocreate`). Their handles are `Option`s.
     pub optional_maps: Vec<String>,
     /// Names of maps whose type or sizes are set before the load (`OpenMap::set_map_type`). Their handles accept any
     /// map type.
     pub untyped_maps: Vec<String>,
+    /// Types of the records in ring buffers, user ring buffers and perf event arrays whose map definition does not
+    /// state the type: names of a map and of a type (`("events", "struct event")`).
+    pub records: Vec<(String, String)>,
 }
 
 impl Options {
@@ -60,12 +64,17 @@ impl Options {
             runtime: "::skelgen_runtime".to_owned(),
             optional_maps: Vec::new(),
             untyped_maps: Vec::new(),
+            records: Vec::new(),
         }
     }
 
-    /// Returns the maps that an option names.
+    /// Returns the maps that options name.
     pub(crate) fn named_maps(&self) -> impl Iterator<Item = &String> {
-        self.optional_maps.iter().chain(&self.untyped_maps)
+        self.optional_maps.iter().chain(&self.untyped_maps).chain(self.records.iter().map(|(map, _)| map))
+    }
+
+    pub(crate) fn map_choices(&self) -> MapChoices<'_> {
+        MapChoices { optional: &self.optional_maps, untyped: &self.untyped_maps, records: &self.records }
     }
 
     pub(crate) fn style(&self) -> Style<'_> {
@@ -75,7 +84,8 @@ impl Options {
 
 /// The methods of the build step that set options. They apply to all of its inputs.
 impl Builder {
-    /// Sets the forms of percpu global data in the skeletons. The default is both forms, for all kernels. With
+    /// Sets how programs access percpu global data. With the default, [`PercpuForm::Either`], skeletons contain code
+    /// for direct access and for emulation, and the runtime chooses by the features of the running kernel. With
     /// [`PercpuForm::Native`], skeletons are smaller, but those with percpu data require Linux 7.3.
     #[must_use]
     pub fn percpu(mut self, form: PercpuForm) -> Self {
@@ -83,8 +93,8 @@ impl Builder {
         self
     }
 
-    /// Adds a type to generate even if no variable or map uses it, such as that of a ring buffer's records. It is named
-    /// as in C: `event` or `struct event`.
+    /// Adds a type to generate even if no variable or map uses it, such as the type of a ring buffer's records. The
+    /// name is as in C: `event` or `struct event`.
     ///
     /// clang keeps only the types of global variables, maps and function parameters. A global
     /// `const struct event *unused;` keeps `struct event`.
@@ -94,8 +104,8 @@ impl Builder {
         self
     }
 
-    /// Makes a map's handle an `Option`, so that the map can be left out of a load with
-    /// `OpenMap::set_autocreate(false)`, for example on kernels without its map type.
+    /// Makes a map's handle an `Option`, so that a load can omit the map with `OpenMap::set_autocreate(false)`, for
+    /// example on kernels without its map type.
     #[must_use]
     pub fn optional_map(mut self, name: impl Into<String>) -> Self {
         self.options.optional_maps.push(name.into());
@@ -104,11 +114,28 @@ impl Builder {
 
     /// Makes a map's handle untyped, so that its type and sizes can be set before the load with `OpenMap::set_map_type`
     /// and `set_value_size`. An example is a ring buffer that becomes a perf event array on older kernels.
-    /// `PerfEventArray::try_from(OwnedFd::from(map))` creates a typed handle. A map whose keys or values have no size
+    /// `<PerfEventArray>::try_from(OwnedFd::from(map))` creates a typed handle. A map whose keys or values have no size
     /// in the object always has an untyped handle.
     #[must_use]
     pub fn untyped_map(mut self, name: impl Into<String>) -> Self {
         self.options.untyped_maps.push(name.into());
+        self
+    }
+
+    /// Sets the type of the records in a ring buffer, user ring buffer or perf event array, named as in C: `event`,
+    /// `struct event` or `__u64`. The map's handle then has this type: `RingBuf<types::event>`.
+    ///
+    /// The option is not necessary if the map's definition states the type: `__type(value, struct event)`. libbpf and
+    /// the kernel reject such definitions; skelgen and cilium/ebpf set the size that the kernel requires. With the
+    /// option, the same source can be loaded by all of them. An input without the map or the type is not changed.
+    ///
+    /// # Examples
+    /// ```
+    /// let builder = skelgen::Builder::new().source("src/bpf/snoop.bpf.c").record("events", "struct event");
+    /// ```
+    #[must_use]
+    pub fn record(mut self, map: impl Into<String>, ty: impl Into<String>) -> Self {
+        self.options.records.push((map.into(), ty.into()));
         self
     }
 
@@ -119,7 +146,7 @@ impl Builder {
         self
     }
 
-    /// Sets the path of the runtime crate, if it has another name or is re-exported by another crate. The default is
+    /// Sets the path of the runtime crate, for a crate with a different name or a re-export of it. The default is
     /// `::skelgen_runtime`.
     #[must_use]
     pub fn runtime(mut self, path: impl Into<String>) -> Self {
@@ -136,21 +163,21 @@ pub(crate) mod args {
     use super::Options;
     use crate::PercpuForm;
 
-    #[derive(Args)]
+    #[derive(Args, Clone, Copy)]
     pub(crate) struct FormArgs {
-        /// Form of percpu global data in the skeleton
+        /// How programs access percpu global data
         #[arg(long, value_enum, default_value_t = Percpu::Either)]
         percpu: Percpu,
     }
 
-    /// The forms of percpu global data.
+    /// How programs access percpu global data.
     #[derive(Clone, Copy, ValueEnum)]
     enum Percpu {
-        /// Direct access, for Linux 7.3 and later
+        /// Directly, which requires Linux 7.3
         Native,
-        /// Copies in an array, for all kernels
+        /// By emulation, with the copies of all CPUs in an array
         Emulated,
-        /// Both forms; chosen at load time
+        /// Directly or by emulation, chosen at load time by the kernel's features
         Either,
     }
 
@@ -166,11 +193,11 @@ pub(crate) mod args {
 
     #[derive(Args)]
     pub(crate) struct TypeArgs {
-        /// Type to write, named as in C (`event`, `struct event`), with the types it contains. `gen` writes it in
-        /// addition to the types of variables and maps, `types` instead of all types. Can be repeated
+        /// Type to write, named as in C (`event`, `struct event`), with the types it contains. `gen` writes the type in
+        /// addition to those of variables and maps; `types` writes only these types. Can be repeated
         #[arg(long = "type", value_name = "NAME")]
         names: Vec<String>,
-        /// Path of the runtime crate, if it has another name
+        /// Path of the runtime crate, if it has a different name
         #[arg(long, value_name = "PATH", default_value = "::skelgen_runtime")]
         runtime: String,
     }
@@ -187,13 +214,25 @@ pub(crate) mod args {
         /// Also write the context types of programs
         #[arg(long)]
         contexts: bool,
-        /// Map that can be left out of a load with `set_autocreate(false)`; its handle is an `Option`. Can be repeated
+        /// Map that a load can omit with `set_autocreate(false)`; its handle is an `Option`. Can be repeated
         #[arg(long = "optional-map", value_name = "NAME")]
         optional_maps: Vec<String>,
         /// Map whose type and sizes can be set before the load with `set_map_type`; its handle accepts any map type.
         /// Can be repeated
         #[arg(long = "untyped-map", value_name = "NAME")]
         untyped_maps: Vec<String>,
+        /// Type of the records in a ring buffer, user ring buffer or perf event array, named as in C (`event`, `struct
+        /// event`). Can be repeated
+        #[arg(long = "record", value_name = "MAP=TYPE", value_parser = record)]
+        records: Vec<(String, String)>,
+    }
+
+    /// Parses the argument of `--record`.
+    pub(crate) fn record(text: &str) -> Result<(String, String), &'static str> {
+        match text.split_once('=') {
+            Some((map, ty)) if !map.is_empty() && !ty.is_empty() => Ok((map.to_owned(), ty.to_owned())),
+            _ => Err("expected the names of a map and of a type, such as `events=event`"),
+        }
     }
 
     impl SkeletonArgs {
@@ -201,6 +240,7 @@ pub(crate) mod args {
             options.contexts = self.contexts;
             options.optional_maps = self.optional_maps;
             options.untyped_maps = self.untyped_maps;
+            options.records = self.records;
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Output of text to files and to standard output. A file is replaced as a whole, and only if its text changes.
+//! Output to files and to standard output. A file is replaced as a whole, and only if its contents change.
 //!
-//! This module does not interpret the text.
+//! This module does not interpret the text or bytes.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -9,30 +9,36 @@ use std::path::Path;
 
 use crate::error::{Code, Error, Result};
 
-/// Writes what `produce` produces to a file.
+/// Writes the text that `produce` writes to a file.
 ///
-/// A regular file is replaced once all of the text is there. It is left alone, with its modification time, if it
-/// already contains the same text. A symbolic link and the permissions of a replaced file are kept. A file that is not
+/// A regular file is replaced when the text is complete. A file that already contains the same text is not changed and
+/// keeps its modification time. A symbolic link and the permissions of a replaced file are kept. A file that is not
 /// regular, such as a pipe or `/dev/stdout`, is written to directly.
 ///
 /// # Errors
 /// Errors of `produce`, and [`Code::Io`] with the file's name.
 pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>) -> Result<R> {
+    replace(path, |sink| produce(sink))
+}
+
+/// Replaces the contents of a file by the output of `produce`, as [`to_file`] describes.
+fn replace<R>(path: &Path, produce: impl FnOnce(&mut Sink<'_>) -> Result<R>) -> Result<R> {
     let failed = |error| Error::new(Code::Io, format!("cannot write {}: {error}", path.display()));
     if is_open_already(path) || std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-        return through(file, produce, failed).map(|(result, _)| result);
+        let mut file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        return through(&mut file, produce, failed);
     }
     let target = std::fs::canonicalize(path);
     let path = target.as_deref().unwrap_or(path);
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A temporary file is readable by its owner only; use the permissions of an ordinary new file.
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(|error| {
-        // An error that names the temporary file would hide the cause, which is in the directory.
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(|error| {
+        // Report the error of the directory, if it has one: an error with the name of the temporary file would hide the
+        // cause.
         failed(std::fs::read_dir(directory).err().unwrap_or(error))
     })?;
-    let (result, mut file) = through(file, produce, failed)?;
+    let result = through(file.as_file_mut(), produce, failed)?;
     if !same(path, file.as_file_mut()).map_err(failed)? {
         if let Ok(replaced) = std::fs::metadata(path) {
             file.as_file().set_permissions(replaced.permissions()).map_err(failed)?;
@@ -43,63 +49,101 @@ pub(crate) fn to_file<R>(path: &Path, produce: impl FnOnce(&mut dyn fmt::Write) 
     Ok(result)
 }
 
-/// Writes what `produce` produces to standard output. A reader that closed its end early is not an error.
+/// Writes the text that `produce` writes to standard output. A pipe whose reader has closed it is not an error.
 ///
 /// # Errors
 /// Errors of `produce`, and [`Code::Io`].
 #[cfg(feature = "cli")]
 pub(crate) fn to_stdout(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
+    to_reader(produce).map(drop)
+}
+
+/// Writes to standard output as [`to_stdout`] does, and returns whether standard output still has a reader.
+///
+/// # Errors
+/// The errors of [`to_stdout`].
+#[cfg(feature = "cli")]
+pub(crate) fn to_reader(produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<bool> {
+    print(|sink| produce(sink))
+}
+
+/// Writes the output of `produce` to standard output, and returns whether standard output still has a reader.
+#[cfg(feature = "cli")]
+fn print(produce: impl FnOnce(&mut Sink<'_>) -> Result<()>) -> Result<bool> {
     let mut early = false;
-    let out = io::stdout().lock();
-    let result = through(out, produce, |error| {
+    let result = through(&mut io::stdout().lock(), produce, |error| {
         early = error.kind() == io::ErrorKind::BrokenPipe;
         Error::new(Code::Io, format!("cannot write to standard output: {error}"))
     });
-    if early { Ok(()) } else { result.map(|_| ()) }
+    if early { Ok(false) } else { result.map(|()| true) }
 }
 
-/// Returns whether the path names an open file of this process, such as `/dev/stdout`. It may be a regular file, but
-/// replacing it would replace the name.
+/// Writes bytes to a file, as [`to_file`] does, or to standard output, as [`to_stdout`] does.
+///
+/// # Errors
+/// [`Code::Io`] with the file's name.
+#[cfg(feature = "cli")]
+pub(crate) fn bytes(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
+    let produce = |sink: &mut Sink<'_>| sink.bytes(bytes).map_err(|_| Error::new(Code::Io, "cannot write the bytes"));
+    match path {
+        Some(path) => replace(path, produce),
+        None => print(produce).map(drop),
+    }
+}
+
+/// Writes a whole text.
+///
+/// # Errors
+/// [`Code::Io`]. The owner of `out` replaces it by an error with the cause.
+pub(crate) fn put(out: &mut dyn fmt::Write, text: &str) -> Result<()> {
+    out.write_str(text).map_err(|_| Error::new(Code::Io, "cannot write the text"))
+}
+
+/// Returns whether the path names an open file of this process, such as `/dev/stdout`. That file may be regular, but
+/// renaming another file to this path would replace the entry in `/dev` instead.
 fn is_open_already(path: &Path) -> bool {
     let Ok(directory) = path.parent().unwrap_or(path).canonicalize() else { return false };
     let link = std::fs::read_link(path).unwrap_or_default();
     [&directory, &link].iter().any(|path| path.starts_with("/proc")) || directory == Path::new("/dev")
 }
 
-/// Passes text on to a writer, and returns the writer once everything is written.
-fn through<W: Write, R>(
-    out: W,
-    produce: impl FnOnce(&mut dyn fmt::Write) -> Result<R>,
+/// Writes the output of `produce` to a writer, and flushes it.
+fn through<R>(
+    out: &mut dyn Write,
+    produce: impl FnOnce(&mut Sink<'_>) -> Result<R>,
     failed: impl FnOnce(io::Error) -> Error,
-) -> Result<(R, W)> {
+) -> Result<R> {
     let mut sink = Sink { out: BufWriter::new(out), error: None };
     let result = produce(&mut sink);
     match (result, sink.error) {
         (_, Some(error)) => Err(failed(error)),
         (Err(error), None) => Err(error),
-        (Ok(result), None) => match sink.out.into_inner() {
-            Ok(out) => Ok((result, out)),
-            Err(error) => Err(failed(error.into_error())),
-        },
+        (Ok(result), None) => sink.out.flush().map(|()| result).map_err(failed),
     }
 }
 
-/// A byte writer that accepts text and keeps the reason of a failure.
-struct Sink<W: Write> {
-    out: BufWriter<W>,
+/// A byte writer that accepts text and stores the cause of a failure.
+struct Sink<'a> {
+    out: BufWriter<&'a mut dyn Write>,
     error: Option<io::Error>,
 }
 
-impl<W: Write> fmt::Write for Sink<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.out.write_all(text.as_bytes()).map_err(|error| {
+impl Sink<'_> {
+    fn bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.out.write_all(bytes).map_err(|error| {
             self.error = Some(error);
             fmt::Error
         })
     }
 }
 
-/// Returns whether the file at this path has the same bytes as `new`, whatever its position.
+impl fmt::Write for Sink<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes(text.as_bytes())
+    }
+}
+
+/// Returns whether the file at this path has the same bytes as `new`, regardless of the read position of `new`.
 fn same(path: &Path, new: &mut File) -> io::Result<bool> {
     let Ok(old) = File::open(path) else {
         return Ok(false);
@@ -145,6 +189,20 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("it exists"), "two");
         assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 1, "nothing is left behind");
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn bytes_are_written_as_texts_are() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        bytes(Some(&path), b"\xff\n\0").expect("it is written");
+        let before = std::fs::metadata(&path).expect("it exists");
+        bytes(Some(&path), b"\xff\n\0").expect("it is left alone");
+        assert_eq!(inode(&before), inode(&std::fs::metadata(&path).expect("it exists")));
+        bytes(Some(&path), b"\xfe").expect("it is replaced");
+        assert_ne!(inode(&before), inode(&std::fs::metadata(&path).expect("it exists")));
+        assert_eq!(std::fs::read(&path).expect("it exists"), b"\xfe");
     }
 
     #[test]

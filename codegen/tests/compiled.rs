@@ -1,4 +1,4 @@
-//! Tests with objects that are compiled here: for big-endian systems, and with large zero data.
+//! Tests with objects that are compiled here: for big-endian machines, and with large zero data.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,7 +41,7 @@ fn a_source_has_the_same_code_in_both_byte_orders() {
             code.collect::<Vec<_>>()
         });
         assert_eq!(little_code, big_code, "{name}");
-        // Printing a plan decodes the bytes that the kernel gets.
+        // Printing a plan decodes the instructions that the kernel gets.
         let code = |bytes| {
             let text = plan(bytes, &options).expect("the object is valid").to_string();
             text.split_once("\nprogram ").map(|(_, code)| code.to_owned()).expect("it has programs")
@@ -61,7 +61,7 @@ fn a_file_asserts_the_byte_order_of_its_target() {
 }
 
 /// The addresses in initial values are unknown until the programs run, and no loader sets them. All outputs mention
-/// them.
+/// these variables.
 #[test]
 fn addresses_in_initial_values_are_reported() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -77,9 +77,9 @@ fn addresses_in_initial_values_are_reported() {
     assert!(warnings.contains("section .data: the initial value of `holds`, `words` contains addresses"), "{warnings}");
     let summary = model.summary(options.percpu).to_string();
     let with = |name: &str| summary.lines().any(|line| line.contains(name) && line.contains("with addresses"));
-    assert!(with(" holds ") && with(" words ") && !with(" plain ") && !with(" there "), "{summary}");
+    assert!(with(" holds,") && with(" words[2],") && !with(" plain") && !with(" there"), "{summary}");
     let text = generate(&object, &options).expect("the object is valid");
-    let lines = text.lines().filter(|line| line.contains("the addresses in it are not set"));
+    let lines = text.lines().filter(|line| line.contains("addresses in its initial value are not set"));
     assert_eq!(lines.map(|line| line.contains(" holds`; ")).collect::<Vec<_>>(), [true]);
     let plain = inspect(&compile("subprogs", "bpfel").expect("there is a compiler"), &options);
     assert!(plain.is_ok_and(|object| object.warnings().is_empty()));

@@ -1,9 +1,9 @@
-//! Goldens of the texts of all errors, help and warnings, one for the generator (with the derive macros and the tables that
-//! it shares with the runtime) and one for the runtime.
+//! Goldens of the texts of all errors, help and warnings: one file for the generator (with the derive macros and the
+//! tables that it shares with the runtime) and one file for the runtime.
 //!
-//! Each file lists every text once, as it is in the source, with its placeholders. Texts can be
-//! read and reviewed there. To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test diagnostics` and read the
-//! difference. Other tests compare codes, not texts.
+//! Each file lists every text once, as the source has it, with its placeholders, for review. To accept a change, run
+//! `SKELGEN_BLESS=1 cargo test -p skelgen --test diagnostics` and read the difference. Other tests compare codes, not
+//! texts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use proc_macro2::{TokenStream, TokenTree};
 use skelgen_corpus::golden;
 use syn::visit::Visit;
 
-/// The texts of a crate: where they are, and the file that lists them, relative to the workspace.
+/// The texts of a crate: their directories, and the file that lists them, relative to the workspace.
 struct Listed {
     sources: &'static [&'static str],
-    /// Files and directories whose texts are not for the errors of users: generated code, plans, summaries, recorded calls.
+    /// Files and directories with texts that are not error messages: generated code, plans, summaries, recorded calls.
     others: &'static [&'static str],
     expected: &'static str,
 }

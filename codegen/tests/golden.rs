@@ -2,7 +2,7 @@
 //!
 //! The expected files are in fixtures/corpus/expected; fixtures/corpus compiles the Rust files. To accept a change, run
 //! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference. Comments in the fixture sources set
-//! the generator's options.
+//! the options of the generator.
 
 use skelgen::Options;
 use skelgen_corpus::directives::Directives;
@@ -21,6 +21,7 @@ fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> sk
         let mut options = Options::for_file(&path);
         options.optional_maps = directives.optional_maps;
         options.untyped_maps = directives.untyped_maps;
+        options.records = directives.records;
         let (made, again) = (make(&bytes, &options), make(&bytes, &options));
         let bytes_of = |made: &skelgen::Result<T>| match made {
             Ok(made) => made.as_ref().to_vec(),
@@ -74,14 +75,15 @@ fn rust() {
     compare("rs", |bytes, options| Ok(without_blob(&skelgen::generate(bytes, options)?, &options.name).0));
 }
 
-/// Compares the blobs of generated files, which are equal to those of the plans. A change is readable in the plan.
+/// Compares the blobs of generated files with those of the plans, which must be equal. A change is readable in the
+/// plan.
 #[test]
 fn blobs() {
     compare("blob", |bytes, options| {
         let (_, blob) = without_blob(&skelgen::generate(bytes, options)?, &options.name);
         assert!(
             skelgen::unstable::plan(bytes, options)?.object.blob == blob,
-            "{}: the plan has another blob",
+            "{}: the plan has a different blob",
             options.name
         );
         Ok(blob)

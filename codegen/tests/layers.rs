@@ -11,7 +11,7 @@ use std::path::Path;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
-/// The layers of a crate, lowest first. Modules of one layer may use each other only if they are one entry, joined by
+/// The layers of a crate, lowest first. Modules of one layer may use each other only if they form one entry, joined by
 /// `+`.
 struct Layers {
     sources: &'static str,
@@ -28,9 +28,9 @@ const CODEGEN: Layers = Layers {
         "emulate",
         "plan",
         "skeleton",
-        "rust",
+        "rust header min_btf",
         "options+builder output",
-        "generate",
+        "generate check",
         "api build",
         "cli",
         "lib",
@@ -38,16 +38,16 @@ const CODEGEN: Layers = Layers {
     ],
 };
 
-/// The passes of the model. `lib` is its root, which has the types of the model.
+/// The passes of the model. `lib` is the root module, which has the types of the model.
 const MODEL: Layers = Layers {
     sources: "codegen/src/model",
     order: &[
         "lib",
-        "exceptions externs kernels refused repair sections wrappers",
-        "pass table",
+        "columns exceptions externs kernels memory reached refused repair sections wrappers",
+        "needs pass table",
         "data functions special",
         "arena jumps kconfig legacy maps struct_ops",
-        "print references untyped warnings",
+        "print references undefined untyped warnings",
         "build",
     ],
 };
@@ -57,16 +57,17 @@ const RUNTIME: Layers = Layers {
     order: &[
         "error",
         "sys",
-        "record btf pins",
-        "sanitize",
+        "record btf pins cgroup",
+        "sanitize opened",
         "kernel",
-        "relocate",
+        "relocate interface",
         "data",
         "map",
         "usdt_specs open",
         "program",
         "link",
-        "execute",
+        "system execute",
+        "object",
         "generated",
         "skeleton",
         "lib",
@@ -74,7 +75,7 @@ const RUNTIME: Layers = Layers {
 };
 
 const ABI: Layers =
-    Layers { sources: "runtime/abi/src", order: &["escape opcode uapi", "helper plan", "map_types", "lib"] };
+    Layers { sources: "runtime/abi/src", order: &["escape opcode relocation uapi", "helper plan", "map_types", "lib"] };
 
 #[test]
 fn the_shared_crate_is_layered() {
@@ -255,7 +256,7 @@ impl Graph {
     }
 }
 
-/// Collects the paths in a file that begin at the crate's root, however they are written.
+/// Collects the paths in a file that begin at the crate's root, in any notation.
 struct Paths {
     /// The current module.
     at: Vec<String>,
@@ -343,7 +344,7 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        // A single name refers to an import, which is recorded itself.
+        // A single name refers to an import, which is recorded by itself.
         if names.len() > 1 {
             self.note(&names);
         }

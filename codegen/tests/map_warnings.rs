@@ -1,4 +1,4 @@
-//! Warnings about maps that no kernel creates as the source defines them.
+//! Warnings about map definitions that every kernel rejects.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn definitions_of_other_types() {
     warned(&object, "do not support its flags 0x400");
 }
 
-/// Inner maps in the source that differ from the definition of inner maps.
+/// Tests warnings about inner maps in the source that differ from the definition of inner maps.
 #[test]
 fn inner_maps_that_differ_from_their_definition() {
     let mut object = object("templates");

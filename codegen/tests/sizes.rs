@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use skelgen::Options;
 use skelgen::unstable::elf::{ElfObject, SectionKind};
 use skelgen::unstable::plan;
+use skelgen::{Options, PercpuForm};
 
-/// Returns the size of an object's sections without debug information, symbols and relocations: the data that a loader
-/// which parses ELF would contain.
+/// Returns the size of an object's sections without debug information, symbols and relocations: the data in a loader
+/// that contains the object and parses ELF.
 fn sections(bytes: &[u8]) -> usize {
     let elf = ElfObject::parse(bytes).expect("the object is valid");
     let counted = elf.sections.iter().filter(|section| {
@@ -23,7 +23,7 @@ fn shared_functions_are_stored_once() {
     let plan = plan(&bytes, &Options::for_file("dup_subprog")).expect("the object is valid");
     let (blob, sections) = (plan.object.blob.len(), sections(&bytes));
     assert!(blob * 10 <= sections * 11, "the blob has {blob} bytes, the object's sections {sections}");
-    // The largest function is in eight programs, and the blob contains its instructions and line records once.
+    // Eight programs contain the largest function; the blob contains its instructions and line records once.
     let function = |index: &u32| &plan.object.functions[*index as usize].body;
     let largest = (0..8).map(|index| function(&index).insns.len).max();
     let loaded: u32 = plan
@@ -34,6 +34,31 @@ fn shared_functions_are_stored_once() {
         .map(|index| function(index).insns.len + function(index).line_info.len)
         .sum();
     assert!(largest.is_some_and(|largest| loaded > 8 * largest) && loaded as usize > 4 * blob, "{loaded} of {blob}");
+}
+
+/// Tests all objects with one form of percpu access: both forms would require a second body for functions that use
+/// percpu data.
+#[test]
+fn blobs_are_not_larger_than_their_objects() {
+    let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects");
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for entry in std::fs::read_dir(objects).expect("the objects are committed") {
+        let path = entry.expect("the directory can be read").path();
+        if path.extension().is_none_or(|end| end != "o") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("the object is committed");
+        let mut options = Options::for_file(&path);
+        options.percpu = PercpuForm::Native;
+        // Skip fixtures that the generator rejects.
+        let Ok(plan) = plan(&bytes, &options) else { continue };
+        let (blob, sections) = (plan.object.blob.len(), sections(&bytes));
+        if blob * 10 > sections * 11 {
+            wrong.push(format!("{}: the blob has {blob} bytes, the object's sections {sections}", path.display()));
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty() && count > 30, "{count} objects\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The output of the command-line tool is safe for terminals, even with hostile names in objects and paths.
+//! The output of the command-line tool is safe to display in a terminal, even with hostile names in objects and paths.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

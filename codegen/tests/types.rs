@@ -137,7 +137,7 @@ fn definitions(text: &str) -> std::collections::BTreeMap<&str, &str> {
         .collect()
 }
 
-/// A type is generated identically alone and among all other types of the object.
+/// The Rust text of a type is the same whether it is generated alone or with all other types of the object.
 #[test]
 fn a_type_is_written_the_same_without_the_others() {
     let mut compared = 0;
@@ -149,7 +149,8 @@ fn a_type_is_written_the_same_without_the_others() {
         for wanted in known {
             let c_name = wanted.trim_start_matches("r#");
             let Ok(alone) = skelgen::types(&bytes, &options(name, &[c_name])) else {
-                // The Rust name differs from the C name: that of an anonymous type, a conflict, or a reserved word.
+                // Skip a type whose Rust name differs from its C name: the type is anonymous, or the name is ambiguous
+                // or reserved.
                 continue;
             };
             for (ty, definition) in definitions(&alone) {

@@ -1,4 +1,4 @@
-//! The terms of the field, instead of words that readers would have to translate.
+//! The texts of the project use the terms of BPF and Rust, not words that readers would have to translate.
 //!
 //! Each pattern is a word or phrase that earlier texts of this project used, with the term that BPF and Rust use for
 //! it. Sources, documents and scripts are searched, including comments, messages and names. To add a pattern, add a
@@ -37,9 +37,58 @@ const WORDS: &[(&str, &str)] = &[
     ("walks", "iterates; executes a plan"),
     ("walked", "iterated"),
     ("The same,", "what this one does"),
+    ("another size", "a different size, the wrong size"),
+    ("another length", "a different length, the wrong length"),
+    ("trial run", "test run"),
+    ("try out", "probe"),
+    ("tries out", "probes"),
+    ("made into", "converted to"),
+    ("asking", "requesting, querying"),
+    ("tell", "report, state"),
+    ("telling", "reporting"),
+    ("saying", "reporting, stating"),
+    ("given away", "returned"),
+    ("gives away", "returns"),
+    ("give up", "cancel, return an error"),
+    ("given up", "canceled"),
+    ("gives up", "cancels, returns an error"),
+    ("kernel take", "accept, read, interpret"),
+    ("kernels take", "accept, read, interpret"),
+    ("kernel takes", "accepts, reads, interprets"),
+    ("takes it for", "interprets it as"),
+    ("take it for", "interpret it as"),
+    ("take them for", "interpret them as"),
+    ("took them for", "interpreted them as"),
+    ("takes 0 for", "interprets 0 as"),
+    ("takes the place", "replaces, is returned instead of"),
+    ("in one place", "in one file, in one list"),
+    ("this place", "this position, this attach target"),
+    ("that place", "that position, that attach target"),
+    ("the wrong place", "the wrong position, the wrong attach target"),
+    ("so many", "the number of, at most"),
+    ("called so", "named, invalid name"),
+    ("is not one", "is not a program (or map, object), is malformed"),
+    ("are not one", "are not BTF (or an object), are malformed"),
+    ("unless it is one of", "except after, with the names"),
+    ("not any bytes", "not every bit pattern"),
+    ("not any bits", "not every bit pattern"),
+    ("somebody", "a different process, the user"),
+    ("anybody", "any process, any user"),
+    ("what is there", "the existing file, attached program, map"),
+    ("what it is", "the kind, the type"),
+    ("with what is", "with the value, the content"),
+    ("found out", "checked, detected"),
+    ("of which one", "one of them is"),
+    ("of the sort", "of this kind"),
+    ("the like", "similar, with examples"),
+    ("in question", "this, the given"),
+    ("stands alone", "has no dependencies"),
+    ("may not read", "has no permission to read, cannot read"),
+    ("may not write", "has no permission to write to, cannot write"),
+    ("may not open", "has no permission to open, cannot open"),
 ];
 
-/// Exceptions.
+/// Phrases that contain a rejected word, but are allowed.
 const ALLOWED: &[&str] = &["is no longer", "are no longer", "there is no", "there are no", "programs.walk"];
 
 /// The directories and files to search, relative to the workspace.
@@ -98,7 +147,7 @@ fn has(line: &str, word: &str) -> bool {
     })
 }
 
-/// Returns the files that people write: not generated files, compiler output, or the C sources of committed objects.
+/// Returns the files that people write. Omits generated files, compiler output, and the C sources of committed objects.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
@@ -112,7 +161,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
                 found.extend(files(&path));
             }
         } else if name != "words.rs"
-            && ["rs", "md", "toml", "txt", "yml", "run", "setup"]
+            && ["rs", "h", "md", "toml", "txt", "yml", "run", "setup"]
                 .contains(&path.extension().and_then(|end| end.to_str()).unwrap_or(name))
         {
             found.push(path);

@@ -29,16 +29,16 @@ impl<'a> Input<'a> {
             Data::Struct(data) => &data.fields,
             Data::Enum(data) => {
                 let why = if derive == "Maps" {
-                    "each of its fields is a map"
+                    "each field of the struct is a map"
                 } else {
-                    "a program can write a number that is not a variant"
+                    "a program can write a number that is not a variant of the enum"
                 };
                 let message = format!("`{derive}` supports only structs: {why}");
                 return Err(Error::new(data.enum_token.span(), message));
             }
             Data::Union(data) => {
                 let why = if derive == "Maps" {
-                    "each of its fields is a map"
+                    "each field of the struct is a map"
                 } else {
                     "the active field of a union is unknown"
                 };

@@ -10,7 +10,7 @@ use crate::attr::StructAttrs;
 pub(crate) fn map_data(input: &DeriveInput, error: &Error) -> TokenStream {
     let errors = error.to_compile_error();
     let (ident, runtime) = (&input.ident, runtime(input, "MapData"));
-    // No implementation is right for all generic parameters, and raw pointers are not `Sync`.
+    // No implementation is correct for all generic parameters, and raw pointers are not `Sync`.
     if !input.generics.params.is_empty() || has_pointers(&input.data) {
         return errors;
     }

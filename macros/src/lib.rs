@@ -1,4 +1,5 @@
-//! Derive macros for the data of BPF maps, for use through `skelgen_runtime` with its feature `derive`.
+//! Derive macros for the data of BPF maps, for use through `skelgen_runtime` with its feature `derive`. It exports each beside the trait of
+//! its name, so that one import has both.
 //!
 //! `ast` and `attr` parse the input, `valid` reports all errors at once, `expand` generates the code, and `fallback`
 //! generates code for input with errors. The macros see only syntax; the compiler checks types in the generated code.
@@ -23,7 +24,7 @@ use ast::Input;
 /// fields and at the end must be a field, whose name begins with `_`. The compiler checks these rules.
 ///
 /// The macro generates:
-/// - `skelgen_runtime::Plain`, with the struct's layout. A map bound by `#[derive(Maps)]` compares
+/// - `skelgen_runtime::Plain`, with the struct's layout, and so `MapData`. A map bound by `#[derive(Maps)]` compares
 ///   it with the types of the map.
 /// - `Fields`, so that a `Cell` of the struct has `fields()`, which returns a struct `NAMECells` with a cell for each
 ///   field.
@@ -63,7 +64,7 @@ pub fn map_data(input: TokenStream) -> TokenStream {
 /// name is that of the field, or that in `#[maps(name = "...")]`.
 ///
 /// ```no_run
-/// use skelgen_runtime::map::{HashMap, Maps as _, RingBuf};
+/// use skelgen_runtime::map::{HashMap, RingBuf};
 /// use skelgen_runtime::{MapData, Maps};
 ///
 /// #[derive(Clone, Copy, MapData)]

@@ -1,23 +1,28 @@
 //! The interface of generated code. It can change with every version of the generator.
 //!
-//! `skeleton!` uses these items; a user of a skeleton never does. To give skeletons a new function, write it here or in the module that it
-//! belongs to, and call it in the macro.
+//! `skeleton!` uses these items; users of a skeleton never use them. To give skeletons a new function, write it here or
+//! in the module that it belongs to, and call it in the macro.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use self::abi::Object;
-use crate::data::{Initial, InitialBytes, Plain};
-use crate::error::Result;
+use crate::btf::Types;
+use crate::error::{Error, Result};
+use crate::kernel::types::kernel as kernel_types;
 use crate::link::Link;
 use crate::map;
-use crate::open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
+use crate::relocate::Relocator;
 
 pub use crate::data::{
     BitField, Fields, Layout, LayoutField, check_layout, get_bits, get_part, is_alignment, label, set_bits, set_part,
     show, size_of_plain,
 };
-pub use crate::execute::{Loaded, load};
-pub use crate::link::{Attaching, nothing_left, pin_all};
+pub use crate::execute::Loaded;
+pub use crate::execute::parts::Parts;
+pub use crate::link::{Attaching, nothing_left, pin_all, ways};
+pub use crate::object::Loading;
+pub use crate::pins::PinSet;
 pub use crate::sys::trusted::Trusted;
 pub use skelgen_abi::plan as abi;
 
@@ -27,86 +32,11 @@ pub mod prelude {
     pub use std::os::fd::{AsFd, OwnedFd};
     pub use std::path::Path;
     pub use std::prelude::rust_2024::*;
+    pub use std::primitive::str;
 }
 
-/// A load of a skeleton in preparation: settings are added one at a time, in any order.
-#[derive(Debug)]
-pub struct Loading {
-    object: Trusted,
-    options: LoadOptions,
-    maps: Vec<Option<OpenMap>>,
-    programs: Vec<Option<OpenProgram>>,
-}
-
-impl Loading {
-    /// Creates a load with the options only. Maps and programs without settings are loaded as the object defines them.
-    #[must_use]
-    pub fn new(object: Trusted, options: LoadOptions) -> Self {
-        let Object { maps, programs, .. } = object.object();
-        let maps = maps.iter().map(|_| None).collect();
-        let programs = programs.iter().map(|_| None).collect();
-        Self { object, options, maps, programs }
-    }
-
-    /// Adds the settings of the map with this index.
-    pub fn map(&mut self, index: u32, map: OpenMap) {
-        put(&mut self.maps, index, map);
-    }
-
-    /// Adds the settings of the program with this index.
-    pub fn program(&mut self, index: u32, program: OpenProgram) {
-        put(&mut self.programs, index, program);
-    }
-
-    /// Adds a struct_ops map with its value.
-    pub fn struct_ops<T: Plain>(&mut self, index: u32, map: OpenStructOps<T>) {
-        self.map(index, map.into_map());
-    }
-
-    /// Adds the length and the initial value of a section of global data.
-    pub fn section<T: Plain>(&mut self, section: Initial<T>) {
-        let (index, len) = (section.map_index(), section.len());
-        self.section_bytes(index, len, section.into_bytes());
-    }
-
-    fn section_bytes(&mut self, index: u32, len: u32, value: Option<InitialBytes>) {
-        self.map(index, OpenMap::section(self.object.object(), index, len, value));
-    }
-
-    /// Adds the initial value of the variables in an arena, whose map must have been added before.
-    pub fn arena<T: Plain>(&mut self, variables: Initial<T>) {
-        let (index, value) = (variables.map_index(), variables.into_bytes());
-        if let Some(map) = slot(&mut self.maps, index) {
-            *map = map.take().map(|map| map.with_initial(value));
-        }
-    }
-
-    /// Loads the object.
-    ///
-    /// # Errors
-    /// Those of [`load`].
-    pub fn load(self) -> Result<Loaded> {
-        let Self { object, options, maps, programs } = self;
-        let Object { maps: map_rows, programs: program_rows, .. } = object.object();
-        let maps = maps.into_iter().zip(&**map_rows).map(|(map, row)| map.unwrap_or_else(|| OpenMap::of(row)));
-        let programs = programs.into_iter().zip(&**program_rows);
-        let programs = programs.map(|(program, row)| program.unwrap_or_else(|| OpenProgram::of(row)));
-        load(&object, options, maps.collect(), programs.collect())
-    }
-}
-
-fn slot<T>(slots: &mut [Option<T>], index: u32) -> Option<&mut Option<T>> {
-    slots.get_mut(usize::try_from(index).ok()?)
-}
-
-fn put<T>(slots: &mut [Option<T>], index: u32, value: T) {
-    if let Some(slot) = slot(slots, index) {
-        *slot = Some(value);
-    }
-}
-
-/// Returns a duplicate of the file descriptor of the map with this name. `maps` has the index of each map, with `None` for one that was not
-/// created.
+/// Returns a duplicate of the file descriptor of the map with this name. `maps` has the index of each map, and its file
+/// descriptor, or `None` if the map was not created.
 ///
 /// # Errors
 /// If it cannot be duplicated.
@@ -114,6 +44,40 @@ pub fn find_map(object: &Object, name: &str, maps: &[(u32, Option<BorrowedFd<'_>
     let row = |index: u32| object.maps.get(usize::try_from(index).ok()?);
     let found = maps.iter().find(|(index, _)| row(*index).is_some_and(|row| row.name == name));
     map::duplicate(name, found.and_then(|(_, fd)| *fd))
+}
+
+/// Returns the positions of the CO-RE records (`struct bpf_core_relo`) that have no target among the types in a file of raw BTF. `btf` are
+/// the object's types, in the byte order of this machine. For tools that check an object without loading it.
+///
+/// # Errors
+/// If the types of the object or in the file cannot be read.
+pub fn unresolved_relocations(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Vec<usize>> {
+    Ok(relocator(btf, kernel, records)?.absent(records))
+}
+
+/// Returns the result of each CO-RE record as text: the number with the size of the access, or the error. For tools that compare
+/// the types of two files.
+///
+/// # Errors
+/// If the types of the object or in the file cannot be read.
+pub fn resolved_relocations(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Vec<String>> {
+    Ok(relocator(btf, kernel, records)?.results(records))
+}
+
+fn relocator(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Relocator> {
+    let local = Types::of_program(btf.to_vec());
+    let local = local.map_err(|why| Error::malformed(format_args!("the object's BTF is malformed: {why}")))?;
+    Ok(Relocator::new(local, &kernel_types(Some(kernel))?, false, &[records]))
+}
+
+/// Iterates over items of one type. The array may be empty, so that the macro needs no special case.
+pub fn each<T, const N: usize>(items: [T; N]) -> impl Iterator<Item = T> {
+    items.into_iter()
+}
+
+/// Iterates over the items that are not `None`.
+pub fn each_some<T, const N: usize>(items: [Option<T>; N]) -> impl Iterator<Item = T> {
+    items.into_iter().flatten()
 }
 
 /// Iterates over the links that are set, with the names of their fields.

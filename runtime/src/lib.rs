@@ -1,4 +1,4 @@
-//! The runtime of skeletons that skelgen generates, and the types in their interface.
+//! The runtime for skeletons that skelgen generates, and the types in their interface.
 //!
 //! ```ignore
 //! skelgen_runtime::include_skeleton!("snoop");             // the module that build.rs generated from src/bpf/snoop.bpf.c
@@ -18,32 +18,48 @@
 //! skeleton.bss().hist().index(3).set(0);                   // an element of an array
 //! skeleton.bss().totals().fields().bytes().set(0);        // a member of a struct
 //! while skeleton.maps.events.poll(None)? {                 // or use its `AsFd` in an event loop
-//!     skeleton.maps.events.drain_as(|event: snoop::types::event| println!("{}", string_of(&event.comm)))?;
+//!     skeleton.maps.events.drain(|event| println!("{}", string_of(&event.comm)))?; // typed: `__type(value, struct event)`
 //! }
 //! ```
+//!
+//! The guide, in the directory `codegen/docs` of the repository, shows most of these in programs.
 //!
 //! | what | where |
 //! |---|---|
 //! | variables before the load, as plain structs | [`Initial`]: `open.bss_mut()` |
 //! | variables after the load | [`Cell`]; `fields()` and `index()` return cells of members and elements; integers also have atomic operations |
 //! | percpu variables | [`PercpuData`]: `skeleton.percpu()` |
-//! | maps | [`map`]: a handle for each type |
-//! | records that programs send | [`map::RingBuf`]; through perf event arrays: [`map::PerfBuffer`] |
+//! | maps | [`map`]: a handle for each type; [`map::NewMap`] creates maps at run time |
+//! | records that programs send, typed or as bytes | [`map::RingBuf`]; through perf event arrays: [`map::PerfBuffer`]; several buffers: [`map::Poller`]; with the feature `tokio` as a stream: `map::RecordStream` |
+//! | records of several kinds, or of variable length | [`Decoder`] |
 //! | maps before they are created, programs before they are loaded | [`OpenMap`], [`OpenProgram`], [`LoadOptions`] |
-//! | programs: attach, run, pin | [`Program`], [`Link`] |
-//! | your own structs as keys and values, a struct of maps bound by name | `MapData` and `Maps`, with the feature `derive` |
+//! | any skeleton: maps and programs by name, settings in a loop | [`OpenObject`], [`Object`] |
+//! | programs: attach, run, pin, examine | [`Program`], [`Link`] |
+//! | all programs, maps, links and BTF objects of the running system | [`system`] |
+//! | load one program several times | [`Prepared`] |
+//! | an object that stays attached | [`Attached`] |
+//! | the counterparts of calls of libbpf, libbpf-rs, aya or cilium/ebpf | [`peers`] |
+//! | maps that only one program can use | [`OpenMap::set_exclusive_hash`]; with the feature `exclusive-maps` also of a program by its name |
+//! | your own structs as keys and values, a struct of maps bound by name | [`MapData`] and [`Maps`]: traits, and with the feature `derive` also derives |
 #![deny(unsafe_code)]
 
 mod btf;
+mod cgroup;
 mod data;
 pub mod error;
 mod execute;
 #[doc(hidden)]
 pub mod generated;
+mod interface;
 pub mod kernel;
 pub mod link;
 pub mod map;
+mod object;
 mod open;
+mod opened;
+#[cfg(doc)]
+#[doc = include_str!("peers.md")]
+pub mod peers {}
 mod pins;
 mod program;
 pub mod record;
@@ -51,18 +67,24 @@ mod relocate;
 mod sanitize;
 mod skeleton;
 mod sys;
+pub mod system;
 mod usdt_specs;
 
 pub use data::{
-    Bool, Cell, Initial, Plain, Ptr, Unaligned, as_bytes, as_bytes_mut, chars_of, from_bytes, string_of, zeroed,
+    Bool, Cell, Char, Decoder, Initial, MapData, Plain, Ptr, Unaligned, as_bytes, as_bytes_mut, chars_of, from_bytes,
+    string_of, zeroed,
 };
 pub use error::{Errno, Error, ErrorKind, Result};
 pub use link::Link;
-pub use map::{Frozen, Mapped, MappedArray, PercpuData};
-pub use open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
-pub use program::{Program, TestRun, TestRunResult};
+pub use map::{Frozen, Mapped, MappedArray, Maps, PercpuData};
+pub use object::{Attached, Links, Object, OpenObject, Prepared};
+pub use open::{LoadEvent, LoadOptions, OpenMap, OpenProgram, OpenStructOps};
+pub use program::{
+    Program, ProgramFunction, ProgramInfo, ProgramLine, ProgramStream, ProgramTag, Stream, TestRun, TestRunResult,
+};
 pub use skelgen_abi::plan::PercpuForm;
 pub use skelgen_abi::uapi;
+// The derives have the names of the traits, so that one import has both.
 #[cfg(feature = "derive")]
 pub use skelgen_macros::{MapData, Maps};
 

@@ -1,13 +1,17 @@
 //! Pins: files in a bpffs that keep maps and links alive, their directories, and why the kernel rejects a path.
 //!
-//! A [`PinSet`] creates pins, and removes them when dropped unless it is kept. Must not know objects or plans.
+//! A [`PinSet`] creates pins, and removes them when it is dropped, unless it is kept. A [`PinPath`] is the path of a
+//! pin. This module does not depend on objects or plans.
 //!
-//! A set of pins is not atomic: a process that is killed while it pins leaves the pins that it has made. The next load uses the maps among
-//! them and pins the others; the created directories stay.
+//! A set of pins is not atomic: if a process is killed while it pins, the pins and directories that it has created
+//! remain. The next load reuses the pinned maps and pins the others.
 
+use std::borrow::Cow;
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::fs;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
@@ -15,16 +19,64 @@ use crate::sys;
 use crate::sys::c_path;
 use crate::sys::mount::{Mount, mount_of};
 
+/// The path of a pin: relative to the working directory, or to the descriptor of a directory.
+#[derive(Debug)]
+pub(crate) struct PinPath<'a> {
+    dir: Option<BorrowedFd<'a>>,
+    path: &'a Path,
+    /// The path for messages and for examining the file.
+    shown: Cow<'a, Path>,
+}
+
+impl<'a> PinPath<'a> {
+    pub(crate) fn new(path: &'a Path) -> Self {
+        Self { dir: None, path, shown: Cow::Borrowed(path) }
+    }
+
+    /// Creates a path relative to a directory (Linux 6.5).
+    pub(crate) fn at(dir: BorrowedFd<'a>, path: &'a Path) -> Self {
+        Self { dir: Some(dir), path, shown: Cow::Owned(path_of(dir).join(path)) }
+    }
+
+    /// Returns the path for messages. It leads to the file unless `/proc` is missing.
+    pub(crate) fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Pins an object.
+    pub(crate) fn pin(&self, object: BorrowedFd<'_>, doing: impl std::fmt::Display) -> Result<()> {
+        let name: CString = c_path(self.path)?;
+        sys::link::pin(object, self.dir, &name).map_err(|errno| refused(&self.shown, doing, errno).during(Step::Pin))
+    }
+
+    /// Opens the pinned object, of any kind.
+    pub(crate) fn open(&self) -> Result<Result<OwnedFd, Errno>> {
+        Ok(sys::link::open_pinned(self.dir, &c_path(self.path)?))
+    }
+}
+
+/// Returns a path of an open directory: its name or, if this process does not find it by that name, its path below
+/// `/proc`.
+pub(crate) fn path_of(dir: BorrowedFd<'_>) -> PathBuf {
+    let link = PathBuf::from(sys::shown("fd", dir));
+    let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let name = fs::read_link(&link).ok().filter(|name| inode(name).is_some_and(|found| inode(&link) == Some(found)));
+    name.unwrap_or(link)
+}
+
 /// The pins of one operation, with the directories that were created for them. All are removed on drop unless the set is kept.
 #[derive(Debug, Default)]
-pub(crate) struct PinSet {
+pub struct PinSet {
     files: Vec<PathBuf>,
     directories: Vec<PathBuf>,
 }
 
 impl PinSet {
     /// Creates a directory for pins, with its parents, if it does not exist. It must be in a bpffs.
-    pub(crate) fn directory(&mut self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be created, or is not in a bpffs.
+    pub fn directory(&mut self, path: &Path) -> Result<()> {
         let missing: Vec<&Path> =
             path.ancestors().filter(|path| !path.as_os_str().is_empty()).take_while(|path| is_missing(path)).collect();
         if missing.is_empty() {
@@ -40,9 +92,9 @@ impl PinSet {
                 .with_help("pins can only be in a bpffs: use a directory below /sys/fs/bpf, or mount one (`mount -t bpf bpf DIRECTORY`)"));
         }
         for path in missing.into_iter().rev() {
-            match std::fs::create_dir(path) {
+            match fs::create_dir(path) {
                 Ok(()) => self.directories.push(path.to_owned()),
-                // Another process has created it since.
+                // Another process has created the directory meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
                 Err(error) => {
                     let cause = why(path, error.raw_os_error().map_or(Errno::from_raw(0), Errno::from_raw));
@@ -61,13 +113,13 @@ impl PinSet {
         Ok(())
     }
 
-    /// Adds a pin that was made elsewhere.
-    pub(crate) fn add(&mut self, path: PathBuf) {
+    /// Adds a pin that another function created.
+    pub fn add(&mut self, path: PathBuf) {
         self.files.push(path);
     }
 
     /// Keeps the pins and directories.
-    pub(crate) fn keep(mut self) {
+    pub fn keep(mut self) {
         self.files.clear();
         self.directories.clear();
     }
@@ -75,23 +127,23 @@ impl PinSet {
 
 impl Drop for PinSet {
     fn drop(&mut self) {
-        // A pin that cannot be removed stays, since another error is reported already. A directory with other files is not removed.
+        // Errors are ignored, because the error that caused the removal is already reported. A directory with other files is not
+        // removed.
         for path in self.files.drain(..).rev() {
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
         for path in self.directories.drain(..).rev() {
-            let _ = std::fs::remove_dir(path);
+            let _ = fs::remove_dir(path);
         }
     }
 }
 
 /// Pins an object.
 pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path, doing: impl std::fmt::Display) -> Result<()> {
-    let name: CString = c_path(path)?;
-    sys::link::pin(object, &name).map_err(|errno| refused(path, doing, errno).during(Step::Pin))
+    PinPath::new(path).pin(object, doing)
 }
 
-/// Returns the error of a path at which the kernel rejected a pin, or could not open one.
+/// Returns the error for a path at which the kernel rejected a new pin, or could not open an existing one.
 pub(crate) fn refused(path: &Path, doing: impl std::fmt::Display, errno: Errno) -> Error {
     let error = Error::refused(doing, errno).about(Subject::Path(path));
     explained(error, why(path, errno))
@@ -118,21 +170,21 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
         let kind = found.file_type();
         if kind.is_symlink() && path.metadata().is_err() {
             return because(format!(
-                "{at} is a symbolic link to something that does not exist: remove it, or pin at another path"
+                "{at} is a symbolic link whose target does not exist: remove the link, or pin at a different path"
             ));
         }
         if path.is_dir() {
-            return because(format!("{at} is a directory: remove it, or pin at another path"));
+            return because(format!("{at} is a directory: remove it, or pin at a different path"));
         }
         if mount_of(&c_path(path).ok()?).is_ok_and(|mount| !mount.is_bpffs) {
             return wrong(format!("{at} is a file that is not in a bpffs: pin below /sys/fs/bpf"));
         }
         if errno.raw() == libc::EEXIST {
-            return because("the path exists already: remove it, or pin at another path".into());
+            return because("the path exists already: remove it, or pin at a different path".into());
         }
         if matches!(errno.raw(), libc::EACCES | libc::EPERM) {
             return because(format!(
-                "this user has no permission to read and write {at}, or it is not a map, program or link"
+                "this user has no permission to read and write {at}, or the file is not the pin of a map, program or link"
             ));
         }
     }
@@ -141,7 +193,7 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
     match directory.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return because(format!(
-                "directory {inside} does not exist: create it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose another"
+                "directory {inside} does not exist: create it in a bpffs (`mount -t bpf bpf /sys/fs/bpf`), or choose a different one"
             ));
         }
         Err(error) => return because(format!("directory {inside} cannot be used: {error}")),
@@ -156,12 +208,12 @@ fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
     }
     if mount.is_read_only {
         return because(format!(
-            "the bpffs of {inside} is mounted read-only: remount it for writing, or pin in another"
+            "the bpffs of {inside} is mounted read-only: remount it for writing, or pin in a different one"
         ));
     }
     let name = path.file_name()?;
     if name.as_bytes().contains(&b'.') {
-        return wrong("file names in a bpffs cannot contain dots: pin at another path".into());
+        return wrong("file names in a bpffs cannot contain dots: pin at a different path".into());
     }
     match errno.raw() {
         libc::EACCES => because(format!("this user has no permission to write to directory {inside}")),

@@ -1,7 +1,7 @@
 //! Recording of the bpf() calls of this thread: for tests, for benchmarks that replay them, and for inspecting a load.
 //!
-//! Without a recording, each call reads one thread-local flag. While recording, an additional call reads the name and sizes of the map of
-//! each element operation from the kernel; it is not recorded.
+//! Without a recording, each call reads one thread-local flag. While recording, each element operation costs an additional call, which
+//! reads the name and sizes of the map and is not recorded.
 //!
 //! ```no_run
 //! let (result, calls) = skelgen_runtime::record::calls(|| { /* load something */ });
@@ -29,7 +29,8 @@ pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
 /// `work` can take.
 ///
 /// # Errors
-/// If one of the calls cannot be repeated. Those of a load can be; element operations need a map that was created while recording.
+/// If one of the calls cannot be repeated. The calls of a load can be repeated; element operations only on a map that was created
+/// while recording.
 ///
 /// ```no_run
 /// let (result, replay) = skelgen_runtime::record::replay(|| { /* load something */ });

@@ -1,22 +1,19 @@
 //! Sanitized BTF: the object's BTF without the kinds and flags that an older kernel rejects.
 //!
-//! Each type that is too new is replaced by the nearest older kind. Types keep their ids, so references to them stay valid, and the sizes
-//! of their values. Strings keep their offsets; new ones are appended. A layout of kinds (Linux 7.1) is removed, because older kernels
-//! reject the longer header. Types of kinds that no kernel knows are always replaced.
+//! Each type that is too new is replaced by the nearest older kind. Types keep their ids, so that references to them stay valid, and
+//! values keep their sizes. Strings keep their offsets; new ones are appended. A kind layout (Linux 7.1) is removed, because older
+//! kernels reject the longer header. Types of kinds that no kernel knows are always replaced.
 //!
-//! Knows bytes and the features of kernels; not which of them the running kernel has.
+//! This module does not probe the running kernel: the caller determines which features it lacks.
 
 mod contexts;
 #[cfg(test)]
 mod tests;
 
-use crate::btf::format::{HEADER, Header, Layout};
+use crate::btf::format::{HEADER, Header, Layout, SHORT, written};
 use crate::btf::kind;
 
 pub(crate) use contexts::with_contexts;
-
-/// The size in bytes of the written header, which every kernel accepts.
-const WRITTEN_HEADER: usize = 24;
 
 /// A feature of BTF that older kernels reject, ordered by the Linux version that added it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +86,7 @@ pub(crate) fn sanitized(btf: &[u8], mut lacks: impl FnMut(Feature) -> bool) -> O
     let sections = sections(btf)?;
     let records = records(&sections)?;
     let types = Vec::with_capacity(sections.types.len());
-    let changed = sections.header_len != WRITTEN_HEADER;
+    let changed = sections.header_len != SHORT;
     let mut out = Sanitized { types, strings: sections.strings.to_vec(), changed };
     for record in &records {
         out.add(record, &records, &mut lacks)?;
@@ -122,7 +119,7 @@ struct Sanitized {
 }
 
 impl Sanitized {
-    /// Adds a type, or an older one in its place.
+    /// Adds a type or, if the kernel does not accept it, an older type that replaces it.
     fn add(&mut self, record: &Record<'_>, all: &[Record<'_>], lacks: &mut impl FnMut(Feature) -> bool) -> Option<()> {
         let Record { name, flag, count, size_or_type, .. } = *record;
         match record.kind {
@@ -152,21 +149,22 @@ impl Sanitized {
                 self.changed = true;
                 self.copy(record, name);
             }
-            // A struct without members has the size and does not claim what the bytes are.
+            // A struct without members has the same size, and does not describe its bytes.
             kind::FLOAT if lacks(Feature::Floats) => self.write(0, kind::STRUCT, 0, size_or_type, &[]),
-            // No kernel accepts unknown kinds; a tag of one is replaced as well.
+            // No kernel accepts unknown kinds. A tag on a type of unknown kind is replaced as well.
             kind if !is_known(kind) => self.stand_in(0),
             kind::DECL_TAG if !is_known(kind_of(all, size_or_type)?) => self.stand_in(0),
             // No type refers to a declaration tag.
             kind::DECL_TAG if lacks(Feature::DeclarationTags) => self.stand_in(0),
-            // A modifier that does not change the size.
+            // `const` is a modifier as well, and does not change the size.
             kind::TYPE_TAG if lacks(Feature::TypeTags) => {
                 self.write(0, kind::CONST, 0, size_or_type, &[]);
             }
-            // An integer of the enumeration's size, without the names of its values.
+            // An integer of the enumeration's size replaces it. The names of the values are lost.
             kind::ENUM64 if lacks(Feature::Enumerations) => self.integer(name, size_or_type, flag),
-            // The flag of an enumeration means signed, that of a tag an arbitrary attribute. A tag stays a tag: kernels look for a few
-            // names of tags only, which attributes do not have, and they require tags before other modifiers.
+            // The flag of an enumeration means signed, that of a tag an arbitrary attribute. The copy of an attribute
+            // is still a tag: kernels evaluate only tags with certain names, which attributes do not have, and require
+            // tags before other modifiers.
             kind::ENUM if flag && lacks(Feature::Enumerations) => self.copy_without_flag(record),
             kind::TYPE_TAG | kind::DECL_TAG if flag && lacks(Feature::Attributes) => self.copy_without_flag(record),
             _ => self.copy(record, name),
@@ -198,7 +196,7 @@ impl Sanitized {
         self.write(name, kind::INT, 0, size, &[u32::from(signed) << 24 | size.saturating_mul(8) & 0xff]);
     }
 
-    /// Replaces a type without a size by an integer of one byte, which fits wherever the type was used.
+    /// Replaces a type without a size by an integer of one byte, which is valid at every use of the type.
     fn stand_in(&mut self, name: u32) {
         self.integer(name, 1, false);
     }
@@ -238,7 +236,7 @@ fn sections(btf: &[u8]) -> Option<Sections<'_>> {
 
 /// Returns whether this module knows the kind.
 const fn is_known(kind: u32) -> bool {
-    kind <= kind::ENUM64
+    kind <= kind::LAST
 }
 
 /// Returns the kind of a type.
@@ -263,21 +261,6 @@ fn records<'a>(sections: &Sections<'a>) -> Option<Vec<Record<'a>>> {
         rest = after;
     }
     Some(records)
-}
-
-/// Returns a BTF file with these types and strings.
-fn written(types: &[u8], strings: &[u8]) -> Option<Vec<u8>> {
-    let (types_len, strings_len) = (u32::try_from(types.len()).ok()?, u32::try_from(strings.len()).ok()?);
-    let mut bytes = Vec::with_capacity(WRITTEN_HEADER + types.len() + strings.len());
-    bytes.extend_from_slice(&0xeb9f_u16.to_ne_bytes());
-    // Version 1, no flags.
-    bytes.extend_from_slice(&[1, 0]);
-    for field in [u32::try_from(WRITTEN_HEADER).ok()?, 0, types_len, types_len, strings_len] {
-        bytes.extend_from_slice(&field.to_ne_bytes());
-    }
-    bytes.extend_from_slice(types);
-    bytes.extend_from_slice(strings);
-    Some(bytes)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -1,10 +1,10 @@
-//! The specifications of USDT probes that the programs of an object share, and which attachment uses which.
+//! The USDT specifications that the programs of an object share, and their use by attachments.
 //!
 //! The map `__bpf_usdt_specs` of libbpf's `usdt.bpf.h` is an array of specifications. A program finds the index of its specification by its
 //! attach cookie or, on kernels without cookies (before 5.15), by the instruction's address in the hash map `__bpf_usdt_ip_to_spec_id`. The
 //! entries of both maps that an attachment uses are a [`Taken`], which its [`Link`](crate::Link) owns and which frees them when it is
 //! dropped. A link that outlives its value (pinned, leaked, converted to a file descriptor) keeps its entries, since its programs still
-//! read them. Must not know how the locations of a probe are found, nor how arguments are encoded.
+//! read them. This module does not know how the locations of a probe are found, nor how arguments are encoded.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -41,9 +41,9 @@ pub(crate) struct Specs {
 /// The entries that attachments use.
 #[derive(Debug, Default)]
 struct Used {
-    /// By index: the bytes of a specification, and how many attachments use it.
+    /// For each index, the bytes of the specification, and the number of attachments that use it.
     specs: Vec<Option<(Vec<u8>, usize)>>,
-    /// By address: the index of its specification, and how many attachments use it.
+    /// For each address, the index of its specification, and the number of attachments that use it.
     ips: BTreeMap<u64, (u32, usize)>,
 }
 
@@ -95,7 +95,7 @@ impl Specs {
         }
         if number >= most {
             return Err(Error::of(ErrorKind::LimitReached, format_args!("map `{SPECS}` is full: {most} specifications are attached")).during(Step::Attach).with_help(
-                "detach some, define a larger BPF_USDT_MAX_SPEC_CNT before including usdt.bpf.h, or call `set_max_entries` before the load",
+                "detach programs, define a larger BPF_USDT_MAX_SPEC_CNT before including usdt.bpf.h, or call `set_max_entries` before the load",
             ));
         }
         update(&self.map, SPECS, &number.to_ne_bytes(), &bytes, elem_flags::ANY)?;
@@ -114,13 +114,13 @@ impl Specs {
                 return Err(Error::of(
                     ErrorKind::Busy,
                     format_args!(
-                        "the instruction at {ip:#x} has a USDT program with other arguments or another cookie"
+                        "the instruction at {ip:#x} already has a USDT program with different arguments or a different cookie"
                     ),
                 )
                 .during(Step::Attach)
                 .needs(LinuxVersion::new(5, 15))
                 .with_kind(ErrorKind::Busy)
-                .note("kernels without attach cookies (before 5.15) distinguish programs only by the instruction"));
+                .note("without attach cookies (before Linux 5.15), a program can find its specification only by the instruction's address"));
             }
             *links += 1;
             return Ok(());
@@ -194,10 +194,11 @@ impl Drop for Taken {
     }
 }
 
-/// Returns the error of an object whose programs must find their specification by address, but cannot.
+/// Returns the error for an object whose programs must find their specification by address, but which has no map of
+/// addresses.
 pub(super) fn no_ips() -> Error {
     Error::unsupported(format_args!("the kernel has no attach cookies, and the object has no map `{IPS}` to find specifications by address")).needs(LinuxVersion::new(5, 15)).with_help(
-        "use Linux 5.15 for attach cookies, or add the map: libbpf's <bpf/usdt.bpf.h> defines it, and `set_autocreate(false)` leaves it out",
+        "use Linux 5.15 or later, or add the map: libbpf's <bpf/usdt.bpf.h> defines it; if the object has it, do not call `set_autocreate(false)` on it",
     )
 }
 

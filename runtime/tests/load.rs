@@ -10,10 +10,18 @@ use skelgen_runtime::error::{self, ErrorKind, Subject};
 use skelgen_runtime::generated::abi::{
     Attach, Blob, Body, Function, Map, Object, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind, Text,
 };
-use skelgen_runtime::generated::{Loading, Trusted, load};
+use skelgen_runtime::generated::{Loaded, Loading, Trusted};
 use skelgen_runtime::map::{FromFd, Info};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
 use skelgen_runtime::{Error, Initial, LoadOptions, OpenMap, OpenProgram, Result, TestRun, kernel, record};
+
+/// Loads an object with settings for its first maps and programs.
+fn load(object: Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
+    let mut loading = Loading::new(object, options);
+    (0..).zip(maps).for_each(|(index, map)| loading.map(index, map));
+    (0..).zip(programs).for_each(|(index, program)| loading.program(index, program));
+    loading.load()
+}
 
 /// Tests count the file descriptors of the process, so only one runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -147,7 +155,7 @@ fn allowed<T>(result: Result<T>) -> Option<Result<T>> {
 
 fn load_error(object: &'static Object) -> Option<Error> {
     let before = open_fds();
-    let result = allowed(load(&trust(object), LoadOptions::new(), vec![], vec![]))?;
+    let result = allowed(load(trust(object), LoadOptions::new(), vec![], vec![]))?;
     let error = result.expect_err("the load must fail");
     assert_eq!(open_fds(), before, "a failed load leaves no file descriptor open: {error}");
     Some(error)
@@ -157,7 +165,7 @@ fn load_error(object: &'static Object) -> Option<Error> {
 fn loads_runs_and_attaches() {
     let _alone = ALONE.lock();
     let before = open_fds();
-    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
+    let Some(loaded) = allowed(load(trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
         return;
     };
     let mut loaded = loaded.unwrap();
@@ -193,7 +201,7 @@ fn settings_count() {
     let mut dump = OpenProgram::new(&GOOD, 2);
     dump.set_autoload(false);
     let mut loading = Loading::new(trust(&GOOD), LoadOptions::new());
-    loading.section(data);
+    loading.section(0, OpenMap::new(&GOOD, 0), data);
     loading.program(2, dump);
     let Some(loaded) = allowed(loading.load()) else { return };
     let mut loaded = loaded.unwrap();
@@ -210,7 +218,7 @@ fn another_target() {
     let mut dump = OpenProgram::new(&GOOD, 2);
     dump.set_attach_target("bpf_map").set_log_level(1);
     let programs = vec![OpenProgram::new(&GOOD, 0), OpenProgram::new(&GOOD, 1), dump];
-    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
+    let Some(loaded) = allowed(load(trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
         return;
     };
     let dump = loaded.unwrap().take_program(2);
@@ -230,7 +238,7 @@ fn an_invalid_target_is_an_error() {
         .steps(&[Step::LoadProgram { program: 0 }]);
     let mut program = OpenProgram::new(&TRACEPOINT, 0);
     program.set_attach_target("sched_waking");
-    let Some(loaded) = allowed(load(&trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
+    let Some(loaded) = allowed(load(trust(&TRACEPOINT), LoadOptions::new(), vec![], vec![program])) else {
         return;
     };
     let error = loaded.unwrap().take_program(0).attach().unwrap_err();
@@ -244,7 +252,7 @@ fn another_type_is_not_attached_by_its_section() {
     let mut program = OpenProgram::new(&GOOD, 1);
     program.set_type(ProgramType::SOCKET_FILTER, None);
     let programs = vec![OpenProgram::new(&GOOD, 0), program];
-    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
+    let Some(loaded) = allowed(load(trust(&GOOD), LoadOptions::new(), vec![], programs)) else {
         return;
     };
     let error = loaded.unwrap().take_program(1).attach().unwrap_err();
@@ -265,13 +273,13 @@ fn rejected_btf_is_noted_beside_the_help() {
         return;
     };
     let text = error.to_string();
-    assert!(text.contains("set_max_entries") && text.contains("rejected the object's BTF before"), "{text}");
+    assert!(text.contains("set_max_entries") && text.contains("before that, the kernel rejected"), "{text}");
 }
 
 #[test]
 fn only_maps_are_reused() {
     let _alone = ALONE.lock();
-    let Some(loaded) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
+    let Some(loaded) = allowed(load(trust(&GOOD), LoadOptions::new(), vec![], vec![])) else {
         return;
     };
     let program = loaded.unwrap().take_program(0).fd().unwrap().try_clone_to_owned().unwrap();
@@ -279,7 +287,7 @@ fn only_maps_are_reused() {
     for (fd, what) in [(program, "bpf-prog"), (file, "/maps")] {
         let mut map = OpenMap::new(&GOOD, 0);
         map.reuse_fd(fd);
-        let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
+        let error = load(trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
         let expected = (ErrorKind::Mismatch, error::Step::CreateMap, Some(Subject::Map(".data")));
         assert_eq!((error.kind(), error.step(), error.subject()), expected, "{error}");
         assert!(error.to_string().contains(what), "{error}");
@@ -315,7 +323,7 @@ fn absent_symbol_names_the_program() {
 fn percpu_fill_is_one_call_with_one_value_or_all_values() {
     let _alone = ALONE.lock();
     let before = open_fds();
-    let (result, calls) = record::whole(|| load(&trust(&PERCPU), LoadOptions::new(), vec![], vec![]));
+    let (result, calls) = record::whole(|| load(trust(&PERCPU), LoadOptions::new(), vec![], vec![]));
     let Some(result) = allowed(result) else {
         return;
     };
@@ -341,7 +349,7 @@ fn percpu_fill_is_one_call_with_one_value_or_all_values() {
 fn maps_of_maps_leave_no_template_open() {
     let _alone = ALONE.lock();
     let before = open_fds();
-    let (result, calls) = record::calls(|| load(&trust(&NESTED), LoadOptions::new(), vec![], vec![]));
+    let (result, calls) = record::calls(|| load(trust(&NESTED), LoadOptions::new(), vec![], vec![]));
     let Some(loaded) = allowed(result) else {
         return;
     };
@@ -364,7 +372,7 @@ fn every_failing_step_leaves_nothing_open() {
         let mut map = OpenMap::new(&GOOD, u32::try_from(index).unwrap());
         map.set_key_size(3);
         let before = open_fds();
-        let Some(result) = allowed(load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![])) else {
+        let Some(result) = allowed(load(trust(&GOOD), LoadOptions::new(), vec![map], vec![])) else {
             return;
         };
         let error = result.unwrap_err();
@@ -373,12 +381,12 @@ fn every_failing_step_leaves_nothing_open() {
     }
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_max_entries(0);
-    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
+    let error = load(trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err();
     assert_eq!((error.kind(), error.help().is_some()), (ErrorKind::InvalidInput, true), "{error}");
     let mut map = OpenMap::new(&GOOD, 0);
     map.set_autocreate(false);
     let before = open_fds();
-    let error = load(&trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
+    let error = load(trust(&GOOD), LoadOptions::new(), vec![map], vec![]).unwrap_err().to_string();
     assert!(
         error.contains("cannot load program `reads`") && error.contains("uses map `.data`, which was not created"),
         "{error}"

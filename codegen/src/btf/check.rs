@@ -1,19 +1,49 @@
-//! Validity checks of a type table: ids exist and refer to types of the right kind, and no type contains itself.
+//! Validity checks of a type table: every id exists and refers to a type of the right kind, and no type contains
+//! itself.
 
-use super::{Btf, Kind, TypeId};
+use super::{Btf, Kind, StringRef, TypeId};
 
-/// The maximum nesting of types. The kernel's limit is 32; this one only keeps recursion from overflowing the stack.
+/// The maximum nesting of types. The kernel's limit is 32; this limit only keeps recursion from overflowing the stack.
 const MAX_DEPTH: u16 = 256;
+
+/// How many times the size of the strings the names together can have. Those of a kernel have it twice.
+const REPEATED: usize = 64;
 
 pub(super) fn check(btf: &Btf) -> Result<(), String> {
     for (id, ty) in btf.iter() {
         check_ids(btf, &ty.kind).map_err(|message| format!("type {id} `{}`: {message}", btf.str(ty.name)))?;
     }
+    check_names(btf)?;
     check_containment(btf)
 }
 
+/// Checks that the names together are not much longer than the strings: names can be parts of one long string, and what
+/// is written of a table has each of them.
+fn check_names(btf: &Btf) -> Result<(), String> {
+    let mut left = (1 << 20) + REPEATED * btf.strings.len();
+    let mut name = |name: StringRef| match left.checked_sub(btf.str(name).len()) {
+        Some(rest) => {
+            left = rest;
+            Ok(())
+        }
+        None => Err("its names together are too long: they repeat long strings".to_owned()),
+    };
+    for (_, ty) in btf.iter() {
+        name(ty.name)?;
+        match &ty.kind {
+            Kind::Struct(composite) | Kind::Union(composite) => {
+                composite.members.iter().try_for_each(|member| name(member.name))?;
+            }
+            Kind::Enum(enumeration) => enumeration.values.iter().try_for_each(|(value, _)| name(*value))?,
+            Kind::FuncProto { params, .. } => params.iter().try_for_each(|param| name(param.name))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
-    // A type that has values, or void.
+    // Accepts `void` and every type that values can have; rejects declarations, such as variables and functions.
     let any = |id: TypeId| match btf.try_get(id).map(|ty| &ty.kind) {
         None => Err(format!("type {id} does not exist")),
         Some(Kind::Func { .. } | Kind::Var { .. } | Kind::Datasec(_) | Kind::DeclTag { .. }) => {
@@ -52,7 +82,7 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
     }
 }
 
-/// Returns the type at position `index` among those that values of this type contain. Pointers contain nothing.
+/// Returns the type at this index among those that a value of the type contains. A pointer contains no type.
 fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
     match kind {
         Kind::Struct(composite) | Kind::Union(composite) => composite.members.get(index).map(|member| member.ty),

@@ -5,19 +5,20 @@ use super::{Btf, Kind, StringRef, TypeId};
 use crate::error::{Code, Diagnostic, Result};
 use crate::insn::{Endian, INSN_SIZE, InsnIndex};
 
-/// The length of the header through the line records, as compilers before CO-RE wrote it.
+/// The length in bytes of a header that ends with the line records, as compilers before CO-RE wrote it.
 const HEADER_LEN: usize = 24;
-/// The length of the header through the CO-RE records.
+/// The length in bytes of a header that ends with the CO-RE records.
 const HEADER_LEN_CORE: usize = 32;
 
 /// The records of `.BTF.ext`, by the section of their instructions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BtfExt {
-    /// One item for each section with records, in the order of first mention.
+    /// One item for each section with records, in the order in which the file first mentions them.
     pub sections: Vec<SectionInfo>,
 }
 
-/// The records about the instructions of one section. Instruction indices count slots from the section's beginning.
+/// The records about the instructions of one section. Instruction indices count eight-byte slots from the section's
+/// beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SectionInfo {
     /// The section's name.
@@ -39,7 +40,7 @@ pub struct FuncInfo {
     pub ty: TypeId,
 }
 
-/// `struct bpf_line_info`. Strings are those of the object's BTF.
+/// `struct bpf_line_info`. Its strings are in the object's BTF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineInfo {
     /// The first instruction of the line.
@@ -63,8 +64,21 @@ pub struct CoreRelo {
     pub ty: TypeId,
     /// The access path: indices separated by colons.
     pub access: StringRef,
-    /// The requested value (`enum bpf_core_relo_kind`).
+    /// The kind of value that the relocation computes (`enum bpf_core_relo_kind`).
     pub kind: u32,
+}
+
+impl CoreRelo {
+    /// Returns the relocation as objects store it (`struct bpf_core_relo`), in the byte order of this machine. It is that of
+    /// the first instruction.
+    #[must_use]
+    pub fn record(&self) -> [u8; 16] {
+        let mut record = [0; 16];
+        for (bytes, word) in record.chunks_exact_mut(4).zip([0, self.ty.0, self.access.0, self.kind]) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        record
+    }
 }
 
 impl BtfExt {
@@ -84,7 +98,7 @@ impl BtfExt {
         self.sections.iter().find(|section| btf.str(section.name) == name)
     }
 
-    /// Returns the records about the section of this name, and adds an empty item if there are none.
+    /// Returns the records about the section with this name; adds an empty item for the section if it has none.
     fn section_mut(&mut self, btf: &Btf, name: StringRef) -> &mut SectionInfo {
         // Also compares text, because a linker may leave duplicate names in the string table.
         let text = btf.str(name);
@@ -143,8 +157,8 @@ fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<BtfExt, String> {
     Ok(ext)
 }
 
-/// Calls `each` with the section and a reader of each record. The file gives the record size; bytes after the first
-/// `known` are skipped.
+/// Calls `each` with the section and a reader of each record. The file states the record size; bytes of a record after
+/// the first `known` are skipped.
 fn each_record(
     mut reader: Reader<'_>,
     known: usize,
@@ -173,7 +187,7 @@ fn each_record(
     Ok(())
 }
 
-/// Reads an instruction offset, which the file gives in bytes.
+/// Reads an instruction offset, which the file states in bytes.
 fn insn(record: &mut Reader<'_>) -> Result<InsnIndex, String> {
     let offset = record.u32()?;
     match usize::try_from(offset) {
@@ -258,8 +272,8 @@ mod tests {
             let error = parse(&right[..len]).expect_err("it is truncated");
             assert_eq!(error.diagnostics()[0].code, Code::BadBtfExt);
         }
-        // Header length, record size, section name, count, offset of an instruction, type of a function, name of a
-        // file.
+        // The words: header length, record size, section name, count, offset of an instruction, type of a function,
+        // name of a file.
         for (at, value) in
             [(1, 8), (8, 4), (8, 10), (9, 999), (10, 0), (10, u32::MAX), (11, 4), (12, 1), (12, 9), (17, 999)]
         {

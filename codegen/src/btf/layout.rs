@@ -14,33 +14,35 @@ const ENTRY: usize = 4;
 pub(super) struct Layout<'data>(&'data [u8]);
 
 impl<'data> Layout<'data> {
-    /// Parses the layout at this offset after the header.
+    /// Parses the kind layout at this offset after the header.
     pub(super) fn parse(body: &'data [u8], offset: u32, len: u32) -> Result<Self, String> {
         if len == 0 {
             return Ok(Self::default());
         }
         let bytes = range(body, offset, len).ok_or("its kind layout ends after the section")?;
         if offset % 4 != 0 || bytes.len() % ENTRY != 0 {
-            return Err("its kind layout is not aligned to four bytes".to_owned());
+            return Err("the offset or length of its kind layout is not a multiple of 4".to_owned());
         }
         Ok(Self(bytes))
     }
 
-    /// Returns the number of bytes after the first twelve of a type of this kind with `count` elements.
+    /// Returns the size in bytes of a type of this kind with `count` elements, without the twelve bytes that all types
+    /// have.
     pub(super) fn tail_len(&self, kind: u32, count: u32) -> Result<usize, String> {
         let entry = usize::try_from(kind).ok().and_then(|kind| self.0.chunks_exact(ENTRY).nth(kind));
-        // Kind 0 is `void`, which the table does not contain.
+        // Kind 0 is `void`, which is not in the type section.
         let Some(&[info, element, ..]) = entry.filter(|_| kind != 0) else {
             return Err(format!("kind {kind} is unknown, and the BTF has no kind layout that gives its size"));
         };
         if info % 4 != 0 || element % 4 != 0 {
             return Err(format!(
-                "kind {kind} is unknown, and its layout has sizes {info} and {element}, which are not multiples of 4"
+                "kind {kind} is unknown, and its entry in the kind layout is invalid: {info} bytes per type and {element} per \
+                 element, not multiples of 4"
             ));
         }
         let elements = usize::try_from(count).ok().and_then(|count| count.checked_mul(element.into()));
         elements.and_then(|elements| elements.checked_add(info.into())).ok_or_else(|| {
-            format!("kind {kind} is unknown, and the size of its {count} elements of {element} bytes overflows")
+            format!("kind {kind} is unknown, and the size of a type with {count} elements of {element} bytes overflows")
         })
     }
 }

@@ -1,17 +1,20 @@
 //! BTF: the types of an object, and the records of `.BTF.ext` about its instructions.
 //!
 //! A [`Btf`] is a table of types with ids, parsed from and written to the kernel's format (Documentation/bpf/btf.rst).
-//! It is owned, because the kernel gets other types than the compiler wrote: sizes and offsets of data sections are
-//! set. This module does not know ELF, maps or programs.
+//! It owns its types, because they are changed before they are loaded into the kernel: for example, the sizes of data
+//! sections and the offsets of their variables are set. This module does not know ELF, maps or programs.
 
 mod check;
-mod declaration;
+pub mod declaration;
 pub mod ext;
 mod layout;
 mod parse;
+mod path;
 mod query;
+mod rebase;
 #[cfg(test)]
 mod tests;
+pub(crate) mod value;
 mod write;
 
 /// The id of a type; 0 is `void`.
@@ -83,7 +86,7 @@ pub enum Kind {
         /// Whether it declares a union instead of a struct.
         union: bool,
     },
-    /// Another name for this type.
+    /// A typedef of this type.
     Typedef(TypeId),
     /// `volatile`.
     Volatile(TypeId),
@@ -132,8 +135,8 @@ pub enum Kind {
         /// Whether the tag is an arbitrary attribute (`kind_flag`, from LLVM 20), not a `btf_type_tag`.
         attribute: bool,
     },
-    /// A type of an unknown kind with this number. The layout in the BTF's header gives its length (Linux 7.1). It has
-    /// no size and refers to no types.
+    /// A type whose kind, with this number, is unknown. The kind layout (Linux 7.1) determines its length. Values of
+    /// the type have no size, and it refers to no types.
     Unknown(u32),
 }
 
@@ -241,7 +244,7 @@ impl Btf {
         &self.types[id.0 as usize]
     }
 
-    /// Returns a mutable reference to the type with this id. References to the type stay valid.
+    /// Returns a mutable reference to the type with this id. The id stays valid.
     ///
     /// # Panics
     /// If the id is not in this table.

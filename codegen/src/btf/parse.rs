@@ -1,4 +1,4 @@
-//! Parsing of BTF. Counts and lengths are used only after checking that the bytes exist.
+//! Parsing of BTF. A count or length in the input is used only after checking that the bytes exist.
 
 use super::check;
 use super::layout::Layout;
@@ -6,13 +6,13 @@ use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, Se
 use crate::error::{Code, Diagnostic, Result};
 use crate::insn::Endian;
 
-/// `BTF_MAGIC`, also of `.BTF.ext`.
+/// `BTF_MAGIC`, the magic number of `.BTF` and `.BTF.ext`.
 pub(super) const MAGIC: u16 = 0xeb9f;
-/// `BTF_VERSION`, also of `.BTF.ext`.
+/// `BTF_VERSION`, the version of `.BTF` and `.BTF.ext`.
 pub(super) const VERSION: u8 = 1;
-/// The length of the header through `str_len`.
+/// The length in bytes of a header that ends with `str_len`.
 pub(super) const HEADER_LEN: usize = 24;
-/// The length of a header with `layout_off` and `layout_len`, as Linux 7.1 and later write it.
+/// The length in bytes of a header that ends with `layout_len`, as Linux 7.1 and later write it.
 const LAYOUT_HEADER_LEN: usize = 32;
 
 impl Btf {
@@ -25,18 +25,54 @@ impl Btf {
     ///
     /// # Errors
     /// `BadBtf` if the bytes are not BTF, are truncated, refer to types or strings that do not exist, or contain a type
-    /// that contains itself or is of an unknown kind without a layout.
+    /// that contains itself, or whose kind is unknown and not in the kind layout.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
+        let void = Type { name: StringRef(0), kind: Kind::Void };
+        Self { types: vec![void], strings: String::new() }.extended(bytes, endian)
+    }
+
+    /// Parses split BTF: the BTF of a kernel module, whose types and strings continue those of the kernel. Returns a
+    /// table of both.
+    ///
+    /// # Errors
+    /// Those of [`Btf::parse`].
+    pub fn parse_split(&self, bytes: &[u8], endian: Endian) -> Result<Self> {
+        self.clone().extended(bytes, endian)
+    }
+
+    /// Returns the raw BTF in other bytes, and what follows it: its first header with types and strings inside.
+    #[must_use]
+    pub fn find_raw(bytes: &[u8]) -> Option<&[u8]> {
+        let little = [MAGIC.to_le_bytes()[0], MAGIC.to_le_bytes()[1], VERSION, 0];
+        let big = [MAGIC.to_be_bytes()[0], MAGIC.to_be_bytes()[1], VERSION, 0];
+        let is_raw = |rest: &[u8], endian| {
+            parts(rest, endian).is_ok_and(|parts| !parts.types.is_empty() && parts.strings.first() == Some(&0))
+        };
+        let begins = |at: &usize| {
+            let rest = &bytes[*at..];
+            rest.starts_with(&little) && is_raw(rest, Endian::Little)
+                || rest.starts_with(&big) && is_raw(rest, Endian::Big)
+        };
+        (0..bytes.len()).find(begins).map(|at| &bytes[at..])
+    }
+
+    /// Adds the types and strings of split BTF whose base is this table.
+    fn extended(self, bytes: &[u8], endian: Endian) -> Result<Self> {
+        let Self { types: mut table, strings: base } = self;
         let Parts { types, strings, layout } = parts(bytes, endian).map_err(|message| invalid(&message))?;
-        let strings = text(strings);
+        // Strings of split BTF continue those of its base, which has the empty one.
+        if base.is_empty() && strings.first() != Some(&0) {
+            return Err(invalid("its strings do not begin with the empty string").into());
+        }
+        let strings = base + &text(strings);
         let mut reader = Reader { bytes: types, endian };
         // The smallest type is 12 bytes long, the average one about twice that.
-        let mut table = Vec::with_capacity(types.len() / 24 + 1);
-        table.push(Type { name: StringRef(0), kind: Kind::Void });
+        table.reserve(types.len() / 24);
         while !reader.bytes.is_empty() {
             let ty = reader.ty(&strings, layout).map_err(|message| {
                 let offset = types.len() - reader.bytes.len();
-                let message = format!("type [{}], which ends at byte {offset} of the types: {message}", table.len());
+                let message =
+                    format!("type [{}] (at or before byte {offset} of the type section): {message}", table.len());
                 invalid(&message)
             })?;
             table.push(ty);
@@ -70,10 +106,10 @@ fn parts(bytes: &[u8], endian: Endian) -> Result<Parts<'_>, String> {
     let types = range(body, type_off, type_len).ok_or("its types extend past the end of the section")?;
     let strings = range(body, str_off, str_len).ok_or("its strings end after the section")?;
     if type_off % 4 != 0 {
-        return Err("its types are not aligned to four bytes".to_owned());
+        return Err("the offset of its types is not a multiple of 4".to_owned());
     }
-    if strings.first() != Some(&0) || strings.last() != Some(&0) {
-        return Err("its strings do not begin with the empty string, or the last one is not terminated".to_owned());
+    if strings.last().is_some_and(|last| *last != 0) {
+        return Err("its last string is not terminated".to_owned());
     }
     let layout = match header_len >= LAYOUT_HEADER_LEN {
         true => Layout::parse(body, reader.u32()?, reader.u32()?)?,
@@ -88,7 +124,7 @@ pub(super) fn range(body: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
     body.get(offset..offset.checked_add(usize::try_from(len).ok()?)?)
 }
 
-/// Converts bytes to text of the same length.
+/// Converts bytes to text of the same length; bytes that are not UTF-8 become question marks.
 fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -122,7 +158,7 @@ impl<'data> Reader<'data> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (first, rest) = self.bytes.split_first_chunk().ok_or("it ends too early")?;
+        let (first, rest) = self.bytes.split_first_chunk().ok_or("it is truncated")?;
         self.bytes = rest;
         Ok(*first)
     }
@@ -140,7 +176,7 @@ impl<'data> Reader<'data> {
         let len = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
         let (records, rest) = len
             .and_then(|len| self.bytes.split_at_checked(len))
-            .ok_or_else(|| format!("it ends before its {count} records"))?;
+            .ok_or_else(|| format!("it ends before the last of its {count} records"))?;
         self.bytes = rest;
         Ok(Reader { bytes: records, endian: self.endian })
     }
@@ -179,12 +215,12 @@ impl<'data> Reader<'data> {
         let name = self.string(strings);
         let info = self.u32()?;
         let (kind, flag, len) = (info >> 24 & 0x7f, info >> 31 != 0, info & 0xff_ffff);
-        // A size, a type id or unused, depending on the kind.
+        // This word is a size, a type id, or unused, depending on the kind.
         let word = self.u32()?;
-        // Unused fields must be zero: another value may have a meaning that is not known here.
+        // Unused fields must be zero: a different value may have a meaning that this parser does not know.
         let only = |may_flag: bool, may_len: bool, may_word: bool| {
             if flag && !may_flag || len != 0 && !may_len || word != 0 && !may_word {
-                Err(format!("unexpected {info:#010x}, {word} for kind {kind}"))
+                Err(format!("a type of kind {kind} cannot have info {info:#010x} and size or type {word}"))
             } else {
                 Ok(TypeId(word))
             }
@@ -220,7 +256,7 @@ impl<'data> Reader<'data> {
             }
             16 => match only(false, false, true)?.0 {
                 size @ (2 | 4 | 8 | 12 | 16) => Kind::Float(size),
-                size => return Err(format!("a floating-point number has {size} bytes")),
+                size => return Err(format!("a floating-point type has an invalid size of {size} bytes")),
             },
             17 => {
                 let component = match self.u32()? {
@@ -237,7 +273,7 @@ impl<'data> Reader<'data> {
             18 => Kind::TypeTag { ty: only(true, false, true)?, attribute: flag },
             other => {
                 self.records(1, layout.tail_len(other, len)?)?;
-                // The fields of an unknown kind are not interpreted, so an invalid name does no harm.
+                // The fields of a type of unknown kind are not interpreted, so an invalid name does no harm.
                 return Ok(Type { name: name.unwrap_or_default(), kind: Kind::Unknown(other) });
             }
         };
@@ -256,7 +292,7 @@ impl<'data> Reader<'data> {
             && reserved == 0
             && u32::from(bits) + u32::from(bit_offset) <= size * 8;
         if !sound {
-            return Err(format!("an integer has {size} bytes and encoding {word:#010x}"));
+            return Err(format!("an integer type has an invalid size ({size} bytes) or encoding ({word:#010x})"));
         }
         let flag = |bit: u32| word >> 24 & bit != 0;
         Ok(Kind::Int(Int { size, bits, bit_offset, signed: flag(1), char: flag(2), bool: flag(4) }))
@@ -278,13 +314,13 @@ impl<'data> Reader<'data> {
     fn enumeration(&mut self, wide: bool, signed: bool, size: u32, len: u32, strings: &str) -> Result<Enum, String> {
         // Compilers write neither size nor values of an enumeration that is only declared.
         if !matches!(size, 1 | 2 | 4 | 8) && (size, len) != (0, 0) {
-            return Err(format!("an enumeration has {size} bytes"));
+            return Err(format!("an enumeration has an invalid size of {size} bytes"));
         }
         let values = self.list(len, if wide { 3 } else { 2 }, |one| {
             let (name, low) = (one.string(strings)?, one.u32()?);
             let high = match wide {
                 true => one.u32()?,
-                // Sign-extend into the half that the file does not contain.
+                // Sign-extend into the upper half, which the file does not contain.
                 false if signed && low >> 31 != 0 => u32::MAX,
                 false => 0,
             };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Btf, Kind, Type, TypeId};
+use super::{Btf, Kind, Member, Type, TypeId};
 
 /// The size of a pointer, in bytes.
 const POINTER: u32 = 8;
@@ -18,6 +18,20 @@ impl Btf {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.types.len() <= 1
+    }
+
+    /// Returns about how many bytes the table has in the kernel's format.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let parts = |ty: &Type| match &ty.kind {
+            Kind::Struct(composite) | Kind::Union(composite) => composite.members.len(),
+            Kind::Enum(enumeration) => enumeration.values.len(),
+            Kind::FuncProto { params, .. } => params.len(),
+            Kind::Datasec(section) => section.vars.len(),
+            _ => 0,
+        };
+        let types: usize = self.types.iter().map(|ty| 1 + parts(ty)).sum();
+        12 * types as u64 + self.strings.len() as u64
     }
 
     /// Returns the type with this id, if the table has it.
@@ -47,8 +61,9 @@ impl Btf {
         }
     }
 
-    /// Returns the size of a value of this type in bytes; for a variable, that of its type. Returns `None` for types
-    /// without values, such as `void`, functions and forward declarations, and for types that exceed the address space.
+    /// Returns the size of a value of this type in bytes; for a variable, the size of its type. Returns `None` for
+    /// types without values, such as `void`, functions and forward declarations, and for types that exceed the address
+    /// space.
     ///
     /// # Panics
     /// If the id is not in this table.
@@ -91,8 +106,12 @@ impl Btf {
         self.align_with(id, &mut HashMap::new())
     }
 
-    /// `known` avoids exponential time for structs that share members.
-    fn align_with(&self, mut id: TypeId, known: &mut HashMap<TypeId, Option<u32>>) -> Option<u32> {
+    /// Returns the alignment as [`Btf::align_of`] does. `known` caches the alignments of structs and unions: many
+    /// structs share members, so a search without the cache would take exponential time.
+    ///
+    /// # Panics
+    /// If the id is not in this table.
+    pub fn align_with(&self, mut id: TypeId, known: &mut HashMap<TypeId, Option<u32>>) -> Option<u32> {
         loop {
             id = self.resolve(id);
             return match &self.get(id).kind {
@@ -102,7 +121,7 @@ impl Btf {
                 }
                 Kind::Int(int) => Some(int.size),
                 Kind::Enum(enumeration) if enumeration.size > 0 => Some(enumeration.size),
-                // For 12 bytes (x87), 4: the largest power of two that divides the size.
+                // The largest power of two that divides the size, such as 4 for the 12 bytes of an x87 number.
                 Kind::Float(size) => Some(size & size.wrapping_neg()),
                 Kind::Ptr(_) => Some(POINTER),
                 Kind::Struct(composite) | Kind::Union(composite) => {
@@ -112,8 +131,10 @@ impl Btf {
                     let mut most = Some(1);
                     for member in &composite.members {
                         let align = self.align_with(member.ty, known);
-                        let packed =
-                            align.is_some_and(|align| member.bit_size == 0 && member.bit_offset % (align * 8) != 0);
+                        let packed = match member.bit_size {
+                            0 => align.is_some_and(|align| member.bit_offset % (align * 8) != 0),
+                            _ => self.straddles(member),
+                        };
                         most = if packed {
                             None
                         } else {
@@ -130,6 +151,15 @@ impl Btf {
                 _ => None,
             };
         }
+    }
+
+    /// Returns whether a bitfield crosses the boundary between two units of its type, which is possible only in a
+    /// packed struct.
+    fn straddles(&self, member: &Member) -> bool {
+        self.size_of(member.ty).is_some_and(|size| {
+            let unit = size.saturating_mul(8).max(1);
+            u64::from(member.bit_offset) % unit + u64::from(member.bit_size) > unit
+        })
     }
 
     /// Returns the first type of this name whose kind satisfies `wanted`.

@@ -269,7 +269,7 @@ fn unknown_kinds_are_skipped_by_their_layout() {
     assert_eq!((&read.get(odd).kind, &read.get(TypeId(8)).kind), (&Kind::Unknown(20), &Kind::Unknown(127)));
     assert_eq!([odd, typedef, array].map(|id| (read.size_of(id), read.align_of(id))), [(None, None); 3]);
     assert_eq!((read.size_of(pointer), read.size_of(s)), (Some(8), Some(16)));
-    // The kernel gets only kinds that it knows, with the same ids.
+    // The written table contains only kinds that the kernel knows; the ids are unchanged.
     let written = read.write(Endian::Little);
     assert_eq!(written[4..8], 24_u32.to_le_bytes());
     let written = Btf::parse(&written, Endian::Little).expect("all kinds are known");
@@ -303,4 +303,64 @@ fn an_unknown_kind_without_a_layout_is_named() {
         bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
         assert!(Btf::parse(&bytes, Endian::Little).is_err(), "{at} {value}");
     }
+}
+
+#[test]
+fn names_that_repeat_long_strings_are_refused() {
+    let mut btf = Btf::new();
+    let long = btf.add_string(&"n".repeat(100_000));
+    let mut add = |count: u32| {
+        for offset in 0..count {
+            btf.push(Type { name: StringRef(long.0 + offset), kind: Kind::Fwd { union: false } });
+        }
+        Btf::parse(&btf.write(Endian::Little), Endian::Little).map(|_| ())
+    };
+    assert!(add(60).is_ok());
+    let error = add(60).expect_err("the names are too long").to_string();
+    assert!(error.contains("its names together are too long"), "{error}");
+}
+
+#[test]
+fn a_module_gets_the_types_of_its_kernel() {
+    let int = |size| Kind::Int(Int { size, bits: 32, bit_offset: 0, signed: true, char: false, bool: false });
+    let structure = |size, members| Kind::Struct(Composite { size, members, bitfields: false });
+    let add = |btf: &mut Btf, name: &str, kind: Kind| {
+        let name = btf.add_string(name);
+        btf.push(Type { name, kind })
+    };
+    let mut kernel = Btf::new();
+    add(&mut kernel, "other", Kind::Fwd { union: false });
+    let kernel_int = add(&mut kernel, "int", int(4));
+    let pid = kernel.add_string("pid");
+    let member = Member { name: pid, ty: kernel_int, bit_offset: 0, bit_size: 0 };
+    // Another type of the same name.
+    add(&mut kernel, "task", structure(4, vec![member.clone()]));
+    let task = add(&mut kernel, "task", structure(8, vec![member]));
+    // The module's base has no members, and its ids are not the kernel's.
+    let mut base = Btf::new();
+    add(&mut base, "task", structure(8, Vec::new()));
+    add(&mut base, "int", int(4));
+    add(&mut base, "task", Kind::Fwd { union: false });
+    let mut module = base.clone();
+    let name = module.add_string("task");
+    let own = module.add_string("own");
+    let pointer = module.push(Type { name: StringRef(0), kind: Kind::Ptr(TypeId(3)) });
+    let members = [(TypeId(1), 0), (TypeId(2), 64), (pointer, 128)];
+    let members = members.map(|(ty, bit_offset)| Member { name, ty, bit_offset, bit_size: 0 });
+    module.push(Type { name: own, kind: structure(24, members.to_vec()) });
+
+    let table = kernel.rebase(&module, base.len()).expect("the kernel has the types");
+    assert_eq!(table.len(), kernel.len() + 2);
+    let own = table.find(|kind| matches!(kind, Kind::Struct(_)), "own").expect("the module's type");
+    let Kind::Struct(composite) = &table.get(own).kind else { panic!("it is a struct") };
+    let types: Vec<_> = composite.members.iter().map(|member| (table.str(member.name), member.ty)).collect();
+    assert_eq!(types[..2], [("task", task), ("task", kernel_int)]);
+    assert_eq!(table.get(types[2].1).kind, Kind::Ptr(TypeId(3)), "the first definition");
+    let Kind::Struct(composite) = &table.get(task).kind else { panic!("it is a struct") };
+    assert_eq!(composite.members.len(), 1);
+
+    let Kind::Struct(composite) = &mut kernel.get_mut(task).kind else { panic!("it is a struct") };
+    composite.size = 16;
+    let error = kernel.rebase(&module, base.len()).expect_err("the struct has a different size").to_string();
+    assert!(error.contains("the module refers to `struct task` of 8 bytes, which its base does not have"), "{error}");
 }

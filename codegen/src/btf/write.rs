@@ -17,7 +17,7 @@ impl Btf {
         Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings: "\0".to_owned() }
     }
 
-    /// Adds a type. The types that it refers to may be added later, but before the table is used.
+    /// Adds a type. The types that it refers to may be added later, but before the table is read.
     pub fn push(&mut self, ty: Type) -> TypeId {
         let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
         self.types.push(ty);
@@ -30,28 +30,31 @@ impl Btf {
         if string.is_empty() {
             return StringRef(0);
         }
-        // Search for the terminated string after the end of another one.
-        let at = match self.strings.find(&format!("\0{string}\0")) {
-            Some(before) => before + 1,
-            None => {
-                let at = self.strings.len();
-                self.strings.push_str(string);
-                self.strings.push('\0');
-                at
-            }
-        };
+        // Match only whole strings: between the NUL of the string before and their own.
+        match self.strings.find(&format!("\0{string}\0")) {
+            Some(before) => StringRef(u32::try_from(before + 1).unwrap_or(u32::MAX)),
+            None => self.append_string(string),
+        }
+    }
+
+    /// Adds a string that the table does not have and that has no NUL. Unlike [`Btf::add_string`], it does not search all
+    /// strings.
+    pub(crate) fn append_string(&mut self, string: &str) -> StringRef {
+        let at = self.strings.len();
+        self.strings.push_str(string);
+        self.strings.push('\0');
         StringRef(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
     /// Writes the table in the kernel's format, in this byte order.
     ///
-    /// Kernels reject unknown kinds even if BTF has a layout of them. Types of such kinds and tags on them are written
+    /// Kernels reject unknown kinds even if the kind layout has them. Types of such kinds and tags on them are written
     /// as unnamed one-byte integers.
     #[must_use]
     pub fn write(&self, endian: Endian) -> Vec<u8> {
         let mut out =
             Out { bytes: Vec::with_capacity(HEADER_LEN + self.types.len() * 24 + self.strings.len()), endian };
-        // The lengths are set at the end.
+        // The lengths in the header are set at the end.
         out.bytes.resize(HEADER_LEN, 0);
         for ty in self.types.iter().skip(1) {
             let tags_unknown = match &ty.kind {
@@ -78,7 +81,7 @@ impl Btf {
     }
 }
 
-/// The replacement of a type of an unknown kind. No value is smaller, so it fits wherever the type is used.
+/// The replacement for types of unknown kinds: no type is smaller, so it fits wherever the type is used.
 const STAND_IN: Type = Type {
     name: StringRef(0),
     kind: Kind::Int(Int { size: 1, bits: 8, bit_offset: 0, signed: false, char: false, bool: false }),
@@ -138,7 +141,7 @@ fn write_type(out: &mut Out, ty: &Type) {
         out.words(&[ty.name.0, u32::from(flag) << 31 | kind << 24 | len & 0xff_ffff, word]);
     };
     match &ty.kind {
-        // Only id 0 is void, and that is not written.
+        // Only id 0 is `void`, which is not written.
         Kind::Void => {}
         Kind::Int(int) => {
             head(false, 0, int.size);

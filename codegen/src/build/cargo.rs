@@ -1,7 +1,8 @@
 //! Directives of a build script to cargo: lines of standard output.
 //!
 //! All directives are printed here. Text is printed as one [`Line`], so that it cannot contain another directive. A
-//! path is printed as it is, or rejected: escaped, cargo would watch another file. This module does not know skeletons.
+//! path that cannot be printed unchanged is rejected: if it were escaped, cargo would watch another file. This module
+//! does not know skeletons.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -78,7 +79,7 @@ fn directive_path(path: &Path) -> Result<&str, &'static str> {
         return Err("it ends with a space");
     }
     if text.contains(changes_display) {
-        return Err("it contains a character that changes how the rest of a line is shown");
+        return Err("it contains a line separator or a bidirectional control character");
     }
     Ok(text)
 }

@@ -1,133 +1,70 @@
-//! The command line: arguments, files and output. Errors go to standard error. The exit status is 1 for errors and 2
-//! for wrong arguments.
+//! The command line: arguments, files and output. Errors go to standard error.
+//!
+//! Each command is a file in `commands/` with its arguments and their implementation, registered by a line there.
+//! Shared code is here: inputs (`input.rs`), output (`screen.rs`, `render.rs`) and exit statuses (`status.rs`).
+//! Commands call the public functions of the library and the driver; they do not know how a phase works.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod commands;
+mod input;
+mod kernel;
+mod layout;
+mod live;
+mod relocations;
+mod render;
+mod screen;
+mod status;
+mod trusted;
+
+pub use self::layout::draw;
+
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use skelgen_abi::escape::{Line, Lines, is_visible};
+use clap::{ColorChoice, CommandFactory, Parser};
+use skelgen_abi::escape::{Line, Lines};
 
-use crate::api::{self, inspect, plan};
-use crate::error::{Code, Error, Result};
-use crate::options::Options;
-use crate::options::args::{FormArgs, SkeletonArgs, TypeArgs};
-use crate::{build, output};
+use self::commands::Command;
+use self::screen::Screen;
+use self::status::Status;
 
 #[derive(Parser)]
-#[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects")]
+#[command(name = "skelgen", version, about = "Light-skeleton generator for BPF objects", after_help = status::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Write the Rust skeleton of an object
-    Gen {
-        #[command(flatten)]
-        input: Input,
-        #[command(flatten)]
-        form: FormArgs,
-        /// Output file [default: standard output]. Include it with `mod NAME;`
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        types: TypeArgs,
-        #[command(flatten)]
-        skeleton: SkeletonArgs,
-    },
-    /// Write Rust types for every struct, union and enum of an object, of a kernel image, or of raw BTF such as
-    /// /sys/kernel/btf/vmlinux
-    Types {
-        #[command(flatten)]
-        input: Input,
-        /// Output file [default: standard output]
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        types: TypeArgs,
-    },
-    /// Show the requests that a load makes to the kernel, step by step
-    Plan {
-        #[command(flatten)]
-        input: Input,
-        #[command(flatten)]
-        form: FormArgs,
-    },
-    /// Show the maps, programs and variables of an object, and how kernel versions load its percpu data
-    Inspect {
-        #[command(flatten)]
-        input: Input,
-        #[command(flatten)]
-        form: FormArgs,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Explain an error code such as SK0302: its meaning, an example, and what to do
-    Explain {
-        /// The code in the error's brackets [default: list all codes]
-        #[arg(value_name = "CODE", value_parser = Code::find)]
-        code: Option<Code>,
-    },
-}
-
-impl Command {
-    /// Returns the file that the command reads, if it reads one.
-    fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Gen { input, .. }
-            | Self::Types { input, .. }
-            | Self::Plan { input, .. }
-            | Self::Inspect { input, .. } => Some(&input.object),
-            Self::Explain { .. } => None,
-        }
-    }
-}
-
-#[derive(Args)]
-struct Input {
-    /// The BPF object
-    #[arg(value_name = "OBJECT")]
-    object: PathBuf,
-    /// Name of the object [default: the file name up to the first dot]
-    #[arg(long)]
-    name: Option<String>,
-}
-
-impl Input {
-    fn read(&self) -> Result<(Vec<u8>, Options)> {
-        let mut options = Options::for_file(&self.object);
-        if let Some(name) = &self.name {
-            options.name.clone_from(name);
-        }
-        Ok((build::read(&self.object)?, options))
-    }
+    /// When to use colors. By default for a terminal, unless the environment variable NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
 }
 
 /// Runs the tool with the arguments of the process.
+#[must_use]
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => return print_usage_error(&error),
     };
-    let file = command.file().map(Path::to_owned);
-    match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+    screen::set_color(cli.color);
+    let mut screen = Screen::default();
+    let status = match cli.command.execute(&mut screen) {
+        Ok(()) => screen.status(),
         Err(error) => {
-            let error = file.into_iter().fold(error, |error, file| error.in_file(&file));
-            eprintln!("{error}");
-            ExitCode::FAILURE
+            screen.error(&error);
+            Status::Failed
         }
-    }
+    };
+    status.into()
+}
+
+/// Returns the definition of the command line, from which completions and manual pages are generated.
+fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Prints an error about the arguments, or the help or version text.
 fn print_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    // The message contains arguments unescaped, and one with a line feed would begin a new line. Parse escaped
-    // arguments to get the same error with those.
+    // The message contains the arguments unescaped, and a line feed in an argument would begin a new line. Parse the
+    // escaped arguments again, to get the same error with escaped text.
     let arguments = std::env::args_os().map(|argument| Line(argument.to_string_lossy()).to_string());
     let escaped = match Cli::try_parse_from(arguments) {
         Ok(_) => Line(&text).to_string(),
@@ -138,96 +75,13 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
         error.exit();
     }
     eprint!("{escaped}");
-    ExitCode::from(2)
-}
-
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Gen { input, form, output, types, skeleton } => {
-            let (bytes, mut options) = input.read()?;
-            form.put_into(&mut options);
-            types.put_into(&mut options);
-            skeleton.put_into(&mut options);
-            let object = inspect(&bytes, &options)?;
-            // The object's debug information is many times larger than everything that follows.
-            drop(bytes);
-            for warning in object.warnings() {
-                eprintln!("warning: {}: {warning}", Line(input.object.display()));
-            }
-            write(output, |out| object.write(out))
-        }
-        Command::Types { input, output, types } => {
-            let (bytes, mut options) = input.read()?;
-            types.put_into(&mut options);
-            print(output, &api::types(&bytes, &options)?)
-        }
-        Command::Plan { input, form } => {
-            let (bytes, mut options) = input.read()?;
-            form.put_into(&mut options);
-            print(None, &plan(&bytes, &options)?.to_string())
-        }
-        Command::Inspect { input, form, json } => {
-            let (bytes, mut options) = input.read()?;
-            form.put_into(&mut options);
-            let object = inspect(&bytes, &options)?;
-            if json {
-                let text = serde_json::to_string_pretty(&object)
-                    .map_err(|error| Error::new(Code::Io, format!("cannot write JSON: {error}")))?;
-                print(None, &(visible_json(&text) + "\n"))
-            } else {
-                print(None, &object.to_string())
-            }
-        }
-        Command::Explain { code: Some(code) } => print(None, code.explanation()),
-        Command::Explain { code: None } => {
-            let lines = Code::ALL.iter().map(|code| format!("{code}  {}\n", code.title()));
-            print(None, &lines.collect::<String>())
-        }
-    }
-}
-
-/// Writes what `produce` makes to a file, or to standard output.
-fn write(output: Option<PathBuf>, produce: impl FnOnce(&mut dyn fmt::Write) -> Result<()>) -> Result<()> {
-    match output {
-        Some(path) => output::to_file(&path, produce),
-        None => output::to_stdout(produce),
-    }
-}
-
-/// Escapes all invisible characters of JSON. Except for line feeds, they occur only in strings.
-fn visible_json(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_visible(c) || c == '\n' {
-            visible.push(c);
-        } else {
-            visible.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    visible
-}
-
-/// Writes text to a file, or to standard output.
-fn print(output: Option<PathBuf>, text: &str) -> Result<()> {
-    // The writer reports why it failed.
-    write(output, |out| out.write_str(text).map_err(|_| Error::new(Code::Io, "cannot write the text")))
+    Status::Usage.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn visible_json_has_the_same_values() {
-        let names = ["a\u{7f}\u{9b}b", "\n\r\t\u{1b}", "\u{202e}\u{feff}\u{e0041}", "ü\\\"`"];
-        let text = serde_json::to_string_pretty(&names).expect("text can be written");
-        let visible = super::visible_json(&text);
-        assert!(visible.lines().all(|line| line.chars().all(skelgen_abi::escape::is_visible)), "{visible:?}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&visible).expect("it is JSON"), names);
-    }
-
     #[test]
     fn arguments_do_not_contradict_each_other() {
-        super::Cli::command().debug_assert();
+        super::definition().debug_assert();
     }
 }

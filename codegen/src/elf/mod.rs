@@ -39,7 +39,7 @@ pub struct Section<'data> {
     pub id: SectionId,
     /// Its name.
     pub name: &'data str,
-    /// The kind of its contents, as far as ELF determines it.
+    /// The kind of its contents, by its ELF type and flags.
     pub kind: SectionKind,
     /// Whether its bytes are loaded (`SHF_ALLOC`).
     pub alloc: bool,
@@ -47,7 +47,7 @@ pub struct Section<'data> {
     pub write: bool,
     /// Its bytes; empty for a section of kind `Zeros`.
     pub data: &'data [u8],
-    /// Its size in bytes, even if the file does not contain them.
+    /// Its size in bytes, even if the file does not contain the bytes.
     pub size: u64,
     /// Its alignment in bytes: a power of two, at least 1.
     pub align: u64,
@@ -55,7 +55,7 @@ pub struct Section<'data> {
     pub relocations: Vec<Relocation>,
 }
 
-/// The kind of a section's contents, as far as ELF determines it.
+/// The kind of a section's contents, by its ELF type and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionKind {
     /// Instructions (`SHT_PROGBITS` with `SHF_EXECINSTR`).
@@ -73,7 +73,7 @@ pub enum SectionKind {
 pub struct Symbol<'data> {
     /// Its index.
     pub id: SymbolId,
-    /// Its name. A section symbol has none and gets the name of the section.
+    /// Its name; of a section symbol, the name of the section.
     pub name: &'data str,
     /// Its type.
     pub kind: SymbolKind,
@@ -122,7 +122,7 @@ pub enum SymbolSection {
     Undefined,
     /// This section.
     Section(SectionId),
-    /// None: its value is absolute, or it is common.
+    /// None: the symbol is absolute (`SHN_ABS`) or common (`SHN_COMMON`).
     Elsewhere,
 }
 
@@ -156,7 +156,7 @@ pub enum RelocationKind {
 /// as a kernel image.
 ///
 /// # Errors
-/// Codes of phase 01, if the file is not a 64-bit ELF file or the section is out of bounds.
+/// A diagnostic with a code `SK01xx`, if the file is not a 64-bit ELF file or the section is out of bounds.
 pub fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
     parse::section_of_any(bytes, name)
 }
@@ -165,7 +165,7 @@ impl<'data> ElfObject<'data> {
     /// Parses an object file.
     ///
     /// # Errors
-    /// Codes of phase 01.
+    /// Diagnostics with codes `SK01xx`.
     pub fn parse(bytes: &'data [u8]) -> Result<Self> {
         parse::parse(bytes)
     }
@@ -173,7 +173,7 @@ impl<'data> ElfObject<'data> {
     /// Returns the section with this index.
     ///
     /// # Panics
-    /// If the index is not one of this object.
+    /// If this object has no section with this index.
     #[must_use]
     pub fn section(&self, id: SectionId) -> &Section<'data> {
         &self.sections[id.0]
@@ -188,7 +188,7 @@ impl<'data> ElfObject<'data> {
     /// Returns the symbol with this index.
     ///
     /// # Panics
-    /// If the index is not one of this object.
+    /// If this object has no symbol with this index.
     #[must_use]
     pub fn symbol(&self, id: SymbolId) -> &Symbol<'data> {
         &self.symbols[id.0]
@@ -198,8 +198,8 @@ impl<'data> ElfObject<'data> {
 /// The prefix of the names of debug information sections.
 const DEBUG: &[u8] = b".debug_";
 
-/// Returns whether the relocations of the section with this name are used. Debug information is not read. The
-/// relocations of `.BTF` and `.BTF.ext` are for linkers, which move the described items; the bytes are already right.
+/// Returns whether the relocations of the section with this name are read. Those of debug information, `.BTF` and
+/// `.BTF.ext` are only for linkers: in an object that is not linked further, the bytes are correct without them.
 fn are_relocations_read(section: &[u8]) -> bool {
     !section.starts_with(DEBUG) && section != b".BTF" && section != b".BTF.ext"
 }

@@ -28,7 +28,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
     let file = File { bytes, endian, table };
     let mut reporter = Reporter::new();
     let mut sections = file.sections(&mut reporter);
-    // Section indices are meaningful only if all sections are valid. The same holds for symbols below.
+    // Section indices are meaningful only if all sections are valid. Likewise for symbols below.
     let mut reporter = reporter.finish(()).map(|()| Reporter::new())?;
     file.check_overlaps(&sections, &mut reporter);
     let (symbols, symbol_table) = file.symbols(&sections, &mut reporter)?;
@@ -37,7 +37,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ElfObject<'_>> {
     reporter.finish(ElfObject { endian: order(endian), sections, symbols })
 }
 
-/// Returns the byte order and contents of the section of this name in a file for any architecture. Checks nothing else.
+/// Returns the byte order and contents of the section of this name in a file for any architecture. Checks only the ELF
+/// header and that section.
 pub(super) fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(Endian, &'data [u8])>> {
     let header = any_header(bytes)?;
     let endian = header.endian().map_err(|error| bad(error.to_string()))?;
@@ -109,7 +110,7 @@ impl<'data> File<'data> {
         let endian = self.endian;
         let id = SectionId(index.0);
         if index.0 == 0 {
-            // If there are very many sections, the null section's size is their number.
+            // In a file with too many sections for the header, the size of the null section is their number.
             let (kind, data) = (SectionKind::Other, Default::default());
             let relocations = Vec::new();
             return Ok(Section {
@@ -137,7 +138,7 @@ impl<'data> File<'data> {
         };
         let size = header.sh_size(endian);
         if kind == SectionKind::Zeros && size > u64::from(u32::MAX) {
-            return Err(bad(format!("the section's size of {size} bytes exceeds that of any map"))
+            return Err(bad(format!("the section's {size} bytes exceed the maximum size of a map"))
                 .section(name)
                 .into());
         }
@@ -213,7 +214,7 @@ impl<'data> File<'data> {
     ) -> Result<Symbol<'data>> {
         let endian = self.endian;
         let about = |what: &str| Error::from(bad(format!("symbol {}: {what}", index.0)));
-        // A file without names may have no string table.
+        // A file in which no symbol has a name may have no string table.
         let name = match symbol.st_name(endian) {
             0 => "",
             _ => {
@@ -349,7 +350,7 @@ impl<'data> File<'data> {
             for entry in entries {
                 let symbol = entry.r_sym(endian, false);
                 let raw = Raw { offset: entry.r_offset(endian), kind: entry.r_type(endian, false).0, symbol };
-                // BPF stores addends in the relocated bytes; an explicit one would be ignored.
+                // BPF stores addends in the relocated bytes; an explicit addend would be ignored.
                 if entry.r_addend(endian) != 0 {
                     let diagnostic =
                         bad_relocation(format!("the relocation has an explicit addend of {}", entry.r_addend(endian)));
@@ -371,7 +372,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// Returns the relocation if it is valid for this section, and `None` if it changes nothing.
+    /// Returns the relocation if it is valid for this section; `None` for `R_BPF_NONE`.
     fn check(&self, section: &Section<'_>, symbols: &[Symbol<'_>]) -> Result<Option<Relocation>> {
         let at = |message: String| Error::from(at(bad_relocation(message), section.name, section.kind, self.offset));
         let instructions = section.kind == SectionKind::Instructions;
@@ -386,7 +387,7 @@ impl Raw {
             other => return Err(at(format!("relocation type {other} is unknown"))),
         };
         if section.kind == SectionKind::Zeros {
-            return Err(at("the section has no bytes to relocate".to_owned()));
+            return Err(at("the section has relocations but no contents (SHT_NOBITS)".to_owned()));
         }
         if self.offset.checked_add(width).is_none_or(|end| end > section.size) {
             return Err(at(format!(
@@ -406,7 +407,7 @@ impl Raw {
     }
 }
 
-/// Adds the location in a section: the byte, and for code the instruction.
+/// Adds the location in a section: the byte offset and, for code, the instruction index.
 fn at(diagnostic: Diagnostic, section: &str, kind: SectionKind, offset: u64) -> Diagnostic {
     let diagnostic = diagnostic.section(section).offset(offset);
     match usize::try_from(offset) {

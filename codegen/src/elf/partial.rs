@@ -19,12 +19,12 @@ const HEADER: usize = size_of::<FileHeader64<Endianness>>();
 /// The maximum file size. Directories and sparse files can report sizes that no memory can contain.
 const MAX_LEN: usize = 1 << 35;
 
-/// Reads the bytes of a file, except for those that are not used.
+/// Reads the bytes of a file, without the sections that no phase uses.
 pub(crate) fn read(mut file: impl Read + Seek) -> Result<Vec<u8>> {
     let Some(len) = length(&mut file).filter(|&len| len >= HEADER) else {
         return whole(file, 0);
     };
-    // Reading a directory returns the right error.
+    // For a directory, this read returns the error to report.
     file.read_exact(&mut [0; HEADER])?;
     if len > MAX_LEN {
         return Err(ErrorKind::FileTooLarge.into());
@@ -54,7 +54,7 @@ fn length(file: &mut impl Seek) -> Option<usize> {
 }
 
 fn whole(mut file: impl Read + Seek, len: usize) -> Result<Vec<u8>> {
-    // A file that is not seekable is still at its beginning.
+    // If the file is not seekable, it is still at its beginning, so the error does not matter.
     drop(file.rewind());
     let mut bytes = Vec::with_capacity(len);
     file.read_to_end(&mut bytes)?;
@@ -74,7 +74,7 @@ fn header(bytes: &[u8]) -> Option<(&FileHeader64<Endianness>, Endianness)> {
     Some((header, header.endian().ok()?))
 }
 
-/// Returns the range of the section table; `None` if there is none, or if its size does not fit the header.
+/// Returns the range of the section table; `None` if the file has none, or if the header does not contain its size.
 fn headers(bytes: &[u8]) -> Option<Range<usize>> {
     let (header, endian) = header(bytes)?;
     let size = usize::from(header.e_shnum(endian)) * usize::from(header.e_shentsize(endian));

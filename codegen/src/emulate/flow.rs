@@ -3,8 +3,8 @@
 use crate::insn::Insn;
 use skelgen_abi::opcode;
 
-/// Returns the slots that can follow `at`, at most two. Slots outside the function are left out; the verifier would
-/// reject them anyway.
+/// Returns the slots that can be executed after slot `at`, at most two. Slots outside the function are left out; the
+/// verifier rejects such jumps.
 pub(super) fn successors(insns: &[Insn], at: usize) -> impl Iterator<Item = usize> + use<> {
     let insn = insns[at];
     let width = if insn.is_ld_imm64() { 2 } else { 1 };

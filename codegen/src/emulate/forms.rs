@@ -1,7 +1,7 @@
-//! The forms of an object's functions in a plan: for kernels with direct access to percpu data, for those without, or
-//! both.
+//! The bodies of an object's functions in a plan: for kernels with direct access to percpu data, for emulation on
+//! kernels without direct access, or both.
 //!
-//! This module does not depend on a kernel version: the generated file chooses the form at run time.
+//! This module does not depend on a kernel version: if a plan has both bodies, the runtime chooses one.
 
 use skelgen_abi::plan::PercpuForm;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::link::{Linked, LinkedFunction, LinkedProgram};
 use crate::model::{BpfObject, DataSection};
 
-/// The functions of an object in the forms of a plan, and its programs.
+/// The functions of an object with the bodies that a plan requires, and its programs.
 #[derive(Debug, Clone)]
 pub struct Forms {
     /// The functions, in the order of [`Linked::functions`].
@@ -19,16 +19,17 @@ pub struct Forms {
     pub programs: Vec<LinkedProgram>,
 }
 
-/// A function in the forms of a plan.
+/// A function with the bodies that a plan requires.
 #[derive(Debug, Clone)]
 pub struct FunctionForms {
-    /// The function; the emulated form, if only that is requested.
+    /// The ordinary body; if only emulation is requested, the emulated body.
     pub body: LinkedFunction,
-    /// The emulated form, if the function uses percpu data and both forms are requested.
+    /// The emulated body, if the function uses percpu data and the plan has both.
     pub emulated: Option<LinkedFunction>,
 }
 
-/// Returns the form to plan an object in, for a requested form. An object without percpu data needs no emulation.
+/// Returns how an object's programs access percpu data: in the requested form, or directly if the object has no percpu
+/// data to emulate.
 #[must_use]
 pub fn form(object: &BpfObject, requested: PercpuForm) -> PercpuForm {
     if object.maps.iter().filter_map(|map| map.section.as_ref()).any(DataSection::is_percpu) {
@@ -38,7 +39,7 @@ pub fn form(object: &BpfObject, requested: PercpuForm) -> PercpuForm {
     }
 }
 
-/// Creates the requested forms of an object's functions.
+/// Creates the requested bodies of an object's functions.
 ///
 /// # Errors
 /// [`crate::error::Code::BadLink`] for each function without enough free stack for emulation.

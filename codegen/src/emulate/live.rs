@@ -1,8 +1,8 @@
 //! The argument registers that a function reads before it writes them.
 //!
-//! A prologue must save exactly these. Saving fewer would lose arguments. Saving more would read registers that the
-//! caller never set, which the verifier rejects. Types alone do not determine them, because compilers drop unused
-//! arguments of static functions.
+//! The prologue of an emulated function must save exactly these. Saving fewer would lose arguments. Saving more would
+//! read registers that the caller never set, which the verifier rejects. Types alone do not determine them, because
+//! compilers drop unused arguments of static functions.
 
 use std::collections::BTreeMap;
 

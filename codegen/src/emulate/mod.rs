@@ -45,8 +45,8 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
         let has_data = program.functions.iter().any(|&function| !sections[function].is_empty());
         if has_table && has_data {
             let program = &object.programs[program.program.0 as usize];
-            let message = "a program with both a jump table and percpu data requires Linux 7.3";
-            let help = "generate only the native form (`--percpu native`, `Builder::percpu`)";
+            let message = "percpu data cannot be emulated in a program with a jump table";
+            let help = "generate the skeleton without emulation, for Linux 7.3 and later (`--percpu native`, `Builder::percpu`)";
             reporter
                 .report(Diagnostic::new(ErrorCode::BadLink, message).section(&*program.def.section).with_help(help));
         }
@@ -114,7 +114,7 @@ fn arguments(object: &BpfObject, functions: &[LinkedFunction]) -> Vec<u16> {
     }
 }
 
-/// A prologue and a body of unchanged length.
+/// The new instructions of a function: a prologue, and a body of unchanged length.
 struct Piece {
     prologue: Vec<Insn>,
     body: Vec<Insn>,
@@ -142,7 +142,8 @@ fn rewrite(
         return Err(Diagnostic::new(ErrorCode::BadLink, message)
             .section(&named.section)
             .with_help(
-                "reduce its stack use, or generate only the native form for Linux 7.3 and later (`--percpu native`)",
+                "reduce its stack use, or generate the skeleton without emulation, for Linux 7.3 and later (`--percpu native`, \
+                 `Builder::percpu`)",
             )
             .into());
     }
@@ -182,7 +183,7 @@ const MOVE: u8 = 0xbf;
 const AND: u8 = 0x57;
 /// `rD *= imm`.
 const MULTIPLY: u8 = 0x27;
-/// r10.
+/// r10, the frame pointer.
 const FRAME: u8 = 10;
 
 fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>, arguments: u16) -> Result<()> {
@@ -208,7 +209,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
         let size = object.maps[map.0 as usize].def.value_size;
         let align = object.maps[map.0 as usize].section.as_ref().map_or(1, |section| section.align);
         let Some(stride) = percpu_stride(size, align).and_then(|stride| i32::try_from(stride).ok()) else {
-            let message = format!("{size} bytes of percpu data exceed what emulation supports");
+            let message = format!("{size} bytes of percpu data exceed the limit of emulation, 2 GiB for each CPU");
             return Err(Diagnostic::new(ErrorCode::TooLarge, message)
                 .section(&*object.maps[map.0 as usize].def.name)
                 .into());
@@ -230,7 +231,7 @@ fn prologue(object: &BpfObject, piece: &mut Piece, slots: &BTreeMap<MapId, i16>,
     Ok(())
 }
 
-/// Creates the function with these instructions, and moves its records accordingly.
+/// Creates the function with these instructions, and adapts the offsets in its records.
 fn moved(function: &LinkedFunction, piece: Piece) -> LinkedFunction {
     let base = piece.prologue.len();
     let with_body = |insn: InsnIndex| InsnIndex(base + insn.0);

@@ -7,7 +7,7 @@ use skelgen_abi::opcode;
 /// The size of a function's stack in bytes (`MAX_BPF_STACK`).
 pub(super) const STACK_SIZE: i32 = 512;
 
-/// The known value of a register: whether it points to the stack, and its offset.
+/// The known value of a register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Value {
     /// The register has not been written.
@@ -30,9 +30,9 @@ impl Value {
 
 /// Returns the stack size that a function uses, in bytes.
 ///
-/// Every address in the stack derives from r10 by adding constants, so the lowest sum, together with the accesses
-/// relative to it, determines the size. A variable offset is added to the lowest address of a stack object whose beginning was found
-/// before.
+/// Every address in the stack derives from r10 by adding constants, so the lowest sum, together with the accesses relative to it,
+/// determines the size. An address with a variable offset is not tracked: such an offset is added to the address of the first byte
+/// of a stack object, which is already counted.
 pub(super) fn depth(insns: &[Insn]) -> i32 {
     let mut states = vec![[Value::Unset; 16]; insns.len()];
     let mut lowest = 0;

@@ -1,4 +1,4 @@
-//! The diagnostic codes: the mistakes skelgen recognizes, each with a stable name and help text.
+//! The codes of diagnostics: the mistakes that skelgen recognizes, each with a stable name and an explanation.
 //!
 //! To add one, add a line to the table in the block of the phase that reports it, and write its entry
 //! `explain/SKnnnn.md`. `fixtures/corpus/tests/codes.rs` must trigger the code; it compiles the C examples of the
@@ -31,7 +31,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns what to do about it, if that does not depend on the case.
+            /// Returns help that applies to every diagnostic with this code; `None` if it depends on the diagnostic.
             pub(super) const fn help(self) -> Option<&'static str> {
                 match self {
                     $(Self::$name => $help,)*
@@ -64,7 +64,7 @@ codes! {
     // 01: reading the ELF file.
     /// The file is not ELF.
     NotElf = "SK0101", Some("skelgen reads BPF objects: the output of `clang --target=bpf -g -O2 -c`, of bpf-linker, or of `bpftool gen object`");
-    /// The ELF file is for another architecture, class or file type.
+    /// The ELF file is for a different architecture, class or file type.
     NotBpf = "SK0102", Some("compile with `--target=bpf` and `-c`");
     /// The ELF file is truncated or inconsistent.
     BadElf = "SK0103", Some("the file is damaged or truncated; build it again");
@@ -73,7 +73,7 @@ codes! {
     /// A relocation has an invalid offset or symbol, or an unknown type.
     BadRelocation = "SK0105", None;
     /// A name is not UTF-8.
-    NotUtf8 = "SK0106", Some("rename it in the source, or rename the source file, and build the object again");
+    NotUtf8 = "SK0106", Some("rename the symbol or section in the source, or the source file, and build the object again");
 
     // 02: reading BTF and .BTF.ext.
     /// The object has no BTF and requires it.
@@ -92,7 +92,7 @@ codes! {
     BadData = "SK0303", None;
     /// An instruction or function is not valid.
     BadInstruction = "SK0304", Some("build the object again; if its compiler or linker is newer than this version of skelgen, update skelgen");
-    /// An instruction refers to something in a way that BPF cannot.
+    /// An instruction refers to a symbol in a way that BPF does not support.
     BadReference = "SK0305", None;
     /// An extern cannot be resolved.
     BadExtern = "SK0306", None;
@@ -124,4 +124,6 @@ codes! {
     NoSuchType = "SK0704", Some("clang keeps only the types of global variables, of maps and of function parameters; a global `const struct event *unused;` keeps `struct event`");
     /// A path cannot be passed to cargo, or cannot be read from a compiler's dependency list.
     BadPath = "SK0705", None;
+    /// A checked-in skeleton differs from what its input generates.
+    OutOfDate = "SK0706", Some("run the build with `SKELGEN_CHECKED_IN=write` and commit the file; if the source did not change, use the version of clang that wrote it");
 }

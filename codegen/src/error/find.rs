@@ -1,17 +1,17 @@
-//! Lookup of codes as people type them, for `skelgen explain`.
+//! Lookup of diagnostic codes in the spelling of users, for `skelgen explain`.
 
 use std::fmt;
 
 use super::Code;
 
 impl Code {
-    /// Returns the title of its [`explanation`](Self::explanation): one line on what it means.
+    /// Returns the title of its [`explanation`](Self::explanation): the meaning in one line.
     pub(crate) fn title(self) -> &'static str {
         let line = self.explanation().lines().next().unwrap_or_default();
         line.split_once(": ").map_or(line, |(_, title)| title)
     }
 
-    /// Finds a code by what a person types: `SK0302`, `sk0302` or `302`.
+    /// Finds a code in any spelling that users type: `SK0302`, `sk0302` or `302`.
     ///
     /// # Errors
     /// If the code does not exist.
@@ -25,7 +25,7 @@ impl Code {
             }
         }
         let digits = digits.trim_start_matches(|c: char| !c.is_ascii_digit());
-        // For text that is not a number: the first of the codes with the longest common prefix.
+        // For text that is not a number, suggest the first code with the longest common prefix.
         let common_prefix =
             |code: &Self| code.as_str().bytes().skip(2).zip(digits.bytes()).take_while(|(a, b)| a == b).count();
         let nearest = match digits.parse::<u32>() {
@@ -90,7 +90,7 @@ mod tests {
         }
         for (text, nearest) in [
             ("SK0301", "SK0302"),
-            ("SK9999", "SK0705"),
+            ("SK9999", "SK0706"),
             ("SK0000", "SK0101"),
             ("SK030x", "SK0302"),
             ("BadMap", "SK0101"),

@@ -1,9 +1,9 @@
 //! The error type of the generator: a list of diagnostics, each with a stable code and a location in the object.
 //!
-//! Phases collect diagnostics in a [`Reporter`] and continue as far as they can, so that one run reports everything
-//! that is wrong. A phase that reported an error returns no value, so no later phase works on damaged input. Fields
-//! contain names and paths unchanged; the `Display` of a diagnostic escapes them ([`Line`]). This module does not
-//! depend on any phase.
+//! Phases collect diagnostics in a [`Reporter`] and continue as far as they can, so that one run reports all problems.
+//! A phase that reported an error returns no value, so later phases never process damaged input. Fields contain names
+//! and paths unchanged; the `Display` of a diagnostic escapes them ([`Line`]). This module does not depend on any
+//! phase.
 
 mod code;
 #[cfg(any(feature = "cli", test))]
@@ -11,6 +11,7 @@ mod find;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use skelgen_abi::escape::{Line, Lines};
@@ -37,7 +38,7 @@ pub struct Error {
 /// A [`std::result::Result`] whose error is an [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Returns every code, in numeric order: for tests that need one of each.
+/// Returns every code, in numeric order, for tests that check all codes.
 #[must_use]
 pub fn all_codes() -> &'static [Code] {
     Code::ALL
@@ -55,6 +56,13 @@ impl Error {
             diagnostic.location.file.get_or_insert_with(|| path.display().to_string());
         }
         self
+    }
+
+    /// Returns the line with the `skelgen explain` commands that explain this error.
+    pub(crate) fn advice(&self) -> String {
+        let codes: BTreeSet<Code> = self.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+        let commands: Vec<String> = codes.iter().map(|code| format!("`skelgen explain {code}`")).collect();
+        format!("run {} for an explanation", commands.join(", "))
     }
 
     /// Returns the code of the first diagnostic.
@@ -84,11 +92,7 @@ impl fmt::Display for Error {
             }
             write!(f, "{diagnostic}")?;
         }
-        let codes: BTreeSet<Code> = self.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
-        let mut commands = codes.iter().map(|code| format!("`skelgen explain {code}`"));
-        write!(f, "\nrun {}", commands.next().unwrap_or_default())?;
-        commands.try_for_each(|command| write!(f, ", {command}"))?;
-        f.write_str(" for an explanation")
+        write!(f, "\n{}", self.advice())
     }
 }
 
@@ -101,19 +105,19 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// A diagnostic: what is wrong, where, and what to do about it.
+/// A diagnostic: a problem, its location, and what to do about it.
 ///
-/// Its `Display` is the form that `skelgen` prints, with invisible characters escaped. The text that its methods return
-/// contains names as they are in the object.
+/// Its `Display` is the text that `skelgen` prints, with invisible characters escaped. The texts that its methods
+/// return contain names unchanged, as the object has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub(crate) code: Code,
     pub(crate) message: String,
     /// Boxed to keep `Result`s small.
     pub(crate) location: Box<Location>,
-    /// What to do about it.
+    /// What to do about the problem.
     pub(crate) help: Option<String>,
-    /// The lines that another program, such as a compiler, printed about it.
+    /// The lines that another program, such as a compiler, printed about the problem.
     pub(crate) output: Option<String>,
 }
 
@@ -124,19 +128,19 @@ impl Diagnostic {
         self.code
     }
 
-    /// Returns what is wrong, in one sentence without a full stop.
+    /// Returns the problem, in one sentence without a full stop.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Returns where in the object or its source the mistake is, as far as that is known.
+    /// Returns the location of the mistake in the object or its source, with the parts that are known.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Returns what to do about it, if that is known.
+    /// Returns what to do about the problem, if that is known.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
@@ -172,13 +176,13 @@ impl Diagnostic {
         self
     }
 
-    /// Sets what to do about it, instead of the help text of the code.
+    /// Sets what to do about the problem, instead of the help text of the code.
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Sets the output of another program about it.
+    /// Sets the lines that another program, such as a compiler, printed about the problem.
     pub(crate) fn output(mut self, lines: impl Into<String>) -> Self {
         self.output = Some(lines.into());
         self
@@ -191,8 +195,11 @@ impl fmt::Display for Diagnostic {
         if !self.location.is_empty() {
             write!(f, "\n  --> {}", self.location)?;
         }
-        if let Some(SourceLine { text: Some(text), .. }) = &self.location.line {
-            write!(f, "\n   |  {}", Line(text.trim().replace('\t', " ")))?;
+        if let Some(excerpt) = self.location.line.as_ref().and_then(SourceLine::excerpt) {
+            let count = |text: &str| text.chars().count();
+            let (before, marked) =
+                (count(&excerpt.text[..excerpt.marked.start]), count(&excerpt.text[excerpt.marked.clone()]));
+            write!(f, "\n   |  {}\n   |  {:before$}{}", excerpt.text, "", "^".repeat(marked))?;
         }
         for line in self.output.iter().flat_map(|output| output.lines()) {
             write!(f, "\n   |  {}", Lines(line))?;
@@ -221,7 +228,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// Returns whether nothing is known.
+    /// Returns whether all fields are unknown.
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -267,6 +274,35 @@ pub struct SourceLine {
     pub text: Option<String>,
 }
 
+/// A source line as diagnostics quote it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Excerpt {
+    /// The text without surrounding spaces, with invisible characters escaped.
+    pub(crate) text: String,
+    /// The range of bytes to underline: the word at the column, or the whole line if the column is not in the text.
+    pub(crate) marked: Range<usize>,
+}
+
+impl SourceLine {
+    /// Returns the line to quote, if its text is known.
+    pub(crate) fn excerpt(&self) -> Option<Excerpt> {
+        let text = self.text.as_deref()?.replace('\t', " ");
+        let trimmed = text.trim();
+        let skipped = text.len() - text.trim_start().len();
+        let column = usize::try_from(self.column).ok()?.checked_sub(skipped + 1);
+        // Columns count bytes.
+        let from = column.filter(|&column| column < trimmed.len() && trimmed.is_char_boundary(column));
+        let (before, rest) = trimmed.split_at(from.unwrap_or(0));
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let len = if from.is_some() { word.max(first) } else { rest.len() };
+        let (before, marked, after) = (Line(before), Line(&rest[..len]), Line(&rest[len..]));
+        let (before, marked) = (before.to_string(), marked.to_string());
+        let range = before.len()..before.len() + marked.len();
+        Some(Excerpt { text: format!("{before}{marked}{after}"), marked: range })
+    }
+}
+
 /// Collects the diagnostics of one phase.
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
@@ -284,7 +320,7 @@ impl Reporter {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Returns whether nothing was reported.
+    /// Returns whether no diagnostic was reported.
     pub(crate) fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
     }
@@ -300,7 +336,7 @@ impl Reporter {
         }
     }
 
-    /// Ends the phase and returns its value if nothing was reported.
+    /// Ends the phase and returns its value if no diagnostic was reported.
     ///
     /// # Errors
     /// All reported diagnostics.
@@ -312,6 +348,25 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn source_lines_are_underlined_at_the_column() {
+        let line = |text: &str, column| SourceLine { file: "a.c".into(), line: 7, column, text: Some(text.to_owned()) };
+        let marked = |text, column| {
+            let excerpt = line(text, column).excerpt().expect("it has a text");
+            (excerpt.text[excerpt.marked.clone()].to_owned(), excerpt.text)
+        };
+        assert_eq!(marked("\tcall_it(x);  ", 2), ("call_it".into(), "call_it(x);".into()));
+        assert_eq!(marked("  return *p + 1;", 10), ("*".into(), "return *p + 1;".into()));
+        assert_eq!(marked("  return 0;", 0), ("return 0;".into(), "return 0;".into()));
+        assert_eq!(marked("  return 0;", 99).0, "return 0;");
+        assert_eq!(marked("a\u{1b}b", 2).0, r"\u{1b}");
+        assert_eq!(marked("ü = 1;", 2).0, "ü = 1;", "the column is inside a character");
+        assert_eq!(marked("", 1).0, "");
+        let error = Error::from(Diagnostic::new(Code::BadName, "it is wrong").line(line("\tcall_it(x);", 2)));
+        let text = error.to_string();
+        assert!(text.contains("\n  --> a.c:7:2\n   |  call_it(x);\n   |  ^^^^^^^\n"), "{text}");
+    }
 
     #[test]
     fn each_code_is_offered_for_explanation_once() {

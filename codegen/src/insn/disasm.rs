@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use skelgen_abi::uapi::pseudo;
+use skelgen_abi::{helper, opcode};
 
 use super::{Endian, Insn};
-use skelgen_abi::opcode;
 
-/// Returns the instructions, one per line, each with the index of its first slot.
+/// Disassembles instructions, one per line, each with the index of its first slot.
 ///
 /// ```
 /// # use skelgen::unstable::insn::{Insn, disassemble};
@@ -30,8 +30,8 @@ pub fn disassemble(insns: &[Insn]) -> String {
     out
 }
 
-/// Returns one instruction as text. `next` is the following slot, which an `ld_imm64` includes. Invalid instructions
-/// are shown as bytes in little-endian order.
+/// Disassembles one instruction. `next` is the following slot, which is part of an `ld_imm64`. Invalid instructions are
+/// shown as bytes in little-endian order.
 #[must_use]
 pub fn disassemble_one(insn: Insn, next: Option<Insn>) -> String {
     let text = match insn.code & opcode::CLASS_MASK {
@@ -106,7 +106,7 @@ fn store(insn: Insn) -> Option<String> {
         opcode::ATOMIC => {}
         _ => return None,
     }
-    // These two exist in every size, the others only in 32 and 64 bits.
+    // Load-acquire and store-release exist in all sizes, the other operations only in 32 and 64 bits.
     match imm {
         opcode::LOAD_ACQUIRE => return Some(format!("r{dst} = load_acquire(({size} *)(r{src} {off:+}))")),
         opcode::STORE_RELEASE => return Some(format!("store_release({memory}, r{src})")),
@@ -187,7 +187,7 @@ fn jump(insn: Insn) -> Option<String> {
         _ if code == opcode::EXIT => return Some("exit".to_owned()),
         _ if code == opcode::CALL => {
             return match src {
-                0 => Some(format!("call {imm}")),
+                0 => Some(helper::name(imm).map_or_else(|| format!("call {imm}"), |name| format!("call {name}"))),
                 pseudo::CALL => Some(format!("call pc{imm:+}")),
                 pseudo::KFUNC_CALL if off == 0 => Some(format!("call kfunc[{imm}]")),
                 pseudo::KFUNC_CALL => Some(format!("call kfunc[{imm}] of fd_array[{off}]")),
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(disassemble_one(may, None), "may_goto +2");
         assert_eq!(text(0x85, 0, 7), "call kfunc[7]");
         let call = |src, imm| disassemble_one(Insn { code: 0x85, src, imm, ..Insn::default() }, None);
-        assert_eq!((call(0, 14), call(1, 5)), ("call 14".to_owned(), "call pc+5".to_owned()));
+        assert_eq!((call(0, 14), call(1, 5)), ("call bpf_get_current_pid_tgid".to_owned(), "call pc+5".to_owned()));
     }
 
     #[test]

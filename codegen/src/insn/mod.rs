@@ -11,7 +11,7 @@ use skelgen_abi::opcode;
 
 pub use skelgen_abi::opcode::INSN_SIZE;
 
-/// The index of a slot in a function, section or program, depending on the context.
+/// The index of a slot in a function, section or program, depending on the use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct InsnIndex(pub usize);
 
@@ -129,8 +129,8 @@ impl Insn {
 
 /// Instructions and their unresolved references.
 ///
-/// `R` is the type of references, which changes from phase to phase: if `R` cannot refer to a map, the code has no
-/// references to maps.
+/// `R` is the type of references, which differs between phases. For example, if `R` cannot refer to a map, the code has
+/// no references to maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Code<R> {
     /// The slots.

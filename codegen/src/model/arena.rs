@@ -40,7 +40,7 @@ pub(super) fn variables(
         Ok(found) => found,
         Err((message, help)) => {
             notes.refused.section(section.id);
-            // The arena may be a map that was already refused.
+            // Do not report a missing arena if a map definition was already refused: it may be the arena.
             if !elf.section_named(".maps").is_some_and(|maps| refused.has_any(maps.id)) {
                 notes.report(Diagnostic::new(Code::BadMap, message).section(SECTION).with_help(help));
             }

@@ -14,7 +14,8 @@ use super::references::References;
 use super::refused::Refused;
 use super::table::MapTable;
 use super::{
-    BpfObject, Program, arena, exceptions, externs, legacy, maps, repair, sections, special, struct_ops, untyped,
+    BpfObject, Program, arena, exceptions, externs, legacy, maps, repair, sections, special, struct_ops, undefined,
+    untyped,
 };
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
@@ -25,7 +26,7 @@ impl BpfObject {
     /// Creates the model of a parsed file with the given name.
     ///
     /// # Errors
-    /// Codes of phases 02 and 03.
+    /// Diagnostics with codes `SK02xx` and `SK03xx`.
     pub fn from_elf(elf: &ElfObject<'_>, name: &str) -> Result<Self> {
         let mut notes = Notes::default();
         let (btf, ext) = types(elf)?;
@@ -36,12 +37,13 @@ impl BpfObject {
         };
         let data = notes.join(data::maps(elf, btf.as_ref(), &duplicates, name));
         let functions = notes.join(Functions::collect(elf, btf.as_ref(), &ext));
-        // Each function has its own records from here on, and there are as many records as instructions.
+        // Free the records: each function has its own copy now, and there are as many records as instructions.
         drop(ext);
         let configs = notes.join(configs);
         let legacy = notes.join(legacy::maps(elf));
         let defined = notes.join(maps::maps(elf, btf.as_ref()));
         let table = MapTable::new(data.into_iter().chain(configs.map(name)).chain(legacy).chain(defined));
+        notes.join(undefined::check(elf, btf.as_ref(), &functions, &table, &externs, &notes.refused));
         let elements = notes.join(maps::elements(elf, &table, &functions, &notes.refused));
         let variables = notes.join(arena::variables(elf, btf.as_ref(), &table, &notes.refused));
         let struct_ops = notes.join(struct_ops::maps(elf, btf.as_ref(), &functions, &notes.refused));
@@ -77,7 +79,7 @@ impl BpfObject {
     }
 }
 
-/// The types that the kernel gets, and the declarations of their data sections.
+/// The types that are loaded into the kernel, and the declarations of their data sections.
 struct Types {
     btf: Option<Btf>,
     externs: Vec<plan::Symbol>,
@@ -90,7 +92,7 @@ impl Types {
         Self { btf: None, externs: Vec::new(), configs: Notes::default().with(Configs::default()) }
     }
 
-    /// Lays out the data sections. Externs and kernel configuration have passes of their own.
+    /// Lays out the data sections. Externs and kernel configuration are laid out by their own passes.
     fn lay_out(elf: &ElfObject<'_>, btf: Btf, duplicates: &BTreeSet<&str>) -> Pass<Self> {
         let mut notes = Notes::default();
         let (btf, externs) = externs::declare(elf, btf);

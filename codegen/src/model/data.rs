@@ -1,4 +1,4 @@
-//! Sections of global data, each the only value of a map, and the layout that BTF leaves out.
+//! Sections of global data, each the only value of a map, and their layout, which compilers omit from BTF.
 //!
 //! Compilers write data sections into BTF without their size and without the offsets of global variables, because the
 //! linker decides both. This module sets them from the ELF file, so that the kernel's types and the fields in Rust
@@ -41,7 +41,7 @@ pub(super) fn kernel_chars(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' }).collect()
 }
 
-/// Returns whether a section's name is `prefix`, or continues after it with a dot.
+/// Returns whether a section's name is `prefix`, or `prefix` followed by a dot and more text.
 fn is_data_section(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
@@ -78,8 +78,8 @@ pub(super) fn maps(
     notes.with(maps)
 }
 
-/// Returns the names that several global data sections have, and reports each. Types refer to sections by name, so such
-/// sections are ambiguous.
+/// Returns the names that several global data sections share, and reports each. BTF refers to sections by name, so
+/// sections with the same name are ambiguous.
 pub(super) fn duplicates<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> {
     let mut notes = Notes::default();
     let mut seen: BTreeMap<&str, SectionId> = BTreeMap::new();
@@ -91,12 +91,12 @@ pub(super) fn duplicates<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> 
         }
         let [before, after] = [first, section.id].map(|id| variables_of(elf, id));
         let message = format!(
-            "two sections have this name, one with {before} and one with {after}: a section attribute names a \
-             section for variables of another kind"
+            "two sections have this name, one with {before} and one with {after}: a section attribute puts \
+             variables of different kinds into sections of the same name"
         );
         let help = format!(
-            "declare them like the other variables of the section (const, initialized or uninitialized), or move them to a \
-             section with another name, such as SEC(\"{}.own\")",
+            "declare these variables alike (all const, all initialized, or all uninitialized), or move some of them to a section \
+             with a different name, such as SEC(\"{}.own\")",
             section.name
         );
         notes.report(Diagnostic::new(Code::OverlappingSections, message).section(section.name).with_help(help));
@@ -104,7 +104,7 @@ pub(super) fn duplicates<'a>(elf: &'a ElfObject<'_>) -> Pass<BTreeSet<&'a str>> 
     notes.with(duplicates)
 }
 
-/// Lists a section's variables for a message, by its symbols.
+/// Lists the variables of a section, by its symbols, for a message.
 fn variables_of(elf: &ElfObject<'_>, section: SectionId) -> String {
     const SHOWN: usize = 5;
     let in_it = |symbol: &&crate::elf::Symbol<'_>| {
@@ -149,8 +149,8 @@ fn map(section: &Section<'_>, kind: DataKind, size: u32, btf: Option<&Btf>, obje
     map
 }
 
-/// Returns the kernel name of a section's map. Sections with a second dot and percpu sections keep their own name. The
-/// names of others begin with the object's name, so that the maps of two objects differ.
+/// Returns the kernel name of a section's map. Percpu sections and sections with a second dot keep their own name.
+/// Other names begin with the object's name, so that the maps of two objects differ.
 pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String {
     let own = section.get(1..).is_some_and(|rest| rest.contains('.')) || kind == DataKind::Percpu;
     let suffix = section.len().clamp(7, OBJ_NAME_MAX);
@@ -160,7 +160,7 @@ pub(super) fn kernel_name(section: &str, kind: DataKind, object: &str) -> String
     kernel_chars(&name)
 }
 
-/// Returns the offsets of addresses in a section's initial value.
+/// Returns the offsets in a section's initial value that contain addresses.
 pub(super) fn addresses(section: &Section<'_>) -> Vec<u32> {
     section.relocations.iter().filter_map(|relocation| u32::try_from(relocation.offset).ok()).collect()
 }
@@ -183,8 +183,8 @@ pub(super) fn variables(btf: &Btf, datasec: TypeId) -> Vec<Variable> {
         .collect()
 }
 
-/// Sets what the compiler left out: the size of each data section, and the offsets and order of its variables. Hidden
-/// variables become static, because other files cannot refer to them.
+/// Sets the layout that the compiler omitted: the size of each data section, and the offsets and order of its
+/// variables. Hidden variables become static, because other files cannot refer to them.
 pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&str>) -> Pass<Btf> {
     let mut notes = Notes::default();
     let symbols: BTreeMap<(SectionId, &str), _> = elf
@@ -211,7 +211,7 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&
             let of_one_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Static, .. });
             let of_other_file = matches!(btf.get(var.ty).kind, Kind::Var { linkage: Linkage::Extern, .. });
             let is_here = symbols.contains_key(&(section.id, btf.name(var.ty)));
-            // A variable that another file should define is reported where it is used.
+            // An undefined variable is reported where it is used.
             !(of_one_file && statics.are_elsewhere(btf.name(var.ty), section.id) || of_other_file && !is_here)
         });
         for var in &mut datasec.vars {
@@ -224,7 +224,8 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&
                 notes.report(Diagnostic::new(Code::BadData, message).section(&name));
                 continue;
             };
-            // Static linkers set the offsets, except for a variable that one file declares and a later one defines.
+            // Static linkers set the offsets, except for a variable that one file declares and another file, linked
+            // later, defines.
             var.offset = u32::try_from(symbol.value).unwrap_or(u32::MAX);
             if symbol.hidden {
                 if let Kind::Var { linkage, .. } = &mut btf.get_mut(var.ty).kind {
@@ -237,7 +238,7 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&
         for var in &datasec.vars {
             if u64::from(var.offset) < end || u64::from(var.offset) + u64::from(var.size) > section.size {
                 let message = format!(
-                    "variable `{}` ({} bytes at {}) overlaps another or is outside the section's {} bytes",
+                    "variable `{}` ({} bytes at offset {}) overlaps another variable or is outside the section's {} bytes",
                     btf.name(var.ty),
                     var.size,
                     var.offset,
@@ -253,8 +254,8 @@ pub(super) fn lay_out(elf: &ElfObject<'_>, mut btf: Btf, duplicates: &BTreeSet<&
     notes.with(btf)
 }
 
-/// The sections of static variables. clang 14 lists constants in the type of .rodata although it puts them into
-/// sections such as .rodata.cst16. Their offsets there collide with those of variables in .rodata.
+/// The sections of static variables. clang 14 lists constants in the BTF of .rodata although it puts them into sections
+/// such as .rodata.cst16. Their offsets there collide with those of variables in .rodata.
 struct Statics<'a>(BTreeMap<&'a str, BTreeSet<SectionId>>);
 
 impl<'a> Statics<'a> {
@@ -270,7 +271,7 @@ impl<'a> Statics<'a> {
         Self(sections)
     }
 
-    /// Returns whether variables of this name exist, but none in this section. Returns `false` for objects without
+    /// Returns whether static variables of this name exist only in other sections. Returns `false` for objects without
     /// local symbols.
     fn are_elsewhere(&self, name: &str, section: SectionId) -> bool {
         self.0.get(name).is_some_and(|sections| !sections.contains(&section))
@@ -295,7 +296,7 @@ mod tests {
         Symbol { id: SymbolId(0), name, kind, binding, hidden: false, section, value: 0, size: 8 }
     }
 
-    /// Returns the variables that the type of `.rodata` has after layout. The compiler lists two static variables.
+    /// Returns the variables that remain in the BTF of `.rodata` after layout. The compiler lists two static variables.
     fn left(symbols: Vec<Symbol<'static>>) -> Result<Vec<String>, Vec<String>> {
         let elf = ElfObject {
             endian: Endian::Little,
@@ -323,7 +324,7 @@ mod tests {
         assert_eq!(left(vec![local("here", 1), local("there", 2)]), Ok(vec!["here".to_owned()]));
         // After static linking, both sections can have variables of the same name.
         assert!(left(vec![local("here", 1), local("there", 2), local("there", 1)]).is_err());
-        // Without local symbols, the compiler's type is the only source.
+        // Without local symbols, the BTF is the only source.
         assert!(left(Vec::new()).is_err());
     }
 }

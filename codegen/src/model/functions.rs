@@ -21,7 +21,7 @@ pub(super) struct Functions<'a> {
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) section: &'a Section<'a>,
-    /// The first slot in the section.
+    /// The index in the section of the function's first slot.
     pub(super) start: usize,
     pub(super) insns: Vec<Insn>,
     pub(super) info: SectionInfo,
@@ -37,12 +37,12 @@ pub(super) struct Resolved {
 }
 
 impl Entry<'_> {
-    /// Returns whether its section is the one for subprograms.
+    /// Returns whether the function is in the section for subprograms (`.text`).
     pub(super) fn is_subprogram(&self) -> bool {
         self.section.name == ".text" || self.section.name.starts_with(".text.")
     }
 
-    /// Returns the slot in the section after its last.
+    /// Returns the index in the section of the slot after the function's last slot.
     pub(super) fn end(&self) -> usize {
         self.start + self.insns.len()
     }
@@ -100,7 +100,7 @@ impl<'a> Functions<'a> {
         self.by_place.get(&(section, slot)).copied()
     }
 
-    /// Returns the functions with their references, which are in the same order.
+    /// Returns the functions with their references. `found` has the references in the same order as the functions.
     pub(super) fn with(self, found: Vec<Resolved>) -> Vec<Function> {
         let function = |(entry, found): (Entry<'_>, Resolved)| Function {
             name: entry.name.to_owned(),
@@ -114,8 +114,8 @@ impl<'a> Functions<'a> {
         self.functions.into_iter().zip(found).map(function).collect()
     }
 
-    /// Marks functions that calls within one section lead to. Such calls need no relocation, so the instructions are
-    /// searched.
+    /// Marks the functions that are called from their own section. These calls have no relocations, so the instructions
+    /// are searched.
     fn mark_called(&mut self) {
         let mut called = Vec::new();
         for entry in &self.functions {
@@ -133,7 +133,7 @@ impl<'a> Functions<'a> {
     }
 }
 
-/// Returns the slot that a call at `slot` of the same section leads to.
+/// Returns the target slot of a call at `slot` in the same section.
 pub(super) fn target(slot: usize, imm: i32) -> Option<usize> {
     slot.checked_add(1)?.checked_add_signed(isize::try_from(imm).ok()?)
 }
@@ -204,8 +204,8 @@ fn refuse(refused: &mut Refused, section: &Section<'_>, symbol: &Symbol<'_>) {
     refused.name(symbol.name);
 }
 
-/// Returns the untyped symbols at instructions outside of all functions. They are probably functions that assembly code
-/// did not declare.
+/// Returns the untyped symbols at instructions outside of all functions. They are probably functions whose symbol type
+/// the assembly code did not set.
 fn untyped<'e, 'data>(
     elf: &'e ElfObject<'data>,
     section: &Section<'_>,
@@ -225,7 +225,7 @@ fn untyped<'e, 'data>(
             && !refused.has(section.id, Some(symbol.value))
     };
     let mut found: Vec<_> = elf.symbols.iter().filter(is_one).collect();
-    // Labels inside functions are local. Local symbols count only if all are local.
+    // Local symbols may be labels inside functions, so they count only if all symbols are local.
     if found.iter().any(|symbol| symbol.binding != Binding::Local) {
         found.retain(|symbol| symbol.binding != Binding::Local);
     }
@@ -242,7 +242,7 @@ fn without_type(section: &Section<'_>, symbols: &[&Symbol<'_>]) -> Diagnostic {
     ))
 }
 
-/// Checks that every 64-bit immediate load has a second slot, which contains only an immediate.
+/// Checks that every 64-bit immediate load has its second slot, in which all fields but the immediate are zero.
 fn check(insns: &[Insn], start: usize, function: &str, section: &str) -> Result<(), Diagnostic> {
     let mut index = 0;
     while let Some(insn) = insns.get(index) {
@@ -250,7 +250,8 @@ fn check(insns: &[Insn], start: usize, function: &str, section: &str) -> Result<
             let whole =
                 insns.get(index + 1).is_some_and(|second| second.code == 0 && second.dst == 0 && second.src == 0);
             if !whole {
-                let message = format!("function `{function}` has a 64-bit immediate load without its second half");
+                let message =
+                    format!("function `{function}` has a 64-bit immediate load (`ld_imm64`) without its second slot");
                 return Err(Diagnostic::new(ErrorCode::BadInstruction, message).section(section).insn(start + index));
             }
             index += 1;
@@ -281,7 +282,7 @@ fn slice(info: &SectionInfo, from: usize, to: usize) -> SectionInfo {
             .filter_map(|r| Some(crate::btf::ext::CoreRelo { insn: rebase(r.insn)?, ..*r }))
             .collect(),
     };
-    // There are as many records as instructions, and they stay in memory.
+    // Free unused capacity: there are as many records as instructions, and they stay in memory.
     slice.lines.shrink_to_fit();
     slice.relos.shrink_to_fit();
     slice

@@ -1,8 +1,8 @@
 //! Jump tables: the section `.jumptables` of eight-byte offsets of instructions, relative to the section of the
 //! function that jumps (`gotox`, Linux 6.19).
 //!
-//! Each symbol in it is a table of one function. The kernel gets each table as an instruction array map, with indices
-//! into the program.
+//! Each symbol in the section is a table of one function. The runtime creates an instruction array map for each table,
+//! with instruction indices of the program.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Returns the index of the symbol's table among those of the function.
+    /// Returns the index of the symbol's table in the list of the function's tables.
     pub(super) fn index(
         &mut self,
         section: &Section<'_>,
@@ -38,10 +38,10 @@ impl Tables {
         }
         let range = usize::try_from(symbol.value).ok().zip(usize::try_from(symbol.size).ok());
         let bytes = range.and_then(|(from, len)| section.data.get(from..)?.get(..len));
-        let bytes = bytes.ok_or("it is outside its section")?;
+        let bytes = bytes.ok_or("the table is outside its section")?;
         if bytes.is_empty() || bytes.len() % ENTRY != 0 || symbol.value % 8 != 0 {
             return Err(format!(
-                "its {} bytes at offset {} are not a table of eight-byte offsets",
+                "the {} bytes at offset {} are not a table of eight-byte offsets",
                 bytes.len(),
                 symbol.value
             ));

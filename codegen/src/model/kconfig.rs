@@ -1,8 +1,8 @@
 //! Kernel configuration that an object reads: the variables of the BTF data section `.kconfig`, as the only value of a
 //! map.
 //!
-//! The running kernel determines their values. The layout is that of libbpf 1.8, so that the map does not depend on the
-//! loader: by descending alignment, then ascending size, then name.
+//! The running kernel determines their values. The layout is the same as libbpf 1.8's, so that the map does not depend
+//! on the loader: by descending alignment, then ascending size, then name.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::error::{Code, Diagnostic};
 
 const SECTION: &str = ".kconfig";
 
-/// A variable whose value is an option of the running kernel's configuration.
+/// A variable whose value the running kernel's configuration determines.
 struct Config {
     row: Kconfig,
     var: TypeId,
@@ -27,7 +27,7 @@ struct Config {
     align: u32,
 }
 
-/// The configuration variables of an object, laid out.
+/// The configuration variables of an object, with their layout.
 #[derive(Default)]
 pub(super) struct Configs {
     list: Vec<Config>,
@@ -58,7 +58,7 @@ impl Configs {
         (!self.list.is_empty()).then(|| Defined { map: map(), location: table::Location::Names })
     }
 
-    /// Returns the rows of the plan.
+    /// Returns the rows of the plan for the variables.
     pub(super) fn into_rows(self) -> Vec<Kconfig> {
         self.list.into_iter().map(|config| config.row).collect()
     }
@@ -79,7 +79,7 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes)
         let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok());
         let (Some(kind), Some(size)) = (kind(btf, ty), size) else {
             notes.refused.name(name);
-            let message = format!("`{name}` has a type that kernel configuration cannot have");
+            let message = format!("the type of `{name}` is not supported for a kernel configuration option");
             notes.report(
                 Diagnostic::new(Code::BadExtern, message)
                     .section(SECTION)
@@ -107,7 +107,8 @@ fn variables(elf: &ElfObject<'_>, btf: &Btf, section: TypeId, notes: &mut Notes)
     list
 }
 
-/// Returns the kind of configuration value of a type, if it has one (`find_kcfg_type` of libbpf 1.8).
+/// Returns the kind of configuration value that a variable of this type has; `None` if the type is not supported
+/// (`find_kcfg_type` of libbpf 1.8).
 fn kind(btf: &Btf, ty: TypeId) -> Option<KconfigKind> {
     let id = btf.resolve(ty);
     match &btf.get(id).kind {

@@ -1,4 +1,4 @@
-//! How kernel versions load an object, as far as the object alone determines it.
+//! How each range of kernel versions loads an object, as far as the object alone determines it.
 //!
 //! Versions are those of upstream Linux; a distribution may have backported a feature. The loader uses feature probes,
 //! not this table.
@@ -8,7 +8,7 @@ use skelgen_abi::plan::PercpuForm;
 
 use super::{BpfObject, DataSection};
 
-/// The behavior of kernels from one version to the next entry's.
+/// The behavior of kernels from one version up to the next entry's version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KernelSummary {
     /// The first version; "0" for all versions before the next entry's.
@@ -18,14 +18,14 @@ pub struct KernelSummary {
 }
 
 const EMULATED: &str =
-    "loads; percpu data is emulated by an array of one element with a copy for each CPU, mapped into memory";
+    "loads; percpu data is emulated: an array of one element with a copy for each CPU, mapped into memory";
 const NATIVE: &str =
-    "loads; percpu data is native: percpu arrays, each initialized by one BPF_MAP_UPDATE_ELEM with BPF_F_ALL_CPUS";
+    "loads; programs access percpu arrays directly, each initialized by one BPF_MAP_UPDATE_ELEM with BPF_F_ALL_CPUS";
 const NO_DIRECT: &str =
-    "does not load: programs cannot access percpu data directly, and the skeleton has no emulated form";
+    "does not load: programs cannot access percpu arrays directly, and the skeleton does not emulate percpu data";
 const NO_MMAP: &str = "does not load: maps cannot be mapped into memory";
 
-/// Returns the rows for an object with percpu data and a skeleton with this form; none for an object without percpu
+/// Returns the entries for an object whose skeleton accesses percpu data in this way; none for an object without percpu
 /// data.
 pub(super) fn kernels(object: &BpfObject, form: PercpuForm) -> Vec<KernelSummary> {
     let row = |since, what| KernelSummary { since, what };

@@ -1,7 +1,7 @@
 //! Legacy map definitions: symbols in section `maps`, each a sequence of numbers. aya-ebpf's `#[map]` writes them.
 //!
 //! The numbers are type, key size, value size, max entries and flags. In the form of iproute2 and aya, an unused id and
-//! the pinning follow. Everything after them is unknown and must be zero.
+//! the pinning follow. Any further bytes have an unknown meaning and must be zero.
 
 use skelgen_abi::uapi::MapType;
 
@@ -11,7 +11,7 @@ use super::table::{self, Defined};
 use crate::elf::{ElfObject, Section, SymbolKind, SymbolSection};
 use crate::error::{Code, Diagnostic};
 
-/// The section's name. A map's name can follow a slash.
+/// The section's name, to which a slash and a map's name can be appended.
 const SECTION: &str = "maps";
 
 /// The size of a number, in bytes.
@@ -57,13 +57,15 @@ fn definition(elf: &ElfObject<'_>, section: &Section<'_>, name: &str, from: u64,
     let bad = |message: String| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
     let range = usize::try_from(from).ok().zip(usize::try_from(size).ok());
     let bytes = range.and_then(|(from, size)| section.data.get(from..)?.get(..size));
-    let bytes = bytes.ok_or_else(|| bad("it is outside its section".into()))?;
+    let bytes = bytes.ok_or_else(|| bad("its definition is outside the section".into()))?;
     let numbers: Vec<u32> = bytes
         .chunks_exact(NUMBER)
         .map(|number| elf.endian.u32(number.first_chunk().copied().unwrap_or_default()))
         .collect();
     let [map_type, key_size, value_size, max_entries, flags, rest @ ..] = &numbers[..] else {
-        return Err(bad(format!("its {size} bytes do not contain type, key size, value size, max entries and flags")));
+        return Err(bad(format!(
+            "its definition of {size} bytes does not contain type, key size, value size, max entries and flags"
+        )));
     };
     if *map_type == MapType::UNSPEC.0 {
         // A BTF-defined map in this section is all zero, because its members are null pointers.

@@ -1,7 +1,7 @@
-//! BTF-defined maps: the variables of section `.maps`. [`super::legacy`] reads the older form.
+//! BTF-defined maps: the variables of section `.maps`. [`super::legacy`] reads the older form of definitions.
 //!
-//! A definition is a variable whose struct type has the attributes as members. `int (*name)[N]` is the number N, and
-//! `T *name` is the type T. The relocations of `values` name the initial elements.
+//! A definition is a variable whose struct type has the attributes as members. A member `int (*name)[N]` sets the
+//! attribute to the number N, and `T *name` to the type T. The relocations of `values` name the initial elements.
 
 use skelgen_abi::plan;
 use skelgen_abi::uapi::{MapType, map_flags};
@@ -31,7 +31,7 @@ pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>>
         return notes.with(maps);
     };
     let Some(Kind::Datasec(datasec)) = btf.datasec(SECTION).map(|id| &btf.get(id).kind) else {
-        notes.report(Diagnostic::new(Code::BadMap, "the BTF has no such data section").section(SECTION));
+        notes.report(Diagnostic::new(Code::BadMap, "the BTF has no data section of this name").section(SECTION));
         notes.refused.section(section.id);
         return notes.with(maps);
     };
@@ -55,7 +55,7 @@ pub(super) fn maps(elf: &ElfObject<'_>, btf: Option<&Btf>) -> Pass<Vec<Defined>>
     notes.with(maps)
 }
 
-/// Finds the initial elements of maps of maps and program arrays: map, key, element.
+/// Finds the initial elements of maps of maps and program arrays: for each, the map, the key and the element.
 pub(super) fn elements(
     elf: &ElfObject<'_>,
     table: &MapTable,
@@ -80,7 +80,7 @@ pub(super) fn elements(
     notes.with(elements)
 }
 
-/// Returns the element that a relocation refers to; `None` if it was refused.
+/// Returns the element that a relocation refers to; `None` if that map or program was already refused.
 fn element(
     elf: &ElfObject<'_>,
     relocation: &Relocation,
@@ -90,7 +90,13 @@ fn element(
 ) -> Result<Option<Element>, String> {
     let symbol = elf.symbol(relocation.symbol);
     let (SymbolSection::Section(target), RelocationKind::Abs64) = (symbol.section, relocation.kind) else {
-        return Err(format!("`{}` cannot be an initial element", symbol.name));
+        if refused.has_name(symbol.name) {
+            return Ok(None);
+        }
+        return Err(format!(
+            "`{}` cannot be an element of `values`: it is not the address of a map or program of this object",
+            symbol.name
+        ));
     };
     if let Some(inner) = table.defined_at(target, Some(symbol.value)) {
         return Ok(Some(Element::Map(inner)));
@@ -103,7 +109,7 @@ fn element(
     }
 }
 
-/// What a member of a definition sets.
+/// The attribute that a member of a map definition sets.
 enum Attribute {
     /// A 32-bit number.
     Number(fn(&mut plan::Map, u32)),
@@ -111,9 +117,9 @@ enum Attribute {
     Wide(fn(&mut plan::Map, u64)),
     /// A size in bytes.
     Size(Part),
-    /// A type and, with it, a size.
+    /// A type, which also sets the size.
     Type(Part),
-    /// The pinning.
+    /// Whether the map is pinned by its name.
     Pinning,
     /// The initial elements.
     Values,
@@ -126,7 +132,7 @@ enum Part {
     Value,
 }
 
-/// The members that a definition can have.
+/// The members that a map definition can have.
 const ATTRIBUTES: &[(&str, Attribute)] = &[
     ("type", Attribute::Number(|def, number| def.map_type = MapType(number))),
     ("key", Attribute::Type(Part::Key)),
@@ -202,7 +208,7 @@ impl Definition {
                     1 => map.def.pin_by_name = true,
                     other => {
                         return Err(bad(format!("`pinning` is {other}, which is not supported")).with_help(
-                            "set it to LIBBPF_PIN_NONE (0) or LIBBPF_PIN_BY_NAME (1); for a pinning of another loader, leave `pinning` out \
+                            "set it to LIBBPF_PIN_NONE (0) or LIBBPF_PIN_BY_NAME (1); for a value of another loader, leave `pinning` out \
                              and pin the map's handle",
                         ));
                     }
@@ -223,7 +229,7 @@ impl Definition {
 }
 
 impl Part {
-    /// Sets the size. Several members may set it if they agree.
+    /// Sets the size. Several members may set the same size.
     fn set_size(self, map: &mut Map, new: u32) -> Result<(), String> {
         let (size, what) = match self {
             Self::Key => (&mut map.def.key_size, "key"),
@@ -254,8 +260,8 @@ fn fix_sizes(map: &mut Map) {
             set_if(key, *key == 0, 4);
             set_if(value, *value == 0, 4);
         }
-        // The elements are perf events, one for each CPU. A value type, as in objects for cilium/ebpf, is the type of
-        // the records that programs output, and is kept.
+        // The elements are file descriptors of perf events, one for each CPU. A value type, as in objects for
+        // cilium/ebpf, is the type of the records that programs output, and is kept.
         MapType::PERF_EVENT_ARRAY => {
             set_if(key, *key == 0 || has_key_type, 4);
             set_if(value, *value == 0 || has_value_type, 4);
@@ -270,7 +276,7 @@ fn fix_sizes(map: &mut Map) {
     }
 }
 
-/// Returns the definition of inner maps in `values`; `None` if `values` is for programs.
+/// Returns the definition of the inner maps in `values`; `None` if the elements of `values` are programs.
 fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<Map>, Diagnostic> {
     let bad = |message: &str| Diagnostic::new(Code::BadMap, format!("map `{name}`: {message}"));
     let Kind::Array { element, .. } = btf.get(btf.resolve(ty)).kind else {
@@ -286,7 +292,8 @@ fn inner_definition(btf: &Btf, ty: TypeId, name: &str) -> Result<Option<Map>, Di
     }
 }
 
-/// Returns the number that a type encodes: `int (*name)[N]` is N, and an enumeration is its only value (`__ulong`).
+/// Returns the number that a type encodes: N for `int (*name)[N]`, and the only enumerator of an enumeration
+/// (`__ulong`).
 fn number(btf: &Btf, ty: TypeId) -> Option<u64> {
     match &btf.get(btf.resolve(ty)).kind {
         Kind::Ptr(to) => match btf.get(btf.resolve(*to)).kind {

@@ -7,6 +7,7 @@
 
 pub(crate) mod arena;
 mod build;
+pub(crate) mod columns;
 mod data;
 mod exceptions;
 mod externs;
@@ -16,8 +17,11 @@ mod kconfig;
 mod kernels;
 mod legacy;
 mod maps;
+mod memory;
+pub mod needs;
 mod pass;
 pub mod print;
+pub(crate) mod reached;
 mod references;
 mod refused;
 mod repair;
@@ -25,8 +29,9 @@ mod sections;
 mod special;
 mod struct_ops;
 mod table;
+mod undefined;
 mod untyped;
-mod warnings;
+pub(crate) mod warnings;
 mod wrappers;
 
 use crate::btf::ext::SectionInfo;
@@ -47,16 +52,16 @@ pub struct FunctionId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProgramId(pub u32);
 
-/// The index of an extern in its object.
+/// The index in an object of an extern: a symbol that the kernel defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExternId(pub u32);
 
 /// The model of an object.
 #[derive(Debug, Clone)]
 pub struct BpfObject {
-    /// The byte order of its data, and of the systems that can load it.
+    /// The byte order of its data, and of the machines that can load it.
     pub endian: Endian,
-    /// Its name, with only characters that kernel names can contain.
+    /// Its name, reduced to the characters that kernel names can contain.
     pub name: String,
     /// Its license, empty if it has none.
     pub license: String,
@@ -64,14 +69,14 @@ pub struct BpfObject {
     pub kernel_version: u32,
     /// Its types, with data sections laid out; `None` if it was compiled without BTF.
     pub btf: Option<Btf>,
-    /// Its maps: first global data in the order of sections, then `.maps` in source order.
+    /// Its maps: first those of global data in the order of sections, then those of `.maps` in source order.
     pub maps: Vec<Map>,
     /// Its functions: those of programs and subprograms.
     pub functions: Vec<Function>,
     /// Its programs, in the order of sections and of functions within them.
     pub programs: Vec<Program>,
-    /// The kernel symbols it uses, with the names in the object. One of several declarations of a function can have a
-    /// suffix (`name___one`).
+    /// The kernel symbols it uses, with their names in the object. A name can have a suffix (`name___one`) that
+    /// distinguishes several declarations of one function.
     pub externs: Vec<plan::Symbol>,
     /// The kernel configuration it reads: the variables of the section of kind `Kconfig`.
     pub kconfig: Vec<plan::Kconfig>,
@@ -100,7 +105,7 @@ pub struct Map {
 }
 
 impl Map {
-    /// Creates a map of this type without sizes and contents. Its kernel name is its truncated name.
+    /// Creates a map of this type without sizes and contents. Its kernel name is the truncated name.
     #[must_use]
     pub fn new(name: &str, map_type: MapType) -> Self {
         Self {
@@ -119,7 +124,7 @@ impl Map {
         }
     }
 
-    /// Creates a map with one value, which has these contents.
+    /// Creates a map whose only value has these contents.
     #[must_use]
     pub fn of_section(name: &str, map_type: MapType, contents: DataSection) -> Self {
         let mut map = Self::new(name, map_type);
@@ -143,12 +148,12 @@ pub struct DataSection {
     /// Its variables, by ascending offset.
     pub variables: Vec<Variable>,
     /// The offsets of addresses in its initial value, in bytes and ascending. The addresses stay as the compiler wrote
-    /// them, because they are unknown until the programs run.
+    /// them, because the final addresses are unknown until the programs run.
     pub addresses: Vec<u32>,
 }
 
 impl DataSection {
-    /// Returns whether each CPU has its own copy.
+    /// Returns whether each CPU has its own copy of the section.
     #[must_use]
     pub fn is_percpu(&self) -> bool {
         self.kind == SectionKind::Percpu
@@ -173,7 +178,7 @@ pub struct Variable {
     pub offset: u32,
     /// Its size in bytes.
     pub size: u32,
-    /// Whether other files can refer to it: it is neither static nor hidden. Only such variables are fields of the
+    /// Whether other files can refer to it: it is neither static nor hidden. Only visible variables are fields of the
     /// skeleton.
     pub visible: bool,
 }
@@ -197,7 +202,7 @@ pub struct Function {
     pub tables: Vec<Vec<InsnIndex>>,
 }
 
-/// What an instruction of a function refers to.
+/// The target of a reference from an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reference {
     /// A map.
@@ -223,8 +228,8 @@ pub struct Program {
     pub function: FunctionId,
     /// The function that the kernel calls if the program throws an exception, if it has one (`__exception_cb`).
     pub exception: Option<FunctionId>,
-    /// Its row of the plan, as far as its section determines it. Planning sets its functions and target.
+    /// Its row of the plan, as far as its section determines it. Planning sets the functions and the target of the row.
     pub def: plan::Program,
-    /// The kernel type it is loaded for.
+    /// The type or function in the kernel's BTF for which it is loaded (`attach_btf_id`).
     pub target: Option<plan::Symbol>,
 }

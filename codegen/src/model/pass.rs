@@ -1,18 +1,18 @@
-//! The result of a pass over an object: a value, with the diagnostics and refused items of the pass.
+//! The result of a pass over an object: a value, the diagnostics, and the refused items.
 //!
-//! A pass takes complete results of earlier passes. One function (`build.rs`) joins the passes, so its order is the
-//! order of the diagnostics.
+//! A pass receives the complete results of earlier passes. One function (`build.rs`) calls the passes, and its order is
+//! the order of the diagnostics.
 
 use super::refused::Refused;
 use crate::error::{Diagnostic, Reporter};
 
-/// The value of a pass with its notes.
+/// The value of a pass with its diagnostics and refused items.
 pub(super) struct Pass<T> {
     value: T,
     notes: Notes,
 }
 
-/// The diagnostics of an object, and the items that were refused with them.
+/// The diagnostics of an object, and the items that are refused because of them.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) refused: Refused,
@@ -20,7 +20,7 @@ pub(super) struct Notes {
 }
 
 impl<T> Pass<T> {
-    /// Returns whether something was reported.
+    /// Returns whether a diagnostic was reported.
     pub(super) fn reported(&self) -> bool {
         !self.notes.reporter.is_empty()
     }
@@ -37,7 +37,7 @@ impl Notes {
         Pass { value, notes: self }
     }
 
-    /// Adds the notes of a later pass, and returns its value.
+    /// Adds the diagnostics and refused items of a later pass, and returns its value.
     pub(super) fn join<T>(&mut self, pass: Pass<T>) -> T {
         self.refused.extend(pass.notes.refused);
         self.reporter.take(pass.notes.reporter.finish(()));

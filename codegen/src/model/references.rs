@@ -1,4 +1,4 @@
-//! The reference of each instruction, from relocations and from calls within a section.
+//! The references of instructions, from relocations and from calls within a section.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) struct References<'a> {
 }
 
 impl References<'_> {
-    /// Resolves the references of each function, in the functions' order.
+    /// Resolves the references of each function. The results are in the order of the functions.
     pub(super) fn resolve(&self) -> Pass<Vec<Resolved>> {
         let mut notes = Notes::default();
         let mut causes = Causes::default();
@@ -64,7 +64,7 @@ impl References<'_> {
         Resolved { refs, tables: tables.entries }
     }
 
-    /// Returns the relocations of a function by its slots.
+    /// Returns the relocations of a function by slot.
     fn relocations(&self, entry: &Entry<'_>, reporter: &mut Reporter) -> BTreeMap<usize, Relocation> {
         let mut found = BTreeMap::new();
         for relocation in &entry.section.relocations {
@@ -110,7 +110,7 @@ impl References<'_> {
         let section = section_of(self.elf, symbol.section).filter(|section| section.name == jumps::SECTION);
         match relocation.kind {
             RelocationKind::Load if insn.is_ld_imm64() && section.is_some() => {
-                let table = section.map_or(Err("it is not in a section".into()), |section| {
+                let table = section.map_or(Err("the symbol is not in a section".into()), |section| {
                     tables.index(section, symbol, entry, self.elf.endian)
                 });
                 table
@@ -201,11 +201,7 @@ impl References<'_> {
         }
         let found = self.externs.iter().position(|external| external.name == symbol.name);
         let Some(index) = found else {
-            let message = format!("`{}` is declared and used, but not defined in the object", symbol.name);
-            return Err(Box::new(Diagnostic::new(ErrorCode::BadExtern, message).with_help(
-                "if another file defines it, link the files first (`bpftool gen object all.bpf.o one.bpf.o other.bpf.o`) and \
-                 generate from the result; if the kernel defines it, declare it `__ksym`",
-            )));
+            return Err(bad(format!("`{}` has neither a section nor a declaration as extern", symbol.name)));
         };
         let id = ExternId(u32::try_from(index).unwrap_or(u32::MAX));
         match (self.externs[index].kind, call) {
@@ -224,7 +220,7 @@ impl References<'_> {
     }
 }
 
-/// The errors of references, one for each symbol, whatever the number of instructions that refer to it.
+/// The errors of references, one for each symbol, even if several instructions refer to it.
 #[derive(Default)]
 struct Causes {
     /// The diagnostics in the order of the first uses, each with its number of uses.
@@ -234,7 +230,7 @@ struct Causes {
 }
 
 impl Causes {
-    /// Adds the error of one instruction. `symbol` is the symbol that it refers to.
+    /// Adds the error of one instruction. `symbol` is the symbol to which the instruction refers.
     fn add(&mut self, symbol: Option<SymbolId>, diagnostic: Diagnostic) {
         let next = self.list.len();
         let known = symbol.map(|symbol| *self.known.entry((symbol, diagnostic.message.clone())).or_insert(next));
@@ -260,7 +256,7 @@ fn bad(message: impl Into<String>) -> Box<Diagnostic> {
     Box::new(Diagnostic::new(ErrorCode::BadReference, message))
 }
 
-/// Returns whether an instruction can refer to something outside its function.
+/// Returns whether an instruction can refer to an item outside its function.
 fn is_referring(insn: Option<&Insn>) -> bool {
     insn.is_some_and(|insn| {
         insn.is_ld_imm64() || insn.code == opcode::CALL && matches!(insn.src, pseudo::CALL | pseudo::KFUNC_CALL)

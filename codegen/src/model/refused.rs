@@ -1,17 +1,18 @@
 //! The parts of an object that were refused, so that references to them are not reported again.
 //!
-//! A pass that refuses a section, variable, map or function records it here beside the diagnostic. A pass that cannot
-//! resolve a symbol looks here before it reports an error. This module knows offsets and names, not the items.
+//! A pass that refuses a section, variable, map or function records it here when it reports the diagnostic. A pass that
+//! cannot resolve a symbol searches here before it reports an error. This module knows offsets and names, not the
+//! items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::elf::SectionId;
 
-/// Sections, parts of sections, and names that an error was reported for.
+/// The sections, parts of sections, and names for which an error was reported.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     sections: BTreeSet<SectionId>,
-    /// Parts of sections: one past the last byte, by section and first byte.
+    /// The refused byte ranges: section and start offset → end offset (exclusive).
     parts: BTreeMap<(SectionId, u64), u64>,
     names: BTreeSet<String>,
 }
@@ -28,12 +29,12 @@ impl Refused {
         *end = (*end).max(from.saturating_add(size.max(1)));
     }
 
-    /// Records that the item of this name was refused.
+    /// Records that the item with this name was refused.
     pub(super) fn name(&mut self, name: &str) {
         self.names.insert(name.to_owned());
     }
 
-    /// Adds the refused parts of another pass.
+    /// Adds the refused items of another pass.
     pub(super) fn extend(&mut self, other: Self) {
         self.sections.extend(other.sections);
         for ((section, from), end) in other.parts {
@@ -56,7 +57,7 @@ impl Refused {
         self.sections.contains(&section) || self.parts.range((section, 0)..=(section, u64::MAX)).next().is_some()
     }
 
-    /// Returns whether the item of this name was refused.
+    /// Returns whether the item with this name was refused.
     pub(super) fn has_name(&self, name: &str) -> bool {
         self.names.contains(name)
     }

@@ -1,4 +1,4 @@
-//! Changes to BTF that make the kernel accept what compilers write, without changing its meaning.
+//! Repairs BTF that compilers write and the kernel would reject, without changing the meaning of the types.
 //!
 //! The rules are those of kernel/bpf/btf.c in Linux 7.3.4: function parameters have names, names are C identifiers, and
 //! an enumeration has a size even if it is only declared.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::btf::{Btf, Kind, StringRef, TypeId};
 
-/// The size of an enumeration that is only declared: that of C's `int`, in bytes.
+/// The size in bytes of an enumeration without a definition: that of C's `int`.
 const ENUM_SIZE: u32 = 4;
 
 /// Applies all changes.
@@ -46,8 +46,8 @@ pub(super) fn repair(mut btf: Btf) -> Btf {
     btf
 }
 
-/// Replaces characters that C identifiers cannot contain by `_`. bpf-linker leaves some of Rust's names, such as that
-/// of `()`.
+/// Replaces characters that C identifiers cannot contain by `_`. bpf-linker keeps some names of Rust types, such as
+/// `()`.
 fn rename(btf: &mut Btf) {
     let mut wrong: BTreeMap<StringRef, StringRef> = BTreeMap::new();
     let ids: Vec<TypeId> = btf.iter().map(|(id, _)| id).collect();
@@ -78,7 +78,7 @@ fn rename(btf: &mut Btf) {
     }
 }
 
-/// Returns the names in a type that must be identifiers.
+/// Returns the names in a type that must be C identifiers.
 fn names(btf: &Btf, id: TypeId) -> Vec<StringRef> {
     let ty = btf.get(id);
     let mut names: Vec<StringRef> = match &ty.kind {
@@ -104,7 +104,7 @@ fn has_identifier(kind: &Kind) -> bool {
     )
 }
 
-/// Returns whether the text is an identifier or empty.
+/// Returns whether the text is a C identifier or empty.
 fn is_name(name: &str) -> bool {
     name.chars().all(is_part) && !name.starts_with(|first: char| first.is_ascii_digit())
 }
@@ -114,7 +114,7 @@ fn identifier(name: &str) -> String {
     if text.starts_with(|first: char| first.is_ascii_digit()) { format!("_{text}") } else { text }
 }
 
-/// Compilers generate names with dots.
+/// Returns whether a name may contain the character. Compilers generate names with dots.
 fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }

@@ -12,7 +12,7 @@ use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 pub(super) struct SectionMeaning {
     /// The row of a program in the section, without name and functions.
     pub(super) def: Program,
-    /// The kernel type that its programs are loaded for.
+    /// The type or function in the kernel's BTF for which programs of the section are loaded (`attach_btf_id`).
     pub(super) target: Option<Symbol>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn meaning(section: &str) -> Option<SectionMeaning> {
 #[must_use]
 pub(super) fn unknown(section: &str) -> SectionMeaning {
     let attach =
-        Attach::Needs("its program type, which its section does not determine; set it with `set_type` before the load");
+        Attach::Needs("a program type, because its section name does not set one; call `set_type` before the load");
     let def = Program {
         section: section.to_owned().into(),
         autoload: !section.starts_with('?'),
@@ -46,7 +46,8 @@ pub(super) fn unknown(section: &str) -> SectionMeaning {
     SectionMeaning { def, target: None }
 }
 
-/// Returns the known prefix that is most similar to an unknown name, if one is: `raw_tp` for `raw_tpp/sys_enter`.
+/// Returns the known prefix that is most similar to an unknown name (`raw_tp` for `raw_tpp/sys_enter`); `None` if no
+/// prefix is similar enough.
 pub(super) fn similar(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix('?').unwrap_or(name);
     let distance = |row: &Row| {
@@ -55,15 +56,15 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
         let whole = distance(name, row.prefix);
         whole.min(distance(&name[..end], row.prefix))
     };
-    // The allowed number of typos: one for every three letters, from 1 to 3.
+    // The maximum number of typos, from 1 to 3: one for every three letters.
     let most = |prefix: &str| (prefix.len() / 3).clamp(1, 3);
     let near = TABLE.iter().map(|row| (distance(row), row.prefix)).filter(|(far, prefix)| *far <= most(prefix));
     near.min_by_key(|(far, _)| *far).map(|(_, prefix)| prefix)
 }
 
-/// Returns the number of insertions, deletions, replacements and swaps of neighbors between two names, in bytes.
+/// Returns the edit distance of two names in bytes: insertions, deletions, replacements and swaps of neighbors.
 fn distance(from: &str, to: &str) -> usize {
-    // Section names are short. A prefix is enough to see that longer names differ.
+    // Section names are short, so the first 64 bytes suffice to distinguish longer names.
     let from = &from.as_bytes()[..from.len().min(64)];
     let to = to.as_bytes();
     let mut before: Vec<usize> = Vec::new();
@@ -85,7 +86,7 @@ fn distance(from: &str, to: &str) -> usize {
 
 struct Row {
     /// The first Linux that loads such programs. The kernel tests (`sections_*`) verify versions from 5.10 on; earlier
-    /// ones are from the history of the kernel's documentation.
+    /// versions are from the history of the kernel's documentation.
     since: (u16, u16),
     prefix: &'static str,
     program_type: P,
@@ -106,20 +107,20 @@ impl Row {
     }
 }
 
-/// What may follow a section's prefix, and how its programs attach. [`TargetKind::parse`] has the grammar of attach targets,
-/// which the runtime shares.
+/// How programs of a section attach, and what the section name may contain after the prefix. Generator and runtime
+/// parse attach targets with [`TargetKind::parse`].
 #[derive(Clone, Copy)]
 enum Form {
-    /// Nothing may follow. Attaching requires an argument, which is named here.
+    /// The prefix must be the whole name. Attaching requires an argument, which this text names.
     Needs(&'static str),
-    /// The programs do not attach. The text names how they run instead; what follows the prefix is only for people.
+    /// The programs cannot be attached. The text states how they run instead; a name after the prefix has no meaning.
     Never(&'static str),
-    /// The programs replace a function of another program, which the user sets before the load. What follows the prefix
-    /// is only for people.
+    /// The programs replace a function of another program, which the user sets before the load. A name after the prefix
+    /// has no meaning.
     Replace,
     /// The programs attach to an LSM hook of a cgroup.
     LsmCgroup,
-    /// The programs attach to a target, which may follow.
+    /// The programs attach to a target, which may follow the prefix.
     Target(TargetKind),
 }
 
@@ -142,8 +143,8 @@ impl Form {
             Self::LsmCgroup => Attach::Needs("a cgroup"),
             Self::Target(target) => match rest.map(|rest| target.parse(rest)) {
                 Some(Ok(target)) => target.map(|&name| name.to_owned().into()),
-                // The user may set the target before the load. Otherwise attaching reports what is wrong with the
-                // section's target.
+                // The user may set another target before the load. Otherwise, attaching reports that the target in the
+                // section is missing or not valid.
                 None | Some(Err(_)) => Attach::Target(target),
             },
         }
@@ -181,7 +182,7 @@ const FUNCTIONS: Form = Form::Target(TargetKind::TracingMulti);
 const LSM: Form = Form::Target(TargetKind::Lsm);
 const ITER: Form = Form::Target(TargetKind::Iter);
 
-/// All program sections. Order does not matter: a row matches a whole name, or everything before a slash.
+/// All program sections. The order of rows does not matter: a row matches a whole name, or the part before a slash.
 static TABLE: &[Row] = &[
     row((3, 19), "socket", P::SOCKET_FILTER, NONE, 0, Form::Needs("a socket")),
     row(
@@ -255,7 +256,7 @@ static TABLE: &[Row] = &[
     row((6, 0), "lsm_cgroup", P::LSM, A::LSM_CGROUP, 0, Form::LsmCgroup),
     row((5, 8), "iter", P::TRACING, A::TRACE_ITER, 0, ITER),
     row((5, 18), "iter.s", P::TRACING, A::TRACE_ITER, SLEEP, ITER),
-    row((5, 14), "syscall", P::SYSCALL, NONE, SLEEP, Form::Never("by `test_run`")),
+    row((5, 14), "syscall", P::SYSCALL, NONE, SLEEP, Form::Never("with `test_run`")),
     row((5, 18), "xdp.frags/devmap", P::XDP, A::XDP_DEVMAP, FRAGS, Form::Needs("a device map")),
     row((5, 8), "xdp/devmap", P::XDP, A::XDP_DEVMAP, 0, Form::Needs("a device map")),
     row((5, 18), "xdp.frags/cpumap", P::XDP, A::XDP_CPUMAP, FRAGS, Form::Needs("a CPU map")),

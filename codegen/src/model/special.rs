@@ -1,9 +1,10 @@
-//! Variables that the kernel does not map into user space: locks, timers, pointers to kernel objects and the like.
+//! Variables that the kernel does not map into user space: locks, timers, pointers to kernel objects, and similar
+//! types.
 //!
-//! A section with a visible variable is mapped. The kernel refuses to map a map that has such a field anywhere
-//! (`ENOTSUPP`, 524). The types are those of `btf_parse_fields` in Linux 7.3.4; Linux 6.18 and 7.3 were tested to
-//! refuse each. If the kernel rejects the types themselves, such as two timers in one section, the map is created
-//! without types and can be mapped, so nothing is reported.
+//! A section with a visible variable is mapped into user space. The kernel refuses to map it if any of its variables
+//! has a field of such a type (`ENOTSUPP`, 524). The types are those of `btf_parse_fields` in Linux 7.3.4; tests show
+//! that Linux 6.18 and 7.3 refuse each of them. If the kernel rejects the BTF itself, such as two timers in one
+//! section, the runtime creates the map without BTF. That map can be mapped, so nothing is reported.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,21 +16,21 @@ use super::pass::{Notes, Pass};
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::{Code, Diagnostic};
 
-/// Structs that only programs may access. A value has at most one of each. Lists and trees are missing here because
-/// they require a lock in the same section.
+/// Structs that only programs may access. A map value can contain at most one of each. Lists and trees are missing here
+/// because they require a lock in the same section.
 const STRUCTS: [&str; 6] =
     ["bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_task_work", "bpf_refcount"];
 
 /// Type tags of pointers to kernel objects.
 const TAGS: [&str; 4] = ["kptr", "kptr_untrusted", "percpu_kptr", "uptr"];
 
-/// The maximum nesting of structs that is searched.
+/// The maximum nesting of structs in the search.
 const DEPTH: u32 = 8;
 
-/// The maximum number of types searched in a section. A damaged object can have very many.
+/// The maximum number of types in the search of a section. A damaged object can have very many types.
 const TYPES: u32 = 10_000;
 
-/// Reports each section that would be mapped and contains such a variable.
+/// Reports each section that would be mapped into user space and has such a variable.
 pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
     let mut notes = Notes::default();
     for map in maps.iter().filter(|map| map.def.flags & map_flags::MMAPABLE != 0) {
@@ -44,8 +45,8 @@ pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
         }
         let Some((variable, what)) = found.first() else { continue };
         let message = format!(
-            "section {}: `{}` has a {what}, but the section has visible variables, and the kernel does not map such \
-             a section (ENOTSUPP, 524)",
+            "section {}: `{}` has a {what}, but the section has visible variables, so it is mapped into user space, \
+             which the kernel rejects for such a type (ENOTSUPP, 524)",
             map.def.name, variable.name
         );
         let special: BTreeSet<_> = found.iter().map(|(variable, _)| &variable.name).collect();
@@ -58,7 +59,8 @@ pub(super) fn check(btf: &Btf, maps: &[Map]) -> Pass<()> {
                 variable.name
             ),
             false => format!(
-                "{is_hidden}move it to a section without visible variables, such as SEC(\".data.{}\"), or hide {}",
+                "{is_hidden}move it to a section without visible variables, such as SEC(\".data.{}\"), or declare {} \
+                 `static` or `__hidden`",
                 variable.name,
                 shown(&others)
             ),
@@ -92,7 +94,7 @@ impl fmt::Display for Special {
     }
 }
 
-/// Finds such fields in a type: the type itself, its members and its elements.
+/// Finds the fields in a type that only programs may access: the type itself, its members and its array elements.
 fn special(btf: &Btf, ty: TypeId, (depth, left): (u32, &mut u32), found: &mut dyn FnMut(Special)) {
     let Some(rest) = left.checked_sub(1) else { return };
     *left = rest;
@@ -103,7 +105,7 @@ fn special(btf: &Btf, ty: TypeId, (depth, left): (u32, &mut u32), found: &mut dy
             composite.members.iter().for_each(|member| special(btf, member.ty, (depth - 1, left), found));
         }
         Kind::Array { element, len, .. } if depth > 0 => {
-            // Two elements are enough to report one.
+            // Two array elements suffice to find a repeated field.
             (0..(*len).min(2)).for_each(|_| special(btf, *element, (depth - 1, left), found));
         }
         Kind::Ptr(to) => match btf.get(*to).kind {

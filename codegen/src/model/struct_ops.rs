@@ -1,7 +1,7 @@
 //! struct_ops maps: the variables of sections `.struct_ops` and `.struct_ops.link`.
 //!
-//! Each is a kernel struct as the source declares it, whose function pointers are programs of the object. The runtime
-//! finds the running kernel's members and their offsets by name.
+//! Each map is a kernel struct as the source declares it. Its function pointers are programs of the object. The runtime
+//! finds the members and their offsets in the running kernel by name.
 
 use skelgen_abi::uapi::{MapType, ProgramType, map_flags};
 
@@ -43,7 +43,7 @@ pub(super) fn maps(
             continue;
         };
         let Some(Kind::Datasec(datasec)) = btf.datasec(found.name).map(|id| &btf.get(id).kind) else {
-            let message = "the BTF has no such data section";
+            let message = "the BTF has no data section of this name";
             notes.report(Diagnostic::new(Code::BadMap, message).section(found.name));
             notes.refused.section(found.id);
             continue;
@@ -53,7 +53,7 @@ pub(super) fn maps(
             match table(elf, btf, functions, found, var, &mut used, refused) {
                 Ok(map) => maps.push(map),
                 Err(diagnostic) => {
-                    // Members after the first error were not checked.
+                    // Members after the first error were not checked, so refuse the whole variable.
                     notes.refused.part(found.id, var.offset.into(), var.size.into());
                     notes.report(diagnostic.section(found.name).offset(var.offset.into()));
                 }
@@ -90,7 +90,7 @@ fn table(
         return Err(bad("its type is not a struct".into()));
     };
     let size = btf.size_of(ty).and_then(|size| u32::try_from(size).ok()).filter(|&size| size <= var.size);
-    let size = size.ok_or_else(|| bad("its size differs from that of its type".into()))?;
+    let size = size.ok_or_else(|| bad("its type has no size, or is larger than the variable".into()))?;
     let (mut table, mut functions_of) = (Vec::new(), Vec::new());
     for member in members {
         let resolved = btf.resolve(member.ty);
@@ -145,7 +145,7 @@ fn table(
     Ok(map)
 }
 
-/// Returns the function that a relocation of the section refers to; `None` if it was refused.
+/// Returns the function that a relocation of the section refers to; `None` if that function was already refused.
 fn program(
     elf: &ElfObject<'_>,
     functions: &Functions<'_>,
@@ -157,9 +157,13 @@ fn program(
     let symbol = elf.symbol(relocation.symbol);
     let not_program = || format!("`{}` is not a program of type {}", symbol.name, ProgramType::STRUCT_OPS);
     let (SymbolSection::Section(target), RelocationKind::Abs64) = (symbol.section, relocation.kind) else {
+        if refused.has_name(symbol.name) {
+            return Ok(None);
+        }
         return Err(not_program());
     };
-    // A relocation can name a static function by its section. The addend is then stored at the relocated offset.
+    // A relocation can refer to a static function by its section symbol. The addend is then stored at the relocated
+    // offset.
     let addend = usize::try_from(relocation.offset).ok().and_then(|offset| section.data.get(offset..)?.first_chunk());
     let addend = addend.map_or(0, |bytes| elf.endian.u64(*bytes));
     let value = symbol.value.checked_add(addend);

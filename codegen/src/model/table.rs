@@ -1,7 +1,7 @@
-//! The table of an object's maps: their order, and the locations in the file that refer to them.
+//! The table of an object's maps: their order, and their locations in the file, from which references are resolved.
 //!
 //! Passes find definitions with their locations. The table assigns ids in the order of the passes. Passes that need the
-//! ids find the initial elements, and [`MapTable::with`] adds them.
+//! ids find the initial elements, and [`MapTable::with`] adds these.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,16 +19,16 @@ pub(super) struct Defined {
 
 /// The location of a map in the file.
 pub(super) enum Location {
-    /// The map is the section; references are to bytes of its value.
+    /// The map's value is the section. References are to bytes of the value.
     Section(SectionId),
-    /// The map's definition begins at this offset of the section; references are to the map.
+    /// The map's definition begins at this offset of the section. References are to the map.
     Definition {
         section: SectionId,
         offset: u64,
-        /// The bytes with pointers to initial elements.
+        /// The byte range of the pointers to initial elements.
         values: Option<Range<u64>>,
     },
-    /// The map has no location; its variables are found by name.
+    /// The map has no location in the file; its variables are found by name.
     Names,
 }
 
@@ -75,7 +75,7 @@ impl MapTable {
         table
     }
 
-    /// Adds initial elements, and the maps that nothing refers to.
+    /// Adds the initial elements of maps, the variables of the arena, and maps to which no instruction refers.
     pub(super) fn with(
         mut self,
         elements: Vec<(MapId, u32, Element)>,

@@ -1,8 +1,8 @@
 //! Types for the variables of an object without BTF, made from the offsets and sizes of its symbols.
 //!
-//! Without these types the object would load, but its constants could not be set. A variable with the size and alignment
-//! of an integer becomes an unsigned integer, any other an array of bytes. What requires real types (`.maps`, struct_ops
-//! maps) fails later as without BTF.
+//! Without BTF the object would load, but its constants could not be set. A variable with the size and alignment of an
+//! integer becomes an unsigned integer, any other variable an array of bytes. Maps in `.maps` and struct_ops maps
+//! require the compiler's BTF; later passes report it as missing.
 
 use std::collections::BTreeMap;
 
@@ -26,19 +26,19 @@ pub(super) fn types(elf: &ElfObject<'_>) -> Option<Btf> {
 #[derive(Default)]
 struct Types {
     btf: Btf,
-    /// Whether any variable was added.
+    /// Whether a variable was added.
     any: bool,
     numbers: BTreeMap<u32, TypeId>,
 }
 
 impl Types {
-    /// Adds a section with its variables. A later pass sets their offsets, as for all objects.
+    /// Adds a section with its variables. A later pass sets the offsets, as for objects with BTF.
     fn section(&mut self, section: &Section<'_>, elf: &ElfObject<'_>) {
         let mut vars = Vec::new();
         let mut end = 0;
         for symbol in variables(section, elf) {
             let Ok(size) = u32::try_from(symbol.size) else { continue };
-            // This is an alias of the previous variable.
+            // The symbol is an alias of the previous variable.
             if symbol.value < end {
                 continue;
             }
@@ -91,7 +91,7 @@ fn variables<'e, 'data>(section: &Section<'_>, elf: &'e ElfObject<'data>) -> Vec
     symbols
 }
 
-/// Returns whether kernels accept this as a variable's name.
+/// Returns whether kernels accept the text as a variable's name.
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,9 +1,9 @@
-//! Rust's wrappers around a value: aya-ebpf's `Global`, and the cells and atomics of `core`. Their layout is that of
-//! the value, and users of a variable read and set the value.
+//! Rust's wrapper types for one value: aya-ebpf's `Global`, and the cells and atomics of `core`. They have the layout
+//! of the value, so the skeleton's fields have the type of the value.
 
 use crate::btf::{Btf, Composite, Kind, TypeId};
 
-/// The wrappers' names up to their parameter. bpf-linker replaces `<`, which C names cannot contain.
+/// The names of the wrapper types, up to the type parameter. bpf-linker replaces `<`, which C names cannot contain.
 const WRAPPERS: &[&str] = &[
     "Atomic_3C_",
     "Cell_3C_",
@@ -17,7 +17,7 @@ const WRAPPERS: &[&str] = &[
 
 /// Returns the type inside nested wrappers, or the type itself if it is not a wrapper.
 pub(super) fn unwrapped(btf: &Btf, mut ty: TypeId) -> TypeId {
-    // Types from a compiler are not deeper. Damaged BTF can contain cycles.
+    // Types from a compiler are nested less deeply. Damaged BTF can contain cycles.
     for _ in 0..16 {
         match inside(btf, ty) {
             Some(inner) => ty = inner,
@@ -38,7 +38,7 @@ fn inside(btf: &Btf, ty: TypeId) -> Option<TypeId> {
     if !WRAPPERS.iter().any(|wrapper| name.starts_with(wrapper)) {
         return None;
     }
-    // Besides the value there are only members of size 0: markers, and `()` for uninitialized values.
+    // All other members have size 0: markers, and `()` for uninitialized values.
     let mut whole =
         members.iter().filter(|member| member.bit_offset == 0 && btf.size_of(member.ty) == Some(u64::from(*size)));
     let value = whole.next()?.ty;

@@ -1,25 +1,32 @@
-//! Assembly of programs from their functions, as the runtime does it at load time, for printing plans.
+//! Assembly of programs from their functions, for printing plans, in the same way as by the runtime at load time.
 //!
-//! This module does not know the kernel, so it applies only patches of distances between functions.
+//! This module does not know the running kernel, so it applies only the patches that do not depend on it: call
+//! distances between functions.
 
 use std::collections::BTreeMap;
 
-use skelgen_abi::plan::{Body, Function, JumpTable, Object, Patch, PatchKind, Program};
+use skelgen_abi::plan::{Body, Function, JumpTable, Object, Patch, PatchKind, Program, Span};
 
 use super::LoadPlan;
-use crate::insn::{INSN_SIZE, Insn};
+use crate::btf::ext::{CoreRelo, LineInfo};
+use crate::btf::{StringRef, TypeId};
+use crate::insn::{Endian, INSN_SIZE, Insn, InsnIndex};
 
-/// A program in one form of percpu data.
+/// An assembled program, for direct access to percpu data or for emulation.
+#[derive(Default)]
 pub(super) struct Assembled {
     pub(super) insns: Vec<Insn>,
     /// The patches of all functions, with instruction indices relative to the program.
     pub(super) patches: Vec<Patch>,
-    /// The number of function records.
-    pub(super) functions: usize,
-    /// The number of line records.
-    pub(super) lines: usize,
-    /// The number of CO-RE records.
-    pub(super) relos: usize,
+    /// The first instruction of each function and the function's id in the object's BTF; the id is 0 if the BTF does
+    /// not describe the function.
+    pub(super) functions: Vec<(usize, u32)>,
+    /// Whether the program is loaded with function and line records.
+    pub(super) described: bool,
+    /// The line records, with instruction indices relative to the program.
+    pub(super) lines: Vec<LineInfo>,
+    /// The CO-RE records, with instruction indices relative to the program.
+    pub(super) relos: Vec<CoreRelo>,
 }
 
 impl Assembled {
@@ -36,7 +43,7 @@ impl Assembled {
             })
             .collect();
         let described = functions.iter().all(|(_, function)| function.btf_id != 0);
-        let mut all = Self { insns: Vec::new(), patches: Vec::new(), functions: 0, lines: 0, relos: 0 };
+        let mut all = Self { described, ..Self::default() };
         for (_, function) in functions {
             let body = body(function, emulated);
             let start = all.insns.len();
@@ -53,14 +60,35 @@ impl Assembled {
                 }
                 all.patches.push(Patch { insn: u32::try_from(at).unwrap_or(u32::MAX), kind: patch.kind });
             }
-            all.relos += body.core_relos.len as usize / 16;
+            all.functions.push((start, function.btf_id));
+            all.relos.extend(records(plan, body.core_relos).map(|[insn, ty, access, kind]| CoreRelo {
+                insn: InsnIndex(start + insn as usize / INSN_SIZE),
+                ty: TypeId(ty),
+                access: StringRef(access),
+                kind,
+            }));
             if described {
-                all.functions += 1;
-                all.lines += body.line_info.len as usize / 16;
+                all.lines.extend(records(plan, body.line_info).map(|[insn, file, text, line]| LineInfo {
+                    insn: InsnIndex(start + insn as usize),
+                    file: StringRef(file),
+                    text: StringRef(text),
+                    line: line >> 10,
+                    column: line & 0x3ff,
+                }));
             }
         }
         all
     }
+}
+
+/// Returns the records in a range of the blob, each of four words.
+fn records(plan: &LoadPlan, span: Span) -> impl Iterator<Item = [u32; 4]> {
+    let bytes = plan.object.bytes(span).unwrap_or_default();
+    let word = |record: &[u8], at: usize| {
+        let bytes = record.get(at * 4..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        if plan.endian == Endian::Little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) }
+    };
+    bytes.chunks_exact(16).map(move |record| [0, 1, 2, 3].map(|at| word(record, at)))
 }
 
 /// Returns the patches of a function's instructions; skips references that are not patches.
@@ -69,7 +97,7 @@ fn patches<'a>(object: &'a Object, body: &Body) -> impl Iterator<Item = Patch> +
     bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))
 }
 
-/// Returns whether a program has an emulated form for kernels without direct access to percpu data.
+/// Returns whether a function of the program has an emulated body, for kernels without direct access to percpu data.
 pub(super) fn is_emulated(object: &Object, program: &Program) -> bool {
     functions(object, program).iter().any(|(_, function)| function.emulated.is_some())
 }

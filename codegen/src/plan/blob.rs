@@ -1,4 +1,5 @@
-//! The blob: all long data, in pieces that are aligned to eight bytes and deduplicated.
+//! The blob: one array with all instructions, records, BTF and initial values, in deduplicated pieces that are aligned
+//! to eight bytes.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,17 +11,17 @@ use skelgen_abi::plan::Span;
 #[derive(Default)]
 pub(super) struct BlobBuilder {
     bytes: Vec<u8>,
-    /// The pieces by hash. Only looked up, never iterated, so its order does not affect the output.
+    /// The pieces by hash. They are only looked up, never iterated, so their order does not affect the output.
     known: HashMap<u64, Vec<Span>>,
 }
 
 impl BlobBuilder {
-    /// Adds a piece, or finds an equal one.
+    /// Adds a piece, or finds an equal piece.
     pub(super) fn add(&mut self, piece: &[u8]) -> Result<Span> {
         self.add_parts([piece].into_iter())
     }
 
-    /// Adds a piece that is made of parts, or finds an equal one.
+    /// Adds a piece that consists of parts, or finds an equal piece.
     pub(super) fn add_parts<P: AsRef<[u8]>>(&mut self, parts: impl Iterator<Item = P>) -> Result<Span> {
         let before = self.bytes.len();
         let begin = before.next_multiple_of(8);

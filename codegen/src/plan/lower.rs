@@ -1,7 +1,7 @@
 //! Lowering of the model and its linked programs to tables and steps.
 //!
-//! The order of steps: BTF; each map, which is initialized and frozen as soon as it exists; inner maps; kernel symbols,
-//! which only programs need; programs; elements of program arrays.
+//! The order of steps: BTF; each map, which is initialized and frozen immediately after its creation; inner maps;
+//! kernel symbols, which only programs need; programs; elements of program arrays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -38,7 +38,8 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
     for linked in &forms.programs {
         programs.push(program(object, linked, &mut symbols));
         unused.push(unused_constants(object, linked, &used));
-        // Functions are in the order in which programs reach them, so new ones are the next.
+        // Functions are in the order in which programs first reach them, so a function that is not yet in the list is
+        // the next one.
         while linked.functions.iter().any(|&function| function >= functions.len()) {
             let Some(forms) = left.next() else { break };
             tables.push(jump_tables(&forms.body, &mut blob)?);
@@ -67,7 +68,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
     })
 }
 
-/// Returns the license as the kernel gets it, truncated at a NUL.
+/// Returns the license for the kernel, truncated at a NUL.
 fn license(text: &str) -> CString {
     let text = text.split('\0').next().unwrap_or_default();
     CString::new(text).unwrap_or_default()
@@ -96,13 +97,13 @@ fn maps(object: &BpfObject, blob: &mut BlobBuilder) -> Result<Vec<Map>> {
     Ok(maps)
 }
 
-/// Returns the row of a map with the types that the kernel gets.
+/// Returns the row of a map with the BTF ids of the key and value types.
 fn definition(map: &model::Map) -> Map {
-    // For an unknown map type, a feature probe determines whether it accepts types.
+    // For an unknown map type, a feature probe at load time determines whether it accepts types.
     let typed = MapFacts::of(map.def.map_type).is_none_or(|facts| facts.accepts_types);
     let id = |ty: Option<crate::btf::TypeId>| if typed { ty.map_or(0, |ty| ty.0) } else { 0 };
     Map {
-        // A key of size 0 has no type. Queues and bloom filters in Rust have keys of type `()`.
+        // A key of size 0 has no type: in Rust, queues and bloom filters have keys of type `()`.
         btf_key_type_id: if map.def.key_size == 0 { 0 } else { id(map.key_type) },
         btf_value_type_id: id(map.value_type),
         ..map.def.clone()
@@ -229,15 +230,15 @@ fn records<const N: usize>(
 #[derive(Default)]
 struct Symbols {
     list: Vec<Symbol>,
-    /// The symbols by name, kind, weakness and type. One program may require a symbol that is weak in another, or of
-    /// another type.
+    /// The symbols by name, kind, weakness and type. Two programs can declare a symbol differently: it can be weak in
+    /// only one of them, or have different types.
     known: BTreeMap<(String, u8, bool, Option<u32>), u32>,
 }
 
 impl Symbols {
     fn external(&mut self, object: &BpfObject, id: ExternId) -> u32 {
         let mut symbol = object.externs[id.0 as usize].clone();
-        // `name___one` is one of several declarations of function `name`. libbpf allows such suffixes only for
+        // `name___one` is one of several declarations of function `name`. libbpf allows these suffixes only for
         // functions.
         if symbol.kind == SymbolKind::Function {
             symbol.name = plan::essential_name(&symbol.name).to_owned().into();
@@ -300,7 +301,7 @@ fn steps(object: &BpfObject, maps: &[Map], unused: Vec<Vec<u32>>, symbols: &Symb
         let filled = match section.kind {
             // A struct_ops map is initialized when it is attached.
             SectionKind::StructOps => false,
-            // The variables' pages must be present, even if they are all zero.
+            // The pages of the variables must be populated, even if all bytes are zero.
             SectionKind::Arena => true,
             _ => section.initial.len > 0,
         };

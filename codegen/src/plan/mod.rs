@@ -1,12 +1,13 @@
 //! The load plan: the requests that a load makes to the kernel, in order, as data.
 //!
 //! A plan owns its tables and one blob. Its steps are printed for people ([`LoadPlan`]'s `Display`), compared in tests,
-//! and written into the generated file as constants. Steps handle what depends on the running kernel at load time, so
-//! this module does not use a kernel, a clock or the environment.
+//! and written into the generated file as constants. Values that depend on the running kernel are determined when the
+//! steps are executed, so this module does not use a kernel, a clock or the environment.
 
 mod assemble;
 mod blob;
 mod kconfig;
+mod listing;
 mod lower;
 mod print;
 mod struct_ops;
@@ -27,10 +28,11 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// Plans the load of an object whose functions have the forms of `percpu`.
+    /// Plans the load of an object. `percpu` states how its programs access percpu data; `programs` has the function
+    /// bodies for it.
     ///
     /// # Errors
-    /// The codes of phase 05.
+    /// Diagnostics with codes `SK05xx`.
     pub fn new(object: &BpfObject, programs: Forms, percpu: PercpuForm) -> Result<Self> {
         let endian = object.endian;
         lower::lower(object, programs, percpu).map(|object| Self { object, endian })

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use skelgen_abi::escape::Line;
-use skelgen_abi::plan::{Attach, Map, PatchKind, Program, SectionKind, Step, Text};
+use skelgen_abi::plan::{Attach, Map, Program, SectionKind, Step};
 use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
 
 use super::assemble::{Assembled, entries, is_emulated};
+use super::listing::Listing;
 use super::{LoadPlan, kconfig, struct_ops};
-use crate::insn::disassemble;
 
 impl fmt::Display for LoadPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,13 +18,14 @@ impl fmt::Display for LoadPlan {
             write!(f, "{index:>4}  ")?;
             self.step(f, *step)?;
         }
+        let listing = Listing::new(self);
         for program in &*object.programs {
             writeln!(f, "\nprogram {} ({})", Line(&program.name), Line(&program.section))?;
-            self.code(f, &Assembled::new(self, program, false))?;
+            listing.write(f, &Assembled::new(self, program, false))?;
             if is_emulated(object, program) {
                 let (name, section) = (Line(&program.name), Line(&program.section));
                 writeln!(f, "\nprogram {name} ({section}) without direct access to percpu data")?;
-                self.code(f, &Assembled::new(self, program, true))?;
+                listing.write(f, &Assembled::new(self, program, true))?;
             }
         }
         Ok(())
@@ -90,13 +91,13 @@ impl LoadPlan {
             write!(f, ", NUMA node {}", map.numa_node)?;
         }
         if map.extra != 0 {
-            write!(f, ", extra {:#x}", map.extra)?;
+            write!(f, ", map_extra {:#x}", map.extra)?;
         }
         if (map.btf_key_type_id, map.btf_value_type_id) != (0, 0) {
-            write!(f, ", types [{}] [{}]", map.btf_key_type_id, map.btf_value_type_id)?;
+            write!(f, ", BTF types [{}] [{}]", map.btf_key_type_id, map.btf_value_type_id)?;
         }
         if map.kernel_name != map.name {
-            write!(f, ", in the kernel {}", Line(&map.kernel_name))?;
+            write!(f, ", kernel name {}", Line(&map.kernel_name))?;
         }
         if map.pin_by_name {
             write!(f, ", pinned by name")?;
@@ -185,27 +186,6 @@ impl LoadPlan {
         }
         Ok(())
     }
-
-    fn code(&self, f: &mut fmt::Formatter<'_>, program: &Assembled) -> fmt::Result {
-        write!(f, "{}", disassemble(&program.insns))?;
-        let (cpus, tables) = (Text::Borrowed("the possible CPUs"), Text::Borrowed(".jumptables"));
-        for patch in &program.patches {
-            let (what, name) = match patch.kind {
-                // The instruction already has the distance.
-                PatchKind::Subprogram(_) => continue,
-                PatchKind::JumpTable(_) => ("map", Some(&tables)),
-                PatchKind::Map(map) => ("map", self.object.maps.get(map as usize).map(|map| &map.name)),
-                PatchKind::ArenaValue(map) => ("variables of", self.object.maps.get(map as usize).map(|map| &map.name)),
-                PatchKind::Variable(symbol) => ("variable", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
-                PatchKind::Address(symbol) => ("address of", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
-                PatchKind::CpuMask => ("mask of", Some(&cpus)),
-                PatchKind::Stride(map) => ("stride of", self.object.maps.get(map as usize).map(|map| &map.name)),
-                PatchKind::Function(symbol) => ("function", self.object.symbols.get(symbol as usize).map(|s| &s.name)),
-            };
-            writeln!(f, "  at {:>4}: {what} {}", patch.insn, Line(name.map_or("?", |name| &**name)))?;
-        }
-        Ok(())
-    }
 }
 
 fn size(f: &mut fmt::Formatter<'_>, what: &str, program: &Assembled) -> fmt::Result {
@@ -213,9 +193,9 @@ fn size(f: &mut fmt::Formatter<'_>, what: &str, program: &Assembled) -> fmt::Res
         f,
         "        {what}{} instructions, {} functions, {} lines, {} CO-RE relocations",
         program.insns.len(),
-        program.functions,
-        program.lines,
-        program.relos
+        if program.described { program.functions.len() } else { 0 },
+        program.lines.len(),
+        program.relos.len()
     )
 }
 
@@ -249,7 +229,7 @@ fn names(flags: u32, table: &[(u32, &str)]) -> String {
     parts.join("|")
 }
 
-/// Returns up to 32 bytes in hexadecimal, and the number of the others.
+/// Returns up to 32 bytes in hexadecimal, followed by the number of further bytes.
 fn hex(bytes: &[u8]) -> String {
     const SHOWN: usize = 32;
     let mut text: Vec<String> = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();

@@ -20,7 +20,7 @@ pub(super) fn set_programs(object: &BpfObject, map: &model::Map, table: &mut Str
 /// Prints the lines about a struct_ops map.
 pub(super) fn print(f: &mut fmt::Formatter<'_>, object: &Object, table: &StructOps) -> fmt::Result {
     let when = if table.autocreate { "" } else { ", not created by default" };
-    writeln!(f, "        functions of struct {}{when}", Line(&table.name))?;
+    writeln!(f, "        programs of struct_ops `struct {}`{when}", Line(&table.name))?;
     for member in &*table.members {
         let Some(program) = member.program.and_then(|program| object.programs.get(program as usize)) else { continue };
         writeln!(f, "        {:>6}  {} = {}", member.offset, Line(&member.name), Line(&program.name))?;

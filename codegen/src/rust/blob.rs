@@ -1,4 +1,4 @@
-//! The end of the file: the blob, in lines of about a hundred columns.
+//! The blob at the end of the generated file, in lines of about a hundred columns.
 
 use super::text::Text;
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! The call of the runtime's macro `skeleton!`, with a line for each section, map, program and struct_ops map.
 //!
-//! The macro (`runtime/src/skeleton`) defines the grammar and expands the lines to all items.
+//! The macro (`runtime/src/skeleton`) defines the grammar of the lines and expands them to items.
 
 use skelgen_abi::plan::{Attach, SectionKind, VERSION};
 
@@ -8,15 +8,17 @@ use super::doc::{Doc, InCode};
 use super::section::Section;
 use super::text::Text;
 use super::types::Types;
-use super::{maps, spelled};
+use super::{maps, parts, spelled};
 use crate::error::Result;
 use crate::insn::Endian;
 use crate::model::BpfObject;
+use crate::plan::LoadPlan;
 use crate::skeleton::{ProgramField, Skeleton};
 
 pub(super) fn write(
     object: &BpfObject,
     skeleton: &Skeleton,
+    plan: &LoadPlan,
     (sections, types): (&[Section<'_>], &Types<'_>),
     text: &mut Text<'_>,
 ) -> Result<()> {
@@ -34,6 +36,8 @@ pub(super) fn write(
         text.line(format_args!("// {line}"))?;
     }
     text.line(format_args!("unsafe object {:?} = tables::OBJECT, endian \"{endian}\";", object.name))?;
+    let parts: Vec<_> = parts::of(&plan.object, object.btf.as_ref()).collect();
+    text.line(format_args!("parts{}{};", if parts.is_empty() { "" } else { " " }, parts.join(", ")))?;
     text.line(format_args!("unattached {};", unattached(object, skeleton)))?;
     for kind in KINDS {
         for section in sections.iter().filter(|section| keyword(section.data.kind) == Some(kind)) {
@@ -51,7 +55,10 @@ pub(super) fn write(
     })?;
     block(text, "programs", skeleton.programs.iter(), |text, program| {
         let (field, index) = (&program.field, program.program.0);
-        let link = if is_attached(object, program) { format!(", link {field}") } else { String::new() };
+        let link = match is_attached(object, program) {
+            true => format!(", link {field} by {}", parts::way(attach(object, program))),
+            false => String::new(),
+        };
         text.line(format_args!("///{}", program_doc(object, program)))?;
         text.line(format_args!("{field} = {index}{link};"))
     })?;
@@ -68,13 +75,14 @@ pub(super) fn write(
     text.close("}")
 }
 
-/// How to read the call.
-const GRAMMAR: [&str; 2] = [
-    "Numbers after `=` are indexes in `tables`. A section has a struct, then, after the colon, its methods. A program that can be",
-    "attached has a field in `Links`.",
+/// How to read the macro call.
+const GRAMMAR: [&str; 3] = [
+    "Numbers after `=` are indexes in `tables`. `parts` are the parts of the runtime that the load needs. A section has a struct, then,",
+    "after the colon, its methods. A program that can be attached has a field in `Links`, and is attached by a function of the",
+    "runtime.",
 ];
 
-/// Why the object may be loaded.
+/// Why it is safe to load the object.
 const SAFETY: [&str; 2] = [
     "SAFETY: the instructions were compiled from source code that the author of this program chose, and are part of it. They",
     "run with its privileges and may write to memory that it shares with them.",
@@ -141,10 +149,16 @@ fn program_doc(object: &BpfObject, field: &ProgramField) -> Doc {
 
 /// Returns whether the program can be attached.
 fn is_attached(object: &BpfObject, field: &ProgramField) -> bool {
-    !matches!(object.programs[field.program.0 as usize].def.attach, Attach::Never(_))
+    !matches!(attach(object, field), Attach::Never(_))
 }
 
-/// Returns the name of the field of `Links` for everything that did not attach, different from all other fields.
+/// Returns how the program attaches.
+fn attach<'o>(object: &'o BpfObject, field: &ProgramField) -> &'o Attach {
+    &object.programs[field.program.0 as usize].def.attach
+}
+
+/// Returns the name of the field of `Links` that lists the programs that were not attached because they need a target
+/// from the user. The name differs from the names of all links.
 fn unattached(object: &BpfObject, skeleton: &Skeleton) -> String {
     let programs = skeleton.programs.iter().filter(|field| is_attached(object, field)).map(|field| &field.field);
     let names: Vec<&String> = programs.chain(skeleton.struct_ops.iter().map(|table| &table.link)).collect();

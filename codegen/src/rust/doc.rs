@@ -1,8 +1,8 @@
 //! Comments in the generated file that contain names of an object.
 //!
-//! A comment is written as one [`Line`], so that no name can end it and the compiler accepts it: a carriage return or a
-//! character that changes the text direction is an error in a comment. Names are in code spans, which they cannot end,
-//! so that rustdoc does not interpret them as Markdown or HTML.
+//! A comment is written as one [`Line`], so that a name cannot end the comment and the compiler accepts it: a carriage
+//! return or a character that changes the text direction is an error in a comment. Names are in code spans, which they
+//! cannot end, so that rustdoc does not interpret them as Markdown or HTML.
 
 use std::fmt::{self, Display, Write};
 
@@ -27,7 +27,7 @@ impl ToTokens for Doc {
     }
 }
 
-/// The text of a line, for comments that are not tokens.
+/// The text of the line, without the comment mark.
 impl Display for Doc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -17,7 +17,7 @@ use crate::model::BpfObject;
 use crate::plan::LoadPlan;
 use crate::skeleton::Skeleton;
 
-/// Returns the first comment of a file, with its source.
+/// Returns the first comment of a file, which names its source.
 pub(super) fn header(what: &str, name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let name = InCode(name);
@@ -52,7 +52,7 @@ pub(super) fn write(
     }
     let types = needs.resolve();
     text.raw(&header("BPF object", &object.name))?;
-    // A file has inner attributes and comments, a module in another file outer ones.
+    // A module that is a file has inner attributes and comments, a module within another file outer ones.
     let (mark, inner) = match layout {
         Layout::File => ("//!", "!"),
         Layout::Module => ("///", ""),
@@ -72,7 +72,7 @@ pub(super) fn write(
     text.line(format_args!("use {runtime} as rt;"))?;
     text.line(format_args!("use rt::generated::prelude::*;"))?;
     text.separate();
-    call::write(object, skeleton, (&sections, &types), text)?;
+    call::write(object, skeleton, plan, (&sections, &types), text)?;
     items(object, (&sections, &types), text)?;
     image::write(&plan.object, text)?;
     blob::write(&plan.object.blob, text)?;

@@ -1,7 +1,8 @@
-//! The tables of the plan as constants. Each row states only what differs from the default.
+//! The tables of the plan as constants. Each row states only the values that differ from the default.
 //!
 //! The tables are written as text, because formatting the thousands of similar lines of a large object as tokens would
-//! take longer than everything else. To add a field, print it here; rows are destructured completely, so the compiler reports a missing field.
+//! take longer than all other steps. To add a field, print it here; rows are destructured completely, so the compiler
+//! reports a missing field.
 
 use std::fmt::{self, Debug, Display};
 
@@ -62,7 +63,7 @@ struct Row {
     setters: Vec<String>,
 }
 
-/// The maximum columns of a row on one line.
+/// The maximum number of columns of a row on one line.
 const COLUMNS: usize = 120;
 
 impl Row {
@@ -171,7 +172,7 @@ fn program(program: &Program) -> Row {
     let program_type = constant("ProgramType", program_type.constant(), program_type.0);
     let attach = AttachText(attach);
     Row::of(format!("Program::new({name:?}, {section:?}, {program_type}, Attach::{attach}, &{functions:?})"))
-        // The number 0 also stands for the first attach type. Here it means none.
+        // The number 0 also stands for the first attach type; here it means no attach type.
         .with(
             *expected_attach_type != AttachType(0),
             "expected_attach_type",
@@ -198,7 +199,7 @@ fn kconfig(config: &Kconfig) -> Row {
     Row::of(format!("Kconfig::new({name:?}, KconfigKind::{kind:?}, {offset}, {size})")).with(*weak, "weak", true)
 }
 
-/// Returns the name of a kernel constant, if it has one.
+/// Returns the expression for a kernel constant: its name, or its number if it has no name.
 fn constant(ty: &str, name: Option<&str>, value: u32) -> String {
     match name {
         Some(name) => format!("{ty}::{name}"),

@@ -10,10 +10,10 @@ use super::doc::Doc;
 use super::text::Text;
 use crate::error::Result;
 
-/// The maximum columns of lines with several items.
+/// The maximum number of columns of lines with several items.
 const COLUMNS: usize = 100;
 
-/// A member without a field: a bitfield, or a part of a union.
+/// A member with accessors instead of a field: a bitfield, or a member of a union.
 pub(super) struct Accessed {
     pub(super) doc: Doc,
     /// Its getter and setter.
@@ -35,17 +35,17 @@ pub(super) fn field(text: &mut Text<'_>, doc: &Doc, offset: u64, name: &str, ty:
     text.line(format_args!("{offset} => {name}: {ty},"))
 }
 
-/// Writes a padding field, which users do not see.
+/// Writes a padding field, which the documentation hides.
 pub(super) fn hidden(text: &mut Text<'_>, offset: u64, name: &str, ty: impl Display) -> Result<()> {
     text.line(format_args!("#[doc(hidden)] {offset} => {name}: {ty},"))
 }
 
-/// Writes `bits { … }`, if there are any.
+/// Writes the block `bits { … }`; nothing if there are no bitfields.
 pub(super) fn bits(text: &mut Text<'_>, bits: impl Iterator<Item = Bits>) -> Result<()> {
     block(text, "bits", bits, |text, (first, count, member)| accessed(text, format_args!("{first}, {count}"), &member))
 }
 
-/// Writes `members { … }` with their offsets, if there are any.
+/// Writes the block `members { … }` with the offsets; nothing if there are no members.
 pub(super) fn members(text: &mut Text<'_>, members: impl Iterator<Item = (u64, Accessed)>) -> Result<()> {
     block(text, "members", members, |text, (offset, member)| accessed(text, offset, &member))
 }
@@ -73,7 +73,7 @@ fn block<T>(
     text.close("}")
 }
 
-/// Writes `debug { … }`: fields and calls of getters, as many as fit on a line.
+/// Writes the block `debug { … }`: the fields and getters that `Debug` shows, as many as fit on a line.
 pub(super) fn debug(text: &mut Text<'_>, shown: impl Iterator<Item = String>) -> Result<()> {
     text.open(format_args!("debug {{"))?;
     let mut line = String::new();

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
+use skelgen_abi::plan::SectionKind;
 use skelgen_abi::uapi::map_flags;
 
 use super::doc::{Doc, InCode};
@@ -26,7 +27,7 @@ pub(super) fn needs(object: &BpfObject, field: &MapField, needs: &mut Needs<'_>)
     }
 }
 
-/// Returns the type of a map's handle. `arena` is the section of the variables in it.
+/// Returns the type of a map's handle. `arena` is the section of the variables in an arena.
 pub(super) fn handle_type(
     object: &BpfObject,
     field: &MapField,
@@ -46,8 +47,14 @@ pub(super) fn handle_type(
 /// Returns the documentation of a map's field.
 pub(super) fn doc(object: &BpfObject, field: &MapField) -> Doc {
     let map = &object.maps[field.map.0 as usize];
-    let optional = if field.optional { " Its handle is `None` if auto-create was off." } else { "" };
-    Doc::new(format_args!(" `{}`, a map of type {}.{optional}", InCode(&map.def.name), map.def.map_type))
+    let optional = if field.optional { " Its handle is `None` if `set_autocreate(false)` was called." } else { "" };
+    let (name, map_type) = (InCode(&map.def.name), map.def.map_type);
+    match &map.section {
+        Some(section) if section.kind != SectionKind::Arena => {
+            Doc::new(format_args!(" Section `{name}`, whose variables are static or hidden: a map of type {map_type}."))
+        }
+        _ => Doc::new(format_args!(" `{name}`, a map of type {map_type}.{optional}")),
+    }
 }
 
 fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
@@ -56,7 +63,7 @@ fn handle(handle: &Handle, map: &str, types: &Types<'_>) -> TokenStream {
     typed(handle.name, handle.key, handle.value, inner, map, types)
 }
 
-/// Returns the handle type of this name with its parameters. `path` names types that have no name in C.
+/// Returns the handle type of this name with its type parameters. `path` names types that are anonymous in C.
 fn typed(
     name: &str,
     key: Option<Data>,
@@ -70,11 +77,6 @@ fn typed(
         Data::Bytes(len) => {
             let len = Literal::u32_unsuffixed(len);
             quote!([u8; #len])
-        }
-        Data::U32 => quote!(u32),
-        Data::U64s(count) => {
-            let count = Literal::u32_unsuffixed(count);
-            quote!([u64; #count])
         }
     };
     let name = format_ident!("{name}");

@@ -1,7 +1,8 @@
 //! The generated file: the names of a skeleton, the types of an object and the tables of a plan as Rust.
 //!
 //! The file is written as text, one line at a time: calls of the runtime's macros, with a line for each map, program or
-//! member, and tables. Types are tokens until they are written. Only this module uses quote, proc-macro2 and syn.
+//! member, and tables. Types are tokens until they are written. This is the only module that uses quote, proc-macro2
+//! and syn.
 
 mod blob;
 mod call;
@@ -10,6 +11,7 @@ mod file;
 mod image;
 mod macros;
 mod maps;
+mod parts;
 mod section;
 mod text;
 mod types;
@@ -30,7 +32,7 @@ use text::Text;
 
 pub(crate) use text::Pieces;
 
-/// The form of a generated text: a whole file, or a part of one.
+/// How a generated text is used: as the file of a module, or by `include!`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
@@ -43,7 +45,7 @@ pub enum Layout {
 /// The style of a generated file.
 #[derive(Debug, Clone, Copy)]
 pub struct Style<'a> {
-    /// The form of the text.
+    /// How the text is used.
     pub layout: Layout,
     /// The path of the runtime crate.
     pub runtime: &'a str,
@@ -53,7 +55,7 @@ impl Style<'_> {
     /// Returns the path of the runtime crate, if it is valid.
     fn runtime(&self) -> Result<Path> {
         syn::parse_str(self.runtime)
-            .map_err(|_| Error::new(Code::BadName, format!("`{}` is not a path of a crate", self.runtime)))
+            .map_err(|_| Error::new(Code::BadName, format!("`{}` is not a valid path of a Rust crate", self.runtime)))
     }
 }
 
@@ -84,12 +86,12 @@ pub struct TypeFile {
     pub unions: usize,
     /// The number of enums.
     pub enums: usize,
-    /// The number of these that have a Rust type or, if anonymous, are part of one.
+    /// The number of these types that have a Rust type or, if anonymous, are part of one.
     pub covered: usize,
 }
 
-/// Generates every struct, union and enum of a type table, or if `only` is not empty, those and the types they contain.
-/// `name` is the source of the table.
+/// Generates Rust types for every struct, union and enum of a type table; if `only` is not empty, for these types and
+/// the types they contain. `name` is the source of the table, for comments.
 ///
 /// # Errors
 /// [`Code::BadName`] if a name in the table cannot be turned into a Rust identifier.
@@ -111,7 +113,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     types.write_items(&mut out)?;
     out.raw(tail)?;
     let covered = types.covered();
-    // `finish` needs twice the memory of the text.
+    // Free the tokens: `finish` needs twice the memory of the text.
     drop(types);
     let count = |is_one: fn(&Kind) -> bool| btf.iter().filter(|(_, ty)| is_one(&ty.kind)).count();
     Ok(TypeFile {
@@ -123,7 +125,7 @@ pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result
     })
 }
 
-/// Returns the text before and after the items of a file of types.
+/// Returns the text before and after the items of a file that contains only types.
 fn types_frame(name: &str, layout: Layout, runtime: &Path) -> (String, &'static str) {
     let lints = "allow(dead_code, missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, \
                  trivial_numeric_casts, unreachable_pub, clippy::all, clippy::nursery, clippy::pedantic, clippy::restriction, \
@@ -147,7 +149,7 @@ fn spelled(ty: &TokenStream) -> String {
     ty.to_string().replace(" :: ", "::").replace(" ;", ";").replace(" ,", ",").replace(" < ", "<").replace(" >", ">")
 }
 
-/// Returns an identifier, raw if necessary.
+/// Returns an identifier, as a raw identifier if the name is a keyword.
 fn ident(name: &str) -> Ident {
     match name.strip_prefix("r#") {
         Some(name) => Ident::new_raw(name, Span::call_site()),

@@ -1,4 +1,5 @@
-//! Global data sections in the generated file: the struct of their variables, and cells if programs write them.
+//! Global data sections in the generated file: the struct of their variables, and the struct of cells if programs write
+//! them.
 
 use skelgen_abi::plan::SectionKind;
 
@@ -30,17 +31,17 @@ impl<'a> Section<'a> {
         ident(&self.field.ty)
     }
 
-    /// Returns the name of its accessor with this suffix.
+    /// Returns the name of the section's accessor with this suffix.
     pub(super) fn with_ending(&self, ending: &str) -> String {
         format!("{}{ending}", self.field.field.trim_start_matches("r#"))
     }
 
-    /// Returns the expression for mutable access to its initial value.
+    /// Returns the expression for mutable access to the section's initial value.
     pub(super) fn mutable(&self) -> String {
         self.with_ending("_mut()")
     }
 
-    /// Returns whether its variables are cells after the load.
+    /// Returns whether the accessors return cells after the load, because programs write the section.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.data.kind, SectionKind::Data | SectionKind::Bss | SectionKind::Arena)
     }
@@ -50,7 +51,7 @@ impl<'a> Section<'a> {
         self.data.variables.iter().filter(|variable| variable.visible)
     }
 
-    /// Returns the path that names a variable's type if it has no name in C.
+    /// Returns the path that names a variable's type if the type is anonymous in C.
     fn path(&self, variable: &Variable) -> String {
         format!("{}__{}", self.field.field.trim_start_matches("r#"), variable.name)
     }
@@ -75,7 +76,10 @@ impl<'a> Section<'a> {
         for variable in self.variables() {
             let (rust, size, align) = types.of_variable(variable.ty, &self.path(variable), variable.size.into());
             let declared = InCode(btf.declaration(variable.ty, &variable.name));
-            let addresses = if self.data.has_addresses(variable) { "; the addresses in it are not set" } else { "" };
+            let addresses = match self.data.has_addresses(variable) {
+                true => "; addresses in its initial value are not set",
+                false => "",
+            };
             fields.push(Field {
                 name: scope.claim(&field_name(&variable.name)),
                 ty: rust,
@@ -86,7 +90,7 @@ impl<'a> Section<'a> {
                 doc: Doc::new(format_args!(" `{declared}`{addresses}")),
             });
         }
-        // A section ends with its last variable, a struct at a multiple of its alignment.
+        // The size of a section ends with its last variable; the size of a struct is a multiple of its alignment.
         let align = fields.iter().map(|field| field.align).max().unwrap_or(1).max(1);
         let size = u64::from(self.data.size).next_multiple_of(align);
         let doc = Doc::new(format_args!(" Section `{}`, {} bytes.", InCode(self.name), self.data.size));

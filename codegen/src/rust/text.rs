@@ -1,6 +1,6 @@
 //! Output of text, one indented line at a time.
 //!
-//! This module does not know what it writes.
+//! This module does not interpret the text.
 
 use std::fmt::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 /// One level of indentation.
 const INDENT: &str = "    ";
 
-/// A text output.
+/// A text output with indentation.
 pub(super) struct Text<'a> {
     out: &'a mut dyn Write,
     depth: usize,
@@ -95,7 +95,7 @@ impl Write for Pieces {
     }
 }
 
-/// The writer knows the reason of the failure.
+/// Replaces a formatting error. The owner of the output knows the cause.
 fn refused(_: fmt::Error) -> Error {
     Error::new(Code::Io, "cannot write the text")
 }

@@ -31,7 +31,7 @@ use crate::skeleton::field_name;
 
 pub(super) use self::write::{Definition, Field};
 
-/// The types that are needed. All must be added before the first lookup, because names depend on all of them.
+/// The types that need a Rust type. All must be added before the first lookup, because names depend on all of them.
 pub(super) struct Needs<'a> {
     btf: &'a Btf,
     needed: NeededTypes,
@@ -42,7 +42,7 @@ impl<'a> Needs<'a> {
         Self { btf, needed: NeededTypes::default() }
     }
 
-    /// Adds a type. `path` names it if it has no name in C.
+    /// Adds a type. `path` names the type if it is anonymous in C.
     pub(super) fn ty(&mut self, id: TypeId, path: &str) {
         self.needed.roots.push((id, path.to_owned()));
     }
@@ -52,7 +52,8 @@ impl<'a> Needs<'a> {
         self.needed.shared.push((id, path.to_owned()));
     }
 
-    /// Adds the type of a variable, which is longer than its type if that ends with a flexible array.
+    /// Adds the type of a variable with this size in bytes. The variable is longer than its type if the type ends with
+    /// a flexible array that has elements.
     pub(super) fn variable(&mut self, id: TypeId, path: &str, size: u64) {
         let shape = Layouts::new(self.btf).shape(self.btf.resolve(id));
         let flexible = shape.parts.last().is_some_and(|part| {
@@ -66,7 +67,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Adds the types that pointers in an arena variable lead to, which are in shared memory too.
+    /// Adds the types of the targets of pointers in an arena variable, because the targets are in shared memory, too.
     pub(super) fn behind_pointers(&mut self, id: TypeId) {
         for id in pointees::behind_pointers(self.btf, id) {
             self.ty(id, "");
@@ -79,7 +80,7 @@ impl<'a> Needs<'a> {
         self.needed.everything = true;
     }
 
-    /// Finds all contained types and names them.
+    /// Finds all contained types and assigns names.
     pub(super) fn resolve(self) -> Types<'a> {
         let layouts = Layouts::new(self.btf);
         let names = Names::new(self.btf, &layouts, &self.needed);
@@ -106,7 +107,8 @@ enum From {
 }
 
 impl Types<'_> {
-    /// Returns the Rust type for a C type, as the skeleton refers to it. `path` is the path it was added with.
+    /// Returns the Rust type for a C type, as the skeleton refers to it. `path` is the path with which the type was
+    /// added.
     pub(super) fn of(&self, id: TypeId, path: &str) -> TokenStream {
         self.rust(id, Origin::Path(path), From::Skeleton)
     }
@@ -119,7 +121,7 @@ impl Types<'_> {
         }
         match self.btf.size_of(id) {
             Some(own) if own <= size => (self.of(id, path), own, align),
-            // The type is unknown or differs from that of the variable.
+            // The type is unknown, or its size differs from that of the variable.
             _ => {
                 let len = Literal::u64_unsuffixed(size);
                 (quote!([u8; #len]), size, 1)

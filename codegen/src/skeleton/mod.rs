@@ -3,20 +3,25 @@
 //! Names depend only on the names in the object, so they are stable. Duplicates get a number as suffix, in the object's
 //! order. This module generates no text.
 
+mod missing;
 mod names;
+mod records;
 mod request;
 
 use skelgen_abi::plan::SectionKind;
 use skelgen_abi::uapi::{MapType, map_flags};
 
-use crate::btf::TypeId;
+use crate::btf::{Btf, TypeId};
 use crate::error::{Code, Error, Result};
 use crate::model::{BpfObject, Map, MapId, ProgramId};
 
+pub use missing::Missing;
 pub use names::{Scope, field_name, type_ident, type_name};
-pub use request::{Requested, missing};
+#[cfg(feature = "cli")]
+pub(crate) use records::types_named;
+pub use request::Requested;
 
-/// The items of the generated file.
+/// The names of the items in the generated file.
 #[derive(Debug, Clone)]
 pub struct Skeleton {
     /// The module's name.
@@ -38,7 +43,7 @@ pub struct StructOpsField {
     pub map: MapId,
     /// The name of its field.
     pub field: String,
-    /// The name of its link's field, which is in the same struct as those of programs.
+    /// The name of its field in the struct of links, which also has those of programs.
     pub link: String,
     /// Its struct, as the object declares it.
     pub ty: TypeId,
@@ -64,20 +69,8 @@ pub struct MapField {
     pub field: String,
     /// Its handle.
     pub handle: Handle,
-    /// Whether it may be left out of a load.
+    /// Whether a load may omit it.
     pub optional: bool,
-}
-
-/// Returns whether an object has a map of this name.
-#[must_use]
-pub fn has_map(object: &BpfObject, name: &str) -> bool {
-    object.maps.iter().any(|map| map.def.name == name)
-}
-
-/// Returns the error about a map that the options name and the object does not have.
-#[must_use]
-pub fn no_map(name: &str) -> Error {
-    Error::new(Code::BadOptions, format!("the object has no map `{name}`, which the options name"))
 }
 
 /// A program.
@@ -120,18 +113,26 @@ pub enum Data {
     Type(TypeId),
     /// An untyped value of this size in bytes.
     Bytes(u32),
-    /// A `u32`.
-    U32,
-    /// An array of this many `u64`s.
-    U64s(u32),
+}
+
+/// The settings of maps in the options, by the names of maps.
+#[derive(Debug, Clone, Copy)]
+pub struct MapChoices<'o> {
+    /// The maps that a load may omit.
+    pub optional: &'o [String],
+    /// The maps with untyped handles.
+    pub untyped: &'o [String],
+    /// The maps whose records have a type, with the type's name.
+    pub records: &'o [(String, String)],
 }
 
 impl Skeleton {
     /// Chooses the names for an object.
     ///
     /// # Errors
-    /// [`Code::BadName`] if the object's name cannot be a module's name.
-    pub fn new(object: &BpfObject, optional_maps: &[String], untyped_maps: &[String]) -> Result<Self> {
+    /// [`Code::BadName`] if the object's name cannot be the name of a module, and the errors of options for records
+    /// that do not match the object.
+    pub fn new(object: &BpfObject, choices: &MapChoices<'_>) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {
             let message = format!("cannot make a module name from `{}`", object.name);
@@ -150,36 +151,48 @@ impl Skeleton {
         let (mut map_fields, mut program_fields) = (Scope::default(), Scope::default());
         let mut this =
             Self { module, sections: Vec::new(), maps: Vec::new(), struct_ops: Vec::new(), programs: Vec::new() };
-        for (index, map) in object.maps.iter().enumerate() {
+        let records = records::chosen(object, choices.records, choices.untyped)?;
+        let maps = || (0..).map(MapId).zip(&object.maps);
+        // Maps keep their names. A section has one name, for its map and its methods; if a map already has that name,
+        // the section gets a suffix.
+        for (id, map) in maps().filter(|(_, map)| is_definition(map)) {
             let name = &*map.def.name;
-            let optional = optional_maps.iter().any(|it| it == name);
-            let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
+            let field = map_fields.claim(&field_name(name));
+            let is_untyped = choices.untyped.iter().any(|it| it == name) && map.section.is_none();
+            let mut handle = if is_untyped { UNTYPED } else { handle(map, object.btf.as_ref()) };
+            if let Some((_, record)) = records.iter().find(|(map, _)| *map == id) {
+                handle.value = Some(Data::Type(*record));
+            }
+            let optional = choices.optional.iter().any(|it| it == name);
+            this.maps.push(MapField { map: id, field, handle, optional });
+            if map.section.as_ref().is_some_and(|section| section.variables.iter().any(|variable| variable.visible)) {
+                let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
+                this.sections.push(SectionField { map: id, field, ty });
+            }
+        }
+        for map in &this.maps {
+            fields.claim(&map.field);
+        }
+        for (id, map) in maps().filter(|(_, map)| !is_definition(map)) {
+            let name = map.def.name.trim_start_matches('.');
             match &map.section {
-                // An arena is a visible map, and a section in it.
-                Some(section) if section.kind == SectionKind::Arena => {
-                    let field = map_fields.claim(&field_name(name));
-                    this.maps.push(MapField { map: id, field, handle: handle(map), optional });
-                    if section.variables.iter().any(|variable| variable.visible) {
-                        let (field, ty) = (fields.claim("arena"), types.claim("Arena"));
-                        this.sections.push(SectionField { map: id, field, ty });
-                    }
-                }
                 Some(section) if section.variables.iter().any(|variable| variable.visible) => {
-                    let name = name.trim_start_matches('.');
-                    // Reserves derived names too: `data_mut` could also be section `.data.mut`.
+                    // Also reserve the derived names: `data_mut` could be section `.data.mut`.
                     let field = fields.claim_with_endings(&field_name(name), &["_mut", "_resize"]);
                     let ty = types.claim_with_endings(&type_name(name), &["Cells"]);
                     this.sections.push(SectionField { map: id, field, ty });
                 }
                 Some(_) if map.def.struct_ops.is_some() => tables.extend(map.value_type.map(|ty| (id, name, ty))),
-                Some(_) => {}
-                None => {
-                    let field = map_fields.claim(&field_name(name));
-                    let handle = if untyped_maps.iter().any(|it| it == name) { UNTYPED } else { handle(map) };
-                    this.maps.push(MapField { map: id, field, handle, optional });
+                Some(section) if section.kind == SectionKind::JumpTable => {}
+                // All variables are static or hidden, but the map can be pinned and reused like any other map.
+                _ => {
+                    let field = fields.claim(&field_name(name));
+                    this.maps.push(MapField { map: id, field, handle: UNTYPED, optional: false });
                 }
             }
         }
+        this.maps.sort_by_key(|map| map.map);
+        this.sections.sort_by_key(|section| section.map);
         for (index, program) in object.programs.iter().enumerate() {
             let name = &object.functions[program.function.0 as usize].name;
             let program = ProgramId(u32::try_from(index).unwrap_or(u32::MAX));
@@ -194,33 +207,38 @@ impl Skeleton {
     }
 }
 
-/// The handle type for any map.
+/// Returns whether the source defines the map explicitly, rather than by a section of global data.
+fn is_definition(map: &Map) -> bool {
+    map.section.as_ref().is_none_or(|section| section.kind == SectionKind::Arena)
+}
+
+/// The handle type for a map of any type.
 const UNTYPED: Handle = Handle { name: "Untyped", key: None, value: None, inner: None };
 
-/// Returns the handle type for a map. Keys or values without a size get it before the load, so they have no Rust type.
-fn handle(map: &Map) -> Handle {
-    let typed = typed_handle(map);
+/// Returns the handle type for a map. If keys or values have no size in the object, the user sets the size before the
+/// load, so they have no Rust type.
+fn handle(map: &Map, btf: Option<&Btf>) -> Handle {
+    let typed = typed_handle(map, btf);
     let unknown = Some(Data::Bytes(0));
     if typed.key == unknown || typed.value == unknown { UNTYPED } else { typed }
 }
 
-fn typed_handle(map: &Map) -> Handle {
+fn typed_handle(map: &Map, btf: Option<&Btf>) -> Handle {
     use MapType as M;
     let def = &map.def;
     let key = Some(map.key_type.map_or(Data::Bytes(def.key_size), Data::Type));
     let value = Some(map.value_type.map_or(Data::Bytes(def.value_size), Data::Type));
     let inner = map.inner.as_deref().map(|inner| {
-        let Handle { name, key, value, .. } = handle(inner);
+        let Handle { name, key, value, .. } = handle(inner, btf);
         InnerHandle { name, key, value }
     });
     let both = |name| Handle { name, key, value, inner: None };
     let only_value = |name| Handle { name, key: None, value, inner: None };
     let only_key = |name| Handle { name, key, value: None, inner: None };
+    let records = |name| Handle { name, key: None, value: records::declared(btf, map).map(Data::Type), inner: None };
     let plain = |name| Handle { name, key: None, value: None, inner: None };
     match def.map_type {
-        M::STACK_TRACE if is_addresses(map) => {
-            Handle { name: "HashMap", key: Some(Data::U32), value: Some(Data::U64s(def.value_size / 8)), inner: None }
-        }
+        M::STACK_TRACE if is_addresses(map) => plain("StackTraces"),
         M::ARRAY => only_value("Array"),
         M::DEVMAP | M::CPUMAP => only_value("Redirects"),
         M::HASH | M::LRU_HASH | M::DEVMAP_HASH | M::STACK_TRACE | M::CGROUP_STORAGE | M::RHASH => both("HashMap"),
@@ -230,13 +248,13 @@ fn typed_handle(map: &Map) -> Handle {
         M::QUEUE => only_value("Queue"),
         M::STACK => only_value("Stack"),
         M::BLOOM_FILTER => only_value("BloomFilter"),
-        M::RINGBUF => plain("RingBuf"),
-        M::USER_RINGBUF => plain("UserRingBuf"),
+        M::RINGBUF => records("RingBuf"),
+        M::USER_RINGBUF => records("UserRingBuf"),
         M::ARENA => plain("Arena"),
         M::PROG_ARRAY => plain("ProgArray"),
         M::ARRAY_OF_MAPS => Handle { inner, ..plain("ArrayOfMaps") },
         M::HASH_OF_MAPS => Handle { inner, ..only_key("HashOfMaps") },
-        M::PERF_EVENT_ARRAY => plain("PerfEventArray"),
+        M::PERF_EVENT_ARRAY => records("PerfEventArray"),
         M::CGROUP_ARRAY => plain("CgroupArray"),
         M::SOCKMAP => plain("SockMap"),
         M::SOCKHASH => only_key("SockHash"),
@@ -247,12 +265,11 @@ fn typed_handle(map: &Map) -> Handle {
     }
 }
 
-/// Returns whether a stack trace map, which is mostly defined by sizes alone, has `u32` keys and addresses as values.
+/// Returns whether the values of a stack trace map are addresses. The size of its values may also be set before the
+/// load.
 fn is_addresses(map: &Map) -> bool {
     let def = &map.def;
-    let is_untyped = map.key_type.is_none() && map.value_type.is_none();
-    let sizes = def.key_size == 4 && def.value_size != 0 && def.value_size % 8 == 0;
-    is_untyped && sizes && def.flags & map_flags::STACK_BUILD_ID == 0
+    def.key_size == 4 && def.value_size % 8 == 0 && def.flags & map_flags::STACK_BUILD_ID == 0
 }
 
 #[cfg(test)]
@@ -264,13 +281,13 @@ mod tests {
         let of = |value_size, flags| {
             let mut map = Map::new("stacks", MapType::STACK_TRACE);
             (map.def.key_size, map.def.value_size, map.def.flags) = (4, value_size, flags);
-            let Handle { name, key, value, .. } = handle(&map);
+            let Handle { name, key, value, .. } = handle(&map, None);
             (name, key, value)
         };
-        assert_eq!(of(127 * 8, 0), ("HashMap", Some(Data::U32), Some(Data::U64s(127))));
+        assert_eq!(of(127 * 8, 0), ("StackTraces", None, None));
         let bytes = |len| ("HashMap", Some(Data::Bytes(4)), Some(Data::Bytes(len)));
         assert_eq!(of(127 * 32, map_flags::STACK_BUILD_ID), bytes(127 * 32));
         assert_eq!(of(12, 0), bytes(12));
-        assert_eq!(of(0, 0).0, "Untyped", "how deep they are is chosen before the load");
+        assert_eq!(of(0, 0).0, "StackTraces", "how deep they are is chosen before the load");
     }
 }

@@ -17,11 +17,12 @@ const NEVER: &[&str] = &["self", "Self", "super", "crate", "_", ""];
 const TYPES: &[&str] = &[
     "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "rt", "str", "u8", "u16", "u32", "u64",
     "u128", "usize", "Default", "cells",
-    // The parameters of methods that the runtime's macros define: a tuple struct of the name would take their place.
+    // The parameters of methods that the runtime's macros define: a tuple struct with one of these names would shadow
+    // them.
     "__value", "__other", "__state", "__f", "__cell", "__bits", "__count",
 ];
 
-/// The names that are used in one scope.
+/// The names that one scope uses.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// The used names, each with the next suffix to try.
@@ -29,18 +30,19 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Reserves the name, or the first free variant with a number.
+    /// Reserves the name, or the name with the first number as suffix that makes it free.
     pub fn claim(&mut self, name: &str) -> String {
         self.claim_with(name, |_| Vec::new()).0
     }
 
-    /// Reserves a name and the one that `other` derives from it, with the first number for which both are free.
+    /// Reserves a name and the name that `other` derives from it, with the first number as suffix for which both are
+    /// free.
     pub fn claim_pair(&mut self, name: &str, other: impl Fn(&str) -> String) -> (String, String) {
         let (name, others) = self.claim_with(name, |name| vec![other(name)]);
         (name, others.into_iter().next().unwrap_or_default())
     }
 
-    /// Reserves a name and its variants with these suffixes, with the first number for which all are free.
+    /// Reserves a name and its variants with these endings, with the first number as suffix for which all are free.
     pub fn claim_with_endings(&mut self, name: &str, endings: &[&str]) -> String {
         let others =
             |name: &str| endings.iter().map(|ending| format!("{}{ending}", name.trim_start_matches("r#"))).collect();
@@ -91,7 +93,7 @@ pub fn field_name(name: &str) -> String {
 }
 
 /// Returns an identifier for a C type: replaces invalid characters by `_`, and appends `_` to names that Rust uses.
-/// Keywords are not made raw, so that the name can be part of another one.
+/// Does not add `r#` to keywords, so that the name can be part of a longer name.
 ///
 /// ```
 /// use skelgen::unstable::skeleton::type_ident;

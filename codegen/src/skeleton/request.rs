@@ -1,54 +1,38 @@
-//! Types that neither variables nor maps use: types requested by name, contexts of programs, and records of ring and
-//! perf buffers.
+//! Types that neither variables nor maps use: types requested by name, contexts of programs, and records of ring
+//! buffers and perf buffers.
 
 use skelgen_abi::uapi::MapType;
 
+use super::missing::no_types;
 use crate::btf::{Btf, Kind, TypeId};
-use crate::error::{Code, Diagnostic, Error};
+use crate::error::Error;
 use crate::model::BpfObject;
 
 /// The requested types.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requested {
-    /// The types that exist.
+    /// The requested types that exist.
     pub found: Vec<TypeId>,
-    /// The names without a type.
+    /// The requested names that no type has.
     pub missing: Vec<String>,
 }
 
 impl Requested {
-    /// Looks up type names as in C: `event` or `struct event`.
+    /// Looks up types by their names in C: `event` or `struct event`.
     #[must_use]
     pub fn find(btf: &Btf, names: &[String]) -> Self {
         let mut this = Self::default();
         for name in names {
-            let before = this.found.len();
-            let mut words = name.split_whitespace();
-            let (kind, name_only) = match (words.next(), words.next(), words.next()) {
-                (Some(kind), Some(name), None) => (Some(kind), name),
-                (Some(name), None, None) => (None, name),
-                _ => (None, ""),
-            };
-            let is_meant = |id: TypeId, ty: &Kind| match (ty, kind) {
-                (Kind::Struct(_), None | Some("struct")) | (Kind::Union(_), None | Some("union")) => true,
-                (Kind::Enum(it), None | Some("enum")) => it.size > 0,
-                (Kind::Typedef(_), None) => {
-                    matches!(btf.get(btf.resolve(id)).kind, Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_))
-                }
-                _ => false,
-            };
-            let of_name = btf
-                .iter()
-                .filter(|(id, ty)| !name_only.is_empty() && btf.str(ty.name) == name_only && is_meant(*id, &ty.kind));
-            this.found.extend(of_name.map(|(id, _)| id));
-            if this.found.len() == before {
+            let found = named(btf, name);
+            if found.is_empty() {
                 this.missing.push(name.clone());
             }
+            this.found.extend(found);
         }
         this
     }
 
-    /// Returns the types to which programs get pointers as their contexts.
+    /// Returns the types of the contexts to which programs get pointers.
     #[must_use]
     pub fn contexts(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
@@ -62,7 +46,7 @@ impl Requested {
         object.programs.iter().filter_map(context).collect()
     }
 
-    /// Returns the record types that ring buffers and perf event arrays declare.
+    /// Returns the types of the records that the definitions of ring buffers and perf event arrays declare.
     #[must_use]
     pub fn records(object: &BpfObject) -> Vec<TypeId> {
         let Some(btf) = &object.btf else { return Vec::new() };
@@ -75,19 +59,32 @@ impl Requested {
         object.maps.iter().filter_map(record).collect()
     }
 
-    /// Returns the types.
+    /// Returns the types that exist.
     ///
     /// # Errors
-    /// [`Code::NoSuchType`] if a name has no type.
+    /// [`Code::NoSuchType`](crate::error::Code::NoSuchType) if no type has one of the names.
     pub fn all(self) -> Result<Vec<TypeId>, Error> {
-        if self.missing.is_empty() { Ok(self.found) } else { Err(missing(&self.missing)) }
+        if self.missing.is_empty() { Ok(self.found) } else { Err(no_types(&self.missing)) }
     }
 }
 
-/// Returns the error about names without a type.
-#[must_use]
-pub fn missing(names: &[String]) -> Error {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    let message = format!("the object has no struct, union, enum, or typedef of one, named {}", names.join(", "));
-    Error::from(Diagnostic::new(Code::NoSuchType, message))
+/// Returns the structs, unions, enums, and typedefs of these, with this name in C: `event` or `struct event`.
+pub(super) fn named(btf: &Btf, name: &str) -> Vec<TypeId> {
+    let mut words = name.split_whitespace();
+    let (kind, name_only) = match (words.next(), words.next(), words.next()) {
+        (Some(kind), Some(name), None) => (Some(kind), name),
+        (Some(name), None, None) => (None, name),
+        _ => (None, ""),
+    };
+    let is_meant = |id: TypeId, ty: &Kind| match (ty, kind) {
+        (Kind::Struct(_), None | Some("struct")) | (Kind::Union(_), None | Some("union")) => true,
+        (Kind::Enum(it), None | Some("enum")) => it.size > 0,
+        (Kind::Typedef(_), None) => {
+            matches!(btf.get(btf.resolve(id)).kind, Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_))
+        }
+        _ => false,
+    };
+    let of_name =
+        btf.iter().filter(|(id, ty)| !name_only.is_empty() && btf.str(ty.name) == name_only && is_meant(*id, &ty.kind));
+    of_name.map(|(id, _)| id).collect()
 }

@@ -1,4 +1,4 @@
-//! Expansion of a crate's own `macro_rules!` macros, as far as necessary to find the items that they define.
+//! Expansion of a crate's own `macro_rules!` macros, as far as required to find the items that they define.
 //!
 //! Rules are matched as in the compiler: tokens must be equal, syn parses fragments, and repetitions are greedy.
 //! Hygiene is irrelevant for the names of items. Macros of other crates are unknown and define nothing here.
@@ -37,7 +37,7 @@ impl Macros {
         self.rules.insert(name.to_owned(), rules.collect());
     }
 
-    /// Expands a call of a macro of this crate; returns `None` for macros of others.
+    /// Expands a call of a macro of this crate; returns `None` for macros of other crates.
     ///
     /// # Panics
     /// If no rule of the macro matches.
@@ -119,7 +119,7 @@ fn matched(pattern: &[TokenTree], input: &[TokenTree]) -> Option<(Bindings, Vec<
     }
 }
 
-/// Matches a repetition as often as possible, and less often if the following tokens require it.
+/// Matches a repetition as often as possible, or less often if the tokens after it require that.
 fn repeated(repetition: &Repetition<'_>, input: &[TokenTree]) -> Option<(Bindings, Vec<TokenTree>)> {
     let Repetition { inner, separator, operator, rest } = repetition;
     let mut rounds = Vec::new();

@@ -41,7 +41,7 @@ impl Listing<'_> {
         self.lines.insert((path.to_owned(), line.trim_end_matches(';').to_owned()));
     }
 
-    /// Lists the exported macros, which are at the crate's root wherever they are defined.
+    /// Lists the exported macros, which are at the crate's root even if a module defines them.
     fn macros(&mut self, module: &Module) {
         for item in &module.items {
             let exported = attributes(item).iter().any(|attribute| attribute.path().is_ident("macro_export"));
@@ -53,7 +53,7 @@ impl Listing<'_> {
         module.children.values().for_each(|child| self.macros(child));
     }
 
-    /// Lists the public items of the module `at` with this public path.
+    /// Lists the public items of the module `at`, whose public path is `path`.
     fn module(&mut self, at: &[String], path: &str) {
         if !self.seen.insert((at.to_vec(), path.to_owned())) {
             return;
@@ -80,7 +80,7 @@ impl Listing<'_> {
 
     fn import(&mut self, at: &[String], path: &str, import: &super::names::Import) {
         let target = self.krate.resolve(at, &import.path);
-        let Some(target) = target else { panic!("`{}` leads nowhere in the sources", import.path.join("::")) };
+        let Some(target) = target else { panic!("`{}` is not defined in the sources", import.path.join("::")) };
         match (target, &import.name) {
             (Target::Module(module), None) => self.module(&module, path),
             (Target::Module(module), Some(name)) => {
@@ -259,19 +259,19 @@ impl Listing<'_> {
     }
 }
 
-/// Returns the attribute of types that can grow, if it is present.
+/// Returns `#[non_exhaustive]` if it is among the attributes.
 fn non_exhaustive(attributes: &[syn::Attribute]) -> &'static str {
     let grows = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
     if grows { "#[non_exhaustive] " } else { "" }
 }
 
-/// Returns a type as people write it.
+/// Returns a type as text in the usual spacing.
 fn ty(ty: &syn::Type) -> String {
     let text = unparsed(syn::parse_quote!(type T = #ty;));
     text.trim_start_matches("type T =").trim().trim_end_matches(';').to_owned()
 }
 
-/// Returns tokens as people write them.
+/// Returns tokens as text in the usual spacing.
 fn tokens(of: &impl ToTokens) -> String {
     let text = of.to_token_stream().to_string();
     let text =

@@ -26,9 +26,20 @@ fn check(name: &str, directory: &str) -> Vec<String> {
 #[test]
 fn the_generator_has_the_listed_surface() {
     let lines = check("skelgen", "codegen");
-    let counted = |line: &&String| ["impl ", "field ", "variant "].iter().all(|kind| !line.starts_with(kind));
-    let count = lines.iter().filter(counted).count();
-    assert!(count <= 40, "{count} public items and methods: what is for the workspace belongs in `unstable`");
+    let counted =
+        lines.iter().filter(|line| ["impl ", "field ", "variant "].iter().all(|kind| !line.starts_with(kind)));
+    let (methods, items): (Vec<&String>, Vec<&String>) = counted.partition(|line| is_method(line));
+    let advice = "items for the workspace belong in `unstable`";
+    assert!(items.len() <= 20, "{} public items: {advice}", items.len());
+    // The build step has a method for each setting.
+    let others = methods.iter().filter(|line| !line.contains("::Builder::")).count();
+    assert!(others <= 12, "{others} public methods beside those of the builder: {advice}");
+}
+
+/// Returns whether a line is a method of a type: `pub fn krate::Type::name(...)`.
+fn is_method(line: &str) -> bool {
+    let path = line.split_once("fn ").map_or("", |(_, path)| path.split('(').next().unwrap_or(path));
+    path.rsplit("::").nth(1).is_some_and(|owner| owner.starts_with(char::is_uppercase))
 }
 
 #[test]
@@ -110,7 +121,7 @@ fn items_of_macros_are_listed() {
     );
 }
 
-/// The runtime has no file yet. Until then, this tests that its sources can be listed.
+/// Tests that the sources of the runtime can be listed, without a comparison with the committed listing.
 #[test]
 fn the_runtime_can_be_listed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/lib.rs");

@@ -115,7 +115,7 @@ impl Crate {
         let imports: Vec<_> = module.items.iter().filter_map(as_use).flat_map(|item| imports(&item.tree)).collect();
         let explicit = imports.iter().find(|import| import.name.as_deref() == Some(name));
         if let Some(import) = explicit {
-            // `use x::y` in the parent of `x` does not refer to itself.
+            // A `use x::y` in the parent of `x` does not refer to itself.
             return self.follow(at, &import.path, depth);
         }
         imports.iter().filter(|import| import.name.is_none()).find_map(|import| {
@@ -185,7 +185,7 @@ fn text(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// Returns the name that an item defines in its module. Modules and imports are handled elsewhere.
+/// Returns the name that an item defines in its module. Other functions handle modules and imports.
 pub(crate) fn name_of(item: &Item) -> Option<String> {
     Some(match item {
         Item::Const(item) => item.ident.to_string(),

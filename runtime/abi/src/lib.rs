@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`map_types`] | the kernel's requirements on map definitions, by map type |
 //! | [`plan`] | an object's load plan as constant tables and one blob, which the runtime executes |
-//! | [`opcode`], [`helper`] | the numbers of opcodes and kernel helpers |
+//! | [`opcode`], [`helper`], [`relocation`] | the numbers of opcodes, kernel helpers and kinds of CO-RE relocations |
 //! | [`escape`] | escaping of untrusted text for a line or a terminal |
 //! | [`uapi`] | the constants of `linux/bpf.h` |
 //!
@@ -22,4 +22,5 @@ pub mod helper;
 pub mod map_types;
 pub mod opcode;
 pub mod plan;
+pub mod relocation;
 pub mod uapi;

@@ -1,8 +1,8 @@
 //! The kernel's requirements on map definitions, by map type. The generator and the runtime share this table.
 //!
-//! The generator warns about what the user must set before the load, and the runtime explains rejected maps. Nothing is
-//! rejected because of the table, because kernels differ. This module does not know objects, system calls, or plans
-//! other than rows of maps.
+//! The generator warns about what the user must set before the load, and the runtime explains rejected maps. The table
+//! is never a reason to reject a definition, because kernels differ. This module does not know objects, system calls,
+//! or plans other than rows of maps.
 //!
 //! To add a map type, add a row to the table `TYPES`. The facts are those of the type's `map_alloc_check` and
 //! `map_alloc`, of `map_create_alloc` in kernel/bpf/syscall.c, and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c
@@ -41,9 +41,9 @@ pub struct Definition {
     pub flags: u32,
     /// The type-specific setting (`map_extra`).
     pub extra: u64,
-    /// Whether it has a template of its inner maps.
+    /// Whether the definition has a template of the inner maps.
     pub inner: bool,
-    /// Whether it has BTF types of keys and values.
+    /// Whether the definition has BTF types of keys and values.
     pub typed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Definition {
         Self { map_type, key_size, value_size, max_entries, flags: 0, extra: 0, inner: false, typed: true }
     }
 
-    /// Creates the definition of a plan's row. `inner` and `typed` are as in the fields.
+    /// Creates the definition of a row of a plan. `inner` and `typed` have the meaning of the fields.
     #[must_use]
     pub const fn of(row: &Map, inner: bool, typed: bool) -> Self {
         let Map { map_type, key_size, value_size, max_entries, flags, extra, .. } = *row;
@@ -119,7 +119,7 @@ impl fmt::Display for Definition {
     }
 }
 
-/// A fault in a map definition. Its `Display` is a clause about the map ("it").
+/// A fault in a map definition. Its `Display` is a clause whose subject is the map: "its keys have 8 bytes; …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -190,7 +190,7 @@ pub enum Fault {
 
 impl Fault {
     /// Returns the method of an open map that corrects the fault. BTF types can come only from the source, so for a map
-    /// without them this is the method that reuses another map.
+    /// without BTF types this is the method that reuses another map.
     #[must_use]
     pub const fn setter(&self) -> &'static str {
         match self {
@@ -210,9 +210,9 @@ impl Fault {
     pub const fn source(&self) -> &'static str {
         match self {
             Self::NoInner { .. } => "`__array(values, …)`",
-            Self::Inner { .. } => "another `type`",
-            Self::KeySize { .. } => "another `key` or `key_size`",
-            Self::ValueSize { .. } => "another `value` or `value_size`",
+            Self::Inner { .. } => "a different `type`",
+            Self::KeySize { .. } => "a different `key` or `key_size`",
+            Self::ValueSize { .. } => "a different `value` or `value_size`",
             Self::MaxEntries { .. } => "`max_entries`",
             Self::FlagsLacking { .. } | Self::FlagsUnknown { .. } => "`map_flags`",
             Self::Extra { .. } => "`map_extra`",
@@ -328,6 +328,27 @@ impl fmt::Display for Entries {
     }
 }
 
+/// Returns the flags among these that Linux 5.10 does not have, with the first Linux version of each.
+///
+/// ```
+/// use skelgen_abi::map_types::flags_since;
+/// use skelgen_abi::uapi::map_flags::{NO_PREALLOC, RB_OVERWRITE};
+/// assert_eq!(flags_since(NO_PREALLOC | RB_OVERWRITE).collect::<Vec<_>>(), [(RB_OVERWRITE, (6, 19))]);
+/// ```
+pub fn flags_since(flags: u32) -> impl Iterator<Item = (u32, (u16, u16))> {
+    FLAGS.into_iter().filter(move |(flag, _)| flags & flag != 0)
+}
+
+/// The first Linux version of each flag that Linux 5.10 does not have.
+const FLAGS: [(u32, (u16, u16)); 6] = [
+    (flag::LINK, (6, 4)),
+    (flag::VTYPE_BTF_OBJ_FD, (6, 9)),
+    (flag::TOKEN_FD, (6, 9)),
+    (flag::SEGV_ON_FAULT, (6, 9)),
+    (flag::NO_USER_CONV, (6, 9)),
+    (flag::RB_OVERWRITE, (6, 19)),
+];
+
 /// The kernel's requirements on maps of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -344,17 +365,17 @@ pub struct MapFacts {
     pub flags: u32,
     /// The required flags.
     pub required_flags: u32,
-    /// Whether it supports an extra setting.
+    /// Whether maps of the type support an extra setting (`map_extra`).
     pub extra: bool,
-    /// Whether it accepts BTF types of keys and values (`map_check_btf` of its operations).
+    /// Whether maps of the type accept BTF types of keys and values (`map_check_btf` of the type's operations).
     pub accepts_types: bool,
-    /// Whether it requires BTF types.
+    /// Whether maps of the type require BTF types.
     pub requires_types: bool,
-    /// Whether it is a map of maps, which requires a template of the inner maps.
+    /// Whether the type is a map of maps, which requires a template of the inner maps.
     pub inner: bool,
-    /// Whether it can be an inner map (`map_meta_equal` of its operations).
+    /// Whether a map of the type can be an inner map (`map_meta_equal` of the type's operations).
     pub can_be_inner: bool,
-    /// The first Linux version with the type; `(0, 0)` if unknown.
+    /// The first Linux version with the type.
     pub since: (u16, u16),
 }
 
@@ -474,11 +495,11 @@ static TYPES: [MapFacts; 35] = {
             required_flags: flag::MMAPABLE,
             ..untyped(row(M::ARENA, (NOTHING, NOTHING, Some), flag::SEGV_ON_FAULT | flag::NO_USER_CONV, (6, 9)))
         },
-        outer(row(M::INSN_ARRAY, (INDEX, Size::OneOf(&[16]), Some), 0, (0, 0))),
+        outer(row(M::INSN_ARRAY, (INDEX, Size::OneOf(&[16]), Some), 0, (6, 19))),
         MapFacts {
             extra: true,
             required_flags: flag::NO_PREALLOC,
-            ..row(M::RHASH, (Size::Within(1, 65535), ANY, Some), HASH & !flag::ZERO_SEED, (0, 0))
+            ..row(M::RHASH, (Size::Within(1, 65535), ANY, Some), HASH & !flag::ZERO_SEED, (7, 2))
         },
     ]
 };

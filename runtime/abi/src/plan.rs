@@ -3,7 +3,7 @@
 //! All three use the same types. The generator creates a plan with owned names and lists, and prints it as constants in
 //! which they are borrowed; the runtime executes either form. The plan is data only: this module does not talk to a
 //! kernel or execute steps. Adding, removing or reinterpreting a field requires a new [`VERSION`], so that a file of
-//! another version fails to compile instead of misbehaving at run time.
+//! a different version fails to compile instead of misbehaving at run time.
 //!
 //! To add a field, add a line to the declaration of its row, with a default value. The generator's printer then fails
 //! to compile until it prints the field.
@@ -36,23 +36,23 @@ pub type List<T> = Cow<'static, [T]>;
 pub type Version = (u16, u16);
 
 /// The version of the plan format. A generated file asserts at compile time that it is the runtime's.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 row! {
     /// A BPF object: all data that the runtime needs to load it.
     pub struct Object {
-        /// Its name: the file name up to the first dot, with characters that kernel names cannot contain replaced by
-        /// `_`.
+        /// The object's name: the file name up to the first dot, with characters that kernel names cannot contain
+        /// replaced by `_`.
         name: Text,
-        /// Its license string; empty if it has none.
+        /// The license string of the object; empty if the object has none.
         license: CText,
         /// All long data: BTF, instructions, records and initial values, referenced by [`Span`]s.
         blob: List<u8>;
-        /// The number in section `version`, or 0. Kernels since 5.0 ignore it.
+        /// The number in section `version`, or 0. Kernels since 5.0 ignore the number.
         kernel_version: u32 = 0,
-        /// The BTF that the kernel gets.
+        /// The BTF to load into the kernel.
         btf: Option<Span> = None,
-        /// The form of its percpu data; [`PercpuForm::Native`] if it has none.
+        /// How the object's programs access percpu data; [`PercpuForm::Native`] if the object has no percpu data.
         percpu: PercpuForm = PercpuForm::Native,
         /// The maps, referenced by index elsewhere.
         maps: List<Map> = List::Borrowed(&[]),
@@ -81,12 +81,14 @@ impl Object {
 /// How programs access percpu global data, which determines the map of a percpu section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PercpuForm {
-    /// Direct access to a percpu array: Linux 7.3 and later.
+    /// Direct access to a percpu array. Requires Linux 7.3, on an architecture whose JIT supports percpu instructions.
     Native,
-    /// Access through an address that each function computes from its CPU's number. The map is an array of one element
-    /// with all copies. Requires global data (Linux 5.2) that can be mapped (Linux 5.5).
+    /// Emulation, for kernels without direct access: each function computes the address of its CPU's copy. The map is
+    /// an array of one element with the copies of all CPUs. Requires Linux 5.5, for arrays that can be mapped into
+    /// memory.
     Emulated,
-    /// Both forms; the runtime chooses the one for the running kernel.
+    /// Both: the skeleton contains code for direct access and for emulation, and the runtime chooses by the features of
+    /// the running kernel.
     #[default]
     Either,
 }
@@ -115,9 +117,9 @@ pub struct Blob<T: ?Sized>(pub T);
 /// A range of the blob, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// The offset of its first byte.
+    /// The offset of the range's first byte.
     pub offset: u32,
-    /// Its length.
+    /// The length of the range.
     pub len: u32,
 }
 

@@ -1,7 +1,7 @@
 //! The constants of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
 //!
 //! Numbers are ABI: newer kernels only add to them. The enumerations are therefore open: unknown numbers are kept and
-//! printed, never rejected. The layout of requests belongs to the system call layer.
+//! printed, never rejected. The layouts of requests are in the runtime's module `sys`.
 
 /// Defines a newtype over `u32` with named values and their lower-case names.
 macro_rules! open_enum {
@@ -145,6 +145,10 @@ macro_rules! flags {
         }
     };
 }
+
+mod helpers;
+
+pub use helpers::Helper;
 
 open_enum! {
     /// A command of the bpf() system call (`enum bpf_cmd`).
@@ -363,7 +367,8 @@ open_enum! {
 }
 
 open_enum! {
-    /// A netfilter hook: the point where packets are seen (`enum nf_inet_hooks` of `linux/netfilter.h`).
+    /// A netfilter hook: the point in the path of packets where a program runs (`enum nf_inet_hooks` of
+    /// `linux/netfilter.h`).
     NetfilterHook {
         PRE_ROUTING = 0 => "pre_routing",
         LOCAL_IN = 1 => "local_in",
@@ -474,6 +479,9 @@ flags! {
         SLEEPABLE = 1 << 4,
         /// The XDP program supports packets of several fragments (`BPF_F_XDP_HAS_FRAGS`).
         XDP_HAS_FRAGS = 1 << 5,
+        /// The XDP program reads metadata of the device that it is loaded for, but runs on the CPU
+        /// (`BPF_F_XDP_DEV_BOUND_ONLY`, Linux 6.3).
+        XDP_DEV_BOUND_ONLY = 1 << 6,
         /// The field `prog_token_fd` is set (`BPF_F_TOKEN_FD`).
         TOKEN_FD = 1 << 16,
     }
@@ -492,17 +500,18 @@ flags! {
         BEFORE = 1 << 3,
         /// Attach after another program or link (`BPF_F_AFTER`).
         AFTER = 1 << 4,
-        /// The other program or link is given by its id (`BPF_F_ID`).
+        /// The position refers to a program or link by its id instead of a file descriptor (`BPF_F_ID`).
         ID = 1 << 5,
         /// Run before the programs of descendant cgroups (`BPF_F_PREORDER`).
         PREORDER = 1 << 6,
-        /// The other is a link (`BPF_F_LINK`).
+        /// The position refers to a link instead of a program (`BPF_F_LINK`).
         LINK = 1 << 13,
     }
 }
 
 flags! {
-    /// The flags for attaching an XDP program (`linux/if_link.h`). Without flags, the kernel chooses the mode.
+    /// The flags for attaching an XDP program (`linux/if_link.h`). Without flags, the kernel chooses the mode. Links accept
+    /// only the flags of a mode.
     XdpFlags(u32) in xdp_flags {
         /// Fail if a program is already attached (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
         UPDATE_IF_NOEXIST = 1 << 0,
@@ -512,6 +521,54 @@ flags! {
         DRV_MODE = 1 << 2,
         /// Attach in the hardware (`XDP_FLAGS_HW_MODE`).
         HW_MODE = 1 << 3,
+        /// The request names the program that it replaces (`XDP_FLAGS_REPLACE`, Linux 5.7).
+        REPLACE = 1 << 4,
+    }
+}
+
+flags! {
+    /// The XDP features of a network interface (`enum netdev_xdp_act` of `linux/netdev.h`).
+    XdpFeatureFlags(u64) in xdp_feature_flags {
+        /// Native programs that abort, drop, pass and send back packets (`NETDEV_XDP_ACT_BASIC`).
+        BASIC = 1 << 0,
+        /// Native programs that redirect packets (`NETDEV_XDP_ACT_REDIRECT`).
+        REDIRECT = 1 << 1,
+        /// Packets can be redirected to the interface (`NETDEV_XDP_ACT_NDO_XMIT`).
+        XMIT = 1 << 2,
+        /// AF_XDP sockets without copies (`NETDEV_XDP_ACT_XSK_ZEROCOPY`).
+        XSK_ZERO_COPY = 1 << 3,
+        /// Programs on the device (`NETDEV_XDP_ACT_HW_OFFLOAD`).
+        OFFLOAD = 1 << 4,
+        /// Received packets of several fragments (`NETDEV_XDP_ACT_RX_SG`).
+        FRAGMENTS = 1 << 5,
+        /// Packets of several fragments can be redirected to the interface (`NETDEV_XDP_ACT_NDO_XMIT_SG`).
+        XMIT_FRAGMENTS = 1 << 6,
+    }
+}
+
+flags! {
+    /// The metadata of received packets that a network interface offers to XDP programs (`enum netdev_xdp_rx_metadata`
+    /// of `linux/netdev.h`).
+    XdpMetadataFlags(u64) in xdp_metadata_flags {
+        /// The time of reception (`bpf_xdp_metadata_rx_timestamp`).
+        TIMESTAMP = 1 << 0,
+        /// The hash of the packet (`bpf_xdp_metadata_rx_hash`).
+        HASH = 1 << 1,
+        /// The VLAN tag (`bpf_xdp_metadata_rx_vlan_tag`).
+        VLAN_TAG = 1 << 2,
+    }
+}
+
+flags! {
+    /// The features of AF_XDP sockets for packets that they send by a network interface (`enum netdev_xsk_flags` of
+    /// `linux/netdev.h`).
+    XskFeatureFlags(u64) in xsk_feature_flags {
+        /// The time of transmission (`NETDEV_XSK_FLAGS_TX_TIMESTAMP`).
+        TX_TIMESTAMP = 1 << 0,
+        /// Checksums that the device computes (`NETDEV_XSK_FLAGS_TX_CHECKSUM`).
+        TX_CHECKSUM = 1 << 1,
+        /// A time for the transmission, in the order of the queue (`NETDEV_XSK_FLAGS_TX_LAUNCH_TIME_FIFO`).
+        TX_LAUNCH_TIME_FIFO = 1 << 2,
     }
 }
 
@@ -523,13 +580,13 @@ pub mod pseudo {
     pub const MAP_VALUE: u8 = 2;
     /// `ld_imm64`: the BTF id of a kernel variable, and a BTF file descriptor in the second immediate.
     pub const BTF_ID: u8 = 3;
-    /// `ld_imm64`: the address of a BPF function, relative in instructions.
+    /// `ld_imm64`: the address of a BPF function, as a distance in instructions.
     pub const FUNC: u8 = 4;
     /// `ld_imm64`: an index into the array of file descriptors.
     pub const MAP_IDX: u8 = 5;
     /// `ld_imm64`: an index into the array of file descriptors, and an offset into the map's value.
     pub const MAP_IDX_VALUE: u8 = 6;
-    /// `call`: a BPF function, relative in instructions.
+    /// `call`: a BPF function, as a distance in instructions.
     pub const CALL: u8 = 1;
     /// `call`: the BTF id of a kernel function.
     pub const KFUNC_CALL: u8 = 2;

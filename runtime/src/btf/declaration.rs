@@ -1,27 +1,40 @@
-//! C declarations of types, for errors. Long ones are shortened; they are never parsed.
+//! C declarations of types, for error texts and for users. Long declarations are shortened.
 
 use super::{MAX_DEPTH, Types, kind};
 
-/// The maximum number of types that a declaration names. A function can take a pointer to its own type, which would have no end.
+/// The maximum number of types that a declaration names. A function can have a parameter of its own type, whose
+/// declaration would be endless.
 const MAX_TYPES: u32 = 48;
 
 /// The number of characters of a name that are shown.
 const MAX_NAME: usize = 128;
 
+/// The limits of a declaration.
+struct Limits {
+    /// The number of further types that the declaration can name.
+    types: u32,
+    /// Whether parameters have names.
+    names: bool,
+}
+
 impl Types {
-    /// Returns the C declaration of something with this name and type. Parameters have no names.
+    /// Returns the C declaration of a function or variable with this name and type. Parameters have no names.
     pub(crate) fn declaration(&self, ty: u32, name: &str) -> String {
-        let mut budget = MAX_TYPES;
-        self.declare(ty, shown(name), &mut budget)
+        self.declare(ty, shown(name), &mut Limits { types: MAX_TYPES, names: false })
     }
 
-    fn declare(&self, mut ty: u32, mut inner: String, budget: &mut u32) -> String {
+    /// Returns the C declaration of a function with this name and type. Parameters have the names that the type has.
+    pub(crate) fn prototype(&self, ty: u32, name: &str) -> String {
+        self.declare(ty, shown(name), &mut Limits { types: MAX_TYPES, names: true })
+    }
+
+    fn declare(&self, mut ty: u32, mut inner: String, limits: &mut Limits) -> String {
         let mut qualifiers = String::new();
-        // Whether the last declarator is a pointer, which binds weaker than an array or a parameter list.
+        // Whether the last declarator is a pointer: it needs parentheses before an array or a parameter list.
         let mut pointer = false;
         for _ in 0..MAX_DEPTH {
-            *budget = budget.saturating_sub(1);
-            if *budget == 0 {
+            limits.types = limits.types.saturating_sub(1);
+            if limits.types == 0 {
                 break;
             }
             let kind = self.kind(ty);
@@ -42,13 +55,14 @@ impl Types {
                 }
                 kind::FUNC_PROTO => {
                     let mut parameters = Vec::new();
-                    for parameter in self.parameters(ty) {
-                        if *budget == 0 {
+                    for (name, parameter) in self.named_parameters(ty) {
+                        if limits.types == 0 {
                             break;
                         }
+                        let name = if limits.names { shown(name) } else { String::new() };
                         parameters.push(match parameter {
                             0 => "...".to_owned(),
-                            ty => self.declare(ty, String::new(), budget),
+                            ty => self.declare(ty, name, limits),
                         });
                     }
                     inner +=
@@ -83,21 +97,22 @@ impl Types {
                 }
             }
             kind::NONE => return "…".to_owned(),
-            kind if kind > kind::ENUM64 => return format!("{}/* BTF kind {kind} */", shown(name)),
+            kind if kind > kind::LAST => return format!("{}/* BTF kind {kind} */", shown(name)),
             kind => kind::word(kind),
         };
         if name.is_empty() { format!("{keyword}{{…}}") } else { format!("{keyword}{}", shown(name)) }
     }
 
-    /// Returns the type that a type refers to, whatever its kind.
+    /// Returns the type that a type of any kind refers to.
     fn referent(&self, id: u32) -> u32 {
         self.referenced(id, self.kind(id)).unwrap_or(0)
     }
 }
 
-/// Returns a name that is safe to print: shortened, and with `?` in place of all but printable ASCII.
+/// Returns a name that is safe to print: shortened, and with `?` in place of all but printable ASCII. Integer types
+/// have names with spaces.
 fn shown(name: &str) -> String {
-    let visible = |char: char| if char.is_ascii_graphic() { char } else { '?' };
+    let visible = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
     name.chars().take(MAX_NAME).map(visible).collect()
 }
 
@@ -119,6 +134,7 @@ mod tests {
         let character = btf.int("char", 1, true);
         let constant = btf.add("", kind::CONST, false, 0, character, &[]);
         let text = btf.pointer(constant);
+        let long = btf.int("long unsigned int", 8, false);
         let rq = btf.structure("rq", 8, &[]);
         let anonymous = btf.union("", 8, &[]);
         let array = btf.array(int, int, 3);
@@ -132,6 +148,7 @@ mod tests {
         assert_eq!(declared(function, "f"), "int f(const char *, int (*)[3], ...)");
         assert_eq!(declared(callback, "f"), "int (*f)(const char *, int (*)[3], ...)");
         assert_eq!(declared(nothing, "f"), "void f(void)");
+        assert_eq!(declared(long, "x"), "long unsigned int x");
         assert_eq!((declared(rq, "x"), declared(anonymous, "x")), ("struct rq x".into(), "union {…} x".into()));
         assert_eq!((declared(odd, "x"), declared(99, "a\nb")), ("odd/* BTF kind 20 */ x".into(), "… a?b".into()));
     }

@@ -1,10 +1,10 @@
 //! The format of BTF that every reader needs: its header, and the lengths of types.
 //!
-//! Types of unknown kinds are skipped by the layout of kinds that Linux 7.1 and later write into the header (`struct btf_layout` of
-//! `linux/btf.h`). The callers check the numbers. Knows bytes; no types and no files.
+//! Types of unknown kinds are skipped by the kind layout that Linux 7.1 and later add to BTF (`struct btf_layout` of
+//! `linux/btf.h`). The callers check the numbers. This module does not know types or files.
 
 /// The size in bytes of the header up to `str_len`, which every header has.
-const SHORT: usize = 24;
+pub(crate) const SHORT: usize = 24;
 
 /// The size in bytes of the header up to `layout_len`.
 pub(crate) const HEADER: usize = 32;
@@ -17,7 +17,7 @@ const KINDS: usize = 128;
 pub(crate) struct Header {
     pub(crate) types: Section,
     pub(crate) strings: Section,
-    /// The section with the kind layout: empty if it is missing, with one entry for each possible kind at most.
+    /// The section with the kind layout. Empty if the BTF has no kind layout; at most one entry for each possible kind.
     pub(crate) layout: Section,
 }
 
@@ -41,29 +41,29 @@ impl Section {
 }
 
 impl Header {
-    /// Parses the header of a file of `file_len` bytes from its first [`HEADER`] bytes, or all of a shorter file. The error states what is
-    /// wrong with the file.
+    /// Parses the header of a file of `file_len` bytes. `beginning` has its first [`HEADER`] bytes, or all bytes of a shorter file. The
+    /// error states why the file is malformed.
     pub(crate) fn parse(beginning: &[u8], file_len: u64) -> Result<Self, &'static str> {
         let field = |at: usize| {
             beginning.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_ne_bytes(bytes))
         };
         if file_len == 0 {
-            return Err("it is empty");
+            return Err("the BTF is empty");
         }
         // Magic 0xeb9f in native byte order, version 1.
         if beginning.len() < SHORT || beginning[..2] != 0xeb9f_u16.to_ne_bytes() || beginning[2] != 1 {
-            return Err("it does not begin with a BTF header of this byte order");
+            return Err("the BTF does not begin with a header of this byte order");
         }
         let section = |at| Section { offset: u64::from(field(4)) + u64::from(field(at)), len: field(at + 4).into() };
         let (types, strings) = (section(8), section(16));
         if (field(4) as usize) < SHORT || types.end().max(strings.end()) > file_len {
-            return Err("it is shorter than its header states");
+            return Err("the BTF is shorter than its header states");
         }
         let mut layout = Section::default();
         if field(4) as usize >= HEADER && beginning.len() >= HEADER {
             layout = section(24);
         }
-        // Without a valid layout, types of known kinds can still be read.
+        // An invalid kind layout is not an error here: types of known kinds can be read without it.
         if layout.len % 4 != 0 || layout.end() > file_len {
             layout = Section::default();
         }
@@ -72,7 +72,7 @@ impl Header {
     }
 }
 
-/// A layout of kinds.
+/// The kind layout: the sizes of the types of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout(Vec<[u8; 4]>);
 
@@ -86,8 +86,8 @@ impl Layout {
         self.0.is_empty()
     }
 
-    /// Returns how many bytes follow the first twelve of a type of this kind with `count` elements; `None` if the kind is unknown and has
-    /// no layout.
+    /// Returns the number of bytes after the first twelve of a type of this kind with `count` elements; `None` if the kind is unknown and
+    /// not in the kind layout.
     #[inline]
     pub(crate) fn tail_len(&self, kind: u32, count: usize) -> Option<usize> {
         match kind {
@@ -116,7 +116,22 @@ impl Layout {
     }
 }
 
-/// The type at which reading had to end early: its kind is unknown and has no layout.
+/// Returns a BTF file with these types and strings, and the header that every kernel reads.
+pub(crate) fn written(types: &[u8], strings: &[u8]) -> Option<Vec<u8>> {
+    let (types_len, strings_len) = (u32::try_from(types.len()).ok()?, u32::try_from(strings.len()).ok()?);
+    let mut bytes = Vec::with_capacity(SHORT + types.len() + strings.len());
+    bytes.extend_from_slice(&0xeb9f_u16.to_ne_bytes());
+    // Version 1, no flags.
+    bytes.extend_from_slice(&[1, 0]);
+    for field in [u32::try_from(SHORT).ok()?, 0, types_len, types_len, strings_len] {
+        bytes.extend_from_slice(&field.to_ne_bytes());
+    }
+    bytes.extend_from_slice(types);
+    bytes.extend_from_slice(strings);
+    Some(bytes)
+}
+
+/// The type at which reading ended early, because its kind is unknown and not in the kind layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The id of the type.
@@ -127,7 +142,7 @@ pub(crate) struct Gap {
 impl std::fmt::Display for Gap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { id, kind } = self;
-        write!(f, "type [{id}] is of unknown kind {kind}, and no layout of kinds has its length")
+        write!(f, "type [{id}] has unknown kind {kind}, and there is no kind layout that gives its size")
     }
 }
 
@@ -148,7 +163,7 @@ mod tests {
         let read = Header::parse(&short, 37).unwrap();
         assert_eq!((read.types.offset, read.strings.offset, read.layout.len), (24, 36, 0));
         assert!(Header::parse(&short, 36).is_err());
-        assert_eq!(Header::parse(&[], 0), Err("it is empty"));
+        assert_eq!(Header::parse(&[], 0), Err("the BTF is empty"));
         assert!(Header::parse(&short[..23], 37).is_err());
         assert!(Header::parse(&header(&[8, 0, 12, 12, 1]), 37).is_err());
         // Offsets and lengths do not overflow.
@@ -156,7 +171,7 @@ mod tests {
         let long = header(&[32, 0, 12, 20, 1, 12, 8]);
         let read = Header::parse(&long, 53).unwrap();
         assert_eq!(read.layout, Section { offset: 44, len: 8 });
-        // An invalid layout counts as none.
+        // An invalid kind layout is ignored.
         for layout in [[12, 7], [12, 400], [u32::MAX, 8]] {
             let bytes = header(&[32, 0, 12, 20, 1, layout[0], layout[1]]);
             assert_eq!(Header::parse(&bytes, 53).unwrap().layout.len, 0, "{layout:?}");

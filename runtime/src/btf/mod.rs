@@ -1,8 +1,9 @@
-//! Indexed BTF types: the running kernel's, a module's or an object's.
+//! Indexed BTF types: of the running kernel, a module, an object or a program.
 //!
-//! Needed only to look into types (struct_ops, CO-RE relocation). [`crate::kernel::btf`] finds names without an index. Malformed bytes
-//! result in an absent type, never in a panic or an endless loop. Types of unknown kinds are skipped; they have no size and are not
-//! compatible with any type. Must not know who uses the types.
+//! Used where members and sizes of types are needed (struct_ops, CO-RE relocation, layouts of maps). To find only ids
+//! by name, [`crate::kernel::btf`] needs no index. Malformed bytes make a type appear absent, and never cause a panic
+//! or an endless loop. Types of unknown kinds are skipped; they have no size and are not compatible with any type. Must
+//! not depend on the users of the types.
 
 mod declaration;
 pub(crate) mod format;
@@ -10,9 +11,11 @@ mod query;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::rc::Rc;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use self::format::{Gap, HEADER, Header, Layout};
+pub(crate) use self::query::Member;
 use crate::error::{Error, Result, Step};
 use crate::sys::btf::MappedFile;
 
@@ -38,6 +41,8 @@ pub(crate) mod kind {
     pub(crate) const DECL_TAG: u32 = 17;
     pub(crate) const TYPE_TAG: u32 = 18;
     pub(crate) const ENUM64: u32 = 19;
+    /// The last kind that this crate knows.
+    pub(crate) const LAST: u32 = ENUM64;
     /// The kind of an id without a type. No BTF kind has this number.
     pub(crate) const NONE: u32 = u32::MAX;
 
@@ -52,24 +57,25 @@ pub(crate) mod kind {
     }
 }
 
-/// The maximum number of typedefs, modifiers or array dimensions that are resolved one behind another, as in the kernel.
+/// The maximum number of nested typedefs, modifiers or array dimensions that are resolved, as in the kernel.
 const MAX_DEPTH: u32 = 32;
 
 /// The types of the kernel, of a module or of an object.
 pub(crate) struct Types {
-    /// Of a module: the kernel's types, whose ids and string offsets the module's continue.
-    base: Option<Rc<Types>>,
+    /// For a module, the types of vmlinux: the module's ids and string offsets begin after those of vmlinux.
+    base: Option<Arc<Types>>,
     bytes: Bytes,
     /// The offset of the types, in bytes.
     types: usize,
     /// The offset and length of the strings, in bytes.
     strings: (usize, usize),
     layout: Layout,
-    /// The type after which nothing could be read.
+    /// The type at which reading ended early, if not all types could be read.
     gap: Option<Gap>,
     /// The offset of each type within the types, by id.
     offsets: Vec<u32>,
-    /// The size of a pointer in bytes: this architecture's for the kernel's types, eight for a program's.
+    /// The size of a pointer in bytes: that of this architecture for the kernel's types, eight for types of BPF
+    /// objects.
     pointer: u64,
 }
 
@@ -86,18 +92,17 @@ struct Head {
     kind: u32,
     flag: bool,
     count: usize,
-    /// Its size in bytes, or the type that it refers to.
+    /// The size of the type in bytes, or the type that it refers to; the kind determines which.
     size_or_type: u32,
     /// The offset of the data after the head.
     tail: usize,
 }
 
 impl Types {
-    /// Indexes the types of a program.
-    pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self> {
-        Self::new(Bytes::Owned(bytes), None, 8).map_err(|why| {
-            Error::malformed(format_args!("the program's BTF is malformed: {why}")).during(Step::ReadKernel)
-        })
+    /// Indexes the types of BTF that was read from the kernel and is not the kernel's own: of a program or a map. The
+    /// error states why the BTF is malformed.
+    pub(crate) fn of_program(bytes: Vec<u8>) -> Result<Self, String> {
+        Self::new(Bytes::Owned(bytes), None, 8)
     }
 
     /// Indexes the types of an object.
@@ -111,14 +116,19 @@ impl Types {
         })
     }
 
-    pub(crate) fn new(bytes: Bytes, base: Option<Rc<Self>>, pointer: u64) -> Result<Self, String> {
+    pub(crate) fn new(bytes: Bytes, base: Option<Arc<Self>>, pointer: u64) -> Result<Self, String> {
         let layout = base.as_ref().map(|base| base.layout.clone()).unwrap_or_default();
         let mut this = Self { base, bytes, types: 0, strings: (0, 0), layout, gap: None, offsets: Vec::new(), pointer };
         this.index()?;
         Ok(this)
     }
 
-    /// Returns the type after which types are missing, if any are.
+    /// Returns the base types that these types extend (split BTF).
+    pub(crate) fn base(&self) -> Option<&Arc<Self>> {
+        self.base.as_ref()
+    }
+
+    /// Returns the type at which reading ended early, if not all types could be read.
     pub(crate) fn gap(&self) -> Option<&Gap> {
         self.gap.as_ref()
     }
@@ -139,7 +149,7 @@ impl Types {
     fn index(&mut self) -> Result<(), String> {
         let bytes = self.bytes();
         let header = Header::parse(&bytes[..bytes.len().min(HEADER)], bytes.len() as u64)?;
-        let position = |number| usize::try_from(number).map_err(|_| "it is too long");
+        let position = |number| usize::try_from(number).map_err(|_| "the BTF is too long");
         let (begin, len) = (position(header.types.offset)?, position(header.types.len)?);
         let strings = (position(header.strings.offset)?, position(header.strings.len)?);
         let layout = Layout::parse(header.layout.of(bytes).unwrap_or_default());
@@ -151,7 +161,7 @@ impl Types {
         let mut offsets = Vec::with_capacity(len / 40);
         let (mut at, end) = (begin, begin + len);
         while at < end {
-            let cut = || format!("it ends inside of type [{}]", self.first() as usize + offsets.len());
+            let cut = || format!("the BTF ends inside of type [{}]", self.first() as usize + offsets.len());
             let head = self.head_at(at).filter(|head| head.tail <= end).ok_or_else(cut)?;
             let Some(tail) = self.layout.tail_len(head.kind, head.count) else {
                 let id = self.first().saturating_add(u32::try_from(offsets.len()).unwrap_or(u32::MAX));
@@ -159,7 +169,7 @@ impl Types {
                 break;
             };
             let next = head.tail.checked_add(tail).filter(|next| *next <= end).ok_or_else(cut)?;
-            offsets.push(u32::try_from(at - begin).map_err(|_| "it is too long")?);
+            offsets.push(u32::try_from(at - begin).map_err(|_| "the BTF is too long")?);
             at = next;
         }
         self.offsets = offsets;
@@ -180,7 +190,7 @@ impl Types {
         })
     }
 
-    /// Returns the first id of this BTF, after those of its base.
+    /// Returns the first type id of this BTF: the id after the last one of the base.
     fn first(&self) -> u32 {
         let own = |types: &Self| u32::try_from(types.offsets.len()).unwrap_or(u32::MAX);
         self.base.as_ref().map_or(1, |base| base.first().saturating_add(own(base)))
@@ -219,18 +229,23 @@ impl Types {
         std::str::from_utf8(&rest[..end]).unwrap_or_default()
     }
 
+    /// Returns a string, with U+FFFD in place of invalid UTF-8; empty if it does not exist.
+    pub(crate) fn text(&self, offset: u32) -> Cow<'_, str> {
+        let rest = self.string_bytes(offset);
+        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(0);
+        String::from_utf8_lossy(&rest[..end])
+    }
+
     /// Returns whether the string at an offset is `wanted`.
     fn is_string(&self, offset: u32, wanted: &str) -> bool {
         self.string_bytes(offset).strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// Calls `visit` for each named type, without those of the base, with its id, its kind and the bytes from its name on.
+    /// Calls `visit` for each named type (of this BTF, not of its base) with its id, its kind and the bytes from the
+    /// beginning of its name on.
     pub(crate) fn each_named<'a>(&'a self, mut visit: impl FnMut(u32, u32, &'a [u8])) {
-        for (id, &offset) in (self.first()..).zip(&self.offsets) {
-            let head = usize::try_from(offset).ok().and_then(|offset| self.head_at(self.types + offset));
-            if let Some(head) = head.filter(|head| head.name != 0) {
-                visit(id, head.kind, self.string_bytes(head.name));
-            }
+        for (id, head) in self.heads().filter(|(_, head)| head.name != 0) {
+            visit(id, head.kind, self.string_bytes(head.name));
         }
     }
 
@@ -244,10 +259,38 @@ impl Types {
     }
 
     fn find(&self, kind: u32, name: &str) -> Option<u32> {
-        let ids = (self.first()..).take(self.offsets.len());
-        ids.zip(&self.offsets).find_map(|(id, &offset)| {
-            let head = self.head_at(self.types + usize::try_from(offset).ok()?)?;
-            (head.kind == kind && self.is_string(head.name, name)).then_some(id)
-        })
+        self.find_named(&[kind], name).next()
+    }
+
+    /// Finds the types with this name that are of one of these kinds, without those of the base.
+    pub(crate) fn find_named(&self, kinds: &[u32], name: &str) -> impl Iterator<Item = u32> {
+        let is_named = |head: &Head| head.name != 0 && self.is_string(head.name, name);
+        self.heads().filter(move |(_, head)| kinds.contains(&head.kind) && is_named(head)).map(|(id, _)| id)
+    }
+
+    /// Finds the types with this declaration tag, without those of the base.
+    pub(crate) fn find_tagged(&self, tag: &str) -> impl Iterator<Item = u32> {
+        // The word after the head is the index of a member or parameter, or -1 for the type itself.
+        let whole = |head: &Head| self.word(head.tail) == Some(u32::MAX);
+        let tags = self
+            .heads()
+            .filter(move |(_, head)| head.kind == kind::DECL_TAG && self.is_string(head.name, tag) && whole(head));
+        tags.map(|(_, head)| head.size_or_type)
+    }
+
+    /// Finds the values of the enumerators with this name, without those of the base.
+    pub(crate) fn find_enumerators(&self, name: &str) -> impl Iterator<Item = u64> {
+        let enums = self.heads().filter(|(_, head)| matches!(head.kind, kind::ENUM | kind::ENUM64));
+        enums
+            .flat_map(|(id, _)| self.enumerators(id))
+            .filter(move |(enumerator, _)| *enumerator == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Iterates over the types, without those of the base.
+    fn heads(&self) -> impl Iterator<Item = (u32, Head)> {
+        (self.first()..)
+            .zip(&self.offsets)
+            .filter_map(|(id, &offset)| Some((id, self.head_at(self.types + usize::try_from(offset).ok()?)?)))
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Integer {
     /// `BTF_INT_SIGNED` 1, `BTF_INT_CHAR` 2, `BTF_INT_BOOL` 4.
     pub(crate) encoding: u32,
-    /// The offset of a bitfield in its bytes, in the encoding before 4.20.
+    /// The offset of a bitfield in bits, in the encoding of BTF before Linux 4.20.
     pub(crate) bit_offset: u32,
 }
 
@@ -47,7 +47,7 @@ impl Types {
         matches!(self.kind(id), kind::ENUM | kind::ENUM64)
     }
 
-    /// Returns the `kind_flag`: of an enumeration, whether it is signed; of a forward declaration, whether it is a union.
+    /// Returns the `kind_flag`. For an enumeration it means signed, for a forward declaration a union.
     pub(crate) fn flag(&self, id: u32) -> bool {
         self.head(id).is_some_and(|head| head.flag)
     }
@@ -62,7 +62,7 @@ impl Types {
         self.referenced(id, kind::PTR).map(|to| self.resolve(to))
     }
 
-    /// Returns the type that a type of this kind refers to: behind a pointer, or returned by a function.
+    /// Returns the type that a type of this kind refers to: the pointee of a pointer, the return type of a function.
     pub(crate) fn referenced(&self, id: u32, kind: u32) -> Option<u32> {
         self.head(id).filter(|head| head.kind == kind).map(|head| head.size_or_type)
     }
@@ -123,7 +123,7 @@ impl Types {
         Some((owner.word(head.tail)?, owner.word(head.tail + 8)?))
     }
 
-    /// Returns the element type of an array behind all its dimensions, and any other type unchanged.
+    /// Returns the element type of an array of any number of dimensions, and any other type unchanged.
     pub(crate) fn innermost(&self, id: u32) -> u32 {
         let mut id = self.resolve(id);
         for _ in 0..MAX_DEPTH {
@@ -187,10 +187,18 @@ impl Types {
 
     /// Iterates over the parameter types of a function prototype.
     pub(crate) fn parameters(&self, id: u32) -> impl Iterator<Item = u32> {
+        self.named_parameters(id).map(|(_, ty)| ty)
+    }
+
+    /// Iterates over the names and types of the parameters of a function prototype. Prototypes of pointers have no names.
+    pub(crate) fn named_parameters(&self, id: u32) -> impl Iterator<Item = (&str, u32)> {
         let owner = self.owner(id);
         let head = self.head(id).filter(|head| head.kind == kind::FUNC_PROTO);
         let count = head.map_or(0, |head| head.count);
-        (0..count).map_while(move |index| owner.word(head?.tail + index * 8 + 4))
+        (0..count).map_while(move |index| {
+            let at = head?.tail + index * 8;
+            Some((owner.string(owner.word(at)?), owner.word(at + 4)?))
+        })
     }
 }
 

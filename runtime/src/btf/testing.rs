@@ -1,6 +1,6 @@
 //! A builder of BTF, for tests.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Types, kind};
 
@@ -97,7 +97,12 @@ impl Btf {
     }
 
     pub(crate) fn function_type(&mut self, returns: u32, parameters: &[u32]) -> u32 {
-        let tail: Vec<u32> = parameters.iter().flat_map(|&ty| [0, ty]).collect();
+        let parameters: Vec<_> = parameters.iter().map(|&ty| ("", ty)).collect();
+        self.named_function_type(returns, &parameters)
+    }
+
+    pub(crate) fn named_function_type(&mut self, returns: u32, parameters: &[(&str, u32)]) -> u32 {
+        let tail: Vec<u32> = parameters.iter().flat_map(|&(name, ty)| [self.string(name), ty]).collect();
         self.add("", kind::FUNC_PROTO, false, parameters.len(), returns, &tail)
     }
 
@@ -109,8 +114,8 @@ impl Btf {
         self.bytes_with(24, &[])
     }
 
-    /// Returns the bytes with a layout of kinds, as Linux 7.1 and later write it. `kinds` has, for each kind, how many bytes follow a type
-    /// and each of its elements. The entries of known kinds are wrong on purpose: readers must not use them.
+    /// Returns the bytes with a kind layout, as Linux 7.1 and later write it. `kinds` has, for each kind, the number of bytes after the
+    /// head of a type and the number of bytes of each element. The entries of known kinds are wrong on purpose: readers must not use them.
     pub(crate) fn bytes_with_layout(&self, kinds: &[(usize, u8, u8)]) -> Vec<u8> {
         let last = kinds.iter().map(|(kind, ..)| *kind).max().unwrap_or(0);
         let mut layout = vec![[60, 60, 0, 0]; last + 1];
@@ -145,7 +150,7 @@ impl Btf {
         Types::of_program(self.bytes()).unwrap()
     }
 
-    pub(crate) fn shared(&self) -> Rc<Types> {
-        Rc::new(self.types())
+    pub(crate) fn shared(&self) -> Arc<Types> {
+        Arc::new(self.types())
     }
 }

@@ -1,4 +1,4 @@
-//! Atomic operations on integers, booleans and addresses in memory that is shared with programs.
+//! Atomic operations on integers, booleans and pointers in memory that is shared with programs.
 //!
 //! # Safety
 //! As in [`cell`](super::cell): the words of a cell are valid for all of its lifetime, and all access goes through
@@ -14,7 +14,7 @@ use super::words::Part;
 macro_rules! atomic {
     ($($type:ty),*) => {
         $(
-            /// Atomic operations on the memory that programs change with atomic instructions.
+            /// Atomic operations on a value that programs may change at the same time with atomic instructions.
             ///
             /// They panic if the address is not a multiple of the size, as in packed structs: no CPU has atomic
             /// operations on unaligned values.
@@ -126,7 +126,7 @@ impl Cell<'_, Bool> {
     }
 }
 
-/// Atomic operations on an address. They panic if the value is not aligned, as in packed structs.
+/// Atomic operations on a pointer. They panic if the value is not aligned, as in packed structs.
 #[allow(clippy::missing_panics_doc, reason = "documented for all methods above")]
 #[allow(clippy::must_use_candidate, reason = "`swap` is also called only to set the value")]
 impl Cell<'_, Ptr> {

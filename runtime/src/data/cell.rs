@@ -104,7 +104,7 @@ impl<T: Plain> Cell<'_, T> {
         value
     }
 
-    /// Returns a copy of the value on the heap. The value never passes through the stack, so it may have megabytes.
+    /// Returns a copy of the value on the heap. The value is never on the stack, so it may have megabytes.
     #[must_use]
     pub fn get_boxed(self) -> Box<T> {
         let mut value = zeroed_box();
@@ -134,7 +134,7 @@ impl<T: Plain> Cell<'_, T> {
     /// beyond `count` are dropped.
     ///
     /// # Panics
-    /// As [`Self::get_bits`].
+    /// If the bits are not inside the value, or more than 128.
     #[doc(hidden)]
     pub fn set_bits<B: BitField>(self, first: usize, count: usize, value: B) {
         let (mut mask, mut new) = ([0; BIT_BYTES], [0; BIT_BYTES]);
@@ -163,7 +163,8 @@ impl<T: Plain> Cell<'_, T> {
         (ptr, (first % 8 + count).div_ceil(8))
     }
 
-    /// Replaces the value with the result of `change`. This is not atomic: what others write in between is lost.
+    /// Replaces the value with the result of `change`. This is not atomic: a value that a program or another thread
+    /// writes in between is lost.
     pub fn update(self, change: impl FnOnce(T) -> T) {
         self.set(change(self.get()));
     }

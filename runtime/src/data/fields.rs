@@ -14,8 +14,8 @@ pub trait Fields: Plain {
 }
 
 impl<'a, T: Fields> Cell<'a, T> {
-    /// Returns the members, each as a cell of its own. Writing one leaves the others, which programs may change, as
-    /// they are.
+    /// Returns the members, each as a cell of its own. Writing one member does not write the others, which programs may
+    /// change at the same time.
     ///
     /// # Examples
     /// ```

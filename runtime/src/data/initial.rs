@@ -1,7 +1,7 @@
 //! A section of global data before it is loaded.
 //!
-//! Until then it is ordinary memory of this process, accessed by plain references. The object's bytes are copied on the
-//! first access.
+//! Before the load, the section is ordinary memory of this process, accessed by plain references. The object's bytes
+//! are copied on the first access.
 //!
 //! # Safety
 //! A value is created from zeroed memory of its own layout and then partly overwritten: every bit pattern is a value of
@@ -32,15 +32,13 @@ pub struct Initial<T: Plain> {
     map: u32,
     value: OnceLock<Box<T>>,
     changed: bool,
-    /// The length of the section in bytes, if it was set with `resize`.
-    len: Option<u32>,
 }
 
 impl<T: Plain> Initial<T> {
     /// Creates the initial value of the map with this index.
     ///
     /// # Panics
-    /// If the object has no such map or its value has another size than `T`: the generated code is inconsistent.
+    /// If the object has no such map or its value has a different size than `T`: the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, map_index: u32) -> Self {
@@ -51,7 +49,7 @@ impl<T: Plain> Initial<T> {
             object.name,
             size_of::<T>()
         );
-        Self { object, map: map_index, value: OnceLock::new(), changed: false, len: None }
+        Self { object, map: map_index, value: OnceLock::new(), changed: false }
     }
 
     /// Returns a reference to the value.
@@ -68,7 +66,7 @@ impl<T: Plain> Initial<T> {
         self.value = OnceLock::from(value);
         match self.value.get_mut() {
             Some(value) => value,
-            None => unreachable!("set the line before"),
+            None => unreachable!("the value was just set"),
         }
     }
 
@@ -78,31 +76,7 @@ impl<T: Plain> Initial<T> {
         self.changed
     }
 
-    /// Returns the length that the section will have, in bytes.
-    #[must_use]
-    pub fn len(&self) -> u32 {
-        self.len.unwrap_or_else(|| map(self.object, self.map).map_or(0, |map| map.value_size))
-    }
-
-    /// Returns whether the section's length is 0 bytes, which is not the case for any section.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Sets the length of the section in bytes. Bytes after the variables are zero at first. Loading fails if the
-    /// section is shorter than its variables. For variables in an arena this has no effect: set the arena's size with
-    /// [`OpenMap::set_max_entries`](crate::OpenMap::set_max_entries).
-    pub fn resize(&mut self, len: u32) {
-        self.len = Some(len);
-    }
-
-    /// Returns the index of the section's map.
-    pub(crate) fn map_index(&self) -> u32 {
-        self.map
-    }
-
-    /// Returns the bytes to initialize the map with, or `None` if they are the object's own.
+    /// Returns the bytes to initialize the map with, or `None` if they are the bytes that the object defines.
     pub(crate) fn into_bytes(self) -> Option<InitialBytes> {
         let len = map(self.object, self.map).and_then(|map| usize::try_from(map.value_size).ok())?;
         let value = self.value.into_inner().filter(|_| self.changed)?;
@@ -138,7 +112,8 @@ impl<T: Plain> fmt::Debug for Initial<T> {
 /// The bytes of a changed section.
 pub(crate) struct InitialBytes {
     value: Box<dyn AsRef<[u8]> + Send + Sync>,
-    /// The number of bytes that the map's value has: the struct may have padding at the end.
+    /// The size of the map's value in bytes. The Rust struct can be larger: it ends with padding to its alignment, the
+    /// section does not.
     len: usize,
 }
 
@@ -168,7 +143,7 @@ fn map(object: &'static abi::Object, index: u32) -> Option<&'static abi::Map> {
     object.maps.get(usize::try_from(index).ok()?)
 }
 
-/// Creates the section's initial value as the object defines it: its first bytes, then zeros.
+/// Creates the section's initial value from the object: the bytes in the blob, then zeros.
 fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     let mut value = zeroed_box::<T>();
     let span = map(object, index).and_then(|map| map.section).map_or(abi::Span::EMPTY, |section| section.initial);
@@ -179,7 +154,8 @@ fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
     value
 }
 
-/// Returns a zero value on the heap. Large ones are fresh pages, which cost nothing until they are accessed.
+/// Returns a value of zeros on the heap. A large value consists of fresh pages, which use no memory until they are
+/// accessed.
 pub(crate) fn zeroed_box<T: Plain>() -> Box<T> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {

@@ -1,6 +1,6 @@
 //! Layouts of plain structs, to be compared with the keys and values in a map's BTF.
 //!
-//! This module has Rust's side; [`crate::map::bind`] compares.
+//! This module describes the Rust types; [`crate::map::bind`] compares them with the BTF.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use std::fmt;
 pub struct Layout {
     /// The struct's name.
     pub name: &'static str,
-    /// Its size in bytes.
+    /// The struct's size in bytes.
     pub size: usize,
-    /// Its fields, sorted by offset.
+    /// The struct's fields, sorted by offset.
     pub fields: &'static [LayoutField],
 }
 
 /// A field of a struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayoutField {
-    /// Its name.
+    /// The field's name.
     pub name: &'static str,
-    /// Its offset in bytes.
+    /// The field's offset in bytes.
     pub offset: usize,
-    /// Its size in bytes.
+    /// The field's size in bytes.
     pub size: usize,
-    /// The layout of its type, if that is a struct with a known layout or an array of such structs.
+    /// The layout of the field's type, if the type is a struct with a known layout or an array of such structs.
     pub layout: Option<&'static Layout>,
 }
 

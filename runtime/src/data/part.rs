@@ -2,19 +2,19 @@
 
 use super::plain::{Plain, as_bytes, as_bytes_mut, from_bytes};
 
-/// Returns the part of a value at `offset` bytes.
+/// Returns the `U` that begins `offset` bytes into the value.
 ///
 /// # Panics
-/// If the part is not inside the value.
+/// If the part does not end inside the value.
 #[must_use]
 pub fn get_part<T: Plain, U: Plain>(value: &T, offset: usize) -> U {
     from_bytes(&as_bytes(value)[offset..offset + size_of::<U>()]).expect("the slice has the part's size")
 }
 
-/// Replaces the part of a value at `offset` bytes.
+/// Replaces the `U` that begins `offset` bytes into the value.
 ///
 /// # Panics
-/// If the part is not inside the value.
+/// If the part does not end inside the value.
 pub fn set_part<T: Plain, U: Plain>(value: &mut T, offset: usize, part: &U) {
     as_bytes_mut(value)[offset..offset + size_of::<U>()].copy_from_slice(as_bytes(part));
 }
@@ -35,7 +35,7 @@ pub fn get_bits<T: Plain, B: BitField>(value: &T, first: usize, count: usize) ->
 /// Sets the bitfield of `count` bits of a value that begins at bit `first`. Bits of `field` beyond `count` are dropped.
 ///
 /// # Panics
-/// As [`get_bits`].
+/// If the bits are not inside the value, or more than 128.
 pub fn set_bits<T: Plain, B: BitField>(value: &mut T, first: usize, count: usize, field: B) {
     let bytes = &mut as_bytes_mut(value)[first / 8..(first + within(count)).div_ceil(8)];
     write_bits(bytes, first % 8, count, field.to_bits(), Order::NATIVE);
@@ -43,8 +43,8 @@ pub fn set_bits<T: Plain, B: BitField>(value: &mut T, first: usize, count: usize
 
 /// Types that a bitfield can have: integers, `bool`, and enumerations that [`open_enum!`](crate::open_enum) defines.
 pub trait BitField: Copy {
-    /// Creates a value from the lowest `count` bits of `bits`, whose other bits are zero. The highest of them is the
-    /// sign of a signed type.
+    /// Creates a value from the lowest `count` bits of `bits`, whose other bits are zero. For a signed type, the
+    /// highest of these `count` bits is the sign.
     fn from_bits(bits: u128, count: usize) -> Self;
 
     /// Returns an integer whose lowest bits are those of the value.
@@ -99,7 +99,8 @@ fn low_bytes<const N: usize, B>(number: u128, make: impl Fn([u8; N]) -> B) -> B 
     make(low)
 }
 
-/// The order in which bits are counted. It is not a `cfg`, so that both are tested on each architecture.
+/// The order in which bits are counted. It is a value instead of a `cfg`, so that tests on each architecture cover both
+/// orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Little,
@@ -109,7 +110,7 @@ enum Order {
 impl Order {
     const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
 
-    /// Returns how far a byte is shifted right so that the selected bits are its lowest.
+    /// Returns the number of bits by which a byte is shifted right to move the selected bits to its low end.
     const fn shift(self, skip: usize, taken: usize) -> usize {
         match self {
             Self::Little => skip,

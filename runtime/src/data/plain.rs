@@ -25,14 +25,37 @@ use super::layout::Layout;
             that `open_enum!` defines"
 )]
 pub unsafe trait Plain: Copy + Send + Sync + 'static {
-    /// The fields and their offsets, of structs that state them: for derives and generated code.
+    /// The fields of a struct and their offsets, if its derive or generated code states them.
     #[doc(hidden)]
     const LAYOUT: Option<&'static Layout> = None;
 
-    /// The layout of the innermost element type of an array, of any depth; of other types their own layout.
+    /// For an array of any depth, the layout of its innermost element type; for other types, their own layout.
     #[doc(hidden)]
     const ELEMENT: Option<&'static Layout> = Self::LAYOUT;
 }
+
+/// Data that can be in maps: keys, values, records and global variables.
+///
+/// Every [`Plain`] type is map data; `#[derive(MapData)]` makes a struct one. Use it as a bound, so that one import has
+/// the derive and the trait:
+///
+/// ```
+/// # #[cfg(feature = "derive")]
+/// # mod example {
+/// use skelgen_runtime::{MapData, Result, map::HashMap};
+///
+/// #[derive(Clone, Copy, Debug, MapData)]
+/// #[repr(C)]
+/// struct Flow { bytes: u64, packets: u64 }
+///
+/// fn total<K: MapData>(flows: &HashMap<K, Flow>) -> Result<u64> {
+///     flows.iter().map(|entry| Ok(entry?.1.bytes)).sum()
+/// }
+/// # }
+/// ```
+pub trait MapData: Plain {}
+
+impl<T: Plain> MapData for T {}
 
 macro_rules! plain {
     ($($type:ty),*) => {
@@ -88,9 +111,9 @@ pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Returns whether a map's values of `len` bytes are of this type. `len` is the type's size, possibly without padding
-/// at the end: a section of global data ends with its last variable, while the size of a Rust struct is a multiple of
-/// its alignment, or of the alignment in programs.
+/// Returns whether a map value of `len` bytes can contain a `T`. `len` is the size of `T`, with or without its trailing
+/// padding: a section of global data ends with its last variable, while the size of a Rust struct is a multiple of its
+/// alignment, or of the alignment in programs.
 pub(crate) const fn holds<T>(len: usize) -> bool {
     let wide = is_alignment(align_of::<T>(), ALIGN_OF_WIDE) && len.next_multiple_of(ALIGN_OF_WIDE) == size_of::<T>();
     len == size_of::<T>() || len != 0 && (wide || len.next_multiple_of(align_of::<T>()) == size_of::<T>())
@@ -99,9 +122,9 @@ pub(crate) const fn holds<T>(len: usize) -> bool {
 /// The alignment of 128-bit integers in programs on every architecture. No other type has a larger one.
 const ALIGN_OF_WIDE: usize = 16;
 
-/// Returns whether a type with the alignment `here` is aligned as programs require. Rust aligns 128-bit integers as C
-/// does on this architecture: to 8 bytes on s390x. A smaller alignment is harmless, because the padding is explicit and
-/// sets the fields' offsets.
+/// Returns whether a type has the alignment that programs require, or an acceptable smaller one: `here` is its
+/// alignment in Rust, `wanted` that in programs. Rust aligns 128-bit integers as C does on this architecture: to 8
+/// bytes on s390x. A smaller alignment is harmless, because the padding is explicit and sets the fields' offsets.
 #[must_use]
 pub const fn is_alignment(here: usize, wanted: usize) -> bool {
     here == wanted || wanted == ALIGN_OF_WIDE && here == align_of::<u128>()
@@ -115,7 +138,7 @@ pub(crate) fn from_prefix<T: Plain>(bytes: &[u8]) -> T {
     value
 }
 
-/// A boolean of a program: zero is false, every other byte is true.
+/// A one-byte `bool` in BPF data. Unlike Rust's `bool`, any byte is valid: 0 is false, any nonzero value is true.
 ///
 /// ```
 /// use skelgen_runtime::Bool;
@@ -131,12 +154,12 @@ pub struct Bool(u8);
 unsafe impl Plain for Bool {}
 
 impl Bool {
-    /// True, as C compilers store it.
+    /// True, as C compilers store it: 1.
     pub const TRUE: Self = Self(1);
     /// False.
     pub const FALSE: Self = Self(0);
 
-    /// Returns whether it is true.
+    /// Returns the value as a Rust `bool`.
     #[must_use]
     pub const fn get(self) -> bool {
         self.0 != 0
@@ -201,7 +224,8 @@ impl fmt::Display for Bool {
     }
 }
 
-/// An address in the kernel or in another process. It is a number here and cannot be dereferenced.
+/// A pointer in BPF data: an address in the kernel or in another process. In this process it is only a number and
+/// cannot be dereferenced.
 ///
 /// ```
 /// use skelgen_runtime::Ptr;
@@ -306,11 +330,11 @@ impl<T: Plain + fmt::Debug> fmt::Debug for Unaligned<T> {
     }
 }
 
-/// Fails to compile if a struct has another layout than stated. It is one function because many assertions take far
-/// longer to compile.
+/// Asserts at compile time that a struct has the stated layout. One function for all checks compiles much faster than
+/// many assertions.
 ///
 /// # Panics
-/// If the struct has another layout.
+/// If the struct has a different layout.
 pub const fn check_layout(layout: Option<&Layout>, size: usize, is_aligned: bool, offsets: &[usize]) {
     let Some(layout) = layout else { panic!("the type has no layout to check") };
     assert!(layout.size == size, "the size differs");

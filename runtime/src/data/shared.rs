@@ -1,4 +1,4 @@
-//! A mapped region with checked access to its bytes, for memory that is not one plain value: ring buffers.
+//! A mapped region with checked access to its bytes, for memory that consists of records, not of one value: ring buffers.
 //!
 //! # Safety
 //! Every access is checked to be inside the region; stores also check that the region is mapped writable. The access

@@ -141,7 +141,7 @@ impl Part<'_> {
         match <[u8; WORD]>::try_from(from) {
             Ok(whole) => self.store(whole, Ordering::Relaxed),
             Err(_) => {
-                // The closure never returns `None`.
+                // The closure never returns `None`, so the update cannot fail.
                 let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(self.with(old, from)));
             }
         }
@@ -149,7 +149,7 @@ impl Part<'_> {
 
     fn copy_bits(self, mask: &[u8], new: &[u8]) {
         let (mask, new) = (self.with(0, mask), self.with(0, new));
-        // The closure never returns `None`.
+        // The closure never returns `None`, so the update cannot fail.
         let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !mask | new & mask));
     }
 

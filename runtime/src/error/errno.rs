@@ -1,4 +1,4 @@
-//! The kernel's error numbers, with their names. Must not know the requests.
+//! The kernel's error numbers, with their names.
 
 use std::fmt;
 
@@ -64,7 +64,12 @@ impl Errno {
             libc::EMSGSIZE => "EMSGSIZE",
             libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
             libc::EOPNOTSUPP => "EOPNOTSUPP",
+            libc::EAFNOSUPPORT => "EAFNOSUPPORT",
             libc::ENETDOWN => "ENETDOWN",
+            libc::ENETUNREACH => "ENETUNREACH",
+            libc::EHOSTUNREACH => "EHOSTUNREACH",
+            libc::ENOLINK => "ENOLINK",
+            libc::EBADFD => "EBADFD",
             libc::ENOBUFS => "ENOBUFS",
             libc::ENOTCONN => "ENOTCONN",
             libc::ETIMEDOUT => "ETIMEDOUT",
@@ -74,7 +79,7 @@ impl Errno {
             libc::ESTALE => "ESTALE",
             libc::ECANCELED => "ECANCELED",
             libc::EKEYREJECTED => "EKEYREJECTED",
-            // Internal to the kernel, but returned by some attachments.
+            // Internal to the kernel, but returned by some attach requests.
             524 => "ENOTSUPP",
             _ => return None,
         })
@@ -87,7 +92,7 @@ impl fmt::Debug for Errno {
     }
 }
 
-/// Writes the name, then its meaning.
+/// Writes the name of the number, then its meaning.
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = std::io::Error::from_raw_os_error(self.0).to_string();

@@ -1,4 +1,4 @@
-//! The texts of errors, for tests: one file has all of them.
+//! Tests of error texts: one file lists all texts that are tested.
 //!
 //! Tests match kinds, steps, subjects and error numbers. A test that also checks the text calls [`check`]. Run
 //! `SKELGEN_BLESS=1 cargo test -p skelgen-runtime --lib` to accept new texts, and review the difference of `expected.txt`.
@@ -9,10 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Error, ErrorKind};
 
-/// The beginning of a heading, which no line of an error has.
+/// The beginning of a heading. No line of an error begins with it.
 const HEADING: &str = "== ";
 
-/// Compares the kind and the text of an error with those that are expected under this name. Each name stands for one text.
+/// Compares the kind and the text of an error with those that are expected under this name. Each name identifies one
+/// text.
 #[track_caller]
 pub(crate) fn check(name: &str, kind: ErrorKind, error: &Error) {
     static FILE: Mutex<()> = Mutex::new(());

@@ -7,16 +7,16 @@ use super::{Errno, Step};
 
 /// The kind of an error. Returned by [`Error::kind`](crate::Error::kind).
 ///
-/// New kinds can be added: match the kinds that you act on, and treat the others as a failure that the error's text explains.
+/// New kinds can be added: match the kinds that your program handles, and report any other kind with the error's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting of the caller or the object is not valid on any kernel.
+    /// A setting of the caller, or the object itself, is not valid on any kernel.
     InvalidInput,
     /// Data is malformed, such as BTF, a file in `/proc` or `/sys`, or the skeleton's own tables.
     Malformed,
-    /// Two things that must match do not: a map and the handle's types, a pinned map and its definition, a symbol's declared type and the
-    /// kernel's.
+    /// A mismatch: of a map and the types of its handle, of a pinned map and its definition, or of the type of a symbol in the object and
+    /// in the kernel.
     Mismatch,
     /// A symbol, function, map, file, network interface, process or element does not exist.
     NotFound,
@@ -39,21 +39,22 @@ pub enum ErrorKind {
     LimitReached,
     /// The CPU is not possible on this system. See [`Error::impossible_cpu`](crate::Error::impossible_cpu).
     NoSuchCpu,
-    /// A file could not be read or written for another reason than those above.
+    /// A file could not be read or written, for a reason that no kind above covers.
     Io,
-    /// The kernel rejected a request for another reason than those above.
+    /// The kernel rejected a request, for a reason that no kind above covers.
     Refused,
 }
 
 impl ErrorKind {
-    /// Returns the kind of an error number that the kernel returned in this step, with or without a verifier's log.
+    /// Returns the kind for an error number that the kernel returned in this step. `has_log` is whether there is a
+    /// verifier log.
     pub(super) fn of(errno: Errno, step: Step, has_log: bool) -> Self {
         /// `ENOTSUPP`, internal to the kernel, which some attachments return.
         const ENOTSUPP: i32 = 524;
         let verifies = matches!(step, Step::LoadProgram | Step::LoadBtf);
         match errno.raw() {
             libc::EPERM => Self::NotPermitted,
-            // The verifier returns almost any number; a log exists only if it ran.
+            // The verifier can return almost any error number. A log shows that it ran.
             _ if verifies && has_log => Self::VerifierRejected,
             libc::EACCES | libc::EROFS => Self::NotPermitted,
             libc::EOPNOTSUPP | ENOTSUPP | libc::ENOSYS | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT => {

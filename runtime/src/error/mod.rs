@@ -1,4 +1,4 @@
-//! The error type of the runtime: kind, step, subjects, error number, required Linux version, help, source and verifier's log.
+//! The error type of the runtime: kind, step, subjects, error number, required Linux version, help, source and verifier log.
 //!
 //! Programs match these parts; people read the `Display`. To create an error, call a constructor named after its kind (`Error::not_found`),
 //! or `Error::refused` with the kernel's error number, from which the kind follows (`kind.rs`). Outer callers add the step and the subjects
@@ -19,13 +19,13 @@ pub use self::kind::ErrorKind;
 pub use self::subject::{LinuxVersion, Step, Subject};
 use crate::escape::{Line, Lines};
 
-/// The result of everything in this crate that can fail.
+/// The result of fallible operations in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What failed, why, and what to do about it.
+/// The error of every fallible operation in this crate: what failed, why, and what to do next.
 ///
-/// `Display` writes one line with what failed and the error number, then `help` and `note` lines, details, and the end of the verifier's
-/// log, as far as the error has them. It is safe to print to a terminal, whatever names it contains: invisible characters are escaped. Its
+/// `Display` writes one line with what failed and the error number, then `help` and `note` lines, details, and the end of the verifier
+/// log, each only if the error has it. The text is safe to print to a terminal, because invisible characters in names are escaped. Its
 /// wording can change in any version. Match [`kind`](Self::kind), [`step`](Self::step) and the other parts instead.
 ///
 /// ```
@@ -78,47 +78,50 @@ struct Note {
 
 /// Constructors and builders.
 impl Error {
-    /// Creates the error of a request that the kernel rejected. Its kind follows from the error number and the step.
+    /// Creates the error for a request that the kernel rejected. Its kind follows from the error number and the step.
     pub(crate) fn refused(context: impl fmt::Display, errno: Errno) -> Self {
-        Self::new(None, context, Some(errno))
+        Self::new(None, &context, Some(errno))
     }
 
-    /// Creates the error of a setting of the caller or the object that is not valid.
+    /// Creates the error for an invalid setting of the caller or the object.
     pub(crate) fn invalid(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::InvalidInput), context, None)
+        Self::new(Some(ErrorKind::InvalidInput), &context, None)
     }
 
-    /// Creates the error of malformed data: BTF, a file of the kernel, or the skeleton's own tables.
+    /// Creates the error for malformed data: BTF, a file in `/proc` or `/sys`, or the skeleton's own tables.
     pub(crate) fn malformed(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::Malformed), context, None)
+        Self::new(Some(ErrorKind::Malformed), &context, None)
     }
 
-    /// Creates the error of two things that do not match.
+    /// Creates the error for a mismatch.
     pub(crate) fn mismatch(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::Mismatch), context, None)
+        Self::new(Some(ErrorKind::Mismatch), &context, None)
     }
 
-    /// Creates the error of something that does not exist.
+    /// Creates the error for a symbol, map or file that does not exist.
     pub(crate) fn not_found(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::NotFound), context, None)
+        Self::new(Some(ErrorKind::NotFound), &context, None)
     }
 
-    /// Creates the error of a map or program that was left out of the load.
+    /// Creates the error for a map or program that was left out of the load.
     pub(crate) fn not_loaded(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::NotLoaded), context, None)
+        Self::new(Some(ErrorKind::NotLoaded), &context, None)
     }
 
-    /// Creates the error of something that the running kernel does not support.
+    /// Creates the error for a request that the running kernel does not support.
     pub(crate) fn unsupported(context: impl fmt::Display) -> Self {
-        Self::new(Some(ErrorKind::Unsupported), context, None)
+        Self::new(Some(ErrorKind::Unsupported), &context, None)
     }
 
     /// Creates an error of a kind without a constructor of its own.
     pub(crate) fn of(kind: ErrorKind, context: impl fmt::Display) -> Self {
-        Self::new(Some(kind), context, None)
+        Self::new(Some(kind), &context, None)
     }
 
-    fn new(kind: Option<ErrorKind>, context: impl fmt::Display, errno: Option<Errno>) -> Self {
+    /// The constructors are generic only to be convenient. What they share is here, once in a program.
+    #[cold]
+    #[inline(never)]
+    fn new(kind: Option<ErrorKind>, context: &dyn fmt::Display, errno: Option<Errno>) -> Self {
         Self(Box::new(Inner {
             context: Line(context).to_string(),
             errno,
@@ -134,15 +137,25 @@ impl Error {
         }))
     }
 
-    /// Creates the error of a CPU that is not possible, for which the kernel returns `ERANGE`.
+    /// Creates the error for a CPU that is not possible; the error number is `ERANGE`, which the kernel returns for it.
     pub(crate) fn no_cpu(context: impl fmt::Display, cpu: u32) -> Self {
-        Self::refused(format_args!("{context}: there is no CPU {cpu}"), Errno::from_raw(libc::ERANGE))
-            .with_kind(ErrorKind::NoSuchCpu)
-            .about(Subject::Cpu(cpu))
+        Self::refused(
+            format_args!("{context}: CPU {cpu} is not possible (/sys/devices/system/cpu/possible)"),
+            Errno::from_raw(libc::ERANGE),
+        )
+        .with_kind(ErrorKind::NoSuchCpu)
+        .about(Subject::Cpu(cpu))
     }
 
-    /// Creates the error of a file that could not be read or written. `error` becomes the [source](std::error::Error::source).
+    /// Creates the error for a file that could not be read or written. `error` becomes the
+    /// [source](std::error::Error::source).
     pub(crate) fn io(context: impl fmt::Display, error: &io::Error) -> Self {
+        Self::of_io(&context, error)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_io(context: &dyn fmt::Display, error: &io::Error) -> Self {
         let (mut this, source) = match error.raw_os_error() {
             Some(number) => (Self::refused(context, Errno::from_raw(number)), io::Error::from_raw_os_error(number)),
             None => {
@@ -160,15 +173,23 @@ impl Error {
         this
     }
 
-    /// Prepends the outer operation to the first line.
+    /// Prepends the outer operation to the first line, as `WORK: …`.
     #[must_use]
-    pub(crate) fn within(mut self, work: impl fmt::Display) -> Self {
+    pub(crate) fn within(self, work: impl fmt::Display) -> Self {
+        self.prefixed(&work)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn prefixed(mut self, work: &dyn fmt::Display) -> Self {
         self.0.context = format!("{}: {}", Line(work), self.0.context);
         self
     }
 
-    /// Sets the step, unless an inner one is set.
+    /// Sets the step, unless one is set already: the innermost counts.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn during(mut self, step: Step) -> Self {
         self.0.step.get_or_insert(step);
         self
@@ -176,6 +197,8 @@ impl Error {
 
     /// Adds an outer subject, after those that are set.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn about(mut self, subject: Subject<'_>) -> Self {
         if self.subjects().all(|known| known != subject) {
             self.0.subjects.push(subject.to_owned());
@@ -185,6 +208,8 @@ impl Error {
 
     /// Adds an inner subject, before those that are set.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn about_part(mut self, subject: Subject<'_>) -> Self {
         self.0.subjects.retain(|known| known.borrow() != subject);
         self.0.subjects.insert(0, subject.to_owned());
@@ -193,13 +218,17 @@ impl Error {
 
     /// Sets the kind, if the error number alone does not decide it.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = Some(kind);
         self
     }
 
-    /// Sets the first Linux version that supports it. The running kernel must be older.
+    /// Sets the first Linux version that supports the request. Call this only if the running kernel is older.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn needs(mut self, version: LinuxVersion) -> Self {
         self.0.needs_linux = Some(version);
         self.with_kind(ErrorKind::Unsupported)
@@ -208,13 +237,13 @@ impl Error {
     /// Adds a fact that explains the error.
     #[must_use]
     pub(crate) fn note(self, note: impl fmt::Display) -> Self {
-        self.push(false, Line(note).to_string())
+        self.push(false, &Line(&note as &dyn fmt::Display))
     }
 
-    /// Adds what to do next.
+    /// Adds the next step for the user.
     #[must_use]
     pub(crate) fn with_help(self, help: impl fmt::Display) -> Self {
-        self.push(true, Line(help).to_string())
+        self.push(true, &Line(&help as &dyn fmt::Display))
     }
 
     /// Sets help that is shown only if no note is added, now or later.
@@ -227,24 +256,27 @@ impl Error {
     /// Adds an earlier error as a note.
     #[must_use]
     pub(crate) fn after(self, what: &str, earlier: &str) -> Self {
-        let text = format!("{what}: {}", Lines(earlier));
-        self.push(false, text)
+        self.push(false, &format_args!("{what}: {}", Lines(earlier)))
     }
 
-    fn push(mut self, is_help: bool, text: String) -> Self {
-        self.0.notes.push(Note { is_help, text });
+    #[cold]
+    #[inline(never)]
+    fn push(mut self, is_help: bool, text: &dyn fmt::Display) -> Self {
+        self.0.notes.push(Note { is_help, text: text.to_string() });
         self
     }
 
-    /// Sets lines to show after the notes. Each value in them must be a single line.
+    /// Sets lines to show after the notes. Values that are formatted into them must not contain line feeds.
     #[must_use]
     pub(crate) fn details(mut self, lines: impl fmt::Display) -> Self {
         self.0.details = Some(Lines(lines).to_string());
         self
     }
 
-    /// Sets the verifier's log.
+    /// Sets the verifier log.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn log(mut self, log: String) -> Self {
         self.0.log = Some(log);
         self
@@ -295,14 +327,15 @@ impl Error {
         self.0.subjects.iter().map(subject::Owned::borrow)
     }
 
-    /// Returns the kernel's error number. It is also set if the runtime rejects a request that the kernel would reject with it.
+    /// Returns the kernel's error number. It is also set if this crate rejects a request that the kernel would reject with this
+    /// number.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
     }
 
-    /// Returns the first version of Linux that supports the request, if the running kernel is older. The kind is
-    /// [`ErrorKind::Unsupported`] then.
+    /// Returns the first version of Linux that supports the request, if the running kernel is older; the kind is then
+    /// [`ErrorKind::Unsupported`].
     #[must_use]
     pub fn needs_linux(&self) -> Option<LinuxVersion> {
         self.0.needs_linux
@@ -315,7 +348,7 @@ impl Error {
         cpu.filter(|_| self.kind() == ErrorKind::NoSuchCpu)
     }
 
-    /// Returns what to do next, if that is known: one line for people.
+    /// Returns the next step for the user, if it is known: one line of text.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         let specific = self.0.notes.iter().find(|note| note.is_help).map(|note| note.text.as_str());
@@ -330,12 +363,27 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Returns the first line of the error's text, without notes and logs.
+    pub(crate) fn headline(&self) -> impl fmt::Display + '_ {
+        struct Headline<'e>(&'e Error);
+        impl fmt::Display for Headline<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt_headline(f)
+            }
+        }
+        Headline(self)
+    }
+
+    fn fmt_headline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.context)?;
+        self.0.errno.map_or(Ok(()), |errno| write!(f, ": {errno}"))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.context)?;
-        if let Some(errno) = self.0.errno {
-            write!(f, ": {errno}")?;
-        }
+        self.fmt_headline(f)?;
         for Note { is_help, text } in &self.0.notes {
             write!(f, "\n  {}: {text}", if *is_help { "help" } else { "note" })?;
         }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The operation that failed. Returned by [`Error::step`](crate::Error::step).
+/// The operation during which an error occurred. Returned by [`Error::step`](crate::Error::step).
 ///
 /// It is the innermost step that is set. If a type of the kernel is not found while a program is loaded, the step is
 /// [`FindSymbol`](Self::FindSymbol) and the [subjects](crate::Error::subjects) are the type and the program.
@@ -16,7 +16,7 @@ pub enum Step {
     Check,
     /// Probing whether the running kernel has a feature.
     Probe,
-    /// Reading what the kernel publishes in `/proc`, `/sys` or its own BTF.
+    /// Reading the information that the kernel publishes in `/proc`, `/sys` or its own BTF.
     ReadKernel,
     /// Creating or examining a BPF token.
     UseToken,
@@ -40,7 +40,7 @@ pub enum Step {
     Attach,
     /// Replacing the program of a link.
     UpdateLink,
-    /// Detaching.
+    /// Detaching a program.
     Detach,
     /// Reading elements or records of a map, or waiting for them.
     ReadMap,
@@ -48,6 +48,8 @@ pub enum Step {
     WriteMap,
     /// Running a program, or an iterator.
     RunProgram,
+    /// Reading the output of a program from a stream.
+    ReadStream,
     /// Reading the kernel's description of a map, program, link or attach target.
     ReadInfo,
 }
@@ -64,7 +66,8 @@ pub enum Subject<'a> {
     Program(&'a str),
     /// A variable of the object, such as an option of the kernel's configuration.
     Variable(&'a str),
-    /// A function, variable, tracepoint, probe or type of the kernel, a module or an executable file.
+    /// A symbol: a function, variable, type, tracepoint or USDT probe of the kernel, of a module, of a user-space binary, or (for programs
+    /// that replace functions) of a BPF program.
     Symbol(&'a str),
     /// A kernel module.
     Module(&'a str),
@@ -72,10 +75,14 @@ pub enum Subject<'a> {
     Path(&'a Path),
     /// A network interface, by its index.
     Interface(u32),
+    /// A network interface, by the name that was looked up.
+    InterfaceName(&'a str),
     /// A CPU, by its number.
     Cpu(u32),
     /// A process, by its id.
     Process(u32),
+    /// A program, map, link or BTF object of the running system, by its id.
+    Id(u32),
 }
 
 impl Subject<'_> {
@@ -88,8 +95,10 @@ impl Subject<'_> {
             Self::Module(name) => Owned::Module(name.into()),
             Self::Path(path) => Owned::Path(path.into()),
             Self::Interface(index) => Owned::Interface(index),
+            Self::InterfaceName(name) => Owned::InterfaceName(name.into()),
             Self::Cpu(number) => Owned::Cpu(number),
             Self::Process(id) => Owned::Process(id),
+            Self::Id(id) => Owned::Id(id),
         }
     }
 }
@@ -103,8 +112,10 @@ pub(super) enum Owned {
     Module(String),
     Path(PathBuf),
     Interface(u32),
+    InterfaceName(String),
     Cpu(u32),
     Process(u32),
+    Id(u32),
 }
 
 impl Owned {
@@ -117,8 +128,10 @@ impl Owned {
             Self::Module(name) => Subject::Module(name),
             Self::Path(path) => Subject::Path(path),
             Self::Interface(index) => Subject::Interface(*index),
+            Self::InterfaceName(name) => Subject::InterfaceName(name),
             Self::Cpu(number) => Subject::Cpu(*number),
             Self::Process(id) => Subject::Process(*id),
+            Self::Id(id) => Subject::Id(*id),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Absent symbols and maps: how instructions refer to them so that only reaching such an instruction is an error, and the text of that
-//! error.
+//! Kernel symbols and maps that do not exist: instructions that refer to them are patched so that the verifier rejects a program only
+//! if it can reach them, and its log is then translated to an error.
 //!
-//! A call of an absent function, the address of a map that was not created and an instruction whose CO-RE relocation has no target become
-//! calls of helpers that no kernel has. The verifier rejects the program only if it can reach such a call. Its log then has the helper's
-//! number, which identifies what is absent. The address of an absent variable is zero, which programs can compare it with.
+//! Three kinds of instructions are replaced by calls of helpers that no kernel has: a call of an absent kernel function, a load of the
+//! address of a map that was not created, and an instruction whose CO-RE relocation has no target. The verifier rejects the program only
+//! if it can reach such a call. Its log then contains the helper's number, which identifies the absent function or map. The address of an
+//! absent variable becomes zero, so that programs can test it.
 
 use super::assemble::functions;
 use super::{Executor, at};
@@ -15,7 +16,7 @@ const FUNCTIONS: i32 = 2_002_000_000;
 /// The first helper number for addresses of maps that were not created; the map's index is added.
 const MAPS: i32 = 2_001_000_000;
 
-/// The number of helper numbers for each of them.
+/// The number of helper numbers for functions, and for maps.
 const EACH: i32 = 1_000_000;
 
 /// The verifier's messages about a number that is used as an address, before and since Linux 5.18.
@@ -35,13 +36,13 @@ pub(super) const fn map(map: u32) -> i32 {
 /// Why a symbol is absent.
 #[derive(Clone, Debug)]
 pub(super) enum Absence {
-    /// No BTF has its name. Notes list the BTF that could not be read.
+    /// No BTF that could be read has a symbol with this name. The notes list the BTF that could not be read.
     Unknown(Vec<String>),
-    /// The kernel's symbol of this name has another type.
+    /// The kernel has a symbol with this name, but with a different type.
     OtherType(Mismatch),
-    /// The BTF of the kernel or a module has it, but it has no address.
+    /// The symbol is in the BTF of `vmlinux` or of the module with this name, but has no address in `/proc/kallsyms`.
     NoAddress(String),
-    /// It is in a module whose BTF this process has no right to open.
+    /// The symbol is in the module with this name, whose BTF this process has no right to open.
     Forbidden(String),
 }
 
@@ -60,27 +61,46 @@ impl Absence {
     /// Returns the reason, for a parenthesis in a sentence about the symbol.
     fn reason(&self) -> String {
         match self {
-            Self::Unknown(unread) if unread.is_empty() => "neither vmlinux nor a loaded module has it".to_owned(),
-            Self::Unknown(unread) => format!("it was not found; {}", unread.join("; ")),
+            Self::Unknown(unread) if unread.is_empty() => {
+                "neither vmlinux nor a loaded module has the symbol".to_owned()
+            }
+            Self::Unknown(unread) => {
+                format!("the symbol was not found, but not all BTF could be read: {}", unread.join("; "))
+            }
             Self::OtherType(Mismatch { declared, found, owner }) => {
                 format!("the object declares `{declared}`, and {owner} has `{found}`")
             }
-            Self::NoAddress(owner) => format!("the BTF of {owner} has it, but it has no address in /proc/kallsyms"),
+            Self::NoAddress(owner) => {
+                format!("the symbol is in the BTF of {owner}, but has no address in /proc/kallsyms")
+            }
             Self::Forbidden(owner) => {
-                format!("this process has no permission to open the BTF of {owner}, which has it")
+                format!("this process has no permission to open the BTF of {owner}, which has the symbol")
             }
         }
     }
 }
 
 impl Executor {
-    /// Returns what is absent, if the verifier rejected the program because it reaches it.
+    /// Returns a note that names the absent function, map, type or variable, if the verifier rejected the program
+    /// because it uses it.
     pub(super) fn absent(&self, program: &'static Program, relos: &[u8], log: Option<&str>) -> Option<String> {
         let log = log?;
         match called(log) {
             Some((_, number)) if in_range(number, MAPS) => self.absent_map(number - MAPS),
-            Some((_, number)) if in_range(number, FUNCTIONS) => self.absent_function(number - FUNCTIONS),
-            Some((Some(insn), number)) if number == crate::relocate::ABSENT_HELPER => self.unresolved(relos, insn),
+            Some((Some(insn), number)) if number == crate::relocate::ABSENT_HELPER => {
+                self.parts.core.and_then(|part| (part.unresolved)(self, relos, insn))
+            }
+            called => {
+                self.parts.symbols.and_then(|part| (part.absent)(self, program, called.map(|(_, number)| number), log))
+            }
+        }
+    }
+
+    /// Returns a note that names the absent function or variable. `called` is the number of the last unknown helper that
+    /// the log has.
+    pub(super) fn absent_symbol(&self, program: &'static Program, called: Option<i32>, log: &str) -> Option<String> {
+        match called {
+            Some(number) if in_range(number, FUNCTIONS) => self.absent_function(number - FUNCTIONS),
             _ => self.absent_variables(program, log),
         }
     }
@@ -99,14 +119,14 @@ impl Executor {
         let symbol = at(&self.object.symbols, index)?;
         let reason = self.symbols.absence(index)?.reason();
         Some(format!(
-            "the program calls the kernel's function `{0}`, which is weak and absent in this kernel ({reason}): guard the call by \
+            "the program calls kernel function `{0}`, which is declared `__weak` and does not exist in this kernel ({reason}): guard the call by \
              `if (bpf_ksym_exists({0}))`, or leave the program out with `set_autoload(false)`",
             symbol.name
         ))
     }
 
-    /// Returns a sentence about the absent variables whose addresses the program used, if the verifier rejected it for using a number as an
-    /// address.
+    /// Returns a note about absent kernel variables, if the verifier rejected the program because it used a number (the zero in place of
+    /// their address) as an address.
     fn absent_variables(&self, program: &'static Program, log: &str) -> Option<String> {
         if !NOT_AN_ADDRESS.iter().any(|text| log.contains(text)) {
             return None;
@@ -123,7 +143,7 @@ impl Executor {
             let PatchKind::Variable(index) = patch.kind else { continue };
             let symbol = at(&self.object.symbols, index).filter(|symbol| symbol.kind == SymbolKind::Variable);
             let Some(symbol) = symbol.filter(|_| self.symbols.absence(index).is_some()) else { continue };
-            // The log has the instructions on the path to the error.
+            // The log lists the instructions on the path to the error.
             let load = format!("{}: (18)", start.saturating_add(patch.insn));
             let is_passed = log.lines().any(|line| line.trim_start().starts_with(&load));
             if is_passed && !found.iter().any(|(known, _)| *known == index) {
@@ -133,9 +153,9 @@ impl Executor {
         let (index, name) = found.last()?;
         let reason = self.symbols.absence(*index)?.reason();
         let others: Vec<_> = found[..found.len() - 1].iter().map(|(_, name)| format!("`{name}`")).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; so are {}", others.join(", ")) };
+        let others = if others.is_empty() { String::new() } else { format!("; also absent: {}", others.join(", ")) };
         Some(format!(
-            "the program uses the address of the kernel's variable `{name}`, which is weak and absent in this kernel, so that the address is 0 \
+            "the program uses the address of kernel variable `{name}`, which is declared `__weak` and does not exist in this kernel, so the address is 0 \
             ({reason}){others}: guard the use by `if (bpf_ksym_exists({name}))`, or leave the program out with `set_autoload(false)`"
         ))
     }

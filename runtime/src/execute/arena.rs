@@ -1,9 +1,10 @@
-//! The memory of arenas, which is mapped right after their creation: the kernel needs their address before it accepts programs that use
-//! them.
+//! The memory of arenas. It is mapped right after an arena is created, because the kernel rejects programs that use an arena without an
+//! address.
 //!
-//! The object's variables are at the arena's end, as in libbpf 1.8, so that its beginning is free for programs. On kernels that accept
-//! references to the first 512 MiB only, they are at its beginning.
+//! The object's variables are at the arena's end, as in libbpf 1.8, so that programs can use its beginning. Kernels that accept
+//! references only to the first 512 MiB of an arena require them at the beginning.
 
+use super::parts::Arenas;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi::SectionKind;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,9 +22,13 @@ pub(super) struct Arena {
     pub(super) globals: usize,
 }
 
+/// The functions that loads of objects with arenas use.
+pub(super) static PART: Arenas =
+    Arenas { map: Executor::map_arena, fill: Executor::fill_arena, globals: Executor::arena_globals };
+
 impl Executor {
     /// Maps an arena that was created or reused into memory; does nothing for other maps.
-    pub(super) fn map_arena(&mut self, index: u32) -> Result<()> {
+    fn map_arena(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let Some(created) =
             at(&self.maps, index).and_then(Option::as_ref).filter(|_| open.row.map_type == MapType::ARENA)
@@ -58,11 +63,11 @@ impl Executor {
         let begin =
             data.checked_next_multiple_of(page_size()).and_then(|data| len.checked_sub(data)).ok_or_else(|| {
                 Error::invalid(format_args!("arena `{name}` has {len} bytes, but its variables need {data}"))
-                    .with_help("make it larger: `max_entries` is its size in pages")
+                    .with_help("make the arena larger: `max_entries` is its size in pages")
             })?;
         if open.row.flags & map_flags::SEGV_ON_FAULT != 0 {
             return Err(Error::invalid(format_args!(
-                "arena `{name}` has variables, but with BPF_F_SEGV_ON_FAULT only a program can allocate their pages"
+                "arena `{name}` has variables, but with BPF_F_SEGV_ON_FAULT user space cannot allocate pages for them: remove the flag or the variables"
             )));
         }
         let far = kernel::arena::accepts_any_offset(self.probe_request()?)?;
@@ -70,7 +75,7 @@ impl Executor {
     }
 
     /// Writes the initial values of an arena's variables.
-    pub(super) fn fill_arena(&self, index: u32) -> Result<()> {
+    fn fill_arena(&self, index: u32) -> Result<()> {
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.is_reused())
         else {
@@ -83,8 +88,12 @@ impl Executor {
             Some(value) => (**value).as_ref(),
             None => self.bytes(section.initial)?,
         };
-        let outside =
-            || Error::malformed(format_args!("the variables of arena `{}` are outside of it", &*open.definition.name));
+        let outside = || {
+            Error::malformed(format_args!(
+                "the variables of arena `{}` are larger than the arena",
+                &*open.definition.name
+            ))
+        };
         arena.region.write(arena.globals, initial).ok_or_else(outside)?;
         // Programs cannot allocate a page by accessing it, so each page of the variables is accessed here, even if all its bytes are zero.
         let (begin, len) = (arena.globals, data_len(open).unwrap_or(0));
@@ -96,9 +105,11 @@ impl Executor {
     }
 
     /// Returns the offset of the variables in the arena with this index, in bytes.
-    pub(super) fn arena_globals(&self, index: u32) -> Result<u32> {
+    fn arena_globals(&self, index: u32) -> Result<u32> {
         let created = at(&self.maps, index).and_then(Option::as_ref);
-        let begin = created.and_then(|created| created.arena.as_ref()).map(|arena| arena.globals);
+        // The hash of a program, which is computed before its maps exist, does not depend on the offset.
+        let Some(created) = created else { return Ok(0) };
+        let begin = created.arena.as_ref().map(|arena| arena.globals);
         begin.and_then(|begin| u32::try_from(begin).ok()).ok_or_else(|| no_such("arena", index))
     }
 }

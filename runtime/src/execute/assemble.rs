@@ -1,21 +1,20 @@
-//! Assembles a program: its functions one after another, patched with values of the running system.
+//! Assembles a program from its functions, and patches values of the running system into the instructions.
 //!
-//! The blob has each function once, whichever programs call it. A function's offset in a program is known only here, so calls get their
-//! distances and records their instruction indices here. A program of one function is copied only if something is patched. Copies use
-//! buffers that the next program reuses. Knows nothing of requests or of the kernel's answers.
+//! The blob contains each function once, even if several programs call it. A function's offset in a program is known only here, so the
+//! offsets of calls and the instruction indices of records are computed here. A program of one function is copied only if something is
+//! patched. Copies use buffers that the next program reuses. Makes no requests to the kernel.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::{Executor, absent, at, at_mut, no_such};
+use super::{Executor, absent, at, at_mut, no_such, parts};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel;
 use crate::opcode::{self, INSN_SIZE};
 
 /// The size of a line or CO-RE record in bytes.
 const RECORD: usize = 16;
-/// The start of a function that is not in the program.
+/// Marks a function that is not in the program, instead of the index of its first instruction.
 const ABSENT: u32 = u32::MAX;
 
 /// A program's instructions for the running system, with their records.
@@ -132,12 +131,13 @@ impl Executor {
     /// Returns the CO-RE records of a program.
     pub(super) fn core_relos(&mut self, program: &'static Program) -> Result<Cow<'static, [u8]>> {
         let buffer = emptied(&mut self.buffers.core_relos);
-        // Their offsets are in bytes.
+        // The offsets in CO-RE records are in bytes.
         self.records(program, buffer, |body| body.core_relos, 8)
     }
 
-    /// Returns the records of all functions of a program. The first word of each counts from the program's first instruction, in units of
-    /// which an instruction has `unit`.
+    /// Returns the records of all functions of a program. The first word of each record is an offset from the program's
+    /// first instruction. `unit` is the number of units of this offset per instruction: 8 for bytes, 1 for
+    /// instructions.
     fn records(
         &self,
         program: &'static Program,
@@ -169,7 +169,7 @@ impl Executor {
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);
             let start = at_mut(starts, number).filter(|start| **start == ABSENT);
-            *start.ok_or_else(|| Error::malformed("a program has a function twice"))? = end;
+            *start.ok_or_else(|| Error::malformed("a program contains a function twice"))? = end;
             end = end
                 .checked_add(count(body))
                 .ok_or_else(|| Error::of(ErrorKind::LimitReached, "the program has too many instructions"))?;
@@ -200,7 +200,7 @@ impl Executor {
         }
     }
 
-    /// Returns whether all functions of a program have types.
+    /// Returns whether all functions of a program have BTF types.
     fn is_described(&self, program: &'static Program) -> Result<bool> {
         for (_, function) in functions(self.object, program) {
             if function?.btf_id == 0 {
@@ -210,12 +210,13 @@ impl Executor {
         Ok(true)
     }
 
-    /// Returns the body of a function for the form of percpu data that is loaded.
+    /// Returns a function's emulated body (for kernels without direct access to percpu data) if this load uses
+    /// emulation and the function has one, otherwise its ordinary body.
     pub(super) fn body(&self, function: &'static Function) -> &'static Body {
         function.emulated.as_ref().filter(|_| self.emulate).unwrap_or(&function.body)
     }
 
-    /// Returns the index of the map that is a jump table of a function in a program.
+    /// Returns the index of the map for a jump table of a function in a program.
     fn jump_table(&self, program: u32, function: u32, number: u32) -> Result<u32> {
         let owned = (0..).zip(&*self.object.maps).filter(|(_, map)| {
             map.jump_table.is_some_and(|table| (table.program, table.function) == (program, function))
@@ -249,16 +250,16 @@ impl Executor {
                     return poison(rest, map).ok_or_else(outside);
                 };
                 set_immediate(rest, 0, fd).ok_or_else(outside)?;
-                let begin = self.arena_globals(map)?;
+                let begin = (parts::needed(self.parts.arenas, "arenas")?.globals)(self, map)?;
                 let immediate = rest.get_mut(INSN_SIZE + 4..INSN_SIZE + 8).ok_or_else(outside)?;
                 let offset = immediate.first_chunk().map_or(0, |&offset| u32::from_ne_bytes(offset));
                 immediate.copy_from_slice(&offset.wrapping_add(begin).to_ne_bytes());
                 Ok(())
             }
-            // Depends on the program; the caller patches it.
+            // The value depends on the program, so the caller patches the instruction.
             PatchKind::Subprogram(_) | PatchKind::JumpTable(_) => Ok(()),
             PatchKind::CpuMask => {
-                let mask = kernel::cpus::counted()?.slots() - 1;
+                let mask = (parts::needed(self.parts.percpu, "percpu")?.mask)()?;
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Stride(map) => {
@@ -307,10 +308,14 @@ impl Executor {
         }
     }
 
-    /// Returns the file descriptor of a map, if it was created.
+    /// Returns the file descriptor of a map; `None` if the load leaves it out; -1 if it is not created yet. That
+    /// happens only while a program is hashed, and the hash does not contain descriptors.
     fn map_fd(&self, map: u32) -> Result<Option<i32>> {
-        let created = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
-        Ok(created.as_ref().map(|created| created.map.as_fd().as_raw_fd()))
+        const NOT_YET: i32 = -1;
+        Ok(match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
+            Some(created) => Some(created.map.as_fd().as_raw_fd()),
+            None => self.is_wanted(map)?.then_some(NOT_YET),
+        })
     }
 
     fn module_fd(&self, module: Option<usize>) -> i32 {
@@ -348,7 +353,7 @@ fn outside() -> Error {
     Error::malformed("a patch is outside of its function")
 }
 
-/// Returns the immediate of a call from one instruction to another.
+/// Returns the immediate of a call from one instruction to another; `None` if it does not fit.
 fn distance(from: u32, to: u32) -> Option<i32> {
     i32::try_from(i64::from(to) - i64::from(from) - 1).ok()
 }

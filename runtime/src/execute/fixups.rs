@@ -1,6 +1,7 @@
-//! Changes to a rejected program, for older kernels that lack a feature which the program can do without.
+//! Changes to a rejected program for older kernels: features that the kernel lacks and the program does not need are
+//! removed.
 //!
-//! Nothing is probed before a request was rejected, so newer kernels are never probed.
+//! Features are probed only after a request was rejected, so kernels that accept the program are never probed.
 
 use super::Executor;
 use super::programs::Form;
@@ -8,6 +9,7 @@ use crate::error::{Errno, Result};
 use crate::helper;
 use crate::kernel::features;
 use crate::opcode::{self, INSN_SIZE};
+use crate::open::LoadEvent;
 use crate::uapi::AttachType;
 
 /// Helpers that read either user or kernel memory (5.5), and the older helper that reads both: `bpf_probe_read_user`,
@@ -20,44 +22,50 @@ const READS: [(i32, i32); 4] = [
 ];
 
 impl Executor {
-    /// Changes a rejected program. Returns whether something changed, so that the load is worth another attempt.
+    /// Changes a rejected program. Returns whether something changed, so that another attempt to load it can succeed.
     pub(super) fn fix_up(&mut self, index: u32, form: &mut Form, errno: Errno, log: Option<&str>) -> Result<bool> {
-        if !form.code.core_relos.is_empty() && self.kernel_cannot_relocate(errno, log)? {
-            self.relocate(form)?;
-            return Ok(true);
+        if let Some(core) = self.parts.core.filter(|_| !form.code.core_relos.is_empty()) {
+            if (core.is_cause)(errno, log)? {
+                (core.relocate)(self, index, form)?;
+                return Ok(true);
+            }
         }
-        // Kernels return this for unknown fields of a request.
+        // `E2BIG` means that the kernel does not support a field of the request.
         if errno.raw() == libc::E2BIG && !form.name.is_empty() && !features::names()? {
             form.name = "";
+            self.emit_changed(index, "its name is left out");
             return Ok(true);
         }
-        // Programs that require an attach type are newer than the field, so others can do without.
+        // Kernels without this field never need it, because all program types that require an attach type were added
+        // later.
         let has_attach_type = form.attach_type != AttachType(0);
         if errno.raw() == libc::E2BIG && has_attach_type && !features::attach_types()? {
             form.attach_type = AttachType(0);
+            self.emit_changed(index, "its attach type is left out");
             return Ok(true);
         }
         if errno.raw() == libc::EINVAL && has_separate_reads(&form.code.insns) && !features::separate_reads()? {
             use_older_reads(form.code.insns.to_mut());
+            self.emit_changed(index, "helpers replaced by bpf_probe_read and bpf_probe_read_str");
             return Ok(true);
         }
-        // Kernels that support the tags (6.8) reject the program with these types as well, so the feature is not probed.
-        if form.btf.is_none() && !form.code.func_info.is_empty() {
-            form.btf = self.btf_with_contexts(index)?;
+        // Support for the tags (6.8) is not probed: a kernel that supports them rejects the program with the changed
+        // types as well.
+        if let (Some(part), None, false) = (self.parts.sanitizing, &form.btf, form.code.func_info.is_empty()) {
+            form.btf = (part.with_contexts)(self, index)?;
+            if form.btf.is_some() {
+                self.emit_changed(index, "arguments tagged as contexts have the type of the context");
+            }
             return Ok(form.btf.is_some());
         }
         Ok(false)
     }
 
-    /// Returns whether relocations are why the kernel rejected a program: it does not support them, or not this kind (`TYPE_MATCHES` before
-    /// 5.19), or it failed before it verified the first instruction.
-    fn kernel_cannot_relocate(&self, errno: Errno, log: Option<&str>) -> Result<bool> {
-        let gave_up = |log: &str| log.contains("relo #") && log.contains("processed 0 insns");
-        Ok(match errno.raw() {
-            libc::E2BIG => !features::find_core()?,
-            libc::EOPNOTSUPP => true,
-            _ => log.is_some_and(gave_up),
-        })
+    /// Emits the event that a program was changed.
+    pub(super) fn emit_changed(&self, index: u32, what: &str) {
+        if let Some(open) = super::at(&self.open_programs, index) {
+            self.emit(&LoadEvent::ProgramChanged { name: open.name(), what });
+        }
     }
 }
 
@@ -76,7 +84,7 @@ fn use_older_reads(insns: &mut [u8]) {
 
 /// Returns the older helper in place of the one that an instruction calls.
 fn older_read(insn: &[u8]) -> Option<i32> {
-    // A helper call has no registers; a source register would make it another kind of call.
+    // In a helper call, both registers are 0; a different source register makes it a different kind of call.
     let helper =
         insn.strip_prefix(&[opcode::CALL, 0])?.get(2..)?.first_chunk().map(|&helper| i32::from_ne_bytes(helper))?;
     READS.iter().find(|(newer, _)| *newer == helper).map(|(_, older)| *older)

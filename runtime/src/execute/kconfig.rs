@@ -1,15 +1,21 @@
-//! The step that fills a section of kernel configuration with the running kernel's values.
+//! The step that writes the running kernel's configuration to section `.kconfig`.
 
 use super::assemble::functions;
-use super::{Executor, advise, at, is_eperm, lift_memlock, no_such};
+use super::{Executor, at, is_eperm, no_such, parts};
 use crate::abi::{Kconfig, KconfigKind, PatchKind};
 use crate::error::{Error, Result, Subject};
+use crate::kernel::causes::advise;
 use crate::kernel::kconfig;
 use crate::kernel::probe::without_rights;
+use crate::kernel::syscalls;
+use crate::sys;
 use crate::uapi::elem_flags;
 
+/// The functions that loads of objects with kernel configuration use.
+pub(super) static PART: parts::Kconfig = parts::Kconfig { fill: Executor::fill_kconfig };
+
 impl Executor {
-    pub(super) fn fill_kconfig(&mut self, map: u32) -> Result<()> {
+    fn fill_kconfig(&mut self, map: u32) -> Result<()> {
         let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.row.value_size;
         let mut values = Values::new(&self.object.kconfig, size);
         values.resolve_kernel(self)?;
@@ -32,7 +38,7 @@ impl Executor {
             }
         }
         self.has_cookies = values.has_cookies();
-        // A missing value, or one of another type, is an error only if a program reads it.
+        // A missing value, or one of the wrong type, is an error only if a program reads it.
         for (config, state) in self.object.kconfig.iter().zip(values.states) {
             let error = match state {
                 State::Unknown if !config.weak => missing(config),
@@ -51,7 +57,7 @@ impl Executor {
         created
             .map
             .update(&0_u32.to_ne_bytes(), &values.bytes, elem_flags::ANY)
-            .map_err(|errno| advise(Error::refused("cannot fill the section of kernel configuration", errno)))
+            .map_err(|errno| advise(Error::refused("cannot write section `.kconfig`", errno)))
     }
 
     /// Returns a program that reads this variable and will be loaded.
@@ -79,11 +85,12 @@ impl Executor {
     }
 }
 
-/// Returns whether programs can read their attach cookies. Without the right to load tracepoint programs, no program could.
+/// Returns whether programs can read their attach cookies; `false` if this process has no right to load tracepoint
+/// programs, with which the kernel is probed.
 fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
     let mut answer = kconfig::has_bpf_cookie();
     if is_eperm(&answer) {
-        lift_memlock(&mut executor.memlock);
+        sys::lift_memlock_once(&mut executor.memlock);
         answer = kconfig::has_bpf_cookie();
     }
     without_rights(answer, false)
@@ -91,7 +98,7 @@ fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
 
 fn nowhere(program: &str) -> Error {
     Error::not_found(format_args!(
-        "program `{program}` reads kernel configuration, but the running kernel's configuration was not found"
+        "program `{program}` reads kernel configuration options, but the running kernel's configuration was not found"
     ))
     .about(Subject::Program(program))
     .with_help(
@@ -101,10 +108,10 @@ fn nowhere(program: &str) -> Error {
 }
 
 fn missing(config: &Kconfig) -> Error {
-    Error::not_found(format_args!("kernel configuration `{}` is not set in this kernel", config.name))
+    Error::not_found(format_args!("kernel configuration option `{}` is not set in this kernel", config.name))
         .about(Subject::Variable(&config.name))
         .with_help(
-            "declare it __weak if it can be missing, set it with `LoadOptions::set_kconfig`, or leave the program out",
+            "declare it `__weak` if it can be missing, set it with `LoadOptions::set_kconfig`, or leave the program out",
         )
 }
 
@@ -119,7 +126,7 @@ struct Values {
 enum State {
     Unknown,
     Known,
-    /// The configuration has a value, but not one of the variable's type.
+    /// The configuration has a value that does not match the variable's type.
     Wrong(Error),
 }
 
@@ -129,16 +136,17 @@ impl Values {
         Self { configs, states: configs.iter().map(|_| State::Unknown).collect(), bytes: vec![0; size] }
     }
 
-    /// Sets the variables that the kernel itself answers: version and features.
+    /// Sets the variables that are not options of a configuration file: the version and features of the kernel.
     fn resolve_kernel(&mut self, executor: &mut Executor) -> Result<()> {
         for (index, config) in self.configs.iter().enumerate() {
             let value = match &*config.name {
                 "LINUX_KERNEL_VERSION" => kconfig::version()?,
                 "LINUX_HAS_BPF_COOKIE" => {
-                    // Kernels with tokens have the feature, and a token may not delegate what the probe needs.
+                    // Kernels with BPF tokens have the feature. A probe could fail on these, because the token need not
+                    // delegate tracepoint programs.
                     (executor.token().is_some() || has_bpf_cookie(executor)?).into()
                 }
-                "LINUX_HAS_SYSCALL_WRAPPER" => kconfig::has_syscall_wrapper()?.into(),
+                "LINUX_HAS_SYSCALL_WRAPPER" => syscalls::has_wrappers()?.into(),
                 _ => continue,
             };
             let result = if config.kind == KconfigKind::Bool {
@@ -161,7 +169,8 @@ impl Values {
         }
     }
 
-    /// Returns the value of `LINUX_HAS_BPF_COOKIE`, if the object has it. Programs find the specification of a USDT probe by it.
+    /// Returns the value of the variable `LINUX_HAS_BPF_COOKIE`, if the object has it. The value determines whether
+    /// USDT programs find their specification by the attach cookie or by the address.
     fn has_cookies(&self) -> Option<bool> {
         let config = self.configs.iter().find(|config| config.name == "LINUX_HAS_BPF_COOKIE")?;
         let begin = usize::try_from(config.offset).ok()?;
@@ -217,7 +226,12 @@ impl Values {
         let fits = usize::try_from(config.size).is_ok_and(|size| value.len() <= size);
         place
             .filter(|_| fits)
-            .ok_or_else(|| Error::malformed("a variable is outside of its section"))?
+            .ok_or_else(|| {
+                Error::malformed(format_args!(
+                    "kernel configuration variable `{}` is outside of its section",
+                    config.name
+                ))
+            })?
             .copy_from_slice(value);
         Ok(())
     }
@@ -233,11 +247,11 @@ impl Values {
         };
         let plural = if config.size == 1 { "" } else { "s" };
         Error::mismatch(format_args!(
-            "kernel configuration `{}` is {value}, but the object declares it as {kind} of {} byte{plural}",
+            "kernel configuration option `{}` is {value}, but the object declares it as {kind} of {} byte{plural}",
             config.name, config.size
         ))
         .about(Subject::Variable(&config.name))
-        .with_help("declare it with another type in the BPF source")
+        .with_help("declare it with a different type in the BPF source")
     }
 
     /// Iterates over the options that the text of a configuration can still set.

@@ -11,19 +11,20 @@ const MOST: usize = 64 << 20;
 const LEAST: usize = 128;
 const LIMIT: usize = (u32::MAX >> 2) as usize;
 
-/// The outcome of a request: its result, and the size of the whole log in bytes, 0 on kernels that do not return it (before 6.4).
+/// The outcome of a request: its result, and the size of the whole log in bytes (0 before Linux 6.4, which does not return it).
 pub(super) type Attempt = Result<(Result<OwnedFd, Errno>, u32), Errno>;
 
 /// Repeats a rejected request with a buffer for the log. The buffer grows until the log fits or it has `most` bytes. Returns `None` if the
 /// kernel wrote no log.
 pub(super) fn whole(most: Option<usize>, request: impl FnMut(&mut [u8]) -> Attempt) -> Option<String> {
-    // If the request succeeds now, it had failed for another reason than those in its log.
+    // If the request succeeds now, its log does not have the reason why it failed before.
     growing(most, request).ok().filter(|(result, _)| result.is_err())?.1
 }
 
-/// Makes a request with a log, and returns the result that it has without one. For a log that does not fit, the kernel returns `ENOSPC`,
-/// whatever the verdict; for one that it cannot write or whose level it does not know, `EINVAL` or `EFAULT`. Then `plain` makes the request
-/// without a log. Of a log that does not fit, the end is kept since Linux 6.4, unless the level has `BPF_LOG_FIXED`; before, its beginning.
+/// Makes a request with a log, and returns the result that it would have without a log. If the log does not fit, the
+/// kernel returns `ENOSPC` even for a valid program; if it cannot write the log or does not know its level, `EINVAL` or
+/// `EFAULT`. Then `plain` makes the request without a log. If the log does not fit, Linux 6.4 and later keep its end,
+/// unless the level has `BPF_LOG_FIXED`; older kernels keep its beginning.
 pub(super) fn result_and_log(
     most: Option<usize>,
     request: impl FnMut(&mut [u8]) -> Attempt,
@@ -33,7 +34,7 @@ pub(super) fn result_and_log(
         (Err(errno), log) if errno.raw() == libc::ENOSPC || log.is_none() => {
             let result = plain()?.0;
             let log =
-                log.or_else(|| result.is_ok().then(|| format!("the kernel wrote no log of this level: {errno}\n")));
+                log.or_else(|| result.is_ok().then(|| format!("the kernel wrote no log at this log level: {errno}\n")));
             Ok((result, log))
         }
         answer => Ok(answer),
@@ -69,7 +70,7 @@ fn text(buffer: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A kernel that fills the whole buffer and returns that the log has `needs` bytes.
+    /// Imitates a kernel that fills the whole buffer and reports that the log has `needs` bytes.
     fn refused(needs: u32, sizes: &mut Vec<usize>) -> impl FnMut(&mut [u8]) -> Attempt {
         move |buffer| {
             sizes.push(buffer.len());

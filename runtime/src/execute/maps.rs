@@ -1,36 +1,48 @@
 //! The steps for maps: create, fill, freeze, insert, pin.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::arena::Arena;
-use super::token::Delegable;
-use super::{Executor, advise, at, lift_memlock, no_such, percpu};
+use super::{Executor, at, no_such, parts, percpu};
 use crate::abi::{self, JumpTable, SectionKind, Span, Step};
-use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
-use crate::kernel;
-use crate::map::{Info, definition_of, not_inner, other_than_map};
-use crate::open::OpenMap;
-use crate::pins::PinSet;
+use crate::error::{Errno, Error, Result};
+use crate::kernel::causes::advise;
+use crate::kernel::token::Delegable;
+use crate::map::{self, Info, Template, not_inner, rejected, send};
+use crate::open::{Inner, LoadEvent, OpenMap};
 use crate::sys;
-use crate::uapi::{MapType, elem_flags};
-use skelgen_abi::map_types::{Definition, Fault, MapFacts};
+use crate::uapi::elem_flags;
+use skelgen_abi::map_types::{Fault, MapFacts};
 
 /// A map that was created or reused.
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) map: sys::map::Map,
-    info: Info,
-    /// Whether it existed before the load. Its contents are left as they are.
+    pub(super) info: Info,
+    /// Whether the map existed before the load. The load does not change the contents of such a map.
     reused: bool,
+    /// Whether the map was opened from its pin.
+    pinned: bool,
     /// The memory of an arena.
     pub(super) arena: Option<Arena>,
 }
 
+/// The map from which the kernel copies the definition of inner maps.
+#[derive(Debug)]
+pub(super) enum InnerMap {
+    /// The map that the user passed.
+    Given,
+    /// A map of the object, by its index.
+    OfObject(u32),
+    /// A map that is closed after the outer map was created.
+    Template(OwnedFd),
+}
+
 impl Created {
-    /// Wraps a map that existed before the load.
-    pub(super) fn reused(map: sys::map::Map, info: Info) -> Self {
-        Self { map, info, reused: true, arena: None }
+    /// Wraps a map that existed before the load; `pinned` is whether it was opened from its pin.
+    pub(super) fn reused(map: sys::map::Map, info: Info, pinned: bool) -> Self {
+        Self { map, info, reused: true, pinned, arena: None }
     }
 
     /// Returns whether the map existed before the load.
@@ -39,30 +51,36 @@ impl Created {
     }
 
     pub(super) fn into_parts(self) -> (OwnedFd, Info) {
-        (self.map.into_fd(), self.info)
+        let (fd, definition) = self.map.into_parts();
+        (fd, Info { definition: Some(definition), ..self.info })
     }
 }
 
 impl Executor {
     pub(super) fn create_map(&mut self, index: u32) -> Result<()> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
-        if !open.autocreate || open.definition.jump_table.is_some_and(|table| left_out(table.program)) {
+        if !self.is_wanted(index)? {
             return Ok(());
         }
-        let created = match self.existing(index)? {
+        let existing = match self.parts.pins {
+            Some(part) => (part.existing)(self, index)?,
+            None => None,
+        };
+        let created = match existing {
             Some(created) => created,
             None => self.create(index)?,
         };
+        self.emit_map(&created, index);
         let reused = created.reused;
         let section = at(&self.object.maps, index).and_then(|map| map.section);
         let changed = at(&self.open_maps, index).is_some_and(|open| open.value.is_some());
         if let Some(slot) = super::at_mut(&mut self.maps, index) {
             *slot = Some(created);
         }
-        self.map_arena(index)?;
-        // The plan has no step that fills a section of zeros, but one that the user changed needs it. A struct_ops map is filled when it is
-        // attached.
+        if let Some(part) = self.parts.arenas {
+            (part.map)(self, index)?;
+        }
+        // The plan has no fill step for a section of zeros, so a section whose value the user changed is filled here. A struct_ops map is
+        // filled when it is attached.
         let filled = || self.object.steps.iter().any(|step| matches!(*step, Step::FillMap { map, .. } if map == index));
         match section {
             Some(section) if changed && !reused && section.kind != SectionKind::StructOps && !filled() => {
@@ -73,7 +91,25 @@ impl Executor {
         }
     }
 
-    fn create(&mut self, index: u32) -> Result<Created> {
+    /// Emits the event that a map was created or reused.
+    fn emit_map(&self, created: &Created, index: u32) {
+        let Info { name, map_type, key_size, value_size, max_entries, .. } = created.info;
+        let pin = at(&self.open_maps, index).filter(|_| created.pinned).and_then(|open| self.options.pin_path(open));
+        self.emit(&match created.reused {
+            true => LoadEvent::MapReused { name, pin: pin.as_deref() },
+            false => LoadEvent::MapCreated { name, map_type, key_size, value_size, max_entries },
+        });
+    }
+
+    /// Returns whether the load creates a map, or reuses one in its place.
+    pub(super) fn is_wanted(&self, index: u32) -> Result<bool> {
+        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
+        Ok(open.autocreate && !open.definition.jump_table.is_some_and(|table| left_out(table.program)))
+    }
+
+    pub(super) fn create(&mut self, index: u32) -> Result<Created> {
+        let exclusive = self.exclusive_hash(index)?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let name = &*open.definition.name;
         if open.definition.section.is_some() && open.row.value_size < open.definition.value_size {
@@ -82,24 +118,18 @@ impl Executor {
                 open.definition.value_size
             )));
         }
-        if let Some(given) = &open.inner {
-            check_template(name, given.as_fd())?;
-        }
-        // The kernel copies the definition of inner maps from a template, which is closed after the outer map was created.
-        let template = match open.definition.inner.filter(|_| open.inner.is_none()) {
-            Some(inner) if at(&self.maps, inner).is_none_or(Option::is_none) => {
-                Some(self.create_template(index, inner)?)
-            }
-            _ => None,
+        let template = match self.parts.inner_maps {
+            Some(part) => (part.template)(self, index)?,
+            None => None,
         };
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let inner = match (&open.inner, &template, open.definition.inner) {
-            (Some(given), ..) => Some(given.as_fd()),
-            (None, Some(template), _) => Some(template.map.as_fd()),
-            (None, None, Some(inner)) => {
-                at(&self.maps, inner).and_then(Option::as_ref).map(|created| created.map.as_fd())
+        let inner = match (&template, &open.inner) {
+            (Some(InnerMap::Given), Some(Inner::Map(given))) => Some(given.as_fd()),
+            (Some(InnerMap::OfObject(inner)), _) => {
+                at(&self.maps, *inner).and_then(Option::as_ref).map(|created| created.map.as_fd())
             }
-            (None, None, None) => None,
+            (Some(InnerMap::Template(template)), _) => Some(template.as_fd()),
+            _ => None,
         };
         let mut shape = self.shape(open)?;
         let table = at(&self.struct_ops_maps, index).and_then(Option::as_ref);
@@ -124,53 +154,38 @@ impl Executor {
         } else if !unchanged || shape.emulated || !typed {
             btf = None;
         }
-        let mut request = sys::map::Request { map, inner, btf, kernel_value, token: self.token() };
+        let mut request = sys::map::Request {
+            map,
+            inner,
+            btf,
+            kernel_value,
+            token: self.token(),
+            ifindex: open.ifindex,
+            exclusive: exclusive.as_ref(),
+        };
         if request.inner.is_none() && MapFacts::of(request.map.map_type).is_some_and(|facts| facts.inner) {
             let fault = Fault::NoInner { map_type: request.map.map_type };
             return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(remedy(open, &fault)));
         }
-        let inner = request.inner.and_then(|inner| definition_of(inner).ok());
+        let inner = request.inner.and_then(|inner| Template::of(inner).ok());
         let info = Info { max_entries: request.map.max_entries, flags: request.map.flags, inner, ..info(open, &shape) };
+        let (had_name, had_types) = (!request.map.kernel_name.is_empty(), request.btf.is_some());
         let mut memlock = self.memlock;
-        let mut result = sys::map::Map::create(&request);
-        if is(&result, libc::EPERM) && lift_memlock(&mut memlock) {
-            result = sys::map::Map::create(&request);
-        }
-        // Kernels return this for unknown fields of a request.
-        if is(&result, libc::E2BIG) && !kernel::features::names()? {
-            request.map.kernel_name = "".into();
-            result = sys::map::Map::create(&request);
-        }
-        // Some map types do not accept BTF of keys and values, and which types do depends on the kernel.
-        if request.btf.is_some()
-            && kernel_value.is_none()
-            && (is(&result, libc::EINVAL) || is(&result, 524) || is(&result, libc::EOPNOTSUPP))
-        {
-            request.btf = None;
-            result = match (sys::map::Map::create(&request), result) {
-                // BTF was not the cause.
-                (Err(again), Err(first)) if again.raw() == libc::EINVAL => Err(first),
-                (again, _) => again,
-            };
-        }
-        let map = result.map_err(|errno| {
-            let definition = Definition::of(&request.map, request.inner.is_some(), typed);
-            let error = Error::refused(format_args!("cannot create map `{name}` ({definition})"), errno);
-            let known = about_creation(error, open, &definition, &request, errno);
-            known.unwrap_or_else(|error| self.advise(error, Delegable::Map(info.map_type)))
+        let map = send(&mut request, true, &mut memlock)?.map_err(|errno| {
+            rejected(name, &request, typed, errno, |fault| remedy(open, fault))
+                .unwrap_or_else(|error| self.advise(error, Delegable::Map(info.map_type)))
         });
-        self.memlock = memlock;
+        let (has_name, has_types) = (!request.map.kernel_name.is_empty(), request.btf.is_some());
+        let before = std::mem::replace(&mut self.memlock, memlock);
+        self.emit_memlock(before);
         let map = map?;
-        Ok(Created { map, info, reused: false, arena: None })
-    }
-
-    fn create_template(&mut self, outer: u32, inner: u32) -> Result<Created> {
-        if at(&self.object.maps, inner).is_none_or(|map| map.inner.is_some()) {
-            return Err(no_such("template map", inner));
+        if had_name && !has_name {
+            self.emit(&LoadEvent::MapChanged { name, what: "its name" });
         }
-        let name = at(&self.object.maps, outer).map_or("?", |map| &map.name);
-        self.create(inner)
-            .map_err(|error| error.within(format_args!("cannot create the template of the inner maps of `{name}`")))
+        if had_types && !has_types {
+            self.emit(&LoadEvent::MapChanged { name, what: "its BTF types" });
+        }
+        Ok(Created { map, info, reused: false, pinned: false, arena: None })
     }
 
     pub(super) fn fill_map(&mut self, index: u32, flags: u64) -> Result<()> {
@@ -182,7 +197,7 @@ impl Executor {
             return Err(no_such("section map", index));
         };
         match section.kind {
-            SectionKind::Arena => return self.fill_arena(index),
+            SectionKind::Arena => return (parts::needed(self.parts.arenas, "arenas")?.fill)(self, index),
             SectionKind::JumpTable => {
                 return self.fill_jump_table(created, section.initial, open.definition.jump_table);
             }
@@ -204,13 +219,17 @@ impl Executor {
         let key = &0_u32.to_ne_bytes();
         let shape = self.shape(open)?;
         let result = if shape.emulated {
-            created.map.update(key, &percpu::spread(&value, shape.value_size)?, elem_flags::ANY)
+            created.map.update(
+                key,
+                &(parts::needed(self.parts.percpu, "percpu")?.spread)(&value, shape.value_size)?,
+                elem_flags::ANY,
+            )
         } else {
             match created.map.update(key, &value, flags) {
-                // A kernel before 7.0, which does not know the flag. It reads a value for every CPU before it checks the flags, so it may
-                // return EFAULT first.
+                // The kernel is older than 7.0 and does not know the flag. It reads a value for every CPU before it checks the flags, so
+                // it may return EFAULT instead of EINVAL.
                 Err(errno) if flags == elem_flags::ALL_CPUS && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) => {
-                    created.map.update_each(key, &percpu::repeat(&value)?, elem_flags::ANY)
+                    (parts::needed(self.parts.percpu, "percpu")?.update_each)(&created.map, key, &value)?
                 }
                 result => result,
             }
@@ -228,7 +247,7 @@ impl Executor {
             None => 0,
         };
         for (key, insn) in (0_u32..).zip(self.bytes(insns)?.chunks_exact(4)) {
-            // `orig_off` of `struct bpf_insn_array_value`; the kernel fills in the rest.
+            // `orig_off` of `struct bpf_insn_array_value`; the kernel sets the other fields.
             let mut value = [0; 16];
             let insn = u32::from_le_bytes(insn.first_chunk().copied().unwrap_or_default());
             // An index outside of the function stays outside of the program.
@@ -296,113 +315,19 @@ impl Executor {
             _ => Ok(()),
         }
     }
-
-    /// Pins the maps. This is the last part of a load that can fail.
-    pub(super) fn pin(&self) -> Result<PinSet> {
-        let mut pins = PinSet::default();
-        for (open, created) in self.open_maps.iter().zip(&self.maps) {
-            let Some(created) = created.as_ref().filter(|created| !created.reused) else {
-                continue;
-            };
-            let Some(path) = self.options.pin_path(open) else {
-                continue;
-            };
-            // The directory of maps that are pinned by name is created; that of a path which the user set is not.
-            if let Some(directory) = self.options.pin_dir.as_deref().filter(|_| open.pin_path.is_none()) {
-                pins.directory(directory)
-                    .map_err(|error| error.within(format_args!("cannot pin map `{}`", created.info.name)))?;
-            }
-            let doing = format!("cannot pin map `{}` to {}", created.info.name, path.display());
-            pins.pin(created.map.as_fd(), &path, doing)
-                .map_err(|error| error.about(Subject::Map(created.info.name)))?;
-        }
-        Ok(pins)
-    }
 }
 
-/// Adds the faults of the definition and the kernel's own reason to the error of a rejected map. Returns the unchanged error as `Err` if
-/// neither is known.
-fn about_creation(
-    error: Error,
-    open: &OpenMap,
-    definition: &Definition,
-    request: &sys::map::Request<'_>,
-    errno: Errno,
-) -> Result<Error> {
-    // 524 is ENOTSUPP, which is internal to the kernel.
-    let about_definition = matches!(errno.raw(), libc::EINVAL | libc::E2BIG | libc::EOPNOTSUPP | 524);
-    let faults: Vec<Fault> = definition.faults().filter(|_| about_definition).collect();
-    let reason = sys::map::Map::reason(request, errno);
-    if !faults.is_empty() || reason.is_some() {
-        let error = if faults.is_empty() { error } else { error.with_kind(ErrorKind::InvalidInput) };
-        let error =
-            faults.iter().fold(error, |error, fault| error.with_help(format_args!("{fault}: {}", remedy(open, fault))));
-        return Ok(reason
-            .into_iter()
-            .fold(error, |error, reason| error.note(format_args!("the kernel reports: {reason}"))));
-    }
-    Ok(match errno.raw() {
-        libc::EINVAL => unknown_to_kernel(error, definition.map_type),
-        libc::EOPNOTSUPP if definition.map_type == MapType::ARENA => error.note(
-            "arenas require a kernel with a JIT compiler (CONFIG_BPF_JIT) that supports them on this architecture",
-        ),
-        libc::E2BIG | libc::ENOMEM => error
-            .with_kind(ErrorKind::LimitReached)
-            .note("a value, or all values together, need more memory than the kernel allocates for a map"),
-        _ => return Err(error),
-    })
-}
-
-/// Returns how to correct a fault of a map. A template has no methods; the outer map has one for it.
+/// Returns how to correct a fault of a map. The user cannot change a template itself, but can set another one with a
+/// method of the outer map.
 fn remedy(open: &OpenMap, fault: &Fault) -> String {
     if open.definition.template {
         return format!(
-            "set {} for the inner maps in the BPF source, or pass a map like them to `set_inner_map` of the outer map before \
-            the load",
+            "set {} for the inner maps in the BPF source, or set the inner maps with `set_inner_definition` or `set_inner_map` of the outer \
+            map before the load",
             fault.source()
         );
     }
     format!("set {} in the BPF source, or call `{}` before the load", fault.source(), fault.setter())
-}
-
-/// Adds why the kernel may have rejected a definition that is valid for its type.
-fn unknown_to_kernel(error: Error, map_type: MapType) -> Error {
-    let Some(facts) = MapFacts::of(map_type) else {
-        return error.note(format_args!("this kernel may not have maps of type {map_type}"));
-    };
-    let since = LinuxVersion::new(facts.since.0, facts.since.1);
-    match kernel::causes::older_than(since) {
-        Some(running) => error
-            .needs(since)
-            .note(format_args!("maps of type {map_type} require Linux {since}; this is {running}")),
-        None => error.note(format_args!(
-            "sizes and flags are valid for maps of type {map_type}; this kernel may be built without this type, or not support one of the flags"
-        )),
-    }
-}
-
-/// Checks the template of the inner maps of `outer` that the user set.
-fn check_template(outer: &str, template: BorrowedFd<'_>) -> Result<()> {
-    if let Some(other) = other_than_map(template) {
-        return Err(Error::invalid(format_args!(
-            "cannot create map `{outer}`: the template of its inner maps is not a map, but {other}"
-        ))
-        .with_help("pass a map to `set_inner_map`"));
-    }
-    let found = definition_of(template).map_err(|errno| {
-        Error::refused(
-            format_args!("cannot read the definition of the template of the inner maps of map `{outer}`"),
-            errno,
-        )
-    })?;
-    match MapFacts::of(found.map_type) {
-        Some(facts) if !facts.can_be_inner => Err(Error::mismatch(format_args!(
-            "cannot create map `{outer}`: the template of its inner maps has type {}, which a map of maps cannot contain",
-            found.map_type
-        ))
-        .with_help("pass a map of another type to `set_inner_map`")),
-        _ => Ok(()),
-    }
 }
 
 /// Writes a file descriptor into an array-like map.
@@ -421,25 +346,11 @@ pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
         max_entries: open.row.max_entries,
         flags: open.row.flags,
         inner: None,
+        definition: None,
     }
 }
 
-/// Returns the number of entries to request. Where the definition does not set it, the kernel has no default.
+/// Returns the number of entries to request.
 pub(super) fn max_entries(open: &OpenMap) -> Result<u32> {
-    match open.row.map_type {
-        MapType::PERF_EVENT_ARRAY if open.row.max_entries == 0 => {
-            // Programs index it by the number of their CPU, and the numbers of CPUs can have gaps.
-            Ok(kernel::cpus::possible()?.width())
-        }
-        MapType::RINGBUF | MapType::USER_RINGBUF if open.row.max_entries != 0 => {
-            // Most sources assume pages of 4 KiB, but some architectures have 64 KiB.
-            let size = open.row.max_entries.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
-            Ok(size.checked_next_power_of_two().unwrap_or(open.row.max_entries))
-        }
-        _ => Ok(open.row.max_entries),
-    }
-}
-
-fn is<T>(result: &Result<T, Errno>, number: i32) -> bool {
-    result.as_ref().is_err_and(|errno| errno.raw() == number)
+    map::max_entries(open.row.map_type, open.row.max_entries)
 }

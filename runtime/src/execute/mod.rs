@@ -1,71 +1,62 @@
-//! The execution of a load plan: one request to the kernel a step.
+//! The execution of a load plan: one request to the kernel per step.
 //!
-//! The executor owns everything that it opens until the whole load has succeeded, so an error leaves nothing behind. The plan has the order
-//! of the steps; this module has what each step means on the running kernel. Knows tables, settings and system calls; not the types that
-//! generated code gives to maps and sections.
+//! The executor owns everything that it opens until the whole load has succeeded, so an error leaves nothing behind. The plan determines
+//! the order of the steps; this module implements each step for the running kernel. It knows the plan's tables, the settings and system
+//! calls, but not the Rust types that generated code uses for maps and sections.
 
 mod absent;
 mod arena;
 mod assemble;
 mod btf;
+mod exclusive;
 mod fixups;
 mod kconfig;
 mod log;
 mod maps;
+pub(crate) mod parts;
 mod percpu;
 mod programs;
 mod relocate;
 mod reuse;
+mod settings;
 mod struct_ops;
 mod symbols;
+mod templates;
 mod token;
+mod usdt;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 
+use self::parts::Parts;
 use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::btf::Types;
 use crate::error::{self, Error, Result, Subject};
 use crate::link::StructOps;
 use crate::map::{Arena, FromFd, Info};
-use crate::open::{LoadOptions, OpenMap, OpenProgram};
+use crate::open::{LoadEvent, LoadOptions, Log, OpenMap, OpenProgram};
 use crate::pins::PinSet;
-use crate::program::Program;
+use crate::program::{Program, SharedSpecs};
 use crate::relocate::Relocator;
-use crate::sys;
 use crate::sys::trusted::Trusted;
-use crate::usdt_specs::{self, Specs as UsdtSpecs};
 
-/// Loads an object: executes its plan with these settings, which are in the order of the object's maps and programs. Maps and programs
-/// without settings are loaded as the object defines them.
+/// Begins a load: executes the steps of the plan up to the first one that loads a program. The settings of maps and programs
+/// are in the order of the object.
 ///
 /// # Errors
 /// If the kernel rejects a request, or lacks a type that a program attaches to. Nothing stays open or loaded then.
-pub fn load(object: &Trusted, options: LoadOptions, maps: Vec<OpenMap>, programs: Vec<OpenProgram>) -> Result<Loaded> {
+pub(crate) fn prepare(
+    object: &Trusted,
+    parts: Parts,
+    options: LoadOptions,
+    maps: Vec<OpenMap>,
+    programs: Vec<OpenProgram>,
+) -> Result<Executor> {
     let object = object.object();
-    let mut executor = Executor::new(object, options, maps, programs)?;
-    let of_object = |step| move |error: Error| error.during(step).within(format_args!("object `{}`", object.name));
-    executor.choose_token().map_err(of_object(error::Step::UseToken))?;
-    executor.choose_percpu().map_err(of_object(error::Step::Probe))?;
-    executor.prepare_struct_ops().map_err(of_object(error::Step::CreateMap))?;
-    for (number, step) in object.steps.iter().enumerate() {
-        executor.step(step).map_err(|error| {
-            let error = match &executor.btf_refused {
-                Some(error_text) => error.after("the kernel rejected the object's BTF before", error_text),
-                None => error,
-            };
-            about(error, object, step).within(format_args!(
-                "object `{}`, step {} of {}",
-                object.name,
-                number + 1,
-                object.steps.len()
-            ))
-        })?;
-    }
-    let usdt_specs = executor.usdt_specs().map_err(of_object(error::Step::Check))?;
-    let pinned = executor.pin().map_err(of_object(error::Step::Pin))?;
-    Ok(executor.finish(usdt_specs.as_ref(), pinned))
+    let log = options.log.clone();
+    let mut executor = Executor::new(object, parts, options, maps, programs);
+    Log::during(log.as_ref(), || executor.prepare())?;
+    Ok(executor)
 }
 
 /// Adds the plan's step to an error, with the map or program that it is for.
@@ -104,12 +95,12 @@ pub struct Loaded {
     arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
     programs: Vec<Option<Program>>,
-    /// The pins of this load. They are kept once all handles were taken.
+    /// The pins of this load. They are kept when `Loaded` is dropped, and removed if a `take_*` function fails.
     pinned: Option<PinSet>,
 }
 
 impl Drop for Loaded {
-    /// Keeps the pins: the generated code has taken all handles, or an error has removed the pins already.
+    /// Keeps the pins. The generated code has taken all handles, or an error has removed the pins already.
     fn drop(&mut self) {
         if let Some(pins) = self.pinned.take() {
             pins.keep();
@@ -118,7 +109,7 @@ impl Drop for Loaded {
 }
 
 impl Loaded {
-    /// Returns the map with this index, as a handle of the type that the generated code has for it.
+    /// Returns the map with this index, as a handle of the type that generated code requests.
     ///
     /// # Errors
     /// If the map does not exist (its auto-create was off, or it was taken before), or does not match the handle's type. Nothing stays
@@ -215,31 +206,39 @@ impl Loaded {
 }
 
 /// A load in progress.
-struct Executor {
+pub(crate) struct Executor {
     object: &'static Object,
+    /// The number of steps that were executed.
+    executed: usize,
+    /// The parts that the object and its settings need.
+    parts: Parts,
     options: LoadOptions,
     open_maps: Vec<OpenMap>,
     open_programs: Vec<OpenProgram>,
     btf: Option<OwnedFd>,
-    /// Whether the kernel rejected the object's BTF and got sanitized BTF.
+    /// Whether the kernel rejected the object's BTF, but accepted it after it was sanitized.
     btf_sanitized: bool,
-    /// The error of the object's BTF, if the kernel rejected it both as it is and sanitized.
+    /// The error for the object's BTF, if the kernel rejected both the original and the sanitized BTF.
     btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
+    /// The errors of optional programs that cannot be loaded.
+    rejected: Vec<Option<Error>>,
     symbols: symbols::Symbols,
     /// The struct_ops maps in the kernel's layout, by map.
     struct_ops_maps: Vec<Option<struct_ops::KernelMap>>,
-    /// The types of the kernel, once they were needed.
-    kernel_types: Option<Rc<Types>>,
-    /// The relocator of the object's programs, once one was needed.
+    /// The types of the kernel, read when they are first needed.
+    kernel_types: Option<Arc<Types>>,
+    /// The relocator of the object's programs, created when it is first needed.
     relocator: Option<Relocator>,
-    /// Whether raising the limit on locked memory was attempted, which happens once.
+    /// Whether raising the limit on locked memory was attempted. It is attempted only once.
     memlock: bool,
-    /// Whether percpu data is loaded in its emulated form.
+    /// Whether this load emulates percpu data, instead of direct access to percpu arrays.
     emulate: bool,
     /// The buffers in which programs are assembled.
     buffers: assemble::Buffers,
+    /// The programs whose hash was computed, by index. Their instructions must not change any more.
+    hashed: Vec<u32>,
     /// The value of `LINUX_HAS_BPF_COOKIE` that programs see, if they read it.
     has_cookies: Option<bool>,
 }
@@ -247,28 +246,24 @@ struct Executor {
 impl Executor {
     fn new(
         object: &'static Object,
+        parts: Parts,
         options: LoadOptions,
-        mut open_maps: Vec<OpenMap>,
-        mut open_programs: Vec<OpenProgram>,
-    ) -> Result<Self> {
-        if open_maps.len() > object.maps.len() || open_programs.len() > object.programs.len() {
-            return Err(Error::malformed(format_args!(
-                "object `{}` has fewer maps or programs than there are settings",
-                object.name
-            )));
-        }
-        for definition in &object.maps[open_maps.len()..] {
-            open_maps.push(OpenMap::of(definition));
-        }
-        for definition in &object.programs[open_programs.len()..] {
-            open_programs.push(OpenProgram::of(definition));
-        }
+        open_maps: Vec<OpenMap>,
+        open_programs: Vec<OpenProgram>,
+    ) -> Self {
         let maps = object.maps.iter().map(|_| None).collect();
         let struct_ops_maps = object.maps.iter().map(|_| None).collect();
         let programs = object.programs.iter().map(|_| None).collect();
+        let rejected = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
-        Ok(Self {
+        let mut parts = parts;
+        parts.add(&options.parts);
+        open_maps.iter().for_each(|open| parts.add(&open.parts));
+        open_programs.iter().for_each(|open| parts.add(&open.parts));
+        Self {
             object,
+            executed: 0,
+            parts,
             options,
             open_maps,
             open_programs,
@@ -278,6 +273,7 @@ impl Executor {
             has_cookies: None,
             maps,
             programs,
+            rejected,
             symbols,
             struct_ops_maps,
             kernel_types: None,
@@ -285,7 +281,114 @@ impl Executor {
             memlock: false,
             emulate: false,
             buffers: assemble::Buffers::default(),
-        })
+            hashed: Vec::new(),
+        }
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.choose_token().map_err(|error| self.during(error::Step::UseToken, error))?;
+        if let Some(part) = self.parts.percpu {
+            (part.choose)(self).map_err(|error| self.during(error::Step::Probe, error))?;
+        }
+        if let Some(part) = self.parts.struct_ops {
+            (part.prepare)(self).map_err(|error| self.during(error::Step::CreateMap, error))?;
+        }
+        self.run(|step| !matches!(step, Step::LoadProgram { .. }))
+    }
+
+    /// Executes the remaining steps, and returns the loaded object.
+    ///
+    /// # Errors
+    /// Those of [`prepare`].
+    pub(crate) fn complete(self) -> Result<Loaded> {
+        Log::during(self.options.log.clone().as_ref(), || self.complete_now())
+    }
+
+    fn complete_now(mut self) -> Result<Loaded> {
+        self.run(|_| true)?;
+        let usdt_specs = self.usdt_specs().map_err(|error| self.during(error::Step::Check, error))?;
+        let pinned = match self.parts.pins {
+            Some(part) => (part.pin)(&self).map_err(|error| self.during(error::Step::Pin, error))?,
+            None => PinSet::default(),
+        };
+        Ok(self.finish(usdt_specs.as_ref(), pinned))
+    }
+
+    /// Executes steps, beginning with the next one, up to the first for which `wanted` returns `false`.
+    fn run(&mut self, wanted: impl Fn(&Step) -> bool) -> Result<()> {
+        let object = self.object;
+        while let Some(step) = object.steps.get(self.executed).filter(|step| wanted(step)) {
+            self.executed += 1;
+            let (number, all) = (self.executed, object.steps.len());
+            let located = |error: Error| {
+                about(error, object, step).within(format_args!("object `{}`, step {number} of {all}", object.name))
+            };
+            if let Err(error) = self.step(step) {
+                let error = located(self.after_btf(error));
+                match *step {
+                    Step::LoadProgram { program } if self.is_optional(program) => self.reject(program, error),
+                    _ => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a note with the kernel's error for the object's BTF, which is often the cause.
+    fn after_btf(&self, error: Error) -> Error {
+        match &self.btf_refused {
+            Some(error_text) => error.after("before that, the kernel rejected the object's BTF", error_text),
+            None => error,
+        }
+    }
+
+    /// Returns whether the load continues without this program if it cannot be loaded.
+    fn is_optional(&self, program: u32) -> bool {
+        at(&self.open_programs, program).is_some_and(|open| open.optional)
+    }
+
+    /// Leaves an optional program out of the load.
+    fn reject(&mut self, program: u32, error: Error) {
+        if let (Some(open), Some(slot)) =
+            (at_mut(&mut self.open_programs, program), at_mut(&mut self.rejected, program))
+        {
+            open.autoload = false;
+            let name = open.name();
+            let error = slot.insert(error);
+            if let Some(log) = &self.options.log {
+                log.emit(&LoadEvent::ProgramLeftOut { name, error });
+            }
+        }
+    }
+
+    /// Passes an event to the function that the user set.
+    fn emit(&self, event: &LoadEvent<'_>) {
+        if let Some(log) = &self.options.log {
+            log.emit(event);
+        }
+    }
+
+    /// Emits the event that the limit on locked memory was raised, unless that was attempted `before`.
+    fn emit_memlock(&self, before: bool) {
+        if self.memlock && !before {
+            self.emit(&LoadEvent::MemlockRaised);
+        }
+    }
+
+    /// Adds the object, and a step that is not part of the plan, to an error.
+    fn during(&self, step: error::Step, error: Error) -> Error {
+        error.during(step).within(format_args!("object `{}`", self.object.name))
+    }
+
+    /// Returns the name of the object.
+    pub(crate) fn name(&self) -> &'static str {
+        &self.object.name
+    }
+
+    /// Returns the map with this name, if it was created.
+    pub(crate) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        let index = self.object.maps.iter().position(|map| map.name == name && !map.template)?;
+        Some(self.maps.get(index)?.as_ref()?.map.as_fd())
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -294,7 +397,7 @@ impl Executor {
             Step::ResolveSymbols => self.resolve_symbols(),
             Step::CreateMap { map } => self.create_map(map),
             Step::FillMap { map, flags } => self.fill_map(map, flags),
-            Step::FillKconfig { map } => self.fill_kconfig(map),
+            Step::FillKconfig { map } => (parts::needed(self.parts.kconfig, "kconfig")?.fill)(self, map),
             Step::FreezeMap { map } => self.freeze_map(map),
             Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
             Step::LoadProgram { program } => self.load_program(program),
@@ -306,7 +409,7 @@ impl Executor {
     /// Returns a range of the blob.
     fn bytes(&self, span: Span) -> Result<&'static [u8]> {
         let bytes = self.object.bytes(span);
-        bytes.ok_or_else(|| Error::malformed("a range in the object's tables is outside of its blob"))
+        bytes.ok_or_else(|| Error::malformed("a range in the tables of the load plan is outside of its blob"))
     }
 
     /// Iterates over the patches of a body.
@@ -322,73 +425,55 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    /// Returns the maps from which USDT programs read their arguments, if the object has them.
-    fn usdt_specs(&self) -> Result<Option<Arc<UsdtSpecs>>> {
-        let map = |name| {
-            let index = self.object.maps.iter().position(|map| map.name == name);
-            let Some(created) = index.and_then(|index| self.maps.get(index)?.as_ref()) else {
-                return Ok(None);
-            };
-            let map = created.map.as_fd().try_clone_to_owned();
-            map.map(Some).map_err(|error| {
-                Error::io(format_args!("cannot duplicate the file descriptor of map `{name}`"), &error)
-            })
-        };
-        let Some(specs) = map(usdt_specs::SPECS)? else { return Ok(None) };
-        Ok(Some(UsdtSpecs::new(specs, map(usdt_specs::IPS)?, self.has_cookies)))
+    /// Returns what the object's programs need to attach to USDT probes, if the object has maps for that.
+    fn usdt_specs(&self) -> Result<Option<SharedSpecs>> {
+        self.parts.usdt.map_or(Ok(None), |part| (part.specs)(self))
     }
 
-    fn finish(mut self, usdt_specs: Option<&Arc<UsdtSpecs>>, pinned: PinSet) -> Loaded {
-        let struct_ops = self.take_struct_ops();
+    fn finish(mut self, usdt_specs: Option<&SharedSpecs>, pinned: PinSet) -> Loaded {
+        let struct_ops = match self.parts.struct_ops {
+            Some(part) => (part.take)(&mut self),
+            None => Vec::new(),
+        };
         let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
         let maps = self.maps.into_iter().zip(&*self.object.maps).map(|(created, definition)| {
             created.filter(|_| !definition.template && definition.jump_table.is_none()).map(maps::Created::into_parts)
         });
-        let programs = self.programs.into_iter().zip(self.open_programs).map(|(loaded, open)| {
-            let (fd, log) = loaded.map_or((None, None), |loaded| (Some(loaded.fd), loaded.log));
-            let log = match (&self.btf_refused, fd.is_some()) {
-                (Some(error_text), true) => {
-                    Some(format!("loaded without BTF: {error_text}\n{}", log.unwrap_or_default()))
-                }
-                _ => log,
-            };
-            Some(Program::new(open, fd, log).with_usdt_specs(usdt_specs.cloned()))
+        let programs = self.programs.into_iter().zip(self.open_programs).zip(self.rejected);
+        let programs = programs.map(|((loaded, open), rejected)| {
+            let program = handle(open, loaded, self.btf_refused.as_deref());
+            Some(program.with_usdt_specs(usdt_specs.cloned()).with_load_error(rejected))
         });
         let (maps, programs) = (maps.collect(), programs.collect());
         Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned: Some(pinned) }
     }
 }
 
+/// Creates the handle of a program. If the program was loaded without BTF, the handle's log has the reason.
+fn handle(open: OpenProgram, loaded: Option<programs::LoadedProgram>, btf_refused: Option<&str>) -> Program {
+    let Some(loaded) = loaded else { return Program::new(open, None, None) };
+    let log = match btf_refused {
+        Some(error_text) => Some(format!("loaded without BTF: {error_text}\n{}", loaded.log.unwrap_or_default())),
+        None => loaded.log,
+    };
+    let program = Program::new(open, Some(loaded.fd), log);
+    #[cfg(feature = "exclusive-maps")]
+    let program = program.with_hash(loaded.hash);
+    program
+}
+
 /// Help for a map that was not created although the skeleton has a handle of it.
-const NOT_CREATED: &str = "its auto-create was off, but the skeleton has a handle of it: generate the skeleton with the map declared optional \
+const NOT_CREATED: &str = "auto-create of the map was off, but the skeleton has a handle for it: generate the skeleton with the map declared optional \
 (`Builder::optional_map`, `skelgen gen --optional-map`)";
 
 /// Help for a map that does not match its handle because it was changed.
-const CHANGED: &str = "its type or sizes were changed before the load, but its handle is for the map as the object defines it: generate the \
+const CHANGED: &str = "the type or sizes of the map were changed before the load, but the handle requires those that the object defines: generate the \
 skeleton with a handle for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`)";
-
-/// Raises the limit on locked memory, unless that was attempted before. Returns whether the request is worth another attempt.
-fn lift_memlock(tried: &mut bool) -> bool {
-    !std::mem::replace(tried, true) && sys::lift_memlock().unwrap_or(false)
-}
 
 /// Returns whether the kernel rejected a request with `EPERM`.
 fn is_eperm<T>(result: &Result<T>) -> bool {
     let errno = result.as_ref().err().and_then(Error::errno);
     errno.is_some_and(|errno| errno.raw() == libc::EPERM)
-}
-
-/// Adds help to an `EPERM`: what the request requires.
-fn advise(error: Error) -> Error {
-    if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) {
-        error.with_help(
-            "loading requires the capabilities CAP_BPF and, depending on the program, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
-            before Linux 5.8); before 5.11 also a high enough limit of locked memory (ulimit -l); lockdown or a seccomp filter \
-            can forbid it as well",
-        )
-    } else {
-        error
-    }
 }
 
 /// Returns the item at an index of the tables.
@@ -403,5 +488,5 @@ fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
 
 /// Returns the error of an index that is out of range.
 fn no_such(what: &str, index: u32) -> Error {
-    Error::malformed(format_args!("the plan refers to {what} {index}, which the object does not have"))
+    Error::malformed(format_args!("the load plan refers to {what} {index}, which the object does not have"))
 }

@@ -1,16 +1,19 @@
-//! The form of percpu sections on the running kernel: percpu arrays, or arrays with one copy for each CPU.
+//! Percpu sections on the running kernel: percpu arrays that programs access directly, or emulation by an array with a
+//! copy for each CPU.
 //!
-//! This is the only part of the executor that allocates by the number of CPUs: that of the running kernel, at load.
+//! Only this part of the executor depends on the number of CPUs. It is read from the running kernel during the load.
 
-use super::{Executor, is_eperm, lift_memlock};
+use super::parts::{self, Percpu};
+use super::{Executor, is_eperm};
 use crate::abi::{PercpuForm, SectionKind, percpu_stride};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Errno, Error, ErrorKind, Result};
 use crate::kernel::probe::without_rights;
 use crate::kernel::{cpus, percpu};
-use crate::open::OpenMap;
-use crate::uapi::{MapType, map_flags};
+use crate::open::{LoadEvent, OpenMap};
+use crate::sys;
+use crate::uapi::{MapType, elem_flags, map_flags};
 
-/// The parts of a map's definition that depend on the form of percpu data.
+/// The parts of a map's definition that depend on whether percpu data is emulated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) map_type: MapType,
@@ -20,35 +23,45 @@ pub(super) struct Shape {
     pub(super) emulated: bool,
 }
 
+/// The functions that loads of objects with percpu sections use.
+pub(super) static PART: Percpu = Percpu { choose: Executor::choose_percpu, emulated, spread, update_each, mask };
+
 impl Executor {
-    /// Chooses the form of percpu data by the kernel's features, unless the object or the user leaves no choice.
-    pub(super) fn choose_percpu(&mut self) -> Result<()> {
+    /// Decides whether to emulate percpu data: by a feature probe of the kernel, unless the object supports only one
+    /// form or the user set one.
+    fn choose_percpu(&mut self) -> Result<()> {
         let forms = self.object.percpu;
         self.emulate = match (forms, self.options.percpu) {
             (PercpuForm::Native, PercpuForm::Emulated) => {
                 let any = self.object.maps.iter().any(is_percpu);
                 if any {
                     return Err(Error::unsupported(
-                        "the skeleton was generated without the emulated form of percpu data",
+                        "`PercpuForm::Emulated` was set with `set_percpu`, but the skeleton was generated with `--percpu native`",
                     ));
                 }
                 false
             }
             (PercpuForm::Emulated, PercpuForm::Native) => {
-                return Err(Error::unsupported("the skeleton was generated without the native form of percpu data"));
+                return Err(Error::unsupported(
+                    "`PercpuForm::Native` was set with `set_percpu`, but the skeleton was generated with `--percpu emulated`",
+                ));
             }
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
                 let mut found = percpu::direct_access(self.probe_request()?);
                 if is_eperm(&found) {
-                    lift_memlock(&mut self.memlock);
+                    sys::lift_memlock_once(&mut self.memlock);
                     found = percpu::direct_access(self.probe_request()?);
                 }
-                // Without the right to probe, the error of the object's own loads is more helpful.
+                // If this process has no right to probe, assume direct access: the error of the object's own loads is
+                // more helpful.
                 !without_rights(found, true)?
             }
         };
+        if self.emulate && self.object.maps.iter().any(is_percpu) {
+            self.emit(&LoadEvent::PercpuEmulated);
+        }
         Ok(())
     }
 
@@ -60,22 +73,33 @@ impl Executor {
         if !self.emulate || !is_percpu(open.definition) {
             return Ok(Shape { map_type, value_size, flags, emulated: false });
         }
-        let align = open.definition.section.map_or(1, |section| section.align);
-        let cpus = cpus::counted()?.slots();
-        let value_size = percpu_stride(value_size, align).and_then(|stride| stride.checked_mul(cpus));
-        let value_size = value_size.ok_or_else(|| {
-            Error::of(
-                ErrorKind::LimitReached,
-                format_args!("section `{}` is too large for {cpus} CPUs", &*open.definition.name),
-            )
-        })?;
-        Ok(Shape { map_type: MapType::ARRAY, value_size, flags: flags | map_flags::MMAPABLE, emulated: true })
+        (parts::needed(self.parts.percpu, "percpu")?.emulated)(open)
     }
+}
+
+/// Returns the definition of the map that emulates a percpu section.
+fn emulated(open: &OpenMap) -> Result<Shape> {
+    let align = open.definition.section.map_or(1, |section| section.align);
+    let cpus = cpus::counted()?.slots();
+    let value_size = percpu_stride(open.row.value_size, align).and_then(|stride| stride.checked_mul(cpus));
+    let value_size = value_size.ok_or_else(|| {
+        Error::of(
+            ErrorKind::LimitReached,
+            format_args!("section `{}` is too large for {cpus} CPUs", &*open.definition.name),
+        )
+    })?;
+    let flags = open.row.flags | map_flags::MMAPABLE;
+    Ok(Shape { map_type: MapType::ARRAY, value_size, flags, emulated: true })
+}
+
+/// Returns the mask that limits the number of a CPU to the copies of an emulated section.
+fn mask() -> Result<u32> {
+    Ok(cpus::counted()?.slots() - 1)
 }
 
 /// Returns the initial contents of an emulated section of `size` bytes: a copy of the value for each possible CPU, at equal distances,
 /// indexed by the CPU's number.
-pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
+fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
     let all = cpus::counted()?;
     let mut values = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
     let stride = values.len() / usize::try_from(all.slots()).unwrap_or(1);
@@ -88,12 +112,12 @@ pub(super) fn spread(value: &[u8], size: u32) -> Result<Vec<u8>> {
     Ok(values)
 }
 
-/// Returns a copy of the value for each possible CPU as a percpu map's update takes them: each padded to a multiple of eight bytes, ordered
-/// by CPU.
-pub(super) fn repeat(value: &[u8]) -> Result<Vec<u8>> {
+/// Writes a value for each possible CPU, in the layout that an update of a percpu map requires: ordered by CPU, each padded to a multiple of
+/// eight bytes.
+fn update_each(map: &sys::map::Map, key: &[u8], value: &[u8]) -> Result<Result<(), Errno>> {
     let mut one = value.to_vec();
     one.resize(value.len().next_multiple_of(8), 0);
-    Ok(one.repeat(cpus::counted()?.len()))
+    Ok(map.update_each(key, &one.repeat(cpus::counted()?.len()), elem_flags::ANY))
 }
 
 fn is_percpu(map: &crate::abi::Map) -> bool {

@@ -1,14 +1,18 @@
 //! The step that loads a program.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use super::assemble::Assembled;
-use super::token::Delegable;
-use super::{Executor, at, at_mut, lift_memlock, log, no_such};
-use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result};
+use super::{Executor, at, at_mut, log, no_such};
+use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::kernel;
 use crate::kernel::causes;
-use crate::open::OpenProgram;
+use crate::kernel::token::Delegable;
+use crate::opcode::INSN_SIZE;
+use crate::open::{LoadEvent, Log, OpenProgram};
+use crate::program::Program;
+use crate::sys::lift_memlock_once;
 use crate::sys::prog::{self as sys, Request};
 use crate::uapi::{AttachType, ProgramType};
 
@@ -20,21 +24,64 @@ pub(super) struct LoadedProgram {
     pub(super) fd: OwnedFd,
     /// The verifier's log, if it was requested.
     pub(super) log: Option<String>,
+    /// The kernel's hash of the program's instructions; `None` if the kernel has relocated them.
+    #[cfg(feature = "exclusive-maps")]
+    pub(super) hash: Option<[u8; 32]>,
 }
 
-/// A program in the form in which it is loaded. What the kernel turns out to lack is removed from it.
+/// The request to load a program. After a rejection, features that the kernel lacks are removed from it for the next
+/// attempt.
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) name: &'static str,
-    /// Its attach type, or the index of its member in a struct_ops map.
+    /// The program's attach type, or the index of its member in a struct_ops map.
     pub(super) attach_type: AttachType,
-    /// Its instructions and records; the CO-RE records are those that the kernel applies.
+    /// The program's instructions and records. The CO-RE records are empty if the program is relocated in user space
+    /// instead of by the kernel.
     pub(super) code: Assembled,
-    /// BTF of its own, if the object's does not have the types that the kernel requires for this program type.
+    /// BTF for this program only, if the object's BTF does not have the types that the kernel requires for this program
+    /// type.
     pub(super) btf: Option<OwnedFd>,
 }
 
+#[cfg(feature = "exclusive-maps")]
+impl Form {
+    /// Returns the kernel's hash of the instructions; `None` if the kernel relocates them first.
+    fn hash(&self) -> Option<[u8; 32]> {
+        self.code.core_relos.is_empty().then(|| super::exclusive::digest(&self.code.insns))
+    }
+}
+
 impl Executor {
+    /// Loads an additional copy of a program, with changed settings.
+    pub(crate) fn load_once_more(&mut self, name: &str, change: impl FnOnce(&mut OpenProgram)) -> Result<Program> {
+        let object = self.object;
+        let of_object = |error: Error| {
+            let error = error.during(Step::LoadProgram).about(Subject::Program(name));
+            error.within(format_args!("object `{}`", object.name))
+        };
+        let position = object.programs.iter().position(|program| program.name == name);
+        let index = position.and_then(|position| u32::try_from(position).ok());
+        let Some((index, own)) = index.and_then(|index| Some((index, at_mut(&mut self.open_programs, index)?))) else {
+            return Err(of_object(Error::not_found(format_args!("the object has no program `{name}`"))));
+        };
+        let mut changed = own.try_clone().map_err(of_object)?;
+        changed.autoload = true;
+        change(&mut changed);
+        let parts = changed.parts.clone();
+        let own = std::mem::replace(own, changed);
+        self.parts.add(&parts);
+        self.symbols.resolve_again();
+        let log = self.options.log.clone();
+        let result = Log::during(log.as_ref(), || self.resolve_symbols().and_then(|()| self.load_program(index)));
+        let loaded = at_mut(&mut self.programs, index).and_then(Option::take);
+        let changed = at_mut(&mut self.open_programs, index).map(|open| std::mem::replace(open, own));
+        result.map_err(|error| of_object(self.after_btf(error)))?;
+        let Some(changed) = changed else { return Err(of_object(no_such("program", index))) };
+        let usdt_specs = self.usdt_specs().map_err(of_object)?;
+        Ok(super::handle(changed, loaded, self.btf_refused.as_deref()).with_usdt_specs(usdt_specs))
+    }
+
     pub(super) fn load_program(&mut self, index: u32) -> Result<()> {
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         if !open.autoload {
@@ -51,19 +98,29 @@ impl Executor {
                 "set the type with `set_type` before the load, or leave the program out with `set_autoload(false)`",
             ));
         }
+        let begin = self.options.log.is_some().then(Instant::now);
+        let (name, program_type) = (&*program.name, open.program_type);
         let mut form = self.form(index).map_err(within)?;
         loop {
             let (errno, log) = match self.attempt(index, &form).map_err(within)? {
                 Ok(loaded) => {
+                    #[cfg(feature = "exclusive-maps")]
+                    let loaded = LoadedProgram { hash: form.hash(), ..loaded };
                     if let Some(slot) = at_mut(&mut self.programs, index) {
                         *slot = Some(loaded);
+                    }
+                    if let Some(begin) = begin {
+                        let instructions = form.code.insns.len() / INSN_SIZE;
+                        let duration = begin.elapsed();
+                        self.emit(&LoadEvent::ProgramLoaded { name, program_type, instructions, duration });
                     }
                     self.buffers.reclaim(form.code);
                     return Ok(());
                 }
                 Err(refusal) => refusal,
             };
-            if self.find_without_address(index, errno)? {
+            let symbols = self.parts.symbols;
+            if symbols.map_or(Ok(false), |part| (part.without_address)(self, index, errno))? {
                 form = self.form(index).map_err(within)?;
                 continue;
             }
@@ -73,20 +130,20 @@ impl Executor {
         }
     }
 
-    /// Returns the form of a program for the first attempt.
-    fn form(&mut self, index: u32) -> Result<Form> {
+    /// Returns the request for the first attempt.
+    pub(super) fn form(&mut self, index: u32) -> Result<Form> {
         let code = self.assemble(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
         let member = self.struct_ops_target(index)?;
         let attach_type = member.map_or(open.attach_type, |member| AttachType(member.member));
         let mut form = Form { name: &open.definition.name, attach_type, code, btf: None };
-        if self.must_relocate(&form) {
-            self.relocate(&mut form)?;
+        if let Some(core) = self.parts.core.filter(|core| (core.is_required)(self, index, &form)) {
+            (core.relocate)(self, index, &mut form)?;
         }
         Ok(form)
     }
 
-    /// Loads a program in this form.
+    /// Attempts to load a program with this request.
     fn attempt(&mut self, index: u32, form: &Form) -> Result<Result<LoadedProgram, (Errno, Option<String>)>> {
         let other = self.target_program(index)?;
         let target = self.target(index)?;
@@ -123,11 +180,12 @@ impl Executor {
         };
         let mut memlock = self.memlock;
         let result = request_load(&request, (level, self.options.log_size), &mut memlock);
-        self.memlock = memlock;
+        let before = std::mem::replace(&mut self.memlock, memlock);
+        self.emit_memlock(before);
         Ok(result)
     }
 
-    /// Returns the error of a program that the kernel rejected in every form.
+    /// Returns the error for a program that the kernel rejected in every attempt.
     fn load_error(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
         let relos = at(&self.object.programs, index).and_then(|program| self.core_relos(program).ok());
         let relos = relos.unwrap_or_default();
@@ -137,13 +195,22 @@ impl Executor {
         let program = open.definition;
         let what = format!("{}, section `{}`", open.program_type, program.section);
         let error = Error::refused(format_args!("cannot load program `{}` ({what})", program.name), errno);
-        let error = match self.percpu_section(program) {
-            Some(section) if log.as_deref().is_some_and(lacks_direct_access) => error.with_kind(ErrorKind::Unsupported).with_help(format_args!(
-                "this kernel lacks direct access to percpu arrays, which section `{section}` requires: Linux has it \
-                since 7.3 (if the JIT has percpu instructions); for older kernels, generate or load the emulated form as well"
+        let excluded = self.excluded(index, log.as_deref());
+        let error = match (self.percpu_section(program), excluded) {
+            (_, Some(why)) => error.with_kind(ErrorKind::NotPermitted).note(why),
+            (Some(section), None) if log.as_deref().is_some_and(lacks_direct_access) => error.with_kind(ErrorKind::Unsupported).with_help(format_args!(
+                "section `{section}` needs direct access to percpu arrays, which this kernel lacks (Linux 7.3, on architectures whose \
+                JIT supports percpu instructions); for older kernels, generate the skeleton with `--percpu either` \
+                (`Builder::percpu`), and do not force `PercpuForm::Native` with `set_percpu`"
             )),
+            _ if open.ifindex != 0 && lacks_offload(errno, log.as_deref()) => {
+                error.about_part(Subject::Interface(open.ifindex)).note(
+                    "the network interface must exist, and its driver must support offloaded programs of this type or, for XDP programs with \
+                     `ProgramFlags::XDP_DEV_BOUND_ONLY` (Linux 6.3), XDP",
+                )
+            }
             _ if lacks_target(open) => error.with_kind(ErrorKind::InvalidInput).with_help(
-                "it has no attach target: choose one with `set_attach_target` or `set_attach_program` before the load, or leave \
+                "the program has no attach target: set one with `set_attach_target` or `set_attach_program` before the load, or leave \
                 the program out with `set_autoload(false)`",
             ),
             _ => {
@@ -169,7 +236,8 @@ impl Executor {
     }
 }
 
-/// Loads a program. The first attempt has no log, because a log takes time; after an error the load is repeated with one.
+/// Loads a program. The first attempt has no log, because a log costs time; after an error, the load is repeated with a
+/// log.
 fn request_load(
     request: &Request<'_>,
     (level, log_size): (u32, Option<usize>),
@@ -187,7 +255,7 @@ fn request_load(
     };
     let is = |result: &Result<OwnedFd, Errno>, number| result.as_ref().is_err_and(|errno| errno.raw() == number);
     let (mut result, mut log) = try_once();
-    if is(&result, libc::EPERM) && lift_memlock(memlock) {
+    if is(&result, libc::EPERM) && lift_memlock_once(memlock) {
         (result, log) = try_once();
     }
     for _ in 1..TRIES {
@@ -197,8 +265,14 @@ fn request_load(
         (result, log) = try_once();
     }
     match result {
-        Ok(fd) => Ok(LoadedProgram { fd, log }),
-        // Statistics alone (4) do not show why a program was rejected, and for a level that the kernel does not know there is no log.
+        Ok(fd) => Ok(LoadedProgram {
+            fd,
+            log,
+            #[cfg(feature = "exclusive-maps")]
+            hash: None,
+        }),
+        // Log level 4 has only statistics, which do not show why a program was rejected, and the kernel writes no log for a level
+        // that it does not know.
         Err(errno) if level & 3 == 0 || log.is_none() => {
             let of_level = |level| log::whole(log_size, |buffer| Ok(attempt(level, buffer)));
             let wanted = (level & 3 == 0).then(|| of_level(level | 1)).flatten();
@@ -217,6 +291,12 @@ fn lacks_target(open: &OpenProgram) -> bool {
         && open.definition.target.is_none()
         && open.target.is_none()
         && open.target_program.is_none()
+}
+
+/// Returns whether the kernel rejected a program for a network interface before it examined an instruction.
+fn lacks_offload(errno: Errno, log: Option<&str>) -> bool {
+    let is_empty = log.is_none_or(|log| log.lines().all(|line| line.starts_with("processed 0 ")));
+    is_empty && [libc::EINVAL, libc::EOPNOTSUPP, libc::ENODEV].contains(&errno.raw())
 }
 
 /// Returns whether the log has the verifier's message about direct access to a percpu array's value.

@@ -1,46 +1,60 @@
-//! CO-RE relocation in user space, if the kernel cannot or must not relocate.
+//! CO-RE relocation in user space, for kernels that cannot relocate and for types that are not the running kernel's.
 //!
-//! Kernels relocate since 5.17, in less time and with less memory, so it is left to them wherever possible. It is not possible if the user
-//! set types other than the running kernel's, or if the kernel does not have the object's BTF as the compiler wrote it.
+//! Linux 5.17 and later relocate programs themselves, in less time and with less memory, so relocation is left to the kernel where
+//! possible. It is not possible if the user set a BTF file other than the running kernel's, or if the object's BTF was sanitized or not
+//! loaded.
 
 use std::collections::BTreeSet;
 
+use super::parts::CoRe;
 use super::programs::Form;
 use super::{Executor, at, no_such};
 use crate::btf::Types;
-use crate::error::{Error, Result};
+use crate::error::{Errno, Error, Result};
+use crate::kernel::btf_set::{self, BtfSet};
 use crate::kernel::features;
 use crate::kernel::types;
 use crate::relocate::{Relocator, unresolved};
 
+/// The functions that loads of objects with CO-RE relocations use.
+pub(super) static PART: CoRe = CoRe {
+    is_required: Executor::must_relocate,
+    is_cause: kernel_cannot_relocate,
+    relocate: Executor::relocate,
+    unresolved: Executor::unresolved,
+};
+
 impl Executor {
-    /// Returns whether it is known before the first attempt that the kernel cannot relocate this program.
-    pub(super) fn must_relocate(&self, form: &Form) -> bool {
+    /// Returns whether this program must be relocated in user space before the first attempt.
+    fn must_relocate(&self, index: u32, form: &Form) -> bool {
         // Kernels can skip the relocation of a program without function and line records.
         let alone = form.code.func_info.is_empty() && form.code.line_info.is_empty();
-        let other_types = self.options.kernel_btf.is_some() || self.btf_sanitized;
-        !form.code.core_relos.is_empty() && (alone || other_types || features::lacks_core())
+        let other_types = self.options.kernel_btf.is_some() || self.btf_sanitized || self.btf_set().is_some();
+        let hashed = self.hashed.contains(&index);
+        !form.code.core_relos.is_empty() && (alone || other_types || hashed || features::lacks_core())
     }
 
     /// Relocates a program's instructions, and removes the records so that the kernel does not.
-    pub(super) fn relocate(&mut self, form: &mut Form) -> Result<()> {
+    fn relocate(&mut self, index: u32, form: &mut Form) -> Result<()> {
         if self.relocator.is_none() {
             self.relocator = Some(self.new_relocator()?);
         }
         let records = std::mem::take(&mut form.code.core_relos);
-        match &mut self.relocator {
-            Some(relocator) => relocator.relocate(form.code.insns.to_mut(), &records),
-            None => Ok(()),
+        if let Some(relocator) = &mut self.relocator {
+            relocator.relocate(form.code.insns.to_mut(), &records)?;
         }
+        self.emit_changed(index, "relocated in user space");
+        Ok(())
     }
 
     fn new_relocator(&mut self) -> Result<Relocator> {
         let local = self.object_types()?;
-        // The BTF of modules is split BTF on that of the running kernel: its ids are not valid with another base.
+        // The BTF of modules is split BTF on that of the running kernel: its ids are not valid with a different base.
         let other = self.options.kernel_btf.as_deref().filter(|path| !types::is_running(path));
-        let (kernel, modules) = match other {
-            Some(path) => (types::kernel(Some(path))?, false),
-            None => (self.kernel_types()?, true),
+        let (kernel, modules) = match (other, self.btf_set()) {
+            (Some(path), _) => (types::kernel(Some(path))?, false),
+            (None, Some(set)) => (btf_set::kernel(set)?, false),
+            (None, None) => (self.kernel_types()?, true),
         };
         let loaded = self.open_programs.iter().filter(|open| open.autoload);
         let functions: BTreeSet<u32> = loaded.flat_map(|open| open.definition.functions.iter().copied()).collect();
@@ -52,13 +66,19 @@ impl Executor {
         Ok(Relocator::new(local, &kernel, modules, &records))
     }
 
+    /// Returns the BTF set if the load uses it, which is so if the kernel has no BTF of its own and no BTF file was
+    /// set.
+    fn btf_set(&self) -> Option<BtfSet> {
+        self.options.btf_set.filter(|_| self.options.kernel_btf.is_none() && btf_set::is_needed())
+    }
+
     fn object_types(&self) -> Result<Types> {
         let span = self.object.btf.ok_or_else(|| Error::malformed("the object has CO-RE relocations but no BTF"))?;
         Types::of_object(self.bytes(span)?)
     }
 
-    /// Returns what an instruction needs from the kernel's types that they do not have.
-    pub(super) fn unresolved(&self, records: &[u8], insn: usize) -> Option<String> {
+    /// Returns a description of the type or field that an instruction needs and the kernel's types do not have.
+    fn unresolved(&self, records: &[u8], insn: usize) -> Option<String> {
         let what = unresolved(&self.object_types().ok()?, records, insn)?;
         let unread = self.relocator.as_ref().map(Relocator::unread).unwrap_or_default();
         Some(match unread.is_empty() {
@@ -66,4 +86,15 @@ impl Executor {
             false => format!("{what} ({})", unread.join("; ")),
         })
     }
+}
+
+/// Returns whether the kernel may have rejected a program because of its CO-RE relocations: the kernel does not support them, or not
+/// one of their kinds (`TYPE_MATCHES` before 5.19), or it rejected the program before it verified the first instruction.
+fn kernel_cannot_relocate(errno: Errno, log: Option<&str>) -> Result<bool> {
+    let gave_up = |log: &str| log.contains("relo #") && log.contains("processed 0 insns");
+    Ok(match errno.raw() {
+        libc::E2BIG => !features::find_core()?,
+        libc::EOPNOTSUPP => true,
+        _ => log.is_some_and(gave_up),
+    })
 }

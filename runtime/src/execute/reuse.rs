@@ -1,13 +1,15 @@
-//! Maps that exist before the load: passed by the user, or pinned where the object pins its own.
+//! Maps that exist before the load: passed by the user, or pinned at the path where this load would pin the map.
 
 use std::os::fd::AsFd;
 
 use super::maps::{Created, info, max_entries};
+use super::parts::Pins;
 use super::{Executor, at, no_such};
-use crate::error::{Error, Result};
-use crate::map::{Info, other_than_map};
-use crate::open::OpenMap;
-use crate::pins;
+use crate::error::{Error, Result, Subject};
+use crate::map::Info;
+use crate::open::{LoadEvent, OpenMap};
+use crate::opened::Kind;
+use crate::pins::{self, PinSet};
 use crate::sys;
 use crate::sys::attr::MapInfo;
 use crate::sys::c_path;
@@ -15,9 +17,12 @@ use crate::uapi::{MapType, map_flags};
 
 use super::percpu::Shape;
 
+/// The functions that loads with pins, or with maps that exist before, use.
+pub(super) static PART: Pins = Pins { existing: Executor::existing, pin: Executor::pin };
+
 impl Executor {
     /// Returns the map that the user passed, or the one that is pinned at this map's path.
-    pub(super) fn existing(&mut self, index: u32) -> Result<Option<Created>> {
+    fn existing(&mut self, index: u32) -> Result<Option<Created>> {
         let Some(open) = super::at_mut(&mut self.open_maps, index) else {
             return Err(no_such("map", index));
         };
@@ -27,7 +32,7 @@ impl Executor {
         let fd = if let Some(fd) = given {
             fd
         } else if let Some(path) = self.options.pin_path(open) {
-            match sys::link::open_pinned(&c_path(&path)?) {
+            match sys::link::open_pinned(None, &c_path(&path)?) {
                 Ok(fd) => fd,
                 Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
                 Err(errno) => {
@@ -38,7 +43,7 @@ impl Executor {
         } else {
             return Ok(None);
         };
-        if let Some(other) = other_than_map(fd.as_fd()) {
+        if let Some(other) = Kind::Map.other(fd.as_fd()) {
             let error = Error::mismatch(format_args!(
                 "cannot reuse a map as `{name}`: the file descriptor is not a map, but {other}"
             ));
@@ -56,14 +61,36 @@ impl Executor {
             check_size(open, &shape, &found)?;
         }
         let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
-        Ok(Some(Created::reused(map, info)))
+        Ok(Some(Created::reused(map, info, !is_given)))
+    }
+
+    /// Pins the maps. This is the last part of a load that can fail.
+    fn pin(&self) -> Result<PinSet> {
+        let mut pins = PinSet::default();
+        for (open, created) in self.open_maps.iter().zip(&self.maps) {
+            let Some(created) = created.as_ref().filter(|created| !created.is_reused()) else {
+                continue;
+            };
+            let Some(path) = self.options.pin_path(open) else {
+                continue;
+            };
+            if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+                pins.directory(directory)
+                    .map_err(|error| error.within(format_args!("cannot pin map `{}`", created.info.name)))?;
+            }
+            let doing = format!("cannot pin map `{}` to {}", created.info.name, path.display());
+            pins.pin(created.map.as_fd(), &path, doing)
+                .map_err(|error| error.about(Subject::Map(created.info.name)))?;
+            self.emit(&LoadEvent::MapPinned { name: created.info.name, path: &path });
+        }
+        Ok(pins)
     }
 }
 
 /// Help for a pin that does not match.
-const OTHER_PIN: &str = "remove the pin, or pin to another directory with `set_pin_dir`";
+const OTHER_PIN: &str = "remove the pin, or pin to a different directory with `set_pin_dir`";
 
-/// Checks the type, key size and value size, without which no program could use the map.
+/// Checks the type, key size and value size. Programs require exactly those of the definition.
 fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     let name = &*open.definition.name;
     if MapType(found.map_type) == shape.map_type
@@ -97,7 +124,7 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
         return Ok(());
     }
     Err(Error::mismatch(format_args!(
-        "cannot reuse the pinned map as `{}`: it has {} elements and flags {:#x}, not {wanted} elements and flags {:#x}",
+        "cannot reuse the pinned map as `{}`: it has max_entries {} and flags {:#x}; this load requires max_entries {wanted} and flags {:#x}",
         &*open.definition.name, found.max_entries, found.map_flags, shape.flags
     ))
     .with_help(format_args!("{OTHER_PIN}, or pass the map to `reuse_fd`, which accepts any size and flags")))

@@ -1,10 +1,11 @@
 //! struct_ops maps: the conversion from the object's struct to that of the running kernel.
 //!
-//! The kernel's struct and its members are found by name. The rules are those of libbpf 1.8: a member that the kernel lacks must be zero,
-//! one that it has must have the same kind and size, and a program whose member the kernel lacks is not loaded.
+//! The kernel's struct and its members are found by name. The rules are those of libbpf 1.8: if the kernel's struct lacks a member, its
+//! value must be zero and its program is not loaded; otherwise the types of both members must have the same kind and size.
 
 use std::os::fd::AsRawFd;
 
+use super::parts::StructOpsMaps;
 use super::programs::LoadedProgram;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi;
@@ -27,7 +28,8 @@ pub(super) struct KernelMap {
     pub(super) value_size: u32,
     /// The id of the type of the struct in the value.
     struct_type: u32,
-    /// The index of the module that has the struct in [`Symbols::modules`](super::symbols::Symbols).
+    /// The index in [`Symbols::modules`](super::symbols::Symbols) of the module that has the struct; `None` for
+    /// vmlinux.
     pub(super) module: Option<usize>,
     /// The value, without the programs.
     value: Vec<u8>,
@@ -52,9 +54,17 @@ pub(super) struct Target {
     pub(super) module: Option<usize>,
 }
 
+/// The functions that loads of objects with struct_ops maps use.
+pub(super) static PART: StructOpsMaps = StructOpsMaps {
+    prepare: Executor::prepare_struct_ops,
+    target: Executor::struct_ops_member,
+    take: Executor::take_struct_ops,
+};
+
 impl Executor {
-    /// Finds the kernel's layout of each struct_ops map that will be created, and decides which of their programs are loaded.
-    pub(super) fn prepare_struct_ops(&mut self) -> Result<()> {
+    /// Finds the kernel's layout for each struct_ops map that will be created, and decides which struct_ops programs are
+    /// loaded.
+    fn prepare_struct_ops(&mut self) -> Result<()> {
         let object = self.object;
         let tables =
             || object.maps.iter().enumerate().filter_map(|(index, map)| Some((index, map.struct_ops.as_ref()?)));
@@ -110,7 +120,7 @@ impl Executor {
             let error = wrong(format_args!("neither this kernel nor a loaded module has struct_ops `{}`", table.name))
                 .with_kind(ErrorKind::Unsupported);
             let error = notes.into_iter().fold(error, Error::note);
-            error.with_help("load the module that has it, or leave the map out with `set_autocreate(false)`")
+            error.with_help("load the module that has the struct, or leave the map out with `set_autocreate(false)`")
         })?;
         let types = &owner.types;
         let data = types.members(owner.id).find(|member| {
@@ -119,7 +129,10 @@ impl Executor {
         });
         let size = types.size(owner.id).and_then(|size| usize::try_from(size).ok());
         let (Some(data), Some(size)) = (data, size) else {
-            return Err(wrong(format_args!("the kernel's `{VALUE_PREFIX}{}` does not contain the struct", table.name)));
+            return Err(wrong(format_args!(
+                "the kernel's `{VALUE_PREFIX}{0}` does not contain `struct {0}`",
+                table.name
+            )));
         };
         let struct_type = types.resolve(data.ty);
         let mut user = self.initial(open)?.to_vec();
@@ -146,23 +159,24 @@ impl Executor {
             let ty = types.resolve(member.ty);
             let to =
                 usize::try_from(member.bit_offset / 8).ok().and_then(|at| base.checked_add(at)).unwrap_or(usize::MAX);
-            let mismatch = |what| {
-                wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name))
-                    .with_help("declare the struct in the BPF source as this kernel defines it")
-            };
+            let about_member =
+                |what| wrong(format_args!("member `{}` of this kernel's `struct {}` {what}", ours.name, table.name));
+            let mismatch =
+                |what| about_member(what).with_help("declare the struct in the BPF source as this kernel defines it");
             if ours.kind != types.kind(ty) {
-                return Err(mismatch("has another kind of type"));
+                return Err(mismatch("has a different kind of type in the object"));
             }
             if ours.size == 0 && types.size(ty) != Some(0) || member.bit_size != 0 {
                 // Bitfields cannot be set, but one that is zero can stay.
                 if bitfield_is_zero(&user, table, ours) {
                     continue;
                 }
-                return Err(mismatch("is a bitfield, which cannot be set"));
+                return Err(about_member("is a bitfield, which cannot be set").with_help("leave the bitfield zero"));
             }
             if ours.kind == kind::PTR {
                 if bytes.iter().any(|&byte| byte != 0) {
-                    return Err(mismatch("is a pointer, which can only be set to a program"));
+                    return Err(about_member("is a pointer, which can only be NULL or a program")
+                        .with_help("leave it NULL, or set it to a program if it is a function pointer"));
                 }
                 let Some(program) = program else { continue };
                 if types.pointee(ty).map(|to| types.kind(to)) != Some(kind::FUNC_PROTO) {
@@ -172,10 +186,10 @@ impl Executor {
                 continue;
             }
             if types.size(ty) != Some(ours.size.into()) {
-                return Err(mismatch("has another size"));
+                return Err(mismatch("has a different size in the object"));
             }
             let slot = value.get_mut(to..).and_then(|rest| rest.get_mut(..bytes.len()));
-            slot.ok_or_else(|| mismatch("is outside of it"))?.copy_from_slice(bytes);
+            slot.ok_or_else(|| mismatch("is outside of the struct"))?.copy_from_slice(bytes);
         }
         let module = owner.module.as_deref().map(|name| self.open_module(name)).transpose()?;
         let value_size = u32::try_from(size).map_err(|_| wrong(format_args!("the kernel's struct is too large")))?;
@@ -199,6 +213,10 @@ impl Executor {
 
     /// Returns the member that a program is loaded for, if it is in a struct_ops map.
     pub(super) fn struct_ops_target(&self, program: u32) -> Result<Option<Target>> {
+        self.parts.struct_ops.map_or(Ok(None), |part| (part.target)(self, program))
+    }
+
+    fn struct_ops_member(&self, program: u32) -> Result<Option<Target>> {
         let mut found: Option<Target> = None;
         for table in self.struct_ops_maps.iter().flatten() {
             for slot in table.programs.iter().filter(|slot| slot.program == program) {
@@ -207,7 +225,7 @@ impl Executor {
                     Some(before) if (before.struct_type, before.member) != (target.struct_type, target.member) => {
                         let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
                         return Err(Error::invalid(format_args!(
-                            "program `{name}` is in two different struct_ops members, but can be loaded for one only"
+                            "program `{name}` is the value of two different struct_ops members, but can be loaded for only one"
                         ))
                         .about(Subject::Program(name)));
                     }
@@ -219,17 +237,17 @@ impl Executor {
             at(&self.object.programs, program).filter(|program| program.program_type == ProgramType::STRUCT_OPS);
         match (found, definition) {
             (None, Some(definition)) => Err(Error::invalid(format_args!(
-                "program `{}` (section `{}`) is not in a struct_ops map, without which the kernel cannot verify it",
+                "program `{}` (section `{}`) is not in a struct_ops map, so the kernel cannot verify it",
                 &*definition.name, &*definition.section
             ))
             .about(Subject::Program(&definition.name))
-            .with_help("add it to a struct in section `.struct_ops.link`, or leave it out with `set_autoload(false)`")),
+            .with_help("add the program to a struct in section `.struct_ops.link`, or leave the program out with `set_autoload(false)`")),
             _ => Ok(found),
         }
     }
 
     /// Returns the handles of the struct_ops maps, by map, once everything is loaded.
-    pub(super) fn take_struct_ops(&mut self) -> Vec<Option<StructOps>> {
+    fn take_struct_ops(&mut self) -> Vec<Option<StructOps>> {
         let tables = std::mem::take(&mut self.struct_ops_maps).into_iter();
         let handles = tables.zip(&mut self.maps).zip(&self.open_maps).map(|((table, created), open)| {
             let definition = open.definition;
@@ -257,7 +275,7 @@ fn filled(table: KernelMap, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
     value
 }
 
-/// Returns the programs of the members: the object's, or those that the user chose.
+/// Returns the program of each member: the one that the user set, or else the object's.
 fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Result<Vec<Option<u32>>> {
     let mut chosen: Vec<_> = table.members.iter().map(|member| member.program).collect();
     for (member, program) in &open.programs {
@@ -266,7 +284,7 @@ fn chosen(open: &OpenMap, table: &abi::StructOps, object: &abi::Object) -> Resul
             Error::invalid(format_args!("cannot create struct_ops map `{map}`: {what}")).about(Subject::Map(map))
         };
         let index = table.members.iter().position(|known| known.name == *member);
-        let index = index.ok_or_else(|| wrong(&format!("it has no member `{member}`")))?;
+        let index = index.ok_or_else(|| wrong(&format!("the map has no member `{member}`")))?;
         chosen[index] = match program {
             None => None,
             Some(name) => {

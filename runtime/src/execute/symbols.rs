@@ -1,11 +1,11 @@
 //! The step that finds symbols of the running kernel by name.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::absent::{Absence, Mismatch};
 use super::assemble::functions;
-use super::{Executor, at, at_mut, no_such};
+use super::{Executor, at, at_mut, no_such, parts};
 use crate::abi::{PatchKind, SymbolKind, TargetKind};
 use crate::btf::{Types, kind};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
@@ -19,9 +19,9 @@ use crate::uapi::{AttachType, ProgramType};
 /// A symbol that was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    /// The BTF id of its type.
+    /// The BTF id of the symbol's type.
     pub(super) id: u32,
-    /// The index of its module's BTF in [`Symbols::modules`]; `None` for vmlinux.
+    /// The index of the symbol's module in [`Symbols::modules`]; `None` for vmlinux.
     pub(super) module: Option<usize>,
 }
 
@@ -29,14 +29,15 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
     resolved: bool,
-    /// By symbol: what was found, or why it is absent. `None` if no program needs it.
+    /// For each symbol, the symbol that was found or the reason why it is absent; `None` if no program needs the
+    /// symbol.
     found: Vec<Option<Result<Found, Absence>>>,
-    /// By symbol: addresses.
+    /// For each symbol, the symbol's address if it was looked up.
     addresses: Vec<Option<u64>>,
-    /// By program: the attach targets that the user chose.
+    /// For each program, the attach target that the user set.
     targets: Vec<Option<Found>>,
     pub(super) modules: Vec<Module>,
-    /// Whether the found symbols were checked for an address.
+    /// Whether `/proc/kallsyms` was searched for the addresses of the found symbols.
     addresses_checked: bool,
 }
 
@@ -48,6 +49,11 @@ pub(super) struct Module {
 }
 
 impl Symbols {
+    /// Makes the next lookup search again, because the settings of a program have changed.
+    pub(super) fn resolve_again(&mut self) {
+        (self.resolved, self.addresses_checked) = (false, false);
+    }
+
     /// Adds a module and returns its index.
     pub(super) fn add_module(&mut self, name: String, btf: OwnedFd) -> usize {
         self.modules.push(Module { name, btf });
@@ -64,7 +70,7 @@ impl Symbols {
         at(&self.found, symbol)?.as_ref()?.as_ref().err()
     }
 
-    /// Returns what errors call vmlinux or a module.
+    /// Returns the name of vmlinux or a module for errors.
     fn owner(&self, module: Option<usize>) -> String {
         match module.and_then(|module| self.modules.get(module)) {
             Some(module) => owner(&module.name),
@@ -73,21 +79,29 @@ impl Symbols {
     }
 }
 
-/// Returns what errors call a module.
+/// Returns the name of a module for errors.
 fn owner(module: &str) -> String {
     format!("module `{}`", module.escape_debug())
 }
 
-/// What needs a symbol.
+/// The origin of a lookup: a symbol that programs use, or the attach target of a program.
 #[derive(Clone, Copy)]
 enum Owner {
     Symbol(usize),
     Target(usize),
 }
 
+/// The functions that loads of objects with symbols of the kernel use.
+pub(super) static PART: parts::Symbols = parts::Symbols {
+    resolve: Executor::find_symbols,
+    without_address: Executor::find_without_address,
+    in_program: Executor::function_in_program,
+    absent: Executor::absent_symbol,
+};
+
 impl Executor {
     /// Finds all symbols that the programs to be loaded need, in one pass.
-    pub(super) fn resolve_symbols(&mut self) -> Result<()> {
+    fn find_symbols(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.symbols.resolved, true) {
             return Ok(());
         }
@@ -95,7 +109,10 @@ impl Executor {
         let mut needed = vec![None; object.symbols.len()];
         let mut targets = vec![None; object.programs.len()];
         let mut seen = vec![false; object.functions.len()];
-        for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
+        // Required programs first: a symbol that one of them needs is required.
+        let loaded = || self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload);
+        let required = loaded().filter(|(_, open)| !open.optional);
+        for (index, open) in required.chain(loaded().filter(|(_, open)| open.optional)) {
             let program = open.definition;
             let own_target = target_name(open)?;
             let mut need = |symbol| {
@@ -105,11 +122,11 @@ impl Executor {
                 need(target)?;
             }
             for (number, function) in functions(object, program) {
-                // A function's symbols count as needs of the first program that has it.
+                // If several programs contain a function, errors about its symbols name the first of them.
                 if at_mut(&mut seen, number).is_none_or(|seen| std::mem::replace(seen, true)) {
                     continue;
                 }
-                // Both bodies of a function use the same symbols of the kernel.
+                // The ordinary and the emulated body of a function use the same kernel symbols.
                 for patch in self.patches(&function?.body)? {
                     match patch?.kind {
                         PatchKind::Variable(symbol) | PatchKind::Function(symbol) | PatchKind::Address(symbol) => {
@@ -157,6 +174,7 @@ impl Executor {
             })
             .collect();
         let mut comparison = None;
+        let mut unloadable = Vec::new();
         for ((wanted, owner), position) in wanted.iter().zip(owners).zip(positions) {
             // A symbol of a module whose BTF this process cannot open counts as absent.
             let mut module = position.and_then(|position| modules.get_mut(position));
@@ -199,10 +217,44 @@ impl Executor {
                     }
                     Owner::Target(_) => true,
                 };
-                return Err(missing((wanted.name, wanted.kind), open, is_target, &absence));
+                let error = missing((wanted.name, wanted.kind), open, is_target, &absence);
+                if !open.optional {
+                    return Err(error);
+                }
+                let users = match owner {
+                    Owner::Symbol(symbol) => self.users(symbol)?,
+                    Owner::Target(program) => vec![program],
+                };
+                unloadable.extend(users.into_iter().map(|user| {
+                    let open = &self.open_programs[user];
+                    (user, missing((wanted.name, wanted.kind), open, is_target, &absence))
+                }));
             }
         }
+        self.reject_all(unloadable);
         Ok(())
+    }
+
+    /// Leaves optional programs out of the load.
+    fn reject_all(&mut self, programs: Vec<(usize, Error)>) {
+        for (program, error) in programs {
+            let error = error.during(Step::FindSymbol).within(format_args!("object `{}`", self.object.name));
+            self.reject(u32::try_from(program).unwrap_or(u32::MAX), error);
+        }
+    }
+
+    /// Returns the programs to be loaded that use a symbol or attach to it.
+    fn users(&self, symbol: usize) -> Result<Vec<usize>> {
+        let symbol = u32::try_from(symbol).unwrap_or(u32::MAX);
+        let mut users = Vec::new();
+        for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
+            let is_target =
+                open.definition.target == Some(symbol) && open.target.is_none() && open.target_program.is_none();
+            if is_target || self.uses(open, symbol)? {
+                users.push(index);
+            }
+        }
+        Ok(users)
     }
 
     /// Returns the types for comparing declarations.
@@ -210,15 +262,16 @@ impl Executor {
         let span = self
             .object
             .btf
-            .ok_or_else(|| Error::malformed("the object declares symbols of the kernel with types but has no BTF"))?;
+            .ok_or_else(|| Error::malformed("the object declares typed kernel symbols but has no BTF"))?;
         let local = Types::of_object(self.bytes(span)?)?;
         Ok(Comparison { local, vmlinux: self.kernel_types()?, modules: Vec::new() })
     }
 
-    /// Finds out which of the symbols in BTF have no address: Linux 7.3 has functions in BTF that only describe others, and rejects
-    /// programs that use them. Called only after the kernel rejected a program, because it takes a pass over all symbols. Returns whether
-    /// weak symbols became absent, so that the load is worth another attempt.
-    pub(super) fn find_without_address(&mut self, program: u32, errno: Errno) -> Result<bool> {
+    /// Finds symbols that are in BTF but have no address: Linux 7.3 has BTF functions that only describe other
+    /// functions, and rejects programs that use them. Called only after the kernel rejected a program, because it reads
+    /// all of `/proc/kallsyms`. Returns whether weak symbols became absent, so that another attempt to load the program
+    /// can succeed.
+    fn find_without_address(&mut self, program: u32, errno: Errno) -> Result<bool> {
         let is_that = [libc::EINVAL, libc::ENOENT].contains(&errno.raw());
         if !is_that || std::mem::replace(&mut self.symbols.addresses_checked, true) {
             return Ok(false);
@@ -230,7 +283,7 @@ impl Executor {
             .collect();
         let mut names: Vec<_> =
             with_id.iter().map(|&(index, _)| kallsyms::Wanted::new(&object.symbols[index].name)).collect();
-        // The kernel's own error is more helpful than that of a list which this process may not read.
+        // If `/proc/kallsyms` cannot be read, keep the error of the kernel, which is more helpful.
         if names.is_empty()
             || kallsyms::find(&mut names).is_err()
             || names.iter().all(|name| name.found.is_none()) && !kallsyms::lists_names()
@@ -262,7 +315,7 @@ impl Executor {
     fn uses(&self, open: &OpenProgram, symbol: u32) -> Result<bool> {
         for (_, function) in functions(self.object, open.definition) {
             for patch in self.patches(self.body(function?))? {
-                if let PatchKind::Variable(used) | PatchKind::Function(used) = patch?.kind {
+                if let PatchKind::Variable(used) | PatchKind::Function(used) | PatchKind::Address(used) = patch?.kind {
                     if used == symbol {
                         return Ok(true);
                     }
@@ -282,6 +335,7 @@ impl Executor {
             return Ok(());
         }
         let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(&symbols[index].name)).collect();
+        let mut unloadable = Vec::new();
         let shown = kallsyms::find(&mut names)?;
         for (&index, kallsyms::Wanted { name, found }) in wanted.iter().zip(&names) {
             self.symbols.addresses[index] = match *found {
@@ -290,7 +344,7 @@ impl Executor {
                         ErrorKind::NotPermitted,
                         format_args!("the kernel hides the address of `{name}` from this process"),
                     )
-                    .with_help("reading addresses requires CAP_SYSLOG, and /proc/sys/kernel/kptr_restrict below 2"));
+                    .with_help(kallsyms::HIDDEN));
                 }
                 Some(kallsyms::Found::Address(address)) => Some(address),
                 Some(kallsyms::Found::Several(first, second)) => {
@@ -302,11 +356,26 @@ impl Executor {
                 None => None,
             };
             if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
-                let open = &self.open_programs[program];
-                return Err(missing((name, SymbolKind::Address), open, false, &Absence::Unknown(Vec::new())));
+                let missing = |program: usize| {
+                    let open = &self.open_programs[program];
+                    missing((name, SymbolKind::Address), open, false, &Absence::Unknown(Vec::new()))
+                };
+                if !self.open_programs[program].optional {
+                    return Err(missing(program));
+                }
+                unloadable.extend(self.users(index)?.into_iter().map(|user| (user, missing(user))));
             }
         }
+        self.reject_all(unloadable);
         Ok(())
+    }
+
+    /// Finds the symbols of the kernel, if they were not found before.
+    pub(super) fn resolve_symbols(&mut self) -> Result<()> {
+        match self.symbols.resolved {
+            true => Ok(()),
+            false => (parts::needed(self.parts.symbols, "symbols")?.resolve)(self),
+        }
     }
 
     /// Returns the address of an untyped symbol; 0 if it is weak and absent.
@@ -329,11 +398,14 @@ impl Executor {
         if open.target_program.is_some() {
             return Ok(None);
         }
-        if target_name(open)?.is_some() {
+        let by_section = open.definition.target;
+        if open.target.is_some() {
             self.resolve_symbols()?;
-            return Ok(at(&self.symbols.targets, program).copied().flatten());
+            if let Some(found) = at(&self.symbols.targets, program).copied().flatten() {
+                return Ok(Some(found));
+            }
         }
-        match open.definition.target {
+        match by_section {
             Some(symbol) => self.symbol(symbol),
             None => Ok(None),
         }
@@ -341,21 +413,28 @@ impl Executor {
 }
 
 impl Executor {
-    /// Returns the BTF id of the function of another program that this one is loaded for, if the user chose one.
+    /// Returns the BTF id of the function in another program that this program is loaded for, if the user set one.
     pub(super) fn target_program(&self, program: u32) -> Result<Option<u32>> {
         let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
-        let Some((fd, function)) = &open.target_program else {
+        if open.target_program.is_none() {
             if open.program_type == ProgramType::EXT {
-                return Err(Error::invalid("it replaces a function of another program, but no program was chosen")
-                    .with_help("choose one with `set_attach_program` before the load"));
+                return Err(Error::invalid("the program replaces a function of another program, which was not set")
+                    .with_help("set the other program with `set_attach_program` before the load"));
             }
             return Ok(None);
-        };
-        crate::link::function_id(fd.as_fd(), function, self.token()).map(Some)
+        }
+        (parts::needed(self.parts.symbols, "symbols")?.in_program)(self, program)
+    }
+
+    /// Returns the BTF id of the function that the user set with its program.
+    fn function_in_program(&self, program: u32) -> Result<Option<u32>> {
+        let target = at(&self.open_programs, program).and_then(|open| open.target_program.as_ref());
+        let id = |(fd, function): &(OwnedFd, String)| crate::link::function_id(fd.as_fd(), function, self.token());
+        target.map(id).transpose()
     }
 }
 
-/// Returns the full name and the kind of the BTF type of the attach target that the user chose.
+/// Returns the full name and the kind of the BTF type of the attach target that the user set.
 fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
     let Some(target) = open.target.as_deref() else { return Ok(None) };
     let is_tracing = open.program_type == ProgramType::TRACING;
@@ -372,23 +451,23 @@ fn target_name(open: &OpenProgram) -> Result<Option<(String, SymbolKind)>> {
     };
     way.kernel_type(target).map_err(|malformed| {
         Error::invalid(format_args!("attach target {target:?} of program `{}` is not valid: {malformed}", open.name()))
-            .note("it was set with `set_attach_target`")
+            .note("the target was set with `set_attach_target`")
     })
 }
 
-/// The types that declarations are compared with, each read once.
+/// The types of the object and of the kernel, to compare declarations. Those of a module are read once.
 struct Comparison {
     local: Types,
-    vmlinux: Rc<Types>,
-    /// By module.
-    modules: Vec<(usize, Rc<Types>)>,
+    vmlinux: Arc<Types>,
+    /// The types of modules, by the module's index.
+    modules: Vec<(usize, Arc<Types>)>,
 }
 
 impl Comparison {
     /// Returns both declarations if the found symbol's type is not compatible with the declared one.
     fn mismatch(&mut self, symbols: &Symbols, found: Found, ty: u32, name: &str) -> Result<Option<Mismatch>> {
         let types = match found.module {
-            None => Rc::clone(&self.vmlinux),
+            None => Arc::clone(&self.vmlinux),
             Some(module) => self.module(symbols, module)?,
         };
         // Functions and variables have a type; other symbols have none to compare.
@@ -397,7 +476,7 @@ impl Comparison {
         let theirs = theirs.ok_or_else(|| {
             Error::of(
                 ErrorKind::Busy,
-                format_args!("the kernel's BTF of `{}` changed during the lookup", name.escape_debug()),
+                format_args!("the BTF of kernel symbol `{}` changed during the lookup", name.escape_debug()),
             )
         })?;
         let (local_id, their_id) = (self.local.resolve(ty), types.resolve(theirs));
@@ -412,19 +491,19 @@ impl Comparison {
         }))
     }
 
-    fn module(&mut self, symbols: &Symbols, module: usize) -> Result<Rc<Types>> {
+    fn module(&mut self, symbols: &Symbols, module: usize) -> Result<Arc<Types>> {
         if let Some((_, types)) = self.modules.iter().find(|(known, _)| *known == module) {
-            return Ok(Rc::clone(types));
+            return Ok(Arc::clone(types));
         }
         let name =
             &symbols.modules.get(module).ok_or_else(|| Error::malformed("the module index is out of range"))?.name;
         let types = types::module(&self.vmlinux, name)?;
-        self.modules.push((module, Rc::clone(&types)));
+        self.modules.push((module, Arc::clone(&types)));
         Ok(types)
     }
 }
 
-/// Returns the error of a missing symbol, which the program attaches to or uses.
+/// Returns the error for a missing kernel symbol that a program attaches to or uses.
 fn missing(symbol: (&str, SymbolKind), open: &OpenProgram, is_target: bool, absence: &Absence) -> Error {
     let error = reason(symbol, open, is_target, absence).during(Step::FindSymbol);
     error.about(Subject::Symbol(symbol.0)).about(Subject::Program(&open.definition.name))
@@ -446,21 +525,27 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
     };
     match absence {
         Absence::OtherType(Mismatch { declared, found, owner }) => Error::mismatch(format_args!(
-            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` has another type: the object declares `{declared}`, the BTF of {owner} has `{found}`"
+            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` has a different type: the object declares `{declared}`, the BTF of {owner} has `{found}`"
         ))
         .with_help(
-            "declare it as the kernel does, with definitions of the structs; to support kernels that differ, declare each form `__weak` with a suffix, as `NAME___SUFFIX`, and choose by `bpf_ksym_exists`",
+            "declare the symbol as the kernel does, with definitions of the structs; to support kernels with different declarations, declare each of them `__weak` with a suffix, as `NAME___SUFFIX`, and choose with `bpf_ksym_exists`",
         ),
-        Absence::NoAddress(owner) => Error::not_found(format_args!(
-            "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` is in the BTF of {owner}, but has no address in /proc/kallsyms"
-        ))
-        .with_help(
-            "its BTF entry only describes another function (names that end in `_impl`, since Linux 7.0), or the kernel was built without it: declare it `__weak` and guard its use by `bpf_ksym_exists`",
-        ),
+        Absence::NoAddress(owner) => {
+            let error = Error::not_found(format_args!(
+                "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` is in the BTF of {owner}, but has no address in /proc/kallsyms"
+            ));
+            let error = match name.ends_with("_impl") {
+                true => error.with_help("a BTF entry whose name ends in `_impl` may only describe the function without this suffix (Linux 7.0): call that one"),
+                false => error,
+            };
+            error.with_help(format_args!(
+                "the kernel may be built without the {kind}: declare the {kind} `__weak`, and guard its use with `bpf_ksym_exists`"
+            ))
+        }
         Absence::Unknown(unread) => {
             let advice = match is_target {
                 true => {
-                    "load the module that has it, choose another target with `set_attach_target`, or leave the program out with \
+                    "load the module that has the symbol, set a different target with `set_attach_target`, or leave the program out with \
                      `set_autoload(false)`"
                 }
                 false => {
@@ -470,7 +555,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
             let error = Error::not_found(format_args!(
                 "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` not found in the BTF of this kernel or of a loaded module"
             ));
-            // Why the BTF lacks a function that the kernel has is more helpful.
+            // If the kernel has the function, but its BTF does not, the reason for that is more helpful.
             if let Some(why) = causes::not_in_btf(name).filter(|_| is_target && kind == "function") {
                 return error.with_help(format_args!("{why}, or leave the program out with `set_autoload(false)`"));
             }

@@ -1,6 +1,6 @@
 //! The feature probe for references to any byte of an arena. Older kernels accept references to the first 512 MiB only.
 //!
-//! Linux accepts them since about 7.1. The probe loads a program, once a process. Knows no object.
+//! Linux 7.0 accepts them and 6.18 does not. The probe loads a program, once per process.
 
 use super::probe::{self, Probe, ProbeRequest};
 use crate::error::{Errno, Result};
@@ -18,7 +18,8 @@ pub(crate) fn accepts_any_offset(how: ProbeRequest<'_>) -> Result<bool> {
     let exit = [probe::insn(crate::opcode::EXIT, (0, 0), 0)];
     PROBE.run(|| {
         let mut log = [0; 4096];
-        // The offset is outside of the map's value, so every verifier rejects the program. The message differs.
+        // The offset is outside of the value of the probe's map, so every verifier rejects the program. The message
+        // shows which check failed.
         let result = probe::load_with_value("arena_probe", (MapType::ARRAY, FAR), &exit, how, &mut log)?;
         let len = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
         let text = String::from_utf8_lossy(&log[..len]);

@@ -1,9 +1,9 @@
 //! Ids of kernel types by name, from one pass over `/sys/kernel/btf/vmlinux`.
 //!
-//! There is no index. One pass over the strings finds the offsets of the wanted names, one over the types finds the types that have them,
-//! and both stop when nothing is left to find. Both read the file in pieces: if the kernel's BTF cannot be mapped into memory, one small
-//! buffer is enough. BTF that cannot be read completely still has the types before the unreadable one; a note states why the others are
-//! missing. Of a module that may be nothing. Knows names and ids; not who looks them up.
+//! One pass over the strings finds the offsets of the wanted names, and one over the types finds the types with these
+//! names. Both stop when nothing is left to find, and read the file in pieces: if the kernel's BTF cannot be mapped
+//! into memory, one small buffer is enough. If the BTF cannot be read completely, the types before the unreadable type
+//! are found, and a note states why the other types are missing. This module does not depend on the users of the ids.
 
 mod scan;
 #[cfg(test)]
@@ -21,13 +21,17 @@ use crate::abi::SymbolKind;
 use crate::btf::format::{Gap, HEADER, Header, Layout, Section};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys::btf as sys;
+use crate::sys::ids::Kind;
 
 /// The directory of the kernel's BTF and that of its modules.
 pub(crate) const DIRECTORY: &str = "/sys/kernel/btf";
 
-/// The number of bytes that are read at a time if the file cannot be mapped. In practice larger than any string or type record; the buffer
-/// grows for one that is not.
+/// The number of bytes that are read at a time if the file cannot be mapped. The buffer grows for a string or type record that is longer.
 const CHUNK: usize = 64 << 10;
+
+/// Help for a process that has no permission to open BTF by its id.
+pub(super) const NEEDS_ADMIN: &str =
+    "run with CAP_SYS_ADMIN in the initial user namespace; a BPF token cannot delegate this capability";
 
 /// A name to find, and the type that was found.
 #[derive(Debug)]
@@ -46,7 +50,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How many type ids and string offsets the base has, and its layout of kinds; all empty for vmlinux itself.
+/// The base of a module's BTF: its number of type ids, its length of strings in bytes, and its kind layout. Empty for
+/// vmlinux itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Base {
     types: u32,
@@ -54,25 +59,27 @@ pub(crate) struct Base {
     layout: Layout,
 }
 
-/// Finds the wanted names in the BTF of the running kernel. Returns a note if the BTF could not be read completely and a name is still
-/// missing. Type ids are valid for the BTF of the running kernel only: another file has other ids.
+/// Finds the wanted names in the BTF of the running kernel. Returns a note if the BTF could not be read completely and
+/// a name is still missing. Type ids are valid for the BTF of the running kernel only: a different file has different
+/// ids.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
     let gap = Source::vmlinux()?.find(&Base::default(), wanted)?;
     Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))
 }
 
-/// What was found in modules.
+/// The result of a search in modules.
 #[derive(Debug, Default)]
 pub(crate) struct InModules {
     /// For each name, the index of its module in `modules`, if it was found.
     pub(crate) positions: Vec<Option<usize>>,
     /// The modules' names, with their BTF if this process has the right to open it.
     pub(crate) modules: Vec<(String, Result<OwnedFd>)>,
-    /// Which BTF could not be read, each with the reason.
+    /// The BTF that could not be read, each with the reason.
     pub(crate) unread: Vec<String>,
 }
 
-/// Finds the remaining names in the BTF of modules, in one pass over each. The first module that has a name counts.
+/// Finds the remaining names in the BTF of modules, in one pass over each. If several modules have a name, the first is
+/// the result.
 pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
     if wanted.iter().all(|wanted| wanted.id.is_some()) {
@@ -86,7 +93,7 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
         Ok(base) => base,
         Err(gap) => {
             found.unread.push(format!(
-                "no module was searched, because the BTF of modules continues that of vmlinux, which cannot be read completely: {gap}"
+                "the BTF of modules was not searched, because it extends the BTF of vmlinux, which cannot be read completely: {gap}"
             ));
             return Ok(found);
         }
@@ -132,8 +139,8 @@ pub(crate) fn unread(path: &Path, why: &dyn std::fmt::Display) -> String {
     }
 }
 
-/// Finds names in modules, and returns the modules that have one. A module whose BTF is malformed or not readable for this process is noted
-/// and skipped. Any other failed read is an error, because it does not show that the name is absent.
+/// Finds names in modules, and returns the modules that have one. A module whose BTF is malformed, or which this
+/// process has no permission to read, is skipped with a note. Any other failed read is an error.
 fn find_in<'a>(
     sources: impl Iterator<Item = (&'a PathBuf, Result<Source, Unopened>)>,
     base: &Base,
@@ -149,7 +156,7 @@ fn find_in<'a>(
         }
         let mut source = match source {
             Ok(source) => source,
-            // A module can be unloaded at any time; then it does not have the names.
+            // A module can be unloaded at any time; its BTF is then skipped.
             Err(Unopened::Gone) => continue,
             Err(Unopened::Malformed(why)) => {
                 found.unread.push(unread(path, &why));
@@ -201,17 +208,16 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
             .during(Step::ReadKernel)
             .about(Subject::Module(name));
         match errno.raw() {
-            libc::EPERM => error
-                .with_help("run with CAP_SYS_ADMIN in the initial user namespace; a BPF token does not delegate it"),
+            libc::EPERM => error.with_help(NEEDS_ADMIN),
             _ => error,
         }
     };
     let mut id = 0;
-    while let Some(next) = sys::next_id(id).map_err(refused)? {
+    while let Some(next) = Kind::Btf.next_id(id).map_err(refused)? {
         id = next;
         let fd = match sys::open(id, None) {
             Ok(fd) => fd,
-            // This BTF was unloaded after its id was listed; it was not the one looked for.
+            // This BTF was unloaded after its id was listed; continue with the next one.
             Err(errno) if errno.raw() == libc::ENOENT => continue,
             Err(errno) => return Err(refused(errno)),
         };
@@ -234,11 +240,11 @@ struct Source {
 /// Why a BTF file was not opened.
 #[derive(Debug)]
 enum Unopened {
-    /// It no longer exists.
+    /// The file no longer exists.
     Gone,
-    /// It is not valid BTF, for this reason.
+    /// The file is not valid BTF, for this reason.
     Malformed(String),
-    /// It could not be read.
+    /// The file could not be read.
     Io(std::io::Error),
 }
 
@@ -264,7 +270,7 @@ impl Source {
                 }
                 Unopened::Malformed(why) => Error::malformed(format_args!("{what}: {why}"))
                     .during(Step::ReadKernel)
-                    .note("ids of the kernel's types are looked up in this file"),
+                    .note("the types of the kernel are read from this file"),
                 Unopened::Io(error) => {
                     let why = causes::no_btf(&error);
                     Error::io(what, &error).during(Step::ReadKernel).note(format_args!("{why}"))
@@ -289,7 +295,7 @@ impl Source {
         let header = Header::parse(&beginning[..read], len).map_err(|why| Unopened::Malformed(why.to_owned()))?;
         let mut layout = vec![0; usize::try_from(header.layout.len).unwrap_or(0)];
         file.read_exact_at(&mut layout, header.layout.offset)?;
-        // A mapping requires that the file never changes, which is sure of the kernel's own files only.
+        // A mapping requires that the file never changes, which only the kernel's own files guarantee.
         let mapped = usize::try_from(len).ok().filter(|_| sysfs).and_then(|len| sys::MappedFile::of_sysfs(&file, len));
         Ok(Self { file, path: path.display().to_string(), mapped, header, layout: Layout::parse(&layout) })
     }
@@ -304,7 +310,8 @@ impl Source {
         Ok(types.gap)
     }
 
-    /// Returns the number of types and of bytes of strings, after which those of a module begin.
+    /// Returns the number of types and the length of the strings in bytes: the first id and the first string offset of
+    /// a module's BTF.
     fn measure(&mut self) -> Result<Result<Base, Gap>> {
         let mut types = TypeScan::new(&[], 0);
         types.stop_early = false;
@@ -319,7 +326,7 @@ impl Source {
         })
     }
 
-    /// Returns the file's layout of kinds, or its base's if the file has none.
+    /// Returns the file's kind layout, or that of its base if the file has none.
     fn layout<'a>(&'a self, base: &'a Base) -> &'a Layout {
         if self.layout.is_empty() { &base.layout } else { &self.layout }
     }

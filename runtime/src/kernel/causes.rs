@@ -2,31 +2,49 @@
 //!
 //! One error number has many causes: a file system that is not mounted, a kernel that was built without the feature, a capability that the
 //! process lacks. Each function here examines the running system after a failure and returns the cause that it finds. If several causes
-//! remain, the text names all of them. Must not know programs or plans; nothing here fails or changes anything.
+//! remain, the text names all of them. This module does not know programs or plans. Its functions never fail, and only read.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use super::{kallsyms, tracefs};
 use crate::error::{Error, LinuxVersion};
 
-/// The two directories where tracefs can be.
-pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-
-/// Adds help with what the request requires. If the running kernel is older than `since`, the error's kind becomes `Unsupported`.
+/// Adds help that states the required Linux version. If the running kernel is older than `since`, the error's kind becomes
+/// `Unsupported`.
 pub(crate) fn since(error: Error, since: LinuxVersion, help: impl std::fmt::Display) -> Error {
     let error = error.with_help(help);
     if older_than(since).is_some() { error.needs(since) } else { error }
 }
 
-/// Returns the running kernel's version if it is known and older than `since`. Used only for the text of errors, never to decide what to
-/// do.
+/// Explains the rejection of a pin relative to the descriptor of a directory.
+pub(crate) fn relative_pin(error: Error) -> Error {
+    const RELATIVE: LinuxVersion = LinuxVersion::new(6, 5);
+    match error.errno() {
+        Some(errno) if errno.raw() == libc::EINVAL && older_than(RELATIVE).is_some() => error
+            .needs(RELATIVE)
+            .note(format_args!("paths of pins relative to the descriptor of a directory require Linux {RELATIVE}")),
+        _ => error,
+    }
+}
+
+/// Adds help to an `EPERM` of a load or a map's creation: the capabilities that it requires.
+pub(crate) fn advise(error: Error) -> Error {
+    if error.errno().is_none_or(|errno| errno.raw() != libc::EPERM) {
+        return error;
+    }
+    error.with_help(
+        "this requires the capabilities CAP_BPF and, depending on the program or map, CAP_PERFMON or CAP_NET_ADMIN (CAP_SYS_ADMIN \
+        before Linux 5.8); before 5.11 also a sufficient limit on locked memory (`ulimit -l`); lockdown or a seccomp filter \
+        can forbid it as well",
+    )
+}
+
+/// Returns the running kernel's version if it is known and older than `since`. Only for error texts: a distribution's kernel may have
+/// features of later versions.
 pub(crate) fn older_than(since: LinuxVersion) -> Option<LinuxVersion> {
-    let running = super::kconfig::version().ok()?;
-    let part = |shift: u32| u16::try_from(running >> shift & 0xff).ok();
-    // The number consists of major version, minor version and patch level.
-    let running = LinuxVersion::new(part(16)?, part(8)?);
-    (running < since).then_some(running)
+    super::version().ok().filter(|running| *running < since)
 }
 
 /// Returns why sysfs does not have the perf event source `name` (`kprobe`, `uprobe`).
@@ -37,7 +55,7 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     if !Path::new("/sys/bus/event_source/devices").is_dir() {
         return "the kernel is built without perf events (CONFIG_PERF_EVENTS)".to_owned();
     }
-    // Kernels have this function if and only if they have such events.
+    // A kernel has this function exactly if it has perf events of this kind.
     if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
         return format!("the kernel has {name}s, but the sysfs at /sys is incomplete in this mount namespace");
     }
@@ -57,7 +75,8 @@ pub(crate) fn no_tracepoint(category: &str, name: &str, error: &std::io::Error) 
     if let Some(why) = no_tracefs(error) {
         return why;
     }
-    let events = |path: &str| TRACEFS.iter().any(|root| Path::new(&format!("{root}/events/{path}")).is_dir());
+    let events =
+        |path: &str| tracefs::DIRECTORIES.iter().any(|root| Path::new(&format!("{root}/events/{path}")).is_dir());
     match (events(category), category) {
         (true, _) => format!(
             "the kernel has tracepoints of category `{category}`, but none called `{name}`: see /sys/kernel/tracing/events/{category}"
@@ -74,17 +93,17 @@ pub(crate) fn no_btf(error: &std::io::Error) -> String {
     no_sysfs(error).unwrap_or_else(|| "the kernel is built without CONFIG_DEBUG_INFO_BTF".to_owned())
 }
 
-/// Returns what is known of a function that neither the kernel's BTF nor that of modules has.
+/// Returns why a function is neither in the BTF of the kernel nor in that of a module; `None` if no cause is found.
 pub(crate) fn not_in_btf(name: &str) -> Option<String> {
     let (module, function) = name.split_once(':').map_or((None, name), |(module, name)| (Some(module), name));
     let symbol = Symbol::find(function)?;
     if let Some(module) = symbol.modules.iter().find(|found| module.is_none_or(|module| module == found.as_str())) {
-        let what = format!("module `{module}` is loaded and has it");
+        let what = format!("module `{module}` is loaded and has the function");
         return Some(match Path::new(&format!("/sys/kernel/btf/{module}")).exists() {
-            true => format!("{what}, but its BTF does not: attach a kprobe to it"),
+            true => format!("{what}, but the module's BTF does not: attach a kprobe to the function instead"),
             false => format!(
-                "{what}, but the module has no BTF (the module or the kernel is built without CONFIG_DEBUG_INFO_BTF_MODULES, or they are not of the \
-                 same build): attach a kprobe to it"
+                "{what}, but the module has no BTF (the module or the kernel is built without CONFIG_DEBUG_INFO_BTF_MODULES, or the module and \
+                 the kernel are from different builds): attach a kprobe to the function instead"
             ),
         });
     }
@@ -92,27 +111,29 @@ pub(crate) fn not_in_btf(name: &str) -> Option<String> {
         Some(module) if !Path::new(&format!("/sys/module/{module}")).exists() && Path::new("/sys/module").exists() => {
             Some(format!("module `{module}` is not loaded"))
         }
-        None if symbol.functions > 0 => {
-            Some("the kernel has the function, but its BTF does not: attach a kprobe to it".to_owned())
-        }
+        None if symbol.functions > 0 => Some(
+            "the kernel has the function, but its BTF does not: attach a kprobe to the function instead".to_owned(),
+        ),
         _ => symbol.other_names(),
     }
 }
 
-/// Returns why the kernel rejects perf events of this process.
+/// Returns why the kernel does not permit this process to open perf events.
 pub(crate) fn no_perf_rights(errno: i32) -> String {
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = lockdown.split(['[', ']']).nth(1).filter(|mode| *mode != "none");
     let has_right = capabilities().is_none_or(|set| set & (PERFMON | SYS_ADMIN) != 0);
     match (mode, has_right) {
         (Some(mode), true) => {
-            format!("kernel lockdown (`{mode}`) forbids it; it can be changed only at boot")
+            format!("kernel lockdown (`{mode}`) forbids perf events; lockdown can be changed only at boot")
         }
         (None, true) if errno == libc::EPERM => {
-            "the process has CAP_PERFMON or CAP_SYS_ADMIN, so a seccomp filter or a security module forbids it"
+            "the process has CAP_PERFMON or CAP_SYS_ADMIN, so a seccomp filter or a security module forbids perf events"
                 .to_owned()
         }
-        (None, true) => "a security module forbids it, or the process is not in the initial user namespace".to_owned(),
+        (None, true) => {
+            "a security module forbids perf events, or the process is not in the initial user namespace".to_owned()
+        }
         (_, false) => {
             let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
             let paranoid = match paranoid.trim() {
@@ -143,7 +164,7 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
             }
             Some(symbol) if symbol.others > 0 => NO_FUNCTION.to_owned(),
             Some(symbol) => symbol.other_names().unwrap_or_else(|| {
-                "the kernel has no function of that name: it may have been inlined, have another name in this version, or be in a module that is \
+                "the kernel has no function of that name: it may have been inlined, have a different name in this version, or be in a module that is \
                  not loaded; /proc/kallsyms lists the functions"
                     .to_owned()
             }),
@@ -161,7 +182,7 @@ pub(crate) fn no_kprobe(function: &str, offset: u64, errno: i32) -> Option<Strin
         } else if offset != 0 {
             format!("offset {offset:#x} is outside of the kernel's code, or at an instruction that the kernel patches at run time")
         } else {
-            "the kernel does not accept a kprobe there: the function is on its blacklist (/sys/kernel/debug/kprobes/blacklist), or begins with an \
+            "the kernel does not accept a kprobe at this address: the function is on the kprobe blacklist (/sys/kernel/debug/kprobes/blacklist), or begins with an \
              instruction that the kernel patches at run time"
                 .to_owned()
         }),
@@ -184,7 +205,7 @@ fn no_sysfs(error: &std::io::Error) -> Option<String> {
 
 /// Returns why a file in tracefs cannot be opened; `None` if the kernel does not have it.
 fn no_tracefs(error: &std::io::Error) -> Option<String> {
-    if TRACEFS.iter().any(|root| Path::new(&format!("{root}/events")).is_dir()) {
+    if tracefs::DIRECTORIES.iter().any(|root| Path::new(&format!("{root}/events")).is_dir()) {
         return match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => None,
             _ => Some(
@@ -202,7 +223,7 @@ fn no_tracefs(error: &std::io::Error) -> Option<String> {
     }
     Some(if !Path::new("/sys/kernel").is_dir() {
         "sysfs is not mounted at /sys in this process's mount namespace, and neither is tracefs".to_owned()
-    } else if !TRACEFS.iter().any(|root| Path::new(root).is_dir()) {
+    } else if !tracefs::DIRECTORIES.iter().any(|root| Path::new(root).is_dir()) {
         "the kernel is built without tracefs (CONFIG_TRACING)".to_owned()
     } else {
         "tracefs is not mounted at /sys/kernel/tracing (`mount -t tracefs tracefs /sys/kernel/tracing`)".to_owned()
@@ -213,9 +234,9 @@ fn no_tracefs(error: &std::io::Error) -> Option<String> {
 const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 
-/// Returns the effective capabilities of this process, from /proc.
+/// Returns the effective capabilities of this thread, from /proc.
 fn capabilities() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let status = fs::read_to_string("/proc/thread-self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
@@ -236,33 +257,23 @@ struct Symbol {
 impl Symbol {
     /// Looks up a name; `None` if the file cannot be read.
     fn find(name: &str) -> Option<Self> {
-        Self::scan(BufReader::with_capacity(64 << 10, fs::File::open("/proc/kallsyms").ok()?), name)
+        let mut found = Self::default();
+        kallsyms::each(|line| found.note(line, name)).ok()?;
+        Some(found)
     }
 
-    fn scan(mut lines: impl BufRead, wanted: &str) -> Option<Self> {
+    fn note(&mut self, line: kallsyms::Line<'_>, wanted: &str) {
         const MOST: usize = 3;
-        let mut found = Self::default();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if lines.read_until(b'\n', &mut line).ok()? == 0 {
-                return Some(found);
+        let Some(rest) = line.name.strip_prefix(wanted.as_bytes()) else { return };
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        match (rest.first(), line.is_code()) {
+            (None, true) => {
+                self.functions += 1;
+                self.modules.extend(line.module.map(text));
             }
-            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            let (Some(_), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-            let Some(rest) = name.strip_prefix(wanted.as_bytes()) else { continue };
-            let is_function = matches!(kind, b"t" | b"T" | b"w" | b"W");
-            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-            match (rest.first(), is_function) {
-                (None, true) => {
-                    found.functions += 1;
-                    let module = words.next().and_then(|module| module.strip_prefix(b"[")?.strip_suffix(b"]"));
-                    found.modules.extend(module.map(text));
-                }
-                (None, false) => found.others += 1,
-                (Some(b'.'), true) if found.variants.len() < MOST => found.variants.push(text(name)),
-                _ => {}
-            }
+            (None, false) => self.others += 1,
+            (Some(b'.'), true) if self.variants.len() < MOST => self.variants.push(text(line.name)),
+            _ => {}
         }
     }
 
@@ -283,7 +294,7 @@ fn is_blacklisted(function: &str) -> bool {
 
 /// Returns whether the kernel lists a function as traceable; `None` if the list cannot be read.
 fn is_traced(function: &str) -> Option<bool> {
-    let list = TRACEFS.iter().find_map(|root| fs::File::open(format!("{root}/available_filter_functions")).ok())?;
+    let list = tracefs::open("available_filter_functions").ok()?;
     let mut lines = BufReader::with_capacity(64 << 10, list);
     let mut line = Vec::new();
     loop {
@@ -306,11 +317,11 @@ mod tests {
         let text =
             b"0000000000000000 t wanted.isra.0\n0 T wanted\n0 t wanted\t[module]\n0 d wanted\n0 t wanted_too\n\n0 t\n\
             0 t wanted.part.1\n0 t wanted.cold\n0 t wanted.constprop.2\n";
-        let found = Symbol::scan(&text[..], "wanted").unwrap();
+        let mut found = Symbol::default();
+        kallsyms::each_of(&text[..], |line| found.note(line, "wanted")).unwrap();
         assert_eq!((found.functions, found.others, &found.modules[..]), (2, 1, &["module".to_owned()][..]));
         assert_eq!(found.variants, ["wanted.isra.0", "wanted.part.1", "wanted.cold"]);
         assert!(found.other_names().unwrap().contains("`wanted.isra.0`, `wanted.part.1`"));
-        assert_eq!(Symbol::scan(&b"0 t other\n"[..], "wanted"), Some(Symbol::default()));
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Feature probes of what only older kernels lack. Each runs once a process, and only after a request that may have been rejected for it.
+//! Probes of features that only older kernels lack. Each runs once per process, and only after a request that the kernel may have
+//! rejected because it lacks the feature.
 //!
-//! The probes are those of libbpf's `features.c` (Linux 7.3.4). If the process has no right to probe, the feature counts as present: the
-//! error of the rejected request is then more helpful. Features that are older than BPF tokens (6.9) are probed without a token, since a
-//! kernel with tokens has them. Knows no object.
+//! The probes are those of libbpf's `features.c` (Linux 7.3.4). Functions whose names begin with `has_` return the
+//! answer, or the error that the process has no permission to probe. The others are for loads: if the process has no
+//! right to probe, the feature counts as present, so that the error of the rejected request is returned, which is more
+//! helpful. Features that are older than BPF tokens (6.9) are probed without a token, because every kernel with tokens
+//! has them.
 
 use std::os::fd::BorrowedFd;
 
@@ -25,33 +28,48 @@ const ALLOW: [[u8; 8]; 2] = [insn(MOV, (0, 0), 1), NOTHING[1]];
 
 static CORE: Probe = Probe::new("supports CO-RE relocation");
 
-/// Returns whether an earlier probe found that the kernel does not support CO-RE relocation (before 5.17). Makes no request.
+/// Returns whether an earlier probe found that the kernel does not support CO-RE relocation (before 5.17). Does not run
+/// the probe.
 pub(crate) fn lacks_core() -> bool {
     CORE.known() == Some(false)
 }
 
 /// Probes whether the kernel supports CO-RE relocation. A kernel without it rejects the field of the request with `E2BIG`.
 pub(crate) fn find_core() -> Result<bool> {
+    probe::without_rights(has_core(), true)
+}
+
+/// Returns whether the kernel supports CO-RE relocation, or the error that the process has no permission to probe.
+pub(crate) fn has_core() -> Result<bool> {
     let plain = probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened());
-    let answer = CORE.run(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
-        // The relocation is not valid, and there is no BTF for it (file descriptor 0 is not BTF, or not open): a kernel that reports this
-        // supports relocation.
+    CORE.run(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
+        // The relocation is invalid, and its BTF file descriptor (0) is not BTF or not open. A kernel that returns one
+        // of these errors supports CO-RE relocation.
         Err(errno) if [libc::EINVAL, libc::EBADF, libc::EACCES].contains(&errno.raw()) => Ok(true),
         result => probe::compare(result, &[libc::E2BIG], || probe::load(&plain)),
-    });
-    probe::without_rights(answer, true)
+    })
 }
 
 /// Probes whether programs and maps can have names (4.15).
 pub(crate) fn names() -> Result<bool> {
+    probe::without_rights(has_names(), true)
+}
+
+/// Returns whether programs and maps can have names, or the error that the process has no permission to probe.
+pub(crate) fn has_names() -> Result<bool> {
     static PROBE: Probe = Probe::new("accepts names of maps and programs");
     let load = |name| probe::load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
-    let answer = PROBE.run(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")));
-    probe::without_rights(answer, true)
+    PROBE.run(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")))
 }
 
 /// Probes whether a load can state the program's attach type (4.17).
 pub(crate) fn attach_types() -> Result<bool> {
+    probe::without_rights(has_attach_types(), true)
+}
+
+/// Returns whether a load can state the program's attach type, or the error that the process has no permission to
+/// probe.
+pub(crate) fn has_attach_types() -> Result<bool> {
     static PROBE: Probe = Probe::new("accepts the attach type of a program at load");
     let load = |expected_attach_type| {
         probe::load(&sys::prog::Request {
@@ -60,15 +78,14 @@ pub(crate) fn attach_types() -> Result<bool> {
         })
     };
     let with = || load(AttachType::CGROUP_INET_SOCK_CREATE);
-    let answer = PROBE.run(|| match with() {
-        // The field was accepted; the kernel has no cgroup programs.
+    PROBE.run(|| match with() {
+        // The kernel accepts the field, but was built without cgroup programs.
         Err(errno) if errno.raw() == libc::EINVAL => Ok(true),
         result => probe::compare(result, &[libc::E2BIG], || load(AttachType(0))),
-    });
-    probe::without_rights(answer, true)
+    })
 }
 
-/// Probes whether separate helpers read kernel memory and user memory (5.5).
+/// Probes whether the kernel has separate helpers to read kernel memory and user memory (5.5).
 pub(crate) fn separate_reads() -> Result<bool> {
     static PROBE: Probe = Probe::new("has bpf_probe_read_kernel");
     let load = |helper: i32| {
@@ -83,7 +100,7 @@ pub(crate) fn separate_reads() -> Result<bool> {
         probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
     let answer = PROBE.run(|| match probe::verdict(&load(helper::PROBE_READ_KERNEL), &[libc::EINVAL])? {
-        // If the older helper is rejected as well (lockdown), the cause is another.
+        // If the older helper is rejected as well, the cause is not the missing helper but, for example, lockdown.
         false => probe::verdict(&load(helper::PROBE_READ), &[libc::EINVAL]).map(|old| !old),
         true => Ok(true),
     });
@@ -92,12 +109,28 @@ pub(crate) fn separate_reads() -> Result<bool> {
 
 /// Probes whether the kernel accepts a feature of BTF. Kernels reject unknown BTF with `EINVAL`.
 pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<bool> {
-    static PROBES: [Probe; Feature::ALL.len()] =
-        [const { Probe::new("accepts all features of the object's BTF") }; Feature::ALL.len()];
+    probe::without_rights(has_btf(feature, token), true)
+}
+
+/// Returns whether the kernel accepts a feature of BTF, or the error that the process has no permission to probe.
+pub(crate) fn has_btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<bool> {
+    // In the order of the features.
+    static PROBES: [Probe; Feature::ALL.len()] = [
+        Probe::new("accepts functions in BTF"),
+        Probe::new("accepts sections in BTF"),
+        Probe::new("accepts global functions in BTF"),
+        Probe::new("accepts floating-point types in BTF"),
+        Probe::new("accepts empty sections in BTF"),
+        Probe::new("accepts declaration tags in BTF"),
+        Probe::new("accepts type tags in BTF"),
+        Probe::new("accepts 64-bit enumerations in BTF"),
+        Probe::new("accepts optional sections in BTF"),
+        Probe::new("accepts attributes in BTF"),
+    ];
     let Some(probe) = PROBES.get(feature as usize) else { return Ok(true) };
     let example = feature.example();
     let load = || sys::btf::load(&example, token, &mut [])?.0.map(drop);
-    probe::without_rights(probe.run(|| probe::verdict(&load(), &[libc::EINVAL])), true)
+    probe.run(|| probe::verdict(&load(), &[libc::EINVAL]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Whether the running kernel has a JIT compiler, or interprets programs, as Debian's does on s390x. Without a JIT the kernel rejects many
-//! requests, mostly without a message. Knows no object.
+//! requests, mostly without a message.
 
 use std::path::Path;
 
@@ -17,20 +17,21 @@ pub(crate) fn explain(errno: Errno, log: Option<&str>) -> Option<String> {
     })
 }
 
-/// Returns whether the error is like that of a kernel without a JIT: before the verifier examined an instruction, or with a log that names
-/// it.
+/// Returns whether a kernel without a JIT can return this error: it rejects the request before the verifier examines an instruction, or
+/// the log mentions the JIT.
 fn may_lack(errno: i32, log: &str) -> bool {
     [libc::EINVAL, libc::ENOMEM, libc::EOPNOTSUPP, NOT_SUPPORTED].contains(&errno)
         && (log.is_empty() || log.contains("processed 0 insns") || log.contains("JIT"))
 }
 
-/// Returns whether the directory of the network's settings shows that the JIT is missing. Only the initial network namespace has all
-/// settings, so another one that only it has must exist.
+/// Returns whether the directory of network settings (`/proc/sys/net/core`) shows that the JIT is missing.
+/// `bpf_jit_enable` exists only in the initial network namespace. If it does not exist, `netdev_max_backlog`, which
+/// also exists only there, must exist: otherwise this is a different namespace.
 fn is_missing(settings: &Path) -> bool {
     match std::fs::read(settings.join("bpf_jit_enable")) {
         Ok(text) => text.starts_with(b"0"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => settings.join("netdev_max_backlog").exists(),
-        // Unreadable settings show nothing.
+        // A setting that cannot be read proves nothing.
         Err(_) => false,
     }
 }

@@ -1,12 +1,11 @@
-//! The configuration of the running kernel: its text, the kernel's version, and two of its features.
+//! The configuration of the running kernel: its text, the kernel's version, and one of its features.
 //!
-//! Knows where a kernel shows them; not who reads them, nor the types of the variables that they initialize.
+//! This module does not depend on the types of the variables that these values initialize.
 
 use std::fs;
 use std::io::ErrorKind;
 
 use crate::error::{Error, Result, Step, Subject};
-use crate::kernel::kallsyms;
 use crate::kernel::probe::{self, Probe};
 use crate::uapi::ProgramType;
 use crate::{helper, opcode};
@@ -20,21 +19,28 @@ const MOST: usize = 16 << 20;
 /// Reads the text of the running kernel's configuration; `None` if no file has it.
 pub(crate) fn text() -> Result<Option<Vec<u8>>> {
     let release = release()?;
-    // Distributions install it in /boot, and some recent ones only in the directory of modules.
+    // Most distributions install it in /boot, some recent ones only in the directory of modules.
     let (boot, modules) = (format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"));
-    for path in [boot.as_str(), PROC, modules.as_str()] {
+    first_of(&[&boot, PROC, &modules])
+}
+
+/// Reads the first of these files that exists and can be read; `None` if none of them exists. An unreadable file (in
+/// some distributions, only root has permission to read those in /boot) is an error only if no other file can be read.
+fn first_of(paths: &[&str]) -> Result<Option<Vec<u8>>> {
+    let mut unread = None;
+    for &path in paths {
         match fs::read(path) {
             // Some distributions compress the file in /boot as well.
             Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => return decompress(&bytes, path).map(Some),
             Ok(bytes) => return Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(Error::io(format_args!("cannot read the kernel's configuration at {path}"), &error)
-                    .during(Step::ReadKernel));
+                let error = Error::io(format_args!("cannot read the kernel's configuration at {path}"), &error);
+                unread.get_or_insert(error.during(Step::ReadKernel).about(Subject::Path(path.as_ref())));
             }
         }
     }
-    Ok(None)
+    unread.map_or(Ok(None), Err)
 }
 
 /// Iterates over the options that a configuration sets: names and values, as written.
@@ -45,7 +51,8 @@ pub(crate) fn options(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|line| line.trim_end().split_once('='))
 }
 
-/// Returns the version of the running kernel as one number (`KERNEL_VERSION`): the upstream version, also if a distribution has its own.
+/// Returns the upstream version of the running kernel as one number (`KERNEL_VERSION`), also if the distribution has
+/// its own version numbers.
 pub(crate) fn version() -> Result<u32> {
     let signature = match fs::read_to_string("/proc/version_signature") {
         Ok(text) => text,
@@ -54,7 +61,8 @@ pub(crate) fn version() -> Result<u32> {
     };
     let build = read("/proc/sys/kernel/version")?;
     let release = release()?;
-    // Ubuntu has the upstream version as the last word of a file of its own, Debian after its name in the build's version.
+    // Ubuntu has the upstream version as the last word of /proc/version_signature, Debian after the word `Debian` in the
+    // version of `uname`.
     let ubuntu = signature.split_whitespace().nth(2);
     let debian = build.split_once("Debian ").map(|(_, rest)| rest);
     [ubuntu, debian, Some(release.as_str())].into_iter().flatten().find_map(number).ok_or_else(|| {
@@ -73,23 +81,6 @@ pub(crate) fn has_bpf_cookie() -> Result<bool> {
     PROBE.run(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }
 
-/// Returns whether system calls get their arguments in a `struct pt_regs` (`CONFIG_ARCH_HAS_SYSCALL_WRAPPER`).
-pub(crate) fn has_syscall_wrapper() -> Result<bool> {
-    let prefix = match std::env::consts::ARCH {
-        "x86_64" => "x64",
-        "x86" => "ia32",
-        "aarch64" => "arm64",
-        "s390x" => "s390x",
-        "riscv64" => "riscv",
-        "powerpc64" => "powerpc",
-        _ => return Ok(false),
-    };
-    let name = format!("__{prefix}_sys_bpf");
-    let mut wanted = [kallsyms::Wanted::new(&name)];
-    kallsyms::find(&mut wanted)?;
-    Ok(wanted[0].found.is_some())
-}
-
 fn release() -> Result<String> {
     read("/proc/sys/kernel/osrelease").map(|text| text.trim_end().to_owned())
 }
@@ -102,7 +93,7 @@ fn read(path: &str) -> Result<String> {
     })
 }
 
-/// Parses `major.minor.patch`, whose last parts can be missing, and ignores what follows.
+/// Parses `major.minor.patch` at the beginning of a text. The last parts can be missing.
 fn number(text: &str) -> Option<u32> {
     let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let (major, minor) = (parts.next()?.ok()?, parts.next()?.ok()?);
@@ -178,6 +169,17 @@ mod tests {
         assert_eq!(decompress(&named, "x").unwrap(), b"CONFIG_A=y\n");
         assert!(decompress(&plain[..12], "x").is_err());
         assert!(decompress(&[0x1f, 0x8b], "x").is_err());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_file_that_cannot_be_read_is_skipped() {
+        // Reading a directory fails, also as root.
+        let (unreadable, missing) = ("/proc", "/proc/there-is-no-such-file");
+        assert!(first_of(&[missing, unreadable, "/proc/version"]).unwrap().is_some());
+        assert_eq!(first_of(&[missing, missing]).unwrap(), None);
+        let error = first_of(&[missing, unreadable, missing]).unwrap_err();
+        assert_eq!(error.subject(), Some(Subject::Path("/proc".as_ref())), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Small programs and maps that feature probes load and close again.
+//! Small programs and maps for feature probes. A probe loads or creates one, and closes it.
 //!
-//! Must not know objects or plans.
+//! This module does not depend on objects or plans.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -22,12 +22,12 @@ pub(crate) struct ProbeRequest<'a> {
     pub(crate) program_type: ProgramType,
     /// The attach type of the load.
     pub(crate) attach_type: AttachType,
-    /// The BPF token that is loaded with.
+    /// The BPF token to load with.
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
 /// Loads a program that begins with a 64-bit immediate load of the address of a map's value plus `offset`, followed by `rest`. The map has
-/// this type and one element of eight bytes. The outer error is that of creating the map.
+/// this type and one element of eight bytes. The outer `Err` means that the map could not be created.
 pub(super) fn load_with_value(
     name: &'static str,
     (map_type, offset): (MapType, u32),

@@ -1,18 +1,59 @@
 //! Reads the indexed types of the kernel and its modules.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::btf::{self, DIRECTORY};
 use crate::btf::{Bytes, Types};
-use crate::error::{Error, Result, Step, Subject};
-use crate::sys::btf::MappedFile;
+use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
+use crate::sys::btf::{self as sys, MappedFile};
 
 /// Reads the types of the running kernel, or those in the file at `path`.
-pub(crate) fn kernel(path: Option<&Path>) -> Result<Rc<Types>> {
+pub(crate) fn kernel(path: Option<&Path>) -> Result<Arc<Types>> {
     let own = Path::new(DIRECTORY).join("vmlinux");
-    Types::read(path.unwrap_or(&own), path.is_none(), None).map(Rc::new)
+    let types = Types::read(path.unwrap_or(&own), path.is_none(), None);
+    types.map(Arc::new).map_err(|error| match error.kind() {
+        ErrorKind::Malformed => error,
+        _ => error.with_help(
+            "enable CONFIG_DEBUG_INFO_BTF in the kernel, or pass a BTF file with `set_kernel_btf` (for CO-RE relocation only)",
+        ),
+    })
+}
+
+/// Reads the types in a file.
+pub(super) fn file(path: &Path, base: Option<Arc<Types>>) -> Result<Arc<Types>> {
+    Types::read(path, false, base).map(Arc::new)
+}
+
+/// Reads the types of the BTF object with this id, and the name of the module whose types they are.
+pub(super) fn of_id(id: u32) -> Result<(Arc<Types>, Option<String>)> {
+    let refused = |errno: Errno| {
+        let error = Error::refused(format_args!("cannot read the BTF with id {id}"), errno).during(Step::ReadKernel);
+        match errno.raw() {
+            libc::EPERM => error.with_help(btf::NEEDS_ADMIN),
+            _ => error,
+        }
+    };
+    let fd = sys::open(id, None).map_err(refused)?;
+    let bytes = sys::read(fd.as_fd()).map_err(refused)?;
+    let name = sys::kernel_name(fd.as_fd()).map_err(refused)?;
+    let module = name.clone().filter(|name| name != "vmlinux");
+    let base = module.is_some().then(|| kernel(None)).transpose()?;
+    let types = match name {
+        None => Types::of_program(bytes),
+        Some(_) => Types::new(Bytes::Owned(bytes), base, pointer()),
+    };
+    let types = types.map_err(|why| {
+        Error::malformed(format_args!("the BTF with id {id} is malformed: {why}")).during(Step::ReadKernel)
+    })?;
+    Ok((Arc::new(types), module))
+}
+
+/// Returns the size of a pointer of the kernel in bytes, which is that of this process's architecture.
+pub(super) fn pointer() -> u64 {
+    u64::try_from(size_of::<*const ()>()).unwrap_or(8)
 }
 
 /// Returns whether this is the path of the running kernel's BTF.
@@ -20,17 +61,18 @@ pub(crate) fn is_running(path: &Path) -> bool {
     path == Path::new(DIRECTORY).join("vmlinux")
 }
 
-/// An iterator that reads the types of modules one after another, and notes those that cannot be read.
+/// An iterator that reads the types of modules one after another. It collects a note for each module that cannot be
+/// read.
 pub(crate) struct Modules<'a> {
-    vmlinux: &'a Rc<Types>,
+    vmlinux: &'a Arc<Types>,
     paths: std::vec::IntoIter<PathBuf>,
     pub(crate) unread: Vec<String>,
 }
 
 /// Iterates over the modules of the running kernel that have BTF, ordered by name.
-pub(crate) fn modules(vmlinux: &Rc<Types>) -> Modules<'_> {
+pub(crate) fn modules(vmlinux: &Arc<Types>) -> Modules<'_> {
     let (mut paths, mut unread) = (btf::module_paths(), Vec::new());
-    // Ids of modules continue those of the kernel, so the number of the kernel's types must be known.
+    // The type ids of modules begin after the last id of vmlinux, so all types of vmlinux must be readable.
     if let Some(gap) = vmlinux.gap() {
         paths.clear();
         unread.push(btf::unread(Path::new("vmlinux"), gap));
@@ -39,23 +81,23 @@ pub(crate) fn modules(vmlinux: &Rc<Types>) -> Modules<'_> {
 }
 
 /// Reads the types of one module.
-pub(crate) fn module(vmlinux: &Rc<Types>, name: &str) -> Result<Rc<Types>> {
-    Types::read(&Path::new(DIRECTORY).join(name), true, Some(Rc::clone(vmlinux))).map(Rc::new)
+pub(crate) fn module(vmlinux: &Arc<Types>, name: &str) -> Result<Arc<Types>> {
+    Types::read(&Path::new(DIRECTORY).join(name), true, Some(Arc::clone(vmlinux))).map(Arc::new)
 }
 
 impl Iterator for Modules<'_> {
-    type Item = (String, Rc<Types>);
+    type Item = (String, Arc<Types>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let path = self.paths.next()?;
-            match Types::read(&path, true, Some(Rc::clone(self.vmlinux))) {
+            match Types::read(&path, true, Some(Arc::clone(self.vmlinux))) {
                 Ok(types) => {
                     self.unread.extend(types.gap().map(|gap| btf::unread(&path, gap)));
-                    return Some((btf::module_name(&path), Rc::new(types)));
+                    return Some((btf::module_name(&path), Arc::new(types)));
                 }
-                // A module can be unloaded at any time; then it does not have the names.
-                Err(_) if !path.exists() => {}
+                // A module can be unloaded at any time; it is then skipped.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => self.unread.push(btf::unread(&path, &error)),
             }
         }
@@ -64,7 +106,7 @@ impl Iterator for Modules<'_> {
 
 /// A struct that was found, and the kernel or module that has it.
 pub(crate) struct Owner {
-    pub(crate) types: Rc<Types>,
+    pub(crate) types: Arc<Types>,
     /// The module; `None` for the kernel itself.
     pub(crate) module: Option<String>,
     pub(crate) id: u32,
@@ -72,18 +114,18 @@ pub(crate) struct Owner {
 
 /// A lookup of structs by name: first in the kernel, then in each loaded module.
 pub(crate) struct Finder {
-    vmlinux: Rc<Types>,
+    vmlinux: Arc<Types>,
 }
 
 impl Finder {
-    pub(crate) fn new(vmlinux: Rc<Types>) -> Self {
+    pub(crate) fn new(vmlinux: Arc<Types>) -> Self {
         Self { vmlinux }
     }
 
     /// Finds a struct. The error lists the BTF that could not be read.
     pub(crate) fn find(&self, name: &str) -> Result<Owner, Vec<String>> {
         if let Some(id) = self.vmlinux.find_struct(name) {
-            return Ok(Owner { types: Rc::clone(&self.vmlinux), module: None, id });
+            return Ok(Owner { types: Arc::clone(&self.vmlinux), module: None, id });
         }
         let mut modules = modules(&self.vmlinux);
         let found = modules.find_map(|(module, types)| {
@@ -95,10 +137,11 @@ impl Finder {
 }
 
 impl Types {
-    fn read(path: &Path, sysfs: bool, base: Option<Rc<Self>>) -> Result<Self> {
+    fn read(path: &Path, sysfs: bool, base: Option<Arc<Self>>) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::io(format_args!("cannot read the kernel's BTF at {}", path.display()), &error).during(Step::ReadKernel).about(Subject::Path(path))
-                .with_help("enable CONFIG_DEBUG_INFO_BTF in the kernel, or pass a BTF file with `set_kernel_btf` (for CO-RE relocation only)")
+            Error::io(format_args!("cannot read the BTF at {}", path.display()), &error)
+                .during(Step::ReadKernel)
+                .about(Subject::Path(path))
         };
         let file = File::open(path).map_err(failed)?;
         let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
@@ -107,9 +150,7 @@ impl Types {
             Some(mapped) => Bytes::Mapped(mapped),
             None => Bytes::Owned(std::fs::read(path).map_err(failed)?),
         };
-        // The kernel's pointers have the size of this process's architecture.
-        let pointer = u64::try_from(size_of::<*const ()>()).unwrap_or(8);
-        Self::new(bytes, base, pointer).map_err(|why| {
+        Self::new(bytes, base, pointer()).map_err(|why| {
             Error::malformed(format_args!("{} has malformed BTF: {why}", path.display()))
                 .during(Step::ReadKernel)
                 .about(Subject::Path(path))

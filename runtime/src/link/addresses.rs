@@ -1,8 +1,8 @@
 //! Addresses of a file's code in the memory of a process, from `/proc/PID/maps`.
 //!
 //! Programs on kernels without attach cookies (before 5.15) identify their attach point by its address. This module
-//! does not depend on what is at the address. The text comes from the kernel, but contains paths that any user can
-//! choose: lines that cannot be parsed are skipped.
+//! does not read the code itself. The text of `/proc/PID/maps` comes from the kernel, but contains paths that any user
+//! can choose: lines that cannot be parsed are skipped.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -68,10 +68,10 @@ impl<'t> Mapping<'t> {
     }
 }
 
-/// Returns whether a mapping is of the file. Some file systems (btrfs, overlayfs) show another device in mappings:
-/// there the path decides.
+/// Returns whether a mapping is of the file. Some file systems (btrfs, overlayfs) report a different device in
+/// `/proc/PID/maps` than in the file's metadata: for these, the path is compared instead of the device.
 fn is_same(mapping: &Mapping<'_>, file: &Metadata, path: &[u8]) -> bool {
-    // The type is signed on Android.
+    // `libc::major` and `libc::minor` return signed numbers on Android.
     let device = (i64::from(libc::major(file.dev())), i64::from(libc::minor(file.dev())));
     mapping.inode == file.ino() && (mapping.device == device || mapping.path == path)
 }

@@ -1,91 +1,16 @@
 //! Attaching programs as their sections state.
 
-use super::{Kprobe, KprobeMulti, Ksyscall, Link, Uprobe, UprobeMulti, Usdt};
+use super::Link;
+use super::ways::{self, Way};
 use crate::abi::{Attach, Malformed, TargetKind};
-use crate::error::{Error, Result, Step, Subject};
+use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::program::Program;
-use crate::sys::link as sys;
+use crate::uapi::AttachType;
 
-/// Attaches a loaded program in this way. Ways without cookies accept only 0.
-fn attach(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {
-    let within = |error: Error| program.attaching(error);
-    let cookies = [cookie];
-    let cookies = if cookie == 0 { &[][..] } else { &cookies };
-    match attach {
-        Attach::Needs(what) => Err(needs(program, what).with_help(
-            "call the matching method of `Program` (`attach_cgroup`, `attach_xdp` …), and disable auto-attach with \
-             `set_autoattach(false)` before loading",
-        )),
-        Attach::Target(way) => {
-            let error = needs(program, way.needs());
-            Err(match malformed(program, way) {
-                Some(malformed) => error.with_help(format_args!(
-                    "the target in its section is not valid: {malformed}; set another with `set_attach_target` before loading"
-                )),
-                None => error.with_help(format_args!(
-                    "set it with `set_attach_target` before loading ({}), or disable auto-attach with `set_autoattach(false)`",
-                    way.form()
-                )),
-            })
-        }
-        Attach::Never(how) => Err(Error::invalid(format_args!(
-            "program `{}` (section `{}`) does not attach: it runs {how}",
-            program.name(),
-            program.section()
-        ))
-        .during(Step::Attach)
-        .about(Subject::Program(program.name()))),
-        Attach::Iter if cookie == 0 => {
-            sys::create_iter(program.fd()?, &[]).map(|fd| Link::new(fd, program.name())).map_err(|errno| {
-                let error = program.refused("the iterator it was loaded for", errno);
-                match errno.raw() {
-                    libc::EBADF | libc::EINVAL => {
-                        error.with_help("iterators over map elements need the map: pass it to `attach_iter`")
-                    }
-                    _ => error,
-                }
-            })
-        }
-        Attach::Iter => Err(within(Error::invalid("iterators do not support cookies"))),
-        Attach::RawTracepoint(name) => program.attach_raw_tracepoint(name, cookie),
-        Attach::Tracing => program.attach_trace(cookie),
-        Attach::Tracepoint { category, name } => program.attach_tracepoint(category, name, cookie),
-        Attach::Kprobe { function, offset, at_return } => {
-            program.attach_kprobe(Kprobe::new(function).offset(offset).at_return(at_return).cookie(cookie))
-        }
-        Attach::Ksyscall { name, at_return } => {
-            program.attach_ksyscall(Ksyscall::new(name).at_return(at_return).cookie(cookie))
-        }
-        Attach::KprobeMulti { pattern, at_return } => {
-            program.attach_kprobe_multi(KprobeMulti::pattern(pattern).cookies(cookies).at_return(at_return))
-        }
-        Attach::Uprobe { path, function, offset, at_return } => {
-            program.attach_uprobe(Uprobe::new(path, function).offset(offset).at_return(at_return).cookie(cookie))
-        }
-        Attach::UprobeMulti { path, pattern, at_return } => {
-            let patterns = [pattern];
-            program.attach_uprobe_multi(UprobeMulti::functions(path, &patterns).cookies(cookies).at_return(at_return))
-        }
-        Attach::TracingMulti { pattern } => program.attach_trace_multi(&[pattern], cookies),
-        Attach::Usdt { path, provider, name } => program.attach_usdt(Usdt::new(path, provider, name).cookie(cookie)),
-    }
-}
-
-/// Returns what is wrong with the target in a program's section, if the section has one.
+/// Returns why the target in a program's section is not valid; `None` if it is valid or the section has no target.
 pub(super) fn malformed(program: &Program, way: TargetKind) -> Option<Malformed> {
-    let (_, text) = program.section().split_once('/')?;
+    let (_, text) = program.section()?.split_once('/')?;
     way.parse(text).err()
-}
-
-/// Creates the error of a program that cannot attach automatically.
-fn needs(program: &Program, what: &str) -> Error {
-    Error::invalid(format_args!(
-        "program `{}` (section `{}`) cannot attach automatically: it needs {what}",
-        program.name(),
-        program.section()
-    ))
-    .during(Step::Attach)
-    .about(Subject::Program(program.name()))
 }
 
 impl Program {
@@ -95,15 +20,75 @@ impl Program {
         match (self.target(), attach.target_kind()) {
             (Some(text), Some(way)) => way.parse(text).map_err(|malformed| {
                 Error::invalid(format_args!(
-                    "cannot attach program `{}` (section `{}`): its attach target {text:?} is not valid: {malformed}",
-                    self.name(),
-                    self.section()
+                    "cannot attach {}: its attach target {text:?} is not valid: {malformed}",
+                    self.label()
                 ))
                 .with_help("correct the argument of `set_attach_target`")
                 .during(Step::Attach)
                 .about(Subject::Program(self.name()))
             }),
             _ => Ok(attach),
+        }
+    }
+
+    /// Returns the way to attach that a setting has added.
+    pub(super) fn added_way(&self) -> Option<Way> {
+        self.parts().iter().find_map(|part| part.downcast_ref().map(|ways::Added(way)| *way))
+    }
+
+    /// Calls `request` with the program's attach type. The outer error is that of an unknown attach type; the inner result
+    /// is that of the request.
+    ///
+    /// If the attach type is unknown, calls `request` with each of `possible` in turn. The kernel must reject every wrong
+    /// type with `EINVAL` before it attaches anything, so `possible` must not contain types that the kernel treats alike.
+    pub(super) fn with_attach_type<T>(
+        &self,
+        possible: &[AttachType],
+        mut request: impl FnMut(AttachType) -> Result<T, Errno>,
+    ) -> Result<Result<T, Errno>> {
+        let mut result = Err(Errno::from_raw(libc::EINVAL));
+        for &attach_type in self.known_attach_types(possible)? {
+            result = request(attach_type);
+            if !result.as_ref().is_err_and(|errno| errno.raw() == libc::EINVAL) {
+                break;
+            }
+        }
+        Ok(result)
+    }
+
+    /// Returns the attach types to try, at least one. The kernel must reject all but the program's own.
+    ///
+    /// # Errors
+    /// If the attach type is unknown and the kernel does not distinguish the possible ones.
+    pub(super) fn known_attach_types<'t>(&'t self, possible: &'t [AttachType]) -> Result<&'t [AttachType]> {
+        let types = self.attach_types(possible);
+        if types.is_empty() {
+            let error = Error::invalid(format_args!(
+                "cannot attach program `{}`: the kernel does not report which attach type it was loaded with",
+                self.name()
+            ));
+            return Err(error
+                .during(Step::Attach)
+                .about(Subject::Program(self.name()))
+                .with_help("set the attach type with `set_attach_type`"));
+        }
+        Ok(types)
+    }
+
+    /// Returns the program's attach type, for requests in which the kernel accepts attach types other than the
+    /// program's own.
+    ///
+    /// # Errors
+    /// If the attach type is unknown.
+    pub(super) fn stated_attach_type(&self) -> Result<AttachType> {
+        self.known_attach_types(&[]).map(|types| types.first().copied().unwrap_or_default())
+    }
+
+    /// Returns the program with its section, for errors.
+    pub(super) fn label(&self) -> String {
+        match self.section() {
+            Some(section) => format!("program `{}` (section `{section}`)", self.name()),
+            None => format!("program `{}`", self.name()),
         }
     }
 
@@ -129,23 +114,43 @@ impl Program {
     /// # Errors
     /// If the program was not loaded, cannot attach automatically, or the kernel rejects it.
     pub fn attach_with_cookie(&self, cookie: u64) -> Result<Link> {
-        attach(self, self.attach_target()?, cookie)
+        ways::any(self, self.attach_target()?, cookie)
     }
 
-    /// Creates the error of this program, which the kernel rejected.
-    pub(super) fn refused(&self, to: impl std::fmt::Display, errno: crate::Errno) -> Error {
+    /// Creates the error for an attachment of this program that the kernel rejected.
+    pub(super) fn refused(&self, to: impl std::fmt::Display, errno: Errno) -> Error {
         super::refused(self.name(), to, errno)
     }
 
-    /// Creates the error of a file descriptor that cannot be duplicated to attach this program.
+    /// Creates the error for an attachment of this program that needs a second file descriptor, which could not be
+    /// duplicated.
     pub(super) fn not_attached(&self, to: &str, error: &std::io::Error) -> Error {
         let error = Error::io(format_args!("cannot attach program `{}` to {to}", self.name()), error);
         error.during(Step::Attach).about(Subject::Program(self.name()))
     }
 
-    /// Adds this program to an error that prevented its attachment.
+    /// Returns the id of the process that a probe is limited to, as the kernel's requests represent it; `None` for
+    /// every process.
+    ///
+    /// # Errors
+    /// If the id is out of range, or 0: some requests treat 0 as the calling process, others as every process.
+    pub(super) fn process_id(&self, id: Option<u32>) -> Result<Option<i32>> {
+        let Some(id) = id else { return Ok(None) };
+        match i32::try_from(id) {
+            Ok(0) => Err(self.attaching(no_process())),
+            Ok(id) => Ok(Some(id)),
+            Err(_) => Err(self.attaching(Error::not_found("the process id is out of range"))),
+        }
+    }
+
+    /// Adds to an error that this program could not be attached.
     pub(super) fn attaching(&self, error: Error) -> Error {
         let error = error.during(Step::Attach).about(Subject::Program(self.name()));
         error.within(format_args!("cannot attach program `{}`", self.name()))
     }
+}
+
+/// Creates the error for the process id 0, which does not exist.
+pub(super) fn no_process() -> Error {
+    Error::invalid("no process or thread has the id 0").with_help("pass `std::process::id()` for this process")
 }

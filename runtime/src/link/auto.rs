@@ -1,32 +1,50 @@
-//! The skeleton's `attach`: attaches the programs that can attach automatically, and lists the others with what they
-//! need.
+//! The skeleton's `attach`: attaches the programs that can attach automatically, and lists the others with the argument
+//! that they need.
 //!
 //! Many objects contain programs that need a target from the user (an interface, or a file if the section has none).
-//! They are neither an error nor forgotten: the skeleton's `Links` lists them. Only generated code, which knows the
-//! fields, calls this module. It does not depend on how programs attach.
+//! They are not an error: the skeleton's `Links` lists them. Only generated code, which knows the fields, calls this
+//! module. It does not depend on how programs attach.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::Link;
 use super::StructOps;
+use super::ways::Way;
 use crate::abi::Attach;
 use crate::error::{Error, Result, Step};
+use crate::escape::Line;
 use crate::program::Program;
 
-/// A loaded program that the skeleton's `attach` did not attach, because it needs a target from the user.
+/// A loaded program that the skeleton's `attach` did not attach, because it needs a target from the user, or because it
+/// is optional and cannot be attached.
 ///
 /// ```no_run
 /// # fn f(left: &skelgen_runtime::link::Left) {
 /// eprintln!("not attached: {left}"); // not attached: program `on_call` (section `uprobe`) needs a program file and a function in it
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// ```
+/// # fn f(left: &skelgen_runtime::link::Left) {
+/// if let Some(what) = left.needs() {
+///     println!("give {} {what}", left.program());
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
 pub struct Left {
     field: &'static str,
-    program: &'static str,
-    section: &'static str,
-    needs: Cow<'static, str>,
+    program: String,
+    section: String,
+    why: Why,
+}
+
+/// The reason why a program was not attached.
+#[derive(Debug)]
+enum Why {
+    Needs(Cow<'static, str>),
+    Rejected(Error),
 }
 
 impl Left {
@@ -38,26 +56,51 @@ impl Left {
 
     /// Returns the name of the program.
     #[must_use]
-    pub fn program(&self) -> &'static str {
-        self.program
+    pub fn program(&self) -> &str {
+        &self.program
     }
 
     /// Returns the name of the program's section.
     #[must_use]
-    pub fn section(&self) -> &'static str {
-        self.section
+    pub fn section(&self) -> &str {
+        &self.section
     }
 
-    /// Returns what the program needs as a noun phrase: "a network interface".
+    /// Returns the argument or target that the program needs, as a noun phrase such as "a network interface". Returns
+    /// `None` if the program is optional and cannot be attached.
     #[must_use]
-    pub fn needs(&self) -> &str {
-        &self.needs
+    pub fn needs(&self) -> Option<&str> {
+        match &self.why {
+            Why::Needs(what) => Some(what),
+            Why::Rejected(_) => None,
+        }
+    }
+
+    /// Returns why an [optional](crate::OpenProgram::set_optional) program cannot be attached.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        match &self.why {
+            Why::Needs(_) => None,
+            Why::Rejected(error) => Some(error),
+        }
     }
 }
 
+/// Names are those of the object, so characters that could control a terminal are escaped.
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "program `{}` (section `{}`) needs {}", self.program, self.section, self.needs)
+        match &self.why {
+            Why::Needs(what) => {
+                write!(
+                    f,
+                    "program `{}` (section `{}`) needs {why}",
+                    Line(&self.program),
+                    Line(&self.section),
+                    why = Line(what)
+                )
+            }
+            Why::Rejected(error) => write!(f, "{}", error.headline()),
+        }
     }
 }
 
@@ -81,24 +124,37 @@ impl Attaching {
     ///
     /// # Errors
     /// If its attach target is not valid, or the kernel rejects it.
-    pub fn program(&mut self, field: &'static str, program: &Program) -> Result<Option<Link>> {
+    pub fn program(&mut self, field: &'static str, program: &Program, way: Way) -> Result<Option<Link>> {
         if !program.autoattaches() || !program.is_loaded() {
             return Ok(None);
         }
+        let left = |why| {
+            let (program, section) = (program.name().to_owned(), program.section().unwrap_or_default().to_owned());
+            Left { field, program, section, why }
+        };
         let target = program.attach_target()?;
         let Some(needs) = target.needs() else {
-            self.attached += 1;
-            return program.attach().map(Some);
+            return match program.added_way().unwrap_or(way)(program, target, 0) {
+                Ok(link) => {
+                    self.attached += 1;
+                    Ok(Some(link))
+                }
+                Err(error) if program.is_optional() => {
+                    self.left.push(left(Why::Rejected(error)));
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            };
         };
         let malformed = match target {
             Attach::Target(way) => super::attach::malformed(program, way),
             _ => None,
         };
         let needs = match malformed {
-            Some(malformed) => format!("{needs} (the target in its section is not valid: {malformed})").into(),
+            Some(malformed) => format!("{needs} (the section names an invalid target: {malformed})").into(),
             None => needs.into(),
         };
-        self.left.push(Left { field, program: program.name(), section: program.section(), needs });
+        self.left.push(left(Why::Needs(needs)));
         Ok(None)
     }
 
@@ -115,7 +171,7 @@ impl Attaching {
     /// Returns the programs that were not attached.
     ///
     /// # Errors
-    /// If nothing was attached, although a program should be.
+    /// If nothing was attached, and at least one program needs a target from the user.
     pub fn finish(self) -> Result<Vec<Left>> {
         match self.left.is_empty() || self.attached > 0 {
             true => Ok(self.left),
@@ -124,13 +180,14 @@ impl Attaching {
     }
 }
 
-/// Fails if a skeleton is not attached as a whole, for generated code.
+/// Returns an error that lists the programs in `left` that are not optional; `Ok` if there are none. For generated
+/// code.
 ///
 /// # Errors
-/// If a program was not attached.
+/// If `left` has a program that is not optional.
 #[doc(hidden)]
 pub fn nothing_left<'l, I: Iterator<Item = &'l Left>>(left: I) -> Result<()> {
-    let mut left = left.peekable();
+    let mut left = left.filter(|left| left.needs().is_some()).peekable();
     if left.peek().is_none() { Ok(()) } else { Err(error("not all programs can attach automatically", left)) }
 }
 
@@ -140,4 +197,19 @@ fn error<'l, I: Iterator<Item = &'l Left>>(what: &str, left: I) -> Error {
         "set a target with `set_attach_target` before loading, or call the matching method of `Program` (`attach_uprobe`, \
          `attach_xdp`, `attach_cgroup` …); `set_autoattach(false)` before loading excludes a program",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_can_be_shown_on_a_terminal() {
+        let why = Why::Needs("a target\u{202e} (the one in its section is not valid: \x1b[2J)".to_owned().into());
+        let left =
+            Left { field: "f", program: "a\rb\x1b[31m".into(), section: "kprobe/\nerror: x\u{2066}".into(), why };
+        let shown = left.to_string();
+        assert!(shown.chars().all(|c| !c.is_control() && !matches!(c, '\u{202e}' | '\u{2066}')), "{shown:?}");
+        assert!(error("not all", [&left].into_iter()).to_string().contains("\\u{1b}[31m"), "{shown:?}");
+    }
 }

@@ -1,77 +1,141 @@
-//! Names of the kernel's and the CPU's counters for perf events.
+//! Names of the counters for perf events: software counters (of the kernel), hardware counters and caches (of the CPU).
 //!
-//! The numbers of both kinds start at 0, so one number means two counters. Therefore each kind has a type of its own. The
-//! numbers are those of `linux/perf_event.h` (`enum perf_sw_ids`, `enum perf_hw_id`). This module does not open events.
+//! The counters of each kind are numbered from 0. Each kind has a Rust type of its own, so that a number of one kind cannot
+//! be used for another. The numbers are those of `linux/perf_event.h`. This module does not open events.
 
-/// A software counter (`PERF_TYPE_SOFTWARE`). The field is the number of `enum perf_sw_ids`, for counters without a
-/// constant here.
+/// A software counter (`PERF_TYPE_SOFTWARE`, `enum perf_sw_ids`). For counters of newer kernels, use
+/// [`PerfEvent::new`](super::PerfEvent::new) with type 1.
 ///
 /// ```
 /// use skelgen_runtime::link::{PerfEvent, SoftwareCounter};
-/// assert_eq!(PerfEvent::software(SoftwareCounter::PAGE_FAULTS), PerfEvent::new(1, 2));
+/// assert_eq!(PerfEvent::software(SoftwareCounter::PageFaults), PerfEvent::new(1, 2));
 /// ```
 ///
-/// A hardware counter is another type:
+/// A hardware counter has a different type:
 ///
 /// ```compile_fail
 /// use skelgen_runtime::link::{HardwareCounter, PerfEvent};
-/// PerfEvent::software(HardwareCounter::INSTRUCTIONS);
+/// PerfEvent::software(HardwareCounter::Instructions);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SoftwareCounter(pub u64);
-
-impl SoftwareCounter {
+#[non_exhaustive]
+#[repr(u64)]
+pub enum SoftwareCounter {
     /// The CPU clock (`PERF_COUNT_SW_CPU_CLOCK`).
-    pub const CPU_CLOCK: Self = Self(0);
-    /// The task clock (`PERF_COUNT_SW_TASK_CLOCK`).
-    pub const TASK_CLOCK: Self = Self(1);
+    CpuClock = 0,
+    /// The clock of a task, which counts only while the task runs (`PERF_COUNT_SW_TASK_CLOCK`).
+    TaskClock = 1,
     /// Page faults (`PERF_COUNT_SW_PAGE_FAULTS`).
-    pub const PAGE_FAULTS: Self = Self(2);
+    PageFaults = 2,
     /// Context switches (`PERF_COUNT_SW_CONTEXT_SWITCHES`).
-    pub const CONTEXT_SWITCHES: Self = Self(3);
+    ContextSwitches = 3,
     /// Migrations of a task to another CPU (`PERF_COUNT_SW_CPU_MIGRATIONS`).
-    pub const CPU_MIGRATIONS: Self = Self(4);
+    CpuMigrations = 4,
     /// Minor page faults, without disk access (`PERF_COUNT_SW_PAGE_FAULTS_MIN`).
-    pub const PAGE_FAULTS_MIN: Self = Self(5);
+    MinorPageFaults = 5,
     /// Major page faults, with disk access (`PERF_COUNT_SW_PAGE_FAULTS_MAJ`).
-    pub const PAGE_FAULTS_MAJ: Self = Self(6);
+    MajorPageFaults = 6,
     /// Unaligned accesses that the kernel handled (`PERF_COUNT_SW_ALIGNMENT_FAULTS`).
-    pub const ALIGNMENT_FAULTS: Self = Self(7);
+    AlignmentFaults = 7,
     /// Instructions that the kernel emulated (`PERF_COUNT_SW_EMULATION_FAULTS`).
-    pub const EMULATION_FAULTS: Self = Self(8);
-    /// No counter: for events of which only the side effects are used (`PERF_COUNT_SW_DUMMY`).
-    pub const DUMMY: Self = Self(9);
+    EmulationFaults = 8,
+    /// No counter: a placeholder event that never counts (`PERF_COUNT_SW_DUMMY`).
+    Dummy = 9,
+    /// Context switches between tasks of different cgroups (`PERF_COUNT_SW_CGROUP_SWITCHES`, Linux 5.13).
+    CgroupSwitches = 11,
 }
 
-/// A hardware counter (`PERF_TYPE_HARDWARE`). The field is the number of `enum perf_hw_id`, for counters without a
-/// constant here. VMs often have none.
+/// A hardware counter (`PERF_TYPE_HARDWARE`, `enum perf_hw_id`). VMs often have none. For other events of the CPU, use
+/// [`PerfEvent::cache`](super::PerfEvent::cache) and [`PerfEvent::source`](super::PerfEvent::source).
 ///
 /// ```
 /// use skelgen_runtime::link::{HardwareCounter, PerfEvent};
-/// assert_eq!(PerfEvent::hardware(HardwareCounter::INSTRUCTIONS), PerfEvent::new(0, 1));
+/// assert_eq!(PerfEvent::hardware(HardwareCounter::Instructions), PerfEvent::new(0, 1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct HardwareCounter(pub u64);
-
-impl HardwareCounter {
+#[non_exhaustive]
+#[repr(u64)]
+pub enum HardwareCounter {
     /// Cycles (`PERF_COUNT_HW_CPU_CYCLES`).
-    pub const CPU_CYCLES: Self = Self(0);
+    CpuCycles = 0,
     /// Retired instructions (`PERF_COUNT_HW_INSTRUCTIONS`).
-    pub const INSTRUCTIONS: Self = Self(1);
+    Instructions = 1,
     /// Cache accesses, usually of the last level (`PERF_COUNT_HW_CACHE_REFERENCES`).
-    pub const CACHE_REFERENCES: Self = Self(2);
+    CacheReferences = 2,
     /// Cache misses, usually of the last level (`PERF_COUNT_HW_CACHE_MISSES`).
-    pub const CACHE_MISSES: Self = Self(3);
+    CacheMisses = 3,
     /// Retired branch instructions (`PERF_COUNT_HW_BRANCH_INSTRUCTIONS`).
-    pub const BRANCH_INSTRUCTIONS: Self = Self(4);
+    BranchInstructions = 4,
     /// Mispredicted branch instructions (`PERF_COUNT_HW_BRANCH_MISSES`).
-    pub const BRANCH_MISSES: Self = Self(5);
+    BranchMisses = 5,
     /// Bus cycles (`PERF_COUNT_HW_BUS_CYCLES`).
-    pub const BUS_CYCLES: Self = Self(6);
+    BusCycles = 6,
     /// Cycles stalled at issue (`PERF_COUNT_HW_STALLED_CYCLES_FRONTEND`).
-    pub const STALLED_CYCLES_FRONTEND: Self = Self(7);
+    StalledCyclesFrontend = 7,
     /// Cycles stalled at retirement (`PERF_COUNT_HW_STALLED_CYCLES_BACKEND`).
-    pub const STALLED_CYCLES_BACKEND: Self = Self(8);
+    StalledCyclesBackend = 8,
     /// Cycles at a constant frequency (`PERF_COUNT_HW_REF_CPU_CYCLES`).
-    pub const REF_CPU_CYCLES: Self = Self(9);
+    RefCpuCycles = 9,
+}
+
+/// A cache of the CPU (`enum perf_hw_cache_id`), for [`PerfEvent::cache`](super::PerfEvent::cache).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u64)]
+pub enum Cache {
+    /// The data cache of the first level (`PERF_COUNT_HW_CACHE_L1D`).
+    L1Data = 0,
+    /// The instruction cache of the first level (`PERF_COUNT_HW_CACHE_L1I`).
+    L1Instructions = 1,
+    /// The cache of the last level (`PERF_COUNT_HW_CACHE_LL`).
+    LastLevel = 2,
+    /// Address translations of data (`PERF_COUNT_HW_CACHE_DTLB`).
+    DataTlb = 3,
+    /// Address translations of instructions (`PERF_COUNT_HW_CACHE_ITLB`).
+    InstructionTlb = 4,
+    /// Branch predictions (`PERF_COUNT_HW_CACHE_BPU`).
+    BranchPrediction = 5,
+    /// Memory of this NUMA node; misses go to another node (`PERF_COUNT_HW_CACHE_NODE`).
+    Node = 6,
+}
+
+/// An access to a cache (`enum perf_hw_cache_op_id`), for [`PerfEvent::cache`](super::PerfEvent::cache).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u64)]
+pub enum CacheAccess {
+    /// Reads (`PERF_COUNT_HW_CACHE_OP_READ`).
+    Read = 0,
+    /// Writes (`PERF_COUNT_HW_CACHE_OP_WRITE`).
+    Write = 1,
+    /// Prefetches (`PERF_COUNT_HW_CACHE_OP_PREFETCH`).
+    Prefetch = 2,
+}
+
+/// Which accesses to a cache are counted (`enum perf_hw_cache_op_result_id`), for
+/// [`PerfEvent::cache`](super::PerfEvent::cache).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u64)]
+pub enum CacheResult {
+    /// All accesses (`PERF_COUNT_HW_CACHE_RESULT_ACCESS`).
+    Any = 0,
+    /// Misses (`PERF_COUNT_HW_CACHE_RESULT_MISS`).
+    Miss = 1,
+}
+
+/// The access to memory that triggers a breakpoint (`HW_BREAKPOINT_*` of `linux/hw_breakpoint.h`), for
+/// [`PerfEvent::breakpoint`](super::PerfEvent::breakpoint).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u32)]
+pub enum BreakpointAccess {
+    /// Reads; x86 has no breakpoints for reads alone (`HW_BREAKPOINT_R`).
+    Read = 1,
+    /// Writes (`HW_BREAKPOINT_W`).
+    Write = 2,
+    /// Reads and writes (`HW_BREAKPOINT_RW`).
+    ReadWrite = 3,
+    /// Executions of the instruction at the address (`HW_BREAKPOINT_X`).
+    Execute = 4,
 }

@@ -1,10 +1,9 @@
 //! The parts of ELF files that probes need: sections, segments and symbols.
 //!
-//! A skeleton's own object is never read at run time. This module reads other files, which are known only then: the
-//! libc of the system, or a server that was updated. The crate `object` knows the layout of ELF; this module reads only
-//! the needed parts of a file and limits their size, because the file may contain anything. Files are read, not mapped:
-//! access to a mapped file that is truncated kills the process. This module reads symbols and does not choose among
-//! them.
+//! This module reads the executables and libraries that programs attach to, such as the libc of the system. (A
+//! skeleton's own object is never read at run time.) The crate `object` knows the layout of ELF; this module reads only
+//! the needed parts of a file and limits their size, because the file is untrusted. Files are read, not mapped: access
+//! to a mapped file that is truncated kills the process. This module reads symbols and does not choose among them.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -50,7 +49,7 @@ pub(super) fn read_file<T>(path: &Path, what: &str, read: impl FnOnce(&Elf<'_>) 
     let result = if metadata.is_file() {
         read_source(&Source { bytes: &file, len: metadata.len() }, read)
     } else {
-        Err(bad("it is not a regular file"))
+        Err(bad("the file is not a regular file"))
     };
     result.map_err(|fault| match fault {
         Fault::Io(number) => of_path(Error::refused(reading(), Errno::from_raw(number))),
@@ -68,13 +67,13 @@ fn read_source<T>(source: &Source<'_>, read: impl FnOnce(&Elf<'_>) -> Result<T, 
     let data = Data { source, first: OnceCell::new(), failed: Cell::new(0) };
     let result = Elf::open(&data).and_then(|elf| read(&elf));
     match (result, data.failed.get()) {
-        // After a failed read, the content only appears to be damaged.
+        // `object` reports a failed read as damaged content.
         (Err(_), errno) if errno != 0 => Err(Fault::Io(errno)),
         (result, _) => result,
     }
 }
 
-/// Bytes with random access, and their number.
+/// Bytes with random access, and their length.
 struct Source<'s> {
     bytes: &'s dyn ReadAt,
     len: u64,
@@ -100,8 +99,8 @@ impl ReadAt for &[u8] {
     }
 }
 
-/// The source that `object` reads from. Each range is read when it is first needed and stays in memory until the end.
-/// (The `ReadCache` of `object` does this with hash tables, which are more code than this module's list.)
+/// The source that `object` reads from. Each range is read when it is first needed and stays in memory until the source
+/// is dropped. (The `ReadCache` of `object` does this with hash tables, which are more code than this module's list.)
 pub(super) struct Data<'s> {
     source: &'s Source<'s>,
     first: OnceCell<Box<Range>>,
@@ -138,7 +137,7 @@ impl<'d> ReadRef<'d> for &'d Data<'_> {
         Ok(&next.get_or_init(|| Box::new(Range { begin, bytes, next: OnceCell::new() })).bytes)
     }
 
-    /// Strings are read with their whole table, so nothing is read up to a delimiter.
+    /// Not supported: string tables are read as a whole, and searched for the NUL in memory.
     fn read_bytes_at_until(self, _: std::ops::Range<u64>, _: u8) -> Result<&'d [u8], ()> {
         Err(())
     }
@@ -149,7 +148,8 @@ const MOST: u64 = 1 << 30;
 /// The maximum number of sections and of segments.
 const MOST_HEADERS: u32 = 1 << 20;
 
-/// An ELF file whose headers were read. Headers of 32-bit files are widened, so that all other code handles one class.
+/// An ELF file whose headers were read. Headers of 32-bit files are converted to those of 64-bit files, so that all
+/// other code reads one class.
 pub(super) struct Elf<'d> {
     data: &'d Data<'d>,
     is_64: bool,
@@ -158,10 +158,43 @@ pub(super) struct Elf<'d> {
     pub(super) sections: Vec<Section>,
     /// The index of the section with the names of sections.
     names: Option<u32>,
-    segments: Vec<ProgramHeader64<NativeEndian>>,
+    segments: Vec<Segment>,
 }
 
 pub(super) type Section = SectionHeader64<NativeEndian>;
+pub(super) type Segment = ProgramHeader64<NativeEndian>;
+
+/// Returns the file offset of an address, if one of these segments loads it.
+pub(super) fn offset_in(segments: &[Segment], address: u64) -> Option<u64> {
+    segments.iter().find_map(|segment| {
+        let within = address.checked_sub(segment.p_vaddr(NativeEndian))?;
+        let within = (within < segment.p_filesz(NativeEndian)).then_some(within)?;
+        segment.p_offset(NativeEndian).checked_add(within)
+    })
+}
+
+/// Returns the range of the file that a segment loads.
+pub(super) fn file_range(segment: &Segment) -> std::ops::Range<u64> {
+    let begin = segment.p_offset(NativeEndian);
+    begin..begin.saturating_add(segment.p_filesz(NativeEndian))
+}
+
+/// Creates a segment that loads this range of a file, for tests.
+#[cfg(test)]
+pub(super) fn loading(range: std::ops::Range<u64>) -> Segment {
+    let wide = |number| U64::new(NativeEndian, number);
+    let len = wide(range.end - range.start);
+    Segment {
+        p_type: U32::new(NativeEndian, elf::PT_LOAD),
+        p_flags: U32::new(NativeEndian, elf::PF_R),
+        p_offset: wide(range.start),
+        p_vaddr: wide(range.start),
+        p_paddr: wide(0),
+        p_filesz: len,
+        p_memsz: len,
+        p_align: wide(1),
+    }
+}
 
 /// A kind of symbol table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +208,7 @@ pub(super) enum Table {
 /// A symbol.
 #[derive(Clone, Copy)]
 pub(super) struct Symbol<'d> {
-    /// The name as it is in the table: in `.symtab`, a version may follow it.
+    /// The name in the table. In `.symtab`, a version can follow it.
     pub(super) name: &'d [u8],
     /// The index in the table.
     pub(super) index: usize,
@@ -196,6 +229,11 @@ impl Symbol<'_> {
         self.header.st_type() == elf::STT_NOTYPE
     }
 
+    /// Returns the size of the function in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.header.st_size(NativeEndian)
+    }
+
     pub(super) fn is_weak(&self) -> bool {
         self.header.st_bind() == elf::STB_WEAK
     }
@@ -207,18 +245,20 @@ impl Symbol<'_> {
 
 impl<'d> Elf<'d> {
     fn open(data: &'d Data<'d>) -> Result<Self, Fault> {
-        let ident = data.read_bytes_at(0, 16).map_err(|()| bad("it is not an ELF file"))?;
+        let ident = data.read_bytes_at(0, 16).map_err(|()| bad("the file is not an ELF file"))?;
         if !ident.starts_with(&elf::ELFMAG) {
-            return Err(bad("it is not an ELF file"));
+            return Err(bad("the file is not an ELF file"));
         }
-        let (own, other) = if cfg!(target_endian = "little") { (1, "big-endian") } else { (2, "little-endian") };
+        let endians = [(1, "little-endian"), (2, "big-endian")];
+        let [(own, native), (_, other)] =
+            if cfg!(target_endian = "little") { endians } else { [endians[1], endians[0]] };
         if [1, 2].contains(&ident[5]) && ident[5] != own {
-            return Err(Fault::Bad(format!("it is {other}, and this system is not").into()));
+            return Err(Fault::Bad(format!("the file is {other}, but this system is {native}").into()));
         }
         match ident[4] {
             1 => Self::open_class::<elf::FileHeader32<NativeEndian>>(data),
             2 => Self::open_class::<elf::FileHeader64<NativeEndian>>(data),
-            _ => Err(bad("it is an ELF file of an unknown class")),
+            _ => Err(bad("the file is an ELF file of an unknown class")),
         }
     }
 
@@ -226,11 +266,12 @@ impl<'d> Elf<'d> {
         let header = H::parse(data).map_err(|_| CUT)?;
         let machine = header.e_machine(NativeEndian);
         if !MACHINES.is_empty() && !MACHINES.contains(&machine) {
-            let why = format!("it is for another architecture (ELF machine {}, not {})", machine.0, MACHINES[0].0);
+            let why =
+                format!("the file is for a different architecture (ELF machine {}, not {})", machine.0, MACHINES[0].0);
             return Err(Fault::Bad(why.into()));
         }
         if ![elf::ET_EXEC, elf::ET_DYN].contains(&header.e_type(NativeEndian)) {
-            return Err(bad("it is not an executable or shared library, but an object file or a core dump"));
+            return Err(bad("the file is not an executable or shared library, but an object file or a core dump"));
         }
         let count = |number: object::read::Result<u32>| number.ok().filter(|&number| number <= MOST_HEADERS).ok_or(CUT);
         count(header.shnum(NativeEndian, data))?;
@@ -263,19 +304,21 @@ impl<'d> Elf<'d> {
         if self.is_64 { 8 } else { 4 }
     }
 
-    /// Returns the file offset of an address, if it is in a loaded segment.
+    /// Returns the file offset of an address, if a segment loads it.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
-        self.segments.iter().find_map(|segment| {
-            let within = address.checked_sub(segment.p_vaddr(NativeEndian))?;
-            let within = (within < segment.p_filesz(NativeEndian)).then_some(within)?;
-            segment.p_offset(NativeEndian).checked_add(within)
-        })
+        offset_in(&self.segments, address)
+    }
+
+    /// Returns the loaded segments.
+    pub(super) fn segments(&self) -> Vec<Segment> {
+        self.segments.clone()
     }
 
     /// Returns the file offset of a function's code, if the function has code in the file.
     pub(super) fn code_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
         let address = symbol.header.st_value(NativeEndian);
-        // The lowest bit of an Arm address states the encoding of the instructions.
+        // On Arm, the lowest bit of a function's address selects the instruction set (Thumb) and is not part of the
+        // address.
         let address = if self.is_arm { address & !1 } else { address };
         (symbol.is_defined() && address != 0).then(|| self.offset_of(address))?
     }
@@ -388,11 +431,11 @@ fn segment<P: object::read::elf::ProgramHeader<Endian = NativeEndian>>(it: &P) -
     }
 }
 
-/// The ELF machines whose code runs here; empty if that is not known.
+/// The ELF machines that this architecture executes; empty on other architectures, where the machine is not checked.
 const MACHINES: &[elf::Machine] = if cfg!(target_arch = "x86_64") {
     &[elf::EM_X86_64, elf::EM_386]
 } else if cfg!(target_arch = "x86") {
-    // The kernel may be 64-bit.
+    // A 64-bit kernel also runs 32-bit files.
     &[elf::EM_386, elf::EM_X86_64]
 } else if cfg!(target_arch = "aarch64") {
     &[elf::EM_AARCH64, elf::EM_ARM]

@@ -9,10 +9,9 @@ use crate::program::Program;
 use crate::sys;
 
 impl Program {
-    /// Replaces a function of another program than the one that this `freplace` program was loaded for (Linux 5.10).
-    /// The function must have the same type as the one that was set with
-    /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before loading, which [`attach`](Self::attach)
-    /// replaces.
+    /// Replaces a function other than the one that was set with
+    /// [`set_attach_program`](crate::OpenProgram::set_attach_program) before this `freplace` program was loaded (Linux
+    /// 5.10). Both functions must have the same type. [`attach`](Self::attach) replaces the function that was set.
     ///
     /// ```no_run
     /// # use skelgen_runtime::Program;
@@ -28,7 +27,7 @@ impl Program {
         let program = program.as_fd();
         let own = self.fd()?;
         let id = function_id(program, function, None).map_err(|error| self.attaching(error))?;
-        sys::link::create(own, program.as_raw_fd(), self.expected_attach_type(), 0, (id, 0))
+        self.with_attach_type(&[], |attach_type| sys::link::create(own, program.as_raw_fd(), attach_type, 0, (id, 0)))?
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("function `{function}` of another program"), errno);
@@ -47,7 +46,7 @@ impl Program {
 /// the kernel supports that.
 pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option<BorrowedFd<'_>>) -> Result<u32> {
     let refused = |errno: Errno| {
-        let error = Error::refused("cannot read the BTF of the program that it attaches to", errno);
+        let error = Error::refused("cannot read the BTF of the target program", errno);
         match errno.raw() {
             libc::EPERM => error.with_help(
                 "run with CAP_SYS_ADMIN, or with a BPF token that delegates `btf_get_fd_by_id` on a kernel that supports it \
@@ -56,14 +55,16 @@ pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option
             _ => error,
         }
     };
-    let id = sys::prog::btf_id(program).map_err(refused)?;
+    let id = sys::prog::describe(program, sys::prog::Parts::default()).map_err(refused)?.info.btf_id;
     if id == 0 {
-        return Err(Error::not_found("the program that it attaches to was loaded without BTF"));
+        return Err(Error::not_found("the target program was loaded without BTF"));
     }
     let btf = sys::btf::open(id, token).map_err(refused)?;
-    let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?)?;
+    let types = Types::of_program(sys::btf::read(btf.as_fd()).map_err(refused)?).map_err(|why| {
+        Error::malformed(format_args!("the BTF of the target program is malformed: {why}")).during(Step::ReadKernel)
+    })?;
     types.find_function(function).ok_or_else(|| {
-        Error::not_found(format_args!("the program that it attaches to has no function `{function}`"))
+        Error::not_found(format_args!("the target program has no function `{function}`"))
             .during(Step::FindSymbol)
             .about(Subject::Symbol(function))
     })

@@ -3,11 +3,12 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::Link;
+use super::attach::no_process;
 use crate::error::Result;
 use crate::program::Program;
 use crate::sys::link as sys;
 
-/// The target of an iterator.
+/// The objects that an iterator visits.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum IterTarget<'a> {
@@ -36,12 +37,18 @@ pub enum CgroupOrder {
     DescendantsPost = 3,
     /// This cgroup and its ancestors.
     AncestorsUp = 4,
-    /// The children of this cgroup, which only newer kernels support.
+    /// The children of this cgroup. Older kernels with cgroup iterators reject it.
     Children = 5,
 }
 
+impl CgroupOrder {
+    /// All orders.
+    pub(super) const ALL: [Self; 5] =
+        [Self::SelfOnly, Self::DescendantsPre, Self::DescendantsPost, Self::AncestorsUp, Self::Children];
+}
+
 impl IterTarget<'_> {
-    /// Returns `union bpf_iter_link_info`, 16 bytes: each variant begins at its start.
+    /// Returns `union bpf_iter_link_info`, 16 bytes. All variants start at offset 0.
     fn info(self) -> [u8; 16] {
         let bits = |fd: BorrowedFd<'_>| u32::from_ne_bytes(fd.as_raw_fd().to_ne_bytes());
         let words: [u32; 4] = match self {
@@ -60,8 +67,8 @@ impl IterTarget<'_> {
 }
 
 impl Program {
-    /// Attaches an iterator over this target. Iterators over map elements require a target. Other iterators visit only the
-    /// objects that the target selects.
+    /// Attaches an iterator that visits only the objects of this target. Iterators over map elements require a map as
+    /// the target.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
@@ -73,13 +80,18 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, is not an iterator over such objects, or the kernel rejects it.
+    /// If the program was not loaded, the id of a thread or process is 0, the iterator does not accept this kind of
+    /// target, or the kernel rejects it.
     pub fn attach_iter(&self, target: IterTarget<'_>) -> Result<Link> {
+        // The kernel treats 0 as every thread or process.
+        if let IterTarget::Thread(0) | IterTarget::Process(0) = target {
+            return Err(self.attaching(no_process()));
+        }
         sys::create_iter(self.fd()?, &target.info()).map(|fd| Link::new(fd, self.name())).map_err(|errno| {
-            let error = self.refused("the iterator it was loaded for, with a target", errno);
+            let error = self.refused("its iterator with this target", errno);
             match errno.raw() {
                 libc::EINVAL | libc::EBADF | libc::E2BIG => error.note(
-                    "pass a target of the kind that its section iterates over, on a kernel that supports it: maps since Linux 5.9, \
+                    "pass a target of the kind that the program's section iterates over, on a kernel that supports it: maps since Linux 5.9, \
                      tasks and cgroups since 6.1",
                 ),
                 libc::ESRCH => error.note("the thread or process does not exist"),

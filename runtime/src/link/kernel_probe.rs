@@ -1,4 +1,5 @@
-//! Attaching programs to kernel functions: single ones, many at once, and those of system calls.
+//! Attaching programs to kernel functions: to one function, to many with one link, and to the function of a system
+//! call.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -6,7 +7,7 @@ use std::io::{BufRead, BufReader};
 
 use super::{Link, c_string, pattern, pmu};
 use crate::error::{Errno, Error, Result, Step, Subject};
-use crate::kernel::causes;
+use crate::kernel::{causes, syscalls, tracefs};
 use crate::program::Program;
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
@@ -45,8 +46,8 @@ impl<'a> Kprobe<'a> {
         Self { at_return, ..self }
     }
 
-    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a
-    /// program without a cookie reads; kernels without cookies accept it too.
+    /// Sets the cookie: the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0,
+    /// means no cookie and is accepted by all kernels.
     pub const fn cookie(self, cookie: u64) -> Self {
         Self { cookie, ..self }
     }
@@ -80,8 +81,8 @@ impl<'a> Ksyscall<'a> {
         Self { at_return, ..self }
     }
 
-    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a
-    /// program without a cookie reads; kernels without cookies accept it too.
+    /// Sets the cookie: the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0,
+    /// means no cookie and is accepted by all kernels.
     pub const fn cookie(self, cookie: u64) -> Self {
         Self { cookie, ..self }
     }
@@ -104,8 +105,8 @@ impl<'a> Ksyscall<'a> {
 #[must_use]
 pub struct KprobeMulti<'a> {
     functions: &'a [&'a str],
-    /// A pattern in addition to `functions`; empty for none.
-    pattern: &'a str,
+    /// A pattern in addition to `functions`.
+    pattern: Option<&'a str>,
     cookies: &'a [u64],
     at_return: bool,
 }
@@ -113,16 +114,16 @@ pub struct KprobeMulti<'a> {
 impl<'a> KprobeMulti<'a> {
     /// Creates probes of the functions that have one of these names or match one of these patterns.
     pub const fn functions(functions: &'a [&'a str]) -> Self {
-        Self { functions, pattern: "", cookies: &[], at_return: false }
+        Self { functions, pattern: None, cookies: &[], at_return: false }
     }
 
     /// Creates probes of all functions that match a pattern.
     pub const fn pattern(pattern: &'a str) -> Self {
-        Self { functions: &[], pattern, cookies: &[], at_return: false }
+        Self { functions: &[], pattern: Some(pattern), cookies: &[], at_return: false }
     }
 
-    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function; patterns are not
-    /// accepted with cookies. None by default.
+    /// Sets the cookies: the numbers that the program reads with `bpf_get_attach_cookie`, one for each function;
+    /// patterns are not accepted with cookies. None by default.
     pub const fn cookies(self, cookies: &'a [u64]) -> Self {
         Self { cookies, ..self }
     }
@@ -142,6 +143,9 @@ impl Program {
     pub fn attach_kprobe(&self, probe: Kprobe<'_>) -> Result<Link> {
         let program = self.fd()?;
         let Kprobe { function, offset, at_return, cookie } = probe;
+        if function.is_empty() {
+            return Err(self.attaching(Error::invalid("the name of the function is empty")));
+        }
         let what = match (at_return, offset) {
             (true, _) => format!("the return of kernel function `{function}`"),
             (false, 0) => format!("the entry of kernel function `{function}`"),
@@ -149,18 +153,17 @@ impl Program {
         };
         let probes = pmu::Probes::of("kprobe").map_err(|error| self.attaching(error))?;
         let config = if at_return { probes.return_bit } else { 0 };
-        let name = c_string(function)?;
+        let name = c_string(function).map_err(|error| self.attaching(error))?;
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid: None };
         let event = perf::probe(&event).map_err(|errno| {
-            let error = self.refused(format_args!("{what} (its perf event)"), errno);
+            let error = self.refused(format_args!("{what} (opening the perf event)"), errno);
             match causes::no_kprobe(function, offset, errno.raw()) {
                 Some(why) if no_such_function(errno) => error.about_part(Subject::Symbol(function)).note(why),
                 Some(why) => error.note(why),
                 None => pmu::refused_event(error, errno),
             }
         })?;
-        pmu::attach(program, event, cookie)
-            .map(|fd| Link::new(fd, self.name()))
+        pmu::attach((program, self.name()), event, cookie)
             .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
     }
 
@@ -171,8 +174,7 @@ impl Program {
     pub fn attach_ksyscall(&self, probe: Ksyscall<'_>) -> Result<Link> {
         let Ksyscall { name, at_return, cookie } = probe;
         let mut failed = None;
-        // The wrappers of system calls since Linux 4.17 are tried first. Kernels without them use the other names.
-        for function in [format!("{WRAPPER}sys_{name}"), format!("__se_sys_{name}"), format!("sys_{name}")] {
+        for function in syscalls::names(name) {
             match self.attach_kprobe(Kprobe::new(&function).at_return(at_return).cookie(cookie)) {
                 Err(error) if error.errno().is_some_and(no_such_function) => {
                     failed = Some(failed.unwrap_or(error));
@@ -191,19 +193,29 @@ impl Program {
     pub fn attach_kprobe_multi(&self, probes: KprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
-        let patterns = || probes.functions.iter().copied().chain(Some(probes.pattern).filter(|text| !text.is_empty()));
+        let patterns = || probes.functions.iter().copied().chain(probes.pattern);
+        if patterns().any(str::is_empty) {
+            return Err(within(Error::invalid("the name of a function is empty")));
+        }
         let is_pattern = patterns().any(pattern::is_pattern);
         if is_pattern && !probes.cookies.is_empty() {
             return Err(within(Error::invalid("cookies require function names; patterns cannot have cookies")));
         }
         let found = match is_pattern {
             true => find(&patterns().collect::<Vec<_>>()).map_err(within)?,
-            false => Functions { names: patterns().map(c_string).collect::<Result<_>>()?, addresses: Vec::new() },
+            false => {
+                let names = patterns().map(c_string).collect::<Result<_>>().map_err(within)?;
+                Functions { names, addresses: Vec::new() }
+            }
         };
         let names: Vec<_> = found.names.iter().map(CString::as_c_str).collect();
         let functions = sys::Functions { names: &names, addresses: &found.addresses, cookies: probes.cookies };
-        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_KPROBE_SESSION;
-        sys::create_kprobe_multi(program, self.expected_attach_type(), &functions, at_return)
+        let types = [AttachType::TRACE_KPROBE_MULTI, AttachType::TRACE_KPROBE_SESSION];
+        let request = |attach_type| {
+            let at_return = probes.at_return && attach_type != AttachType::TRACE_KPROBE_SESSION;
+            sys::create_kprobe_multi(program, attach_type, &functions, at_return)
+        };
+        self.with_attach_type(&types, request)?
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let count = names.len().max(found.addresses.len());
@@ -211,8 +223,8 @@ impl Program {
                 let error = self.refused(format_args!("{count} kernel functions (`{of}`)"), errno);
                 match errno.raw() {
                     libc::EINVAL => error.with_help(
-                        "the program must be of section `kprobe.multi` (Linux 5.18) or `kprobe.session` (6.10), with as many cookies \
-                         as functions",
+                        "the program must be in section `kprobe.multi` (Linux 5.18) or `kprobe.session` (6.10); if there are \
+                         cookies, their number must equal the number of functions",
                     ),
                     libc::ESRCH | libc::ENOENT => error.with_help(
                         "a function does not exist or cannot be probed: /sys/kernel/tracing/available_filter_functions lists those that \
@@ -225,21 +237,6 @@ impl Program {
     }
 }
 
-/// The prefix of the functions of system calls on the architectures with `ARCH_HAS_SYSCALL_WRAPPER`.
-const WRAPPER: &str = if cfg!(target_arch = "x86_64") {
-    "__x64_"
-} else if cfg!(target_arch = "x86") {
-    "__ia32_"
-} else if cfg!(target_arch = "aarch64") {
-    "__arm64_"
-} else if cfg!(target_arch = "s390x") {
-    "__s390x_"
-} else if cfg!(any(target_arch = "riscv64", target_arch = "riscv32")) {
-    "__riscv_"
-} else {
-    ""
-};
-
 fn no_such_function(errno: Errno) -> bool {
     [libc::ENOENT, libc::EADDRNOTAVAIL].contains(&errno.raw())
 }
@@ -251,7 +248,7 @@ struct Functions {
     addresses: Vec<u64>,
 }
 
-/// The prefix of functions that the kernel has discarded.
+/// The prefix of the names in `available_filter_functions` of functions whose code the kernel has freed.
 const DROPPED: &[u8] = b"__ftrace_invalid_address__";
 
 /// Returns every function that can be probed and that matches one of the patterns: by address if the kernel lists
@@ -261,7 +258,7 @@ fn find(patterns: &[&str]) -> Result<Functions> {
     let wanted = |name: &[u8]| {
         !name.starts_with(DROPPED) && patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name))
     };
-    if let Ok(file) = pmu::open_tracefs("available_filter_functions_addrs") {
+    if let Ok(file) = tracefs::open("available_filter_functions_addrs") {
         let mut addresses = BTreeSet::new();
         each_line(file, |words| {
             if let [address, name, ..] = words {
@@ -292,7 +289,7 @@ fn find(patterns: &[&str]) -> Result<Functions> {
 /// Returns the names of all functions that can be probed and that match one of the patterns.
 pub(super) fn names(patterns: &[&str]) -> Result<BTreeSet<Vec<u8>>> {
     let mut names = BTreeSet::new();
-    let file = pmu::open_tracefs(LIST).map_err(|error| unreadable(&error))?;
+    let file = tracefs::open(LIST).map_err(|error| unreadable(&error))?;
     each_line(file, |words| {
         if let [name, ..] = words {
             if patterns.iter().any(|pattern| pattern::matches(pattern.as_bytes(), name)) {

@@ -13,8 +13,8 @@ impl Program {
     /// the [`Link`] is dropped; after [`Link::leak`] it stays attached as long as the device exists.
     ///
     /// # Errors
-    /// If the program was not loaded, the file is not that of a receiver in raw mode, or the kernel rejects it: the
-    /// limit is 64 programs.
+    /// If the program was not loaded, the file is not a receiver in raw mode, or the kernel rejects it: a receiver
+    /// accepts at most 64 programs.
     ///
     /// # Examples
     /// ```no_run
@@ -25,8 +25,8 @@ impl Program {
     /// # }
     /// ```
     pub fn attach_lirc(&self, device: impl AsFd) -> Result<Link> {
-        let attaching = (AttachType::LIRC_MODE2, 0);
-        self.attach_without_link("an infrared receiver", device.as_fd(), attaching, |error, errno| match errno.raw() {
+        let types = [AttachType::LIRC_MODE2];
+        self.attach_without_link("an infrared receiver", device.as_fd(), &types, 0, |error, errno| match errno.raw() {
             libc::EINVAL => {
                 error.with_help("open the `/dev/lirc*` file of a receiver in raw mode; `ir-ctl` lists them")
             }

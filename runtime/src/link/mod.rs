@@ -10,7 +10,10 @@ mod attached;
 mod auto;
 mod cgroup;
 mod counters;
+mod detach;
 mod elf;
+mod event_source;
+mod file_symbols;
 mod freplace;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -33,48 +36,68 @@ mod socket;
 mod struct_ops;
 mod symbols;
 mod tc;
+mod tc_attached;
 mod trace_multi;
 mod undo;
 mod unfound;
 mod usdt;
 mod usdt_arguments;
 mod user_probe;
+#[doc(hidden)]
+pub mod ways;
+mod xdp;
+mod xdp_features;
 
 pub use self::attached::Attached;
 pub use self::auto::Left;
 #[doc(hidden)]
 pub use self::auto::{Attaching, nothing_left};
-pub use self::counters::{HardwareCounter, SoftwareCounter};
+pub use self::counters::{BreakpointAccess, Cache, CacheAccess, CacheResult, HardwareCounter, SoftwareCounter};
+pub use self::detach::{detach_from, detach_from_cgroup, detach_from_interface};
+pub use self::file_symbols::{FileFunction, FileLocation, FileSymbols};
 pub(crate) use self::freplace::function_id;
-pub use self::info::{LinkInfo, LinkTarget};
+pub use self::info::{IterScope, LinkInfo, LinkTarget};
 pub use self::iter::{CgroupOrder, IterTarget};
 pub use self::kernel_probe::{Kprobe, KprobeMulti, Ksyscall};
 pub use self::netfilter::Netfilter;
 pub use self::order::{Order, Other, Place};
-pub use self::perf::{PerfEvent, Sample};
+pub use self::perf::{OpenEvent, PerfEvent, Sample};
+pub use self::raw::{RawTracepoint, Trace, Tracepoint};
 pub use self::route::Route;
 pub use self::socket::{detach_reuseport, detach_socket_filter};
 pub use self::struct_ops::StructOps;
 pub use self::tc::{TcDirection, TcFilter};
+pub use self::tc_attached::{TcAttached, detach_tc, remove_clsact};
+pub use self::trace_multi::TraceMulti;
 pub use self::usdt::Usdt;
 pub use self::user_probe::{Uprobe, UprobeMulti};
+pub use self::xdp::{XdpAttached, XdpMode, XdpReplace, detach_xdp};
+pub use self::xdp_features::XdpFeatures;
+pub use crate::cgroup::{Cgroup, IntoCgroup};
+pub use crate::interface::{Interface, IntoInterface};
 
-use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io::Read as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use self::undo::{How, Undo};
-use crate::error::{Errno, Error, LinuxVersion, Result, Step, Subject};
+use self::undo::{Attachment, Entries, Registered, Undo};
+use crate::data::{Plain, from_bytes};
+use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::kernel::causes;
-use crate::pins::{self, PinSet};
+use crate::opened::Kind;
+use crate::pins::{PinPath, PinSet};
 use crate::program::Program;
-use crate::sys::{c_path, link as sys};
-use crate::usdt_specs::Taken;
+use crate::sys::{descriptor, link as sys};
 
 /// An attached program. Dropping the link detaches the program, unless the link was pinned.
+///
+/// Bind it to a name for as long as the program must stay attached: `let _link = program.attach()?` keeps it to the end
+/// of the block. `let _ = program.attach()?` binds nothing: the link is dropped at the end of the statement, and the
+/// program detached at once. The compiler warns about an unused link, but not about `let _ =`; the lint
+/// `clippy::let_underscore_must_use` does. To keep a program attached without a value, [`pin`](Self::into_pinned) or
+/// [`leak`](Self::leak) its link.
 ///
 /// ```no_run
 /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
@@ -86,39 +109,39 @@ use crate::usdt_specs::Taken;
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping a link detaches the program"]
+#[must_use = "dropping a link detaches the program: bind it to a name (`let _link = …`; `let _ = …` drops it)"]
 pub struct Link {
     fd: OwnedFd,
     /// The program's name, for messages.
-    program: Cow<'static, str>,
-    /// The way to detach, if the kernel has no link for the attachment.
+    program: String,
+    /// How to detach an attachment without a BPF link; `None` if there is a BPF link.
     undo: Option<Undo>,
-    /// The links of the other attach points, for a USDT probe with several.
+    /// For a USDT probe with several locations or a perf event of several CPUs, the links of all but the first.
     others: Vec<OwnedFd>,
-    /// The USDT specifications that it uses in its object's maps. They are released after the links above are closed,
-    /// because fields are dropped in order.
-    taken: Option<Taken>,
+    /// The USDT specifications that the attachment uses in the maps of its object. They are released after the links
+    /// above are closed, because fields are dropped in order.
+    taken: Option<Box<dyn Entries>>,
 }
 
 impl Link {
-    pub(crate) fn new(fd: OwnedFd, program: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(fd: OwnedFd, program: impl Into<String>) -> Self {
         Self { fd, program: program.into(), undo: None, others: Vec::new(), taken: None }
     }
 
-    /// Creates a link for a struct_ops map without a BPF link, from the map, and from another descriptor of it for
-    /// unregistering.
-    pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, name: &'static str) -> Self {
-        Self::without_link(map, name, How::StructOps(undoing))
+    /// Creates a `Link` for a struct_ops map that was registered without a BPF link. `undoing` is another file
+    /// descriptor of the map, to unregister it with.
+    pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, name: &str) -> Self {
+        Self::without_link(map, name, Registered(undoing))
     }
 
-    /// Creates a link for an attachment that the kernel has no link for, and how to detach it.
-    fn without_link(fd: OwnedFd, program: &'static str, how: How) -> Self {
-        Self { fd, program: program.into(), undo: Some(Undo::new(how)), others: Vec::new(), taken: None }
+    /// Creates a `Link` for an attachment without a BPF link.
+    fn without_link(fd: OwnedFd, program: &str, attachment: impl Attachment + 'static) -> Self {
+        Self { fd, program: program.into(), undo: Some(Undo::new(attachment)), others: Vec::new(), taken: None }
     }
 
-    /// Returns the link, which releases the specifications in its object's maps when it is dropped.
-    fn with_taken(self, taken: Taken) -> Self {
-        Self { taken: Some(taken), ..self }
+    /// Adds USDT specifications, which are released when the link is dropped.
+    fn with_taken(self, taken: impl Entries + 'static) -> Self {
+        Self { taken: Some(Box::new(taken)), ..self }
     }
 
     /// Adds the link of another attach point.
@@ -140,17 +163,55 @@ impl Link {
     /// If nothing is pinned there, or the pinned object is not a link.
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let opening = || format!("cannot open the link pinned at {}", path.display());
-        let of_path = |error: Error| error.during(Step::Open).about(Subject::Path(path));
-        let fd = sys::open_pinned(&c_path(path)?).map_err(|errno| of_path(Error::refused(opening(), errno)))?;
-        // BPF file descriptors are anonymous inodes whose link names their kind.
-        if !is_link(fd.as_fd()) {
-            return Err(of_path(Error::mismatch(format_args!("{}: it is a map or a program", opening()))));
-        }
-        Ok(Self::new(fd, path.display().to_string()))
+        Ok(Self::new(Kind::Link.pinned(path)?, path.display().to_string()))
     }
 
-    /// Returns the name of the program or struct_ops map; of a link that was opened from a pin, its path.
+    /// Opens a link that is pinned at a path relative to the descriptor of a directory in a bpffs (Linux 6.5).
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use skelgen_runtime::Link;
+    ///
+    /// let dir = std::fs::File::open("/sys/fs/bpf/service")?;
+    /// Link::open_pinned_at(&dir, "firewall")?.detach()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Self::open_pinned`]. Also if `dir` is not a directory, or the kernel is older than Linux 6.5.
+    pub fn open_pinned_at(dir: impl AsFd, path: impl AsRef<Path>) -> Result<Self> {
+        let pin = PinPath::at(dir.as_fd(), path.as_ref());
+        let fd = Kind::Link.pinned_at(&pin).map_err(causes::relative_pin)?;
+        Ok(Self::new(fd, pin.shown().display().to_string()))
+    }
+
+    /// Opens the link with this id (Linux 5.8). [`LinkInfo::id`] and `bpftool link` have ids. The program stays
+    /// attached when the returned value is dropped, as long as the link has a pin or another file descriptor.
+    ///
+    /// ```no_run
+    /// # fn f() -> skelgen_runtime::Result<()> {
+    /// use skelgen_runtime::{Link, link::LinkTarget, system};
+    ///
+    /// // Detaches all XDP programs that were attached with links.
+    /// for link in system::links() {
+    ///     let link = link?;
+    ///     if let LinkTarget::Xdp { .. } = link.target {
+    ///         Link::from_id(link.id)?.detach()?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If no link has this id, the process does not have `CAP_SYS_ADMIN`, or the kernel is older than Linux 5.8.
+    pub fn from_id(id: u32) -> Result<Self> {
+        Ok(Self::new(Kind::Link.of_id(id).map_err(without_ids)?, format!("id {id}")))
+    }
+
+    /// Returns the name of the program or struct_ops map. For a link that was opened from a pin, this is the path; for
+    /// one that was opened by its id, `id N`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.program
@@ -161,19 +222,39 @@ impl Link {
     /// # Errors
     /// If the path is not in a bpffs, the file exists, or the attachment has no BPF link (perf events before 5.15).
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let doing = format!("cannot pin the link of `{}` to {}", self.program, path.display());
+        self.pin_to(&PinPath::new(path.as_ref()))
+    }
+
+    /// Pins the link to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The directory may be
+    /// renamed, or be in a file system that is mounted nowhere, or only in another mount namespace.
+    ///
+    /// ```no_run
+    /// # fn f(link: &skelgen_runtime::Link) -> Result<(), Box<dyn std::error::Error>> {
+    /// let dir = std::fs::File::open("/sys/fs/bpf/service")?;
+    /// link.pin_at(&dir, "firewall")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Self::pin`]. Also if `dir` is not a directory, or the kernel is older than Linux 6.5.
+    pub fn pin_at(&self, dir: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
+        self.pin_to(&PinPath::at(dir.as_fd(), path.as_ref())).map_err(causes::relative_pin)
+    }
+
+    fn pin_to(&self, pin: &PinPath<'_>) -> Result<()> {
+        let doing = format!("cannot pin the link of `{}` to {}", self.program, pin.shown().display());
         self.kernel_link(Step::Pin, &doing)?;
-        pins::pin(self.fd.as_fd(), path, doing).map_err(|error| error.about(Subject::Program(&self.program)))?;
+        pin.pin(self.fd.as_fd(), doing).map_err(|error| error.about(Subject::Program(&self.program)))?;
         // The attached programs read the specifications as long as the pin exists.
-        self.taken.iter().for_each(Taken::keep);
+        self.taken.iter().for_each(|taken| taken.keep());
         Ok(())
     }
 
     /// Pins the link to a path in a bpffs and closes it.
     ///
     /// # Errors
-    /// As [`pin`](Self::pin); the program is detached then.
+    /// Those of [`pin`](Self::pin). The program is detached then.
     pub fn into_pinned(self, path: impl AsRef<Path>) -> Result<()> {
         self.pin(path)
     }
@@ -183,35 +264,41 @@ impl Link {
         if let Some(undo) = self.undo {
             undo.forget();
         }
-        self.taken.iter().for_each(Taken::keep);
+        self.taken.iter().for_each(|taken| taken.keep());
         std::mem::forget((self.fd, self.others));
     }
 
-    /// Detaches the program, even if the link is pinned or has other descriptors, if the kernel supports that (Linux
-    /// 5.9, and not for probes, tracing programs and perf events). Otherwise the kernel detaches the program when the
-    /// last of the others is closed.
+    /// Detaches the program, even if the link is pinned or other file descriptors of it are open (Linux 5.9). For
+    /// probes, tracing programs and perf events, and on older kernels, this only closes the link: the kernel detaches
+    /// the program after the last pin is removed and the last other file descriptor is closed.
     ///
     /// # Errors
-    /// If the kernel rejects the request.
+    /// If the kernel rejects the request, or the link was created from a file descriptor of a different object.
     pub fn detach(self) -> Result<()> {
-        let result = match self.undo {
-            Some(undo) => undo.run(),
-            None => sys::detach_link(self.fd.as_fd()).or_else(|errno| match errno.raw() {
-                libc::EOPNOTSUPP | libc::EINVAL => Ok(()),
-                _ => Err(errno),
-            }),
-        };
-        result.map_err(|errno| {
-            let error = Error::refused(format_args!("cannot detach `{}`", self.program), errno);
-            error.during(Step::Detach).about(Subject::Program(&self.program))
-        })
+        let doing = format!("cannot detach `{}`", self.program);
+        let about = |error: Error| error.during(Step::Detach).about(Subject::Program(&self.program));
+        let refused = |errno| about(Error::refused(&doing, errno));
+        if let Some(undo) = self.undo {
+            return undo.run().map_err(refused);
+        }
+        let Err(errno) = sys::detach_link(self.fd.as_fd()) else { return Ok(()) };
+        match errno.raw() {
+            // Links of this kind detach when they are closed.
+            libc::EOPNOTSUPP => Ok(()),
+            libc::EINVAL if !sys::is_link(self.fd.as_fd()).map_err(refused)? => {
+                Err(refused(errno).note("the file descriptor is not a link"))
+            }
+            // The kernel does not have the command.
+            libc::EINVAL if !sys::can_detach().map_err(|error| about(error.within(&doing)))? => Ok(()),
+            _ => Err(refused(errno)),
+        }
     }
 
     /// Replaces the attached program atomically, for links of XDP, tcx, netkit, cgroups, namespaces, maps of sockets
     /// and iterators.
     ///
     /// # Errors
-    /// If the program was not loaded, is of another type, or the link does not support it.
+    /// If the program was not loaded, has the wrong type, or the link does not support it.
     pub fn update(&self, program: &Program) -> Result<()> {
         self.change(program, None)
     }
@@ -219,7 +306,7 @@ impl Link {
     /// Replaces the attached program atomically if it is `old`.
     ///
     /// # Errors
-    /// As [`update`](Self::update), and if the link has another program.
+    /// Those of [`update`](Self::update). Also if the link has a different program (kind [`ErrorKind::Mismatch`]).
     pub fn replace(&self, old: &Program, program: &Program) -> Result<()> {
         self.change(program, Some(old))
     }
@@ -227,15 +314,19 @@ impl Link {
     fn change(&self, program: &Program, old: Option<&Program>) -> Result<()> {
         let doing = format!("cannot replace program `{}` with `{}`", self.program, program.name());
         self.kernel_link(Step::UpdateLink, &doing)?;
-        let old = old.map(Program::fd).transpose()?;
-        sys::update(self.fd.as_fd(), program.fd()?, old).map_err(|errno| {
+        let old_fd = old.map(Program::fd).transpose()?;
+        sys::update(self.fd.as_fd(), program.fd()?, old_fd).map_err(|errno| {
             let error = Error::refused(doing, errno).during(Step::UpdateLink).about(Subject::Program(program.name()));
             match errno.raw() {
                 libc::EINVAL => error.with_help(
                     "the program must have the same type and attach type; links of some kinds (probes, tracepoints, tracing \
                      programs) cannot change their program: attach the new one, then drop the old link",
                 ),
-                libc::EPERM => error.note("the link has another program than the one to be replaced"),
+                // `EPERM` also means a missing capability. A process without it cannot read the link's information
+                // either.
+                libc::EPERM if old.is_some() && self.info().is_ok() => error
+                    .with_kind(ErrorKind::Mismatch)
+                    .note("the link has a different program than the one to replace"),
                 _ => error,
             }
         })
@@ -252,51 +343,100 @@ impl Link {
             .map_err(|errno| Error::refused(doing, errno).during(Step::ReadInfo).about(Subject::Program(&self.program)))
     }
 
+    /// Returns the id of the attached program; `None` for a struct_ops map (Linux 5.8).
+    ///
+    /// ```no_run
+    /// # fn f(link: &skelgen_runtime::Link, program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// assert_eq!(link.program_id()?, Some(program.id()?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`info`](Self::info).
+    pub fn program_id(&self) -> Result<Option<u32>> {
+        Ok(self.info()?.program_id)
+    }
+
+    /// Runs an attached iterator, and returns its output as values of this type: the values that the program passed to
+    /// `bpf_seq_write`, one after another.
+    ///
+    /// ```no_run
+    /// # fn f(link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
+    /// let pids: Vec<u32> = link.read_iter_as()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the program is not an iterator, the output cannot be read, or its length is not a multiple of the type's size
+    /// ([`ErrorKind::Malformed`]).
+    pub fn read_iter_as<T: Plain>(&self) -> Result<Vec<T>> {
+        let about = |error: Error| error.during(Step::RunProgram).about(Subject::Program(&self.program));
+        let mut bytes = Vec::new();
+        self.read_iter()?.read_to_end(&mut bytes).map_err(|error| {
+            about(Error::io(format_args!("cannot read the output of iterator `{}`", self.program), &error))
+        })?;
+        let size = size_of::<T>();
+        let values = (size != 0 && bytes.len() % size == 0).then(|| bytes.chunks_exact(size).map_while(from_bytes));
+        values.map(Iterator::collect).ok_or_else(|| {
+            about(Error::malformed(format_args!(
+                "iterator `{}` wrote {} bytes, not a multiple of the record size, {size} bytes",
+                self.program,
+                bytes.len()
+            )))
+        })
+    }
+
     /// Starts an attached iterator and returns a file with its output. Every call is a new iteration.
     ///
     /// # Errors
     /// If the program is not an iterator.
     pub fn read_iter(&self) -> Result<File> {
         sys::open_iter(self.fd.as_fd()).map(File::from).map_err(|errno| {
-            let error = Error::refused(format_args!("cannot create an instance of iterator `{}`", self.program), errno);
+            let error = Error::refused(format_args!("cannot start iterator `{}`", self.program), errno);
             error.during(Step::RunProgram).about(Subject::Program(&self.program))
         })
     }
 
-    /// Fails if the attachment is not one BPF link.
+    /// Returns an error unless the attachment consists of exactly one BPF link.
     fn kernel_link(&self, step: Step, doing: &str) -> Result<()> {
         let of_link = |error: Error| error.during(step).about(Subject::Program(&self.program));
         if !self.others.is_empty() {
             let count = self.others.len() + 1;
             let error =
-                Error::unsupported(format_args!("{doing}: it is attached to {count} locations, with a link for each"));
-            return Err(of_link(causes::since(
-                error,
-                LinuxVersion::new(6, 6),
-                "load the program with the attach type TRACE_UPROBE_MULTI (`set_type`) for one link (Linux 6.6)",
-            )));
+                Error::unsupported(format_args!("{doing}: the attachment has {count} links, one for each location"));
+            return Err(of_link(match self.taken {
+                Some(_) => causes::since(
+                    error,
+                    LinuxVersion::new(6, 6),
+                    "load the program with the attach type TRACE_UPROBE_MULTI (`set_type`) for one link (Linux 6.6)",
+                ),
+                None => error.with_help("to get one link per CPU, call `attach_perf` for each CPU"),
+            }));
         }
-        if self.undo.is_none() && is_link(self.fd.as_fd()) {
+        // If this query fails, the caller's request fails as well, and its error is reported.
+        if self.undo.is_none() && sys::is_link(self.fd.as_fd()).unwrap_or(true) {
             return Ok(());
         }
-        let error = Error::unsupported(format_args!("{doing}: the kernel has no link for this attachment"));
-        Err(of_link(error.note(
-            "newer kernels have links for most: cgroups since 5.7, perf events since 5.15, socket maps since 6.10",
-        )))
+        let Some(undo) = &self.undo else {
+            return Err(of_link(Error::unsupported(format_args!("{doing}: the file descriptor is not a link"))));
+        };
+        let error = of_link(Error::unsupported(format_args!("{doing}: the attachment has no BPF link")));
+        Err(match undo.links() {
+            Some(how) => error.with_help(how),
+            None => error.note("the kernel has no links for attachments of this kind"),
+        })
     }
 }
 
-impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!([] Link: self => self.fd);
 
 impl From<Link> for OwnedFd {
-    /// Returns the link's file descriptor. An attachment without a link stays attached; the file descriptor is that of
-    /// its program or map. The other attach points of a link stay attached too.
+    /// Returns the link's file descriptor; for an attachment without a BPF link, the file descriptor of its program or
+    /// map. The program stays attached at all its locations. File descriptors of further locations are leaked.
     fn from(link: Link) -> Self {
-        link.taken.iter().for_each(Taken::keep);
+        link.taken.iter().for_each(|taken| taken.keep());
         std::mem::forget(link.others);
         if let Some(undo) = link.undo {
             undo.forget();
@@ -306,14 +446,14 @@ impl From<Link> for OwnedFd {
 }
 
 impl From<OwnedFd> for Link {
-    /// Creates a link from a file descriptor that was opened elsewhere.
+    /// Creates a link from a file descriptor that this crate did not open.
     fn from(fd: OwnedFd) -> Self {
-        Self::new(fd, "a link of unknown origin")
+        Self::new(fd, "link from a file descriptor")
     }
 }
 
 /// Pins links by their names in a directory of a bpffs, which is created if it does not exist; for the skeleton's
-/// `pin`.
+/// `pin`. If the process is killed during the call, some of the pins can remain.
 ///
 /// # Errors
 /// If a link cannot be pinned; the pins of the others are removed then.
@@ -330,16 +470,17 @@ pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a file descriptor is a link: the kernel names them `anon_inode:bpf_link` and `anon_inode:bpf-link`.
-fn is_link(fd: BorrowedFd<'_>) -> bool {
-    match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-        Ok(name) => [&b"anon_inode:bpf_link"[..], b"anon_inode:bpf-link"].contains(&name.as_os_str().as_bytes()),
-        // Without /proc the kernel reports a wrong descriptor later.
-        Err(_) => true,
+/// Explains the error of a request for the id of a link.
+pub(crate) fn without_ids(error: Error) -> Error {
+    match error.errno() {
+        Some(errno) if errno.raw() == libc::EINVAL => {
+            causes::since(error, LinuxVersion::new(5, 8), "links have ids since Linux 5.8")
+        }
+        _ => error,
     }
 }
 
-/// Creates the error of a program that the kernel rejected.
+/// Creates the error for an attachment that the kernel rejected.
 fn refused(program: &str, to: impl std::fmt::Display, errno: Errno) -> Error {
     let error = Error::refused(format_args!("cannot attach program `{program}` to {to}"), errno)
         .during(Step::Attach)

@@ -6,7 +6,7 @@ use crate::program::Program;
 use crate::sys::link as sys;
 use crate::uapi::{NetfilterFamily, NetfilterHook};
 
-/// A netfilter hook to attach to, and the position there.
+/// A netfilter hook to attach to, and the position among its programs.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Netfilter;
@@ -72,9 +72,9 @@ impl Program {
                         error.with_help("the family must be `NetfilterFamily::IPV4` or `NetfilterFamily::IPV6`")
                     }
                     libc::ERANGE => error.note(
-                        "the kernel reserves this priority, or it is not above -400, where fragments are reassembled",
+                        "the priority must be neither `i32::MIN` nor `i32::MAX`, and with `defragment` above -400, the priority at which fragments are reassembled",
                     ),
-                    libc::EBUSY => error.with_help("another program of the hook has this priority: set another"),
+                    libc::EBUSY => error.with_help("another program of the hook has this priority: set a different priority"),
                     _ => error,
                 }
             })

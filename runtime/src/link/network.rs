@@ -1,68 +1,44 @@
 //! Attaching programs to network interfaces, network namespaces and maps of sockets.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use super::{Link, Place, TcDirection};
-use crate::error::{Errno, LinuxVersion, Result, Subject};
+use crate::error::{Errno, LinuxVersion, Result};
+use crate::interface::{Interface, IntoInterface};
 use crate::kernel::causes;
 use crate::program::Program;
 use crate::sys::link as sys;
-use crate::uapi::{AttachType, XdpFlags};
+use crate::uapi::AttachType;
 
 impl Program {
-    /// Attaches an XDP program to a network interface, by its index (Linux 5.9). Without flags the kernel chooses the
-    /// mode.
-    ///
-    /// ```no_run
-    /// use skelgen_runtime::uapi::XdpFlags;
-    /// # fn f(first: &skelgen_runtime::Program, second: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-    /// let link = first.attach_xdp(2, XdpFlags::empty())?;
-    /// // Replace it later, so that every packet is seen by one of them:
-    /// link.update(second)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
-    pub fn attach_xdp(&self, ifindex: u32, flags: XdpFlags) -> Result<Link> {
-        let created = sys::create(self.fd()?, index(ifindex), AttachType::XDP, flags.bits(), (0, 0));
-        self.of_interface(ifindex, "", created).map_err(|error| match error.errno().map(Errno::raw) {
-            Some(libc::EBUSY) => error.with_help("the interface has an XDP program: detach it, or update its link"),
-            Some(libc::EEXIST) => error.note("the interface has an XDP program of another mode"),
-            Some(libc::EINVAL) => error.note(
-                "this network namespace has no interface with that index, the flags conflict, or the program was loaded for maps",
-            ),
-            Some(libc::EOPNOTSUPP) => {
-                error.with_help("the driver does not support XDP: use `XdpFlags::SKB_MODE`, which works on every interface")
-            }
-            _ => error,
-        })
-    }
-
     /// Attaches a traffic control program to a network interface for packets in one direction (tcx, Linux 6.6), after
     /// the programs that are already attached. For older kernels use [`attach_tc`](Self::attach_tc).
     ///
     /// ```no_run
     /// use skelgen_runtime::link::TcDirection;
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-    /// let link = program.attach_tcx(2, TcDirection::Ingress)?;
+    /// let link = program.attach_tcx("eth0", TcDirection::Ingress)?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
-    pub fn attach_tcx(&self, ifindex: u32, direction: TcDirection) -> Result<Link> {
-        self.attach_tcx_at(ifindex, direction, Place::default())
+    /// If the program was not loaded, the interface does not exist, or the kernel rejects the program.
+    pub fn attach_tcx(&self, interface: impl IntoInterface, direction: TcDirection) -> Result<Link> {
+        self.attach_tcx_at(interface, direction, Place::default())
     }
 
     /// Attaches a traffic control program at a position among the programs that are already attached (tcx, Linux 6.6).
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
-    pub fn attach_tcx_at(&self, ifindex: u32, direction: TcDirection, place: Place<'_>) -> Result<Link> {
-        self.attach_ordered(ifindex, direction.attach_type(), place).map_err(|error| {
+    /// If the program was not loaded, the interface does not exist, or the kernel rejects the program.
+    pub fn attach_tcx_at(
+        &self,
+        interface: impl IntoInterface,
+        direction: TcDirection,
+        place: Place<'_>,
+    ) -> Result<Link> {
+        self.attach_ordered(interface, direction.attach_type(), place).map_err(|error| {
             match error.errno().map(Errno::raw) {
                 Some(libc::EINVAL) => causes::since(
                     error,
@@ -74,17 +50,24 @@ impl Program {
         })
     }
 
-    /// Attaches to a netkit interface (Linux 6.7), by the index of the primary one of the pair, with the attach type
-    /// that the program was loaded with (`netkit/primary`, `netkit/peer`), at a position among the programs that are
-    /// already attached.
+    /// Attaches to a netkit interface (Linux 6.7), the primary one of the pair, with the attach type that the program
+    /// was loaded with (`netkit/primary`, `netkit/peer`), at a position among the programs that are already attached.
+    ///
+    /// ```no_run
+    /// use skelgen_runtime::link::Place;
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_netkit("nk0", Place::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
-    pub fn attach_netkit(&self, ifindex: u32, place: Place<'_>) -> Result<Link> {
-        self.attach_ordered(ifindex, self.expected_attach_type(), place).map_err(|error| {
+    /// If the program was not loaded, the interface does not exist, or the kernel rejects the program.
+    pub fn attach_netkit(&self, interface: impl IntoInterface, place: Place<'_>) -> Result<Link> {
+        self.attach_ordered(interface, self.stated_attach_type()?, place).map_err(|error| {
             match error.errno().map(Errno::raw) {
                 Some(libc::ENXIO | libc::EACCES) => {
-                    error.with_help("it must be the primary interface of a netkit pair")
+                    error.with_help("the interface must be the primary one of a netkit pair")
                 }
                 Some(libc::EINVAL) => causes::since(error, LinuxVersion::new(6, 7), "netkit needs Linux 6.7"),
                 _ => error,
@@ -106,14 +89,15 @@ impl Program {
     /// # Errors
     /// If the program was not loaded or the kernel rejects it.
     pub fn attach_netns(&self, namespace: impl AsFd) -> Result<Link> {
-        sys::create(self.fd()?, namespace.as_fd().as_raw_fd(), self.expected_attach_type(), 0, (0, 0))
+        let (program, namespace) = (self.fd()?, namespace.as_fd().as_raw_fd());
+        self.with_attach_type(&[], |attach_type| sys::create(program, namespace, attach_type, 0, (0, 0)))?
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused("a network namespace", errno);
                 match errno.raw() {
                     libc::EINVAL => error.with_help("pass the file of a network namespace, such as /proc/self/ns/net"),
                     libc::EEXIST | libc::E2BIG => {
-                        error.note("the namespace has a program of this type and accepts no other")
+                        error.note("the namespace already has a program of this type and can have only one")
                     }
                     _ => error,
                 }
@@ -121,11 +105,11 @@ impl Program {
     }
 
     /// Attaches to a map of sockets (`sockmap`, `sockhash`), with the attach type that the program was loaded with
-    /// (`sk_msg`, `sk_skb/stream_parser`, `sk_skb/stream_verdict`, `sk_skb/verdict`). It then sees what the sockets in
-    /// the map send or receive.
+    /// (`sk_msg`, `sk_skb/stream_parser`, `sk_skb/stream_verdict`, `sk_skb/verdict`). The program then runs for the
+    /// data that the sockets in the map send or receive.
     ///
-    /// Before Linux 6.10, which introduced links of such maps, the program is attached without a link, and detached
-    /// when the [`Link`] is dropped.
+    /// Before Linux 6.10, which introduced links for maps of sockets, the program is attached without a link, and
+    /// detached when the [`Link`] is dropped.
     ///
     /// ```no_run
     /// # use skelgen_runtime::{Program, Result, map::SockMap};
@@ -139,13 +123,13 @@ impl Program {
     /// If the program was not loaded, the map already has a program of this attach type, or the kernel rejects it.
     pub fn attach_sockmap(&self, map: impl AsFd) -> Result<Link> {
         let map = map.as_fd();
-        let attach_type = self.expected_attach_type();
+        let attach_type = self.stated_attach_type()?;
         match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL => {
-                self.attach_without_link("a map of sockets", map, (attach_type, 0), |error, _| {
+                self.attach_without_link("a map of sockets", map, &[attach_type], 0, |error, _| {
                     error.with_help(
-                        "the map must be a sockmap or sockhash, and the section or `set_type` must state the attach type \
+                        "the map must be a sockmap or sockhash, and the section or `set_type` must set the attach type \
                          (`sk_skb` alone does not)",
                     )
                 })
@@ -154,29 +138,39 @@ impl Program {
         }
     }
 
-    fn attach_ordered(&self, ifindex: u32, attach_type: AttachType, place: Place<'_>) -> Result<Link> {
-        let (flags, other) = place.request();
-        let created = sys::create(self.fd()?, index(ifindex), attach_type, flags, (other, place.expected_revision));
-        self.of_interface(ifindex, attach_type.name().unwrap_or(""), created)
+    /// Looks up the interface to attach this program to.
+    pub(super) fn interface(&self, interface: impl IntoInterface) -> Result<Interface> {
+        interface.into_interface().map_err(|error| self.attaching(error))
     }
 
-    fn of_interface(&self, ifindex: u32, point: &str, created: Result<std::os::fd::OwnedFd, Errno>) -> Result<Link> {
+    fn attach_ordered(&self, interface: impl IntoInterface, attach_type: AttachType, place: Place<'_>) -> Result<Link> {
+        let interface = self.interface(interface)?;
+        let (flags, other) = place.request();
+        let created = sys::create(self.fd()?, index(interface), attach_type, flags, (other, place.expected_revision));
+        self.of_interface(interface, attach_type.name().unwrap_or(""), created)
+    }
+
+    /// Returns the link to an interface, or the error for the rejected request.
+    pub(super) fn of_interface(
+        &self,
+        interface: Interface,
+        point: &str,
+        created: Result<OwnedFd, Errno>,
+    ) -> Result<Link> {
         created.map(|fd| Link::new(fd, self.name())).map_err(|errno| {
             let of = if point.is_empty() { "" } else { " of " };
-            let error = self.refused(format_args!("{point}{of}network interface {ifindex}"), errno);
+            let error = self.refused(format_args!("{point}{of}{}", interface.label()), errno);
             match errno.raw() {
-                libc::ENODEV => error
-                    .about_part(Subject::Interface(ifindex))
-                    .note("this network namespace has no interface with that index"),
+                libc::ENODEV => interface.missing(error),
                 libc::ESTALE => error.note("the programs of the interface changed after their revision was read"),
-                libc::ENOENT => error.note("the program to attach before or after is not attached to the interface"),
+                libc::ENOENT => error.note("the program that the position refers to (`Order::Before`, `Order::After`) is not attached to the interface"),
                 _ => error,
             }
         })
     }
 }
 
-/// Returns an interface index for requests that otherwise contain a file descriptor.
-fn index(ifindex: u32) -> RawFd {
-    RawFd::from_ne_bytes(ifindex.to_ne_bytes())
+/// Converts an interface index for the request field that contains a file descriptor for other kinds of targets.
+pub(super) fn index(interface: Interface) -> RawFd {
+    RawFd::from_ne_bytes(interface.index().to_ne_bytes())
 }

@@ -11,23 +11,25 @@ use super::elf::{CUT, Elf, Fault};
 /// A location of a probe; a probe can have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
-    /// Its file offset.
+    /// The file offset of the location.
     pub(super) offset: u64,
-    /// The file offset of its reference counter (semaphore); 0 if it has none.
+    /// The file offset of the probe's reference counter (semaphore); 0 if the probe has none.
     pub(super) counter: u64,
-    /// Its address in memory, if that is the same in every process: in files that are not position-independent.
+    /// The address of the location in memory, if it is the same in every process: in files that are not
+    /// position-independent.
     pub(super) address: Option<u64>,
-    /// Its arguments, as the note describes them.
+    /// The probe's arguments at the location, in the notation of the note.
     pub(super) arguments: String,
 }
 
-/// The owner name and the type of probes' notes.
+/// The owner name and the type of the notes that describe probes.
 const OWNER: &[u8] = b"stapsdt";
 const KIND: u32 = 3;
 
 /// Returns the locations of the probe with this provider and name.
 pub(super) fn locations(elf: &Elf<'_>, provider: &str, name: &str) -> Result<Vec<Note>, Fault> {
-    // The address of this section shows by how much addresses were moved after the notes were written.
+    // A tool such as prelink may have moved addresses after the notes were written. The address of this section shows
+    // by how much.
     let base = elf.address_of_section(b".stapsdt.base")?;
     let mut found = Vec::new();
     for section in elf.sections.iter().filter(|section| section.sh_type(NativeEndian) == SHT_NOTE) {
@@ -62,7 +64,7 @@ pub(super) fn locations(elf: &Elf<'_>, provider: &str, name: &str) -> Result<Vec
 /// Notes of 32-bit and of 64-bit files have the same headers.
 type Notes<'d> = NoteIterator<'d, object::elf::FileHeader64<NativeEndian>>;
 
-/// Returns the address at this index at the beginning of a description.
+/// Returns the `index`-th address at the start of a note's description. Addresses have `width` bytes.
 fn number(description: &[u8], index: usize, width: usize) -> Option<u64> {
     let bytes = description.get(index * width..)?.get(..width)?;
     match width {

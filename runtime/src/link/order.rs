@@ -11,9 +11,9 @@ use crate::uapi::attach_flags;
 /// use skelgen_runtime::link::{Order, Other, Place, TcDirection};
 /// use skelgen_runtime::{Link, Program, Result};
 ///
-/// fn attach_first(program: &Program, other: &Link, ifindex: u32) -> Result<Link> {
+/// fn attach_first(program: &Program, other: &Link) -> Result<Link> {
 ///     let place = Place::new(Order::Before(Other::Link(other.as_fd())));
-///     program.attach_tcx_at(ifindex, TcDirection::Ingress, place)
+///     program.attach_tcx_at("eth0", TcDirection::Ingress, place)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +25,7 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Creates a position relative to other programs. The default is after all others.
+    /// Creates a position relative to other programs. The default position is after all others.
     pub const fn new(order: Order<'a>) -> Self {
         Self { order, expected_revision: 0, preorder: false }
     }
@@ -36,7 +36,8 @@ impl<'a> Place<'a> {
         Self { expected_revision: revision, ..self }
     }
 
-    /// Sets whether the program runs before those of descendant cgroups (Linux 6.15, cgroups only); `false` by default.
+    /// Sets whether the program runs before the programs of descendant cgroups (Linux 6.15, cgroups only); `false` by
+    /// default.
     pub const fn preorder(self, preorder: bool) -> Self {
         Self { preorder, ..self }
     }

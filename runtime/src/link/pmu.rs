@@ -1,20 +1,22 @@
-//! The kernel's event sources in sysfs, and attaching to their events.
+//! The kernel's perf event sources (PMUs) in sysfs, and attaching to perf events.
 
 use std::fs::read_to_string;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Link;
+use super::undo::Attachment;
 use crate::abi::TargetKind;
 use crate::error::{Errno, Error, Result, Step, Subject};
-use crate::kernel::causes::{self, TRACEFS};
+use crate::kernel::{causes, tracefs};
 use crate::sys::{link as sys, perf};
 
 /// The directory of the event sources.
-const DEVICES: &str = "/sys/bus/event_source/devices";
+pub(super) const DEVICES: &str = "/sys/bus/event_source/devices";
 
-/// An event source of probes.
+/// The perf event source for kprobes or uprobes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probes {
-    /// Its event type.
+    /// The event type of the event source.
     pub(super) event_type: u32,
     /// The bit in an event's configuration for a return probe.
     pub(super) return_bit: u64,
@@ -31,7 +33,12 @@ impl Probes {
                 .note(causes::no_event_source(name, error))
         };
         let read = |file: &str| text(file).map_err(|error| unreadable(file, &error));
-        let bad = |file: &str| Error::malformed(format_args!("cannot parse {DEVICES}/{name}/{file}"));
+        let bad = |file: &str| {
+            let path = format!("{DEVICES}/{name}/{file}");
+            Error::malformed(format_args!("cannot parse {path}"))
+                .during(Step::ReadKernel)
+                .about(Subject::Path(path.as_ref()))
+        };
         let event_type = read("type")?.trim().parse().map_err(|_| bad("type"))?;
         let format = read("format/retprobe")?;
         let bit: Option<u32> = format.trim().strip_prefix("config:").and_then(|bit| bit.parse().ok());
@@ -53,57 +60,42 @@ impl Probes {
 /// Returns the id of a tracepoint.
 pub(super) fn tracepoint_id(category: &str, name: &str) -> Result<u64> {
     let context = || format!("cannot read the id of tracepoint `{category}/{name}`");
-    // The names become part of a path.
+    // The names become path components, so they must not contain `/` or `..`.
     TargetKind::Tracepoint
         .parse(&format!("{category}/{name}"))
         .map_err(|malformed| Error::invalid(format_args!("{}: {malformed}", context())))?;
     let missing = |error: Error| error.during(Step::FindSymbol).about(Subject::Symbol(name));
-    let mut failed = None;
-    for root in TRACEFS {
-        match read_to_string(format!("{root}/events/{category}/{name}/id")) {
-            Ok(text) => {
-                return text.trim().parse().map_err(|_| Error::malformed(format_args!("{}: not a number", context())));
-            }
-            Err(error) => failed = Some(failed.unwrap_or(error)),
-        }
-    }
-    Err(match failed {
-        Some(error) => missing(Error::io(context(), &error)).note(causes::no_tracepoint(category, name, &error)),
-        None => missing(Error::not_found(context())),
-    })
+    let text = tracefs::open(&format!("events/{category}/{name}/id")).and_then(std::io::read_to_string);
+    let text = text
+        .map_err(|error| missing(Error::io(context(), &error)).note(causes::no_tracepoint(category, name, &error)))?;
+    text.trim().parse().map_err(|_| Error::malformed(format_args!("{}: not a number", context())))
 }
 
-/// Opens a file of tracefs; from the second mount point only if the first does not have it.
-pub(super) fn open_tracefs(file: &str) -> std::io::Result<std::fs::File> {
-    let [first, second] = TRACEFS;
-    match std::fs::File::open(format!("{first}/{file}")) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::File::open(format!("{second}/{file}")),
-        result => result,
-    }
-}
+/// A program with its name.
+pub(super) type Named<'a> = (BorrowedFd<'a>, &'a str);
 
-/// Attaches to a perf event. Uses a link if the kernel supports it (5.15), otherwise attaches to the event itself and
-/// returns it.
-pub(super) fn attach(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<OwnedFd, Errno> {
+/// Attaches to a perf event. Uses a link if the kernel supports it (5.15), otherwise attaches to the event itself.
+pub(super) fn attach(program: Named<'_>, event: OwnedFd, cookie: u64) -> Result<Link, Errno> {
     match attach_with_cookie(program, event.as_fd(), cookie) {
-        // Kernels without such links do not have cookies either.
+        // Kernels without perf links have no cookies either, so an attachment without a link requires cookie 0.
         Err(error) if error.raw() == libc::EINVAL && cookie == 0 => {
+            let (program, name) = program;
             perf::attach(event.as_fd(), program)?;
-            Ok(event)
+            Ok(Link::without_link(event, name, Event))
         }
         result => result,
     }
 }
 
-/// Attaches to a perf event by a link (5.15), so that the program reads the cookie, even if it is 0.
+/// Attaches to a perf event by a link (5.15), which passes the cookie to the program even if it is 0.
 pub(super) fn attach_with_cookie(
-    program: BorrowedFd<'_>,
+    (program, name): Named<'_>,
     event: BorrowedFd<'_>,
     cookie: u64,
-) -> Result<OwnedFd, Errno> {
+) -> Result<Link, Errno> {
     let link = sys::create_perf(program, event, cookie)?;
     perf::enable(event)?;
-    Ok(link)
+    Ok(Link::new(link, name))
 }
 
 /// Adds help about permissions to the error of an event that cannot be opened.
@@ -112,5 +104,19 @@ pub(super) fn refused_event(error: Error, errno: Errno) -> Error {
         libc::EPERM | libc::EACCES => error.note(causes::no_perf_rights(errno.raw())),
         libc::ENOSYS => error.note("the kernel is built without perf events (CONFIG_PERF_EVENTS)"),
         _ => error,
+    }
+}
+
+/// A perf event without a link (before Linux 5.15): the kernel detaches the program when the event is closed.
+#[derive(Debug)]
+struct Event;
+
+impl Attachment for Event {
+    fn detach(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn links(&self) -> Option<&'static str> {
+        Some("perf events have links since Linux 5.15")
     }
 }

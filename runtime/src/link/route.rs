@@ -1,4 +1,4 @@
-//! Attaching programs to routes (lightweight tunnels, `lwt_*`), by netlink.
+//! Attaching programs to routes (lightweight tunnels, sections `lwt_*`), by netlink.
 //!
 //! This module implements the two netlink requests that it needs: adding a route with an encapsulation, and removing
 //! it. The numbers are those of `linux/rtnetlink.h`, `linux/lwtunnel.h` and `linux/seg6_local.h`.
@@ -7,19 +7,19 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::Link;
-use super::undo::How;
+use super::undo::Attachment;
 use crate::error::{Errno, Error, Result, Step, Subject};
+use crate::interface::{Interface, IntoInterface};
 use crate::program::Program;
-use crate::sys::netlink::{self, CREATE, EXCLUSIVE, Message};
+use crate::sys::netlink::{self, CREATE, EXCLUSIVE, Message, Rejection};
 use crate::uapi::ProgramType;
 
-/// A route whose packets run a program: see [`Program::attach_route`].
+/// A route that runs a program for its packets; see [`Program::attach_route`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Route {
     destination: IpAddr,
     prefix_len: u8,
-    ifindex: u32,
     gateway: Option<IpAddr>,
     table: u32,
     metric: u32,
@@ -27,10 +27,9 @@ pub struct Route {
 }
 
 impl Route {
-    /// Creates a route to the addresses that share the first `prefix_len` bits with `destination`, by the network
-    /// interface with this index, in the main table.
-    pub const fn new(destination: IpAddr, prefix_len: u8, ifindex: u32) -> Self {
-        Self { destination, prefix_len, ifindex, gateway: None, table: MAIN, metric: 0, headroom: 0 }
+    /// Creates a route to the addresses that share the first `prefix_len` bits with `destination`, in the main table.
+    pub const fn new(destination: IpAddr, prefix_len: u8) -> Self {
+        Self { destination, prefix_len, gateway: None, table: MAIN, metric: 0, headroom: 0 }
     }
 
     /// Sets the address of the next hop.
@@ -60,50 +59,50 @@ impl Route {
 }
 
 impl Program {
-    /// Adds a route whose packets run the program: on input (`SEC("lwt_in")`), on output (`SEC("lwt_out")`), before
-    /// transmission by the interface (`SEC("lwt_xmit")`, Linux 4.10), or as a segment of IPv6 segment routing
-    /// (`SEC("lwt_seg6local")`, Linux 4.18). The route is in this thread's network namespace. It is removed when the
-    /// [`Link`] is dropped; after [`Link::leak`] it stays.
+    /// Adds a route through a network interface, and runs the program for the packets of the route: on input
+    /// (`SEC("lwt_in")`), on output (`SEC("lwt_out")`), before transmission by the interface (`SEC("lwt_xmit")`, Linux
+    /// 4.10), or as a segment of IPv6 segment routing (`SEC("lwt_seg6local")`, Linux 4.18). The route is in this
+    /// thread's network namespace. It is removed when the [`Link`] is dropped; after [`Link::leak`] it stays.
     ///
     /// # Errors
-    /// If the program was not loaded or has another type, or the kernel rejects the route: it exists, or the gateway is
-    /// unreachable.
+    /// If the program was not loaded or has the wrong type, the interface does not exist, or the kernel rejects the
+    /// route: it exists, or the gateway is unreachable.
     ///
     /// # Examples
     /// ```no_run
     /// use skelgen_runtime::link::Route;
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
-    /// // This does what `ip route add 198.51.100.0/24 encap bpf xmit ... dev IF` does, for the interface with index 2.
-    /// let _link = program.attach_route(Route::new("198.51.100.0".parse()?, 24, 2).headroom(14))?;
+    /// // This does what `ip route add 198.51.100.0/24 encap bpf xmit ... dev eth0` does.
+    /// let _link = program.attach_route("eth0", Route::new("198.51.100.0".parse()?, 24).headroom(14))?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn attach_route(&self, route: Route) -> Result<Link> {
+    pub fn attach_route(&self, interface: impl IntoInterface, route: Route) -> Result<Link> {
+        let interface = self.interface(interface)?;
         let program = self.fd()?;
         let what = format!("a route to {}/{}", route.destination, route.prefix_len);
-        let refused = |errno: Errno| {
-            let error = self.refused(&what, errno);
-            match errno.raw() {
+        let refused = |rejection: Rejection| {
+            let error = interface.explain(self.refused(&what, rejection.errno), &rejection);
+            match rejection.errno.raw() {
                 libc::EEXIST => {
-                    error.with_help("a route to this destination exists: set another metric, or remove the route")
+                    error.with_help("a route to this destination exists: set a different metric, or remove the route")
                 }
-                libc::ENODEV => error
-                    .about_part(Subject::Interface(route.ifindex))
-                    .note("this network namespace has no interface with that index"),
-                libc::ENETDOWN => error.about_part(Subject::Interface(route.ifindex)).note("the interface is down"),
-                libc::ENETUNREACH | libc::EHOSTUNREACH => error.note("the gateway is not reachable by the interface"),
-                libc::EOPNOTSUPP => {
-                    error.note("the kernel is built without support for it (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)")
+                libc::ENETDOWN => error.about_part(Subject::Interface(interface.index())).note("the interface is down"),
+                libc::ENETUNREACH | libc::EHOSTUNREACH => {
+                    error.note("the gateway is not reachable through the interface")
                 }
+                libc::EOPNOTSUPP => error.note(
+                    "the kernel is built without BPF programs for routes (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)",
+                ),
                 _ => error,
             }
         };
         let kept = program.try_clone_to_owned().map_err(|error| self.not_attached(&what, &error))?;
-        let mut message = route.message(NEW_ROUTE, CREATE | EXCLUSIVE);
+        let mut message = route.message(interface, NEW_ROUTE, CREATE | EXCLUSIVE);
         self.encapsulate(route, program.as_raw_fd(), &mut message)?;
-        let socket = netlink::open().map_err(refused)?;
+        let socket = netlink::open().map_err(|errno| refused(errno.into()))?;
         netlink::request(&socket, &message, |_, _| ()).map_err(refused)?;
-        Ok(Link::without_link(kept, self.name(), How::Route(Added { socket, route })))
+        Ok(Link::without_link(kept, self.name(), Added { socket, interface, route }))
     }
 
     /// Adds the attributes that identify the program.
@@ -147,28 +146,34 @@ impl Program {
 
 /// A route that was added.
 #[derive(Debug)]
-pub(super) struct Added {
-    /// The socket that added the route, in whose network namespace it is.
+struct Added {
+    /// The socket that added the route. The route is in the socket's network namespace.
     socket: OwnedFd,
+    interface: Interface,
     route: Route,
 }
 
-impl Added {
-    pub(super) fn remove(&self) -> Result<(), Errno> {
-        netlink::request(&self.socket, &self.route.message(DELETE_ROUTE, 0), |_, _| ())
+impl Attachment for Added {
+    fn detach(&self) -> Result<(), Errno> {
+        let message = self.route.message(self.interface, DELETE_ROUTE, 0);
+        netlink::request(&self.socket, &message, |_, _| ()).map_err(|rejection| rejection.errno)
+    }
+
+    fn links(&self) -> Option<&'static str> {
+        None
     }
 }
 
 impl Route {
     /// Creates a request about the route: `struct rtmsg`, and the attributes that identify it.
-    fn message(&self, kind: u16, flags: u16) -> Message {
+    fn message(&self, interface: Interface, kind: u16, flags: u16) -> Message {
         let family = u8::try_from(if self.destination.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }).unwrap_or(0);
         let scope = if self.gateway.is_some() || self.destination.is_ipv6() { UNIVERSE } else { LINK };
         // Tables above 255 are identified by the attribute only.
         let header = [family, self.prefix_len, 0, 0, 0, STATIC, scope, UNICAST, 0, 0, 0, 0];
         let mut message = Message::new(kind, flags, &header);
         message.attribute(DESTINATION, &octets(self.destination));
-        message.attribute(INTERFACE, &self.ifindex.to_ne_bytes());
+        message.attribute(INTERFACE, &interface.index().to_ne_bytes());
         message.attribute(TABLE, &self.table.to_ne_bytes());
         if let Some(gateway) = self.gateway {
             message.attribute(GATEWAY, &octets(gateway));
@@ -217,6 +222,7 @@ const SEG6_LOCAL: u16 = 7;
 const SEG6_ACTION: u16 = 1;
 const END_BPF: u32 = 15;
 const SEG6_BPF: u16 = 8;
-/// `LWT_BPF_PROG_FD` and `SEG6_LOCAL_BPF_PROG`, `LWT_BPF_PROG_NAME` and `SEG6_LOCAL_BPF_PROG_NAME`.
+/// The program's file descriptor (`LWT_BPF_PROG_FD`, `SEG6_LOCAL_BPF_PROG`) and name (`LWT_BPF_PROG_NAME`,
+/// `SEG6_LOCAL_BPF_PROG_NAME`).
 const PROG_FD: u16 = 1;
 const PROG_NAME: u16 = 2;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, Subject};
 
 /// Returns the path of a file: unchanged if it contains a directory, otherwise the first match in the directories for
-/// its kind.
+/// libraries or programs.
 ///
 /// # Errors
 /// If no directory contains the file, or it is in an archive (`base.apk!/lib/libx.so`), which is not supported.
@@ -24,10 +24,10 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     find(path, kind, &given).ok_or_else(|| {
         Error::not_found(format_args!("file {} not found", path.display())).about(Subject::Path(path)).with_help(
             format_args!(
-                "no file that {2} in {0} and the directories of {1}: pass a path",
+                "searched {0} and the directories in the environment variable {1} for {2}; pass a path",
                 kind.usual.join(", "),
                 kind.variable,
-                if kind.is_run { "can be run" } else { "can be read" },
+                if kind.is_run { "an executable file" } else { "a readable file" },
             ),
         )
     })
@@ -49,7 +49,7 @@ fn in_directory(path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// A kind of files: their directories and the required permission.
+/// A kind of file: the directories to search and the required permission.
 struct Kind {
     variable: &'static str,
     usual: &'static [&'static str],
@@ -59,14 +59,14 @@ struct Kind {
 const LIBRARIES: Kind = Kind { variable: "LD_LIBRARY_PATH", usual: LIBRARY_DIRECTORIES, is_run: false };
 const PROGRAMS: Kind = Kind { variable: "PATH", usual: &["/usr/bin", "/usr/sbin", "/bin", "/sbin"], is_run: true };
 
-/// Returns whether the name is that of a library, such as `libc.so` or `libc.so.6`.
+/// Returns whether this is the name of a library, such as `libc.so` or `libc.so.6`.
 fn is_library(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
 fn find(name: &Path, kind: &Kind, given: &OsStr) -> Option<PathBuf> {
-    // An empty directory in a variable means the current one, where anybody may have created a file.
+    // An empty path in the variable means the current directory, in which any user may have created a file.
     let given = std::env::split_paths(given).filter(|directory| !directory.as_os_str().is_empty());
     let mut directories = given.chain(kind.usual.iter().map(PathBuf::from));
     directories.find_map(|directory| Some(directory.join(name)).filter(|file| is_usable(file, kind)))

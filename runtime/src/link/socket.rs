@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, Result, Step};
 use crate::program::Program;
-use crate::sys::socket::set_option;
+use crate::sys::socket::{SOL_SOCKET, set_option};
 
 /// `SO_ATTACH_BPF` of `asm-generic/socket.h`. The numbers here and below differ on sparc and parisc, which are not
 /// supported.
@@ -32,7 +32,7 @@ impl Program {
     /// # Errors
     /// If the program was not loaded or the kernel rejects it.
     pub fn attach_socket_filter(&self, socket: impl AsFd) -> Result<()> {
-        set_option(socket.as_fd(), ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
+        set_option(socket.as_fd(), SOL_SOCKET, ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("a socket", errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help("the program must be a socket filter (`SEC(\"socket\")`)"),
@@ -49,7 +49,7 @@ impl Program {
     /// # Errors
     /// If the program was not loaded or the kernel rejects it.
     pub fn attach_reuseport(&self, socket: impl AsFd) -> Result<()> {
-        set_option(socket.as_fd(), ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
+        set_option(socket.as_fd(), SOL_SOCKET, ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("sockets that share a port", errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help(
@@ -65,18 +65,18 @@ impl Program {
 /// Detaches the filter of a socket.
 ///
 /// # Errors
-/// If the socket has none.
+/// If the socket has no filter.
 pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
-    set_option(socket.as_fd(), DETACH_BPF, 0)
+    set_option(socket.as_fd(), SOL_SOCKET, DETACH_BPF, 0)
         .map_err(|errno| Error::refused("cannot detach the filter of a socket", errno).during(Step::Detach))
 }
 
 /// Detaches the program of a group of sockets that share a port (Linux 5.3).
 ///
 /// # Errors
-/// If the group has none.
+/// If the group has no program.
 pub fn detach_reuseport(socket: impl AsFd) -> Result<()> {
-    set_option(socket.as_fd(), DETACH_REUSEPORT, 0).map_err(|errno| {
+    set_option(socket.as_fd(), SOL_SOCKET, DETACH_REUSEPORT, 0).map_err(|errno| {
         Error::refused("cannot detach the program of sockets that share a port", errno).during(Step::Detach)
     })
 }

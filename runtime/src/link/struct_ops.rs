@@ -1,10 +1,10 @@
-//! struct_ops maps after the load.
+//! struct_ops maps of a loaded object.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Link;
-use crate::error::{Error, Result, Step, Subject};
+use crate::error::{Error, ErrorKind, Result, Step, Subject};
 use crate::sys;
 use crate::uapi::{AttachType, elem_flags, map_flags};
 
@@ -28,13 +28,13 @@ pub struct StructOps {
 
 struct Created {
     map: sys::map::Map,
-    /// The value, or `None` for a reused map, which already has one.
+    /// The value to register, or `None` for a reused map, which already has a value.
     value: Option<Vec<u8>>,
     flags: u32,
 }
 
 impl StructOps {
-    /// Creates the handle of this map with this value and these flags, or of one that was not created.
+    /// Creates the handle of a map with its value and flags; `created` is `None` if the map was not created.
     pub(crate) fn new(
         name: &'static str,
         created: Option<(sys::map::Map, Option<Vec<u8>>, u32)>,
@@ -49,7 +49,7 @@ impl StructOps {
         self.name
     }
 
-    /// Returns whether the map was created. It is not if its auto-create is off.
+    /// Returns whether the map was created, which is `false` if its auto-create is off.
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.created.is_some()
@@ -69,19 +69,20 @@ impl StructOps {
     /// `.struct_ops` is registered by setting its value, and unregistered when the link is dropped.
     ///
     /// # Errors
-    /// If the map was not created, or the kernel rejects it. The kernel validates the values only here.
+    /// If the map was not created, or the kernel rejects it: the kernel validates the map's value when it is
+    /// registered, not when the map is created.
     pub fn attach(&self) -> Result<Link> {
         let created = self.created()?;
         let refused = |errno| {
             Error::refused(format_args!("cannot attach struct_ops `{}`", self.name), errno)
                 .during(Step::Attach)
                 .about(Subject::Map(self.name))
-                .note("the kernel rejects missing members, names that are in use, and conflicting values")
+                .note("usual causes: a required function is missing, the name is in use, or values of members conflict")
         };
         let key = 0_u32.to_ne_bytes();
         let by_link = created.flags & map_flags::LINK != 0;
         let own = if by_link { None } else { Some(self.registration(created)?) };
-        // A map that a link was created for before already has its value.
+        // The kernel returns `EBUSY` if the map already has its value from an earlier `attach`.
         let busy = match created.value.as_ref().map_or(Ok(()), |value| created.map.update(&key, value, elem_flags::ANY))
         {
             Err(errno) if by_link && errno.raw() == libc::EBUSY => Some(errno),
@@ -92,7 +93,7 @@ impl StructOps {
         }
         let fd = sys::link::create(created.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0));
         fd.map(|fd| Link::new(fd, self.name)).map_err(|errno| match busy {
-            Some(busy) => refused(errno).note(format_args!("its value could not be set before: {busy}")),
+            Some(busy) => refused(errno).note(format_args!("setting the map's value failed before: {busy}")),
             None => refused(errno),
         })
     }
@@ -115,8 +116,30 @@ impl StructOps {
     ///
     /// # Errors
     /// If the map was not created, or the kernel rejects it.
-    pub fn replace(&self, link: &Link) -> Result<()> {
+    pub fn update(&self, link: &Link) -> Result<()> {
+        self.change(link, None)
+    }
+
+    /// Replaces the map of an existing link with this one atomically if it is `old` (Linux 6.4).
+    ///
+    /// ```no_run
+    /// # use skelgen_runtime::{Result, link::StructOps};
+    /// # fn f(old: &StructOps, new: &StructOps) -> Result<()> {
+    /// let link = old.attach()?;
+    /// new.replace(&link, old)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update). Also if the link has a different map (kind [`ErrorKind::Mismatch`]).
+    pub fn replace(&self, link: &Link, old: &Self) -> Result<()> {
+        self.change(link, Some(old))
+    }
+
+    fn change(&self, link: &Link, old: Option<&Self>) -> Result<()> {
         let created = self.created()?;
+        let old = old.map(Self::fd).transpose()?;
         let refused = |errno| {
             Error::refused(format_args!("cannot replace a struct_ops map with `{}`", self.name), errno)
                 .during(Step::UpdateLink)
@@ -128,7 +151,19 @@ impl StructOps {
                 result => result.map_err(refused)?,
             }
         }
-        sys::link::update_map(link.as_fd(), created.map.as_fd()).map_err(refused)
+        sys::link::update(link.as_fd(), created.map.as_fd(), old).map_err(|errno| {
+            let error = refused(errno);
+            match errno.raw() {
+                // `EPERM` also means a missing capability. A process without it cannot read the link's information
+                // either.
+                libc::EPERM if old.is_some() && link.info().is_ok() => {
+                    error.with_kind(ErrorKind::Mismatch).note("the link has a different map than the one to replace")
+                }
+                libc::EOPNOTSUPP => error.note("the kernel cannot replace struct_ops of this type"),
+                libc::ENOLINK => error.note("the link was detached"),
+                _ => error,
+            }
+        })
     }
 
     /// Registers the map, unless it was not created or auto-attach is off.
@@ -139,7 +174,7 @@ impl StructOps {
         if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
     }
 
-    /// Returns the file descriptor of the map and drops the rest, or returns `None` if it was not created.
+    /// Returns the file descriptor of the map, or `None` if the map was not created.
     #[must_use]
     pub fn into_fd(self) -> Option<OwnedFd> {
         self.created.map(|created| created.map.into_fd())
@@ -149,7 +184,7 @@ impl StructOps {
         self.created.as_ref().ok_or_else(|| {
             Error::not_loaded(format_args!("struct_ops `{}` was not created", self.name))
                 .about(Subject::Map(self.name))
-                .with_help("its auto-create is off; call `set_autocreate(true)` before loading")
+                .with_help("auto-create of the map is off; call `set_autocreate(true)` before loading")
         })
     }
 }

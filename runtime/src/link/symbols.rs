@@ -1,7 +1,7 @@
 //! Functions of ELF files by name: their file offsets, which uprobes need.
 //!
-//! Names and versions have the meaning that they have in libbpf 1.8, so that a target that works there has the same
-//! offset here. `unfound` explains why a name has no offset. This module does not depend on programs and the kernel.
+//! Names and versions are matched as in libbpf 1.8, so that a target has the same offset in both. `unfound` explains
+//! why a name has no offset. This module does not depend on programs and the kernel.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl<'n> Name<'n> {
     }
 }
 
-/// Formats the name as it is passed: `NAME` or `NAME@VERSION`.
+/// Formats the name as callers pass it: `NAME` or `NAME@VERSION`.
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.function))?;
@@ -98,12 +98,20 @@ pub(super) fn find_all(elf: &Elf<'_>, patterns: &[&str]) -> Result<Vec<u64>, Fau
     Ok(offsets)
 }
 
+/// Passes all functions that have code in the file to `take`, exported functions first.
+pub(super) fn each<'d>(elf: &Elf<'d>, take: &mut dyn FnMut(Function<'d>)) -> Result<(), Fault> {
+    functions(elf, Table::Dynamic, false, take)?;
+    functions(elf, Table::Full, false, take)
+}
+
 /// A function that has code in the file.
 #[derive(Clone, Copy)]
-struct Function<'d> {
-    name: Name<'d>,
-    offset: u64,
-    is_weak: bool,
+pub(super) struct Function<'d> {
+    pub(super) name: Name<'d>,
+    pub(super) offset: u64,
+    /// The function's size in bytes, or 0 if the file does not state it.
+    pub(super) size: u64,
+    pub(super) is_weak: bool,
 }
 
 /// The number of offsets of a name.
@@ -120,7 +128,7 @@ enum Found {
 struct Offsets {
     strong: Found,
     weak: Found,
-    /// Whether an earlier table had the name, so that the next one is ignored.
+    /// Whether an earlier table has the name, so that later tables are ignored.
     is_closed: bool,
 }
 
@@ -152,7 +160,8 @@ fn functions<'d>(
             return;
         }
         let Some(offset) = elf.code_of(&symbol) else { return };
-        take(Function { name: versions.name_of(&symbol), offset, is_weak: symbol.is_weak() });
+        let (name, size) = (versions.name_of(&symbol), symbol.size());
+        take(Function { name, offset, size, is_weak: symbol.is_weak() });
     })
 }
 
@@ -166,7 +175,8 @@ pub(super) struct Versions<'d> {
 }
 
 impl<'d> Versions<'d> {
-    /// Reads the versions of a table. If they are not `wanted`, only the versions in the symbols' names are known.
+    /// Reads the symbol versions of a table. If `wanted` is `false`, does not read the version sections; only versions
+    /// in the symbols' names are known then.
     pub(super) fn read(elf: &Elf<'d>, table: Table, wanted: bool) -> Result<Self, Fault> {
         let (true, Table::Dynamic, Some(numbers)) = (wanted, table, elf.section(SHT_GNU_VERSYM)) else {
             return Ok(Self::default());
@@ -204,7 +214,7 @@ impl<'d> Versions<'d> {
     }
 }
 
-/// `VERSYM_HIDDEN`: a version that is not the default. A name without a version matches these as well.
+/// `VERSYM_HIDDEN`: the version is not the default one. A name without a version also matches symbols with this flag.
 const HIDDEN: u16 = 0x8000;
 /// A version index has 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
@@ -255,7 +265,7 @@ mod tests {
         damage(&whole, |damaged| {
             let _ = all(damaged);
         });
-        assert_eq!(all(b"#!/bin/sh"), Err(Fault::Bad("it is not an ELF file".into())));
+        assert_eq!(all(b"#!/bin/sh"), Err(Fault::Bad("the file is not an ELF file".into())));
         let mut other = whole;
         other[5] = 3 - other[5];
         assert!(matches!(all(&other), Err(Fault::Bad(why)) if why.contains("-endian")));
@@ -329,7 +339,7 @@ mod tests {
         let (Some(whole), Some(stripped)) = (library("notes", &[]), library("stripped", &["-s"])) else { return };
         for (bytes, name, words) in [
             (&whole, "chosen", &["IFUNC", "resolver at offset", "`chosen_a`"][..]),
-            (&whole, "puts", &["imports it", "libc.so"]),
+            (&whole, "puts", &["imports the function", "libc.so"]),
             (&whole, "small", &["may be inlined", "`small.isra.0`"]),
             (&whole, "untyped", &["STT_NOTYPE"]),
             (&whole, "data", &["not a function, but data"]),

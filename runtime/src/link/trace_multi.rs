@@ -9,38 +9,64 @@ use crate::kernel::causes;
 use crate::kernel::types;
 use crate::program::Program;
 use crate::sys::link as sys;
+use crate::uapi::AttachType;
 
 /// The maximum size in bytes of an argument of a traceable function.
 const LONGEST: u64 = 16;
 /// The maximum number of arguments of a traceable function (`MAX_BPF_FUNC_ARGS` of `linux/bpf.h`).
 const MOST: usize = 12;
 
+/// Kernel functions to trace with one link (Linux 7.2).
+///
+/// In names, `*` matches any characters and `?` matches one. Functions that cannot be traced are skipped, as are functions of
+/// modules.
+///
+/// ```no_run
+/// use skelgen_runtime::link::TraceMulti;
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let reads = program.attach_trace_multi(TraceMulti::functions(&["vfs_read*", "vfs_write*"]))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TraceMulti<'a> {
+    functions: &'a [&'a str],
+    cookies: &'a [u64],
+}
+
+impl<'a> TraceMulti<'a> {
+    /// Creates the target from names and patterns of functions.
+    pub const fn functions(functions: &'a [&'a str]) -> Self {
+        Self { functions, cookies: &[] }
+    }
+
+    /// Sets the cookies: the numbers that the program reads with `bpf_get_attach_cookie`, one for each function; patterns
+    /// are not accepted with cookies. None by default.
+    pub const fn cookies(self, cookies: &'a [u64]) -> Self {
+        Self { cookies, ..self }
+    }
+}
+
 impl Program {
     /// Attaches to many kernel functions with one link, as an `fentry.multi`, `fexit.multi` or `fsession.multi` program
-    /// (Linux 7.2). In names, `*` matches any characters and `?` matches one; functions that cannot be traced are
-    /// skipped, as are those of modules. `cookies`, which the program reads with `bpf_get_attach_cookie`, is empty or
-    /// has one for each name; patterns are not accepted with cookies.
-    ///
-    /// ```no_run
-    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
-    /// let reads = program.attach_trace_multi(&["vfs_read*", "vfs_write*"], &[])?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// (Linux 7.2).
     ///
     /// # Errors
     /// If the program was not loaded as one, the kernel has no such functions, or rejects the program.
-    pub fn attach_trace_multi(&self, functions: &[&str], cookies: &[u64]) -> Result<Link> {
+    pub fn attach_trace_multi(&self, target: TraceMulti<'_>) -> Result<Link> {
+        let TraceMulti { functions, cookies } = target;
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let is_pattern = functions.iter().any(|function| pattern::is_pattern(function));
         if !cookies.is_empty() && (is_pattern || cookies.len() != functions.len()) {
             return Err(within(Error::invalid(
-                "cookies require function names, one cookie for each; patterns cannot have cookies",
+                "cookies require plain function names, one cookie for each; patterns cannot have cookies",
             )));
         }
         let ids = find(functions).map_err(within)?;
-        sys::create_tracing_multi(program, self.expected_attach_type(), &ids, cookies)
+        let types = [AttachType::TRACE_FENTRY_MULTI, AttachType::TRACE_FEXIT_MULTI, AttachType::TRACE_FSESSION_MULTI];
+        self.with_attach_type(&types, |attach_type| sys::create_tracing_multi(program, attach_type, &ids, cookies))?
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let of = functions.join("`, `");
@@ -49,11 +75,11 @@ impl Program {
                     libc::EINVAL => causes::since(
                         error,
                         LinuxVersion::new(7, 2),
-                        "the program must be of section `fentry.multi`, `fexit.multi` or `fsession.multi` (Linux 7.2)",
+                        "the program must be in section `fentry.multi`, `fexit.multi` or `fsession.multi` (Linux 7.2)",
                     ),
                     libc::EOPNOTSUPP => error.note(
-                        "the kernel is built without support for it (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, and \
-                         CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has only on x86-64)",
+                        "the kernel is built without support for `fentry.multi` (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, \
+                         and CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS, which Linux 7.3 has only on x86-64)",
                     ),
                     _ => error,
                 }
@@ -81,7 +107,7 @@ fn find(wanted: &[&str]) -> Result<Vec<u32>> {
     if ids.is_empty() { Err(untraceable(&wanted.join("` or `"))) } else { Ok(ids) }
 }
 
-/// Returns those of the names that are functions whose arguments programs can read, with their ids.
+/// Returns the names of traceable functions among `names`, with their ids: functions whose arguments programs can read.
 fn traceable<'t>(types: &'t Types, names: &BTreeSet<Vec<u8>>) -> BTreeMap<&'t [u8], u32> {
     let mut found = BTreeMap::new();
     types.each_named(|id, kind, text| {

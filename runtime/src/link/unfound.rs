@@ -1,7 +1,8 @@
-//! Explanations why a function name has no offset in an ELF file, and what to do next.
+//! Explanations why a function name has no offset in an ELF file, with the next step for the user.
 //!
-//! Each cause has a note of its own, because inlined, imported, stripped and indirect functions all appear only as "not
-//! found". The symbols are read again, but only for an error. This module does not depend on programs and the kernel.
+//! Each cause (an inlined, imported, stripped or indirect function) has a note of its own, because "not found" alone
+//! does not show how to go on. The symbols are read again, but only for an error. This module does not depend on
+//! programs and the kernel.
 
 use object::NativeEndian;
 use object::elf::{SHT_DYNAMIC, SHT_GNU_VERNEED};
@@ -10,7 +11,7 @@ use object::read::elf::SectionHeader as _;
 use super::elf::{Elf, Fault, Symbol, Table, text};
 use super::symbols::{Name, Versions};
 
-/// The reason why a name has no offset, as a phrase that follows the name of the file, and what to do next.
+/// The reason why a name has no offset, as a phrase that follows the name of the file, and the next step for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfound {
     pub(super) what: String,
@@ -41,18 +42,18 @@ pub(super) fn explain(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
         }
     } else if let Some(offset) = seen.indirect {
         format!(
-            "it is an indirect function (IFUNC): its resolver at offset {offset:#x} selects the code when a process starts{has_similar}; \
+            "the function is indirect (IFUNC): its resolver at offset {offset:#x} selects the code when a process starts{has_similar}; \
              attach to the selected function by name or by an offset in the file"
         )
     } else if let Some(library) = &seen.imported {
         let from = match (library, needed(elf)) {
             (Some(library), _) => library.clone(),
             (None, libraries) if libraries.is_empty() => "the library that defines it".to_owned(),
-            (None, libraries) => format!("the library that defines it, of {}", list(libraries)),
+            (None, libraries) => format!("the library that defines it, one of {}", list(libraries)),
         };
-        format!("the file only imports it: attach to {from}")
+        format!("the file only imports the function: attach to {from}")
     } else if seen.without_code {
-        "its symbol has no code in this file, as in a file with separate debug information: attach to the program itself"
+        "the symbol has no code in this file, as in a file with separate debug information: attach to the file that has the code"
             .to_owned()
     } else if seen.untyped {
         "the symbol has no type (STT_NOTYPE), as in assembler code without `.type`: attach by an offset in the file"
@@ -104,26 +105,26 @@ pub(super) fn ambiguous(elf: &Elf<'_>, name: &str) -> Result<Unfound, Fault> {
     Ok(Unfound {
         what: format!("has {} functions `{name}`", offsets.len()),
         note: format!(
-            "it has {functions}: attach by {}an offset in the file",
+            "the file has {functions}: attach by {}an offset in the file",
             if versioned { "a version or " } else { "" }
         ),
     })
 }
 
-/// The symbols of a file with a name that has no function with code.
+/// What the file has under a name for which no function with code was found.
 #[derive(Default)]
 struct Seen {
-    /// Functions with the name in other versions, and whether one of them has a version.
+    /// Functions with this name but a different version. `has_versions` is whether any of them has a version.
     versions: Vec<String>,
     has_versions: bool,
     /// The offset of the resolver of an indirect function.
     indirect: Option<u64>,
-    /// `Some` if it is imported, with the library if that is known.
+    /// `Some` if the file imports the function, with the library's name if it is known.
     imported: Option<Option<String>>,
     without_code: bool,
     untyped: bool,
     other: bool,
-    /// Functions that the compiler may have created for the name.
+    /// Functions that the compiler may have created from the function with the name.
     similar: Vec<String>,
 }
 
@@ -228,14 +229,14 @@ fn needed(elf: &Elf<'_>) -> Vec<String> {
     libraries().unwrap_or_default()
 }
 
-/// Adds a text if it is new and the list is not full. A file can have millions of symbols.
+/// Adds a text, unless the list contains it or is full. A file can have millions of symbols.
 fn push_new(all: &mut Vec<String>, text: String) {
     if all.len() <= MOST_LISTED && !all.contains(&text) {
         all.push(text);
     }
 }
 
-/// Formats a list as `A, B`, with `…` for those beyond the limit.
+/// Formats a list as `A, B`, with `…` in place of the entries beyond the limit.
 fn list(mut all: Vec<String>) -> String {
     if all.len() > MOST_LISTED {
         all[MOST_LISTED] = "…".to_owned();

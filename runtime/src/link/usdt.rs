@@ -1,13 +1,14 @@
-//! Attaching programs to USDT probes: locations in an ELF file with a name and a description of their arguments.
+//! Attaching programs to USDT probes: named locations in an ELF file with a description of their arguments.
 //!
 //! Programs read the arguments with libbpf's `usdt.bpf.h`, which adds a map of specifications to the object
-//! (`usdt_specs`). Each run uses the specification of its location. They are written in the layout of libbpf 1.7 and
-//! later, or in the earlier layout, depending on the size of the map's values (`usdt_arguments`). All specifications
-//! are computed before the first location is attached.
+//! (`usdt_specs`). Each location has a specification, which describes where its arguments are. Specifications are
+//! written in the layout of libbpf 1.7 and later, or in the earlier layout, depending on the size of the map's values
+//! (`usdt_arguments`). All specifications are computed before the first location is attached.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use super::undo::Entries;
 use super::{Link, Uprobe, UprobeMulti, addresses, elf, notes, search, usdt_arguments as arguments};
 use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::program::Program;
@@ -36,7 +37,7 @@ pub struct Usdt<'a> {
 }
 
 impl<'a> Usdt<'a> {
-    /// Creates a probe from its provider and its name, in every process.
+    /// Creates a probe with this provider and name in a file, in all processes.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), provider: &'a str, name: &'a str) -> Self {
         Self { path: path.as_ref(), provider, name, pid: None, cookie: 0 }
     }
@@ -60,30 +61,29 @@ impl Program {
     /// ([`set_type`](crate::OpenProgram::set_type), Linux 6.6) has one link for all locations, which can be pinned.
     ///
     /// The object's map has room for 256 different specifications of arguments (`BPF_USDT_MAX_SPEC_CNT`). They are
-    /// released when the link is dropped or detached. A link that outlives its value, because it is pinned, leaked or
-    /// converted to a file descriptor, keeps them as long as this skeleton's programs are loaded, even if its pin is
-    /// removed later.
+    /// released when the link is dropped or detached. The specifications of a pinned, leaked or converted link stay
+    /// allocated until the skeleton's programs are unloaded, even if the pin is removed earlier.
     ///
     /// Before Linux 5.15 there are no attach cookies, and programs distinguish locations by their addresses. The
     /// addresses must be those of one process ([`Usdt::pid`]), which has loaded the file, or the file must not be
     /// position-independent.
     ///
     /// # Errors
-    /// If the program was not loaded, the file cannot be read or has no such probe, an address is needed and not known,
-    /// or the kernel rejects it. The program is attached to no location then.
+    /// If the program was not loaded, the file cannot be read or has no such probe, the address of a location is needed
+    /// (before Linux 5.15) but unknown, or the kernel rejects it. The program is attached to no location then.
     pub fn attach_usdt(&self, probe: Usdt<'_>) -> Result<Link> {
         self.fd()?;
         let within = |error: Error| self.attaching(error);
         let specs = self.usdt_specs().ok_or_else(|| {
             within(
-                Error::not_found(format_args!("its object has no map `{SPECS}`"))
+                Error::not_found(format_args!("the program's object has no map `{SPECS}`"))
                     .with_help("include libbpf's <bpf/usdt.bpf.h>, which defines the map"),
             )
         })?;
         let path = search::resolve(probe.path).map_err(within)?;
         let locations = look(&path, probe).map_err(within)?;
-        let taken = take(specs, &path, &locations, probe).map_err(within)?;
-        if self.expected_attach_type() == AttachType::TRACE_UPROBE_MULTI {
+        let taken = take(&specs, &path, &locations, probe).map_err(within)?;
+        if self.attach_type() == Some(AttachType::TRACE_UPROBE_MULTI) {
             let offsets: Vec<u64> = locations.iter().map(|location| location.offset).collect();
             let counters: Vec<u64> = locations.iter().map(|location| location.counter).collect();
             let cookies: Vec<u64> = taken.numbers.iter().copied().map(u64::from).collect();
@@ -104,7 +104,7 @@ impl Program {
                 None => all = Some(link),
             }
         }
-        let all = all.ok_or_else(|| within(Error::not_found("the probe has no location")))?;
+        let all = all.ok_or_else(|| within(Error::not_found("the probe has no locations")))?;
         Ok(all.with_taken(taken))
     }
 }
@@ -115,8 +115,8 @@ fn take(specs: &Arc<Specs>, path: &Path, locations: &[notes::Note], probe: Usdt<
     let one = |location: &notes::Note| {
         let arguments = arguments::parse(&location.arguments)?;
         let bytes = arguments::encode(&arguments, probe.cookie, size).ok_or_else(|| {
-            Error::mismatch(format_args!("its arguments do not fit in values of {size} bytes of map `{SPECS}`"))
-                .with_help("the map must be that of libbpf's usdt.bpf.h; indexed arguments require that of libbpf 1.7")
+            Error::mismatch(format_args!("the probe's arguments do not fit in values of {size} bytes of map `{SPECS}`"))
+                .with_help("the map must be the one that libbpf's usdt.bpf.h defines; arguments with an index register require libbpf 1.7")
         })?;
         let ips = match specs.by() {
             By::Cookie => Vec::new(),
@@ -127,7 +127,7 @@ fn take(specs: &Arc<Specs>, path: &Path, locations: &[notes::Note], probe: Usdt<
     specs.take(locations.iter().map(one).collect::<Result<_>>()?)
 }
 
-/// Returns the addresses in memory of a location of the file.
+/// Returns the addresses in memory of a location in the file, in a process or in all.
 fn addresses_of(path: &Path, location: &notes::Note, pid: Option<u32>) -> Result<Vec<u64>> {
     match (location.address, pid) {
         (Some(address), _) => Ok(vec![address]),
@@ -135,17 +135,17 @@ fn addresses_of(path: &Path, location: &notes::Note, pid: Option<u32>) -> Result
             let found = addresses::of_offset(pid, path, location.offset)?;
             if found.is_empty() {
                 return Err(Error::not_found(format_args!(
-                    "process {pid} does not have {} in its memory",
+                    "process {pid} has not loaded {}",
                     path.display()
                 ))
                 .needs(LinuxVersion::new(5, 15))
                 .with_kind(ErrorKind::NotFound)
-                .note("before Linux 5.15 a process must load the file before a program is attached"));
+                .note("kernels before 5.15 have no attach cookies: with these kernels, attach after the process has loaded the file"));
             }
             Ok(found)
         }
         (None, None) => Err(Error::unsupported(format_args!(
-            "the kernel has no attach cookies, and {} has different addresses in each process",
+            "the kernel has no attach cookies, and {} is position-independent, so its addresses differ between processes",
             path.display()
         ))
         .needs(LinuxVersion::new(5, 15))
@@ -153,7 +153,7 @@ fn addresses_of(path: &Path, location: &notes::Note, pid: Option<u32>) -> Result
     }
 }
 
-/// Returns the locations of the probe, at least one.
+/// Returns the locations of the probe in the file, at least one.
 fn look(path: &Path, probe: Usdt<'_>) -> Result<Vec<notes::Note>> {
     let locations = elf::read_file(path, "USDT probes", |elf| notes::locations(elf, probe.provider, probe.name))?;
     if locations.is_empty() {
@@ -165,4 +165,10 @@ fn look(path: &Path, probe: Usdt<'_>) -> Result<Vec<notes::Note>> {
             .with_help("`readelf -n` lists the probes of a file"));
     }
     Ok(locations)
+}
+
+impl Entries for Taken {
+    fn keep(&self) {
+        Self::keep(self);
+    }
 }

@@ -213,10 +213,10 @@ impl Argument {
     }
 }
 
-/// Returns the offset of an argument's kind, and the two bytes with the other register (12 bits) and its shift (4
-/// bits). The older layout has a kind of 4 bytes. In the newer one it is a byte, declared first on little-endian
-/// architectures and last on big-endian ones. The other two share 16 bits, with the register in the low bits on
-/// little-endian architectures and in the high bits on big-endian ones.
+/// Returns the offset of `arg_type` in `struct __bpf_usdt_arg_spec`, and the 16 bits of `idx_reg_off` (12 bits) and
+/// `scale_bitshift` (4 bits). In the older layout `arg_type` is an enum of 4 bytes, and the other two do not exist. In
+/// the newer one it is a bitfield of 8 bits, declared first on little-endian architectures and last on big-endian ones.
+/// `idx_reg_off` has the low bits on little-endian architectures and the high bits on big-endian ones.
 fn bits((other, shift): (u16, u16), is_new: bool, is_big: bool) -> (usize, u16) {
     match (is_new, is_big) {
         (_, false) => (8, other | shift << 12),

@@ -1,13 +1,14 @@
 //! Attaching programs to functions and instructions of ELF files.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use super::search::resolve;
 use super::{Link, elf, pattern, pmu, symbols};
-use crate::error::{Errno, Error, Result, Step, Subject};
+use crate::error::{Errno, Error, LinuxVersion, Result, Step, Subject};
+use crate::kernel::causes;
 use crate::program::Program;
-use crate::sys::c_path;
+use crate::sys::{c_path, shown};
 use crate::sys::{link as sys, perf};
 use crate::uapi::AttachType;
 
@@ -28,8 +29,7 @@ use crate::uapi::AttachType;
 #[must_use]
 pub struct Uprobe<'a> {
     path: &'a Path,
-    /// Empty if the offset is relative to the file.
-    function: &'a str,
+    from: From<'a>,
     offset: u64,
     at_return: bool,
     pid: Option<u32>,
@@ -37,23 +37,52 @@ pub struct Uprobe<'a> {
     ref_ctr_offset: u64,
 }
 
+/// The reference point of a uprobe's offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From<'a> {
+    /// The entry of a function.
+    Function(&'a str),
+    /// The beginning of the file.
+    Beginning,
+    /// An address, as in the file's symbol table.
+    Address(u64),
+}
+
 impl<'a> Uprobe<'a> {
+    fn of(path: &'a (impl AsRef<Path> + ?Sized), from: From<'a>) -> Self {
+        let path = path.as_ref();
+        Self { path, from, offset: 0, at_return: false, pid: None, cookie: 0, ref_ctr_offset: 0 }
+    }
+
     /// Creates a probe of the entry of a function of this file, in every process.
     ///
     /// The function is a `NAME`, or `NAME@VERSION` for one version of it. Functions of C++ and Rust have their mangled
     /// names.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), function: &'a str) -> Self {
-        let path = path.as_ref();
-        Self { path, function, offset: 0, at_return: false, pid: None, cookie: 0, ref_ctr_offset: 0 }
+        Self::of(path, From::Function(function))
     }
 
     /// Creates a probe of the instruction at this offset of the file, in bytes, in every process.
     pub fn at(path: &'a (impl AsRef<Path> + ?Sized), offset: u64) -> Self {
-        Self { offset, ..Self::new(path, "") }
+        Self { offset, ..Self::of(path, From::Beginning) }
+    }
+
+    /// Creates a probe of the instruction at this address of the file, as disassemblers and `nm` print it, in every
+    /// process. For an address of a process, see [`FileSymbols::offset_of`](super::FileSymbols::offset_of).
+    ///
+    /// ```no_run
+    /// use skelgen_runtime::link::Uprobe;
+    /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+    /// let link = program.attach_uprobe(Uprobe::at_address("/usr/bin/server", 0x401149))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn at_address(path: &'a (impl AsRef<Path> + ?Sized), address: u64) -> Self {
+        Self::of(path, From::Address(address))
     }
 
     /// Sets the offset of the instruction in bytes: from the function's entry or, after [`at`](Self::at), from the
-    /// beginning of the file.
+    /// beginning of the file or, after [`at_address`](Self::at_address), from the address.
     pub const fn offset(self, offset: u64) -> Self {
         Self { offset, ..self }
     }
@@ -68,8 +97,8 @@ impl<'a> Uprobe<'a> {
         Self { pid: pid.into(), ..self }
     }
 
-    /// Sets the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0, is what a
-    /// program without a cookie reads; kernels without cookies accept it too.
+    /// Sets the cookie: the number that the program reads with `bpf_get_attach_cookie` (Linux 5.15). The default, 0,
+    /// means no cookie and is accepted by all kernels.
     pub const fn cookie(self, cookie: u64) -> Self {
         Self { cookie, ..self }
     }
@@ -83,7 +112,8 @@ impl<'a> Uprobe<'a> {
 
 /// Functions or instructions of an ELF file to attach to with one link (Linux 6.6).
 ///
-/// A path without a directory is searched for where libraries (`.so`) or programs are installed.
+/// A path without a directory is searched for where libraries (`.so`) or programs are installed. The file can also be a
+/// file descriptor, for example of a file in a different mount namespace.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::UprobeMulti;
@@ -94,10 +124,19 @@ impl<'a> Uprobe<'a> {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// ```
+/// use skelgen_runtime::{Link, Program, link::UprobeMulti};
+///
+/// /// Attaches to two instructions of a file that is open, even if its path in this mount namespace leads elsewhere.
+/// fn attach(program: &Program, file: &std::fs::File) -> skelgen_runtime::Result<Link> {
+///     program.attach_uprobe_multi(UprobeMulti::offsets_of(file, &[0x1000, 0x1040]))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct UprobeMulti<'a> {
-    path: &'a Path,
+    file: ProbedFile<'a>,
     functions: &'a [&'a str],
     /// Offsets in the file, if `functions` is empty.
     offsets: &'a [u64],
@@ -107,25 +146,71 @@ pub struct UprobeMulti<'a> {
     pid: Option<u32>,
 }
 
+/// The file of probes.
+#[derive(Clone, Copy, Debug)]
+enum ProbedFile<'a> {
+    Path(&'a Path),
+    Open(BorrowedFd<'a>),
+}
+
+impl PartialEq for ProbedFile<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Path(path), Self::Path(other)) => path == other,
+            (Self::Open(file), Self::Open(other)) => file.as_raw_fd() == other.as_raw_fd(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ProbedFile<'_> {}
+
 impl<'a> UprobeMulti<'a> {
-    fn new(path: &'a (impl AsRef<Path> + ?Sized)) -> Self {
-        let path = path.as_ref();
-        Self { path, functions: &[], offsets: &[], cookies: &[], ref_ctr_offsets: &[], at_return: false, pid: None }
+    fn new(file: ProbedFile<'a>) -> Self {
+        Self { file, functions: &[], offsets: &[], cookies: &[], ref_ctr_offsets: &[], at_return: false, pid: None }
     }
 
-    /// Creates probes of the functions of this file that match one of these names, in every process. In names, `*`
+    fn at_path(path: &'a (impl AsRef<Path> + ?Sized)) -> Self {
+        Self::new(ProbedFile::Path(path.as_ref()))
+    }
+
+    /// Creates probes of the functions of this file that match one of these names, in all processes. In names, `*`
     /// matches any characters and `?` matches one.
     pub fn functions(path: &'a (impl AsRef<Path> + ?Sized), functions: &'a [&'a str]) -> Self {
-        Self { functions, ..Self::new(path) }
+        Self { functions, ..Self::at_path(path) }
     }
 
     /// Creates probes of the instructions at these offsets of the file, in bytes, in every process.
     pub fn offsets(path: &'a (impl AsRef<Path> + ?Sized), offsets: &'a [u64]) -> Self {
-        Self { offsets, ..Self::new(path) }
+        Self { offsets, ..Self::at_path(path) }
     }
 
-    /// Sets the numbers that the program reads with `bpf_get_attach_cookie`, one for each function or offset; patterns
-    /// are not accepted with cookies. None by default.
+    /// Creates probes as [`functions`](Self::functions) does, of a file that is open for reading, such as a file in
+    /// another mount namespace, or one whose path may be replaced meanwhile. `O_PATH` is not enough.
+    ///
+    /// The kernel accepts the descriptor since Linux 7.2. With an older kernel, `/proc` must be mounted.
+    ///
+    /// ```no_run
+    /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+    /// use skelgen_runtime::link::UprobeMulti;
+    ///
+    /// // The libc of a process in a container.
+    /// let libc = std::fs::File::open("/proc/1234/root/usr/lib/libc.so.6")?;
+    /// let link = program.attach_uprobe_multi(UprobeMulti::functions_of(&libc, &["malloc", "free"]))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn functions_of(file: &'a (impl AsFd + ?Sized), functions: &'a [&'a str]) -> Self {
+        Self { functions, ..Self::new(ProbedFile::Open(file.as_fd())) }
+    }
+
+    /// Creates probes as [`offsets`](Self::offsets) does, of an open file; see [`functions_of`](Self::functions_of).
+    pub fn offsets_of(file: &'a (impl AsFd + ?Sized), offsets: &'a [u64]) -> Self {
+        Self { offsets, ..Self::new(ProbedFile::Open(file.as_fd())) }
+    }
+
+    /// Sets the cookies: the numbers that the program reads with `bpf_get_attach_cookie`, one for each function or
+    /// offset; patterns are not accepted with cookies. None by default.
     pub const fn cookies(self, cookies: &'a [u64]) -> Self {
         Self { cookies, ..self }
     }
@@ -166,14 +251,16 @@ impl Program {
     fn attach_uprobe_by(
         &self,
         probe: Uprobe<'_>,
-        attach: impl FnOnce(BorrowedFd<'_>, OwnedFd, u64) -> Result<OwnedFd, Errno>,
+        attach: impl FnOnce(pmu::Named<'_>, OwnedFd, u64) -> Result<Link, Errno>,
     ) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
         let path = resolve(probe.path).map_err(within)?;
-        let begin = match probe.function {
-            "" => 0,
-            function => find_each(&path, &[function]).map_err(within)?[0],
+        let begin = match probe.from {
+            From::Address(address) => find_address(&path, address).map_err(within)?,
+            From::Beginning => 0,
+            From::Function("") => return Err(within(Error::invalid("the name of the function is empty"))),
+            From::Function(function) => find_each(&path, &[function]).map_err(within)?[0],
         };
         let too_far = || within(Error::invalid(format_args!("offset {} exceeds the maximum file size", probe.offset)));
         let offset = begin.checked_add(probe.offset).ok_or_else(too_far)?;
@@ -183,32 +270,30 @@ impl Program {
             let shift = probes.counter_shift.filter(|_| u32::try_from(probe.ref_ctr_offset).is_ok());
             config |= shift.and_then(|shift| probe.ref_ctr_offset.checked_shl(shift)).ok_or_else(|| {
                 within(
-                    Error::unsupported("the kernel does not support this reference counter")
-                        .note("reference counters need Linux 4.20 and offsets of 32 bits"),
+                    Error::unsupported("the kernel does not support a reference counter at this offset")
+                        .note("reference counters need Linux 4.20 and a file offset below 4 GiB"),
                 )
             })?;
         }
-        let pid = probe.pid.map(i32::try_from).transpose();
-        let pid = pid.map_err(|_| within(Error::not_found("the process id is out of range")))?;
+        let pid = self.process_id(probe.pid)?;
         let of_return = if probe.at_return { "the return of " } else { "" };
-        let what = match probe.function {
-            "" => format!("offset {offset:#x} of {}", path.display()),
-            function => format!("{of_return}`{function}` at offset {offset:#x} of {}", path.display()),
+        let what = match probe.from {
+            From::Function(name) => format!("{of_return}`{name}` at offset {offset:#x} of {}", path.display()),
+            From::Beginning | From::Address(_) => format!("offset {offset:#x} of {}", path.display()),
         };
-        let name = c_path(&path)?;
+        let name = c_path(&path).map_err(within)?;
         let event = perf::Probe { event_type: probes.event_type, config, name: &name, offset, pid };
         let event = perf::probe(&event).map_err(|errno| {
-            let error = self.refused(format_args!("{what} (its perf event)"), errno);
+            let error = self.refused(format_args!("{what} (opening the perf event)"), errno);
             match errno.raw() {
                 libc::EINVAL => error.with_help(
-                    "the offset must be that of an instruction of a regular file, and the kernel must support uprobes",
+                    "the offset must be the beginning of an instruction in a regular file, and the kernel must support uprobes (CONFIG_UPROBES)",
                 ),
                 libc::ESRCH => error.note("the process does not exist"),
                 _ => pmu::refused_event(error, errno),
             }
         })?;
-        attach(program, event, probe.cookie)
-            .map(|fd| Link::new(fd, self.name()))
+        attach((program, self.name()), event, probe.cookie)
             .map_err(|errno| self.refused_with_cookie(what, probe.cookie, errno))
     }
 
@@ -220,11 +305,17 @@ impl Program {
     pub fn attach_uprobe_multi(&self, probes: UprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
-        let path = resolve(probes.path).map_err(within)?;
+        let (path, open) = match probes.file {
+            ProbedFile::Path(path) => (resolve(path).map_err(within)?, None),
+            ProbedFile::Open(file) => (PathBuf::from(shown("fd", file)), Some(file)),
+        };
         let is_pattern = probes.functions.iter().any(|function| pattern::is_pattern(function));
+        if probes.functions.contains(&"") {
+            return Err(within(Error::invalid("the name of a function is empty")));
+        }
         if is_pattern && !(probes.cookies.is_empty() && probes.ref_ctr_offsets.is_empty()) {
             return Err(within(Error::invalid(
-                "cookies and counters need functions by name; patterns are not accepted with them",
+                "cookies and reference counters require function names; patterns cannot have them",
             )));
         }
         let found = match (probes.functions, is_pattern) {
@@ -232,28 +323,58 @@ impl Program {
             (patterns, true) => find_all(&path, patterns).map_err(within)?,
             (names, false) => find_each(&path, names).map_err(within)?,
         };
-        let points = sys::Places {
-            path: &c_path(&path)?,
+        let name = c_path(&path).map_err(within)?;
+        // The kernel treats 0 as every process.
+        let pid = self.process_id(probes.pid)?.map_or(0, i32::unsigned_abs);
+        let points = |file| sys::Places {
+            file,
             offsets: &found,
             ref_ctr_offsets: probes.ref_ctr_offsets,
             cookies: probes.cookies,
-            pid: probes.pid.unwrap_or(0),
+            pid,
         };
-        let at_return = probes.at_return && self.expected_attach_type() != AttachType::TRACE_UPROBE_SESSION;
-        sys::create_uprobe_multi(program, self.expected_attach_type(), &points, at_return)
+        let types = [AttachType::TRACE_UPROBE_MULTI, AttachType::TRACE_UPROBE_SESSION];
+        let request = |attach_type| {
+            let at_return = probes.at_return && attach_type != AttachType::TRACE_UPROBE_SESSION;
+            let create = |file| sys::create_uprobe_multi(program, attach_type, &points(file), at_return);
+            match open.map(|file| create(sys::File::Open(file))) {
+                // Kernels before 7.2 reject the descriptor.
+                None => create(sys::File::Path(&name)),
+                Some(Err(errno)) if errno.raw() == libc::EINVAL => create(sys::File::Path(&name)),
+                Some(result) => result,
+            }
+        };
+        self.with_attach_type(&types, request)?
             .map(|fd| Link::new(fd, self.name()))
             .map_err(|errno| {
                 let error = self.refused(format_args!("{} offsets in {}", found.len(), path.display()), errno);
                 match errno.raw() {
                     libc::EINVAL => error.note(
-                        "the program must be of section `uprobe.multi` (Linux 6.6) or `uprobe.session` (6.13), with as many cookies \
-                         and counters as offsets",
+                        "the program must be in section `uprobe.multi` (Linux 6.6) or `uprobe.session` (6.13); if there are \
+                         cookies or counters, their number must equal the number of offsets",
                     ),
                     libc::ESRCH => error.note("the process does not exist"),
+                    libc::EBADF if open.is_some() => error.note("the file must be open for reading"),
+                    libc::ENOENT if open.is_some() => {
+                        causes::since(error, OPEN_FILES, "mount /proc: for kernels before Linux 7.2, an open file is passed as a path in /proc")
+                    }
                     _ => error,
                 }
             })
     }
+}
+
+/// The first Linux version that accepts the descriptor of a file.
+const OPEN_FILES: LinuxVersion = LinuxVersion::new(7, 2);
+
+/// Returns the file offset of this address.
+fn find_address(path: &Path, address: u64) -> Result<u64> {
+    elf::read_file(path, "an address", |elf| Ok(elf.offset_of(address)))?.ok_or_else(|| {
+        Error::not_found(format_args!("{} has no bytes for address {address:#x}", path.display()))
+            .during(Step::FindSymbol)
+            .about(Subject::Path(path))
+            .with_help("pass the address in the file, as `nm` and `objdump -d` print it, not the address in a process")
+    })
 }
 
 /// Returns the file offset of each of these functions.

@@ -4,8 +4,10 @@ use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
 use super::global::MappedArray;
-use super::handle::{Handle, handle};
+use super::handle::handle;
 use super::scan::Scan;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -29,7 +31,7 @@ use crate::uapi::{ElemFlags, MapFlags, MapType, elem_flags};
 /// }
 /// ```
 pub struct Array<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
@@ -46,7 +48,7 @@ pub struct Array<V> {
 /// }
 /// ```
 pub struct Redirects<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
@@ -54,9 +56,10 @@ handle!([V: Plain] Array<V>);
 handle!([V: Plain] Redirects<V>);
 
 impl<V: Plain> Array<V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect(&[MapType::ARRAY], Some(4), Some(size_of::<V>()))?;
-        Ok(Self { handle, value: PhantomData })
+    const SUPPORTS: Supports = Supports::new(&[MapType::ARRAY], Some(4), Some(size_of::<V>()));
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
     /// Returns the number of elements.
@@ -69,7 +72,7 @@ impl<V: Plain> Array<V> {
     /// Returns the value at `index`.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not read the map.
+    /// If `index` is out of bounds, or the process has no permission to read the map.
     pub fn get(&self, index: u32) -> Result<V> {
         self.get_with(index, ElemFlags::ANY)
     }
@@ -90,7 +93,7 @@ impl<V: Plain> Array<V> {
     /// Sets the value at `index`.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not write the map.
+    /// If `index` is out of bounds, or the process has no permission to write to the map.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
         self.set_with(index, value, ElemFlags::ANY)
     }
@@ -109,7 +112,7 @@ impl<V: Plain> Array<V> {
     /// Sets the values from index 0 on, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the process may not write the map.
+    /// If there are more values than elements, or the process has no permission to write to the map.
     pub fn set_many(&self, values: &[V]) -> Result<()> {
         let count = u32::try_from(values.len()).ok().filter(|&count| count <= self.len());
         let count = count.ok_or_else(|| self.outside(u32::try_from(values.len()).unwrap_or(u32::MAX)))?;
@@ -117,11 +120,11 @@ impl<V: Plain> Array<V> {
         self.handle.update_many(slice_as_bytes(&indices), slice_as_bytes(values), elem_flags::ANY)
     }
 
-    /// Returns copies of all values in order, with as few system calls as the kernel supports. The copies are not one
-    /// snapshot.
+    /// Returns copies of all values in order, with as few system calls as the kernel supports. Values that are changed
+    /// meanwhile may be from different moments.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn to_vec(&self) -> Result<Vec<V>> {
         self.iter().map(|element| element.map(|(_, value)| value)).collect()
     }
@@ -138,35 +141,38 @@ impl<V: Plain> Array<V> {
     /// Maps the array into memory that is shared with programs, so that values are read and set without system calls.
     ///
     /// # Errors
-    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or the process may not write
-    /// it.
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or the process has no
+    /// permission to write to it.
     pub fn mmap(&self) -> Result<MappedArray<V>> {
         if !self.flags().contains(MapFlags::MMAPABLE) {
             return Err(self
                 .handle
-                .error(ErrorKind::Mismatch, "cannot map it into memory: it lacks the flag BPF_F_MMAPABLE")
-                .with_help("set the flag BPF_F_MMAPABLE in its definition, or before the load"));
+                .error(ErrorKind::Mismatch, "cannot be mapped into memory without the flag BPF_F_MMAPABLE")
+                .with_help("set the flag BPF_F_MMAPABLE in the map's definition, or before the load"));
         }
         MappedArray::new(self.handle.as_fd(), self.len())
-            .map_err(|errno| self.handle.refused(Step::Open, "cannot map it into memory", errno))
+            .map_err(|errno| self.handle.refused(Step::Open, "cannot be mapped into memory", errno))
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle
-            .error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {} elements", self.len()))
+        self.handle.error(
+            ErrorKind::NotFound,
+            format_args!("index {index} is out of bounds: the map has {} elements", self.len()),
+        )
     }
 }
 
 impl<V: Plain> Redirects<V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect(&[MapType::DEVMAP, MapType::CPUMAP], Some(4), Some(size_of::<V>()))?;
-        Ok(Self { handle, value: PhantomData })
+    const SUPPORTS: Supports = Supports::new(&[MapType::DEVMAP, MapType::CPUMAP], Some(4), Some(size_of::<V>()));
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
     /// Returns the value at `index`, or `None` if the element is empty.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn get(&self, index: u32) -> Result<Option<V>> {
         let mut value = zeroed();
         let found = self.handle.lookup(as_bytes(&index), as_bytes_mut(&mut value), elem_flags::ANY)?;
@@ -176,24 +182,25 @@ impl<V: Plain> Redirects<V> {
     /// Sets the element at `index` to a device or CPU.
     ///
     /// # Errors
-    /// If `index` is out of bounds, the device or CPU does not exist, or the process may not write the map.
+    /// If `index` is out of bounds, the device or CPU does not exist, or the process has no permission to write to the
+    /// map.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
         self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
     }
 
-    /// Empties the element at `index`, even if it already is empty.
+    /// Empties the element at `index`. This is not an error if it is empty already.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not write the map.
+    /// If `index` is out of bounds, or the process has no permission to write to the map.
     pub fn remove(&self, index: u32) -> Result<()> {
         self.handle.delete(as_bytes(&index)).map(drop)
     }
 
-    /// Empties the element at `index` and returns its value. The kernel cannot do both at once: a value that is set in
-    /// between is lost.
+    /// Empties the element at `index` and returns its previous value. The kernel cannot do both at once: a value that
+    /// is set between the two requests is lost.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not read and write the map.
+    /// If `index` is out of bounds, or the process has no permission to read and write the map.
     pub fn take(&self, index: u32) -> Result<Option<V>> {
         let value = self.get(index)?;
         self.remove(index)?;

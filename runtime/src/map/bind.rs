@@ -6,15 +6,17 @@
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{FromFd, Info, other_than_map};
+use super::{FromFd, Info};
 use crate::btf::{Types, kind};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result, Step, Subject};
 use crate::escape::Line;
-use crate::pins;
+use crate::kernel::causes;
+use crate::opened::Kind;
+use crate::pins::{self, PinPath};
 use crate::sys;
-use crate::sys::c_path;
 use crate::uapi::MapType;
 
 /// A source of maps that are found by name.
@@ -59,31 +61,65 @@ pub trait FindMap {
 /// # Ok::<(), skelgen_runtime::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Pins(PathBuf);
+pub struct Pins(Dir);
+
+#[derive(Clone, Debug)]
+enum Dir {
+    Path(PathBuf),
+    Open(Arc<OwnedFd>),
+}
 
 impl Pins {
     /// Creates a source of the maps that are pinned in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self(dir.into())
+        Self(Dir::Path(dir.into()))
+    }
+
+    /// Creates a source of the maps that are pinned in an open directory (Linux 6.5): a `File`, or another value with its
+    /// descriptor.
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use skelgen_runtime::map::{Array, Pins, bind};
+    ///
+    /// let pins = Pins::in_dir(std::fs::File::open("/sys/fs/bpf/counters")?);
+    /// let counts: Array<u64> = bind(&pins, "counts")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_dir(dir: impl Into<OwnedFd>) -> Self {
+        Self(Dir::Open(Arc::new(dir.into())))
     }
 }
 
 impl FindMap for Pins {
     fn find_map(&self, name: &str) -> Result<Option<OwnedFd>> {
-        let path = self.0.join(name);
-        match sys::link::open_pinned(&c_path(&path)?) {
+        let (path, pin);
+        match &self.0 {
+            Dir::Path(dir) => {
+                path = dir.join(name);
+                pin = PinPath::new(&path);
+            }
+            Dir::Open(dir) => pin = PinPath::at(dir.as_fd(), Path::new(name)),
+        }
+        match pin.open()? {
             Ok(fd) => Ok(Some(fd)),
             Err(errno) if errno.raw() == libc::ENOENT => Ok(None),
             Err(errno) => {
-                Err(pins::refused(&path, format_args!("cannot open the map pinned at {}", path.display()), errno)
-                    .during(Step::Open)
-                    .about(Subject::Map(name)))
+                let path = pin.shown();
+                let error =
+                    pins::refused(path, format_args!("cannot open the map pinned at {}", path.display()), errno);
+                let error = if let Dir::Open(_) = self.0 { causes::relative_pin(error) } else { error };
+                Err(error.during(Step::Open).about(Subject::Map(name)))
             }
         }
     }
 
     fn what(&self) -> String {
-        format!("directory {}", self.0.display())
+        match &self.0 {
+            Dir::Path(dir) => format!("directory {}", dir.display()),
+            Dir::Open(dir) => format!("directory {}", pins::path_of(dir.as_fd()).display()),
+        }
     }
 }
 
@@ -92,7 +128,8 @@ impl FindMap for Pins {
 /// ```no_run
 /// # #[cfg(feature = "derive")]
 /// # mod example {
-/// use skelgen_runtime::{Maps, map::{Array, HashMap, Maps as _}};
+/// use skelgen_runtime::Maps; // the trait and the derive
+/// use skelgen_runtime::map::{Array, HashMap};
 ///
 /// #[derive(Maps)]
 /// struct Tables {
@@ -110,8 +147,8 @@ pub trait Maps: Sized {
     /// source.
     ///
     /// # Errors
-    /// If a map does not exist or does not match its field: its type or a size differs, or, if both sides describe it,
-    /// the layout of keys or values. The error shows both layouts side by side.
+    /// If a map does not exist or does not match its field: its type or a size differs, or the layout of keys or
+    /// values, if both the map's BTF and the Rust type describe it. For layouts, the error shows both side by side.
     fn bind(from: &dyn FindMap) -> Result<Self>;
 
     /// Opens every map of the struct by its name in a directory of pins.
@@ -169,9 +206,9 @@ pub fn bind<M: BindMap>(from: &dyn FindMap, name: &'static str) -> Result<M> {
     M::bind_map(from.find_map(name)?, name, from)
 }
 
-/// Creates the handle of a map that was found, after comparing its layouts with its BTF.
+/// Creates the handle of a map that was found, after comparing the layouts of its Rust types with the map's BTF.
 fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
-    if let Some(other) = other_than_map(fd.as_fd()) {
+    if let Some(other) = Kind::Map.other(fd.as_fd()) {
         return Err(Error::mismatch(format_args!("`{name}` is not a map, but {other}"))
             .during(Step::Open)
             .about(Subject::Map(name)));
@@ -192,6 +229,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
         max_entries: found.max_entries,
         flags: found.map_flags,
         inner: None,
+        definition: Some(sys::elem::Definition::from(&found)),
     };
     let handle = M::from_fd(fd, &info);
     match (handle, other_layout::<M>(&found, name)?) {
@@ -199,7 +237,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
             .during(Step::Open)
             .about(Subject::Map(name))
             .details(sides)),
-        // A differing layout explains why a size differs.
+        // If the layouts differ, they explain why a size differs.
         (Err(error), Some(Other { what, sides })) => Err(error.note(what).details(sides)),
         (handle, None) => handle,
     }
@@ -226,7 +264,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     }
     let btf = match sys::btf::open(found.btf_id, None) {
         Ok(btf) => btf,
-        // A process may use a map without being allowed to open BTF by its id. The sizes have been compared.
+        // A process can have the right to use a map, but not to open BTF by its id. Then only the sizes are compared.
         Err(errno) if errno.raw() == libc::EPERM => return Ok(None),
         Err(errno) => return Err(refused(errno)),
     };
@@ -234,7 +272,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
     for (what, id, layout) in [("keys", found.btf_key_type_id, key), ("values", found.btf_value_type_id, value)] {
         let Some(layout) = layout.filter(|_| id != 0) else { continue };
         if let Err(sides) = compare(&types, id, layout) {
-            return Ok(Some(Other { what: format!("its {what} do not have the layout of `{}`", layout.name), sides }));
+            return Ok(Some(Other { what: format!("the {what} do not have the layout of `{}`", layout.name), sides }));
         }
     }
     Ok(None)
@@ -254,12 +292,13 @@ pub(crate) fn duplicate(name: &str, fd: Option<BorrowedFd<'_>>) -> Result<Option
 }
 
 fn types(btf: BorrowedFd<'_>) -> Result<Types> {
-    let bytes = sys::btf::read(btf).map_err(|errno| Error::refused("cannot read its BTF", errno))?;
+    let bytes = sys::btf::read(btf).map_err(|errno| Error::refused("cannot read the map's BTF", errno))?;
     Types::of_program(bytes)
+        .map_err(|why| Error::malformed(format_args!("the map's BTF is malformed: {why}")).during(Step::ReadKernel))
 }
 
-/// Compares a Rust struct, or the element type of an array, with one of BTF, including nested structs. The error is
-/// both layouts side by side.
+/// Compares the layout of a Rust struct, or of the element type of an array, with that of a BTF type, including nested
+/// structs. The error is the text of both layouts, side by side.
 fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), String> {
     let id = types.innermost(id);
     if !matches!(types.kind(id), kind::STRUCT | kind::UNION) {
@@ -273,7 +312,7 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
             name: member.name.to_owned(),
             ty: member.ty,
             offset: usize::try_from(member.bit_offset / 8).unwrap_or(usize::MAX),
-            // Bitfields have no size in bytes, and the Rust field that contains them has another name.
+            // Bitfields have no size in bytes, and the Rust field that contains them has a different name.
             size: if member.bit_size == 0 {
                 types.size(member.ty).and_then(|size| usize::try_from(size).ok())
             } else {
@@ -285,8 +324,8 @@ fn compare(types: &Types, id: u32, ours: &Layout) -> std::result::Result<(), Str
     let alike = |field: &LayoutField, member: &Member| {
         field.offset == member.offset && member.size.is_none_or(|size| size == field.size)
     };
-    // A member that both sides name must be at one offset. A member that only one side names must overlap a field of
-    // the other.
+    // A member that both sides have must be at the same offset in both. A member that only one side has must overlap a
+    // field of the other.
     let field_fits = |field: &&LayoutField| match theirs.iter().find(|member| member.name == label(field.name)) {
         Some(member) => alike(field, member),
         None => theirs.iter().any(|member| alike(field, member)),

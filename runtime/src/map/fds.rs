@@ -1,32 +1,42 @@
-//! Maps whose values are kernel objects. They are set by file descriptor, and read as ids if the map type supports it.
+//! Maps whose values are kernel objects. A value is set by a file descriptor of the object, and read as the object's id
+//! if the map type supports it.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::bytes::Untyped;
-use super::handle::{Handle, handle, other_than_map};
+use super::Record;
+use super::create::{Template, not_inner};
+use super::handle::handle;
 use super::scan::Keys;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes};
-use crate::error::{Errno, Error, Result, Step};
-use crate::sys;
-use crate::sys::elem::{EINVAL, ENOENT, open_by_id};
+use crate::error::{Error, ErrorKind, Result, Step, Subject};
+use crate::sys::elem::{EINVAL, ENOENT};
+use crate::sys::ids;
 use crate::uapi::{ElemFlags, MapType};
-use skelgen_abi::map_types::Definition;
 
 /// Kinds of kernel objects in maps.
 pub mod kind {
     use std::convert::Infallible;
     use std::marker::PhantomData;
 
-    use crate::map::Untyped;
+    use crate::map::{Record, Untyped};
     use crate::uapi::MapType;
 
     /// A kind of kernel object that maps can contain.
     pub trait Kind: sealed::Sealed + 'static {
-        /// The map types that contain it, for arrays and for hash maps.
+        /// The map type of arrays of this kind of object.
         #[doc(hidden)]
-        const TYPES: &'static [MapType];
+        const ARRAYS: &'static [MapType];
+    }
+
+    /// A kind of kernel object that hash maps can contain too.
+    pub trait HashKind: Kind {
+        /// The map type of hash maps of this kind of object.
+        #[doc(hidden)]
+        const HASHES: &'static [MapType];
     }
 
     mod sealed {
@@ -35,14 +45,14 @@ pub mod kind {
     }
 
     macro_rules! kinds {
-        ($($(#[$doc:meta])* $name:ident: $($map_type:ident),*;)*) => {
+        ($($(#[$doc:meta])* $name:ident: $map_type:ident;)*) => {
             $(
                 $(#[$doc])*
                 #[derive(Clone, Copy, Debug)]
                 pub enum $name {}
                 impl sealed::Sealed for $name {}
                 impl Kind for $name {
-                    const TYPES: &'static [MapType] = &[$(MapType::$map_type),*];
+                    const ARRAYS: &'static [MapType] = &[MapType::$map_type];
                 }
             )*
         };
@@ -57,24 +67,43 @@ pub mod kind {
     }
     impl<M> sealed::Sealed for Map<M> {}
     impl<M: 'static> Kind for Map<M> {
-        const TYPES: &'static [MapType] = &[MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS];
+        const ARRAYS: &'static [MapType] = &[MapType::ARRAY_OF_MAPS];
+    }
+    impl<M: 'static> HashKind for Map<M> {
+        const HASHES: &'static [MapType] = &[MapType::HASH_OF_MAPS];
+    }
+
+    /// Perf events. `T` is the type of the records that programs output to them.
+    #[derive(Clone, Copy, Debug)]
+    pub enum PerfEvent<T: ?Sized = [u8]> {
+        /// This variant is never created; it names the type of the records.
+        #[doc(hidden)]
+        Never(Infallible, PhantomData<fn(&T)>),
+    }
+    impl<T: ?Sized> sealed::Sealed for PerfEvent<T> {}
+    impl<T: Record + ?Sized> Kind for PerfEvent<T> {
+        const ARRAYS: &'static [MapType] = &[MapType::PERF_EVENT_ARRAY];
     }
 
     kinds! {
         /// Programs, for tail calls.
         Program: PROG_ARRAY;
-        /// Perf events.
-        PerfEvent: PERF_EVENT_ARRAY;
         /// Cgroups.
         Cgroup: CGROUP_ARRAY;
-        /// Sockets.
-        Socket: SOCKMAP, SOCKHASH, REUSEPORT_SOCKARRAY;
+        /// Sockets, to redirect to.
+        Socket: SOCKMAP;
+        /// Bound sockets with `SO_REUSEPORT`, to select from.
+        ReuseportSocket: REUSEPORT_SOCKARRAY;
         /// AF_XDP sockets.
         Xsk: XSKMAP;
     }
+
+    impl HashKind for Socket {
+        const HASHES: &'static [MapType] = &[MapType::SOCKHASH];
+    }
 }
 
-use kind::Kind;
+use kind::{HashKind, Kind};
 
 /// An array of kernel objects.
 ///
@@ -88,7 +117,7 @@ use kind::Kind;
 /// }
 /// ```
 pub struct FdArray<O> {
-    handle: Handle,
+    handle: Untyped,
     object: PhantomData<fn() -> O>,
 }
 
@@ -104,7 +133,7 @@ pub struct FdArray<O> {
 /// }
 /// ```
 pub struct FdHash<K, O> {
-    handle: Handle,
+    handle: Untyped,
     object: PhantomData<fn() -> (K, O)>,
 }
 
@@ -128,7 +157,10 @@ pub type ProgArray = FdArray<kind::Program>;
 /// }
 /// ```
 pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
-/// An array of perf events. To read what programs output to it, open a [`PerfBuffer`](super::PerfBuffer).
+/// An array of perf events. To read the records that programs output to it, open a [`PerfBuffer`](super::PerfBuffer).
+///
+/// `T` is the record type. The object sets it with `__type(value, struct event)`, or the build with `Builder::record`;
+/// otherwise it is `[u8]`.
 ///
 /// ```
 /// use std::os::fd::OwnedFd;
@@ -139,7 +171,7 @@ pub type ArrayOfMaps<M = Untyped> = FdArray<kind::Map<M>>;
 ///     (0..).zip(opened).try_for_each(|(cpu, event)| events.set(cpu, event))
 /// }
 /// ```
-pub type PerfEventArray = FdArray<kind::PerfEvent>;
+pub type PerfEventArray<T = [u8]> = FdArray<kind::PerfEvent<T>>;
 /// An array of cgroups.
 ///
 /// ```no_run
@@ -173,7 +205,7 @@ pub type SockMap = FdArray<kind::Socket>;
 ///     listeners.set(worker, socket)
 /// }
 /// ```
-pub type ReuseportArray = FdArray<kind::Socket>;
+pub type ReuseportArray = FdArray<kind::ReuseportSocket>;
 /// An array of AF_XDP sockets.
 ///
 /// ```
@@ -209,17 +241,20 @@ pub type HashOfMaps<K, M = Untyped> = FdHash<K, kind::Map<M>>;
 pub type SockHash<K> = FdHash<K, kind::Socket>;
 
 handle!([O: Kind] FdArray<O>);
-handle!([K: Plain, O: Kind] FdHash<K, O>);
+handle!([K: Plain, O: HashKind] FdHash<K, O>);
 
 impl<O: Kind> FdArray<O> {
-    fn check(handle: Handle) -> Result<Self> {
-        Ok(Self { handle: handle.expect(O::TYPES, Some(4), None)?, object: PhantomData })
+    const SUPPORTS: Supports = Supports::new(O::ARRAYS, Some(4), None);
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, object: PhantomData })
     }
 
     /// Sets the element at `index` to `object`.
     ///
     /// # Errors
-    /// If `index` is out of bounds, the object is not of the map's kind, or the process may not write the map.
+    /// If `index` is out of bounds, the object is not of the map's kind, or the process has no permission to write to
+    /// the map.
     pub fn set(&self, index: u32, object: impl AsFd) -> Result<()> {
         self.set_with(index, object, ElemFlags::ANY)
     }
@@ -233,10 +268,10 @@ impl<O: Kind> FdArray<O> {
         set(&self.handle, as_bytes(&index), object, flags)
     }
 
-    /// Removes the object at `index` and returns whether there was one.
+    /// Removes the object at `index` and returns whether the element had one.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not write the map.
+    /// If `index` is out of bounds, or the process has no permission to write to the map.
     pub fn remove(&self, index: u32) -> Result<bool> {
         match self.handle.delete(as_bytes(&index)) {
             // For an empty element, maps of sockets return the error that other maps return for an index out of bounds.
@@ -251,8 +286,8 @@ impl<O: Kind> FdArray<O> {
         }
     }
 
-    /// Returns the id of the object at `index`, or `None` if the element is empty. Of programs and maps it is their id;
-    /// of sockets it is their cookie, for which the map's values must have 8 bytes.
+    /// Returns the id of the object at `index`, or `None` if the element is empty. For sockets, this is the socket
+    /// cookie, and the map's values must have 8 bytes.
     ///
     /// # Errors
     /// If the kernel does not support lookups from user space for this map type.
@@ -276,21 +311,34 @@ impl<O: Kind> FdArray<O> {
     }
 }
 
-impl FdArray<kind::PerfEvent> {
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
+impl<T: Record + ?Sized> FdArray<kind::PerfEvent<T>> {
+    /// Changes the type of the records, in this process only: to `[u8]` or to a plain type.
+    ///
+    /// ```
+    /// use skelgen_runtime::{Result, map::{PerfBuffer, PerfEventArray}};
+    ///
+    /// /// Opens a buffer of records that the object describes as numbers and that are longer.
+    /// fn open(events: PerfEventArray<u64>) -> Result<PerfBuffer<[u8; 24]>> {
+    ///     PerfBuffer::open(&events.cast())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cast<U: Record + ?Sized>(self) -> PerfEventArray<U> {
+        FdArray { handle: self.handle, object: PhantomData }
     }
 }
 
-impl<K: Plain, O: Kind> FdHash<K, O> {
-    fn check(handle: Handle) -> Result<Self> {
-        Ok(Self { handle: handle.expect(O::TYPES, Some(size_of::<K>()), None)?, object: PhantomData })
+impl<K: Plain, O: HashKind> FdHash<K, O> {
+    const SUPPORTS: Supports = Supports::new(O::HASHES, Some(size_of::<K>()), None);
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, object: PhantomData })
     }
 
     /// Sets the element of `key` to `object`.
     ///
     /// # Errors
-    /// If the map is full, the object is not of the map's kind, or the process may not write the map.
+    /// If the map is full, the object is not of the map's kind, or the process has no permission to write to the map.
     pub fn insert(&self, key: &K, object: impl AsFd) -> Result<()> {
         self.insert_with(key, object, ElemFlags::ANY)
     }
@@ -304,10 +352,10 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
         set(&self.handle, as_bytes(key), object, flags)
     }
 
-    /// Removes the object of `key` and returns whether there was one.
+    /// Removes the object of `key` and returns whether the map had one.
     ///
     /// # Errors
-    /// If the process may not write the map.
+    /// If the process has no permission to write to the map.
     pub fn remove(&self, key: &K) -> Result<bool> {
         self.handle.delete(as_bytes(key))
     }
@@ -323,7 +371,7 @@ impl<K: Plain, O: Kind> FdHash<K, O> {
     /// Returns all keys, each once. A key that is set or removed during the iteration may be missing.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn keys(&self) -> Result<Vec<K>> {
         let (mut iteration, mut key, mut keys) = (Keys::new(&self.handle)?, Vec::new(), Vec::new());
         while iteration.next(&mut key)? {
@@ -337,13 +385,13 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
     /// Opens the map at `index` by its id, which requires `CAP_SYS_ADMIN`. Returns `None` if the element is empty.
     ///
     /// # Errors
-    /// If the map does not match the handle, or the process may not open it.
+    /// If the map does not match the handle, or the process has no permission to open it.
     pub fn open_at(&self, index: u32) -> Result<Option<M>> {
         self.open_at_as(index)
     }
 
-    /// Opens the map at `index` as a handle of another type, such as `Array<u64>` or [`Untyped`]. Returns `None` if the
-    /// element is empty.
+    /// Opens the map at `index` as a handle of a different type, such as `Array<u64>` or [`Untyped`]. Returns `None` if
+    /// the element is empty.
     ///
     /// # Errors
     /// Those of [`Self::open_at`].
@@ -352,16 +400,61 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
     }
 }
 
+impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
+    /// Creates a map that can be an element: with the type, sizes and flags of the template of the inner maps. The new
+    /// map is not inserted.
+    ///
+    /// The kernel does not report the template. The handle has the template if the load created the outer map, or if
+    /// the handle was created by `create`. Otherwise the template is read from an element of the map, which requires
+    /// `CAP_SYS_ADMIN`.
+    ///
+    /// ```
+    /// use skelgen_runtime::map::{Array, ArrayOfMaps};
+    ///
+    /// fn renew(outer: &ArrayOfMaps<Array<u64>>, index: u32) -> skelgen_runtime::Result<Array<u64>> {
+    ///     let inner = outer.create_inner("inner")?;
+    ///     outer.set(index, &inner)?;
+    ///     Ok(inner)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If the template is not known and the map has no elements, the new map does not match the handle `M`, or the
+    /// kernel rejects it.
+    pub fn create_inner(&self, name: &str) -> Result<M> {
+        let ids = self.ids().map(|element| element.map(|(_, id)| id));
+        create_inner(&self.handle, name, ids)
+    }
+}
+
 impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map<M>> {
+    /// Creates a map that can be an element, as [`ArrayOfMaps::create_inner`] does.
+    ///
+    /// # Errors
+    /// Those of [`ArrayOfMaps::create_inner`].
+    pub fn create_inner(&self, name: &str) -> Result<M> {
+        let (mut iteration, mut key) = (Keys::new(&self.handle)?, Vec::new());
+        let ids = std::iter::from_fn(|| {
+            loop {
+                match iteration.next(&mut key).and_then(|more| more.then(|| id_of(&self.handle, &key)).transpose()) {
+                    // The element was removed meanwhile.
+                    Ok(Some(None)) => {}
+                    result => return result.map(Option::flatten).transpose(),
+                }
+            }
+        });
+        create_inner(&self.handle, name, ids)
+    }
+
     /// Opens the map of `key`, as [`ArrayOfMaps::open_at`] does. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// If the map does not match the handle, or the process may not open it.
+    /// If the map does not match the handle, or the process has no permission to open it.
     pub fn open(&self, key: &K) -> Result<Option<M>> {
         self.open_as(key)
     }
 
-    /// Opens the map of `key` as a handle of another type. Returns `None` if the map does not contain the key.
+    /// Opens the map of `key` as a handle of a different type. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
     /// Those of [`Self::open`].
@@ -370,18 +463,62 @@ impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map
     }
 }
 
-fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Handle, id: Option<u64>) -> Result<Option<M>> {
+fn open<M: TryFrom<OwnedFd, Error = Error>>(handle: &Untyped, id: Option<u64>) -> Result<Option<M>> {
     let Some(id) = id else { return Ok(None) };
-    match open_by_id(u32::try_from(id).unwrap_or(u32::MAX)) {
+    match ids::Kind::Map.open(u32::try_from(id).unwrap_or(u32::MAX)) {
         Ok(fd) => M::try_from(fd).map(Some),
-        // The map was replaced or removed meanwhile, and that was its last reference.
+        // The inner map was replaced or removed meanwhile, and the element was its last reference.
         Err(ENOENT) => Ok(None),
         Err(errno) => Err(handle.refused(Step::ReadMap, "cannot open the inner map", errno)),
     }
 }
 
-fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
-    // Values have 4 bytes, or 8 in some maps of sockets, whose upper half is zero here.
+/// Creates an inner map from the template of `outer`. If the template is unknown, copies the definition of the first
+/// map in `ids` that can be opened.
+fn create_inner<M: TryFrom<OwnedFd, Error = Error>>(
+    outer: &Untyped,
+    name: &str,
+    ids: impl Iterator<Item = Result<u64>>,
+) -> Result<M> {
+    let template = match outer.inner() {
+        Some(template) => *template,
+        None => template_by_elements(outer, ids)?,
+    };
+    let created = template.create(name).and_then(M::try_from);
+    created.map_err(|error| error.during(Step::CreateMap).about(Subject::Map(name)).about(Subject::Map(outer.name())))
+}
+
+/// Returns the definition of the first element that can be opened.
+fn template_by_elements(outer: &Untyped, ids: impl Iterator<Item = Result<u64>>) -> Result<Template> {
+    for id in ids {
+        let found = ids::Kind::Map.open(u32::try_from(id?).unwrap_or(u32::MAX)).and_then(|fd| Template::of(fd.as_fd()));
+        match found {
+            Ok(template) => return Ok(template),
+            // The map was replaced or removed meanwhile, and the element was its last reference.
+            Err(ENOENT) => {}
+            Err(errno) => {
+                let error =
+                    outer.refused(Step::CreateMap, "cannot open an inner map as the template of a new one", errno);
+                return Err(match errno.raw() {
+                    libc::EPERM => {
+                        error.with_help("this requires CAP_SYS_ADMIN; otherwise create the inner map with `NewMap`")
+                    }
+                    _ => error,
+                });
+            }
+        }
+    }
+    Err(outer
+        .error(ErrorKind::NotFound, "cannot create an inner map: the template of its inner maps is not known")
+        .during(Step::CreateMap)
+        .note(
+            "the kernel does not report the template of a map that was created elsewhere, and the map has no elements",
+        )
+        .with_help("create the inner map with `NewMap`, or insert an inner map first"))
+}
+
+fn set(handle: &Untyped, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
+    // Values have 4 bytes, or 8 bytes in some maps of sockets, whose upper 4 bytes are zero here.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };
@@ -395,41 +532,38 @@ fn set(handle: &Handle, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Resu
     })
 }
 
-/// Returns the definition of an open map, as the kernel reports it.
-pub(crate) fn definition_of(map: BorrowedFd<'_>) -> Result<Definition, Errno> {
-    sys::map::info(map).map(|found| Definition {
-        flags: found.map_flags,
-        ..Definition::new(MapType(found.map_type), found.key_size, found.value_size, found.max_entries)
-    })
-}
-
-/// Explains why a map of maps with this template, if it is known, rejects an object.
-pub(crate) fn not_inner(object: BorrowedFd<'_>, template: Option<&Definition>, errno: Errno) -> Option<String> {
-    if errno != EINVAL {
-        return None;
-    }
-    if let Some(other) = other_than_map(object) {
-        return Some(format!("only maps can be inserted, and this is {other}"));
-    }
-    let found = definition_of(object).ok()?;
-    Some(match template {
-        Some(template) if found.is_compatible_with(template) => format!(
-            "the inserted map is ({found}) like the template of the inner maps; special fields of their values, such as spin locks \
-             and timers, may differ"
-        ),
-        Some(template) => format!("the inserted map is ({found}), the template of the inner maps is ({template})"),
-        None => format!(
-            "the inserted map is ({found}); the template of the inner maps, which the kernel does not report, has another type, other sizes \
-             or other flags"
-        ),
-    })
-}
-
-fn id_of(handle: &Handle, key: &[u8]) -> Result<Option<u64>> {
+fn id_of(handle: &Untyped, key: &[u8]) -> Result<Option<u64>> {
     if handle.map().value_len() == 8 {
         let mut id = 0u64;
         return Ok(handle.lookup(key, as_bytes_mut(&mut id), 0)?.then_some(id));
     }
     let mut id = 0u32;
     Ok(handle.lookup(key, as_bytes_mut(&mut id), 0)?.then_some(u64::from(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_handle_is_for_one_type() {
+        let array = |supports: Supports, is_for: MapType| {
+            assert_eq!(supports.default_type(), Some(is_for));
+            let types = [
+                MapType::ARRAY_OF_MAPS,
+                MapType::HASH_OF_MAPS,
+                MapType::SOCKMAP,
+                MapType::SOCKHASH,
+                MapType::REUSEPORT_SOCKARRAY,
+            ];
+            for map_type in types {
+                assert_eq!(supports.mismatch(map_type, 4, 4).is_none(), map_type == is_for, "{is_for} {map_type}");
+            }
+        };
+        array(ArrayOfMaps::<Untyped>::SUPPORTS, MapType::ARRAY_OF_MAPS);
+        array(HashOfMaps::<u32>::SUPPORTS, MapType::HASH_OF_MAPS);
+        array(SockMap::SUPPORTS, MapType::SOCKMAP);
+        array(SockHash::<u32>::SUPPORTS, MapType::SOCKHASH);
+        array(ReuseportArray::SUPPORTS, MapType::REUSEPORT_SOCKARRAY);
+    }
 }

@@ -1,44 +1,49 @@
-//! The common part of all handles: a map, its name, and operations on bytes whose errors name both.
+//! The common part of all handles: checks, and operations on bytes whose errors name the operation and the map; and
+//! macros that define the methods of every handle.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use super::Info;
+use super::create::Template;
+use super::supports::Supports;
+use super::{Info, Untyped};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
-use crate::pins;
-use crate::sys::cpus::possible;
-use crate::sys::elem::{ENOENT, Map, Readiness, poll};
+use crate::opened::Kind;
+use crate::sys;
+use crate::sys::cpus::{self, possible};
+use crate::sys::elem::{CountCpus, ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
-use skelgen_abi::map_types::Definition;
 
-pub(crate) struct Handle {
-    map: Map,
-    name: Cow<'static, str>,
-    inner: Option<Definition>,
-}
-
-impl Handle {
+impl Untyped {
     /// Creates the handle of a map whose name in the source is known.
-    pub(crate) fn new(fd: OwnedFd, info: &Info) -> Result<Self> {
-        let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
+    /// `count` returns the number of CPUs if the handle supports percpu maps.
+    pub(crate) fn new(fd: OwnedFd, info: &Info, count: CountCpus) -> Result<Self> {
+        let map = match info.definition {
+            Some(definition) => Map::defined(fd, definition, count),
+            None => Map::described(fd, count).map(|(map, _)| map),
+        };
+        let map = map.map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
 
     /// Creates the handle of a map of which only the file descriptor is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
-        if let Some(other) = other_than_map(fd.as_fd()) {
-            return Err(
-                Error::mismatch(format_args!("the file descriptor is not a map, but {other}")).during(Step::Open)
-            );
-        }
-        let map = Map::new(fd)?;
-        let name = map.info().name;
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = Cow::Owned(String::from_utf8_lossy(name).into_owned());
-        Ok(Self { map, name, inner: None })
+        let (map, info) = Map::described(Kind::Map.check(fd)?, cpus::count)?;
+        let name = match info.name() {
+            name if name.is_empty() => format!("id {}", info.id),
+            name => name,
+        };
+        Ok(Self { map, name: name.into(), inner: None })
+    }
+
+    /// Creates the handle of a map that was just created, with the template of its inner maps if it is a map of maps.
+    pub(crate) fn created(map: sys::map::Map, name: Cow<'static, str>, inner: Option<Template>) -> Result<Self> {
+        let (fd, definition) = map.into_parts();
+        let map =
+            Map::defined(fd, definition, cpus::count).map_err(|error| error.within(format_args!("map `{name}`")))?;
+        Ok(Self { map, name, inner })
     }
 
     /// Creates another handle of the same map.
@@ -49,61 +54,49 @@ impl Handle {
                 Error::io(format_args!("map `{}`: cannot duplicate its file descriptor", self.name), &error)
             })
             .map_err(|error| self.named(error).during(Step::Open))?;
-        let map = Map::new(fd).map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
+        let map = Map::defined(fd, *self.map.definition(), cpus::count);
+        let map = map.map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
         Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
 
-    /// Returns the handle if the map is an array with one section of global data whose variables have `data_len` bytes
-    /// (all bytes, if that is `None`) and are a `T`.
+    /// Returns the handle if the map is an array whose only value is a section of global data with variables of type
+    /// `T`. They are the first `data_len` bytes of the value, or all bytes if `None`.
     pub(crate) fn expect_section<T>(self, data_len: Option<usize>) -> Result<Self> {
-        let this = self.expect(&[MapType::ARRAY], Some(4), None)?;
+        let this = self.expect(&Supports::new(&[MapType::ARRAY], Some(4), None))?;
         let len = this.map.value_len();
         let data_len = data_len.unwrap_or(len);
         if data_len > len {
-            return Err(this.mismatch(format_args!("its value has {len} bytes, but its variables have {data_len}")));
+            return Err(
+                this.mismatch(format_args!("the value has {len} bytes, but the variables have {data_len} bytes"))
+            );
         }
         if crate::data::holds::<T>(data_len) {
             return Ok(this);
         }
-        Err(this
-            .mismatch(format_args!("its variables have {data_len} bytes, but its Rust type has {}", size_of::<T>())))
+        Err(this.mismatch(format_args!(
+            "the variables have {data_len} bytes, but their Rust type has {} bytes",
+            size_of::<T>()
+        )))
     }
 
-    /// Returns the handle if the map has one of these types, and keys and values of these sizes.
-    pub(crate) fn expect(self, types: &[MapType], key: Option<usize>, value: Option<usize>) -> Result<Self> {
-        if !types.contains(&self.map.map_type()) {
-            let wanted: Vec<_> = types.iter().map(ToString::to_string).collect();
-            let message = format!("it has type {}, but the handle is for {}", self.map.map_type(), wanted.join(", "));
-            return Err(self.mismatch(message));
+    /// Returns the handle if it supports the map.
+    pub(crate) fn expect(self, supports: &Supports) -> Result<Self> {
+        match supports.mismatch(self.map.map_type(), self.map.key_len(), self.map.value_len()) {
+            Some(mismatch) => Err(self.mismatch(mismatch)),
+            None => Ok(self),
         }
-        for (what, ours, theirs) in [("keys", key, self.map.key_len()), ("values", value, self.map.value_len())] {
-            if let Some(ours) = ours.filter(|&ours| ours != theirs) {
-                return Err(
-                    self.mismatch(format_args!("its {what} have {theirs} bytes, but their Rust type has {ours}"))
-                );
-            }
-        }
-        Ok(self)
     }
 
     pub(crate) fn map(&self) -> &Map {
         &self.map
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Returns the template of the inner maps of a map of maps, if it is known.
-    pub(crate) fn inner(&self) -> Option<&Definition> {
+    pub(crate) fn inner(&self) -> Option<&Template> {
         self.inner.as_ref()
     }
 
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.map.into_fd()
-    }
-
-    /// Creates the error of a request to this map that the kernel rejected, with the flags of its elements.
+    /// Creates the error for a request to this map with element flags that the kernel rejected.
     pub(crate) fn refused_with(&self, step: Step, what: impl fmt::Display, errno: Errno, flags: u64) -> Error {
         let cpu = u32::try_from(flags >> 32).unwrap_or(u32::MAX);
         match errno.raw() {
@@ -116,15 +109,15 @@ impl Handle {
 
     /// Explains the error that the kernel returns if the map is full.
     fn is_full(&self, error: Error) -> Error {
-        error.note(format_args!("the map has room for {} elements", self.map.info().max_entries))
+        error.note(format_args!("the map has room for {} elements", self.map.definition().max_entries))
     }
 
-    /// Creates the error of a CPU that is not possible.
+    /// Creates the error for a CPU that is not possible.
     pub(crate) fn no_cpu(&self, cpu: u32) -> Error {
         let error = self.named(Error::no_cpu(format_args!("map `{}`", self.name), cpu));
         match possible() {
             Ok(cpus) => error.note(format_args!(
-                "{} CPUs are possible, the highest is {}",
+                "{} CPUs are possible; the highest CPU number is {}",
                 cpus.len(),
                 cpus.width().saturating_sub(1)
             )),
@@ -132,12 +125,12 @@ impl Handle {
         }
     }
 
-    /// Creates the error of a request to this map that the kernel rejected.
+    /// Creates the error for a request to this map that the kernel rejected.
     pub(crate) fn refused(&self, step: Step, what: impl fmt::Display, errno: Errno) -> Error {
         self.named(Error::refused(format_args!("map `{}`: {what}", self.name), errno).during(step))
     }
 
-    /// Creates the error of an argument for this map that is not valid.
+    /// Creates the error for an invalid argument of a request to this map.
     pub(crate) fn invalid(&self, what: impl fmt::Display) -> Error {
         self.error(ErrorKind::InvalidInput, what)
     }
@@ -147,12 +140,12 @@ impl Handle {
         self.named(Error::of(kind, format_args!("map `{}`: {what}", self.name)))
     }
 
-    /// Creates the error of a map that does not match the handle's type.
+    /// Creates the error for a map that does not match the handle's type.
     pub(crate) fn mismatch(&self, what: impl fmt::Display) -> Error {
         self.error(ErrorKind::Mismatch, what).during(Step::Open)
     }
 
-    fn named(&self, error: Error) -> Error {
+    pub(super) fn named(&self, error: Error) -> Error {
         error.about(Subject::Map(&self.name))
     }
 
@@ -162,7 +155,7 @@ impl Handle {
     }
 
     /// Copies an element's value, removes the element, and returns whether it existed.
-    pub(crate) fn take(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
+    pub(crate) fn take_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
         self.found(
             Step::WriteMap,
             "cannot remove an element",
@@ -172,9 +165,10 @@ impl Handle {
     }
 
     /// Copies an element's value, removes the element, and returns whether it existed, for maps with keys. If the
-    /// kernel cannot do both at once (before 5.14, or for this map type), what is written in between is lost.
+    /// kernel cannot do both at once (before 5.14, or for this map type), a value that is written between the two
+    /// requests is lost.
     pub(crate) fn take_keyed(&self, key: &[u8], value: &mut [u8]) -> Result<bool> {
-        match self.take(key, value) {
+        match self.take_into(key, value) {
             Err(error) if error.errno().is_some_and(unsupported) => {
                 Ok(self.lookup(key, value, elem_flags::ANY)? && self.delete(key)?)
             }
@@ -197,7 +191,7 @@ impl Handle {
         let count = keys.len().checked_div(key_len).unwrap_or(0);
         if count.checked_mul(key_len) != Some(keys.len()) || count.checked_mul(value_len) != Some(values.len()) {
             return Err(self.invalid(format_args!(
-                "{} bytes are not the number of keys ({key_len} bytes each) for {} bytes of values ({value_len} bytes each)",
+                "{} bytes of keys ({key_len} bytes each) and {} bytes of values ({value_len} bytes each) are different numbers of elements",
                 keys.len(),
                 values.len()
             )));
@@ -263,13 +257,8 @@ impl Handle {
     pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
         match poll(self.as_fd(), readiness, milliseconds(timeout)) {
             Err(errno) if errno.raw() == libc::EINTR => Ok(false),
-            result => result.map_err(|errno| self.refused(Step::ReadMap, "cannot wait", errno)),
+            result => result.map_err(|errno| self.refused(Step::ReadMap, "cannot wait until it is ready", errno)),
         }
-    }
-
-    pub(crate) fn pin(&self, path: &Path) -> Result<()> {
-        let doing = format!("map `{}`: cannot pin it to {}", self.name, path.display());
-        pins::pin(self.as_fd(), path, doing).map_err(|error| self.named(error))
     }
 
     fn found(&self, step: Step, what: &str, result: Result<(), Errno>, flags: u64) -> Result<bool> {
@@ -287,37 +276,14 @@ pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
     timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
 }
 
-/// Returns what a file descriptor is if `/proc` shows that it is not a map. The kernel reports programs and links by
-/// the same command as maps, so the reply to a request for map information would be meaningless.
-pub(crate) fn other_than_map(fd: BorrowedFd<'_>) -> Option<String> {
-    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    let target = target.to_string_lossy();
-    match target.strip_prefix("anon_inode:").unwrap_or(&target) {
-        "bpf-map" => None,
-        other => Some(other.to_owned()),
-    }
-}
-
-/// Returns whether an error is one that kernels and map types return for an unknown command: EINVAL, EOPNOTSUPP, and
-/// the kernel's own ENOTSUPP.
+/// Returns whether the error number can mean that the kernel or the map type does not support a command: EINVAL,
+/// EOPNOTSUPP, or the kernel-internal ENOTSUPP.
 pub(crate) fn unsupported(errno: Errno) -> bool {
     matches!(errno.raw(), libc::EINVAL | libc::EOPNOTSUPP | 524)
 }
 
-impl AsFd for Handle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.map.as_fd()
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.map.info();
-        write!(f, "{} `{}` (id {})", self.map.map_type(), self.name, info.id)
-    }
-}
-
-/// Defines the layouts of a handle's type parameters by their names: `K` for keys, `V` for values.
+/// Defines the layouts of a handle's type parameters. The name of a parameter determines its meaning: `K` is the type
+/// of keys, `V` the type of values.
 macro_rules! layouts {
     (V: Plain) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
@@ -329,7 +295,7 @@ macro_rules! layouts {
             (K::ELEMENT, V::ELEMENT)
         }
     };
-    (K: Plain, O: Kind) => {
+    (K: Plain, O: HashKind) => {
         fn layouts() -> (Option<&'static $crate::data::Layout>, Option<&'static $crate::data::Layout>) {
             (K::ELEMENT, None)
         }
@@ -338,15 +304,26 @@ macro_rules! layouts {
 }
 pub(crate) use layouts;
 
-/// Implements what every handle can do, for a struct whose field `handle` is the [`Handle`]. Its function `check`
-/// creates it from a `Handle`.
+/// Implements the methods of every handle for a struct with a field `handle` of type [`Untyped`]. The struct's constant
+/// `SUPPORTS` declares the maps that the handle supports; the struct's function `check` creates the handle from an
+/// `Untyped`.
 macro_rules! handle {
     ([$($generics:tt)*] $type:ty) => {
         $crate::map::about!([$($generics)*] $type);
 
+        impl<$($generics)*> $type {
+            /// Creates a map. See [`NewMap`](crate::map::NewMap) for definitions and examples.
+            ///
+            /// # Errors
+            /// If the definition does not match the handle, or the kernel rejects it.
+            pub fn create(definition: $crate::map::NewMap<'_>) -> $crate::error::Result<Self> {
+                Self::check(definition.create(&Self::SUPPORTS)?)
+            }
+        }
+
         impl<$($generics)*> $crate::map::FromFd for $type {
             fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::new(fd, info)?)
+                Self::check($crate::map::Untyped::new(fd, info, Self::SUPPORTS.count_cpus())?)
             }
 
             $crate::map::layouts!($($generics)*);
@@ -357,19 +334,20 @@ macro_rules! handle {
             type Error = $crate::error::Error;
 
             fn try_from(fd: ::std::os::fd::OwnedFd) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Handle::of_fd(fd)?)
+                Self::check($crate::map::Untyped::of_fd(fd)?)
             }
         }
     };
 }
 pub(crate) use handle;
 
-/// Implements what every handle can do except its creation: information about the map, and its file descriptor.
+/// Implements the methods of every handle except those that create it: information about the map, and its file
+/// descriptor.
 macro_rules! about {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
-            /// Returns the map's name in the source; its name in the kernel if the handle was created from a file
-            /// descriptor.
+            /// Returns the map's name in the source or, if the handle was created from a file descriptor, its name in
+            /// the kernel.
             #[must_use]
             pub fn name(&self) -> &str {
                 self.handle.name()
@@ -378,46 +356,60 @@ macro_rules! about {
             /// Returns the map's id in the kernel.
             #[must_use]
             pub fn id(&self) -> u32 {
-                self.handle.map().info().id
+                self.handle.id()
             }
 
             /// Returns the map's type.
             #[must_use]
             pub fn map_type(&self) -> $crate::uapi::MapType {
-                self.handle.map().map_type()
+                self.handle.map_type()
             }
 
-            /// Returns the maximum number of elements; of ring buffers the size in bytes.
+            /// Returns the maximum number of elements; for ring buffers, the size in bytes.
             #[must_use]
             pub fn max_entries(&self) -> u32 {
-                self.handle.map().info().max_entries
+                self.handle.max_entries()
             }
 
             /// Returns the flags that the map was created with.
             pub fn flags(&self) -> $crate::uapi::MapFlags {
-                $crate::uapi::MapFlags::from_bits(self.handle.map().info().map_flags)
+                self.handle.flags()
+            }
+
+            /// Returns the handle of the same map whose keys and values are bytes.
+            #[must_use]
+            pub fn as_untyped(&self) -> &$crate::map::Untyped {
+                &self.handle
             }
 
             /// Pins the map to a path in a bpffs. It stays loaded until the file is removed.
             ///
             /// # Errors
-            /// If the path is not in a bpffs, the file exists, or the process may not write there.
+            /// If the path is not in a bpffs, the file exists, or the process has no permission to write there.
             pub fn pin(&self, path: impl AsRef<::std::path::Path>) -> $crate::error::Result<()> {
-                self.handle.pin(path.as_ref())
+                self.handle.pin(path)
+            }
+
+            /// Pins the map to a path relative to the descriptor of a directory in a bpffs (Linux 6.5).
+            ///
+            /// # Errors
+            /// Those of [`Self::pin`]. Also if `dir` is not a directory, or the kernel is older than Linux 6.5.
+            pub fn pin_at(
+                &self,
+                dir: impl ::std::os::fd::AsFd,
+                path: impl AsRef<::std::path::Path>,
+            ) -> $crate::error::Result<()> {
+                self.handle.pin_at(dir, path)
             }
         }
 
         impl<$($generics)*> From<$type> for ::std::os::fd::OwnedFd {
             fn from(map: $type) -> Self {
-                map.handle.into_fd()
+                map.handle.into()
             }
         }
 
-        impl<$($generics)*> ::std::os::fd::AsFd for $type {
-            fn as_fd(&self) -> ::std::os::fd::BorrowedFd<'_> {
-                self.handle.as_fd()
-            }
-        }
+        $crate::sys::descriptor!([$($generics)*] $type: self => self.handle);
 
         impl<$($generics)*> ::std::fmt::Debug for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {

@@ -2,15 +2,17 @@
 
 use std::marker::PhantomData;
 
-use super::handle::{Handle, handle};
+use super::handle::handle;
 use super::scan::Scan;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
 use crate::error::{Errno, Result};
 use crate::uapi::{ElemFlags, MapType};
 
-/// A hash map, with or without LRU eviction. It also is the handle of other maps with keys: devmap hashes, stack traces
-/// by id, and cgroup storage.
+/// A hash map, with or without LRU eviction. It also is the handle of other maps with keys: devmap hashes, cgroup
+/// storage, and stack traces whose value has a type in the source.
 ///
 /// ```
 /// use skelgen_runtime::map::HashMap;
@@ -30,7 +32,7 @@ use crate::uapi::{ElemFlags, MapType};
 /// }
 /// ```
 pub struct HashMap<K, V> {
-    handle: Handle,
+    handle: Untyped,
     element: PhantomData<fn() -> (K, V)>,
 }
 
@@ -50,7 +52,7 @@ pub struct HashMap<K, V> {
 /// }
 /// ```
 pub struct LpmTrie<K, V> {
-    handle: Handle,
+    handle: Untyped,
     element: PhantomData<fn() -> (K, V)>,
 }
 
@@ -60,16 +62,17 @@ handle!([K: Plain, V: Plain] LpmTrie<K, V>);
 macro_rules! keyed {
     ($name:ident, [$($map_type:ident),*]) => {
         impl<K: Plain, V: Plain> $name<K, V> {
-            fn check(handle: Handle) -> Result<Self> {
-                let types = [$(MapType::$map_type),*];
-                let handle = handle.expect(&types, Some(size_of::<K>()), Some(size_of::<V>()))?;
-                Ok(Self { handle, element: PhantomData })
+            const SUPPORTS: Supports =
+                Supports::new(&[$(MapType::$map_type),*], Some(size_of::<K>()), Some(size_of::<V>()));
+
+            fn check(handle: Untyped) -> Result<Self> {
+                Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, element: PhantomData })
             }
 
             /// Returns the value of `key`, or `None` if the map does not contain it.
             ///
             /// # Errors
-            /// If the process may not read the map.
+            /// If the process has no permission to read the map.
             pub fn get(&self, key: &K) -> Result<Option<V>> {
                 self.get_with(key, ElemFlags::ANY)
             }
@@ -84,10 +87,10 @@ macro_rules! keyed {
                 Ok(found.then_some(value))
             }
 
-            /// Sets the value of `key`, whether the map contains it or not.
+            /// Sets the value of `key`, and inserts the key if the map does not contain it.
             ///
             /// # Errors
-            /// If the map is full or the process may not write it.
+            /// If the map is full or the process has no permission to write to it.
             pub fn insert(&self, key: &K, value: &V) -> Result<()> {
                 self.insert_with(key, value, ElemFlags::ANY)
             }
@@ -100,7 +103,7 @@ macro_rules! keyed {
                 self.handle.update(as_bytes(key), as_bytes(value), flags.bits())
             }
 
-            /// Sets the value of `key` if the map does not contain it, and returns whether it was inserted.
+            /// Inserts `key` and `value` unless the map contains `key`. Returns whether they were inserted.
             ///
             /// # Errors
             /// Those of [`Self::insert`].
@@ -112,10 +115,10 @@ macro_rules! keyed {
                 }
             }
 
-            /// Sets the value of `key` if the map contains it, and returns whether it does.
+            /// Sets the value of `key` if the map contains it. Returns whether the map contains `key`.
             ///
             /// # Errors
-            /// If the process may not write the map.
+            /// If the process has no permission to write to the map.
             pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
                 match self.insert_with(key, value, ElemFlags::EXIST) {
                     Ok(()) => Ok(true),
@@ -148,7 +151,7 @@ macro_rules! keyed {
             /// Removes `key` and returns whether the map contained it.
             ///
             /// # Errors
-            /// If the process may not write the map.
+            /// If the process has no permission to write to the map.
             pub fn remove(&self, key: &K) -> Result<bool> {
                 self.handle.delete(as_bytes(key))
             }
@@ -156,27 +159,27 @@ macro_rules! keyed {
             /// Removes many keys and returns how many the map contained.
             ///
             /// # Errors
-            /// If the process may not write the map.
+            /// If the process has no permission to write to the map.
             pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
                 self.handle.delete_many(slice_as_bytes(keys))
             }
 
             /// Removes `key` and returns its value. If the kernel cannot do both at once (before 5.14, or for this map
-            /// type), what is written in between is lost.
+            /// type), a value that is written between the two requests is lost.
             ///
             /// # Errors
-            /// If the process may not read and write the map.
+            /// If the process has no permission to read and write the map.
             pub fn take(&self, key: &K) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.take_keyed(as_bytes(key), as_bytes_mut(&mut value))?.then_some(value))
             }
 
             /// Removes all elements, with as few system calls as the kernel supports, passes each to `each`, and
-            /// returns their number. Elements that are set meanwhile may be removed or stay.
+            /// returns their number. Elements that are set during the call may be removed or stay.
             ///
             /// # Errors
-            /// If the process may not read and write the map. Elements that were removed before the error are passed to
-            /// `each`.
+            /// If the process has no permission to read and write the map. Elements that were removed before the error
+            /// are passed to `each`.
             pub fn drain(&self, mut each: impl FnMut(K, V)) -> Result<usize> {
                 let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
                 while let Some(element) = scan.next() {
@@ -189,8 +192,8 @@ macro_rules! keyed {
                 Ok(count)
             }
 
-            /// Iterates over all elements, each once. Ends at the first error. Only an element that itself is set or
-            /// removed during the iteration may be missing.
+            /// Iterates over all elements, each once. Ends at the first error. An element may be missing only if it is
+            /// set or removed during the iteration.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }
@@ -200,7 +203,8 @@ macro_rules! keyed {
                 Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
             }
 
-            /// Iterates over all keys, in the way that [`Self::iter`] iterates over elements.
+            /// Iterates over all keys, each once. Ends at the first error. A key that is set or removed during the
+            /// iteration may be missing.
             pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
                 self.iter().map(|element| element.map(|(key, _)| key))
             }
@@ -208,7 +212,7 @@ macro_rules! keyed {
             /// Removes all elements that the map contains at the time of the call, and returns their number.
             ///
             /// # Errors
-            /// If the process may not read and write the map.
+            /// If the process has no permission to read and write the map.
             pub fn clear(&self) -> Result<usize> {
                 let keys = self.keys().collect::<Result<Vec<_>>>()?;
                 self.remove_many(&keys)

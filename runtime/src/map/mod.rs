@@ -1,47 +1,64 @@
 //! Typed handles of maps.
 //!
-//! A handle owns a map's file descriptor and knows the types of its keys and values. On creation it checks that the
-//! kernel's map has a matching type and matching sizes. After that, no request can read or write past a value. This
-//! module does not depend on objects, plans or programs.
+//! A handle owns a map's file descriptor and has the types of its keys and values as type parameters. When it is
+//! created, the type and sizes that the kernel reports are compared with these, so that no request can read or write
+//! past a value. This module does not depend on objects, plans or programs.
 //!
 //! All handles are `Send` and `Sync`; the kernel synchronizes concurrent requests. Errors name the map.
 
 mod array;
 mod bind;
-mod bytes;
+mod create;
 mod fds;
 mod global;
 mod handle;
 mod hash;
+mod info;
+mod opened;
 mod percpu;
 mod perf_buffer;
+mod poller;
 mod queue;
+mod records;
 mod ringbuf;
 mod scan;
+mod stack_traces;
 mod storage;
+#[cfg(feature = "tokio")]
+mod stream;
+mod supports;
 #[cfg(test)]
 mod tests;
+mod untyped;
 mod user_ringbuf;
 
 pub use array::{Array, Redirects};
 pub(crate) use bind::duplicate;
 pub use bind::{BindMap, FindMap, Maps, Pins, bind};
-pub use bytes::Untyped;
+pub use create::NewMap;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
     SockMap, XskMap, kind,
 };
 pub use global::{Arena, Frozen, Mapped, MappedArray, PercpuData};
 pub use hash::{Entries, HashMap, LpmTrie};
+pub use info::{MapInfo, MapOwner};
 pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use perf_buffer::{Drained, PerfBuffer, PerfBufferOptions, PerfCpuBuffer, PerfWakeup};
+pub use poller::{Poller, Ready, Waker};
 pub use queue::{BloomFilter, Queue, Stack};
-pub use ringbuf::RingBuf;
+pub use records::Record;
+pub use ringbuf::{RingBuf, RingPositions};
+pub use stack_traces::StackTraces;
 pub use storage::Storage;
+#[cfg(feature = "tokio")]
+pub use stream::{RecordSource, RecordStream};
+pub use untyped::Untyped;
 pub use user_ringbuf::UserRingBuf;
 
-pub(crate) use fds::{definition_of, not_inner};
-pub(crate) use handle::{Handle, about, layouts, other_than_map};
+pub(crate) use create::{Template, check_template, max_entries, not_inner, rejected, send};
+pub(crate) use handle::{about, layouts};
+pub(crate) use supports::{Supports, one_cpu};
 
 use std::os::fd::OwnedFd;
 
@@ -49,32 +66,34 @@ use crate::abi;
 use crate::data::Layout;
 use crate::error::Result;
 use crate::uapi::MapType;
-use skelgen_abi::map_types::Definition;
 
 /// A map's name in the source and its definition, for generated code.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// Its name in the source; for global data the section's name.
+    /// The map's name in the source; for global data the section's name.
     pub name: &'static str,
-    /// Its type.
+    /// The map's type.
     pub map_type: MapType,
     /// The size of a key in bytes, 0 if the map has no keys.
     pub key_size: u32,
-    /// The size of a value in bytes; of percpu maps, of one CPU's value.
+    /// The size of a value in bytes; for percpu maps, the size of one CPU's value.
     pub value_size: u32,
     /// For global data, the number of bytes of the object's own variables in the value (of one CPU's value, for percpu
     /// data); the bytes after them were added by `resize`. Otherwise the size of a value.
     pub data_size: u32,
-    /// The number of bytes including those added by `resize`, without the gap between CPUs' copies.
+    /// For global data, the number of bytes of the section, including those added by `resize`. For emulated percpu
+    /// data, this is the size of one CPU's copy without the gap to the next copy.
     pub section_size: u32,
-    /// The maximum number of elements; of ring buffers the size in bytes.
+    /// The maximum number of elements; for ring buffers, the size in bytes.
     pub max_entries: u32,
     /// The flags of `BPF_MAP_CREATE`.
     pub flags: u32,
-    /// The template of the inner maps, for maps of maps that this load created. The kernel does not report it for
-    /// others.
-    pub inner: Option<Definition>,
+    /// The template of the inner maps, for maps of maps that this load created. For a reused map it is unknown, because
+    /// the kernel does not report it.
+    pub inner: Option<Template>,
+    /// The kernel's definition of the map, if this load created it or has read it.
+    pub(crate) definition: Option<crate::sys::elem::Definition>,
 }
 
 impl Info {
@@ -84,14 +103,14 @@ impl Info {
     }
 }
 
-/// Handles that are created from a loaded map, for generated code.
+/// Types of map handles, as generated code creates them from a loaded map.
 #[doc(hidden)]
 pub trait FromFd: Sized {
     /// Creates the handle of this map. The name in `info` is for messages; type and sizes are read from the kernel
     /// again.
     ///
     /// # Errors
-    /// If the map is of another type, or its keys or values have another size than the handle's types.
+    /// If the map has a different type, or its keys or values have a different size than the handle's types.
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
 
     /// Returns the layouts of keys and values, if the handle's types are structs with a known layout or arrays of such

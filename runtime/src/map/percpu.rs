@@ -1,9 +1,9 @@
 //! Maps with a value for each CPU.
 //!
-//! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. On older kernels the whole
-//! element is read, changed and written back, and what other CPUs write in between is lost. Linux 7.0 and 7.1 do not
-//! clear the other CPUs' values of a new element. There, each write of one CPU's value to a hash map is preceded by a
-//! lookup.
+//! Linux 7.0 and later can read and write one CPU's value, and write one value to all CPUs. On older kernels the values
+//! of all CPUs are read, changed and written back, and values that programs on other CPUs write in between are lost.
+//! Linux 7.0 and 7.1 do not clear the other CPUs' values of a new element. On these versions, this crate looks up an
+//! element before it writes one CPU's value to a hash map.
 
 mod request;
 mod stale;
@@ -13,8 +13,10 @@ pub use values::PerCpu;
 
 use std::marker::PhantomData;
 
-use super::handle::{Handle, handle};
+use super::handle::handle;
 use super::scan::Scan;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, from_bytes, from_prefix, slice_as_bytes};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +37,7 @@ use request::unpack;
 /// }
 /// ```
 pub struct PercpuArray<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
@@ -56,7 +58,7 @@ pub struct PercpuArray<V> {
 /// }
 /// ```
 pub struct PercpuHashMap<K, V> {
-    handle: Handle,
+    handle: Untyped,
     element: PhantomData<fn() -> (K, V)>,
 }
 
@@ -64,9 +66,10 @@ handle!([V: Plain] PercpuArray<V>);
 handle!([K: Plain, V: Plain] PercpuHashMap<K, V>);
 
 impl<V: Plain> PercpuArray<V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect(&[MapType::PERCPU_ARRAY], Some(4), Some(size_of::<V>()))?;
-        Ok(Self { handle, value: PhantomData })
+    const SUPPORTS: Supports = Supports::percpu(&[MapType::PERCPU_ARRAY], Some(4), Some(size_of::<V>()));
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
     /// Returns the number of elements.
@@ -79,7 +82,7 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the values of all possible CPUs at `index`, with one system call.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not read the map.
+    /// If `index` is out of bounds, or the process has no permission to read the map.
     pub fn get(&self, index: u32) -> Result<PerCpu<V>> {
         self.handle.percpu_get(as_bytes(&index))?.ok_or_else(|| self.outside(index))
     }
@@ -87,16 +90,16 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the value of one CPU at `index`.
     ///
     /// # Errors
-    /// If `index` is out of bounds, the CPU does not exist, or the process may not read the map.
+    /// If `index` is out of bounds, the CPU does not exist, or the process has no permission to read the map.
     pub fn get_on(&self, index: u32, cpu: u32) -> Result<V> {
         self.handle.percpu_get_on(as_bytes(&index), cpu)?.ok_or_else(|| self.outside(index))
     }
 
-    /// Sets the value of one CPU at `index`. Before Linux 7.0, what other CPUs write to the element at the same time is
-    /// lost.
+    /// Sets the value of one CPU at `index`. Before Linux 7.0, values that programs on other CPUs write to the element
+    /// at the same time are lost.
     ///
     /// # Errors
-    /// If `index` is out of bounds, the CPU does not exist, or the process may not write the map.
+    /// If `index` is out of bounds, the CPU does not exist, or the process has no permission to write to the map.
     pub fn set_on(&self, index: u32, cpu: u32, value: &V) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_on(as_bytes(&index), cpu, value, elem_flags::ANY)
@@ -105,16 +108,16 @@ impl<V: Plain> PercpuArray<V> {
     /// Sets the values of all CPUs at `index` to one value, with one system call.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not write the map.
+    /// If `index` is out of bounds, or the process has no permission to write to the map.
     pub fn set_all(&self, index: u32, value: &V) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_all(as_bytes(&index), value, elem_flags::ANY)
     }
 
-    /// Sets the values of all possible CPUs at `index`, each to its own.
+    /// Sets the value of each possible CPU at `index` to the CPU's value in `values`.
     ///
     /// # Errors
-    /// If `index` is out of bounds, or the process may not write the map.
+    /// If `index` is out of bounds, or the process has no permission to write to the map.
     pub fn set_each(&self, index: u32, values: &PerCpu<V>) -> Result<()> {
         self.inside(index)?;
         self.handle.percpu_set_each(as_bytes(&index), values, elem_flags::ANY)
@@ -123,7 +126,7 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the values of all possible CPUs of all elements, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn to_vec(&self) -> Result<Vec<PerCpu<V>>> {
         let (mut scan, mut all) = (Scan::new(&self.handle), Vec::new());
         while let Some(element) = scan.next() {
@@ -148,7 +151,7 @@ impl<V: Plain> PercpuArray<V> {
     /// Returns the values of one CPU of all elements, with as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If the CPU does not exist, or the process may not read the map.
+    /// If the CPU does not exist, or the process has no permission to read the map.
     pub fn to_vec_on(&self, cpu: u32) -> Result<Vec<V>> {
         let (mut scan, mut all) = (Scan::on(&self.handle, cpu)?, Vec::new());
         while let Some(element) = scan.next() {
@@ -157,28 +160,30 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// Sets the values of one CPU from index 0 on. Before Linux 7.0, what other CPUs write to the elements at the same time is
-    /// lost.
+    /// Sets the values of one CPU from index 0 on. Before Linux 7.0, values that programs on other CPUs write to the elements
+    /// at the same time are lost.
     ///
     /// # Errors
-    /// If there are more values than elements, the CPU does not exist, or the process may not write the map.
+    /// If there are more values than elements, the CPU does not exist, or the process has no permission to write to the
+    /// map.
     pub fn set_many_on(&self, cpu: u32, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_on(slice_as_bytes(&self.indices(values.len())?), cpu, values)
     }
 
-    /// Sets the values of all CPUs from index 0 on, each element to one value, with as few system calls as the kernel
-    /// supports.
+    /// Sets the elements from index 0 on, the values of all CPUs of an element to the element's value in `values`, with
+    /// as few system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the process may not write the map.
+    /// If there are more values than elements, or the process has no permission to write to the map.
     pub fn set_many_all(&self, values: &[V]) -> Result<()> {
         self.handle.percpu_set_many_all(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
-    /// Sets the values of all CPUs from index 0 on, each to its own, with as few system calls as the kernel supports.
+    /// Sets the elements from index 0 on, the value of each possible CPU to the CPU's value in `values`, with as few
+    /// system calls as the kernel supports.
     ///
     /// # Errors
-    /// If there are more values than elements, or the process may not write the map.
+    /// If there are more values than elements, or the process has no permission to write to the map.
     pub fn set_many_each(&self, values: &[PerCpu<V>]) -> Result<()> {
         self.handle.percpu_set_many_each(slice_as_bytes(&self.indices(values.len())?), values)
     }
@@ -194,7 +199,9 @@ impl<V: Plain> PercpuArray<V> {
     fn indices(&self, count: usize) -> Result<Vec<u32>> {
         match u32::try_from(count) {
             Ok(count) if count <= self.len() => Ok((0..count).collect()),
-            _ => Err(self.handle.invalid(format_args!("{count} values are too many: it has {} elements", self.len()))),
+            _ => Err(self
+                .handle
+                .invalid(format_args!("{count} values are too many: the map has {} elements", self.len()))),
         }
     }
 
@@ -203,23 +210,29 @@ impl<V: Plain> PercpuArray<V> {
     }
 
     fn outside(&self, index: u32) -> Error {
-        self.handle
-            .error(ErrorKind::NotFound, format_args!("there is no element {index}: it has {} elements", self.len()))
+        self.handle.error(
+            ErrorKind::NotFound,
+            format_args!("index {index} is out of bounds: the map has {} elements", self.len()),
+        )
     }
 }
 
 impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let types = [MapType::PERCPU_HASH, MapType::LRU_PERCPU_HASH, MapType::PERCPU_CGROUP_STORAGE];
-        let handle = handle.expect(&types, Some(size_of::<K>()), Some(size_of::<V>()))?;
-        Ok(Self { handle, element: PhantomData })
+    const SUPPORTS: Supports = Supports::percpu(
+        &[MapType::PERCPU_HASH, MapType::LRU_PERCPU_HASH, MapType::PERCPU_CGROUP_STORAGE],
+        Some(size_of::<K>()),
+        Some(size_of::<V>()),
+    );
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, element: PhantomData })
     }
 
     /// Returns the values of all possible CPUs for `key` with one system call, or `None` if the map does not contain
     /// it.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn get(&self, key: &K) -> Result<Option<PerCpu<V>>> {
         self.handle.percpu_get(as_bytes(key))
     }
@@ -227,16 +240,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Returns the value of one CPU for `key`, or `None` if the map does not contain it.
     ///
     /// # Errors
-    /// If the CPU does not exist, or the process may not read the map.
+    /// If the CPU does not exist, or the process has no permission to read the map.
     pub fn get_on(&self, key: &K, cpu: u32) -> Result<Option<V>> {
         self.handle.percpu_get_on(as_bytes(key), cpu)
     }
 
-    /// Sets the value of one CPU for `key`. The other CPUs' values of a new element are zero. Before Linux 7.0, what
-    /// other CPUs write to the element at the same time is lost.
+    /// Sets the value of one CPU for `key`. The other CPUs' values of a new element are zero. Before Linux 7.0, values
+    /// that programs on other CPUs write to the element at the same time are lost.
     ///
     /// # Errors
-    /// If the CPU does not exist, the map is full, or the process may not write it.
+    /// If the CPU does not exist, the map is full, or the process has no permission to write to it.
     pub fn insert_on(&self, key: &K, cpu: u32, value: &V) -> Result<()> {
         self.insert_on_with(key, cpu, value, ElemFlags::ANY)
     }
@@ -253,7 +266,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Sets the values of all CPUs for `key` to one value, with one system call.
     ///
     /// # Errors
-    /// If the map is full or the process may not write it.
+    /// If the map is full or the process has no permission to write to it.
     pub fn insert_all(&self, key: &K, value: &V) -> Result<()> {
         self.insert_all_with(key, value, ElemFlags::ANY)
     }
@@ -266,15 +279,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_all(as_bytes(key), value, flags.bits())
     }
 
-    /// Sets the values of all possible CPUs for `key`, each to its own.
+    /// Sets the value of each possible CPU for `key` to the CPU's value in `values`.
     ///
     /// # Errors
-    /// If the map is full or the process may not write it.
+    /// If the map is full or the process has no permission to write to it.
     pub fn insert_each(&self, key: &K, values: &PerCpu<V>) -> Result<()> {
         self.insert_each_with(key, values, ElemFlags::ANY)
     }
 
-    /// Sets the values of all possible CPUs for `key`, each to its own, with flags as in [`Self::insert_on_with`].
+    /// Sets the value of each possible CPU for `key` to the CPU's value in `values`, with flags as in
+    /// [`Self::insert_on_with`].
     ///
     /// # Errors
     /// Those of [`Self::insert_each`]. Also if the condition of the flags does not hold.
@@ -291,8 +305,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
     }
 
-    /// Sets the values of all CPUs for many keys, each element to one value, with as few system calls as the kernel
-    /// supports.
+    /// Sets the values of all CPUs for many keys, those of each key to the key's value in `values`, with as few system
+    /// calls as the kernel supports.
     ///
     /// # Errors
     /// Those of [`Self::insert_all`]. Also if the numbers of keys and values differ. The elements before the failing one are
@@ -301,7 +315,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
     }
 
-    /// Sets the values of all CPUs for many keys, each to its own, with as few system calls as the kernel supports.
+    /// Sets the value of each possible CPU for many keys to the CPU's value in `values`, with as few system calls as
+    /// the kernel supports.
     ///
     /// # Errors
     /// Those of [`Self::insert_each`]. Also if the numbers of keys and values differ. The elements before the failing one are
@@ -321,7 +336,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Removes `key` and returns whether the map contained it.
     ///
     /// # Errors
-    /// If the process may not write the map.
+    /// If the process has no permission to write to the map.
     pub fn remove(&self, key: &K) -> Result<bool> {
         self.handle.delete(as_bytes(key))
     }
@@ -329,25 +344,26 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Removes many keys and returns how many the map contained.
     ///
     /// # Errors
-    /// If the process may not write the map.
+    /// If the process has no permission to write to the map.
     pub fn remove_many(&self, keys: &[K]) -> Result<usize> {
         self.handle.delete_many(slice_as_bytes(keys))
     }
 
     /// Removes `key` and returns the values of all possible CPUs. If the kernel cannot do both at once (before 5.14, or
-    /// for this map type), what is written in between is lost.
+    /// for this map type), values that are written between the two requests are lost.
     ///
     /// # Errors
-    /// If the process may not read and write the map.
+    /// If the process has no permission to read and write the map.
     pub fn take(&self, key: &K) -> Result<Option<PerCpu<V>>> {
         self.handle.percpu_take(as_bytes(key))
     }
 
     /// Removes all elements, with as few system calls as the kernel supports, passes each to `each`, and returns their
-    /// number. Elements that are set meanwhile may be removed or stay.
+    /// number. Elements that are set during the call may be removed or stay.
     ///
     /// # Errors
-    /// If the process may not read and write the map. Elements that were removed before the error are passed to `each`.
+    /// If the process has no permission to read and write the map. Elements that were removed before the error are
+    /// passed to `each`.
     pub fn drain(&self, mut each: impl FnMut(K, PerCpu<V>)) -> Result<usize> {
         let (mut scan, mut count) = (Scan::taking(&self.handle), 0);
         while let Some(element) = scan.next() {
@@ -363,19 +379,19 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     /// Removes all elements that the map contains at the time of the call, and returns their number.
     ///
     /// # Errors
-    /// If the process may not read and write the map.
+    /// If the process has no permission to read and write the map.
     pub fn clear(&self) -> Result<usize> {
         let keys = self.keys().collect::<Result<Vec<_>>>()?;
         self.remove_many(&keys)
     }
 
-    /// Iterates over all elements, each once. Ends at the first error. Only an element that itself is set or removed
-    /// during the iteration may be missing.
+    /// Iterates over all elements, each once. Ends at the first error. An element may be missing only if it is set or
+    /// removed during the iteration.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// Iterates over all elements, in the way that [`Self::iter`] does, with the value of one CPU.
+    /// Iterates over all elements, as [`Self::iter`] does, but with the value of one CPU instead of all.
     ///
     /// # Errors
     /// If the CPU does not exist.
@@ -383,7 +399,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// Iterates over all keys, in the way that [`Self::iter`] iterates over elements.
+    /// Iterates over all keys, each once. Ends at the first error. A key that is set or removed during the iteration
+    /// may be missing.
     pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
         self.iter().map(|element| element.map(|(key, _)| key))
     }
@@ -397,7 +414,7 @@ fn elements<'a, K: Plain, T>(
     std::iter::from_fn(move || match scan.next()? {
         Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
             Some(key) => Ok((key, values)),
-            None => Err(Error::mismatch("the key has another length")),
+            None => Err(Error::mismatch("the key has the wrong length")),
         })),
         Err(error) => Some(Err(error)),
     })

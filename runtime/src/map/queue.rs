@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::handle::{Handle, handle};
+use super::handle::handle;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
@@ -21,7 +23,7 @@ use crate::uapi::{MapType, elem_flags};
 /// }
 /// ```
 pub struct Queue<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
@@ -36,11 +38,11 @@ pub struct Queue<V> {
 /// }
 /// ```
 pub struct Stack<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
-/// A Bloom filter: a set that can report a value it does not contain, but never misses one.
+/// A Bloom filter: a set that finds every value that was inserted, but can also report values that were not inserted.
 ///
 /// ```
 /// use skelgen_runtime::map::BloomFilter;
@@ -52,7 +54,7 @@ pub struct Stack<V> {
 /// }
 /// ```
 pub struct BloomFilter<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
@@ -63,15 +65,16 @@ handle!([V: Plain] BloomFilter<V>);
 macro_rules! queue {
     ($name:ident, $map_type:ident) => {
         impl<V: Plain> $name<V> {
-            fn check(handle: Handle) -> Result<Self> {
-                let handle = handle.expect(&[MapType::$map_type], Some(0), Some(size_of::<V>()))?;
-                Ok(Self { handle, value: PhantomData })
+            const SUPPORTS: Supports = Supports::new(&[MapType::$map_type], Some(0), Some(size_of::<V>()));
+
+            fn check(handle: Untyped) -> Result<Self> {
+                Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
             }
 
             /// Pushes a value.
             ///
             /// # Errors
-            /// If the map is full (`E2BIG`) or the process may not write it.
+            /// If the map is full (`E2BIG`) or the process has no permission to write to it.
             pub fn push(&self, value: &V) -> Result<()> {
                 self.handle.update(&[], as_bytes(value), elem_flags::ANY)
             }
@@ -79,7 +82,7 @@ macro_rules! queue {
             /// Pushes a value. If the map is full, the oldest value is overwritten.
             ///
             /// # Errors
-            /// If the process may not write the map.
+            /// If the process has no permission to write to the map.
             pub fn push_over(&self, value: &V) -> Result<()> {
                 self.handle.update(&[], as_bytes(value), elem_flags::EXIST)
             }
@@ -87,16 +90,16 @@ macro_rules! queue {
             /// Removes the next value and returns it, or `None` if the map is empty.
             ///
             /// # Errors
-            /// If the process may not read and write the map.
+            /// If the process has no permission to read and write the map.
             pub fn pop(&self) -> Result<Option<V>> {
                 let mut value = zeroed();
-                Ok(self.handle.take(&[], as_bytes_mut(&mut value))?.then_some(value))
+                Ok(self.handle.take_into(&[], as_bytes_mut(&mut value))?.then_some(value))
             }
 
             /// Removes values until the map is empty, passes each to `each`, and returns their number.
             ///
             /// # Errors
-            /// If the process may not read and write the map.
+            /// If the process has no permission to read and write the map.
             pub fn drain(&self, mut each: impl FnMut(V)) -> Result<usize> {
                 let mut count = 0;
                 while let Some(value) = self.pop()? {
@@ -109,7 +112,7 @@ macro_rules! queue {
             /// Returns the next value without removing it, or `None` if the map is empty.
             ///
             /// # Errors
-            /// If the process may not read the map.
+            /// If the process has no permission to read the map.
             pub fn peek(&self) -> Result<Option<V>> {
                 let mut value = zeroed();
                 Ok(self.handle.lookup(&[], as_bytes_mut(&mut value), 0)?.then_some(value))
@@ -122,15 +125,16 @@ queue!(Queue, QUEUE);
 queue!(Stack, STACK);
 
 impl<V: Plain> BloomFilter<V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let handle = handle.expect(&[MapType::BLOOM_FILTER], Some(0), Some(size_of::<V>()))?;
-        Ok(Self { handle, value: PhantomData })
+    const SUPPORTS: Supports = Supports::new(&[MapType::BLOOM_FILTER], Some(0), Some(size_of::<V>()));
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
     /// Inserts a value.
     ///
     /// # Errors
-    /// If the process may not write the map.
+    /// If the process has no permission to write to the map.
     pub fn insert(&self, value: &V) -> Result<()> {
         self.handle.update(&[], as_bytes(value), elem_flags::ANY)
     }
@@ -138,9 +142,9 @@ impl<V: Plain> BloomFilter<V> {
     /// Returns `false` if the map certainly does not contain the value.
     ///
     /// # Errors
-    /// If the process may not read the map.
+    /// If the process has no permission to read the map.
     pub fn may_contain(&self, value: &V) -> Result<bool> {
-        // The kernel reads the value to look for from the buffer that other maps write a found value to.
+        // For Bloom filters, the buffer that receives the value for other maps is an input: the value to look for.
         let mut value = *value;
         self.handle.lookup(&[], as_bytes_mut(&mut value), 0)
     }

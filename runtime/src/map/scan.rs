@@ -1,13 +1,13 @@
 //! Iteration over the elements of a map, with batch lookups where the kernel supports them.
 //!
-//! Hash maps are copied bucket by bucket, and arrays by index: there, concurrent removals have no effect on the
-//! iteration. Other iterations go from key to key. If the current key is removed, they continue from the last visited
-//! key that is still in the map. Visited keys are stored, so that no element is returned twice, and every element that
-//! stays in the map is returned. A map that is modified faster than it can be iterated is an error.
+//! Hash maps are copied bucket by bucket, and arrays by index: for these, concurrent removals have no effect on the
+//! iteration. Other maps are iterated from key to key. If the current key is removed, they continue from the last
+//! visited key that is still in the map. Visited keys are stored, so that no element is returned twice, and every
+//! element that stays in the map is returned. A map that is modified faster than it can be iterated is an error.
 
 use std::collections::HashSet;
 
-use super::Handle;
+use super::Untyped;
 use super::handle::unsupported;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::cpus::possible;
@@ -19,14 +19,14 @@ const CHUNK: usize = 128;
 /// The maximum number of bytes in a batch, unless one bucket has more.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The limit of an iteration, in multiples of the map's capacity. Beyond it the map is modified faster than it can be
-/// iterated.
+/// The maximum number of visited keys, in multiples of the map's capacity. An iteration that reaches it fails, because
+/// the map is modified faster than it can be iterated.
 const ROUNDS: usize = 64;
 
 /// An iteration over all elements, as bytes.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    handle: &'a Handle,
+    handle: &'a Untyped,
     values_of: Part,
     take: bool,
     mode: Mode<'a>,
@@ -35,14 +35,14 @@ pub(crate) struct Scan<'a> {
     values: Vec<u8>,
     have: usize,
     at: usize,
-    /// Whether elements of the batch may have been returned before. This is not so for removed elements, and for those
-    /// of [`Keys`].
+    /// Whether elements of the batch may have been returned before. `false` if elements are removed as they are copied,
+    /// and for elements from [`Keys`].
     may_repeat: bool,
     /// The keys that were returned, for batches that go from key to key.
     seen: Option<Seen>,
 }
 
-/// The part of an element's value that is requested, and the part of that which is returned.
+/// Which part of an element's value is requested from the kernel, and which part of the reply is returned.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     flags: u64,
@@ -60,23 +60,23 @@ enum Mode<'a> {
 
 impl<'a> Scan<'a> {
     /// Iterates over all elements with their whole values.
-    pub(crate) fn new(handle: &'a Handle) -> Self {
+    pub(crate) fn new(handle: &'a Untyped) -> Self {
         Self::with_flags(handle, 0)
     }
 
-    /// Iterates over all elements and looks each up with these flags, which are none of the CPU flags.
-    pub(crate) fn with_flags(handle: &'a Handle, flags: u64) -> Self {
+    /// Iterates over all elements and looks each up with these flags. They must not contain CPU flags.
+    pub(crate) fn with_flags(handle: &'a Untyped, flags: u64) -> Self {
         let len = handle.map().full_len();
         Self::with(handle, Part { flags, len, from: 0, to: len }, false)
     }
 
     /// Iterates over all elements and removes each from the map as it is copied.
-    pub(crate) fn taking(handle: &'a Handle) -> Self {
+    pub(crate) fn taking(handle: &'a Untyped) -> Self {
         Self { take: true, ..Self::new(handle) }
     }
 
-    /// Iterates over all elements of a percpu map with the values of one CPU, which is possible.
-    pub(crate) fn on(handle: &'a Handle, cpu: u32) -> Result<Self> {
+    /// Iterates over all elements of a percpu map with the values of one CPU. The CPU must be possible.
+    pub(crate) fn on(handle: &'a Untyped, cpu: u32) -> Result<Self> {
         let (map, index) = (handle.map(), possible()?.position(cpu).ok_or_else(|| handle.no_cpu(cpu))?);
         let len = map.value_len();
         let part = if map.has_cpu_flags()? {
@@ -88,7 +88,7 @@ impl<'a> Scan<'a> {
         Ok(Self::with(handle, part, false))
     }
 
-    fn with(handle: &'a Handle, values_of: Part, take: bool) -> Self {
+    fn with(handle: &'a Untyped, values_of: Part, take: bool) -> Self {
         let map = handle.map();
         let element = map.key_len().saturating_add(values_of.len).max(1);
         let room = most(handle).min(CHUNK).min(CHUNK_BYTES / element).max(1);
@@ -138,7 +138,7 @@ impl<'a> Scan<'a> {
         error
     }
 
-    /// Copies more elements, or changes the way of iteration. Returns `false` at the end.
+    /// Copies more elements, or changes to iteration from key to key. Returns `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         let map = self.handle.map();
         let Part { flags, len: value_len, .. } = self.values_of;
@@ -169,7 +169,8 @@ impl<'a> Scan<'a> {
                         }
                         *room = room.saturating_mul(4).min(most);
                     }
-                    // The key to continue from was removed. The keys that were returned are stored.
+                    // The key to continue from was removed. Iterate from key to key instead; `seen` has the keys that
+                    // were returned.
                     Err(errno) if errno.raw() == libc::EINTR || (*first && unsupported(errno)) => {
                         let mut keys = Keys::new(self.handle)?;
                         if let Some(seen) = self.seen.take() {
@@ -187,7 +188,7 @@ impl<'a> Scan<'a> {
                 if !keys.next(&mut self.keys)? {
                     return Ok(false);
                 }
-                // If the element was removed meanwhile, there is nothing to return for its key.
+                // An element that was removed meanwhile has no value to return.
                 self.may_repeat = false;
                 let found = if self.take {
                     self.handle.take_keyed(&self.keys, &mut self.values)?
@@ -205,15 +206,16 @@ impl<'a> Scan<'a> {
 /// remove it.
 #[derive(Debug)]
 pub(crate) struct Keys<'a> {
-    handle: &'a Handle,
+    handle: &'a Untyped,
     next: Option<Vec<u8>>,
     seen: Option<Seen>,
-    /// The visited keys in the order of the map, to continue from if the current one is removed.
+    /// The visited keys, in the order of the map. If the current key is removed, the iteration continues from the last
+    /// of these that is still in the map.
     trail: Vec<Vec<u8>>,
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn new(handle: &'a Handle) -> Result<Self> {
+    pub(crate) fn new(handle: &'a Untyped) -> Result<Self> {
         let mut next = vec![0; handle.map().key_len()];
         let next = handle.next_key(None, &mut next)?.then_some(next);
         let seen = (!is_indexed(handle.map().map_type())).then(|| Seen::new(handle));
@@ -237,9 +239,9 @@ impl<'a> Keys<'a> {
         Ok(false)
     }
 
-    /// Returns the key after `present`. If that key is no longer in the map, the kernel returns the first key. Then the
-    /// iteration continues from the last visited key that is still in the map, since the order of the remaining
-    /// elements does not change. A removal costs one step back, so an iteration ends despite any number of them.
+    /// Returns the key after `present`. If `present` is no longer in the map, the kernel returns the first key. Then
+    /// the iteration continues from the last visited key that is still in the map, since the order of the remaining
+    /// elements does not change. Each removal moves the iteration back by one key, so it always ends.
     fn after(&mut self, present: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let mut next = vec![0; present.len()];
         let Some(seen) = &self.seen else {
@@ -272,12 +274,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(handle: &Handle) -> Self {
+    fn new(handle: &Untyped) -> Self {
         Self { keys: HashSet::new(), left: most(handle).saturating_add(CHUNK).saturating_mul(ROUNDS) }
     }
 
     /// Returns whether the key is new, and stores it.
-    fn is_new(&mut self, handle: &Handle, key: &[u8]) -> Result<bool> {
+    fn is_new(&mut self, handle: &Untyped, key: &[u8]) -> Result<bool> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(handle
                 .error(ErrorKind::Busy, "the map is modified faster than it can be iterated")
@@ -289,11 +291,12 @@ impl Seen {
 }
 
 /// Returns the maximum number of elements.
-fn most(handle: &Handle) -> usize {
-    usize::try_from(handle.map().info().max_entries).unwrap_or(usize::MAX)
+fn most(handle: &Untyped) -> usize {
+    usize::try_from(handle.map().definition().max_entries).unwrap_or(usize::MAX)
 }
 
-/// Returns whether batches of this map type have an order that does not depend on its elements.
+/// Returns whether batch lookups of this map type visit elements in an order that insertions and removals do not
+/// change.
 fn is_ordered(map_type: MapType) -> bool {
     matches!(
         map_type,

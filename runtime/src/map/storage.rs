@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::handle::{Handle, handle};
+use super::handle::handle;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, zeroed};
 use crate::error::Result;
@@ -19,16 +21,21 @@ use crate::uapi::{ElemFlags, MapType};
 /// }
 /// ```
 pub struct Storage<V> {
-    handle: Handle,
+    handle: Untyped,
     value: PhantomData<fn() -> V>,
 }
 
 handle!([V: Plain] Storage<V>);
 
 impl<V: Plain> Storage<V> {
-    fn check(handle: Handle) -> Result<Self> {
-        let types = [MapType::TASK_STORAGE, MapType::CGRP_STORAGE, MapType::INODE_STORAGE, MapType::SK_STORAGE];
-        Ok(Self { handle: handle.expect(&types, Some(4), Some(size_of::<V>()))?, value: PhantomData })
+    const SUPPORTS: Supports = Supports::new(
+        &[MapType::TASK_STORAGE, MapType::CGRP_STORAGE, MapType::INODE_STORAGE, MapType::SK_STORAGE],
+        Some(4),
+        Some(size_of::<V>()),
+    );
+
+    fn check(handle: Untyped) -> Result<Self> {
+        Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
     /// Returns the value of an object, or `None` if it has none.
@@ -58,7 +65,7 @@ impl<V: Plain> Storage<V> {
         self.handle.update(as_bytes(&object.as_fd().as_raw_fd()), as_bytes(value), flags.bits())
     }
 
-    /// Removes the value of an object and returns whether there was one.
+    /// Removes the value of an object and returns whether the object had one.
     ///
     /// # Errors
     /// If the object is not of the map's kind.
@@ -66,8 +73,8 @@ impl<V: Plain> Storage<V> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
 
-    /// Removes the value of an object and returns it. The kernel cannot do both at once: what is written in between is
-    /// lost.
+    /// Removes the value of an object and returns it. The kernel cannot do both at once: a value that is written
+    /// between the two requests is lost.
     ///
     /// # Errors
     /// If the object is not of the map's kind.

@@ -1,4 +1,4 @@
-//! Tests of handles on real maps. They do nothing if this process may not create maps.
+//! Tests of handles on real maps. They do nothing if this process has no permission to create maps.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -21,6 +21,7 @@ fn info(map_type: MapType, name: &'static str) -> Info {
         max_entries: 0,
         flags: 0,
         inner: None,
+        definition: None,
     }
 }
 
@@ -36,7 +37,7 @@ fn arrays() {
     let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 300, 0) else { return };
     map.set(299, &7).unwrap();
     assert_eq!((map.get(299).unwrap(), map.get(0).unwrap(), map.len()), (7, 0, 300));
-    assert_eq!(map.get(300).unwrap_err().to_string(), "map `m`: there is no element 300: it has 300 elements");
+    assert_eq!(map.get(300).unwrap_err().to_string(), "map `m`: index 300 is out of bounds: the map has 300 elements");
     assert!(map.set(300, &1).is_err());
     map.set_many(&[1, 2, 3]).unwrap();
     let all = map.to_vec().unwrap();
@@ -222,9 +223,9 @@ fn percpu_sections() {
 fn maps_that_do_not_match_are_rejected() {
     let Some(fd) = create(MapType::ARRAY, 4, 8, 1, 0) else { return };
     let error = Array::<u32>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
-    golden::check("map whose values have another size", ErrorKind::Mismatch, &error);
+    golden::check("map whose values have the wrong size", ErrorKind::Mismatch, &error);
     let error = HashMap::<u32, u64>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
-    golden::check("map of another type", ErrorKind::Mismatch, &error);
+    golden::check("map of a different type", ErrorKind::Mismatch, &error);
     assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
     // A wrong length at run time is rejected before the kernel is called.
     let untyped = Untyped::try_from(fd).unwrap();
@@ -240,6 +241,19 @@ fn file_descriptors_of_other_files_are_rejected() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let error = Array::<u64>::try_from(OwnedFd::from(file)).unwrap_err();
     golden::check("file descriptor of a file", ErrorKind::Mismatch, &error);
+}
+
+#[test]
+fn file_descriptors_have_one_number() {
+    use std::os::fd::AsRawFd;
+    fn check(handle: &(impl AsFd + AsRawFd)) -> i32 {
+        assert_eq!(handle.as_raw_fd(), handle.as_fd().as_raw_fd());
+        handle.as_raw_fd()
+    }
+    let Some(map) = make::<Array<u64>>(MapType::ARRAY, 4, 8, 1, 0) else { return };
+    assert_eq!(check(&map), check(map.as_untyped()));
+    check(&make::<RingBuf>(MapType::RINGBUF, 0, 0, 4096, 0).unwrap());
+    check(&crate::Link::from(OwnedFd::from(map)));
 }
 
 #[test]
@@ -286,7 +300,7 @@ fn ring_buffers_that_another_process_corrupts() {
             assert!(events.next().is_err() && events.drain_as::<u64>(|_| ()).is_err());
         }
         // A new reader has no position of its own to compare with.
-        let fresh = RingBuf::try_from(events.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        let fresh = <RingBuf>::try_from(events.as_fd().try_clone_to_owned().unwrap()).unwrap();
         let error = fresh.drain(|_| ()).expect_err("the position is not valid");
         assert_eq!((error.kind(), error.step()), (ErrorKind::Malformed, Step::ReadMap), "{position}: {error}");
     }

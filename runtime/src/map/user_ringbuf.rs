@@ -2,19 +2,23 @@
 //!
 //! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page contains the consumer position and is
 //! read-only. The second page contains the producer position. Then the data follow, mapped twice in a row. A record is
-//! a header of 8 bytes, of which the first 4 are its length, then its bytes, rounded up to 8. Programs may consume it
-//! as soon as the producer position is past it.
+//! a header of 8 bytes, of which the first 4 are its length, then its bytes, rounded up to 8. Programs may consume a
+//! record as soon as the producer position is past it.
 //!
 //! Any process that maps the buffer can write to the producer's page, so the position in it is compared with the
 //! writer's own.
 
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::handle::{Handle, handle};
+use super::handle::handle;
+use super::records::Record;
 use super::ringbuf::is_plausible;
+use super::supports::Supports;
+use super::untyped::Untyped;
 use crate::data::as_bytes;
 use crate::data::{Plain, Shared};
 use crate::error::{Errno, ErrorKind, Result, Step};
@@ -26,52 +30,76 @@ const HEADER: usize = 8;
 
 /// The writer of a user ring buffer.
 ///
-/// Several threads may write through one handle. A map has one writer: once a handle has written, its later writes fail
-/// if another handle or another process has moved the producer position.
+/// Several threads may write through one handle. A map should have one writer: after its first write, a handle's writes
+/// fail if another handle or another process has moved the producer position.
+///
+/// `T` is the type of the records, as for [`RingBuf`](super::RingBuf): `[u8]` where the object does not state one.
 ///
 /// ```
 /// use skelgen_runtime::map::UserRingBuf;
+/// # type Command = u64;
 ///
-/// fn send(commands: &UserRingBuf, command: u64) -> skelgen_runtime::Result<()> {
-///     while !commands.push_as(&command)? {
+/// fn send(commands: &UserRingBuf<Command>, command: Command) -> skelgen_runtime::Result<()> {
+///     while !commands.push(&command)? {
 ///         commands.poll(None)?;
 ///     }
 ///     Ok(())
 /// }
 /// ```
-pub struct UserRingBuf {
-    handle: Handle,
+pub struct UserRingBuf<T: ?Sized = [u8]> {
+    handle: Untyped,
     /// Mapped on the first write.
     producer: Mutex<Option<Producer>>,
+    record: PhantomData<fn(&T)>,
 }
 
-handle!([] UserRingBuf);
+handle!([T: Record + ?Sized] UserRingBuf<T>);
 
+/// A user ring buffer whose records are bytes.
 impl UserRingBuf {
-    fn check(handle: Handle) -> Result<Self> {
-        Ok(Self { handle: handle.expect(&[MapType::USER_RINGBUF], None, None)?, producer: Mutex::new(None) })
-    }
-
-    /// Submits a record. Returns `false` if there is no space for it.
-    ///
-    /// # Errors
-    /// If the record is longer than the buffer, the buffer cannot be mapped, its positions are not valid, or the
-    /// producer position is not where this handle left it.
-    pub fn push(&self, record: &[u8]) -> Result<bool> {
-        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        let producer = match &mut *producer {
-            Some(producer) => producer,
-            slot => slot.insert(Producer::new(&self.handle)?),
-        };
-        producer.push(record).map_err(|(kind, what)| self.handle.error(kind, what).during(Step::WriteMap))
-    }
-
     /// Submits a value as a record. Returns `false` if there is no space for it.
     ///
     /// # Errors
     /// Those of [`Self::push`].
     pub fn push_as<T: Plain>(&self, record: &T) -> Result<bool> {
         self.push(as_bytes(record))
+    }
+}
+
+impl<T: Record + ?Sized> UserRingBuf<T> {
+    const SUPPORTS: Supports = Supports::new(&[MapType::USER_RINGBUF], None, None);
+
+    fn check(handle: Untyped) -> Result<Self> {
+        let handle = handle.expect(&Self::SUPPORTS)?;
+        Ok(Self { handle, producer: Mutex::new(None), record: PhantomData })
+    }
+
+    /// Changes the type of the records, in this process only: to `[u8]` or to a plain type.
+    ///
+    /// ```
+    /// use skelgen_runtime::{Result, map::UserRingBuf};
+    ///
+    /// fn send_text(commands: UserRingBuf<u64>) -> Result<bool> {
+    ///     commands.cast::<[u8]>().push(b"text")
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cast<U: Record + ?Sized>(self) -> UserRingBuf<U> {
+        UserRingBuf { handle: self.handle, producer: self.producer, record: PhantomData }
+    }
+
+    /// Submits a record. Returns `false`, without an error, if there is no space for it now.
+    ///
+    /// # Errors
+    /// If the record is longer than the buffer, the buffer cannot be mapped, its positions are not valid, or the
+    /// producer position is not where this handle left it.
+    pub fn push(&self, record: &T) -> Result<bool> {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let producer = match &mut *producer {
+            Some(producer) => producer,
+            slot => slot.insert(Producer::new(&self.handle)?),
+        };
+        producer.push(record.bytes()).map_err(|(kind, what)| self.handle.error(kind, what).during(Step::WriteMap))
     }
 
     /// Waits until a program has released space, for at most `timeout` if it is set. Returns `false` after the timeout
@@ -92,15 +120,15 @@ struct Producer {
     own: Shared,
     page: usize,
     size: usize,
-    /// The position up to which records were written. The position in the shared page may be changed by others.
+    /// The position up to which records were written. Other processes can change the position in the shared page.
     position: u64,
 }
 
 impl Producer {
-    fn new(handle: &Handle) -> Result<Self> {
-        let refused = |errno| handle.refused(Step::Open, "cannot map it into memory", errno);
+    fn new(handle: &Untyped) -> Result<Self> {
+        let refused = |errno| handle.refused(Step::Open, "cannot be mapped into memory", errno);
         let page = page_size();
-        let size = usize::try_from(handle.map().info().max_entries).unwrap_or(0);
+        let size = usize::try_from(handle.map().definition().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
         let both = both.ok_or_else(|| handle.invalid(format_args!("{size} bytes are too large for a ring buffer")))?;
         Self::map(handle.as_fd(), page, both, size).map_err(refused)
@@ -124,9 +152,9 @@ impl Producer {
         let at = self.own.load_u64(0, Ordering::Relaxed);
         let taken = self.consumer.load_u64(0, Ordering::Acquire);
         if at != self.position {
-            return Err((ErrorKind::Malformed, "another process changed its producer position; create a new handle"));
+            return Err((ErrorKind::Malformed, "another process changed the producer position; create a new handle"));
         }
-        let implausible = (ErrorKind::Malformed, "its positions are not valid for a ring buffer");
+        let implausible = (ErrorKind::Malformed, "ring buffer positions are not valid");
         if !is_plausible(taken, at, self.size) {
             return Err(implausible);
         }

@@ -1,25 +1,35 @@
-//! An object before it is loaded: what can still be changed.
+//! An object before it is loaded: its settings, maps and programs, which can still be changed.
 //!
-//! Each value starts as the object defines it and allocates no memory for what is not changed. This module makes no
-//! system calls.
+//! Each setting starts with the value that the object defines. Unchanged settings need no memory. This module makes no
+//! system calls. Settings that need a part of the executor that the object may not need are in `execute/settings.rs`.
 
+mod log;
 mod struct_ops;
 mod way;
 
+use std::any::Any;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::abi;
 use crate::error::{Error, Result};
+use crate::interface::{Interface, IntoInterface};
+use crate::kernel::btf_set::BtfSet;
+use crate::map::NewMap;
 use crate::uapi::{AttachType, MapFlags, MapType, ProgramFlags, ProgramType, map_flags};
 
+pub use log::LoadEvent;
+pub(crate) use log::Log;
 pub use struct_ops::OpenStructOps;
 pub(crate) use way::way;
 
-/// The usual mount point of the bpffs: maps with `LIBBPF_PIN_BY_NAME` are pinned there and a token is created from it,
-/// unless set otherwise.
+/// The default bpffs: used for pins unless `set_pin_dir` is called, and for the token unless `set_token_path` is
+/// called.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
+
+/// A part of the executor, of which this module knows no more than that a setting needs it.
+pub(crate) type Part = &'static (dyn Any + Send + Sync);
 
 /// Options for the load of a whole object.
 #[derive(Debug, Default)]
@@ -27,11 +37,15 @@ pub struct LoadOptions {
     pub(crate) log_level: u32,
     pub(crate) log_size: Option<usize>,
     pub(crate) kernel_btf: Option<PathBuf>,
+    pub(crate) btf_set: Option<BtfSet>,
     pub(crate) pin_dir: Option<PathBuf>,
     pub(crate) token: Option<OwnedFd>,
     pub(crate) token_path: Option<PathBuf>,
     pub(crate) percpu: abi::PercpuForm,
     pub(crate) kconfig: Option<Vec<u8>>,
+    pub(crate) log: Option<Log>,
+    /// The parts of the executor that these options need.
+    pub(crate) parts: Vec<Part>,
 }
 
 impl LoadOptions {
@@ -41,43 +55,36 @@ impl LoadOptions {
         Self::default()
     }
 
-    /// Sets the verifier log level for programs that it accepts: 0, the default, disables the log; 1 logs its
-    /// decisions, 2 each instruction, 4 only statistics. The log of a program that it rejects is always kept.
+    /// Sets the log level of the verifier for programs that it accepts: 0, the default, disables the log; 1 logs its
+    /// decisions, 2 each instruction, 4 only statistics. If the verifier rejects a program, the error always has the
+    /// log.
     pub fn set_log_level(&mut self, level: u32) -> &mut Self {
         self.log_level = level;
         self
     }
 
     /// Sets the maximum size of a verifier log in bytes; 64 MiB by default, and at least 128 bytes, the kernel's
-    /// minimum. Kernels since 6.4 keep the end of a longer log, which contains the cause of a rejection. Older ones
-    /// keep the beginning, and reject a program whose log was requested and does not fit.
+    /// minimum. Kernels since 6.4 keep the end of a longer log, which contains the cause of a rejection; older ones
+    /// keep the beginning. The size never changes whether a program loads.
     pub fn set_log_size(&mut self, bytes: usize) -> &mut Self {
         self.log_size = Some(bytes);
         self
     }
 
-    /// Sets a BTF file to relocate programs with CO-RE relocations to, instead of /sys/kernel/btf/vmlinux: for kernels
-    /// without BTF of their own (before 5.4, or without CONFIG_DEBUG_INFO_BTF).
-    ///
-    /// The file is raw BTF, like /sys/kernel/btf/vmlinux, not an ELF file. Attach targets and kernel functions are
-    /// still looked up in the kernel's own BTF, because the kernel identifies them by its ids.
-    pub fn set_kernel_btf(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.kernel_btf = Some(path.into());
-        self
-    }
-
-    /// Sets the directory in a bpffs in which maps that are pinned by name are pinned; `/sys/fs/bpf` by default. The
+    /// Sets the directory, in a bpffs, for the pins of maps with `LIBBPF_PIN_BY_NAME`; `/sys/fs/bpf` by default. The
     /// load creates the directory if it does not exist, and removes it again on error.
     ///
-    /// A process that is killed while it pins can leave some of the pins. The next load uses those, with their content,
-    /// and creates the others.
+    /// A process that is killed while it pins can leave some of the pins. The next load reuses the pinned maps, with
+    /// their content, and creates the others.
     pub fn set_pin_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pin_dir = Some(path.into());
         self
     }
 
-    /// Sets the form in which percpu global data is loaded, instead of the one that the running kernel supports: for
-    /// tests and comparisons.
+    /// Sets whether programs access percpu global data directly ([`PercpuForm::Native`](abi::PercpuForm::Native)) or by
+    /// emulation ([`PercpuForm::Emulated`](abi::PercpuForm::Emulated)). By default this depends on the features of the
+    /// running kernel; set it only for tests and comparisons. The load fails if the skeleton was not generated with
+    /// this form.
     pub fn set_percpu(&mut self, form: abi::PercpuForm) -> &mut Self {
         self.percpu = form;
         self
@@ -102,13 +109,47 @@ impl LoadOptions {
         self
     }
 
-    /// Sets kernel configuration that overrides that of the running kernel: lines such as `CONFIG_HZ=250`, as in a
-    /// kernel's `.config`.
+    /// Sets kernel configuration options that override those of the running kernel: lines such as `CONFIG_HZ=250`, as
+    /// in a kernel's `.config`.
     ///
     /// Other options are read from `/boot/config-RELEASE`, then from `/proc/config.gz`, then from
     /// `/lib/modules/RELEASE/config`.
     pub fn set_kconfig(&mut self, text: impl Into<Vec<u8>>) -> &mut Self {
         self.kconfig = Some(text.into());
+        self
+    }
+
+    /// Sets a function that is called with each step of the load after it is done: created maps, loaded programs,
+    /// feature probes with their answers, and changes for this kernel. Without it, a load records nothing.
+    ///
+    /// The function is called by the thread that loads. To collect events, send them through a channel, or add to a list behind a mutex.
+    /// With the crate `tracing` or `log`, pass each event to one of their macros, such as `tracing::debug!`, and its fields to those that
+    /// you want to filter by.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use skelgen_runtime::{LoadEvent, LoadOptions};
+    ///
+    /// # fn f(options: &mut LoadOptions) {
+    /// options.set_log(|event| eprintln!("{event}"));
+    ///
+    /// // Warn about what was changed for an older kernel, and ignore the rest.
+    /// options.set_log(|event| match event {
+    ///     LoadEvent::MapChanged { .. } | LoadEvent::ProgramChanged { .. } => eprintln!("warning: {event}"),
+    ///     _ => {}
+    /// });
+    /// # }
+    /// ```
+    /// The first call prints lines such as
+    /// ```text
+    /// BTF: loaded, 1440 bytes, sanitized
+    /// map `counts`: created: hash, 4-byte keys, 8-byte values, 1024 entries
+    /// probe: this kernel supports CO-RE relocation: no
+    /// program `on_exec`: relocated in user space
+    /// program `on_exec`: loaded: tracepoint, 42 instructions, 1.3ms
+    /// ```
+    pub fn set_log(&mut self, log: impl Fn(&LoadEvent<'_>) + Send + Sync + 'static) -> &mut Self {
+        self.log = Some(Log::new(log));
         self
     }
 
@@ -121,18 +162,55 @@ impl LoadOptions {
     }
 }
 
-/// The initial bytes of a section, if they are not the object's own.
+/// The initial bytes of a section, if the user changed them.
 type Value = Box<dyn AsRef<[u8]> + Send + Sync>;
 
+/// The template of the inner maps of a map of maps, as the user set it.
+#[derive(Debug)]
+pub(crate) enum Inner {
+    Map(OwnedFd),
+    Definition(NewMap<'static>),
+}
+
+/// The program that a map is exclusive to.
+#[derive(Clone, Debug)]
+pub(crate) enum Exclusive {
+    /// The program with this hash.
+    Hash([u8; 32]),
+    /// A program of the object, by its name.
+    #[cfg(feature = "exclusive-maps")]
+    Program(String),
+}
+
 /// A map before it is created.
+///
+/// ```
+/// use skelgen_runtime::OpenObject;
+///
+/// /// Prints the settings of maps and programs.
+/// fn show(open: &impl OpenObject) {
+///     for map in open.maps() {
+///         println!("{} {} {:?} {:?}", map.autocreate(), map.extra(), map.numa_node(), map.pin_path());
+///     }
+///     println!("{:?}", open.program("count").map(|program| program.autoattach()));
+/// }
+/// ```
 pub struct OpenMap {
     pub(crate) definition: &'static abi::Map,
-    /// The definition with the user's changes, which the map is created with.
+    /// The definition of the map to create: the object's, with the user's changes.
     pub(crate) row: abi::Map,
+    /// The parts of the executor that these settings need.
+    pub(crate) parts: Vec<Part>,
     pub(crate) autocreate: bool,
     pub(crate) reuse: Option<OwnedFd>,
-    /// The template of the inner maps of a map of maps, if the user set one.
-    pub(crate) inner: Option<OwnedFd>,
+    /// The template of the inner maps of a map of maps, as the object defines it.
+    template: Option<&'static abi::Map>,
+    /// The template of the inner maps, if the user set one.
+    pub(crate) inner: Option<Inner>,
+    /// The program that the map is exclusive to.
+    pub(crate) exclusive: Option<Exclusive>,
+    /// The index of the network interface that the map is offloaded to, or 0.
+    pub(crate) ifindex: u32,
     pub(crate) pin_path: Option<PathBuf>,
     pub(crate) value: Option<Value>,
     /// Function members of a struct_ops map whose program the user set, by name.
@@ -142,10 +220,10 @@ pub struct OpenMap {
 }
 
 impl OpenMap {
-    /// Creates the map with this index, as the object defines it.
+    /// Creates the map with this index in `object`, with the object's settings.
     ///
     /// # Panics
-    /// If the object has no such map: the generated code is inconsistent.
+    /// If the object has no map with this index, because the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -153,25 +231,11 @@ impl OpenMap {
         let Some(definition) = definition else {
             panic!("object `{}` has no map {index}", object.name);
         };
-        Self::of(definition)
+        let template = definition.inner.and_then(|index| object.maps.get(usize::try_from(index).ok()?));
+        Self { template, ..Self::of(definition) }
     }
 
-    /// Creates a section of global data of `len` bytes. `value` is the initial value, if it is not the object's own.
-    ///
-    /// # Panics
-    /// As [`Self::new`].
-    pub(crate) fn section<V: AsRef<[u8]> + Send + Sync + 'static>(
-        object: &'static abi::Object,
-        index: u32,
-        len: u32,
-        value: Option<V>,
-    ) -> Self {
-        let mut map = Self::new(object, index);
-        map.row.value_size = len;
-        map.with_initial(value)
-    }
-
-    /// Returns the map with this initial value of its section, if it is not the object's own; for generated code.
+    /// Sets the initial value of the section. With `None`, the map keeps the object's value. For generated code.
     pub(crate) fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
         self.value = value.map(|value| Box::new(value) as Value);
         self
@@ -181,9 +245,13 @@ impl OpenMap {
         Self {
             definition,
             row: definition.clone(),
+            parts: Vec::new(),
             autocreate: definition.struct_ops.as_ref().is_none_or(|table| table.autocreate),
             reuse: None,
+            template: None,
             inner: None,
+            exclusive: None,
+            ifindex: 0,
             pin_path: None,
             value: None,
             programs: Vec::new(),
@@ -229,21 +297,24 @@ impl OpenMap {
         self.row.value_size
     }
 
-    /// Sets the size of a value in bytes. The bytes of a larger section beyond its initial value are zero. For handles,
-    /// see [`Self::set_key_size`]; a map whose values have no size in the object has an untyped handle.
+    /// Sets the size of a value in bytes. For handles, see [`Self::set_key_size`]; a map whose values have no size in
+    /// the object has an untyped handle.
+    ///
+    /// For a section of global data, this is its size. Bytes after its variables are zero; read them with `tail()`. The
+    /// load fails if the section is shorter than its variables.
     pub fn set_value_size(&mut self, bytes: u32) -> &mut Self {
         self.row.value_size = bytes;
         self
     }
 
-    /// Returns the maximum number of elements; of a ring buffer the size in bytes.
+    /// Returns the maximum number of elements; for a ring buffer, the size in bytes.
     #[must_use]
     pub fn max_entries(&self) -> u32 {
         self.row.max_entries
     }
 
-    /// Sets the maximum number of elements; of a ring buffer the size in bytes, which is rounded up to a power of two
-    /// of whole pages.
+    /// Sets the maximum number of elements; for a ring buffer, the size in bytes, which is rounded up to a power of two
+    /// and at least one page.
     pub fn set_max_entries(&mut self, count: u32) -> &mut Self {
         self.row.max_entries = count;
         self
@@ -268,6 +339,12 @@ impl OpenMap {
         self
     }
 
+    /// Returns the NUMA node of the map's memory, or `None` if the kernel chooses.
+    #[must_use]
+    pub fn numa_node(&self) -> Option<u32> {
+        self.flags().contains(MapFlags::NUMA_NODE).then_some(self.row.numa_node)
+    }
+
     /// Sets the NUMA node of the map's memory.
     pub fn set_numa_node(&mut self, node: u32) -> &mut Self {
         self.row.numa_node = node;
@@ -275,63 +352,105 @@ impl OpenMap {
         self
     }
 
-    /// Sets the extra value of the map type (`map_extra`).
+    /// Returns the extra value of the map type (`map_extra`).
+    #[must_use]
+    pub fn extra(&self) -> u64 {
+        self.row.extra
+    }
+
+    /// Sets the type-specific setting of the map (`map_extra`), such as the number of hash functions of a Bloom filter.
     pub fn set_extra(&mut self, extra: u64) -> &mut Self {
         self.row.extra = extra;
         self
     }
 
-    /// Sets whether the map is created. A skeleton has a handle of each of its maps and cannot be loaded without one of
-    /// them, except for maps that were declared optional at generation (`Builder::optional_map`, `skelgen gen
+    /// Returns the network interface that was set with [`Self::set_interface`].
+    #[must_use]
+    #[doc(alias = "ifindex")]
+    pub fn interface(&self) -> Option<Interface> {
+        (self.ifindex != 0).then(|| Interface::from_index(self.ifindex))
+    }
+
+    /// Sets the network interface to create the map for (offload, Linux 4.16): the map is in the memory of the device, and only programs
+    /// that are loaded for the same interface use it ([`OpenProgram::set_interface`]).
+    ///
+    /// Drivers accept arrays and hash maps only, if they support offload at all; otherwise the load fails. The kernel requires
+    /// `CAP_SYS_ADMIN`.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn f(map: &mut skelgen_runtime::OpenMap) -> skelgen_runtime::Result<()> {
+    /// map.set_interface("eth0")?;
+    /// assert!(map.interface().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If `interface` is a name that no interface has.
+    #[doc(alias = "set_ifindex")]
+    pub fn set_interface(&mut self, interface: impl IntoInterface) -> Result<&mut Self> {
+        let found = interface
+            .into_interface()
+            .map_err(|error| error.within(format_args!("cannot set the interface of map `{}`", self.name())));
+        self.ifindex = found?.index();
+        Ok(self)
+    }
+
+    /// Returns whether the map is created.
+    #[must_use]
+    pub fn autocreate(&self) -> bool {
+        self.autocreate
+    }
+
+    /// Sets whether the map is created. A skeleton has a handle of each map, so its load fails if a map is not created.
+    /// Exceptions are maps that were declared optional at generation (`Builder::optional_map`, `skelgen gen
     /// --optional-map`).
     ///
-    /// A program that uses a map which is not created loads if the verifier finds that code unreachable, because of a
-    /// constant in `.rodata`.
+    /// A program that uses a map that is not created can be loaded only if the verifier finds the use unreachable, for
+    /// example because of a constant in `.rodata`.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.autocreate = autocreate;
         self
     }
 
-    /// Sets the template of the inner maps of a map of maps: a map of the kind that will be inserted. It replaces the
-    /// one that the BPF source defines, and is required if the source has no `__array(values, …)`, or leaves sizes to
-    /// the user.
+    /// Returns the template of the inner maps of a map of maps: the one that [`Self::set_inner_definition`] set, or the
+    /// one that the BPF source defines. Returns `None` if there is neither, or it was set by [`Self::set_inner_map`].
+    #[must_use]
+    pub fn inner_definition(&self) -> Option<NewMap<'static>> {
+        match (&self.inner, self.template) {
+            (Some(Inner::Definition(definition)), _) => Some(definition.clone()),
+            (None, Some(template)) => Some(NewMap::of_row(template)),
+            (Some(Inner::Map(_)), _) | (None, None) => None,
+        }
+    }
+
+    /// Makes the map exclusive to the program with this hash (Linux 6.18): the kernel rejects all other programs that use
+    /// the map.
     ///
-    /// The verifier uses the template's type, sizes and flags. The template itself is not inserted, and may be closed
-    /// after the load.
+    /// The hash is that of [`NewMap::exclusive_hash`].
     ///
-    /// # Errors
-    /// If the file descriptor cannot be duplicated. The load fails if it is not a map.
-    ///
-    /// # Examples
     /// ```
-    /// use skelgen_runtime::{OpenMap, Result, map::Array};
+    /// use skelgen_runtime::OpenMap;
     ///
-    /// fn choose_inner(outer: &mut OpenMap, template: &Array<u64>) -> Result<()> {
-    ///     outer.set_inner_map(template)?.set_max_entries(64);
-    ///     Ok(())
+    /// fn reserve(secrets: &mut OpenMap, hash: [u8; 32]) {
+    ///     secrets.set_exclusive_hash(hash);
     /// }
     /// ```
-    pub fn set_inner_map(&mut self, template: impl AsFd) -> Result<&mut Self> {
-        let template = template.as_fd().try_clone_to_owned().map_err(|error| {
-            Error::io(
-                format_args!("map `{}`: cannot duplicate the template of its inner maps", &*self.definition.name),
-                &error,
-            )
-        })?;
-        self.inner = Some(template);
-        Ok(self)
-    }
-
-    /// Uses this map instead of a new one. Its content is not initialized, and it is not frozen.
-    pub fn reuse_fd(&mut self, fd: OwnedFd) -> &mut Self {
-        self.reuse = Some(fd);
+    pub fn set_exclusive_hash(&mut self, hash: [u8; 32]) -> &mut Self {
+        self.exclusive = Some(Exclusive::Hash(hash));
         self
     }
 
-    /// Uses the map that is pinned at this path of a bpffs, or creates the map and pins it there.
-    pub fn set_pin_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.pin_path = Some(path.into());
-        self
+    /// Returns the sizes of keys and values of the template that the object defines, in bytes.
+    pub(crate) fn template_sizes(&self) -> Option<(u32, u32)> {
+        self.template.map(|template| (template.key_size, template.value_size))
+    }
+
+    /// Returns the path that was set with [`Self::set_pin_path`].
+    #[must_use]
+    pub fn pin_path(&self) -> Option<&Path> {
+        self.pin_path.as_deref()
     }
 }
 
@@ -352,9 +471,13 @@ impl fmt::Debug for OpenMap {
 /// A program before it is loaded.
 pub struct OpenProgram {
     pub(crate) definition: &'static abi::Program,
+    /// The parts of the executor that these settings need.
+    pub(crate) parts: Vec<Part>,
     pub(crate) program_type: ProgramType,
     pub(crate) attach_type: AttachType,
     pub(crate) autoload: bool,
+    /// Whether the load continues without the program if it cannot be loaded.
+    pub(crate) optional: bool,
     pub(crate) autoattach: bool,
     pub(crate) target: Option<String>,
     pub(crate) target_program: Option<(OwnedFd, String)>,
@@ -364,10 +487,10 @@ pub struct OpenProgram {
 }
 
 impl OpenProgram {
-    /// Creates the program with this index, as the object defines it.
+    /// Creates the program with this index in `object`, with the object's settings.
     ///
     /// # Panics
-    /// If the object has no such program: the generated code is inconsistent.
+    /// If the object has no program with this index, because the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -381,9 +504,11 @@ impl OpenProgram {
     pub(crate) fn of(definition: &'static abi::Program) -> Self {
         Self {
             definition,
+            parts: Vec::new(),
             program_type: definition.program_type,
             attach_type: definition.expected_attach_type,
             autoload: definition.autoload,
+            optional: false,
             autoattach: true,
             target: None,
             target_program: None,
@@ -391,6 +516,22 @@ impl OpenProgram {
             flags: definition.flags,
             ifindex: 0,
         }
+    }
+
+    /// Returns a copy of the settings.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let target_program = match &self.target_program {
+            Some((fd, function)) => Some((self.duplicate(fd.as_fd())?, function.clone())),
+            None => None,
+        };
+        let target = self.target.clone();
+        Ok(Self { target, target_program, parts: self.parts.clone(), ..*self })
+    }
+
+    pub(crate) fn duplicate(&self, program: BorrowedFd<'_>) -> Result<OwnedFd> {
+        program.try_clone_to_owned().map_err(|error| {
+            Error::io(format_args!("cannot set the attach target of program `{}`", self.name()), &error)
+        })
     }
 
     /// Returns the name of the program's function.
@@ -417,6 +558,34 @@ impl OpenProgram {
         self
     }
 
+    /// Sets whether the program is optional. By default all programs are required: if one cannot be loaded or attached, the whole
+    /// load or attachment fails.
+    ///
+    /// An optional program that the kernel rejects, or whose attach target the kernel does not have, is left out of the load;
+    /// [`Program::load_error`](crate::Program::load_error) is the reason. An optional program that cannot be attached is listed in
+    /// `left()` of the skeleton's links.
+    ///
+    /// ```
+    /// use skelgen_runtime::OpenObject;
+    ///
+    /// /// Requires two programs; all others are loaded only if this kernel supports them.
+    /// fn require(open: &mut impl OpenObject, required: [&str; 2]) {
+    ///     for program in open.programs_mut() {
+    ///         program.set_optional(!required.contains(&program.name()));
+    ///     }
+    /// }
+    /// ```
+    pub fn set_optional(&mut self, optional: bool) -> &mut Self {
+        self.optional = optional;
+        self
+    }
+
+    /// Returns whether the skeleton's `attach` attaches the program.
+    #[must_use]
+    pub fn autoattach(&self) -> bool {
+        self.autoattach
+    }
+
     /// Sets whether the skeleton's `attach` attaches the program.
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.autoattach = autoattach;
@@ -427,46 +596,6 @@ impl OpenProgram {
     #[must_use]
     pub fn program_type(&self) -> ProgramType {
         self.program_type
-    }
-
-    /// Sets the type of the program, and the attach type if the kernel must know it at load, replacing what the section
-    /// states about both.
-    ///
-    /// ```
-    /// use skelgen_runtime::OpenProgram;
-    /// use skelgen_runtime::uapi::{AttachType, ProgramType};
-    ///
-    /// fn choose(filter: &mut OpenProgram, connect: &mut OpenProgram) {
-    ///     filter.set_type(ProgramType::SOCKET_FILTER, None);
-    ///     connect.set_type(ProgramType::CGROUP_SOCK_ADDR, AttachType::CGROUP_INET4_CONNECT);
-    /// }
-    /// ```
-    pub fn set_type(&mut self, program_type: ProgramType, attach_type: impl Into<Option<AttachType>>) -> &mut Self {
-        self.program_type = program_type;
-        self.attach_type = attach_type.into().unwrap_or(AttachType(0));
-        self
-    }
-
-    /// Sets a function of another BPF program to load the program for: to replace it (`freplace`), or to run at its
-    /// entry or exit (`fentry`, `fexit`). The function has its name in the source; the other program must have been
-    /// loaded with BTF.
-    ///
-    /// # Errors
-    /// If the program's file descriptor cannot be duplicated.
-    pub fn set_attach_program(&mut self, program: impl AsFd, function: impl Into<String>) -> Result<&mut Self> {
-        let fd = program.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|error| {
-            Error::io(format_args!("cannot set the attach target of program `{}`", self.name()), &error)
-        })?;
-        self.target_program = Some((fd, function.into()));
-        Ok(self)
-    }
-
-    /// Sets another attach target of the same kind: a kernel function, an LSM hook, the name of a tracepoint
-    /// (`category/name` if the section has that form) or of an iterator (`task`).
-    pub fn set_attach_target(&mut self, name: impl Into<String>) -> &mut Self {
-        self.target = Some(name.into());
-        self
     }
 
     /// Sets the verifier log level for this program, see [`LoadOptions::set_log_level`].
@@ -486,10 +615,25 @@ impl OpenProgram {
         self
     }
 
-    /// Sets the network device to load the program for (offload, or device-bound metadata).
-    pub fn set_ifindex(&mut self, ifindex: u32) -> &mut Self {
-        self.ifindex = ifindex;
-        self
+    /// Sets the network interface to load the program for: to run on the device (offload, Linux 4.13), or with the
+    /// device's metadata ([`ProgramFlags::XDP_DEV_BOUND_ONLY`], Linux 6.3).
+    ///
+    /// ```no_run
+    /// # fn f(program: &mut skelgen_runtime::OpenProgram) -> skelgen_runtime::Result<()> {
+    /// program.set_interface("eth0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If `interface` is a name that no interface has.
+    #[doc(alias = "set_ifindex")]
+    pub fn set_interface(&mut self, interface: impl IntoInterface) -> Result<&mut Self> {
+        let found = interface
+            .into_interface()
+            .map_err(|error| error.within(format_args!("cannot set the interface of program `{}`", self.name())));
+        self.ifindex = found?.index();
+        Ok(self)
     }
 }
 

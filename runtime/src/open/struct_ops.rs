@@ -7,8 +7,8 @@ use super::{OpenMap, OpenProgram};
 use crate::abi;
 use crate::data::{Initial, Plain};
 
-/// A struct_ops map before it is created. It dereferences to the struct as the object declares it, whose values can be
-/// changed.
+/// A struct_ops map before it is created. It dereferences to the struct that the object declares, so that its values
+/// can be changed.
 ///
 /// Function members are not part of the struct: [`Self::set_program`] sets their program.
 pub struct OpenStructOps<T: Plain> {
@@ -17,10 +17,10 @@ pub struct OpenStructOps<T: Plain> {
 }
 
 impl<T: Plain> OpenStructOps<T> {
-    /// Creates the struct_ops map with this index, as the object defines it.
+    /// Creates the struct_ops map with this index in `object`, with the object's settings.
     ///
     /// # Panics
-    /// If the object has no such map or it is not a `T`: the generated code is inconsistent.
+    /// If the object has no map with this index or its value is not a `T`, because the generated code is inconsistent.
     #[doc(hidden)]
     #[must_use]
     pub fn new(object: &'static abi::Object, index: u32) -> Self {
@@ -33,8 +33,9 @@ impl<T: Plain> OpenStructOps<T> {
         self.map.name()
     }
 
-    /// Sets the program of a function member: one of the same object, in a `struct_ops` section. The previous program
-    /// is not loaded, unless another struct_ops map has it. Loading fails if the member does not exist.
+    /// Sets the program of a function member. It must be a program of the same object, in a `struct_ops` section. The
+    /// previous program of the member is not loaded, unless another struct_ops map uses that program. Loading fails if
+    /// the member does not exist.
     pub fn set_program(&mut self, member: impl Into<String>, program: &OpenProgram) -> &mut Self {
         self.map.programs.push((member.into(), Some(program.name())));
         self
@@ -46,7 +47,8 @@ impl<T: Plain> OpenStructOps<T> {
         self
     }
 
-    /// Sets whether the map is created. Programs that are in no other struct_ops map are loaded only if it is.
+    /// Sets whether the map is created. If not, its programs are not loaded, except those that another struct_ops map
+    /// uses.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.map.autocreate = autocreate;
         self
@@ -56,6 +58,12 @@ impl<T: Plain> OpenStructOps<T> {
     pub fn set_autoattach(&mut self, autoattach: bool) -> &mut Self {
         self.map.autoattach = autoattach;
         self
+    }
+
+    /// Returns the settings that all maps have.
+    #[must_use]
+    pub fn map(&self) -> &OpenMap {
+        &self.map
     }
 
     /// Returns a mutable reference to the settings that all maps have.

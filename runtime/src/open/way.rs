@@ -6,14 +6,15 @@ use super::OpenProgram;
 use crate::abi::{Attach, TargetKind};
 use crate::uapi::{AttachType, ProgramType};
 
-/// Returns how a program attaches, before a target that the user set replaces that of its section.
+/// Returns how a program attaches according to its section. A target that the user set with `set_attach_target` is not
+/// taken into account.
 pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
     let attach = open.definition.attach.map(|name| &**name);
     let is_given = open.target.is_some() || open.target_program.is_some();
     match open.program_type {
         ProgramType::TRACING | ProgramType::LSM | ProgramType::EXT if is_given => match open.attach_type {
             AttachType::TRACE_ITER => Attach::Target(TargetKind::Iter),
-            // The load determines the hook; the cgroup is not known yet.
+            // The attach type of the load determines the hook, but not the cgroup.
             AttachType::LSM_CGROUP => attach,
             AttachType::TRACE_FENTRY_MULTI | AttachType::TRACE_FEXIT_MULTI | AttachType::TRACE_FSESSION_MULTI => {
                 Attach::Target(TargetKind::TracingMulti)
@@ -26,12 +27,13 @@ pub(crate) fn way(open: &OpenProgram) -> Attach<&'static str> {
         ProgramType::RAW_TRACEPOINT | ProgramType::RAW_TRACEPOINT_WRITABLE => Attach::Target(TargetKind::RawTracepoint),
         ProgramType::TRACEPOINT => Attach::Target(TargetKind::Tracepoint),
         _ => Attach::Needs(
-            "a target: its section does not match the type set with `set_type`; use the matching `attach_*` method",
+            "an attach target: the section does not match the type set with `set_type`; call the `attach_*` method for this type",
         ),
     }
 }
 
-/// Returns whether a program attaches this way if it is loaded as this type, which may differ from that of its section.
+/// Returns whether programs of this type can attach to this kind of target. The user may have set a different type than
+/// that of the section.
 fn fits(attach: Attach<&str>, kind: ProgramType) -> bool {
     match attach {
         Attach::RawTracepoint(_) => {

@@ -1,10 +1,10 @@
-//! Candidates: the kernel's types that have the name of an object's type, apart from its flavor.
+//! Candidates: the kernel's types whose name is equal to that of an object's type without its flavor suffix.
 //!
 //! A flavor begins at the last `___` that has other characters on both sides: `task_struct___old` is looked up as `task_struct`. Types of
 //! modules are candidates only if the kernel itself has none.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::abi::essential_name;
 use crate::btf::format::Gap;
@@ -19,10 +19,10 @@ pub(super) fn kinds_compatible(one: u32, other: u32) -> bool {
 
 /// The candidates of an object's types.
 pub(super) struct Candidates {
-    found: HashMap<Wanted, Vec<(Rc<Types>, u32)>>,
+    found: HashMap<Wanted, Vec<(Arc<Types>, u32)>>,
     /// Modules whose types could not be read, each with the reason.
     unread: Vec<String>,
-    /// The type of the kernel after which types could not be read.
+    /// The type at which reading the kernel's types ended early, if not all could be read.
     gap: Option<Gap>,
 }
 
@@ -43,7 +43,7 @@ impl Wanted {
 
 impl Candidates {
     /// Finds the candidates of all these types of the object, in one pass over the kernel's types.
-    pub(super) fn find(local: &Types, kernel: &Rc<Types>, modules: bool, ids: impl Iterator<Item = u32>) -> Self {
+    pub(super) fn find(local: &Types, kernel: &Arc<Types>, modules: bool, ids: impl Iterator<Item = u32>) -> Self {
         let mut found = HashMap::new();
         for id in ids.filter(|&id| !local.name(id).is_empty()) {
             found.entry(Wanted::of(local, id)).or_insert_with(Vec::new);
@@ -79,13 +79,13 @@ impl Candidates {
     }
 
     /// Returns the candidates of a type of the object.
-    pub(super) fn of(&self, local: &Types, id: u32) -> &[(Rc<Types>, u32)] {
+    pub(super) fn of(&self, local: &Types, id: u32) -> &[(Arc<Types>, u32)] {
         self.found.get(&Wanted::of(local, id)).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Adds the types whose name and kind are looked for.
-fn scan(types: &Rc<Types>, found: &mut HashMap<Wanted, Vec<(Rc<Types>, u32)>>) {
+/// Adds the types whose name and kind are wanted.
+fn scan(types: &Arc<Types>, found: &mut HashMap<Wanted, Vec<(Arc<Types>, u32)>>) {
     let mut filter = Filter::default();
     for wanted in found.keys() {
         filter.add(wanted);
@@ -100,7 +100,7 @@ fn scan(types: &Rc<Types>, found: &mut HashMap<Wanted, Vec<(Rc<Types>, u32)>>) {
         let Ok(name) = std::str::from_utf8(&name[..end]) else { return };
         let name = essential_name(name);
         for (_, ids) in wanted.iter_mut().filter(|(wanted, _)| wanted.kind == own && wanted.name == name) {
-            ids.push((Rc::clone(types), id));
+            ids.push((Arc::clone(types), id));
         }
     });
 }
@@ -137,7 +137,7 @@ impl Filter {
         }
     }
 
-    /// Returns whether a name that begins with these bytes may be among those looked for.
+    /// Returns whether a name that begins with these bytes can be one of the wanted names.
     fn may_have(&self, name: &[u8], kind: u32) -> bool {
         let &[first, second, ..] = name else { return false };
         let slot = Self::slot(first, second, kind);

@@ -27,24 +27,29 @@ pub(super) fn types_match(local: &Types, local_id: u32, target: &Types, target_i
     types_alike(&Pair { local, local_id, target, target_id, left: &Cell::new(MAX_PAIRS) }, false, MAX_DEPTH)
 }
 
-/// Returns whether an integer uses all of its bytes. Only bitfields in the encoding before 4.20 do not.
+/// Returns whether an integer type uses all of its bits. Only types of bitfields in the BTF encoding before Linux 4.20
+/// do not.
 pub(super) fn whole(types: &Types, id: u32) -> bool {
     types.integer(id).is_some_and(|integer| integer.bit_offset == 0)
 }
 
-/// A type of the object and one of the kernel.
+/// A type of the object, and the type of the kernel that it is compared with.
 #[derive(Clone, Copy)]
 struct Pair<'a> {
     local: &'a Types,
     local_id: u32,
     target: &'a Types,
     target_id: u32,
-    /// How many more pairs may be compared.
+    /// The number of further pairs that may be compared.
     left: &'a Cell<u32>,
 }
 
 impl Pair<'_> {
-    /// Resolves typedefs and modifiers of both types, and counts the pair.
+    /// Returns the pair with typedefs and modifiers resolved on both sides. Uses up one of the `left` comparisons, which
+    /// bound the work on malformed BTF.
+    ///
+    /// # Errors
+    /// If no comparisons are left.
     fn resolved(&self) -> Result<Self> {
         self.left.set(self.left.get().checked_sub(1).ok_or_else(too_deep)?);
         Ok(self.with(self.local.resolve(self.local_id), self.target.resolve(self.target_id)))
@@ -58,12 +63,13 @@ impl Pair<'_> {
         (self.local.kind(self.local_id), self.target.kind(self.target_id))
     }
 
-    /// Returns the types that both refer to: behind pointers, or returned by functions.
+    /// Returns the types that the two types of the pair refer to: pointees of pointers, or return types of functions.
     fn referenced(&self, kind: u32) -> Option<Self> {
         Some(self.with(self.local.referenced(self.local_id, kind)?, self.target.referenced(self.target_id, kind)?))
     }
 
-    /// Returns the return types of two functions if they have the same number of parameters and each pair of parameters passes.
+    /// Returns the return types of two functions if they have the same number of parameters and `pass` returns `true` for each
+    /// pair of parameters.
     fn returned(&self, pass: impl Fn(&Self) -> Result<bool>) -> Result<Option<Self>> {
         if self.local.count(self.local_id) != self.target.count(self.target_id) {
             return Ok(None);
@@ -174,7 +180,7 @@ fn members_match(pair: &Pair<'_>, level: u32) -> Result<bool> {
     Ok(true)
 }
 
-/// Returns whether the kernel's enumeration has each enumerator of the object's, whatever its value.
+/// Returns whether the kernel's enumeration has each enumerator of the object's, regardless of its value.
 fn enums_match(pair: &Pair<'_>) -> bool {
     let Pair { local, local_id, target, target_id, .. } = *pair;
     local.size(local_id) == target.size(target_id)
@@ -191,7 +197,7 @@ fn elements<'a>(pair: &Pair<'a>) -> Option<(Pair<'a>, bool)> {
     Some((pair.with(ours, theirs), our_count == their_count))
 }
 
-/// Returns whether two names are equal without their flavors. Two missing names are equal.
+/// Returns whether two names are equal without their flavors. Two empty names are equal.
 fn names_match(local: &str, target: &str) -> bool {
     essential_name(local) == essential_name(target)
 }

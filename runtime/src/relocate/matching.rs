@@ -1,5 +1,7 @@
 //! The lookup of a record's type, enumerator or field in a candidate.
 
+use std::collections::HashSet;
+
 use super::candidates::kinds_compatible;
 use super::compatible;
 use super::path::{MAX_DEPTH, Path, Spec, Step};
@@ -46,7 +48,7 @@ fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Res
         let next = match step.name {
             Some(name) => {
                 let ty = local.member(step.type_id, step.index).map_or(0, |member| member.ty);
-                member(&Wanted { local, name, ty }, target, id, &mut found)?
+                member(&Wanted { local, name, ty }, target, id, &mut found, &mut HashSet::new())?
             }
             None if target.kind(id) == kind::ARRAY => found.element(target, id, step.index),
             None => None,
@@ -70,17 +72,29 @@ struct Wanted<'a> {
 }
 
 /// Looks up a member in a struct and in its anonymous members, adds it to the path and returns its type.
-fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t>) -> Result<Option<u32>> {
+///
+/// `without` has the structs that were searched and do not have the member: a struct can have many anonymous members of one
+/// type, at each level.
+fn member<'t>(
+    wanted: &Wanted<'_>,
+    types: &'t Types,
+    id: u32,
+    path: &mut Path<'t>,
+    without: &mut HashSet<u32>,
+) -> Result<Option<u32>> {
     let id = types.resolve(id);
     if path.depth >= MAX_DEPTH {
         return Err(too_deep());
+    }
+    if without.contains(&id) {
+        return Ok(None);
     }
     let (depth, bit_offset) = (path.depth, path.bit_offset);
     path.depth += 1;
     for (index, member_here) in (0..).zip(types.members(id)) {
         path.bit_offset = bit_offset + u64::from(member_here.bit_offset);
         if member_here.name.is_empty() {
-            if let Some(found) = member(wanted, types, member_here.ty, path)? {
+            if let Some(found) = member(wanted, types, member_here.ty, path, without)? {
                 return Ok(Some(found));
             }
         } else if member_here.name == wanted.name {
@@ -93,6 +107,7 @@ fn member<'t>(wanted: &Wanted<'_>, types: &'t Types, id: u32, path: &mut Path<'t
         }
     }
     (path.depth, path.bit_offset) = (depth, bit_offset);
+    without.insert(id);
     Ok(None)
 }
 
@@ -101,8 +116,8 @@ fn too_deep() -> Error {
 }
 
 /// Returns whether a field of the kernel is compatible with one of the object. They must have the same kind, but not the same size. Structs
-/// and unions are compatible with each other; enumerations and forward declarations, if their names are equal or one has none; arrays, if
-/// their element types are.
+/// and unions are compatible with each other. Enumerations and forward declarations are compatible if their names are equal or one has no
+/// name; arrays, if their element types are compatible.
 fn fields_compatible(local: &Types, local_id: u32, target: &Types, target_id: u32) -> bool {
     let (mut local_id, mut target_id) = (local.resolve(local_id), target.resolve(target_id));
     for _ in 0..MAX_DEPTH {

@@ -1,13 +1,14 @@
-//! CO-RE relocation in user space, for kernels without it and for other types than the running kernel's.
+//! CO-RE relocation in user space: for kernels that do not support it, and against types that are not the running
+//! kernel's.
 //!
 //! A record names an instruction and a field, type or enumerator of the object's own types. The kernel's types of the same name are its
 //! candidates. The field is looked up in each compatible candidate, and the resulting number is written into the instruction.
 //!
-//! The rules are those of Linux 7.3.4 and libbpf 1.8. They differ in three rules. As in libbpf, enumerations of 32 and 64 bits are
-//! candidates for each other, and function types are compared to any depth. As in Linux, the candidates that were compatible for one
-//! record do not restrict those of another.
+//! The rules are those of Linux 7.3.4 and libbpf 1.8. Where Linux and libbpf differ, this module does the following. As in libbpf,
+//! enumerations of 32 and 64 bits are candidates for each other, and function types are compared to any depth. As in Linux, each
+//! record considers all candidates, also those that were not compatible for an earlier record.
 //!
-//! Knows types, records and instructions; no plan and no system call.
+//! This module does not know plans and makes no system calls.
 
 mod candidates;
 mod compatible;
@@ -22,7 +23,7 @@ mod value;
 mod tests;
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::btf::Types;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -47,14 +48,14 @@ pub(crate) struct Relocator {
 impl Relocator {
     /// Creates a relocator from the object's types, the kernel's types and the records of the programs that will be loaded.
     /// `with_modules` allows candidates among the types of modules.
-    pub(crate) fn new(local: Types, kernel: &Rc<Types>, with_modules: bool, records: &[&[u8]]) -> Self {
+    pub(crate) fn new(local: Types, kernel: &Arc<Types>, with_modules: bool, records: &[&[u8]]) -> Self {
         let wanted =
             records.iter().copied().flat_map(record::all).filter(Record::has_candidates).map(|record| record.type_id);
         let candidates = Candidates::find(&local, kernel, with_modules, wanted);
         Self { local, candidates, known: HashMap::new() }
     }
 
-    /// Returns which types of the kernel or its modules could not be read, each with the reason.
+    /// Returns notes about the types of the kernel or its modules that could not be read.
     pub(crate) fn unread(&self) -> &[String] {
         self.candidates.unread()
     }
@@ -79,6 +80,22 @@ impl Relocator {
             })?;
         }
         Ok(())
+    }
+
+    /// Returns the positions of the records without a target in the kernel. A record of kind "exists" always has a
+    /// target: the number 0 or 1.
+    pub(crate) fn absent(&self, records: &[u8]) -> Vec<usize> {
+        let absent = |record: Record| !matches!(self.resolve(&record), Ok(Resolution::Number { .. }));
+        record::all(records).enumerate().filter(|(_, record)| absent(*record)).map(|(position, _)| position).collect()
+    }
+
+    /// Returns the result of each record as text.
+    pub(crate) fn results(&self, records: &[u8]) -> Vec<String> {
+        let result = |record| match self.resolve(&record) {
+            Ok(resolution) => format!("{resolution:?}"),
+            Err(error) => error.to_string(),
+        };
+        record::all(records).map(result).collect()
     }
 
     fn resolve(&self, record: &Record) -> Result<Resolution> {
@@ -109,7 +126,7 @@ impl Relocator {
         }
         match found {
             Some((_, resolution)) => Ok(resolution),
-            // Types after an unreadable one may include a candidate, so the field is not known to be absent.
+            // A candidate may be among the types that could not be read, so it is unknown whether the field is absent.
             None if self.candidates.of(&self.local, record.type_id).is_empty() && self.candidates.gap().is_some() => {
                 let gap = self.candidates.gap().map(ToString::to_string).unwrap_or_default();
                 Err(Error::malformed(format_args!("the kernel's BTF cannot be read completely: {gap}")))
@@ -122,6 +139,8 @@ impl Relocator {
 fn ambiguous(first: &str, second: &str) -> Error {
     Error::of(
         ErrorKind::Ambiguous,
-        format_args!("ambiguous: the kernel has several types of this name, which result in {first} and {second}"),
+        format_args!(
+            "ambiguous: the kernel has several types of this name, with different results: {first} and {second}"
+        ),
     )
 }

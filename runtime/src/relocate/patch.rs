@@ -10,9 +10,9 @@ pub(crate) const ABSENT_HELPER: i32 = 195_896_080;
 
 /// Writes a resolution into the instruction at this index.
 pub(super) fn apply(insns: &mut [u8], index: usize, resolution: &Resolution) -> Result<()> {
-    let begin = index.checked_mul(INSN_SIZE);
+    let (begin, count) = (index.checked_mul(INSN_SIZE), insns.len() / INSN_SIZE);
     let rest = begin.and_then(|begin| insns.get_mut(begin..)).filter(|rest| rest.len() >= INSN_SIZE);
-    let rest = rest.ok_or_else(|| Error::malformed("the instruction is outside of its program"))?;
+    let rest = rest.ok_or_else(|| Error::malformed(format_args!("the program has only {count} instructions")))?;
     match rest[0] & opcode::CLASS_MASK {
         opcode::ALU | opcode::ALU64 if rest[0] & opcode::X == 0 => immediate(rest, resolution),
         opcode::LDX | opcode::ST | opcode::STX => offset(rest, resolution),
@@ -44,11 +44,13 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     let found = sign_extended(i16::from_ne_bytes(read(insn, 2)));
     check_original(original, found)?;
     let number = i16::try_from(number).map_err(|_| {
-        Error::mismatch(format_args!("the field is at offset {number}, but an instruction's offset is at most 32767"))
+        Error::mismatch(format_args!(
+            "the field is at offset {number}, but the maximum offset of an instruction is 32767"
+        ))
     })?;
     match access {
         Access::Same => {}
-        // An error only if it is reached, as for an absent field.
+        // Poison the instruction, as for an absent field: an error only if the verifier reaches it.
         Access::Incompatible => {
             poison(insn, 1);
             return Ok(());
@@ -58,12 +60,12 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
             let bits = insn[0] & opcode::SIZE_MASK;
             if !SIZES.contains(&(from, bits)) {
                 return Err(Error::malformed(format_args!(
-                    "the field has {from} bytes, but the instruction accesses another number of bytes"
+                    "the field has {from} bytes in the object, but the instruction accesses a different number of bytes"
                 )));
             }
             let (_, bits) = SIZES.into_iter().find(|(size, _)| *size == to).ok_or_else(|| {
                 Error::mismatch(format_args!(
-                    "the kernel's field has {to} bytes, and instructions access only 1, 2, 4 or 8"
+                    "the field has {to} bytes in the kernel, but an instruction can access only 1, 2, 4 or 8"
                 ))
             })?;
             insn[0] = insn[0] & !opcode::SIZE_MASK | bits;
@@ -105,11 +107,11 @@ fn poison(insns: &mut [u8], count: usize) {
     }
 }
 
-/// Checks that the number to replace is the one that results from the object's types.
+/// Checks that the number in the instruction is the one that follows from the object's types.
 fn check_original(original: Option<u64>, found: u64) -> Result<()> {
     match original {
         Some(original) if original != found => Err(Error::malformed(format_args!(
-            "the instruction contains the value {found}, but the object's BTF gives {original}"
+            "the instruction contains the value {found}, but according to the object's BTF it must be {original}"
         ))),
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// The maximum number of steps to a field (`BPF_CORE_SPEC_MAX_LEN` of libbpf and Linux).
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// What a relocation refers to (`struct bpf_core_spec` of Linux).
+/// The target of a relocation (`struct bpf_core_spec` of Linux).
 #[derive(Debug)]
 pub(super) enum Spec<'a> {
     /// A type.
@@ -23,7 +23,7 @@ pub(super) enum Spec<'a> {
 pub(super) struct Path<'a> {
     /// Named members and elements of arrays. Anonymous structs and unions add no step.
     pub(super) steps: Vec<Step<'a>>,
-    /// The number of levels, those of anonymous members included.
+    /// The number of levels, including those of anonymous members.
     pub(super) depth: usize,
     /// The field's offset from the beginning of the first type, in bits.
     pub(super) bit_offset: u64,
@@ -98,7 +98,7 @@ impl Path<'_> {
         Some(Self { steps: vec![Step { type_id: root, index, name: None }], depth: 1, bit_offset })
     }
 
-    /// Adds an element of an array to the path, and returns its type.
+    /// Adds an element of an array to the path, and returns the element's type.
     pub(super) fn element(&mut self, types: &Types, array: u32, index: u32) -> Option<u32> {
         let (element, count) = types.array(array)?;
         if index >= count && !self.is_flexible(types, count) {

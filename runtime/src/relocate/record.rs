@@ -1,5 +1,7 @@
 //! CO-RE relocation records, as an object stores them (`struct bpf_core_relo` of `linux/bpf.h`).
 
+pub(super) use skelgen_abi::relocation::RelocationKind;
+
 /// The size of an instruction in bytes.
 const INSN: u32 = 8;
 /// The size of a record in bytes.
@@ -35,51 +37,4 @@ pub(super) fn all(bytes: &[u8]) -> impl Iterator<Item = Record> {
         let insn = if word(0) % INSN == 0 { usize::try_from(word(0) / INSN).unwrap_or(usize::MAX) } else { usize::MAX };
         Record { insn, type_id: word(4), access: word(8), kind: word(12) }
     })
-}
-
-/// What a relocation reads from the types (`enum bpf_core_relo_kind` of `linux/bpf.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RelocationKind {
-    FieldOffset,
-    FieldSize,
-    FieldExists,
-    FieldSigned,
-    FieldLeftShift,
-    FieldRightShift,
-    LocalTypeId,
-    TargetTypeId,
-    TypeExists,
-    TypeSize,
-    EnumeratorExists,
-    EnumeratorValue,
-    TypeMatches,
-}
-
-impl RelocationKind {
-    pub(super) fn of(number: u32) -> Option<Self> {
-        Some(match number {
-            0 => Self::FieldOffset,
-            1 => Self::FieldSize,
-            2 => Self::FieldExists,
-            3 => Self::FieldSigned,
-            4 => Self::FieldLeftShift,
-            5 => Self::FieldRightShift,
-            6 => Self::LocalTypeId,
-            7 => Self::TargetTypeId,
-            8 => Self::TypeExists,
-            9 => Self::TypeSize,
-            10 => Self::EnumeratorExists,
-            11 => Self::EnumeratorValue,
-            12 => Self::TypeMatches,
-            _ => return None,
-        })
-    }
-
-    pub(super) fn concerns_type(self) -> bool {
-        matches!(self, Self::LocalTypeId | Self::TargetTypeId | Self::TypeExists | Self::TypeSize | Self::TypeMatches)
-    }
-
-    pub(super) fn concerns_enumerator(self) -> bool {
-        matches!(self, Self::EnumeratorExists | Self::EnumeratorValue)
-    }
 }

@@ -102,7 +102,7 @@ fn local() -> (Btf, u32) {
     (btf, s)
 }
 
-/// The kernel's `struct s`: members in another order, `b` inside a union, behind modifiers and other types.
+/// The kernel's `struct s`: members in a different order, `b` inside a union, behind modifiers and other types.
 fn kernel() -> (Btf, u32) {
     let mut btf = Btf::new();
     let long = btf.int("long", 8, true);
@@ -145,7 +145,7 @@ fn fields_of_other_kinds_are_incompatible() {
     let int = kernel.int("int", 4, true);
     kernel.structure("s", 8, &[("p", int, 0), ("a", int, 32)]);
     assert_eq!(number(local, &kernel, (s, "0:3", EXISTS), 1), Some(0));
-    // A struct of another name and a union of the same name are not candidates.
+    // A struct of a different name and a union of the same name are not candidates.
     let (local, s) = self::local();
     let mut kernel = Btf::new();
     let int = kernel.int("int", 4, true);
@@ -251,7 +251,7 @@ fn loads_and_stores_change_their_size() {
     assert_eq!(load((4, true), (8, true), ldx(WORD, 0)).unwrap(), absent(), "its sign would be lost");
     assert_eq!(load((4, true), (8, true), mov(0)).unwrap(), mov(8), "an offset alone has no size");
     let error = load((8, false), (4, false), ldx(WORD, 0)).unwrap_err();
-    golden::check("CO-RE: access of another size than its field", ErrorKind::Malformed, &error);
+    golden::check("CO-RE: access of a different size than its field", ErrorKind::Malformed, &error);
     let error = load((8, false), (3, false), ldx(DOUBLE, 0)).unwrap_err();
     golden::check("CO-RE: kernel field of three bytes", ErrorKind::Mismatch, &error);
     // Stores of registers and of immediates; the immediate stays.
@@ -277,7 +277,7 @@ fn fields_too_far_for_one_instruction() {
 fn malformed_instructions() {
     let (local, s) = local();
     let error = relocated(local, &kernel().0, (s, "0:0", SIZE), &[mov(5)]).unwrap_err();
-    golden::check("CO-RE: instruction with another number than the object's types", ErrorKind::Malformed, &error);
+    golden::check("CO-RE: instruction with a different number than the object's types", ErrorKind::Malformed, &error);
     let (local, s) = self::local();
     // An addition of a register.
     let error =

@@ -1,4 +1,4 @@
-//! The number of a relocation: what it was for the compiler, and what it is in the kernel.
+//! The value of a relocation: the one that the compiler used, and the one for the kernel.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::record::RelocationKind;
 use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 
-/// What to write into an instruction.
+/// The result of a relocation: how to patch the instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// The kernel does not have what the instruction needs. The instruction is poisoned.
+    /// The kernel does not have the field, type or enumerator. The instruction is poisoned.
     Absent,
     /// A number.
     Number {
@@ -26,7 +26,7 @@ pub(super) enum Resolution {
 /// How the size of a load or store changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// It does not change.
+    /// The size does not change.
     Same,
     /// The field's size changes from `from` to `to` bytes. A load of `to` bytes has the same value.
     Resized { from: u64, to: u64 },
@@ -40,7 +40,7 @@ impl Resolution {
         Self::Number { original: None, number: id.into(), access: Access::Same }
     }
 
-    /// Returns whether both have the same result.
+    /// Returns whether both resolutions have the same number, or both are absent.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
@@ -63,7 +63,7 @@ impl fmt::Display for Resolution {
 #[derive(Clone, Copy)]
 struct Value {
     number: u64,
-    /// Whether every compiler computes the same number from the same types.
+    /// Whether every compiler computes the same number from the same types, so that the original number can be checked.
     certain: bool,
     /// The size and type of a field that can be loaded.
     field: Option<(u64, u32)>,
@@ -130,7 +130,9 @@ fn compute(relocation: RelocationKind, types: &Types, spec: &Spec<'_>) -> Result
         (RelocationKind::TypeSize, Spec::Type { id }) => Ok(Value::number(size(types, *id)?)),
         (RelocationKind::EnumeratorValue, Spec::Enumerator { value, .. }) => Ok(Value::number(*value)),
         (_, Spec::Field(path)) => field(relocation, types, path),
-        _ => Err(Error::malformed("the relocation kind does not apply to what the access string names")),
+        _ => Err(Error::malformed(
+            "the relocation kind does not match the target that the access string names (a type, an enumerator or a field)",
+        )),
     }
 }
 
@@ -159,7 +161,7 @@ fn field(relocation: RelocationKind, types: &Types, path: &Path<'_>) -> Result<V
         bit_size = bytes.saturating_mul(8);
         (bit_offset / 8, bytes)
     };
-    // The compiler chooses how to read a bitfield, so its numbers can differ from ours.
+    // The compiler chooses how to read a bitfield, so its numbers can differ from those computed here.
     let plain = |number| Value { certain: !bitfield, ..Value::number(number) };
     Ok(match relocation {
         RelocationKind::FieldOffset if bitfield => plain(offset),

@@ -1,16 +1,18 @@
 //! Context arguments (`arg:ctx`) for kernels before 6.8, which ignore the tag and recognize a context by its type.
 //!
-//! The type that such a kernel requires depends on the program type, so each program gets BTF of its own. The names of the context types,
-//! and which types are accepted in their place, are those of libbpf 1.8.
+//! The type that such a kernel requires depends on the program type, so each program is loaded with its own BTF. The
+//! names of the context types, and which types are accepted in their place, are those of libbpf 1.8.
 
 use std::collections::BTreeMap;
 
-use super::{Record, records, sections, written};
+use super::{Record, records, sections};
+use crate::btf::format::written;
 use crate::btf::{Types, kind};
 use crate::uapi::ProgramType;
 
 const TAG: &str = "arg:ctx";
-/// `BTF_FUNC_GLOBAL`. The verifier follows calls of static functions, which need no types.
+/// `BTF_FUNC_GLOBAL`, the linkage of global functions. Static functions need no types, because the verifier follows
+/// their calls.
 const GLOBAL: u32 = 1;
 
 /// Returns BTF in which tagged arguments have the context type of `program_type`, or `None` if nothing changes. `original` is the object's
@@ -37,7 +39,8 @@ pub(crate) fn with_contexts(original: &[u8], accepted: &[u8], program_type: Prog
     for word in [name, kind::STRUCT << 24, 0, 0, kind::PTR << 24, structure] {
         types.extend_from_slice(&word.to_ne_bytes());
     }
-    // Functions can share a prototype that changes for only one of them, so that one gets a new prototype. Functions keep their ids.
+    // Functions can share a prototype although only one of them changes, so that function gets a new prototype.
+    // Functions keep their ids.
     for (id, (function, parameters)) in (pointer.checked_add(1)?..).zip(tagged) {
         let record = at(&all, function).filter(|record| record.kind == kind::FUNC)?;
         let prototype = at(&all, record.size_or_type).filter(|record| record.kind == kind::FUNC_PROTO)?;
@@ -53,7 +56,8 @@ pub(crate) fn with_contexts(original: &[u8], accepted: &[u8], program_type: Prog
     written(&types, &strings)
 }
 
-/// Returns the global functions with arguments that must change, and the indices of these arguments; `None` if there are none.
+/// Returns the global functions with tagged arguments whose types must be changed, and the indices of these arguments;
+/// `None` if there are no such functions.
 fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeMap<u32, Vec<usize>>> {
     let all = records(&sections(btf)?)?;
     // Most objects have no tags: return before the types are indexed.
@@ -74,7 +78,7 @@ fn tagged(btf: &[u8], program_type: ProgramType, context: &str) -> Option<BTreeM
     (!found.is_empty()).then_some(found)
 }
 
-/// Returns whether an argument of this type stands for a context and does not have the type that the kernel requires.
+/// Returns whether an argument must change: it is a context, but does not have the type that the kernel requires.
 fn changes(types: &Types, argument: u32, program_type: ProgramType, context: &str) -> bool {
     let Some(to) = types.referenced(types.resolve(argument), kind::PTR) else { return false };
     let is_registers = matches!(program_type, ProgramType::KPROBE | ProgramType::PERF_EVENT)
@@ -96,7 +100,7 @@ fn changes(types: &Types, argument: u32, program_type: ProgramType, context: &st
     }
 }
 
-/// The struct that `bpf_user_pt_regs_t` is on this architecture.
+/// The name of the struct for which `bpf_user_pt_regs_t` is a typedef on this architecture.
 const REGISTERS: &str = if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
     "pt_regs"
 } else if cfg!(any(target_arch = "riscv64", target_arch = "riscv32")) {

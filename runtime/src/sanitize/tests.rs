@@ -142,7 +142,7 @@ fn load(bytes: &[u8]) -> Result<(), String> {
 #[test]
 fn this_kernel_takes_what_is_adjusted() {
     if let Err(why) = load(&Feature::Sections.example()) {
-        eprintln!("skipped: this process may not load BTF: {why}");
+        eprintln!("skipped: this process has no permission to load BTF: {why}");
         return;
     }
     for feature in Feature::ALL {
@@ -169,7 +169,7 @@ fn malformed_bytes_are_left_alone() {
     assert_eq!(sanitized(&[], |_| true), None);
 }
 
-/// A layout of kinds makes the header longer than older kernels accept, and no kernel accepts unknown kinds.
+/// A kind layout makes the header longer than older kernels accept, and no kernel accepts unknown kinds.
 #[test]
 fn a_layout_and_unknown_kinds_are_removed() {
     let mut btf = everything();

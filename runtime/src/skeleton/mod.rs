@@ -1,27 +1,28 @@
-//! The macro that a generated file calls. It defines what every skeleton has, from the names of this one.
+//! The macro that a generated file calls. It defines the items of a skeleton from the names that the file passes.
 //!
 //! A generated file contains an object's names, its types, the tables of its load plan and its blob. All code that is the same for every
 //! object is in this macro. To give each skeleton a new method, add it to the macro. To pass a new property of an object to it, extend the
 //! grammar, which the generator's `rust/call.rs` writes, and raise `abi::VERSION`.
 //!
 //! # Safety
-//! The only unsafe expression of [`skeleton!`] trusts the tables that are passed to it. The call has `unsafe`, with a comment that
-//! justifies it.
+//! The only unsafe expressions, in [`skeleton!`] and `trusted!`, trust the tables that are passed to them. The call has `unsafe`, with a
+//! comment that justifies it.
 
 mod types;
 
 /// Declares a skeleton: `open()`, `Open`, `Skeleton`, `Maps`, `Programs`, `Links` and, where the object has struct_ops maps, `StructOps`.
 ///
-/// Only the generator writes calls of it. It expands to safe code, except for one expression: the promise that the tables and the blob are
-/// what the generator wrote for a trusted object, for which the call has `unsafe`.
+/// Only generated files call this macro. It expands to safe code, except for one unsafe expression: the promise that the tables and the
+/// blob are the unmodified output of the generator for a trusted object. The word `unsafe` in the call makes this promise.
 ///
 /// Each line has the index of a map or program in the object's tables:
 ///
 /// ```text
 /// skelgen_runtime::skeleton! {
-///     version 9;
+///     version 10;
 ///     // SAFETY: ...
 ///     unsafe object "counters" = tables::OBJECT, endian "little";
+///     parts percpu, symbols;
 ///     unattached left;
 ///     rodata ".rodata" = 0, Rodata: rodata, rodata_mut, rodata_resize;
 ///     data ".bss" = 1, Bss, BssCells: bss, bss_mut, bss_resize;
@@ -34,7 +35,7 @@ mod types;
 ///     }
 ///     programs {
 ///         /// `SEC("raw_tp/sys_enter")`, type raw_tracepoint.
-///         count = 0, link count;
+///         count = 0, link count by raw_tracepoint;
 ///     }
 ///     struct_ops {
 ///         /// `cubic`, a `struct tcp_congestion_ops`.
@@ -48,6 +49,7 @@ macro_rules! skeleton {
     (
         version $version:literal;
         unsafe object $name:literal = $object:path, endian $endian:literal;
+        parts $($part:ident),*;
         unattached $left:ident;
         $(rodata $rodata_name:literal = $rodata_index:literal, $Rodata:ident:
             $rodata:ident, $rodata_mut:ident, $rodata_resize:ident;)*
@@ -64,7 +66,7 @@ macro_rules! skeleton {
         )* }
         programs { $(
             #[doc = $program_doc:literal]
-            $program:ident = $program_index:literal $(, link $link:ident)?;
+            $program:ident = $program_index:literal $(, link $link:ident by $way:ident)?;
         )* }
         $($struct_ops:ident { $(
             #[doc = $table_doc:literal]
@@ -73,7 +75,7 @@ macro_rules! skeleton {
     ) => {
         const _: () = ::core::assert!(
             $crate::generated::abi::VERSION == $version,
-            "this file was generated for another version of skelgen-runtime: generate it again"
+            "this file was generated for a different version of skelgen-runtime: generate it again"
         );
         const _: () = ::core::assert!(
             ::core::cfg!(target_endian = $endian),
@@ -84,7 +86,13 @@ macro_rules! skeleton {
         #[must_use]
         pub fn open() -> Open {
             Open {
-                maps: OpenMaps { $($map: $crate::OpenMap::new(&$object, $map_index),)* },
+                maps: OpenMaps {
+                    $($rodata: $crate::OpenMap::new(&$object, $rodata_index),)*
+                    $($data: $crate::OpenMap::new(&$object, $data_index),)*
+                    $($percpu: $crate::OpenMap::new(&$object, $percpu_index),)*
+                    $($kconfig: $crate::OpenMap::new(&$object, $kconfig_index),)*
+                    $($map: $crate::OpenMap::new(&$object, $map_index),)*
+                },
                 programs: OpenPrograms { $($program: $crate::OpenProgram::new(&$object, $program_index),)* },
                 $($struct_ops: OpenStructOps { $($table: $crate::OpenStructOps::new(&$object, $table_index),)* },)?
                 options: $crate::LoadOptions::new(),
@@ -135,37 +143,99 @@ macro_rules! skeleton {
             /// Loads every map and program.
             ///
             /// # Errors
-            /// If the kernel rejects one, or a requirement is not met: the error has the step and its subject. Nothing stays in the kernel
-            /// then.
+            /// If the kernel rejects a map or program, or a requirement is not met; the error has the step and its subject. Nothing stays
+            /// loaded then.
             pub fn load(self) -> $crate::Result<Skeleton> {
+                $crate::OpenObject::load(self)
+            }
+
+            /// Creates the maps, but does not load the programs yet.
+            ///
+            /// # Errors
+            /// If the kernel rejects a map, or a requirement is not met. Nothing stays loaded then.
+            pub fn prepare(self) -> $crate::Result<$crate::Prepared<Skeleton>> {
+                $crate::OpenObject::prepare(self)
+            }
+        }
+
+        impl $crate::OpenObject for Open {
+            type Loaded = Skeleton;
+
+            fn name(&self) -> &'static $crate::generated::prelude::str {
+                $name
+            }
+
+            fn maps(&self) -> impl ::core::iter::Iterator<Item = &$crate::OpenMap> {
+                $crate::generated::each([
+                    $(&self.maps.$rodata,)*
+                    $(&self.maps.$data,)*
+                    $(&self.maps.$percpu,)*
+                    $(&self.maps.$kconfig,)*
+                    $(&self.maps.$map,)*
+                    $($(self.$struct_ops.$table.map(),)*)?
+                ])
+            }
+
+            fn maps_mut(&mut self) -> impl ::core::iter::Iterator<Item = &mut $crate::OpenMap> {
+                $crate::generated::each([
+                    $(&mut self.maps.$rodata,)*
+                    $(&mut self.maps.$data,)*
+                    $(&mut self.maps.$percpu,)*
+                    $(&mut self.maps.$kconfig,)*
+                    $(&mut self.maps.$map,)*
+                    $($(self.$struct_ops.$table.map_mut(),)*)?
+                ])
+            }
+
+            fn programs(&self) -> impl ::core::iter::Iterator<Item = &$crate::OpenProgram> {
+                $crate::generated::each([$(&self.programs.$program,)*])
+            }
+
+            fn programs_mut(&mut self) -> impl ::core::iter::Iterator<Item = &mut $crate::OpenProgram> {
+                $crate::generated::each([$(&mut self.programs.$program,)*])
+            }
+
+            fn options_mut(&mut self) -> &mut $crate::LoadOptions {
+                &mut self.options
+            }
+
+            fn into_loading(self) -> $crate::generated::Loading {
                 // SAFETY: the call of the macro promises it.
                 static TRUSTED: $crate::generated::Trusted = unsafe { $crate::generated::Trusted::new(&$object) };
+                const PARTS: $crate::generated::Parts = $crate::generated::Parts::NONE$(.$part())*;
                 #[allow(unused_mut, reason = "an object may have no maps or programs")]
-                let mut loading = $crate::generated::Loading::new(TRUSTED, self.options);
-                $(loading.map($map_index, self.maps.$map);)*
+                let mut loading = $crate::generated::Loading::with(TRUSTED, PARTS, self.options);
                 $(loading.program($program_index, self.programs.$program);)*
                 $($(loading.struct_ops($table_index, self.$struct_ops.$table);)*)?
-                $(loading.section(self.$rodata);)*
-                $(loading.section(self.$data);)*
-                $(loading.section(self.$percpu);)*
-                $(loading.arena(self.$arena);)*
-                #[allow(unused_mut, unused_variables, reason = "an object may have no maps or programs")]
-                let mut loaded = loading.load()?;
-                ::core::result::Result::Ok(Skeleton {
-                    maps: Maps { $($map: $crate::skeleton!(@take $map_kind loaded $map_index),)* },
-                    programs: Programs { $($program: loaded.take_program($program_index),)* },
-                    $($struct_ops: StructOps { $($table: loaded.take_struct_ops($table_index),)* },)?
-                    $($rodata: loaded.take_map($rodata_index)?,)*
-                    $($data: loaded.take_map($data_index)?,)*
-                    $($percpu: loaded.take_map($percpu_index)?,)*
-                    $($kconfig: loaded.take_map($kconfig_index)?,)*
-                })
+                $(loading.section($rodata_index, self.maps.$rodata, self.$rodata);)*
+                $(loading.section($data_index, self.maps.$data, self.$data);)*
+                $(loading.section($percpu_index, self.maps.$percpu, self.$percpu);)*
+                $(loading.map($kconfig_index, self.maps.$kconfig);)*
+                $(loading.map($map_index, self.maps.$map);)*
+                $(loading.variables($arena_index, self.$arena);)*
+                loading
             }
         }
 
         /// The maps before they are created.
         #[derive(::core::fmt::Debug)]
         pub struct OpenMaps {
+            $(
+                #[doc = ::core::concat!(" The map of section `", $rodata_name, "`.")]
+                pub $rodata: $crate::OpenMap,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $data_name, "`.")]
+                pub $data: $crate::OpenMap,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $percpu_name, "`.")]
+                pub $percpu: $crate::OpenMap,
+            )*
+            $(
+                #[doc = ::core::concat!(" The map of section `", $kconfig_name, "`.")]
+                pub $kconfig: $crate::OpenMap,
+            )*
             $(#[doc = $map_doc] pub $map: $crate::OpenMap,)*
         }
 
@@ -254,19 +324,75 @@ macro_rules! skeleton {
             /// Attaches every program that was loaded and every struct_ops map that was created, unless `set_autoattach(false)` excluded
             /// it.
             ///
-            /// Programs that need an argument to attach, such as a network interface, are not attached: [`Links::left`] lists them and what
-            /// they need, [`Links::complete`] returns an error for them.
+            /// Programs that need an argument to attach, such as a network interface, are not attached: [`Links::left`] lists them with the
+            /// argument that they need, [`Links::complete`] returns an error for them.
             ///
             /// # Errors
-            /// If the kernel rejects one; nothing stays attached then. If every program needs an argument to attach: the error names
-            /// them.
+            /// If the kernel rejects an attachment; nothing stays attached then. Also if every program needs an argument to attach;
+            /// the error names them.
             pub fn attach(&self) -> $crate::Result<Links> {
                 #[allow(unused_mut, reason = "an object may have nothing to attach")]
                 let mut attaching = $crate::generated::Attaching::new();
                 ::core::result::Result::Ok(Links {
-                    $($($link: attaching.program(::core::stringify!($link), &self.programs.$program)?,)?)*
+                    $($($link: attaching.program(
+                        ::core::stringify!($link), &self.programs.$program, $crate::generated::ways::$way,
+                    )?,)?)*
                     $($($table_link: attaching.struct_ops(&self.$struct_ops.$table)?,)*)?
                     $left: attaching.finish()?,
+                })
+            }
+
+            /// Attaches as [`Self::attach`] does, and returns the skeleton together with its links, so that it stays attached until it is
+            /// dropped.
+            ///
+            /// # Errors
+            /// Those of [`Self::attach`]. The skeleton is dropped then.
+            pub fn into_attached(self) -> $crate::Result<$crate::Attached<Self>> {
+                $crate::Object::into_attached(self)
+            }
+        }
+
+        impl $crate::Object for Skeleton {
+            type Links = Links;
+
+            fn name(&self) -> &'static $crate::generated::prelude::str {
+                $name
+            }
+
+            fn maps(&self) -> impl ::core::iter::Iterator<Item = &$crate::map::Untyped> {
+                $crate::generated::each_some([
+                    $(::core::option::Option::Some(self.$rodata.as_untyped()),)*
+                    $(::core::option::Option::Some(self.$data.as_untyped()),)*
+                    $(::core::option::Option::Some(self.$percpu.as_untyped()),)*
+                    $(::core::option::Option::Some(self.$kconfig.as_untyped()),)*
+                    $($crate::skeleton!(@untyped $map_kind self.maps.$map),)*
+                ])
+            }
+
+            fn programs(&self) -> impl ::core::iter::Iterator<Item = &$crate::Program> {
+                $crate::generated::each([$(&self.programs.$program,)*])
+            }
+
+            fn struct_ops(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::StructOps> {
+                $crate::generated::each([$($(&self.$struct_ops.$table,)*)?])
+            }
+
+            fn attach(&self) -> $crate::Result<Links> {
+                self.attach()
+            }
+
+            fn from_loaded(
+                #[allow(unused_mut, unused_variables, reason = "an object may have no maps or programs")]
+                mut loaded: $crate::generated::Loaded,
+            ) -> $crate::Result<Self> {
+                ::core::result::Result::Ok(Self {
+                    maps: Maps { $($map: $crate::skeleton!(@take $map_kind loaded $map_index),)* },
+                    programs: Programs { $($program: loaded.take_program($program_index),)* },
+                    $($struct_ops: StructOps { $($table: loaded.take_struct_ops($table_index),)* },)?
+                    $($rodata: loaded.take_map($rodata_index)?,)*
+                    $($data: loaded.take_map($data_index)?,)*
+                    $($percpu: loaded.take_map($percpu_index)?,)*
+                    $($kconfig: loaded.take_map($kconfig_index)?,)*
                 })
             }
         }
@@ -307,6 +433,16 @@ macro_rules! skeleton {
             $left: $crate::generated::prelude::Vec<$crate::link::Left>,
         }
 
+        impl $crate::Links for Links {
+            fn iter(&self) -> impl ::core::iter::Iterator<Item = (&'static $crate::generated::prelude::str, &$crate::Link)> {
+                self.iter()
+            }
+
+            fn left(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::Left> {
+                self.left()
+            }
+        }
+
         impl Links {
             /// Iterates over the links with the names of their fields.
             pub fn iter(&self) -> impl ::core::iter::Iterator<Item = (&'static str, &$crate::Link)> {
@@ -316,8 +452,8 @@ macro_rules! skeleton {
                 ])
             }
 
-            /// Iterates over the programs that were not attached because they need an argument, with what they need. A program whose link
-            /// was assigned to its field here is left out.
+            /// Iterates over the programs that were not attached: they need an argument, or are optional and cannot be attached. A
+            /// program is left out once its link was assigned to its field of `Links`.
             pub fn left(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::Left> {
                 self.$left.iter().filter(|left| self.iter().all(|(name, _)| name != left.field()))
             }
@@ -325,16 +461,20 @@ macro_rules! skeleton {
             /// Returns the links if no program is left to attach.
             ///
             /// # Errors
-            /// If one is left: the error names all of them. The others are detached.
+            /// If a program is left; the error names all that are left. The attached programs are detached.
             pub fn complete(self) -> $crate::Result<Self> {
                 $crate::generated::nothing_left(self.left())?;
                 ::core::result::Result::Ok(self)
             }
 
-            /// Pins each link to the file of its name in a directory of a bpffs, which is created if it does not exist.
+            /// Pins each link in a directory of a bpffs, to a file with the name of the link's field. The directory is
+            /// created if it does not exist.
+            ///
+            /// A process that is killed while it pins can leave some of the pins, whose programs stay attached. Remove
+            /// the directory before the next attempt, or open the pins with `Link::open_pinned`.
             ///
             /// # Errors
-            /// If one cannot be pinned; none stays pinned then.
+            /// If a link cannot be pinned, for example because the file exists; none of these links stays pinned then.
             pub fn pin(&self, directory: impl ::core::convert::AsRef<$crate::generated::prelude::Path>) -> $crate::Result<()> {
                 $crate::generated::pin_all(
                     &self.iter().collect::<$crate::generated::prelude::Vec<_>>(),
@@ -347,7 +487,7 @@ macro_rules! skeleton {
         $(
             #[doc = ::core::concat!(" Resizes section `", $name, "` to `bytes` bytes. The added bytes are zero; read them with `tail()`.")]
             pub fn $resize(&mut self, bytes: u32) {
-                self.$get.resize(bytes);
+                self.maps.$get.set_value_size(bytes);
             }
         )?
 
@@ -374,11 +514,27 @@ macro_rules! skeleton {
     (@take optional_map $loaded:ident $index:literal) => { $loaded.take_map_if_created($index)? };
     (@take arena $loaded:ident $index:literal) => { $loaded.take_arena($index)? };
     (@take optional_arena $loaded:ident $index:literal) => { $loaded.take_arena_if_created($index)? };
+    (@untyped map $map:expr) => { ::core::option::Option::Some($map.as_untyped()) };
+    (@untyped arena $map:expr) => { $crate::skeleton!(@untyped map $map) };
+    (@untyped optional_map $map:expr) => { $map.as_ref().map(|map| map.as_untyped()) };
+    (@untyped optional_arena $map:expr) => { $crate::skeleton!(@untyped optional_map $map) };
     (@fd map $map:expr) => { ::core::option::Option::Some($crate::generated::prelude::AsFd::as_fd(&$map)) };
     (@fd arena $map:expr) => { $crate::skeleton!(@fd map $map) };
     (@fd optional_map $map:expr) => { $map.as_ref().map($crate::generated::prelude::AsFd::as_fd) };
     (@fd optional_arena $map:expr) => { $crate::skeleton!(@fd optional_map $map) };
     ($($other:tt)*) => {
-        ::core::compile_error!("this file was generated for another version of skelgen-runtime: generate it again");
+        ::core::compile_error!("this file was generated for a different version of skelgen-runtime: generate it again");
     };
+}
+
+/// Declares an object of type `&'static abi::Object` as trusted, in a crate that forbids unsafe code. As in the call of `skeleton!`, the
+/// word `unsafe` makes the promise of `Trusted::new`, and a comment beside the call states why it holds.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! trusted {
+    (unsafe $object:expr) => {{
+        let object: &'static $crate::generated::abi::Object = $object;
+        // SAFETY: the caller promises it by the word `unsafe`.
+        unsafe { $crate::generated::Trusted::new(object) }
+    }};
 }

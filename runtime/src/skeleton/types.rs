@@ -3,13 +3,14 @@
 //! To give generated types a new trait, implement it here. To pass more about a member, extend the grammar, which the generator's
 //! `rust/types` writes, and raise `abi::VERSION`.
 
-/// Defines the Rust form of a C struct or union: its fields with their offsets, padding included, then bitfields, then members that share
-/// bytes with others.
+/// Defines the Rust type for a C struct or union: its fields with their offsets, padding included, then bitfields, then members that
+/// share bytes with others.
 ///
 /// Values are equal if all their bytes are, as for the keys of a map: padding counts, and so do the bits of floating-point numbers.
 ///
-/// It implements [`Plain`](crate::Plain), `Clone`, `Copy`, `Default` (all bytes zero), `Debug`, and `PartialEq`, `Eq` and `Hash` by bytes.
-/// It does not compile if a field is not at its offset, if bytes belong to no field, or if a field's type is not plain data.
+/// The type implements [`Plain`](crate::Plain), `Clone`, `Copy`, `Default` (all bytes zero), `Debug`, and `PartialEq`,
+/// `Eq` and `Hash` by bytes. It does not compile if a field is not at its offset, if bytes belong to no field, or if a
+/// field's type is not plain data.
 ///
 /// ```
 /// skelgen_runtime::c_struct! {
@@ -134,7 +135,7 @@ macro_rules! c_struct {
 
         $crate::c_struct! { @debug [$($packed)?] $name [$($([$field_doc] $field)?)*] $($shown)? }
     };
-    // Without a list, the fields with documentation are shown, which excludes padding.
+    // Without a list of fields, those with documentation are shown, which padding does not have.
     (@debug [$($packed:ident)?] $name:ident [$([$doc:literal] $field:ident)*]) => {
         $crate::c_struct! { @debug [$($packed)?] $name [] { $($field),* } }
     };
@@ -221,14 +222,15 @@ macro_rules! cells {
             )*)?
 
             $(
-                /// Returns a copy of all variables. Each has its value at some moment of the call; two of them can be from different
-                /// moments.
+                /// Returns a copy of all variables. Variables are copied one after another, so that two of them can be from
+                /// different moments.
                 #[must_use]
                 pub fn $snapshot(self) -> $Whole {
                     self.0.get()
                 }
 
-                /// Returns a copy of all variables on the heap. It never uses the stack for the copy, so sections can have megabytes.
+                /// Returns a copy of all variables on the heap. The copy is never on the stack, so sections can have
+                /// megabytes.
                 #[must_use]
                 pub fn $snapshot_boxed(self) -> $crate::generated::prelude::Box<$Whole> {
                     self.0.get_boxed()
@@ -246,7 +248,7 @@ macro_rules! cells {
     };
 }
 
-/// Defines the Rust form of a C enumeration: a number with any value, and names for some values.
+/// Defines the Rust type for a C enumeration: a number that can have any value, with constants for the named values.
 ///
 /// ```
 /// skelgen_runtime::open_enum! {
@@ -256,7 +258,7 @@ macro_rules! cells {
 /// assert_eq!(format!("{:?} {:?}", state::RUNNING, state(7)), "RUNNING state(7)");
 /// ```
 ///
-/// The number must be a type for which every bit pattern is valid; others do not compile.
+/// The integer type must be one for which every bit pattern is valid; others do not compile.
 ///
 /// ```compile_fail
 /// skelgen_runtime::open_enum! { state: bool { IDLE = false } }
@@ -285,7 +287,7 @@ macro_rules! open_enum {
             }
         }
 
-        // The number must be plain data, whatever the attributes above have made of the struct.
+        // Check that the integer is plain data: the attributes above could have changed the struct.
         const _: usize = $crate::generated::size_of_plain::<$number>();
         const _: fn($name) = |__value| {
             let $name(_) = __value;

@@ -1,7 +1,8 @@
-//! The requests of bpf() as `repr(C)` structs, laid out as in `union bpf_attr` of `linux/bpf.h` (Linux 7.3.4).
+//! The arguments of bpf() commands as `repr(C)` structs, with the layout of `union bpf_attr` of `linux/bpf.h` (Linux
+//! 7.3.4).
 //!
-//! Each struct is the beginning of the union, as far as its command reads it. Older kernels accept the longer request as long as the fields
-//! that they do not know are zero. Knows the layout only; the functions beside decide which values are valid.
+//! Each struct has the fields that its command reads, from the beginning of the union. Older kernels accept the longer request if the
+//! fields that they do not know are zero. This module has only the layout; the other modules of `sys` check values.
 
 /// A request: the beginning of `union bpf_attr`.
 ///
@@ -33,7 +34,7 @@ macro_rules! attr {
 
 attr! {
     /// `BPF_MAP_CREATE`.
-    MapCreate: 80 {
+    MapCreate: 96 {
         map_type: u32 = 0,
         key_size: u32 = 4,
         value_size: u32 = 8,
@@ -50,6 +51,9 @@ attr! {
         map_extra: u64 = 64,
         value_type_btf_obj_fd: i32 = 72,
         map_token_fd: i32 = 76,
+        excl_prog_hash: u64 = 80,
+        excl_prog_hash_size: u32 = 88,
+        zero: u32 = 92,
     }
 }
 
@@ -64,7 +68,7 @@ attr! {
     }
 }
 
-/// The bit of a command that comes with a [`CommonAttr`] (`BPF_COMMON_ATTRS`).
+/// The bit in a command number that announces a [`CommonAttr`] (`BPF_COMMON_ATTRS`).
 pub(crate) const COMMON_ATTRS: u32 = 1 << 16;
 
 attr! {
@@ -152,10 +156,12 @@ attr! {
 
 attr! {
     /// `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
-    Obj: 16 {
+    Obj: 24 {
         pathname: u64 = 0,
         bpf_fd: i32 = 8,
         file_flags: u32 = 12,
+        path_fd: i32 = 16,
+        unused: u32 = 20,
     }
 }
 
@@ -197,6 +203,21 @@ attr! {
         bpf_fd: i32 = 0,
         info_len: u32 = 4,
         info: u64 = 8,
+    }
+}
+
+attr! {
+    /// `BPF_TASK_FD_QUERY`.
+    TaskFdQuery: 48 {
+        pid: u32 = 0,
+        fd: u32 = 4,
+        flags: u32 = 8,
+        buf_len: u32 = 12,
+        buf: u64 = 16,
+        prog_id: u32 = 24,
+        fd_type: u32 = 28,
+        probe_offset: u64 = 32,
+        probe_addr: u64 = 40,
     }
 }
 
@@ -298,7 +319,7 @@ attr! {
 }
 
 attr! {
-    /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, in the form of kernels before 6.6.
+    /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`, with the fields of kernels before 6.6.
     ProgAttach: 20 {
         target: i32 = 0,
         attach_bpf_fd: i32 = 4,
@@ -350,6 +371,26 @@ attr! {
 }
 
 attr! {
+    /// `BPF_PROG_ASSOC_STRUCT_OPS`.
+    AssocStructOps: 12 {
+        map_fd: i32 = 0,
+        prog_fd: i32 = 4,
+        flags: u32 = 8,
+    }
+}
+
+attr! {
+    /// `BPF_PROG_STREAM_READ_BY_FD`.
+    StreamRead: 24 {
+        stream_buf: u64 = 0,
+        stream_buf_len: u32 = 8,
+        stream_id: u32 = 12,
+        prog_fd: i32 = 16,
+        zero: u32 = 20,
+    }
+}
+
+attr! {
     /// `BPF_TOKEN_CREATE`.
     TokenCreate: 8 {
         flags: u32 = 0,
@@ -364,7 +405,8 @@ attr! {
     }
 }
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` returns for a map: the beginning of `struct bpf_map_info`. Fields that a kernel does not know stay zero.
+/// The information about a map that `BPF_OBJ_GET_INFO_BY_FD` returns: the beginning of `struct bpf_map_info`. Fields
+/// that the kernel does not have stay zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct MapInfo {
@@ -388,7 +430,15 @@ pub(crate) struct MapInfo {
 
 const _: () = assert!(size_of::<MapInfo>() == 88);
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` returns for BTF: `struct bpf_btf_info`.
+impl MapInfo {
+    /// Returns the map's name in the kernel, empty if it has none.
+    pub(crate) fn name(&self) -> String {
+        let text = self.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+}
+
+/// The information about a BTF object that `BPF_OBJ_GET_INFO_BY_FD` returns: `struct bpf_btf_info`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct BtfInfo {

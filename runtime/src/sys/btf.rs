@@ -37,17 +37,6 @@ pub(crate) fn load(
     Ok((result, attr.log_true_size))
 }
 
-/// Returns the id of the next BTF object, or `None` after the last.
-pub(crate) fn next_id(id: u32) -> Result<Option<u32>, Errno> {
-    let mut attr = GetId { id, ..GetId::default() };
-    // SAFETY: the request has no address.
-    match unsafe { bpf(Command::BTF_GET_NEXT_ID, &mut attr) } {
-        Ok(_) => Ok(Some(attr.next_id)),
-        Err(error) if error.raw() == libc::ENOENT => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Opens the BTF object with this id, with the rights of a token if the kernel accepts one here.
 pub(crate) fn open(id: u32, token: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
     let mut attr = GetId { id, ..GetId::default() };
@@ -57,7 +46,7 @@ pub(crate) fn open(id: u32, token: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Er
     }
     // SAFETY: the request has no address.
     match unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) } {
-        // The first kernels with tokens do not accept one here.
+        // The first kernels with tokens do not accept a token in this command.
         Err(errno) if token.is_some() && errno.raw() == libc::EINVAL => open(id, None),
         result => result,
     }
@@ -83,20 +72,47 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// Returns the name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
-pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+/// Information that the kernel reports about a BTF object, except its bytes.
+#[derive(Debug)]
+pub(crate) struct Description {
+    pub(crate) id: u32,
+    /// The number of its bytes.
+    pub(crate) size: u32,
+    /// The name of a BTF object of the kernel (`vmlinux` or a module's), or `None` if it is a program's.
+    pub(crate) kernel_name: Option<String>,
+}
+
+/// Reads the description of a BTF object.
+pub(crate) fn describe(fd: BorrowedFd<'_>) -> Result<Description, Errno> {
     // Module names are shorter than 64 bytes (MODULE_NAME_LEN).
     let mut name = [0_u8; 64];
     let mut info = BtfInfo { name: address_mut(&mut name), name_len: len32(name.len())?, ..BtfInfo::default() };
-    let mut attr = GetInfo {
-        bpf_fd: fd.as_raw_fd(),
-        info_len: len32(size_of::<BtfInfo>())?,
-        info: address_mut(std::slice::from_mut(&mut info)),
+    let query = |info: &mut BtfInfo| {
+        let mut attr = GetInfo {
+            bpf_fd: fd.as_raw_fd(),
+            info_len: len32(size_of::<BtfInfo>())?,
+            info: address_mut(std::slice::from_mut(info)),
+        };
+        // SAFETY: the kernel writes at most `info_len` bytes to `info`, for which every bit pattern is valid, and `name_len` to the name
+        // above, which outlives the call.
+        unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }
     };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, for which every bit pattern is valid, and `name_len` to `name`.
-    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    match query(&mut info) {
+        // Before Linux 5.11 BTF has no names, and the kernel's own BTF has no id.
+        Err(errno) if errno.raw() == libc::E2BIG => {
+            info = BtfInfo::default();
+            query(&mut info)?;
+        }
+        result => drop(result?),
+    }
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-    Ok((info.kernel_btf != 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned()))
+    let kernel_name = (info.kernel_btf != 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned());
+    Ok(Description { id: info.id, size: info.btf_size, kernel_name })
+}
+
+/// Returns the name of a kernel BTF object (`vmlinux` or a module's), or `None` if it is a program's.
+pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+    describe(fd).map(|found| found.kernel_name)
 }
 
 /// A file of kernel BTF in memory, without a copy.
@@ -106,8 +122,13 @@ pub(crate) struct MappedFile {
     len: usize,
 }
 
+// SAFETY: the memory is read-only and never changes, so any thread may read and unmap it.
+unsafe impl Send for MappedFile {}
+// SAFETY: as above; there are only reads.
+unsafe impl Sync for MappedFile {}
+
 impl MappedFile {
-    /// Maps a file of /sys/kernel/btf, which Linux allows since 6.16. Returns `None` if it does not.
+    /// Maps a file of /sys/kernel/btf into memory (Linux 6.16). Returns `None` if the kernel does not support it.
     ///
     /// Only these files may be mapped: they are the kernel's own read-only memory, which neither changes nor shrinks. Returns `None` for a
     /// file of another file system that is mounted over them.

@@ -1,6 +1,6 @@
 //! A recorded bpf() call, and its `Display`.
 //!
-//! Must not know who records.
+//! This module does not depend on the recorder.
 
 use std::fmt;
 
@@ -29,9 +29,9 @@ pub struct Call {
     pub attr: Vec<u8>,
     /// The map of an element operation.
     pub map: Option<MapOf>,
-    /// What the request pointed to.
+    /// The memory that the request pointed to.
     pub buffers: Vec<Buffer>,
-    /// What the kernel returned: a file descriptor if the command creates one, otherwise usually 0.
+    /// The kernel's return value: a file descriptor if the command creates one, otherwise usually 0.
     pub result: Result<i32, Errno>,
     /// The duration of the call.
     pub nanoseconds: u64,
@@ -43,14 +43,14 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapOf {
-    /// Its name in the kernel.
+    /// The map's name in the kernel.
     pub name: String,
-    /// Its id in the kernel.
+    /// The map's id in the kernel.
     pub id: u32,
     /// The size of a key in bytes.
     pub key_len: usize,
-    /// The size in bytes of what a request with these flags reads or writes. For a request without a CPU flag on a percpu map, that is the
-    /// values of all CPUs.
+    /// The size in bytes of the value that the request reads or writes. Without a CPU flag, this is the size of the values of all CPUs for
+    /// a percpu map.
     pub value_len: usize,
 }
 
@@ -105,9 +105,14 @@ impl Call {
             Command::MAP_CREATE => &[20, 48, 72, 76],
             Command::PROG_LOAD => &[72, 112, 144],
             Command::BTF_LOAD => &[36],
-            Command::OBJ_PIN | Command::RAW_TRACEPOINT_OPEN => &[8],
-            Command::LINK_CREATE | Command::PROG_BIND_MAP => &[0, 4],
-            Command::OBJ_GET | Command::ENABLE_STATS | Command::BTF_GET_NEXT_ID | Command::BTF_GET_FD_BY_ID => &[],
+            Command::OBJ_PIN => &[8, 16],
+            Command::RAW_TRACEPOINT_OPEN => &[8],
+            Command::LINK_CREATE | Command::PROG_BIND_MAP | Command::PROG_ASSOC_STRUCT_OPS => &[0, 4],
+            Command::OBJ_GET => &[16],
+            Command::ENABLE_STATS | Command::TASK_FD_QUERY => &[],
+            Command::PROG_GET_NEXT_ID | Command::MAP_GET_NEXT_ID | Command::LINK_GET_NEXT_ID => &[],
+            Command::PROG_GET_FD_BY_ID | Command::MAP_GET_FD_BY_ID | Command::LINK_GET_FD_BY_ID => &[],
+            Command::BTF_GET_NEXT_ID | Command::BTF_GET_FD_BY_ID => &[],
             _ => &[0],
         }
     }

@@ -1,7 +1,7 @@
 //! The CPUs of the running kernel: those that are possible and those that are online.
 //!
-//! Percpu maps have a value for each *possible* CPU, whether it is online or not. The kernel's full-width buffers are indexed by the
-//! position among the possible CPUs, not by number: with CPUs `0-1,4` the third value is that of CPU 4.
+//! Percpu maps have a value for each *possible* CPU, whether it is online or not. A full-width buffer (the values of all possible
+//! CPUs) is indexed by the position among the possible CPUs, not by CPU number: with CPUs `0-1,4` the third value is that of CPU 4.
 
 use std::sync::OnceLock;
 
@@ -44,7 +44,7 @@ impl CpuSet {
         self.0.last().map_or(0, |&last| last.saturating_add(1))
     }
 
-    /// Returns the smallest power of two above every number: the number of copies of emulated percpu data.
+    /// Returns the smallest power of two above every CPU number: the number of copies of emulated percpu data.
     #[must_use]
     pub fn slots(&self) -> u32 {
         self.width().max(1).next_power_of_two()
@@ -63,7 +63,7 @@ impl CpuSet {
     }
 
     /// Parses a list in the kernel's format: `0-3,5`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut cpus = Vec::new();
         for range in text.trim().split(',') {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -128,8 +128,8 @@ pub(crate) struct Count {
     pub(crate) confirmed: bool,
 }
 
-/// Returns the number of possible CPUs, for sizing buffers. A probe compares it with the kernel's number once, since another file can be
-/// mounted over the one that is read.
+/// Returns the number of possible CPUs, for sizing buffers. A probe compares it once with the kernel's number, because another file can
+/// be mounted over `/sys/devices/system/cpu/possible`.
 ///
 /// # Errors
 /// If the file cannot be read or does not match the kernel's number. Without the right to create maps, the number stays unconfirmed, which
@@ -145,13 +145,13 @@ pub(crate) fn count() -> Result<Count> {
     match answer {
         Ok(true) => Ok(Count { cpus, confirmed: true }),
         Ok(false) => {
-            let kernel = found.map_or_else(|| "another number of".to_owned(), |found| found.to_string());
+            let kernel = found.map_or_else(|| "a different number of".to_owned(), |found| found.to_string());
             Err(Error::malformed(format_args!(
                 "{POSSIBLE} lists {cpus} CPUs, but the kernel has {kernel} values in a percpu map"
             ))
             .during(Step::ReadKernel)
             .with_help(
-                "another file seems to be mounted over it: make the running kernel's file visible to this process",
+                "another file seems to be mounted over {POSSIBLE}: make the running kernel's file visible to this process",
             ))
         }
         Err(error) if error.errno().is_some_and(|errno| errno.raw() == libc::EPERM) => {

@@ -1,18 +1,19 @@
 //! Element operations of maps.
 //!
-//! A [`Map`] is an open map together with the sizes that the kernel returned for it. The kernel reads and writes by these sizes, so every
-//! slice is checked against them before a request is made. A slice of another length is rejected with `EINVAL`, and so are unknown flags,
-//! because they might change the lengths.
+//! A [`Map`] is an open map together with the sizes that the kernel returned for it. The kernel reads and writes by
+//! these sizes, so every slice is checked against them before a request is made. A slice of the wrong length is
+//! rejected with `EINVAL`, and so are unknown flags, because they might change the lengths.
 
 mod batch;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
-use super::attr::{GetId, MapElem, MapInfo};
+use super::attr::{MapElem, MapInfo};
 use super::guard::Guarded;
-use super::{address, address_mut, bpf, bpf_fd};
+use super::{address, address_mut, bpf};
 use crate::error::{Errno, Error, Result};
 use crate::sys::cpus;
 use crate::sys::probe::{self, Probe};
@@ -22,55 +23,104 @@ pub(crate) const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
 pub(crate) const EEXIST: Errno = Errno::from_raw(libc::EEXIST);
 pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 
+/// The beginning of the error for a map whose definition cannot be read.
+const WHAT: &str = "cannot read the description of a map";
+
 /// The known flags of element operations; the upper half is a CPU's number.
 const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;
 
 /// The flags of requests for one value of an element, not for those of all CPUs.
 const ONE_VALUE: u64 = elem_flags::CPU | elem_flags::ALL_CPUS;
 
-/// An open map with the kernel's description of it.
+/// What a map was created with, and what decides how many bytes a request reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Definition {
+    pub(crate) map_type: MapType,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+    pub(crate) extra: u64,
+}
+
+impl From<&MapInfo> for Definition {
+    fn from(info: &MapInfo) -> Self {
+        Self {
+            map_type: MapType(info.map_type),
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+            flags: info.map_flags,
+            extra: info.map_extra,
+        }
+    }
+}
+
+/// Returns the number of CPUs for which an element of a percpu map has values.
+pub(crate) type CountCpus = fn() -> Result<cpus::Count>;
+
+/// An open map with its definition.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
-    info: MapInfo,
+    definition: Definition,
+    /// The map's id, once it was needed.
+    id: OnceLock<u32>,
     key_len: usize,
     value_len: usize,
     full_len: usize,
-    /// Whether the kernel's length of all values of an element may be larger than `full_len`: see [`cpus::count`].
+    /// Whether the kernel may have more CPUs, and a longer full-width value, than `full_len`: see [`cpus::count`].
     may_be_longer: bool,
 }
 
 impl Map {
-    /// Wraps a map's file descriptor and reads the map's description from the kernel.
+    /// Wraps a map's file descriptor and reads the map's definition from the kernel.
     ///
     /// Other kinds of file descriptors are not detected here; every request with them fails.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
-        const WHAT: &str = "cannot read the description of a map";
-        let refused = |errno| Error::refused(WHAT, errno);
-        let info = super::map::info(fd.as_fd()).map_err(refused)?;
-        let count = match is_percpu(MapType(info.map_type)) {
-            true => cpus::count()?,
+        Ok(Self::described(fd, cpus::count)?.0)
+    }
+
+    /// Does what [`Self::new`] does, and returns the kernel's description of the map as well.
+    pub(crate) fn described(fd: OwnedFd, count: CountCpus) -> Result<(Self, MapInfo)> {
+        let info = super::map::info(fd.as_fd()).map_err(|errno| Error::refused(WHAT, errno))?;
+        let map = Self::defined(fd, Definition::from(&info), count)?;
+        Ok((Self { id: OnceLock::from(info.id), ..map }, info))
+    }
+
+    /// Wraps the file descriptor of a map that the kernel has created with this definition. The number of CPUs is used only
+    /// if the map is percpu.
+    pub(crate) fn defined(fd: OwnedFd, definition: Definition, count: CountCpus) -> Result<Self> {
+        let count = match is_percpu(definition.map_type) {
+            true => count()?,
             false => cpus::Count { cpus: 1, confirmed: true },
         };
-        Self::sized(fd, info, count).map_err(refused)
+        Self::sized(fd, definition, count).map_err(|errno| Error::refused(WHAT, errno))
     }
 
-    /// Creates a map with this description, for a number of CPUs.
-    fn sized(fd: OwnedFd, info: MapInfo, count: cpus::Count) -> Result<Self, Errno> {
-        let key_len = usize::try_from(info.key_size).map_err(|_| EINVAL)?;
-        let value_len = usize::try_from(info.value_size).map_err(|_| EINVAL)?;
-        let full_len = full_len(MapType(info.map_type), value_len, count.cpus).ok_or(EINVAL)?;
-        Ok(Self { fd, info, key_len, value_len, full_len, may_be_longer: !count.confirmed })
+    /// Creates a map with this definition, for a number of CPUs.
+    fn sized(fd: OwnedFd, definition: Definition, count: cpus::Count) -> Result<Self, Errno> {
+        let key_len = usize::try_from(definition.key_size).map_err(|_| EINVAL)?;
+        let value_len = usize::try_from(definition.value_size).map_err(|_| EINVAL)?;
+        let full_len = full_len(definition.map_type, value_len, count.cpus).ok_or(EINVAL)?;
+        let id = OnceLock::new();
+        Ok(Self { fd, definition, id, key_len, value_len, full_len, may_be_longer: !count.confirmed })
     }
 
-    /// Returns the kernel's description of the map.
-    pub(crate) fn info(&self) -> &MapInfo {
-        &self.info
+    /// Returns what the map was created with.
+    pub(crate) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Returns the map's id, which is read from the kernel when it is first needed. 0, which no map has, if this process has no
+    /// permission to read it.
+    pub(crate) fn id(&self) -> u32 {
+        *self.id.get_or_init(|| super::map::info(self.as_fd()).map_or(0, |info| info.id))
     }
 
     /// Returns the map's type.
     pub(crate) fn map_type(&self) -> MapType {
-        MapType(self.info.map_type)
+        self.definition.map_type
     }
 
     /// Returns the length of a key in bytes.
@@ -153,7 +203,8 @@ impl Map {
         unsafe { bpf(Command::MAP_DELETE_ELEM, &mut attr) }.map(drop)
     }
 
-    /// Writes the key after `key`, or the first one, into `next` (`BPF_MAP_GET_NEXT_KEY`). `ENOENT` is the end.
+    /// Writes the key after `key`, or the first one, into `next` (`BPF_MAP_GET_NEXT_KEY`). `ENOENT` means that `key` is
+    /// the last one.
     ///
     /// If `key` is not in the map, hash maps begin again with the first key.
     pub(crate) fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
@@ -168,6 +219,13 @@ impl Map {
     /// Probes whether the running kernel supports the CPU flags of element operations (7.0), once, with a percpu map. Older kernels reject
     /// a lookup with `BPF_F_CPU` with `EINVAL` before they change anything.
     pub(crate) fn has_cpu_flags(&self) -> Result<bool> {
+        // If this process has no permission to read the map, the result is `false`: every kernel accepts full-width
+        // values.
+        probe::without_rights(self.probe_cpu_flags(), false)
+    }
+
+    /// Returns the answer of the probe.
+    pub(crate) fn probe_cpu_flags(&self) -> Result<bool> {
         static PROBE: Probe = Probe::new("accepts CPU flags for elements of percpu maps");
         if let Some(known) = PROBE.known() {
             return Ok(known);
@@ -176,15 +234,14 @@ impl Map {
             return Ok(false);
         }
         let (key, mut value) = (vec![0; self.key_len], vec![0; self.value_len]);
-        let answer = PROBE.run(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
+        PROBE.run(|| match self.lookup(&key, &mut value, elem_flags::CPU) {
             Err(errno) if errno == ENOENT || errno.raw() == libc::ERANGE => Ok(true),
             result => probe::verdict(&result, &[libc::EINVAL]),
-        });
-        // Without the right to read the map, the probe answers no, because every kernel accepts the full-width form.
-        probe::without_rights(answer, false)
+        })
     }
 
-    /// Returns whether a request with these flags is for all CPUs' values, and the kernel may have more CPUs than were found.
+    /// Returns whether a request with these flags has a full-width value that may be longer in the kernel: its number of CPUs
+    /// is not confirmed.
     fn may_be_longer(&self, flags: u64) -> bool {
         self.may_be_longer && flags & ONE_VALUE == 0
     }
@@ -220,7 +277,7 @@ pub(super) fn full_len(map_type: MapType, value_len: usize, cpus: usize) -> Opti
 /// Returns the length of an element's value in a request with these flags, from the length of one value and that of all; `None` for unknown
 /// types and flags.
 pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u64) -> Option<usize> {
-    let known = map_type.0 <= MapType::RHASH.0 && flags & u64::from(u32::MAX) & !KNOWN == 0;
+    let known = map_type.name().is_some() && flags & u64::from(u32::MAX) & !KNOWN == 0;
     known.then_some(if flags & ONE_VALUE != 0 { one } else { all })
 }
 
@@ -228,7 +285,7 @@ pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u6
 /// `most`.
 pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
     let map = super::map::Map::create(&super::map::Request::for_probe("cpus_probe", MapType::PERCPU_ARRAY))?;
-    // New values are zero, so other bytes were not written.
+    // New values are zero, so bytes that are still 0xff were not written by the kernel.
     let mut memory = Guarded::new(most.checked_mul(8).ok_or(EINVAL)?, 0xff)?;
     let key = [0_u8; 4];
     let mut attr = MapElem {
@@ -254,14 +311,7 @@ pub(crate) fn is_percpu(map_type: MapType) -> bool {
     )
 }
 
-/// Opens a map by its id (`BPF_MAP_GET_FD_BY_ID`).
-pub(crate) fn open_by_id(id: u32) -> Result<OwnedFd, Errno> {
-    let mut attr = GetId { id, ..GetId::default() };
-    // SAFETY: the request has no address, and the command returns a new file descriptor.
-    unsafe { bpf_fd(Command::MAP_GET_FD_BY_ID, &mut attr) }
-}
-
-/// What to wait for on a file descriptor.
+/// The condition to wait for on a file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     ToRead,
@@ -281,5 +331,31 @@ pub(crate) fn poll(fd: BorrowedFd<'_>, readiness: Readiness, timeout: i32) -> Re
         0 => Ok(false),
         1.. => Ok(true),
         _ => Err(Errno::last()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unconfirmed_number_of_cpus_that_is_too_small_is_an_error() {
+        let Some(fd) = testing::create(MapType::PERCPU_ARRAY, 4, 8, 1, 0) else { return };
+        let info = super::super::map::info(fd.as_fd()).unwrap();
+        if cpus::count().unwrap().cpus < 2 {
+            return;
+        }
+        let map = Map::sized(fd, Definition::from(&info), cpus::Count { cpus: 1, confirmed: false }).unwrap();
+        // The value ends where its heap block does, so a write past it would be found by AddressSanitizer or Miri.
+        let mut value = vec![7; map.full_len()].into_boxed_slice();
+        assert_eq!(value.len(), 8);
+        let refused = Err(Errno::from_raw(libc::EFAULT));
+        assert_eq!(map.lookup(&0_u32.to_ne_bytes(), &mut value, 0), refused);
+        assert_eq!(*value, [7; 8], "nothing is copied");
+        assert_eq!(map.update(&0_u32.to_ne_bytes(), &value, 0), refused);
+        // The value of one CPU has the length in the map's description, regardless of the number of CPUs.
+        if map.has_cpu_flags().unwrap() {
+            map.lookup(&0_u32.to_ne_bytes(), &mut value, elem_flags::CPU).unwrap();
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Memory with a guard page at its end: a write of the kernel past the end is `EFAULT`.
+//! Memory with a guard page at its end: if the kernel writes past the end, the request fails with `EFAULT`.
 //!
-//! For requests whose length the kernel decides and that may differ from ours. Must not know what the memory is for.
+//! It is for requests in which the kernel determines how many bytes it writes, and the number can differ from the
+//! expected one.
 
 use std::ptr::NonNull;
 

@@ -4,14 +4,21 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::attr::{
-    GetInfo, IterCreate, KprobeMulti, LinkCreate, LinkCreateWide, LinkDetach, LinkUpdate, Netfilter, Obj, ProgAttach,
-    ProgQuery, RawTracepoint, TracingMulti, UprobeMulti,
+    IterCreate, KprobeMulti, LinkCreate, LinkCreateWide, LinkDetach, LinkUpdate, Netfilter, Obj, ProgAttach, ProgQuery,
+    RawTracepoint, TracingMulti, UprobeMulti,
 };
+use super::probe::Probe;
 use super::{address, address_mut, bpf, bpf_fd, len32};
 use crate::error::Errno;
 use crate::uapi::{AttachType, Command, attach_flags};
 
-/// Attaches to a raw tracepoint, or without a name to what the program was loaded for (before 5.8).
+/// `BPF_F_PATH_FD` of `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
+const PATH_FD: u32 = 1 << 14;
+/// `BPF_F_UPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_PATH_FD`.
+const UPROBE_MULTI_RETURN: u32 = 1 << 0;
+const UPROBE_MULTI_PATH_FD: u32 = 1 << 1;
+
+/// Attaches to a raw tracepoint or, without a name, to the target that the program was loaded for (before Linux 5.8).
 pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cookie: u64) -> Result<OwnedFd, Errno> {
     let mut attr = RawTracepoint {
         name: name.map_or(0, |name| name.as_ptr().expose_provenance() as u64),
@@ -23,9 +30,10 @@ pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cooki
     unsafe { bpf_fd(Command::RAW_TRACEPOINT_OPEN, &mut attr) }
 }
 
-/// Attaches to a target, which is a file descriptor or a network interface, or to what the program was loaded for (target 0).
+/// Attaches to a target: a file descriptor, the index of a network interface, or 0 for the target that the program was loaded
+/// for.
 ///
-/// `first` and `second` are a BTF id and a cookie, or another program or link and a revision.
+/// `first` and `second` depend on the attach type: a BTF id and a cookie, or another program or link and a revision.
 pub(crate) fn create(
     program: BorrowedFd<'_>,
     target: i32,
@@ -77,7 +85,7 @@ pub(crate) fn create_perf(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie
 pub(crate) struct Functions<'a> {
     pub(crate) names: &'a [&'a CStr],
     pub(crate) addresses: &'a [u64],
-    /// One for each, or empty.
+    /// The cookie of each function, or empty.
     pub(crate) cookies: &'a [u64],
 }
 
@@ -111,14 +119,22 @@ pub(crate) fn create_kprobe_multi(
 /// Offsets in a file to attach to at once.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
-    pub(crate) path: &'a CStr,
+    pub(crate) file: File<'a>,
     pub(crate) offsets: &'a [u64],
-    /// One for each, or empty.
+    /// The offset of the reference counter for each offset, or empty.
     pub(crate) ref_ctr_offsets: &'a [u64],
-    /// One for each, or empty.
+    /// The cookie of each offset, or empty.
     pub(crate) cookies: &'a [u64],
     /// The only process that triggers the program, or 0 for all.
     pub(crate) pid: u32,
+}
+
+/// The file of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum File<'a> {
+    Path(&'a CStr),
+    /// An open file (Linux 7.2).
+    Open(BorrowedFd<'a>),
 }
 
 /// Attaches to several offsets in a file (Linux 6.6).
@@ -132,19 +148,25 @@ pub(crate) fn create_uprobe_multi(
     if ![0, count].contains(&places.cookies.len()) || ![0, count].contains(&places.ref_ctr_offsets.len()) {
         return Err(Errno::from_raw(libc::EINVAL));
     }
+    let (path, path_fd, by_descriptor) = match places.file {
+        File::Path(path) => (path.as_ptr().expose_provenance() as u64, 0, 0),
+        File::Open(file) => (0, file.as_raw_fd(), UPROBE_MULTI_PATH_FD),
+    };
+    let at_return = if at_return { UPROBE_MULTI_RETURN } else { 0 };
     let mut attr = UprobeMulti {
         prog_fd: program.as_raw_fd(),
         attach_type: attach_type.0,
-        path: places.path.as_ptr().expose_provenance() as u64,
+        path,
         offsets: address(places.offsets),
         ref_ctr_offsets: address(places.ref_ctr_offsets),
         cookies: address(places.cookies),
         count: len32(count)?,
-        multi_flags: u32::from(at_return),
+        multi_flags: at_return | by_descriptor,
         pid: places.pid,
+        path_fd,
         ..UprobeMulti::default()
     };
-    // SAFETY: the path ends with NUL, each non-empty array has as many entries as the count, and all outlive the call.
+    // SAFETY: a path ends with NUL, each non-empty array has as many entries as the count, and all outlive the call.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -209,6 +231,14 @@ pub(crate) fn attach(
     unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
 }
 
+/// Requests to attach a program that does not exist. The kernel checks the attach type first: `EINVAL` means that the
+/// kernel does not support the type, or only with links; `EBADF` means that the kernel supports the type.
+pub(crate) fn attach_nothing(attach_type: AttachType) -> Result<(), Errno> {
+    let mut attr = ProgAttach { target: -1, attach_bpf_fd: -1, attach_type: attach_type.0, ..ProgAttach::default() };
+    // SAFETY: the request has no address.
+    unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
+}
+
 /// Detaches a program that was attached without a link.
 pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_type: AttachType) -> Result<(), Errno> {
     let mut attr = ProgAttach {
@@ -221,22 +251,53 @@ pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_typ
     unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
 }
 
-/// Queries the programs that are attached to a target, by their ids, and their links if there is room for them. Returns their number and
-/// the revision, if the kernel counts it.
+/// Detaches a program that was attached without a link to a network interface (Linux 6.6).
+pub(crate) fn detach_from_interface(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    attach_type: AttachType,
+) -> Result<(), Errno> {
+    let mut attr = ProgAttach {
+        target: i32::from_ne_bytes(ifindex.to_ne_bytes()),
+        attach_bpf_fd: program.as_raw_fd(),
+        attach_type: attach_type.0,
+        ..ProgAttach::default()
+    };
+    // SAFETY: the request has no address.
+    unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
+}
+
+/// The answer to a query of attached programs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queried {
+    /// The number of programs.
+    pub(crate) count: usize,
+    /// The flags with which they are attached.
+    pub(crate) flags: u32,
+    /// The revision of the list of programs, or 0 if the kernel has no revisions.
+    pub(crate) revision: u64,
+}
+
+/// Queries the ids of the programs that are attached to a target, and of their links if there is room for them. If
+/// `is_effective` is set, includes the programs of the ancestors of a cgroup.
 pub(crate) fn query(
     target: i32,
-    attach_type: AttachType,
+    (attach_type, is_effective): (AttachType, bool),
     programs: &mut [u32],
     links: &mut [u32],
-) -> Result<(usize, u64), Errno> {
+) -> Result<Queried, Errno> {
+    /// `BPF_F_QUERY_EFFECTIVE`.
+    const EFFECTIVE: u32 = 1;
     if ![0, programs.len()].contains(&links.len()) {
         return Err(Errno::from_raw(libc::EINVAL));
     }
     // For hooks of several kinds, the kernel requires an array for the flags of each program.
-    let mut flags = vec![0_u32; if attach_type == AttachType::LSM_CGROUP { programs.len() } else { 0 }];
+    let has_flags = attach_type == AttachType::LSM_CGROUP && !is_effective;
+    let mut flags = vec![0_u32; if has_flags { programs.len() } else { 0 }];
     let mut attr = ProgQuery {
         target,
         attach_type: attach_type.0,
+        query_flags: if is_effective { EFFECTIVE } else { 0 },
         prog_ids: address_mut(programs),
         count: len32(programs.len())?,
         prog_attach_flags: address_mut(&mut flags),
@@ -245,7 +306,8 @@ pub(crate) fn query(
     };
     // SAFETY: each array whose address is set has as many entries as the count, and all outlive the call.
     unsafe { bpf(Command::PROG_QUERY, &mut attr) }?;
-    Ok((usize::try_from(attr.count).unwrap_or(usize::MAX), attr.revision))
+    let count = usize::try_from(attr.count).unwrap_or(usize::MAX);
+    Ok(Queried { count, flags: attr.attach_flags, revision: attr.revision })
 }
 
 /// Detaches a link's program, even if the link is open elsewhere (Linux 5.9).
@@ -255,26 +317,38 @@ pub(crate) fn detach_link(link: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { bpf(Command::LINK_DETACH, &mut attr) }.map(drop)
 }
 
-/// The kernel's description of a link: `struct bpf_link_info`, 64 bytes as of 7.3.4, in words.
-pub(crate) type Info = [u64; 8];
-
-/// Reads the description of a link. `name` is a buffer for the name that some kinds of links have, with the indices of the words for its
-/// address and (in the lower half) its length.
-pub(crate) fn info(link: BorrowedFd<'_>, name: Option<(usize, usize, &mut [u8])>) -> Result<Info, Errno> {
-    let mut info = Info::default();
-    if let Some((address_at, length_at, name)) = name {
-        let length = len32(name.len())?.to_ne_bytes();
-        let place = info.get_mut(length_at).ok_or(Errno::from_raw(libc::EINVAL))?;
-        *place = u64::from_ne_bytes([length[0], length[1], length[2], length[3], 0, 0, 0, 0]);
-        *info.get_mut(address_at).ok_or(Errno::from_raw(libc::EINVAL))? = address_mut(name);
+/// Returns whether a file descriptor is that of a link, without `/proc`.
+///
+/// The lengths that the kernel reports do not decide it: descriptions of links and of BTF had 32 bytes in some versions, and grow. So this
+/// requests to replace the program by one whose file descriptor cannot be open. The kernel looks up the link first, and rejects any other
+/// object with `EINVAL`; for a link it then reports `EBADF`, and changes nothing (`link_update`, Linux 5.7 to 7.3.4).
+pub(crate) fn is_link(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut attr = LinkUpdate { link_fd: fd.as_raw_fd(), new_fd: NOT_OPEN, flags: 0, old_fd: 0 };
+    // SAFETY: the request has no address.
+    match unsafe { bpf(Command::LINK_UPDATE, &mut attr) } {
+        Err(errno) if errno.raw() == libc::EBADF => Ok(true),
+        Err(errno) if errno.raw() == libc::EINVAL => Ok(false),
+        result => result.map(|_| false),
     }
-    let mut attr =
-        GetInfo { bpf_fd: link.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and at most the length next to its address to `name`, which outlives
-    // the call; all other addresses are zero.
-    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
-    Ok(info)
 }
+
+/// Returns whether the kernel can detach a link's program before the link is closed (Linux 5.9).
+pub(crate) fn can_detach() -> crate::Result<bool> {
+    static PROBE: Probe = Probe::new("detaches links");
+    PROBE.run(|| {
+        let mut attr = LinkDetach { link_fd: NOT_OPEN };
+        // SAFETY: the request has no address.
+        match unsafe { bpf(Command::LINK_DETACH, &mut attr) } {
+            Err(errno) if errno.raw() == libc::EBADF => Ok(true),
+            // The command is unknown.
+            Err(errno) if errno.raw() == libc::EINVAL => Ok(false),
+            result => result.map(|_| true),
+        }
+    })
+}
+
+/// A file descriptor that is never open.
+const NOT_OPEN: i32 = -1;
 
 /// Opens an instance of an attached iterator.
 pub(crate) fn open_iter(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
@@ -283,36 +357,38 @@ pub(crate) fn open_iter(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     unsafe { bpf_fd(Command::ITER_CREATE, &mut attr) }
 }
 
-/// Pins a map, program or link to a path in a bpffs.
-pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
-    let mut attr =
-        Obj { pathname: path.as_ptr().expose_provenance() as u64, bpf_fd: object.as_raw_fd(), file_flags: 0 };
+/// Pins a map, program or link to a path in a bpffs, relative to a directory (Linux 6.5) or the working directory.
+pub(crate) fn pin(object: BorrowedFd<'_>, dir: Option<BorrowedFd<'_>>, path: &CStr) -> Result<(), Errno> {
+    let mut attr = Obj { bpf_fd: object.as_raw_fd(), ..of_path(dir, path) };
     // SAFETY: the path ends with NUL and outlives the call.
     unsafe { bpf(Command::OBJ_PIN, &mut attr) }.map(drop)
 }
 
-/// Opens the map, program or link that is pinned at a path.
-pub(crate) fn open_pinned(path: &CStr) -> Result<OwnedFd, Errno> {
-    let mut attr = Obj { pathname: path.as_ptr().expose_provenance() as u64, ..Obj::default() };
+/// Opens the map, program or link that is pinned at a path, relative to a directory (Linux 6.5) or the working directory.
+pub(crate) fn open_pinned(dir: Option<BorrowedFd<'_>>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let mut attr = of_path(dir, path);
     // SAFETY: the path ends with NUL and outlives the call.
     unsafe { bpf_fd(Command::OBJ_GET, &mut attr) }
 }
 
-/// Replaces the program of a link. `old` is the program that must be attached now, if set.
-pub(crate) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+/// Returns a request with a path, which must outlive the call.
+fn of_path(dir: Option<BorrowedFd<'_>>, path: &CStr) -> Obj {
+    let pathname = path.as_ptr().expose_provenance() as u64;
+    match dir {
+        Some(dir) => Obj { pathname, file_flags: PATH_FD, path_fd: dir.as_raw_fd(), ..Obj::default() },
+        None => Obj { pathname, ..Obj::default() },
+    }
+}
+
+/// Replaces the program of a link, or its struct_ops map (Linux 6.4). If `old` is set, the kernel rejects the request
+/// unless the link has that program or map.
+pub(crate) fn update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let mut attr = LinkUpdate {
         link_fd: link.as_raw_fd(),
-        new_fd: program.as_raw_fd(),
+        new_fd: new.as_raw_fd(),
         flags: if old.is_some() { attach_flags::REPLACE } else { 0 },
         old_fd: old.map_or(0, |old| old.as_raw_fd()),
     };
-    // SAFETY: the request has no address.
-    unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
-}
-
-/// Replaces the struct_ops map of a link (Linux 6.4).
-pub(crate) fn update_map(link: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut attr = LinkUpdate { link_fd: link.as_raw_fd(), new_fd: map.as_raw_fd(), ..LinkUpdate::default() };
     // SAFETY: the request has no address.
     unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }

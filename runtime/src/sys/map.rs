@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::attr::{CommonAttr, GetInfo, MapCreate, MapElem, MapInfo};
+use super::elem::{Definition, is_percpu};
 use super::{address, bpf, bpf_fd, bpf_with_log, len32, name16};
 use crate::abi;
 use crate::error::Errno;
@@ -11,14 +12,19 @@ use crate::uapi::{Command, MapType, elem_flags, map_flags};
 /// The definition of a map to create.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// Its name in the kernel, type, sizes and flags. The ids of its types are used if `btf` is set.
+    /// The map's name in the kernel, type, sizes and flags. The BTF ids of the key and value types are used if `btf` is
+    /// set.
     pub(crate) map: abi::Map,
     pub(crate) inner: Option<BorrowedFd<'a>>,
-    /// The BTF that has the types of key and value.
+    /// The BTF with the types of keys and values.
     pub(crate) btf: Option<BorrowedFd<'a>>,
-    /// The id of the value's type in the kernel's BTF, and the BTF of its module if a module has it.
+    /// The id of the value's type in the kernel's BTF, and the BTF of the module if a module defines the type.
     pub(crate) kernel_value: Option<(u32, Option<BorrowedFd<'a>>)>,
     pub(crate) token: Option<BorrowedFd<'a>>,
+    /// The network device that the map is offloaded to, or 0.
+    pub(crate) ifindex: u32,
+    /// The hash of the only program that can use the map.
+    pub(crate) exclusive: Option<&'a [u8; 32]>,
 }
 
 impl Request<'_> {
@@ -26,28 +32,27 @@ impl Request<'_> {
     /// is percpu.
     pub(crate) const fn for_probe(name: &'static str, map_type: MapType) -> Self {
         let map = abi::Map::new(name, map_type).key_size(4).value_size(8).max_entries(1);
-        Self { map, inner: None, btf: None, kernel_value: None, token: None }
+        Self { map, inner: None, btf: None, kernel_value: None, token: None, ifindex: 0, exclusive: None }
     }
 }
 
-/// An open map with the kernel's sizes, which decide what an update reads.
+/// An open map with the kernel's sizes of keys and values, which are the numbers of bytes that an update reads.
 #[derive(Debug)]
 pub(crate) struct Map {
     fd: OwnedFd,
-    map_type: MapType,
-    key_size: u32,
-    value_size: u32,
+    definition: Definition,
 }
 
 impl Map {
     /// Creates a map.
     pub(crate) fn create(request: &Request<'_>) -> Result<Self, Errno> {
         let mut attr = Self::attr(request);
-        // SAFETY: the request has no address.
+        // SAFETY: the only address is that of the hash, next to its length; it outlives the call.
         let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
         // The kernel created the map with exactly these sizes, so there is no need to read them back.
-        let abi::Map { map_type, key_size, value_size, .. } = request.map;
-        Ok(Self { fd, map_type, key_size, value_size })
+        let abi::Map { map_type, key_size, value_size, max_entries, flags, extra, .. } = request.map;
+        let definition = Definition { map_type, key_size, value_size, max_entries, flags, extra };
+        Ok(Self { fd, definition })
     }
 
     /// Repeats a request that the kernel rejected with `refused`, to get its reason. Returns `None` if the kernel reports no reasons
@@ -61,7 +66,7 @@ impl Map {
             log_level: 1,
             ..CommonAttr::default()
         };
-        // SAFETY: the request has no address, and the log has the length in `common` and outlives the call.
+        // SAFETY: as above, and the log has the length in `common`; both outlive the call.
         match unsafe { bpf_with_log(Command::MAP_CREATE, &mut attr, &mut common) } {
             Err(errno) if errno == refused => {}
             // If the map was created now, it is closed again.
@@ -83,6 +88,7 @@ impl Map {
             numa_node: map.numa_node,
             map_extra: map.extra,
             map_name: name16(&map.kernel_name),
+            map_ifindex: request.ifindex,
             ..MapCreate::default()
         };
         if let Some(inner) = request.inner {
@@ -100,6 +106,10 @@ impl Map {
                 attr.map_flags |= map_flags::VTYPE_BTF_OBJ_FD;
             }
         }
+        if let Some(hash) = request.exclusive {
+            attr.excl_prog_hash = address(hash);
+            attr.excl_prog_hash_size = 32;
+        }
         if let Some(token) = request.token {
             attr.map_token_fd = token.as_raw_fd();
             attr.map_flags |= map_flags::TOKEN_FD;
@@ -110,7 +120,7 @@ impl Map {
     /// Wraps an open map, and reads its description from the kernel.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, MapInfo), Errno> {
         let info = info(fd.as_fd())?;
-        let map = Self { fd, map_type: MapType(info.map_type), key_size: info.key_size, value_size: info.value_size };
+        let map = Self { fd, definition: Definition::from(&info) };
         Ok((map, info))
     }
 
@@ -120,12 +130,12 @@ impl Map {
     /// selects CPUs.
     pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
-        let percpu = matches!(
-            self.map_type,
-            MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
-        );
+        let percpu = is_percpu(self.definition.map_type);
         let one = flags & (elem_flags::CPU | elem_flags::ALL_CPUS) != 0;
-        if len32(key.len())? != self.key_size || len32(value.len())? != self.value_size || percpu != one {
+        if len32(key.len())? != self.definition.key_size
+            || len32(value.len())? != self.definition.value_size
+            || percpu != one
+        {
             return Err(EINVAL);
         }
         let mut attr = MapElem {
@@ -147,9 +157,9 @@ impl Map {
     pub(crate) fn update_each(&self, key: &[u8], values: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
         let count = crate::sys::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
-        let one = usize::try_from(self.value_size).map_err(|_| EINVAL)?.next_multiple_of(8);
-        let fits = len32(key.len())? == self.key_size && one.checked_mul(count.cpus) == Some(values.len());
-        if !super::elem::is_percpu(self.map_type) || !fits || !count.confirmed || flags > elem_flags::EXIST {
+        let one = usize::try_from(self.definition.value_size).map_err(|_| EINVAL)?.next_multiple_of(8);
+        let fits = len32(key.len())? == self.definition.key_size && one.checked_mul(count.cpus) == Some(values.len());
+        if !is_percpu(self.definition.map_type) || !fits || !count.confirmed || flags > elem_flags::EXIST {
             return Err(EINVAL);
         }
         let mut attr = MapElem {
@@ -163,16 +173,19 @@ impl Map {
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
-    /// Freezes the map: system calls can no longer write to it.
+    /// Freezes the map.
     pub(crate) fn freeze(&self) -> Result<(), Errno> {
-        let mut attr = MapElem { map_fd: self.fd.as_raw_fd(), ..MapElem::default() };
-        // SAFETY: the request has no address.
-        unsafe { bpf(Command::MAP_FREEZE, &mut attr) }.map(drop)
+        freeze(self.as_fd())
     }
 
     /// Returns the file descriptor.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+
+    /// Returns the file descriptor, and the definition that the kernel has of the map.
+    pub(crate) fn into_parts(self) -> (OwnedFd, Definition) {
+        (self.fd, self.definition)
     }
 }
 
@@ -180,6 +193,13 @@ impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Freezes a map: system calls can no longer write to it.
+pub(crate) fn freeze(map: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut attr = MapElem { map_fd: map.as_raw_fd(), ..MapElem::default() };
+    // SAFETY: the request has no address.
+    unsafe { bpf(Command::MAP_FREEZE, &mut attr) }.map(drop)
 }
 
 /// Removes the element with key 0 of a map with four-byte keys, which unregisters a struct_ops map.
@@ -190,8 +210,8 @@ pub(crate) fn remove_first(map: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { bpf(Command::MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
-/// Reads the description of a map. Returns `EINVAL` for a file descriptor that is not a BPF object. For programs and links the numbers mean
-/// something else, but every request on a map rejects them.
+/// Reads the description of a map. Returns `EINVAL` for a file descriptor that is not a BPF object. For programs and
+/// links, the result has no meaning, but the kernel rejects every map request on these.
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
     let mut info = MapInfo::default();
     let mut attr = GetInfo {

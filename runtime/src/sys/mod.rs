@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //! This directory has the `unsafe` code of system calls. `bpf()` reads and writes the memory that a request points to, so only functions of
-//! this directory build requests, from slices whose lengths they have checked against what the kernel will use. Knows file descriptors,
-//! bytes and the definitions of maps; no other part of a plan, no map handle and no skeleton.
+//! this directory build requests, from slices whose lengths they have checked against what the kernel will use. This module knows file
+//! descriptors, bytes and map definitions, but no other parts of plans, no map handles and no skeletons.
 
 #![allow(unsafe_code, reason = "system calls are made here; see the module's `# Safety`")]
 
@@ -11,25 +11,34 @@ pub(crate) mod attr;
 pub(crate) mod btf;
 pub(crate) mod call;
 pub mod cpus;
+mod descriptor;
 pub(crate) mod elem;
 pub(crate) mod epoll;
+pub(crate) mod eventfd;
 mod guard;
+pub(crate) mod ids;
 pub(crate) mod link;
+pub(crate) mod link_info;
 pub(crate) mod map;
 pub(crate) mod mmap;
 pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod perf;
+pub(crate) mod perf_query;
 pub(crate) mod probe;
 pub(crate) mod prog;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod replay;
 pub(crate) mod socket;
 pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod trusted;
 
+pub(crate) use descriptor::descriptor;
+
 use std::ffi::CString;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -44,40 +53,74 @@ use crate::uapi::{Command, OBJ_NAME_MAX};
 /// # Safety
 /// Every address in `attr` that the command reads or writes must be valid for as many bytes as the command uses.
 pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
-    if trace::on() {
-        // SAFETY: the caller's contract is the same.
-        return unsafe { trace::bpf(command, attr) };
-    }
+    // SAFETY: the caller's contract is the same; `attr` is a live value of this size.
+    unsafe { bpf_raw(command, std::ptr::from_mut(attr).cast(), size_of::<A>()) }
+}
+
+/// Makes the call, or lets the recorder make it.
+///
+/// # Safety
+/// The requirements of [`bpf`] apply, and `attr` must be valid for reads and writes of `size` bytes.
+unsafe fn bpf_raw(command: Command, attr: *mut u8, size: usize) -> Result<i32, Errno> {
+    let call = trace::RECORDER.get().map_or(call as trace::Call, |recorder| recorder.call);
     // SAFETY: the caller's contract is the same.
-    unsafe { call(command, attr) }
+    unsafe { call(command, attr, size) }
 }
 
 /// Makes the call without recording it.
 ///
 /// # Safety
-/// As for [`bpf`].
-unsafe fn call<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
-    // SAFETY: `attr` is a live value of exactly this size, and its addresses are valid by this function's own contract.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command.0, std::ptr::from_mut(attr), size_of::<A>()) };
+/// The requirements of [`bpf_raw`] apply.
+unsafe fn call(command: Command, attr: *mut u8, size: usize) -> Result<i32, Errno> {
+    // SAFETY: `attr` is valid for `size` bytes, and its addresses are valid by this function's own contract.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command.0, attr, size) };
     i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
 }
 
 /// Makes one bpf() system call that returns a file descriptor.
 ///
 /// # Safety
-/// As for [`bpf`], and the command must be one that returns a new file descriptor.
+/// The requirements of [`bpf`] apply, and the command must be one that returns a new file descriptor.
 pub(crate) unsafe fn bpf_fd<A: attr::Attr>(command: Command, attr: &mut A) -> Result<OwnedFd, Errno> {
+    // SAFETY: the caller's contract is the same; `attr` is a live value of this size.
+    unsafe { bpf_fd_raw(command, std::ptr::from_mut(attr).cast(), size_of::<A>()) }
+}
+
+/// Makes the call of [`bpf_fd`].
+///
+/// # Safety
+/// The requirements of [`bpf_fd`] and [`bpf_raw`] apply.
+unsafe fn bpf_fd_raw(command: Command, attr: *mut u8, size: usize) -> Result<OwnedFd, Errno> {
     // SAFETY: the caller's contract is the same.
-    let fd = unsafe { bpf(command, attr) }?;
-    // SAFETY: the command succeeded, so this is a new file descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { bpf_raw(command, attr, size) }?;
+    // SAFETY: the command succeeded, so this is a new file descriptor without another owner.
+    let own = unsafe { own(fd) }?;
+    if let Some(recorder) = trace::RECORDER.get().filter(|_| own.as_raw_fd() != fd) {
+        (recorder.moved)(&own);
+    }
+    Ok(own)
+}
+
+/// Takes a file descriptor that a system call has returned. One of 0 to 2 is moved: a process that has closed its standard streams gets these
+/// numbers, but in many fields of requests 0 means that there is no file descriptor.
+///
+/// # Safety
+/// The file descriptor has no other owner.
+unsafe fn own(fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: promised by the caller.
+    let own = unsafe { OwnedFd::from_raw_fd(fd) };
+    match fd {
+        // The copy has the lowest free number from 3 on, and the flag `FD_CLOEXEC`, as those of bpf() have.
+        0..=2 => own.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EMFILE))),
+        _ => Ok(own),
+    }
 }
 
 /// Makes one bpf() system call that returns a file descriptor, with a buffer for the kernel's log. It is not recorded, because it repeats a
 /// request that was rejected.
 ///
 /// # Safety
-/// As for [`bpf_fd`], and the log of `common` must be valid for writes of its size.
+/// The requirements of [`bpf_fd`] apply, and the log of `common` must be valid for writes of its size.
 unsafe fn bpf_with_log<A: attr::Attr>(
     command: Command,
     attr: &mut A,
@@ -97,8 +140,8 @@ unsafe fn bpf_with_log<A: attr::Attr>(
         )
     };
     let fd = i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)?;
-    // SAFETY: the command succeeded, so this is a new file descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the command succeeded, so this is a new file descriptor without another owner.
+    unsafe { own(fd) }
 }
 
 /// Raises this process's limit on locked memory to infinity or, without the right to that (`CAP_SYS_RESOURCE`), to its hard limit. Returns
@@ -119,6 +162,18 @@ pub(crate) fn lift_memlock() -> Result<bool, Errno> {
         Err(errno) if errno.raw() == libc::EPERM => set(now.rlim_max),
         result => result,
     }
+}
+
+/// Raises the limit on locked memory, unless that was attempted before. Returns whether it was raised, so that another
+/// attempt of a rejected request can succeed.
+pub(crate) fn lift_memlock_once(attempted: &mut bool) -> bool {
+    !std::mem::replace(attempted, true) && lift_memlock().unwrap_or(false)
+}
+
+/// Returns the path of a file that describes a file descriptor, in this directory of `/proc`: `fd` or `fdinfo`.
+pub(crate) fn shown(directory: &str, fd: BorrowedFd<'_>) -> String {
+    // Threads can have separate file descriptor tables.
+    format!("/proc/thread-self/{directory}/{}", fd.as_raw_fd())
 }
 
 /// Converts a path to a C string.
@@ -144,7 +199,7 @@ fn len32(len: usize) -> Result<u32, Errno> {
 }
 
 /// Converts a name for a request: cut to what fits, padded with zeros, and with `_` in place of every character that the kernel rejects.
-fn name16(name: &str) -> [u8; 16] {
+pub(crate) fn name16(name: &str) -> [u8; 16] {
     let mut field = [0; 16];
     for (to, byte) in field.iter_mut().take(OBJ_NAME_MAX).zip(name.bytes()) {
         *to = if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' { byte } else { b'_' };
@@ -155,6 +210,29 @@ fn name16(name: &str) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs in a child process, whose standard input it closes.
+    #[test]
+    #[cfg_attr(miri, ignore = "calls the kernel")]
+    fn file_descriptors_of_standard_streams_are_moved() {
+        // SAFETY: the child makes system calls and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            // SAFETY: nothing in the child uses its standard input.
+            let low = unsafe { libc::close(0) } + unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
+            // SAFETY: the file descriptor is new.
+            let moved = unsafe { own(low) };
+            let is_moved = moved.as_ref().is_ok_and(|fd| fd.as_raw_fd() > 2);
+            // SAFETY: takes numbers.
+            let is_closed = unsafe { libc::fcntl(0, libc::F_GETFD) } == -1;
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(low != 0 || !is_moved || !is_closed)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is live.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
 
     /// Runs in a child process without capabilities.
     #[test]

@@ -1,12 +1,12 @@
 //! Perf events: for attaching to tracepoints and probes, for sampling, and as buffers that programs write to.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::error::Errno;
 
-/// The first version of `struct perf_event_attr` of `linux/perf_event.h`, and the two fields that probes use
-/// (`PERF_ATTR_SIZE_VER1`, 72 bytes).
+/// `struct perf_event_attr` of `linux/perf_event.h` (Linux 7.3.4, `PERF_ATTR_SIZE_VER9`). Older kernels accept the
+/// longer struct if the fields that they do not have are zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct EventAttr {
@@ -21,11 +21,16 @@ struct EventAttr {
     bp_type: u32,
     config1: u64,
     config2: u64,
+    /// The fields that select the contents of records. They are not used, and zero.
+    records: [u64; 7],
+    config3: u64,
+    config4: u64,
 }
 
 const _: () = {
-    assert!(size_of::<EventAttr>() == 72);
+    assert!(size_of::<EventAttr>() == 144);
     assert!(std::mem::offset_of!(EventAttr, config1) == 56);
+    assert!(std::mem::offset_of!(EventAttr, config3) == 128);
 };
 
 const TYPE_SOFTWARE: u32 = 1;
@@ -100,7 +105,14 @@ pub(crate) fn probe(probe: &Probe<'_>) -> Result<OwnedFd, Errno> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampled {
     pub(crate) event_type: u32,
-    pub(crate) config: u64,
+    /// `config`, `config1` and so on.
+    pub(crate) config: [u64; 5],
+    /// The access that triggers a breakpoint; 0 for other events.
+    pub(crate) breakpoint: u32,
+    /// Whether new threads and processes of the process have the event too.
+    pub(crate) is_inherited: bool,
+    pub(crate) excludes_user: bool,
+    pub(crate) excludes_kernel: bool,
     /// The number of events between two samples or, as a frequency, the number of samples a second.
     pub(crate) sample: u64,
     pub(crate) is_frequency: bool,
@@ -110,12 +122,24 @@ pub(crate) struct Sampled {
 
 /// Opens a sampled event, of all processes if none is set.
 pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
+    let [config, config1, config2, config3, config4] = event.config;
+    let flags = [
+        (event.is_frequency, FREQUENCY),
+        (event.is_inherited, INHERIT),
+        (event.excludes_user, EXCLUDE_USER),
+        (event.excludes_kernel, EXCLUDE_KERNEL),
+    ];
     let attr = EventAttr {
         event_type: event.event_type,
-        config: event.config,
+        config,
         // `sample_period` and `sample_freq` are one field.
         sample_period: event.sample,
-        flags: if event.is_frequency { FREQUENCY } else { 0 },
+        flags: flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag),
+        bp_type: event.breakpoint,
+        config1,
+        config2,
+        config3,
+        config4,
         ..EventAttr::default()
     };
     open(&attr, (event.pid.unwrap_or(ANY), event.cpu.unwrap_or(ANY)))
@@ -153,8 +177,11 @@ pub(crate) fn output(cpu: i32, wakeup: Wakeup) -> Result<OwnedFd, Errno> {
 /// All processes, or all CPUs.
 const ANY: i32 = -1;
 
-/// The flags `disabled`, `freq` and `watermark` of `struct perf_event_attr`.
+/// The flags `disabled`, `inherit`, `exclude_user`, `exclude_kernel`, `freq` and `watermark` of `struct perf_event_attr`.
 const DISABLED: u64 = flag(0);
+const INHERIT: u64 = flag(1);
+const EXCLUDE_USER: u64 = flag(4);
+const EXCLUDE_KERNEL: u64 = flag(5);
 const FREQUENCY: u64 = flag(10);
 const WATERMARK: u64 = flag(14);
 
@@ -163,14 +190,15 @@ const fn flag(bit: u32) -> u64 {
     if cfg!(target_endian = "little") { 1 << bit } else { 1 << (63 - bit) }
 }
 
-/// Opens an event. Its address, if it has one, must be that of a C string of the caller.
+/// Opens an event.
 fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
     let attr = EventAttr { size: super::len32(size_of::<EventAttr>())?, ..*attr };
-    // SAFETY: `attr` is a live value of the size in its field; its only address, if any, is that of a C string that outlives the call.
+    // SAFETY: `attr` is a live value of the size in its field. The kernel writes to no address in it. An event source can take its
+    // configuration for the address of a C string (kprobes, uprobes) or of a breakpoint: the kernel checks what it reads there.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, pid, cpu, ANY, CLOEXEC) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(Errno::last)?;
-    // SAFETY: the call succeeded, so this is a new file descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the call succeeded, so this is a new file descriptor without another owner.
+    unsafe { super::own(fd) }
 }
 
 /// Attaches a program by ioctl, as before perf links (5.15). It stays attached until the event is closed.

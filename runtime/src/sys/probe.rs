@@ -1,12 +1,15 @@
-//! Feature probes: requests that find out what the running kernel supports, where its version does not decide that.
+//! Feature probes: requests that determine whether the running kernel has a feature. Its version would not suffice,
+//! because distributions backport features.
 //!
-//! A probe answers yes, no or an error. "No" is only the error number of a kernel without the feature, which each probe names. Any other
-//! error (`ENOMEM`, `EMFILE`, ...) does not depend on the feature: it is the error of the load and is not remembered. To add a probe, add a
-//! function with a `static` [`Probe`] to the module that uses the feature, and use [`verdict`] or [`compare`] for the errors that mean
-//! "no".
+//! The result of a probe is yes, no or an error. Each probe lists the error numbers of kernels without the feature, and
+//! only these mean "no". Any other error (`ENOMEM`, `EMFILE`, ...) does not depend on the feature: it is returned as
+//! the error of the load, and not cached. To add a probe, add a function with a `static` [`Probe`] to the module that
+//! uses the feature, and use [`verdict`] or [`compare`] for the errors that mean "no".
 //!
-//! Must not know the features.
+//! This module does not know the features.
 
+use std::cell::RefCell;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Errno, Error, Step};
@@ -18,10 +21,10 @@ const UNKNOWN: u8 = 0;
 const LACKS: u8 = 1;
 const HAS: u8 = 2;
 
-/// A feature of the running kernel, and the answer of its probe once there is one.
+/// A feature of the running kernel, and the cached answer of its probe.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    /// What follows "whether this kernel" in an error.
+    /// The text after "whether this kernel" in an error.
     what: &'static str,
     known: AtomicU8,
 }
@@ -39,29 +42,68 @@ impl Probe {
         }
     }
 
-    /// Returns the answer, and makes the request if there was none before.
+    /// Returns the cached answer or, if there is none, sends the request and caches the answer.
     ///
-    /// `request` returns an error for everything that is not an answer. It is repeated if a signal interrupted it.
+    /// `request` returns an error unless it has an answer. It is repeated if a signal interrupted it.
     pub(crate) fn run(&self, mut request: impl FnMut() -> Result<bool, Errno>) -> crate::Result<bool> {
         if let Some(answer) = self.known() {
             return Ok(answer);
         }
-        let mut result = request();
-        for _ in 1..TRIES {
-            if !result.is_err_and(|errno| [libc::EINTR, libc::EAGAIN].contains(&errno.raw())) {
-                break;
-            }
-            result = request();
-        }
-        match result {
-            Ok(answer) => {
-                self.known.store(if answer { HAS } else { LACKS }, Ordering::Relaxed);
-                Ok(answer)
-            }
-            Err(errno) => Err(Error::refused(format_args!("cannot probe whether this kernel {}", self.what), errno)
-                .during(Step::Probe)),
-        }
+        let answer = ask(self.what, &mut request)?;
+        self.known.store(if answer { HAS } else { LACKS }, Ordering::Relaxed);
+        record(self.what, answer);
+        Ok(answer)
     }
+}
+
+thread_local! {
+    /// The answers that probes of this thread got, while they are recorded.
+    static ANSWERS: RefCell<Option<Vec<Answer>>> = const { RefCell::new(None) };
+}
+
+/// The text of a probe, and its answer.
+type Answer = (&'static str, bool);
+
+/// Records the answers that probes of this thread get until it is dropped. Recordings can be nested.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    before: Option<Vec<Answer>>,
+}
+
+impl Recording {
+    pub(crate) fn start() -> Self {
+        Self { before: ANSWERS.replace(Some(Vec::new())) }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        ANSWERS.set(self.before.take());
+    }
+}
+
+/// Returns the answers that were recorded since the last call.
+pub(crate) fn take_answers() -> Vec<Answer> {
+    ANSWERS.with_borrow_mut(|answers| answers.as_mut().map(std::mem::take).unwrap_or_default())
+}
+
+fn record(what: &'static str, answer: bool) {
+    ANSWERS.with_borrow_mut(|answers| answers.iter_mut().for_each(|answers| answers.push((what, answer))));
+}
+
+/// Returns the answer of a probe, which is not cached. `what` is the text after "whether this kernel" in an error, and
+/// `request` is as in [`Probe::run`].
+pub(crate) fn ask<T>(what: impl Display, mut request: impl FnMut() -> Result<T, Errno>) -> crate::Result<T> {
+    let mut result = request();
+    for _ in 1..TRIES {
+        if !matches!(&result, Err(errno) if [libc::EINTR, libc::EAGAIN].contains(&errno.raw())) {
+            break;
+        }
+        result = request();
+    }
+    result.map_err(|errno| {
+        Error::refused(format_args!("cannot probe whether this kernel {what}"), errno).during(Step::Probe)
+    })
 }
 
 /// Returns the answer of a request: yes if it succeeds, no for the errors in `no`, which a kernel without the feature returns.
@@ -73,8 +115,8 @@ pub(crate) fn verdict<T>(result: &Result<T, Errno>, no: &[i32]) -> Result<bool, 
     }
 }
 
-/// Returns the answer of a request, as [`verdict`] does, but "no" only if the request succeeds `without` the feature. Otherwise its error
-/// is returned.
+/// Returns the answer of a request, as [`verdict`] does, but "no" only if the request `without` the feature succeeds. If it fails,
+/// returns the error of this second request.
 pub(crate) fn compare(
     with: Result<(), Errno>,
     no: &[i32],
@@ -121,6 +163,23 @@ mod tests {
         let (answer, calls) = answers(&PROBE, &[Ok(false), Ok(true)]);
         assert_eq!((answer.unwrap(), calls, PROBE.known()), (false, 1, Some(false)));
         assert_eq!(answers(&PROBE, &[Ok(true)]).1, 0);
+    }
+
+    #[test]
+    fn answers_are_recorded_in_order() {
+        static PROBE: Probe = Probe::new("can do this");
+        static OTHER: Probe = Probe::new("can do that");
+        let recording = Recording::start();
+        assert!(answers(&PROBE, &[Ok(true)]).0.unwrap() && !answers(&OTHER, &[Ok(false)]).0.unwrap());
+        {
+            let _nested = Recording::start();
+        }
+        assert_eq!(take_answers(), [("can do this", true), ("can do that", false)]);
+        assert!(
+            PROBE.run(|| Ok(false)).unwrap() && take_answers().is_empty(),
+            "remembered answers need not be requested"
+        );
+        drop(recording);
     }
 
     #[test]

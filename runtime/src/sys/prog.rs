@@ -1,9 +1,12 @@
-//! Loads programs, and runs them with `BPF_PROG_TEST_RUN`.
+//! Loads programs, runs them with `BPF_PROG_TEST_RUN`, and reads their descriptions.
+
+mod info;
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::attr::{BindMap, EnableStats, GetInfo, ProgLoad, TestRun};
+pub(crate) use self::info::{Description, Parts, ProgInfo, describe};
+use super::attr::{AssocStructOps, BindMap, EnableStats, ProgLoad, StreamRead, TestRun};
 use super::{address, address_mut, bpf, bpf_fd, len32, name16};
 use crate::error::Errno;
 use crate::opcode::INSN_SIZE;
@@ -13,6 +16,12 @@ use crate::uapi::{AttachType, Command, ProgramType, prog_flags};
 const FUNC_INFO: usize = 8;
 /// The size of `struct bpf_line_info` and of `struct bpf_core_relo`.
 const RECORD: usize = 16;
+
+/// `BPF_F_TEST_RUN_ON_CPU`, a flag of test runs: the field `cpu` is set.
+pub(crate) const RUN_ON_CPU: u32 = 1;
+/// `BPF_F_TEST_XDP_LIVE_FRAMES`, a flag of test runs: the kernel executes the action that the program returns (Linux
+/// 5.18).
+pub(crate) const LIVE_FRAMES: u32 = 1 << 1;
 
 /// A program to load.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +34,17 @@ pub(crate) struct Request<'a> {
     pub(crate) kernel_version: u32,
     /// Whole instructions.
     pub(crate) insns: &'a [u8],
-    /// The BTF that the three kinds of records refer to.
+    /// The BTF that function, line and CO-RE records refer to.
     pub(crate) btf: Option<BorrowedFd<'a>>,
     pub(crate) func_info: &'a [u8],
     pub(crate) line_info: &'a [u8],
     pub(crate) core_relos: &'a [u8],
     pub(crate) attach_btf_id: u32,
-    /// The program whose BTF has that id, if it is not a type of the kernel.
+    /// The program whose BTF has `attach_btf_id`, if the id is not that of a kernel type.
     pub(crate) attach_program: Option<BorrowedFd<'a>>,
-    /// The module whose BTF has that id; `None` for vmlinux.
+    /// The module whose BTF has `attach_btf_id`; `None` for vmlinux.
     pub(crate) attach_btf: Option<BorrowedFd<'a>>,
-    /// BTF file descriptors of modules, by the index in the offset of kfunc calls. The first is never used.
+    /// BTF file descriptors of modules. The index is in the offset field of kfunc calls; index 0 is not used.
     pub(crate) fd_array: &'a [i32],
     pub(crate) ifindex: u32,
     pub(crate) token: Option<BorrowedFd<'a>>,
@@ -114,12 +123,14 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
 pub(crate) struct Run<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) data_out: &'a mut [u8],
-    /// The context. The kernel writes back what a syscall program left in it.
+    /// The context. After a run of a syscall program, the kernel writes the changed context back.
     pub(crate) context: &'a mut [u8],
     pub(crate) context_out: &'a mut [u8],
     pub(crate) repeat: u32,
     pub(crate) flags: u32,
     pub(crate) cpu: u32,
+    /// The number of live frames of a batch.
+    pub(crate) batch_size: u32,
 }
 
 /// The result of a test run.
@@ -146,6 +157,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
         repeat: run.repeat,
         flags: run.flags,
         cpu: run.cpu,
+        batch_size: run.batch_size,
         ..TestRun::default()
     };
     // SAFETY: every address is that of a slice that outlives the call, next to its length.
@@ -165,44 +177,33 @@ pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(
     unsafe { bpf(Command::PROG_BIND_MAP, &mut attr) }.map(|_| ())
 }
 
+/// Associates a program with a struct_ops map, which the program keeps alive (Linux 7.0).
+pub(crate) fn associate(program: BorrowedFd<'_>, struct_ops: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut attr =
+        AssocStructOps { map_fd: struct_ops.as_raw_fd(), prog_fd: program.as_raw_fd(), ..AssocStructOps::default() };
+    // SAFETY: the request has no address.
+    unsafe { bpf(Command::PROG_ASSOC_STRUCT_OPS, &mut attr) }.map(drop)
+}
+
+/// Reads the output of a program from a stream, and returns the number of bytes (Linux 6.17).
+pub(crate) fn read_stream(program: BorrowedFd<'_>, stream_id: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // The kernel converts the length to an `int`, which the returned number must fit in too.
+    let room = buffer.len().min(1 << 30);
+    let mut attr = StreamRead {
+        stream_buf: address_mut(&mut buffer[..room]),
+        stream_buf_len: len32(room)?,
+        stream_id,
+        prog_fd: program.as_raw_fd(),
+        ..StreamRead::default()
+    };
+    // SAFETY: the kernel writes at most `stream_buf_len` bytes to the buffer, which is at least as long and outlives the call.
+    let read = unsafe { bpf(Command::PROG_STREAM_READ_BY_FD, &mut attr) }?;
+    Ok(usize::try_from(read).unwrap_or(0).min(room))
+}
+
 /// Enables run count and run time statistics of programs until the file descriptor is closed (`BPF_STATS_RUN_TIME`).
 pub(crate) fn enable_stats() -> Result<OwnedFd, Errno> {
     let mut attr = EnableStats::default();
     // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::ENABLE_STATS, &mut attr) }
-}
-
-/// Returns the id of the BTF that a program was loaded with, 0 for none.
-pub(crate) fn btf_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
-    // The beginning of `struct bpf_prog_info`, up to `btf_id` at 128 bytes. The words before it are addresses and lengths, which stay zero.
-    let mut info = [0_u64; 17];
-    let mut attr =
-        GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and nowhere else, as all addresses and counts in it are zero.
-    unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
-    let [a, b, c, d, ..] = info[16].to_ne_bytes();
-    Ok(u32::from_ne_bytes([a, b, c, d]))
-}
-
-/// Returns the instructions of a program after verification; `None` if the kernel hides them.
-pub(crate) fn translated(program: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
-    let read = |insns: &mut [u8]| {
-        // `struct bpf_prog_info` up to `xlated_prog_insns` at 32 bytes: `jited_prog_len` and `xlated_prog_len` are at 16.
-        let mut info = [0_u64; 5];
-        let mut lengths = [0; 8];
-        lengths[4..].copy_from_slice(&len32(insns.len())?.to_ne_bytes());
-        info[2] = u64::from_ne_bytes(lengths);
-        info[4] = address_mut(insns);
-        let mut attr =
-            GetInfo { bpf_fd: program.as_raw_fd(), info_len: len32(size_of_val(&info))?, info: address_mut(&mut info) };
-        // SAFETY: the kernel writes at most `info_len` bytes to `info`, and to `insns` at most its length in `info`.
-        unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
-        let [_, _, _, _, len @ ..] = info[2].to_ne_bytes();
-        Ok((usize::try_from(u32::from_ne_bytes(len)).unwrap_or(0), info[4] != 0))
-    };
-    // A loaded program never changes, so the second result has the length that the first reports.
-    let (len, _) = read(&mut [])?;
-    let mut insns = vec![0; len];
-    let (_, shown) = read(&mut insns)?;
-    Ok((shown && len != 0).then_some(insns))
 }

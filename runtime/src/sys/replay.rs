@@ -1,11 +1,11 @@
-//! Repeats recorded bpf() calls, with nothing between them: the least time that a load can take.
+//! Repeats recorded bpf() calls without other work between them, to measure the least time that a load can take.
 //!
 //! # Safety
 //! A replay owns copies of all memory that its requests point to, and writes their addresses into the requests just before each call. Its
 //! file descriptors are those that the replay's own calls returned in place of the recorded ones. An element operation uses a map that the
 //! replay creates by a recorded request. That request decides how much memory the kernel uses, not what the recorder saw at the file
 //! descriptor's number, since a closed number can have been reused for another map. An operation is rejected if its memory does not have
-//! that length, or if its map was another one when it was recorded, and so is a command whose pointers the recorder does not know.
+//! that length, or if it used a different map when it was recorded, and so is a command whose pointers the recorder does not know.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,10 +23,12 @@ pub struct Replay {
     calls: Vec<Prepared>,
 }
 
-/// Returns the offsets of addresses in the requests of a command that can be replayed; all of them must have been recorded.
+/// Returns the offsets of the addresses in a request of this command; `None` if the command cannot be replayed. The memory
+/// at each address must have been recorded.
 fn addresses(command: Command) -> Option<&'static [usize]> {
     Some(match command {
-        Command::MAP_CREATE | Command::MAP_FREEZE | Command::PROG_BIND_MAP => &[],
+        Command::MAP_CREATE => &[80],
+        Command::MAP_FREEZE | Command::PROG_BIND_MAP => &[],
         Command::MAP_UPDATE_ELEM | Command::MAP_LOOKUP_ELEM => &[8, 16],
         Command::OBJ_GET_INFO_BY_FD => &[8],
         Command::BTF_LOAD => &[0, 8],
@@ -90,7 +92,8 @@ impl Replay {
         Ok(Self { calls: prepared })
     }
 
-    /// Repeats the calls. Returns the time that they took in nanoseconds, without closing what they opened.
+    /// Repeats the calls. Returns the duration of the calls in nanoseconds, without the time for closing the file
+    /// descriptors that they opened.
     ///
     /// # Errors
     /// If a call fails that succeeded when it was recorded, or succeeds although it failed.
@@ -105,11 +108,21 @@ impl Replay {
             }
             let result = call.make();
             if result.is_ok() != call.succeeded {
-                let errno = result.err().unwrap_or(Errno::from_raw(0));
-                return Err(Error::refused(format_args!("cannot repeat call {number} ({})", call.command), errno));
+                let command = call.command;
+                return Err(match result {
+                    Err(errno) => Error::refused(
+                        format_args!(
+                            "bpf() call {number} ({command}) failed in the replay, but succeeded when it was recorded"
+                        ),
+                        errno,
+                    ),
+                    Ok(_) => Error::mismatch(format_args!(
+                        "bpf() call {number} ({command}) succeeded in the replay, but failed when it was recorded"
+                    )),
+                });
             }
             if let (true, Ok(fd)) = (returns_fd(call.command), result) {
-                // SAFETY: the command succeeded and returns a new file descriptor, which nobody else owns.
+                // SAFETY: the command succeeded and returns a new file descriptor, which has no other owner.
                 given[number] = Some(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
@@ -121,14 +134,14 @@ impl Prepared {
     /// Prepares one of `calls`. `known` has the index of the call that returned each file descriptor.
     fn new(call: &Call, calls: &[Call], known: &HashMap<i32, usize>) -> Result<Self> {
         let unsupported = |why: &str| Error::invalid(format_args!("cannot repeat `{call}`: {why}"));
-        let addresses = addresses(call.command).ok_or_else(|| unsupported("its command is not supported"))?;
+        let addresses = addresses(call.command).ok_or_else(|| unsupported("the command is not supported"))?;
         let mut buffers = Vec::new();
         for &offset in addresses.iter().filter(|&&offset| call.u64_at(offset) != 0) {
             let buffer = call.buffers.iter().find(|buffer| buffer.offset == offset);
-            let buffer = buffer.ok_or_else(|| unsupported("the memory that it points to was not recorded"))?;
+            let buffer = buffer.ok_or_else(|| unsupported("the memory that the request points to was not recorded"))?;
             let bytes = buffer.bytes.clone().unwrap_or_else(|| vec![0; buffer.len]);
             if bytes.len() != buffer.len {
-                return Err(unsupported("the memory that it points to was recorded only in part"));
+                return Err(unsupported("the memory that the request points to was recorded only in part"));
             }
             buffers.push((offset, bytes.into_boxed_slice()));
         }
@@ -136,15 +149,15 @@ impl Prepared {
             let fd = i32::from_ne_bytes(call.u32_at(0).to_ne_bytes());
             let created = known.get(&fd).and_then(|&number| calls.get(number));
             let created = created.filter(|created| created.command == Command::MAP_CREATE);
-            let created = created.ok_or_else(|| unsupported("its map was not created while recording"))?;
+            let created = created.ok_or_else(|| unsupported("the map was not created while recording"))?;
             if call.map.as_ref().map(|map| map.id) != created.created || created.created.is_none() {
-                return Err(unsupported("its map is not the one that was created by this file descriptor's number"));
+                return Err(unsupported("the number of the map's file descriptor was reused for a different map"));
             }
             let (key, value) =
-                lengths(created, call)?.ok_or_else(|| unsupported("the sizes of its map are unknown"))?;
+                lengths(created, call)?.ok_or_else(|| unsupported("the sizes of the map are unknown"))?;
             let len = |at| buffers.iter().find(|(offset, _)| *offset == at).map_or(0, |(_, bytes)| bytes.len());
             if len(KEY) != key || len(VALUE) != value {
-                return Err(unsupported("its key or value has another length than those of its map"));
+                return Err(unsupported("the key or value does not have the size that the map requires"));
             }
         }
         let mut fds = Vec::new();
@@ -179,7 +192,7 @@ impl Prepared {
 
     fn make(&mut self) -> std::result::Result<i32, Errno> {
         for (offset, buffer) in &mut self.buffers {
-            // Whole requests consist of whole words, and so do the addresses in them.
+            // Requests consist of whole words, and addresses are aligned words in them.
             if let Some(word) = self.attr.get_mut(*offset / 8) {
                 *word = super::address_mut(buffer);
             }
@@ -228,7 +241,7 @@ mod tests {
             }
             let Some(replay) = replay else { return };
             let error = replay.expect_err("it is another map").to_string();
-            assert!(error.contains("its map is not the one that was created"), "{error}");
+            assert!(error.contains("was reused for a different map"), "{error}");
         }
     }
 

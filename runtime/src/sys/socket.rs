@@ -1,15 +1,21 @@
-//! Options of sockets that attach programs to them.
+//! Options of sockets.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::error::Errno;
 
-/// Sets an option of level `SOL_SOCKET` to a number.
-pub(crate) fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
+pub(crate) use libc::SOL_SOCKET;
+
+/// Sets an option of this level (`SOL_SOCKET` …) to a number.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
     let len = libc::socklen_t::try_from(size_of_val(&value)).map_err(|_| Errno::from_raw(libc::EINVAL))?;
     // SAFETY: `value` is a live number of this length.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast::<libc::c_void>(), len)
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast::<libc::c_void>(), len) };
     if result == 0 { Ok(()) } else { Err(Errno::last()) }
 }

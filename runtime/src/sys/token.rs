@@ -13,3 +13,10 @@ pub(crate) fn create(bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: the request has no address.
     unsafe { bpf_fd(Command::TOKEN_CREATE, &mut attr) }
 }
+
+/// Requests a token of a bpffs that does not exist. `EINVAL` means that the kernel does not know the command, and `EBADF` that it does.
+pub(crate) fn create_nothing() -> Result<(), Errno> {
+    let mut attr = TokenCreate { bpffs_fd: -1, ..TokenCreate::default() };
+    // SAFETY: the request has no address.
+    unsafe { bpf_fd(Command::TOKEN_CREATE, &mut attr) }.map(drop)
+}

@@ -4,12 +4,14 @@
 //! A request is read as bytes, and the memory that it points to only as far as the kernel itself would read it.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Instant;
 
-use super::attr::{Attr, GetInfo, MapInfo};
+use super::attr::{GetInfo, MapInfo};
 use super::elem;
 use crate::error::Errno;
-use crate::sys::call::{Buffer, Call, MapOf};
+use crate::sys::call::{Buffer, Call as Recorded, MapOf};
 use crate::sys::cpus;
 use crate::uapi::{Command, MapType};
 
@@ -22,37 +24,55 @@ pub(crate) enum Mode {
 
 thread_local! {
     static MODE: Cell<Mode> = const { Cell::new(Mode::Off) };
-    static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+    static CALLS: RefCell<Vec<Recorded>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Makes a bpf() call: the command, the address of the request and its size in bytes.
+pub(super) type Call = unsafe fn(Command, *mut u8, usize) -> Result<i32, Errno>;
+
+/// The functions of the recorder, which [`super::bpf`] calls.
+pub(super) struct Recorder {
+    pub(super) call: Call,
+    pub(super) moved: fn(&OwnedFd),
+}
+
+/// The recorder, from the first recording of this process on. A program that never records contains nothing of it.
+pub(super) static RECORDER: OnceLock<Recorder> = OnceLock::new();
+
 /// Returns whether this thread is recording.
-pub(super) fn on() -> bool {
+fn on() -> bool {
     MODE.get() != Mode::Off
 }
 
 /// Runs `work` and returns the calls that it made. The calls of an outer recording are kept separately.
-pub(crate) fn during<R>(mode: Mode, work: impl FnOnce() -> R) -> (R, Vec<Call>) {
+pub(crate) fn during<R>(mode: Mode, work: impl FnOnce() -> R) -> (R, Vec<Recorded>) {
     /// Restores the outer recording when dropped, also if `work` panics.
-    struct Restore(Mode, Vec<Call>);
+    struct Restore(Mode, Vec<Recorded>);
     impl Drop for Restore {
         fn drop(&mut self) {
             MODE.set(self.0);
             CALLS.replace(std::mem::take(&mut self.1));
         }
     }
+    RECORDER.get_or_init(|| Recorder { call: bpf, moved });
     let _restore = Restore(MODE.replace(mode), CALLS.take());
     let result = work();
     let calls = CALLS.take();
     (result, calls)
 }
 
-/// Makes the call and records it.
+/// Makes the call, and records it if this thread is recording.
 ///
 /// # Safety
-/// As for [`super::bpf`].
-pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
+/// The requirements of [`super::bpf_raw`] apply.
+unsafe fn bpf(command: Command, attr: *mut u8, size: usize) -> Result<i32, Errno> {
+    if !on() {
+        // SAFETY: the caller's contract is the same.
+        return unsafe { super::call(command, attr, size) };
+    }
     let whole = MODE.get() == Mode::Whole;
-    let before = bytes(attr);
+    // SAFETY: the request is valid for reads of its size, and has no padding, so all its bytes are initialized.
+    let before = unsafe { std::slice::from_raw_parts(attr, size) }.to_vec();
     let map = map_of(command, &before);
     let buffers = extents(command, &before, map.as_ref())
         .into_iter()
@@ -65,21 +85,26 @@ pub(super) unsafe fn bpf<A: Attr>(command: Command, attr: &mut A) -> Result<i32,
         .collect();
     let begin = Instant::now();
     // SAFETY: the caller's contract is the same.
-    let result = unsafe { super::call(command, attr) };
+    let result = unsafe { super::call(command, attr, size) };
     let nanoseconds = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let created = match (command, result) {
         (Command::MAP_CREATE, Ok(fd)) => info_of(fd).map(|info| info.id),
         _ => None,
     };
-    let call = Call { command, attr: before, map, buffers, result, nanoseconds, created };
+    let call = Recorded { command, attr: before, map, buffers, result, nanoseconds, created };
     CALLS.with_borrow_mut(|calls| calls.push(call));
     result
 }
 
-/// Copies the bytes of a request.
-fn bytes<A: Attr>(attr: &A) -> Vec<u8> {
-    // SAFETY: requests have no padding, so all their bytes are initialized.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(attr).cast::<u8>(), size_of::<A>()) }.to_vec()
+/// Records the new number of the file descriptor that the last call returned, after it was moved.
+fn moved(to: &OwnedFd) {
+    if on() {
+        CALLS.with_borrow_mut(|calls| {
+            if let Some(call) = calls.last_mut() {
+                call.result = Ok(to.as_raw_fd());
+            }
+        });
+    }
 }
 
 /// Copies memory that a request points to.
@@ -104,7 +129,7 @@ struct Extent {
     input: bool,
 }
 
-/// Returns the memory that a request points to, if the recorder knows its command.
+/// Returns the memory that a request points to; empty if the recorder does not support the command.
 fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
     let counted = |field, offset, count, size: usize| Extent {
         field,
@@ -114,6 +139,7 @@ fn extents(command: Command, attr: &[u8], map: Option<&MapOf>) -> Vec<Extent> {
     };
     let text = |field, offset| Extent { field, offset, len: text_len(word(attr, offset)), input: true };
     let mut extents = match command {
+        Command::MAP_CREATE => vec![counted("excl_prog_hash", 80, 88, 1)],
         Command::PROG_LOAD => vec![
             counted("insns", 8, 4, 8),
             text("license", 16),
@@ -173,9 +199,7 @@ fn map_of(command: Command, attr: &[u8]) -> Option<MapOf> {
     // `count` cannot be used here, because it makes such a request itself.
     let cpus = if elem::is_percpu(map_type) { cpus::possible().ok()?.len() } else { 1 };
     let value_len = elem::value_len(map_type, (one, elem::full_len(map_type, one, cpus)?), word(attr, 24))?;
-    let end = info.name.iter().position(|&byte| byte == 0).unwrap_or(info.name.len());
-    let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
-    Some(MapOf { name, id: info.id, key_len: usize::try_from(info.key_size).ok()?, value_len })
+    Some(MapOf { name: info.name(), id: info.id, key_len: usize::try_from(info.key_size).ok()?, value_len })
 }
 
 /// Reads the kernel's description of a map, without recording the call.
@@ -187,7 +211,7 @@ fn info_of(fd: i32) -> Option<MapInfo> {
         info: super::address_mut(std::slice::from_mut(&mut info)),
     };
     // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, for which every bit pattern is valid.
-    unsafe { super::call(Command::OBJ_GET_INFO_BY_FD, &mut request) }.ok()?;
+    unsafe { super::call(Command::OBJ_GET_INFO_BY_FD, (&raw mut request).cast(), size_of::<GetInfo>()) }.ok()?;
     Some(info)
 }
 

@@ -1,4 +1,4 @@
-//! The promise that generated code makes about its programs.
+//! The promise of generated code that its programs may be loaded into the kernel.
 //!
 //! # Safety
 //! Programs run in the kernel with the rights of the process that loads them, and can write to memory that the process shares with them.

@@ -1,13 +1,12 @@
 //! Warnings about the license: programs that the kernel accepts only under the GPL.
 
-use std::collections::BTreeSet;
-
 use skelgen_abi::helper;
 use skelgen_abi::uapi::ProgramType;
 
-use super::super::{BpfObject, FunctionId, Program, Reference};
+use super::super::reached::reached;
+use super::super::{BpfObject, Program, Reference};
 
-/// Returns a warning if the license keeps a program from loading.
+/// Returns a warning about the first program that the kernel rejects because of the object's license.
 pub(super) fn license(object: &BpfObject) -> Option<String> {
     if helper::is_gpl(&object.license) {
         return None;
@@ -19,8 +18,8 @@ pub(super) fn license(object: &BpfObject) -> Option<String> {
     };
     let name = &object.functions[program.function.0 as usize].name;
     Some(format!(
-        "{has}, and program `{name}` {needs}, so the kernel rejects it; if the program is licensed under the GPL, add \
-         `char LICENSE[] SEC(\"license\") = \"GPL\";` (or \"Dual MIT/GPL\", \"Dual BSD/GPL\")"
+        "{has}, and program `{name}` {needs}, so the kernel rejects the program; if the program is licensed under the \
+         GPL, add `char LICENSE[] SEC(\"license\") = \"GPL\";` (or \"Dual MIT/GPL\", \"Dual BSD/GPL\")"
     ))
 }
 
@@ -47,20 +46,4 @@ fn needs_gpl(object: &BpfObject, program: &Program) -> Option<String> {
             (None, None) => None,
         }
     })
-}
-
-/// Returns the functions that a program reaches.
-fn reached(object: &BpfObject, program: &Program) -> BTreeSet<FunctionId> {
-    let mut reached: BTreeSet<FunctionId> = [Some(program.function), program.exception].into_iter().flatten().collect();
-    let mut left: Vec<_> = reached.iter().copied().collect();
-    while let Some(id) = left.pop() {
-        for reference in &object.functions[id.0 as usize].code.refs {
-            if let Reference::Call(callee) | Reference::FunctionAddress(callee) = reference.to {
-                if reached.insert(callee) {
-                    left.push(callee);
-                }
-            }
-        }
-    }
-    reached
 }

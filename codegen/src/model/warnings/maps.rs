@@ -5,8 +5,8 @@ use skelgen_abi::uapi::MapType;
 
 use super::super::{BpfObject, DataSection, Map};
 
-/// Returns warnings about a map that no kernel creates as the source defines it, with how to complete its definition.
-pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
+/// Returns warnings about a map definition that every kernel rejects, with the missing or wrong attribute.
+pub(crate) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     let name = &map.def.name;
     let mut warnings = Vec::new();
     for fault in as_loaded(map).faults() {
@@ -22,7 +22,8 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     let can_be_inner = facts.is_none_or(|facts| facts.can_be_inner);
     let mut faults: Vec<(String, &str)> = template.faults().map(|fault| (fault.to_string(), fault.source())).collect();
     if !can_be_inner {
-        faults = vec![(format!("maps of maps cannot contain maps of type {}", template.map_type), "another `type`")];
+        faults =
+            vec![(format!("maps of maps cannot contain maps of type {}", template.map_type), "a different `type`")];
     }
     warnings.extend(faults.into_iter().map(|(fault, source)| {
         format!(
@@ -44,7 +45,7 @@ pub(super) fn definition(object: &BpfObject, map: &Map) -> Vec<String> {
     warnings
 }
 
-/// Returns the definition as the kernel gets it. The runtime rounds the sizes of ring buffers up.
+/// Returns the map's attributes as the kernel gets them. The runtime rounds up the sizes of ring buffers.
 fn as_loaded(map: &Map) -> Definition {
     let mut definition =
         Definition::of(&map.def, map.inner.is_some(), map.key_type.is_some() && map.value_type.is_some());

@@ -1,10 +1,12 @@
-//! Warnings: valid properties of an object that may surprise the person who generates its skeleton.
+//! Warnings: properties of a valid object that may surprise its user.
 //!
-//! To add a warning, add a function to the file of its subject, and a call to [`BpfObject::warnings`].
+//! To add a warning, add a function to the file of its subject, and a call of it to [`BpfObject::warnings`].
 
 mod license;
 mod maps;
 mod sections;
+
+pub(crate) use maps::definition;
 
 use skelgen_abi::escape::Line;
 
@@ -17,7 +19,7 @@ impl BpfObject {
         let in_maps = self.maps.iter();
         let mut warnings: Vec<_> = in_maps.filter_map(|map| maps::addresses(map, map.section.as_ref()?)).collect();
         let own = self.maps.iter().filter(|map| map.section.is_none());
-        warnings.extend(own.flat_map(|map| maps::definition(self, map)));
+        warnings.extend(own.flat_map(|map| definition(self, map)));
         warnings.extend(self.programs.iter().filter_map(sections::target));
         warnings.extend(sections::untyped(self));
         warnings.extend(license::license(self));

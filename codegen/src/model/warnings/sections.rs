@@ -13,7 +13,7 @@ pub(super) fn target(program: &Program) -> Option<String> {
     let (_, text) = program.def.section.split_once('/').filter(|(_, text)| !text.is_empty())?;
     let error = kind.parse(text).err()?;
     Some(format!(
-        "section {:?}: invalid attach target: {error}; its program does not attach until `set_attach_target` sets a valid one",
+        "section {:?}: invalid attach target: {error}; the program cannot attach until you set a valid target with `set_attach_target`",
         program.def.section
     ))
 }

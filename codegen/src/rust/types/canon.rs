@@ -1,5 +1,5 @@
-//! Equivalence of types: same name, kind and members at the same offsets, whatever their pointers point to. Linking
-//! leaves such duplicates in a table.
+//! Equivalence of types: the same name, kind, and members at the same offsets, regardless of the target types of
+//! pointers. Linking can leave equivalent types in a table.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Canon<'a> {
     numbers: BTreeMap<Content<'a>, u32>,
 }
 
-/// The content of a type, with the types in it by number.
+/// The content of a type. Contained types are represented by their numbers.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content<'a> {
     Opaque(Option<u64>),
@@ -82,7 +82,7 @@ pub(super) fn fingerprint(btf: &Btf, id: TypeId, deep: bool) -> u32 {
     hash.0
 }
 
-/// A 32-bit FNV-1a hash, which only has to distinguish a few types of the same name.
+/// A 32-bit FNV-1a hash. It only needs to distinguish a few types of the same name.
 struct Fnv(u32);
 
 impl Fnv {

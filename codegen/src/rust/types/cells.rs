@@ -1,4 +1,4 @@
-//! Cells of the members of types in memory that is shared with programs.
+//! The structs of cells: access to the members of types in memory that is shared with programs.
 
 use super::layout::{Part, Position};
 use super::names::{Node, NodeId, Origin};
@@ -54,7 +54,8 @@ impl Types<'_> {
         matches!(self.btf.get(node.id).kind, Kind::Struct(_) | Kind::Union(_))
     }
 
-    /// Returns the type of a member's cell. `longer` is the size of the whole type if the member extends to its end.
+    /// Returns the type of a member's cell. If the member is a flexible array with elements, `longer` is the size of
+    /// the whole type with these elements.
     fn cell_type(&self, part: &Part, longer: Option<u64>, origin: Origin<'_>) -> String {
         let longer = match (part.position, longer) {
             (Position::Field { offset, .. }, Some(size)) => self.lengthened(part, offset, size, origin, From::Cells),

@@ -1,6 +1,6 @@
 //! Finds the C types that need a Rust type: the requested types and the types they contain.
 //!
-//! A pointer contains nothing, so types that point to each other are not cyclic. Names are assigned later.
+//! A pointer contains no type, so types that point to each other are not cyclic. Names are assigned later.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -11,9 +11,9 @@ use super::names::{Class, Names, Node, NodeId, Origin};
 use crate::btf::{Kind, TypeId};
 use crate::skeleton::type_ident;
 
-/// The maximum depth of paths. Deeper anonymous types are named by their content.
+/// The maximum depth of paths. More deeply nested anonymous types are named by their content.
 const MAX_DEPTH: u32 = 12;
-/// The maximum number of types named by path. Damaged types could double at every level.
+/// The maximum number of types named by path. In damaged BTF, their number could double at every level.
 const MAX_PATHS: usize = 1 << 15;
 
 /// The maximum number of pointers and arrays between a type and the member that names it.
@@ -84,8 +84,8 @@ impl<'a> Names<'a> {
         self.loose.insert(id, node);
     }
 
-    /// Adds every type of the table: named types, the types of variables, the types that pointers in these lead to, and
-    /// the rest.
+    /// Adds every type of the table: named types, the types of variables, the target types of pointers in these, and
+    /// the remaining types.
     pub(super) fn need_all(&mut self, layouts: &Layouts<'a>) {
         let btf = self.btf;
         for (id, ty) in btf.iter() {
@@ -111,12 +111,12 @@ impl<'a> Names<'a> {
             rest.insert(id);
             contained.extend(members.iter().filter_map(|member| self.target(member.ty)).map(|target| target.id));
         }
-        // Types that others contain are added with those.
+        // Types that other types contain are added with those.
         for id in rest.difference(&contained) {
             self.need_by_content(*id);
         }
         self.drain(layouts);
-        // Members that are omitted, as damaged types have them, do not add their types.
+        // Omitted members, which damaged types can have, do not add their types.
         for id in contained {
             if rest.contains(&id) && !self.covered.contains(&id) {
                 self.need_by_content(id);
@@ -125,13 +125,13 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Adds anonymous types that only a pointer member refers to. The path to that member names them.
+    /// Adds anonymous types that are only the target of a pointer member. The path to that member names them.
     fn need_behind_pointers(&mut self, layouts: &Layouts<'a>) {
         let mut index = 0;
         while index < self.nodes.len() {
             for part in parts(&layouts.shape(self.nodes[index].id)) {
                 let mut ty = self.btf.resolve(part.ty);
-                // A pointer can lead back to itself.
+                // A chain of pointers can lead back to itself.
                 for _ in 0..MAX_POINTERS {
                     let (Kind::Ptr(to) | Kind::Array { element: to, .. }) = self.btf.get(ty).kind else { break };
                     let next = self.target(to);
@@ -189,7 +189,7 @@ impl<'a> Names<'a> {
         let mut seen = BTreeSet::new();
         let mut contents = Vec::new();
         for part in parts(&layouts.shape(id)) {
-            // Not `number`: typedefs of the same type are distinct here.
+            // Compare ids instead of `number`: typedefs of the same type are distinct here.
             if seen.insert(part.ty) {
                 contents.push((part.ty, part.name.clone()));
             }

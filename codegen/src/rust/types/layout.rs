@@ -1,5 +1,5 @@
-//! The layout of structs and unions in Rust: which members become fields, which only accessors, and the alignment of
-//! the Rust type.
+//! The layout of structs and unions in Rust: which members become fields, which members have only accessors, and the
+//! alignment of the Rust type.
 //!
 //! Offsets are those of BTF. BTF does not record alignment, so a Rust type has the alignment of its members. If their
 //! offsets show that the source requires less (`packed`), it is 1. If the source requires more (`aligned`), the padding
@@ -15,8 +15,8 @@ use std::rc::Rc;
 
 use crate::btf::{Btf, Composite, Kind, Member, TypeId};
 
-/// The maximum number of members of a type, including those of anonymous members, and of anonymous members. No source
-/// has as many; damaged types could double at every level.
+/// The maximum number of members of a type and of its anonymous structs and unions, and the maximum number of these
+/// structs and unions. No source has as many; in damaged BTF, their number could double at every level.
 const MAX_MEMBERS: usize = 1 << 17;
 const MAX_ANONYMOUS: usize = 1 << 9;
 
@@ -38,7 +38,7 @@ pub(super) struct Shape {
     pub(super) align: u64,
     /// Whether natural alignment would change the offset of a field.
     pub(super) packed: bool,
-    /// Whether members without fields require a greater alignment than the fields.
+    /// Whether members without fields require a greater alignment than the fields do.
     pub(super) raised: bool,
 }
 
@@ -54,13 +54,13 @@ pub(super) struct Part {
 /// The position of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
-    /// A field at this offset.
+    /// The member is a field at this offset in bytes.
     Field { offset: u64, size: u64 },
-    /// At this offset, which other members share.
+    /// The member shares its bytes with other members, so it has accessors.
     Shared { offset: u64, size: u64 },
     /// A bitfield of `count` bits, beginning at bit `first`.
     Bits { first: u64, count: u8 },
-    /// None: its type has no size, or it is outside the struct.
+    /// The member is left out: its type has no size, or it is outside the struct.
     Omitted,
 }
 
@@ -183,7 +183,7 @@ impl Members<'_, '_> {
 
     fn position(&self, kind: &Kind, member: &Member, first: u64, shared: bool) -> Position {
         let number = matches!(kind, Kind::Int(_) | Kind::Enum(_));
-        // In old BTF, which does not record bitfield sizes, the types of bitfields have fewer bits than their bytes.
+        // Old BTF does not record bitfield sizes: there, the type of a bitfield has fewer bits than its bytes contain.
         let old = match kind {
             Kind::Int(int) if u32::from(int.bits) != int.size * 8 && int.bits != 0 => {
                 Some((u64::from(int.bit_offset), int.bits))
@@ -211,7 +211,7 @@ impl Members<'_, '_> {
     }
 }
 
-/// Makes overlapping members accessors. Members of structs overlap only in damaged types.
+/// Gives overlapping members accessors instead of fields. Members of structs overlap only in damaged types.
 fn separate(parts: &mut [Part]) {
     let mut fields: Vec<(u64, u64, &mut Position)> = parts
         .iter_mut()

@@ -1,6 +1,6 @@
-//! The names of Rust types, and the C types that have one.
+//! The names of Rust types, and the C types that have a Rust type.
 //!
-//! A name depends on the type and on what contains it, never on the order of a table or on unrelated types:
+//! A name depends on the type and on the items that contain it, never on the order of a table or on unrelated types:
 //! - A struct, union or enum has its own name. An anonymous one has the name of its typedef, or else a path: the
 //!   containing type and the member, or the variable or map.
 //! - If types of different kinds have the same name, the first of struct, union, enum and typedef has it; the others
@@ -18,12 +18,13 @@ use super::layout::Layouts;
 use crate::btf::{Btf, Kind, TypeId};
 use crate::skeleton::{Scope, type_ident};
 
-/// The types that are needed.
+/// The types that need a Rust type.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NeededTypes {
     /// The types, each with the path that becomes its name if it is anonymous.
     pub(super) roots: Vec<(TypeId, String)>,
-    /// Variables that are longer than their types, because their flexible arrays have elements, with their sizes.
+    /// Variables that are longer than their types, because the flexible array at their end has elements: type, path and
+    /// size in bytes.
     pub(super) longer: Vec<(TypeId, String, u64)>,
     /// The types in memory that is shared with programs.
     pub(super) shared: Vec<(TypeId, String)>,
@@ -48,9 +49,10 @@ pub(super) enum Origin<'n> {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) id: TypeId,
-    /// Its Rust name, not yet escaped; empty if the type is equivalent to another one.
+    /// Its Rust name, not yet escaped; empty if an equivalent type has the name.
     pub(super) name: String,
-    /// The size of the variable including the elements of its flexible array, if the type is that variable's own.
+    /// For a type that exists only for one variable, the size of the variable, including the elements of its flexible
+    /// array.
     pub(super) longer: Option<u64>,
     pub(super) class: Class,
     pub(super) base: String,
@@ -66,7 +68,7 @@ pub(super) enum Class {
     Union,
     Enum,
     Typedef,
-    /// The path to it, or its content without a path.
+    /// The path to the type; without a path, the content of the type.
     Anonymous,
 }
 
@@ -79,7 +81,7 @@ pub(super) struct Names<'a> {
     pub(super) children: BTreeMap<(NodeId, TypeId), NodeId>,
     pub(super) paths: BTreeMap<(TypeId, String), NodeId>,
     pub(super) loose: BTreeMap<TypeId, NodeId>,
-    /// The typedefs of types with another name, and those types.
+    /// The names of typedefs that differ from the name of their type, with the types that they name.
     pub(super) aliases: BTreeMap<&'a str, BTreeSet<NodeId>>,
     /// The types that have a Rust type or whose members are part of one.
     pub(super) covered: BTreeSet<TypeId>,
@@ -88,10 +90,10 @@ pub(super) struct Names<'a> {
     pub(super) contents: BTreeMap<TypeId, Rc<[(TypeId, String)]>>,
 }
 
-/// The struct, union or enum behind a type: the type itself, or the element of an array.
+/// The struct, union or enum that a type resolves to: the type itself, or the element type of an array.
 pub(super) struct Target<'a> {
     pub(super) id: TypeId,
-    /// The typedefs after the last array, outermost first.
+    /// The typedefs between the last array and the type, outermost first.
     pub(super) typedefs: Vec<&'a str>,
 }
 
@@ -153,12 +155,12 @@ impl<'a> Names<'a> {
         aliases.into_iter().filter_map(|(alias, names)| Some((alias, names.into_iter().next()?))).collect()
     }
 
-    /// Returns the type's name, if it has a Rust type.
+    /// Returns the Rust name of a type, if it has a Rust type.
     pub(super) fn of(&self, ty: TypeId, origin: Origin<'_>) -> Option<&str> {
         self.node(ty, origin).map(|node| self.name(node))
     }
 
-    /// Returns the Rust type for a type, if there is one.
+    /// Returns the index of the Rust type for a C type, if there is one.
     fn node(&self, ty: TypeId, origin: Origin<'_>) -> Option<NodeId> {
         let target = self.target(ty)?;
         let node = match origin {
@@ -185,7 +187,8 @@ impl<'a> Names<'a> {
         closure
     }
 
-    /// Returns whether the variable's flexible array has elements, so that it has a Rust type of its own.
+    /// Returns whether the flexible array at the end of the variable has elements, so that the variable has a Rust type
+    /// of its own.
     pub(super) fn is_longer(&self, ty: TypeId, path: &str) -> bool {
         self.target(ty).is_some_and(|target| self.longer(target.id, path).is_some())
     }
@@ -261,8 +264,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Assigns a name to every type: first types with their own name, then those with suffixes, then those named by
-    /// path.
+    /// Assigns a name to every type: first to types with their own name, then to those with suffixes, then to those
+    /// named by path.
     fn assign(&mut self) {
         let mut scope = Scope::default();
         let mut bases: BTreeMap<String, BTreeMap<Class, Vec<NodeId>>> = BTreeMap::new();

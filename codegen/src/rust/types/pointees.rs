@@ -1,18 +1,18 @@
-//! The targets of pointers, which are useful in an arena because user space can follow its pointers.
+//! The target types of pointers. They are useful in an arena, because user space can follow the pointers there.
 
 use std::collections::BTreeSet;
 
 use crate::btf::{Btf, Kind, TypeId};
 
-/// Returns the named structs and unions that are reachable through pointers in this type, directly or indirectly, in
-/// order of discovery.
+/// Returns the named structs and unions to which pointers in this type lead, directly or indirectly, in order of
+/// discovery.
 pub(crate) fn behind_pointers(btf: &Btf, ty: TypeId) -> Vec<TypeId> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut open = vec![(ty, false)];
     while let Some((id, pointed)) = open.pop() {
         let id = btf.resolve(id);
-        // A pointer can lead back to itself without passing a struct.
+        // A pointer can lead back to itself without an intermediate struct.
         if !seen.insert((id, pointed)) {
             continue;
         }

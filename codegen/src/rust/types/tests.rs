@@ -141,7 +141,7 @@ fn type_names_do_not_depend_on_other_types() {
 
 #[test]
 fn each_member_has_its_own_anonymous_type() {
-    // As after deduplication: several types contain the same anonymous type.
+    // As after deduplication, several types contain the same anonymous type.
     let mut table = Table::new();
     let int = table.int(4);
     let anonymous = table.structure("", 4, &[("x", int, 0)]);
@@ -206,6 +206,20 @@ fn invalid_members_are_omitted_or_shared() {
     }
     assert!(text.contains("Omitted, because it has no size or is out of bounds: `struct later no_size`"), "{text}");
     assert!(text.contains("out of bounds: `int outside[1000]`"), "{text}");
+}
+
+#[test]
+fn members_of_unknown_kinds_are_padding_and_documented() {
+    let mut table = Table::new();
+    let int = table.int(4);
+    let odd = table.ty("odd", Kind::Unknown(20));
+    let array = table.array(odd, 2);
+    table.structure("s", 16, &[("first", int, 0), ("odd", odd, 4), ("odds", array, 8), ("last", int, 12)]);
+    let text = table.text();
+    for line in ["0 => first: u32,", "12 => last: u32,", "size 16, align 4"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert_eq!(text.matches("Omitted, because BTF kind 20 of its type is unknown").count(), 2, "{text}");
 }
 
 #[test]

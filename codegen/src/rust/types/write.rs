@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use super::layout::{Part, Position};
 use super::names::{Node, NodeId, Origin};
 use super::{From, Types};
-use crate::btf::{Enum, Kind};
+use crate::btf::{Enum, Kind, TypeId};
 use crate::error::Result;
 use crate::rust::doc::{Doc, InCode};
 use crate::rust::macros::{self, Accessed, Bits};
@@ -14,7 +14,7 @@ use crate::rust::spelled;
 use crate::rust::text::Text;
 use crate::skeleton::{Scope, field_name};
 
-/// A field of a struct to write.
+/// A field of a struct that is written.
 #[derive(Debug, Clone)]
 pub(in crate::rust) struct Field {
     pub(in crate::rust) name: String,
@@ -26,13 +26,13 @@ pub(in crate::rust) struct Field {
     pub(in crate::rust) doc: Doc,
 }
 
-/// A struct to write. Its padding is added here.
+/// A struct that is written. This type adds the padding.
 pub(in crate::rust) struct Definition<'d> {
     pub(in crate::rust) name: &'d str,
     pub(in crate::rust) doc: Vec<Doc>,
     pub(in crate::rust) size: u64,
     pub(in crate::rust) fields: Vec<Field>,
-    /// An alignment that no field requires.
+    /// The alignment of the struct, if it is greater than the alignment of its fields.
     pub(in crate::rust) raised: Option<u64>,
     pub(in crate::rust) bits: Vec<Bits>,
     /// Members that share bytes with others, with their offsets.
@@ -42,7 +42,7 @@ pub(in crate::rust) struct Definition<'d> {
 }
 
 impl Definition<'_> {
-    /// Wraps misaligned fields, so that the struct need not be packed.
+    /// Wraps misaligned fields in types of alignment 1, so that the struct need not be packed.
     pub(in crate::rust) fn wrap_displaced(&mut self) {
         for field in self.fields.iter_mut().filter(|field| field.offset % field.align.max(1) != 0) {
             let ty = &field.ty;
@@ -208,9 +208,11 @@ impl Types<'_> {
                 }
                 Position::Omitted => {
                     let declared = self.declared(part);
-                    definition.doc.push(Doc::new(format_args!(
-                        " Omitted, because it has no size or is out of bounds: `{declared}`"
-                    )));
+                    let why = match self.unknown_kind(part.ty) {
+                        Some(number) => format!("BTF kind {number} of its type is unknown"),
+                        None => "it has no size or is out of bounds".to_owned(),
+                    };
+                    definition.doc.push(Doc::new(format_args!(" Omitted, because {why}: `{declared}`")));
                 }
             }
         }
@@ -228,6 +230,21 @@ impl Types<'_> {
     /// Returns the documentation of a member.
     pub(super) fn doc(&self, part: &Part) -> Doc {
         Doc::new(format_args!(" `{}`", self.declared(part)))
+    }
+
+    /// Returns the number of the unknown BTF kind of a type or of an array's elements.
+    fn unknown_kind(&self, ty: TypeId) -> Option<u32> {
+        /// The maximum number of array dimensions to resolve, which damaged BTF could make endless.
+        const DIMENSIONS: usize = 32;
+        let element = |ty: &TypeId| match self.btf.get(*ty).kind {
+            Kind::Array { element, .. } => Some(self.btf.resolve(element)),
+            _ => None,
+        };
+        let types = std::iter::successors(Some(self.btf.resolve(ty)), element).take(DIMENSIONS);
+        types.last().and_then(|ty| match self.btf.get(ty).kind {
+            Kind::Unknown(number) => Some(number),
+            _ => None,
+        })
     }
 
     /// Returns the C declaration of a member, for a code span.
@@ -265,7 +282,7 @@ impl Types<'_> {
 
     fn enumeration(&self, node: &Node, it: &Enum, text: &mut Text<'_>) -> Result<()> {
         let mut scope = Scope::default();
-        // A constant with a possibly wrong value is worse than none.
+        // A constant with a possibly wrong value would be worse than a missing constant.
         let values = if is_truncated(it) { &[] } else { it.values.as_slice() };
         let values = values.iter().map(|(name, value)| {
             let name = scope.claim(&field_name(self.btf.str(*name)));
@@ -285,7 +302,7 @@ pub(super) fn accessor_names(scope: &mut Scope, wanted: &str) -> (String, String
     scope.claim_pair(wanted, |name| format!("set_{}", name.trim_start_matches("r#")))
 }
 
-/// Returns the preferred Rust name of a member, before resolving conflicts.
+/// Returns the preferred Rust name of a member, before conflicts are resolved.
 pub(super) fn wanted_name(part: &Part) -> String {
     field_name(if part.name.is_empty() { "anon" } else { &part.name })
 }
@@ -294,14 +311,14 @@ fn number(signed: bool, size: u32) -> Ident {
     format_ident!("{}{}", if signed { 'i' } else { 'u' }, size * 8)
 }
 
-/// Returns whether the values in BTF may be only the lower halves of those in the source. BTF does not record this:
-/// `BTF_KIND_ENUM` has 32 bits for each value. clang before version 15 writes it for eight-byte enums. Later versions
-/// do so if the source names the type by a typedef (`enum kind : u64`); they do not record the sign then either.
+/// Returns whether BTF may contain only the lower 32 bits of each value: the enum has eight bytes and is written as
+/// `BTF_KIND_ENUM`. clang before 15 writes all enums of eight bytes in this way; later versions write those whose
+/// underlying type is a typedef (`enum kind : u64`), and lose the sign too.
 fn is_truncated(it: &Enum) -> bool {
     it.size > 4 && !it.wide
 }
 
-/// The documentation of such an enum.
+/// The documentation of an enum whose values may be truncated.
 const TRUNCATED: [&str; 4] = [
     "",
     " Its values have no constants: the object contains only 32 bits of each value, so a constant could be wrong.",

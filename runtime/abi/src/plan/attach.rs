@@ -1,6 +1,6 @@
 //! Attach targets of programs, and the parser of their text.
 //!
-//! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user sets another one with
+//! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user sets a different one with
 //! `OpenProgram::set_attach_target`. The generator and the runtime use the same parser for both, so the text has the
 //! same meaning everywhere, and a later target replaces all parts of an earlier one. The text is untrusted: parsing
 //! returns a target or an error for any text. This module does not know kernels, files or processes; attaching
@@ -18,17 +18,17 @@ use super::{SymbolKind, Text};
 /// How a program attaches. `S` is the type of names; parsed names borrow from the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach<S = Text> {
-    /// It requires an argument, described by this noun phrase ("a network interface").
+    /// The program requires an argument to attach, described by this noun phrase ("a network interface").
     Needs(&'static str),
-    /// It does not attach, but runs in another way, described here ("by `test_run`").
+    /// The program does not attach, but runs in a different way, described here ("with `test_run`").
     Never(&'static str),
-    /// It attaches to a target of this kind, but the section names none, or an invalid one.
+    /// The program attaches to a target of this kind, but the section names no target, or an invalid one.
     Target(TargetKind),
     /// The raw tracepoint of this name.
     RawTracepoint(S),
-    /// The kernel function or tracepoint it was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
+    /// The kernel function or tracepoint that the program was loaded for (fentry, fexit, fmod_ret, tp_btf, lsm).
     Tracing,
-    /// The iterator it was loaded for.
+    /// The iterator that the program was loaded for.
     Iter,
     /// The tracepoint of this category and name.
     Tracepoint {
@@ -41,9 +41,9 @@ pub enum Attach<S = Text> {
     Kprobe {
         /// The function.
         function: S,
-        /// The offset from its beginning, in bytes.
+        /// The offset from the function's beginning, in bytes.
         offset: u64,
-        /// Whether to probe its return instead of its entry.
+        /// Whether to probe the function's return instead of its entry.
         at_return: bool,
     },
     /// All kernel functions that match a pattern, in which `*` matches any characters and `?` one.
@@ -57,7 +57,7 @@ pub enum Attach<S = Text> {
     Ksyscall {
         /// The system call's name, as in its manual page.
         name: S,
-        /// Whether to probe its return instead of its entry.
+        /// Whether to probe the system call's return instead of its entry.
         at_return: bool,
     },
     /// An instruction of a program file, by uprobe.
@@ -68,7 +68,7 @@ pub enum Attach<S = Text> {
         function: S,
         /// The offset from the beginning of the function or file, in bytes.
         offset: u64,
-        /// Whether to probe its return instead of its entry.
+        /// Whether to probe the function's return instead of its entry.
         at_return: bool,
     },
     /// All functions of a program file that match a pattern.
@@ -167,15 +167,16 @@ const NO_PATH: &str = "no path precedes the colon";
 const NO_COLON: &str = "no colon follows the path";
 const NO_NAME: &str = "one of its names is empty";
 const NO_NUMBER: &str = "the offset is not a decimal or `0x` hexadecimal number";
-const RETURN: &str = "a return probe has no offset";
-const NO_OFFSET: &str = "only single probes have an offset";
+const RETURN: &str = "a return probe cannot have an offset";
+const NO_OFFSET: &str = "a probe of several functions cannot have an offset";
 const NUL: &str = "the target contains a NUL";
 const SPACE: &str = "the target contains white space";
 const CATEGORY: &str = "the category and name are not two path components";
 const COLONS: &str = "it has more than two colons";
 
 impl TargetKind {
-    /// Returns what attaching requires if the section names no target, as a noun phrase.
+    /// Returns a noun phrase for the target that the user must set if the section names none: "the name of a kernel
+    /// function".
     #[must_use]
     pub const fn needs(self) -> &'static str {
         match self {
@@ -302,8 +303,8 @@ impl TargetKind {
         })
     }
 
-    /// Returns the name and kind of the kernel BTF type that a program with this target is loaded for, if it is loaded
-    /// for one.
+    /// Returns the name and kind of the kernel BTF type that a program with this target is loaded for; `Ok(None)` if
+    /// targets of this kind are not set at load.
     ///
     /// ```
     /// use skelgen_abi::plan::{SymbolKind, TargetKind};
@@ -313,7 +314,7 @@ impl TargetKind {
     /// ```
     ///
     /// # Errors
-    /// As for [`parse`](Self::parse).
+    /// Those of [`parse`](Self::parse).
     pub fn kernel_type(self, text: &str) -> Result<Option<(String, SymbolKind)>, Malformed> {
         self.parse(text)?;
         let (prefix, kind) = match self {
@@ -333,7 +334,7 @@ impl TargetKind {
 }
 
 impl<S> Attach<S> {
-    /// Returns the kind of this target, if text names it.
+    /// Returns the kind of this target; `None` if it is not parsed from text.
     #[must_use]
     pub fn target_kind(&self) -> Option<TargetKind> {
         Some(match *self {
@@ -353,8 +354,8 @@ impl<S> Attach<S> {
         })
     }
 
-    /// Returns what attaching requires, as a noun phrase; `None` if the program attaches without arguments or not at
-    /// all.
+    /// Returns a noun phrase for the argument that attaching requires ("a network interface"); `None` if the program
+    /// attaches without arguments or does not attach at all.
     #[must_use]
     pub fn needs(&self) -> Option<&'static str> {
         match self {
@@ -501,7 +502,7 @@ mod tests {
             assert_eq!(kprobe(text), None, "{text}");
         }
         assert!(KRETPROBE.parse("f+0").is_ok());
-        assert!(KRETPROBE.parse("f+1").unwrap_err().to_string().contains("no offset"));
+        assert!(KRETPROBE.parse("f+1").unwrap_err().to_string().contains("cannot have an offset"));
     }
 
     #[test]

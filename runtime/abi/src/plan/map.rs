@@ -7,11 +7,11 @@ use crate::uapi::MapType;
 row! {
     /// A map to create.
     pub struct Map {
-        /// Its name in the source; for global data the section's name.
+        /// The map's name in the source; for global data the section's name.
         name: Text,
-        /// Its type.
+        /// The map's type.
         map_type: MapType;
-        /// Its name in the kernel, at most 15 bytes.
+        /// The map's name in the kernel, at most 15 bytes.
         kernel_name: Text = Text::Borrowed(name),
         /// The key size in bytes.
         key_size: u32 = 0,
@@ -25,13 +25,13 @@ row! {
         numa_node: u32 = 0,
         /// The type-specific setting (`map_extra`).
         extra: u64 = 0,
-        /// The BTF id of the key type in the object; 0 if it has none or the kernel accepts none.
+        /// The BTF id of the key type in the object; 0 if the map has no key type or the kernel accepts none.
         btf_key_type_id: u32 = 0,
-        /// The BTF id of the value type in the object; 0 if it has none or the kernel accepts none.
+        /// The BTF id of the value type in the object; 0 if the map has no value type or the kernel accepts none.
         btf_value_type_id: u32 = 0,
         /// For maps of maps: the template of the inner maps, which is created for this map and closed afterwards.
         inner: Option<u32> = None,
-        /// Whether it is only the template that another map's `inner` refers to.
+        /// Whether the map is only the template that another map's `inner` refers to.
         template: bool = false,
         /// For global data and struct_ops maps: the initial contents.
         section: Option<Section> = None,
@@ -39,12 +39,12 @@ row! {
         struct_ops: Option<StructOps> = None,
         /// For jump tables: the owner. The map is created only if that program is loaded, and closed afterwards.
         jump_table: Option<JumpTable> = None,
-        /// Whether it is pinned by name (`LIBBPF_PIN_BY_NAME` in the source).
+        /// Whether the map is pinned by name (`LIBBPF_PIN_BY_NAME` in the source).
         pin_by_name: bool = false,
     }
 }
 
-/// A section of global data, which is the only value of its map.
+/// A section of global data: the only value of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
     /// The kind of data.
@@ -80,11 +80,11 @@ pub enum SectionKind {
 row! {
     /// A struct_ops map: a kernel struct whose function pointers are programs.
     pub struct StructOps {
-        /// The kernel's name of the struct.
+        /// The name of the kernel struct.
         name: Text,
         /// The members, as the object declares them.
         members: List<Member>;
-        /// Whether it is created by default (`?` before the section's name disables it).
+        /// Whether the map is created by default (`?` before the section's name disables it).
         autocreate: bool = true,
     }
 }
@@ -92,15 +92,15 @@ row! {
 row! {
     /// A member of a struct_ops map, as the object declares it.
     pub struct Member {
-        /// Its name; empty for an anonymous struct or union.
+        /// The member's name; empty for an anonymous struct or union.
         name: Text,
-        /// Its offset in bytes.
+        /// The member's offset in bytes.
         offset: u32,
-        /// Its size in bytes; 0 for a bitfield.
+        /// The member's size in bytes; 0 for a bitfield.
         size: u32,
-        /// The kind number of its type without modifiers (`BTF_KIND_*` of `linux/btf.h`).
+        /// The kind number of the member's type without modifiers (`BTF_KIND_*` of `linux/btf.h`).
         kind: u32;
-        /// The program of a function pointer, by default.
+        /// For a function pointer, the program of the member, which the user can replace.
         program: Option<u32> = None,
     }
 }
@@ -110,6 +110,7 @@ row! {
 pub struct JumpTable {
     /// The program that is loaded with the map.
     pub program: u32,
-    /// The function that jumps. A function's tables are the maps of the same program and function, in order.
+    /// The index of the function that contains the indirect jump. If a function has several jump tables, they are the
+    /// maps with the same program and function, in the order of the maps.
     pub function: u32,
 }

@@ -7,24 +7,24 @@ use crate::uapi::{AttachType, ProgramType};
 row! {
     /// A program to load.
     pub struct Program {
-        /// The name of its function.
+        /// The name of the program's function.
         name: Text,
-        /// The name of its section in the object.
+        /// The name of the program's section in the object.
         section: Text,
-        /// Its type.
+        /// The program's type.
         program_type: ProgramType,
-        /// How it attaches.
+        /// How the program attaches.
         attach: Attach,
-        /// Its functions, as unique indices into [`Object::functions`](super::Object::functions), in the order of the
-        /// kernel. The program's own function is first.
+        /// The program's functions, as unique indices into [`Object::functions`](super::Object::functions), in the
+        /// order in which they are loaded. The program's own function is first.
         functions: List<u32>;
         /// The attach type that the kernel requires at load time, or 0.
         expected_attach_type: AttachType = AttachType(0),
         /// Flags of `BPF_PROG_LOAD`.
         flags: u32 = 0,
-        /// Whether it is loaded by default (`?` before the section's name disables it).
+        /// Whether the program is loaded by default (`?` before the section's name disables it).
         autoload: bool = true,
-        /// The first upstream Linux that loads programs of its section; `(0, 0)` if unknown.
+        /// The first upstream Linux that loads programs of the section; `(0, 0)` if unknown.
         since: Version = (0, 0),
         /// The symbol whose BTF id is the program's `attach_btf_id`.
         target: Option<u32> = None,
@@ -40,10 +40,11 @@ row! {
         /// The BTF id of the function in the object, or 0. A program is loaded with function and line records only if
         /// all its functions have an id.
         btf_id: u32,
-        /// The instructions and records; in the emulated form, if the object has only that form of percpu data.
+        /// The ordinary body: with direct access to percpu data or, if the object's [`PercpuForm`](super::PercpuForm)
+        /// is `Emulated`, with emulation.
         body: Body;
-        /// The emulated form, for kernels without direct access to percpu data, if the function uses such data and the
-        /// object has both forms.
+        /// The emulated body, for kernels without direct access to percpu data, if the function uses percpu data and
+        /// the object's [`PercpuForm`](super::PercpuForm) is `Either`.
         emulated: Option<Body> = None,
     }
 }
@@ -77,8 +78,8 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// The size of a patch in the blob, in bytes: the instruction's index, then the kind's number above a 24-bit
-    /// operand, both little-endian.
+    /// The size of a patch in the blob, in bytes. A patch is two little-endian 32-bit words: the instruction's index;
+    /// then a 24-bit operand in the low bits and the number of the kind in the high bits.
     pub const SIZE: usize = 8;
 
     /// The largest operand: an index of a map, symbol or function.
@@ -129,29 +130,34 @@ impl Patch {
     }
 }
 
-/// The value that a patch writes, and its position.
+/// The value that a patch writes, and the part of the instruction that it writes the value to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchKind {
-    /// A map's file descriptor, to the immediate of an `ld_imm64`. The source register and the second immediate are
-    /// already set.
+    /// Writes a map's file descriptor to the immediate of an `ld_imm64`. The source register and the second immediate
+    /// are already set.
     Map(u32),
-    /// An arena's file descriptor, to the immediate of an `ld_imm64`. The offset of the arena's variables is added to
-    /// the second immediate.
+    /// Writes an arena's file descriptor to the immediate of an `ld_imm64`, and adds the offset of the arena's
+    /// variables to the second immediate.
     ArenaValue(u32),
-    /// The BTF id and BTF file descriptor of a kernel variable or function, to both immediates of an `ld_imm64`.
+    /// Writes the BTF id of a kernel variable or function and its BTF file descriptor to the two immediates of an
+    /// `ld_imm64`.
     Variable(u32),
-    /// The address of a kernel symbol, to both immediates of an `ld_imm64`; 0 if the symbol is weak and missing.
+    /// Writes the address of a kernel symbol to the two immediates of an `ld_imm64`: 0 if the symbol is weak and
+    /// missing.
     Address(u32),
-    /// The BTF id of a kernel function, to the immediate of a call, and its module, to the offset.
+    /// Writes the BTF id of a kernel function to the immediate of a call, and the index of its module in the program's
+    /// `fd_array` to the offset.
     Function(u32),
-    /// The smallest 2^n - 1 that is not less than the number of the last possible CPU, to the immediate of an `and`.
+    /// Writes a mask of CPU numbers to the immediate of an `and`: the smallest 2^n - 1 that is not less than the number
+    /// of the last possible CPU.
     CpuMask,
-    /// The stride of this emulated percpu section, in bytes, to the immediate of a multiplication. The size of a
-    /// section can change before the load.
+    /// Writes the distance in bytes between the copies of an emulated percpu section to the immediate of a
+    /// multiplication. It depends on the size of the section, which can change before the load.
     Stride(u32),
-    /// The distance in instructions to a function of the same program, to the immediate of a call or an `ld_imm64`.
+    /// Writes the distance in instructions to a function of the same program to the immediate of a call or an
+    /// `ld_imm64`.
     Subprogram(u32),
-    /// The file descriptor of a jump table, given by its index in the function, to the immediate of an `ld_imm64`. The
-    /// source register is already set.
+    /// Writes the file descriptor of a jump table, given by its index in the function, to the immediate of an
+    /// `ld_imm64`. The source register is already set.
     JumpTable(u32),
 }

@@ -1,7 +1,8 @@
-//! The declaration of rows: required fields, then fields with a default.
+//! The declaration of rows of a plan: required fields, then fields with a default.
 //!
 //! A declaration generates the struct, a constructor with the required fields, and a setter for each other field. All
-//! are `const`, so that a generated file states only what differs from the default. This module does not know the rows.
+//! are `const`, so that a generated file has only the fields that differ from the default. This module does not depend
+//! on the rows.
 
 /// Declares a row: `struct NAME { FIELD: TYPE, …; FIELD: TYPE = DEFAULT, … }`. For a [`Text`](super::Text),
 /// [`CText`](super::CText) or [`List`](super::List), the constructor and setter take the borrowed form.

@@ -10,7 +10,7 @@ row! {
         name: Text,
         /// The kind of the BTF type.
         kind: SymbolKind;
-        /// Whether it may be missing.
+        /// Whether the symbol may be missing.
         weak: bool = false,
         /// The object's declared type, as a BTF id; for a function its prototype. The kernel's symbol must be
         /// compatible with it. Not set for attach targets.
@@ -54,13 +54,13 @@ row! {
     pub struct Kconfig {
         /// `CONFIG_…`, or one of the `LINUX_…` variables about the kernel itself.
         name: Text,
-        /// The values of its type.
+        /// The kind of the variable's values.
         kind: KconfigKind,
-        /// Its offset in the section, in bytes.
+        /// The variable's offset in the section, in bytes.
         offset: u32,
-        /// Its size in bytes.
+        /// The variable's size in bytes.
         size: u32;
-        /// Whether it may be missing. It is zero then.
+        /// Whether the option may be missing. The variable is zero then.
         weak: bool = false,
     }
 }
@@ -74,12 +74,12 @@ pub enum KconfigKind {
     Tristate,
     /// The character `n`, `y` or `m`, or a number in range.
     Char {
-        /// Whether it is signed.
+        /// Whether the `char` is signed.
         signed: bool,
     },
     /// An integer.
     Integer {
-        /// Whether it is signed.
+        /// Whether the integer is signed.
         signed: bool,
     },
     /// A NUL-terminated string, truncated to its size.

@@ -8,13 +8,13 @@ use crate::btf::format::{Gap, Layout};
 pub(super) enum Progress {
     /// Nothing is left to find, or nothing more can be found.
     Done,
-    /// This many bytes are done; the rest is the beginning of an incomplete item.
+    /// This many bytes were scanned; the other bytes are the beginning of an incomplete string or type.
     Used(usize),
 }
 
 /// A scan of strings for wanted names.
 pub(super) struct StringScan {
-    /// The lengths of the wanted names: bit n stands for n bytes, modulo 64.
+    /// The lengths of the wanted names: bit n is set if a name has n bytes (modulo 64).
     lengths: u64,
     /// The offset of the next piece.
     offset: u32,
@@ -60,7 +60,7 @@ impl StringScan {
         Progress::Used(begin)
     }
 
-    /// Compares one string. Returns whether it was the last wanted one.
+    /// Compares one string with the wanted names. Returns whether all wanted names are found now.
     #[inline]
     fn ends(&mut self, piece: &[u8], begin: usize, end: usize, wanted: &mut [Wanted<'_>]) -> bool {
         self.lengths & (1 << ((end - begin) % 64)) != 0 && self.compare(&piece[begin..end], begin, wanted)
@@ -90,7 +90,7 @@ impl Words for [u8] {
     }
 }
 
-/// Returns a word with the top bit of every byte that is zero in `word`, and no other bits.
+/// Returns a word in which the top bit of each byte is set that is zero in `word`, and all other bits are clear.
 fn zero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     !(((word & LOW) + LOW) | word | LOW)
@@ -98,7 +98,7 @@ fn zero_bytes(word: u64) -> u64 {
 
 /// A scan of types for wanted names.
 pub(super) struct TypeScan {
-    /// A bit for each remainder of a wanted name's offset by 4096.
+    /// Bit n is set if a wanted name has an offset whose remainder modulo 4096 is n.
     filter: [u64; 64],
     /// The id of the last type that was scanned.
     pub(super) id: u32,
@@ -168,7 +168,7 @@ fn number(kind: SymbolKind) -> u32 {
         SymbolKind::Typedef => 8,
         SymbolKind::Function => 12,
         SymbolKind::Variable => 14,
-        // No type has this kind (`BTF_KIND_UNKN`): addresses are looked up elsewhere.
+        // No type has this kind (`BTF_KIND_UNKN`): addresses are looked up in `/proc/kallsyms`.
         SymbolKind::Address => 0,
     }
 }

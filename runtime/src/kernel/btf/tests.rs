@@ -1,4 +1,4 @@
-//! Lookups of names in handmade BTF files: of modules, with unknown kinds, and malformed.
+//! Lookups of names in handmade BTF files: files of modules, files with unknown kinds, and malformed files.
 
 use std::path::PathBuf;
 
@@ -62,7 +62,8 @@ fn layout() -> Layout {
 
 #[test]
 fn offsets_of_one_module_are_not_used_in_the_next() {
-    // The first has a member of the name, the second a function of another name at the same offset, the third the function.
+    // The first has a member of the name, the second a function of a different name at the same offset, the third the
+    // function.
     let (mut first, mut second, mut third) = (Btf::new(), Btf::new(), Btf::new());
     first.structure("s", 8, &[("probe", 0, 0)]);
     function(&mut second, "other");
@@ -80,7 +81,7 @@ fn unknown_kinds_are_skipped() {
     let files = Files::new("unknown", &[("own", btf.bytes_with_layout(&LAYOUT))]);
     let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
     assert_eq!((ids, found.unread), (vec![Some(101), Some(104)], Vec::new()));
-    // A module can rely on the layout of vmlinux.
+    // A module without a kind layout uses that of vmlinux.
     let files = Files::new("unknown-base", &[("base", btf.bytes())]);
     let (ids, _, found) = files.find(&["before", "behind"], layout());
     assert_eq!((ids, found.unread), (vec![Some(101), Some(104)], Vec::new()));
@@ -91,7 +92,7 @@ fn without_a_layout_types_before_an_unknown_kind_are_found() {
     let files = Files::new("no-layout", &[("module", with_unknown_kind().bytes())]);
     let (ids, _, found) = files.find(&["before", "behind"], Layout::default());
     assert_eq!(ids, [Some(101), None]);
-    let why = "the BTF of module `module` could not be read: type [102] is of unknown kind 20, and no layout of kinds has its length";
+    let why = "the BTF of module `module` could not be read: type [102] has unknown kind 20, and there is no kind layout that gives its size";
     assert_eq!(found.unread, [why]);
     // There is no note if all names were found.
     assert!(files.find(&["before"], Layout::default()).2.unread.is_empty());
@@ -116,9 +117,9 @@ fn unreadable_modules_are_noted_and_skipped() {
     assert_eq!((ids, modules), (vec![Some(101), None], vec!["f".to_owned()]));
     let text = found.unread.join("\n");
     assert_eq!(found.unread.len(), 5, "{text}");
-    assert!(text.starts_with("the BTF of module `a` could not be read: it is empty\n"), "{text}");
-    assert!(text.contains("module `b` could not be read: it does not begin with a BTF header"), "{text}");
-    assert!(text.contains("module `c` could not be read: it is shorter than its header states"), "{text}");
+    assert!(text.starts_with("the BTF of module `a` could not be read: the BTF is empty\n"), "{text}");
+    assert!(text.contains("module `b` could not be read: the BTF does not begin with a header"), "{text}");
+    assert!(text.contains("module `c` could not be read: the BTF is shorter than its header states"), "{text}");
     assert!(text.contains("module `d` could not be read"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Arenas: memory that programs and this process share, each at an address of its own.
+//! Arenas: memory that is shared between programs and this process, which see it at different addresses.
 //!
 //! # Safety
 //! The region is the whole arena and stays mapped as long as the handle. Cells borrow from the handle, and the words of
@@ -7,22 +7,20 @@
 //! which is sound.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::data::Cell;
 use crate::data::Plain;
 use crate::error::{Error, Result, Step};
-use crate::map::{FromFd, Handle, Info};
+use crate::map::{FromFd, Info, NewMap, Supports, Untyped, about, one_cpu};
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
 
 /// An arena (`BPF_MAP_TYPE_ARENA`, Linux 6.9), mapped into this process. `T` is the struct of the object's variables in
 /// it (section `.addr_space.1`), or `()` if there are none.
 ///
-/// Programs store pointers in it as addresses of this process; [`Self::cell_at`] follows them.
+/// Pointers that programs store in the arena are addresses in this process; [`Self::cell_at`] follows them.
 ///
 /// ```
 /// use skelgen_runtime::map::Arena;
@@ -40,12 +38,14 @@ use crate::uapi::MapType;
 /// }
 /// ```
 pub struct Arena<T = ()> {
-    handle: Handle,
+    handle: Untyped,
     region: Region,
     /// The offset of the variables in bytes.
     globals: usize,
     value: PhantomData<fn() -> T>,
 }
+
+about!([T] Arena<T>);
 
 impl<T> Arena<T> {
     /// Returns the address of the arena's first byte in this process.
@@ -66,7 +66,7 @@ impl<T> Arena<T> {
         self.len() == 0
     }
 
-    /// Returns a cell of the value at `offset` bytes in the arena, or `None` if it is not inside.
+    /// Returns a cell of the value at `offset` bytes in the arena, or `None` if the value is not inside the arena.
     ///
     /// Access to a page that is not allocated allocates it. If the arena was created with
     /// [`SEGV_ON_FAULT`](crate::uapi::MapFlags::SEGV_ON_FAULT), the access ends the process instead.
@@ -83,24 +83,17 @@ impl<T> Arena<T> {
         Some(cells.field(0))
     }
 
-    /// Returns a cell of the value at an address that programs stored in the arena, or `None` if it is not inside.
+    /// Returns a cell of the value at an address that a program stored in the arena, or `None` if the value is not
+    /// inside the arena.
     #[must_use]
     pub fn cell_at<U: Plain>(&self, address: u64) -> Option<Cell<'_, U>> {
         let address = usize::try_from(address).ok()?;
         self.cell(address.checked_sub(self.address())?)
     }
 
-    /// Pins the arena to a path in a bpffs.
-    ///
-    /// # Errors
-    /// If the path is not in a bpffs, or the file exists.
-    pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.handle.pin(path.as_ref())
-    }
-
     /// Creates the handle of an arena that was mapped during the load.
     pub(crate) fn mapped(fd: OwnedFd, info: &Info, region: Region, globals: usize) -> Result<Self> {
-        let handle = Handle::new(fd, info)?.expect(&[MapType::ARENA], Some(0), Some(0))?;
+        let handle = Untyped::new(fd, info, one_cpu)?.expect(&SUPPORTS)?;
         if globals.checked_add(size_of::<T>()).is_none_or(|end| end > region.len()) {
             return Err(handle.mismatch("the arena is smaller than its variables"));
         }
@@ -119,28 +112,58 @@ impl<T: Plain> Arena<T> {
     }
 }
 
+/// The maps that the handle supports: arenas, which have neither keys nor values.
+const SUPPORTS: Supports = Supports::new(&[MapType::ARENA], Some(0), Some(0));
+
 impl Arena {
+    /// Creates an arena of `max_entries` pages and maps it: at the address that [`NewMap::extra`] sets, or at one that
+    /// the kernel chooses. Other processes can only map an arena that was created with an address.
+    ///
+    /// ```no_run
+    /// use skelgen_runtime::map::{Arena, NewMap};
+    ///
+    /// let heap = Arena::create(NewMap::new("heap", 1024))?;
+    /// println!("{} bytes at {:#x}", heap.len(), heap.address());
+    /// # Ok::<(), skelgen_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the definition is not that of an arena, the kernel rejects it, or memory at the address is in use.
+    pub fn create(definition: NewMap<'_>) -> Result<Self> {
+        let handle = definition.create(&SUPPORTS)?;
+        let address = address_of(&handle);
+        Self::map(handle, address)
+    }
+
     /// Maps an existing arena at the address that it was created with, as every process must.
-    fn map(handle: Handle) -> Result<Self> {
-        let handle = handle.expect(&[MapType::ARENA], Some(0), Some(0))?;
-        let found = *handle.map().info();
-        let address = usize::try_from(found.map_extra).ok().filter(|&address| address != 0);
-        let Some(address) = address else {
+    fn open(handle: Untyped) -> Result<Self> {
+        let handle = handle.expect(&SUPPORTS)?;
+        let Some(address) = address_of(&handle) else {
             return Err(handle.invalid(
                 "the arena was created without an address, so only the process that mapped it first can use it",
             ));
         };
-        let len = usize::try_from(found.max_entries).ok().and_then(|pages| pages.checked_mul(page_size()));
+        Self::map(handle, Some(address))
+    }
+
+    fn map(handle: Untyped, address: Option<usize>) -> Result<Self> {
+        let pages = usize::try_from(handle.max_entries()).ok();
+        let len = pages.and_then(|pages| pages.checked_mul(page_size()));
         let len = len.ok_or_else(|| handle.invalid("the arena is larger than this process's address space"))?;
-        let region = Region::at(handle.as_fd(), len, Some(address))
-            .map_err(|errno| handle.refused(Step::Open, "cannot map it into memory", errno))?;
+        let region = Region::at(handle.as_fd(), len, address)
+            .map_err(|errno| handle.refused(Step::Open, "cannot be mapped into memory", errno))?;
         Ok(Self { handle, region, globals: 0, value: PhantomData })
     }
 }
 
+/// Returns the address that an arena was created with, if it has one.
+fn address_of(arena: &Untyped) -> Option<usize> {
+    usize::try_from(arena.map().definition().extra).ok().filter(|&address| address != 0)
+}
+
 impl FromFd for Arena {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::map(Handle::new(fd, info)?)
+        Self::open(Untyped::new(fd, info, one_cpu)?)
     }
 }
 
@@ -149,25 +172,6 @@ impl TryFrom<OwnedFd> for Arena {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        Self::map(Handle::of_fd(fd)?)
-    }
-}
-
-impl<T> From<Arena<T>> for OwnedFd {
-    /// Returns the arena's file descriptor and unmaps the arena.
-    fn from(arena: Arena<T>) -> Self {
-        arena.handle.into_fd()
-    }
-}
-
-impl<T> AsFd for Arena<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-}
-
-impl<T> fmt::Debug for Arena<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arena").field("map", &self.handle).field("len", &self.len()).finish_non_exhaustive()
+        Self::open(Untyped::of_fd(fd)?)
     }
 }

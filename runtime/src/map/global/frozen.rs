@@ -6,22 +6,23 @@ use super::mapped::whole;
 use crate::data::zeroed_box;
 use crate::data::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
-use crate::map::{FromFd, Handle, Info, about};
+use crate::map::{FromFd, Info, Untyped, about, one_cpu};
 
-/// A section of constant global data: a copy that was made after the load, when the map is frozen.
+/// A section of constant global data (`.rodata`): the map, and a copy of its value that was made after the load. The
+/// map is frozen after the load, so the copy stays equal to the map's value.
 ///
 /// A skeleton has one for each section: `skeleton.rodata` is the map, `skeleton.rodata()` the constants.
 ///
 /// ```
 /// use skelgen_runtime::Frozen;
 ///
-/// /// Nobody can write to a frozen map, so a reference is sound.
+/// /// Neither programs nor processes can write to a frozen map, so a reference is sound.
 /// fn pid(rodata: &Frozen<u32>) -> &u32 {
 ///     rodata.get()
 /// }
 /// ```
 pub struct Frozen<T> {
-    handle: Handle,
+    handle: Untyped,
     value: Box<T>,
     /// The bytes that `resize` added.
     tail: Vec<u8>,
@@ -39,15 +40,15 @@ impl<T: Plain> Frozen<T> {
     /// Returns the bytes that `resize` added before the load, as values of a plain type.
     ///
     /// # Errors
-    /// If their number is not a multiple of the size of `U`.
+    /// If the number of added bytes is not a multiple of the size of `U`.
     pub fn tail<U: Plain>(&self) -> Result<Vec<U>> {
         let count = whole::<U>(self.tail.len()).map_err(|why| self.handle.mismatch(why))?;
         Ok(self.tail.chunks_exact(size_of::<U>()).take(count).map(from_prefix).collect())
     }
 
-    /// Creates the handle of a section whose variables have `data_len` bytes of the map's value (all bytes, if that is
-    /// `None`).
-    fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
+    /// Creates the handle of a section. Its variables are the first `data_len` bytes of the map's value, or all bytes
+    /// if `None`.
+    fn check(handle: Untyped, data_len: Option<usize>) -> Result<Self> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
         let data_len = data_len.unwrap_or(len);
@@ -62,13 +63,13 @@ impl<T: Plain> Frozen<T> {
             as_bytes_mut(&mut *value)[..data_len].copy_from_slice(&all);
             found
         };
-        if found { Ok(Self { handle, value, tail }) } else { Err(handle.invalid("it has no element")) }
+        if found { Ok(Self { handle, value, tail }) } else { Err(handle.invalid("the map has no element")) }
     }
 }
 
 impl<T: Plain> FromFd for Frozen<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::check(Handle::new(fd, info)?, usize::try_from(info.data_size).ok())
+        Self::check(Untyped::new(fd, info, one_cpu)?, usize::try_from(info.data_size).ok())
     }
 }
 
@@ -77,6 +78,6 @@ impl<T: Plain> TryFrom<OwnedFd> for Frozen<T> {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        Self::check(Handle::of_fd(fd)?, None)
+        Self::check(Untyped::of_fd(fd)?, None)
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::data::Cell;
 use crate::data::Plain;
 use crate::error::{Errno, Error, Result, Step};
-use crate::map::{FromFd, Handle, Info, about};
+use crate::map::{FromFd, Info, Untyped, about, one_cpu};
 use crate::sys::mmap::Region;
 
 /// A section of global data, in memory that is shared with the programs.
@@ -32,9 +32,9 @@ use crate::sys::mmap::Region;
 /// }
 /// ```
 pub struct Mapped<T> {
-    handle: Handle,
+    handle: Untyped,
     region: Region,
-    /// The number of bytes of the map's value that are the `T`, without padding at its end.
+    /// The size of the variables in bytes: `T` without its trailing padding.
     data_len: usize,
     value: PhantomData<fn() -> T>,
 }
@@ -57,7 +57,7 @@ impl<T: Plain> Mapped<T> {
     /// bytes, and setting a whole `T` overwrites them.
     ///
     /// # Errors
-    /// If their number is not a multiple of the size of `U`.
+    /// If the number of added bytes is not a multiple of the size of `U`.
     pub fn tail<U: Plain>(&self) -> Result<impl ExactSizeIterator<Item = Cell<'_, U>> + DoubleEndedIterator> {
         let count =
             whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.mismatch(why))?;
@@ -70,20 +70,20 @@ impl<T: Plain> Mapped<T> {
         }))
     }
 
-    /// Creates the handle of a section whose variables have `data_len` bytes of the map's value (all bytes, if that is
-    /// `None`).
-    fn check(handle: Handle, data_len: Option<usize>) -> Result<Self> {
+    /// Creates the handle of a section. Its variables are the first `data_len` bytes of the map's value, or all bytes
+    /// if `None`.
+    fn check(handle: Untyped, data_len: Option<usize>) -> Result<Self> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
         let region = Region::new(handle.as_fd(), 0, len.max(size_of::<T>()), true)
-            .map_err(|errno| handle.refused(Step::Open, "cannot map it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "cannot be mapped into memory", errno))?;
         Ok(Self { handle, region, data_len: data_len.unwrap_or(len), value: PhantomData })
     }
 }
 
 impl<T: Plain> FromFd for Mapped<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::check(Handle::new(fd, info)?, usize::try_from(info.data_size).ok())
+        Self::check(Untyped::new(fd, info, one_cpu)?, usize::try_from(info.data_size).ok())
     }
 }
 
@@ -92,11 +92,12 @@ impl<T: Plain> TryFrom<OwnedFd> for Mapped<T> {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        Self::check(Handle::of_fd(fd)?, None)
+        Self::check(Untyped::of_fd(fd)?, None)
     }
 }
 
-/// Returns how many `U` the `len` bytes are that `resize` added. The error explains why they are not a whole number.
+/// Returns how many `U` fit in the `len` bytes that `resize` added. Fails if `len` is not a multiple of the size of
+/// `U`.
 pub(super) fn whole<U>(len: usize) -> std::result::Result<usize, String> {
     match len.checked_rem(size_of::<U>()) {
         Some(0) => Ok(len / size_of::<U>()),

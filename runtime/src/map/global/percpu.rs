@@ -14,22 +14,24 @@ use crate::data::Cell;
 use crate::data::words;
 use crate::data::{Plain, as_bytes, from_prefix, holds};
 use crate::error::{Error, Result, Step};
-use crate::map::{FromFd, Handle, Info, PerCpu, about};
+use crate::map::{FromFd, Info, PerCpu, Supports, Untyped, about};
 use crate::sys::cpus;
 use crate::sys::mmap::Region;
 use crate::uapi::{MapType, elem_flags};
 
 /// A section of percpu global data: a `T` for each possible CPU.
 ///
-/// Linux 7.3 and later store it in a percpu array, and each call here is one system call. For older kernels the
-/// skeleton loads an array with one element that contains the copies of all CPUs, each in cache lines of its own. Calls
-/// here then access shared memory without a system call. Emulation has other differences:
+/// On Linux 7.3 and later, if programs can access percpu arrays directly, the section is a percpu array, and each
+/// method makes one system call. On other kernels the section is emulated: the map is an array with one element that
+/// contains the copies of all CPUs, each in cache lines of its own, and methods access this memory without a system
+/// call. Emulation has other differences:
 ///
 /// - Emulated copies are contiguous, so that all are in the memory of the NUMA node that loaded the object. Their
-///   number is that of the possible CPUs, rounded up to a power of two.
-/// - Tools show a map of type array whose element is all copies, and iterators over percpu maps do not visit it.
-/// - The kernel copies a native copy of one CPU in one request. Emulated data is read and written in pieces of at most
-///   8 bytes, while programs may change it.
+///   number is the smallest power of two above every CPU number.
+/// - Tools such as bpftool show a map of type array with all copies in one element, and iterators over percpu maps do
+///   not visit it.
+/// - Emulated data is read and written in pieces of at most 8 bytes, while programs may change it. Without emulation,
+///   the kernel reads or writes the copy of one CPU in one request.
 ///
 /// ```
 /// use skelgen_runtime::PercpuData;
@@ -43,9 +45,9 @@ use crate::uapi::{MapType, elem_flags};
 /// }
 /// ```
 pub struct PercpuData<T> {
-    handle: Handle,
+    handle: Untyped,
     copies: Option<Copies>,
-    /// The number of bytes of a copy that are the `T`, without padding at its end.
+    /// The size of the variables in bytes: `T` without its trailing padding.
     data_len: usize,
     /// The number of bytes of a copy including those that `resize` added.
     section_len: usize,
@@ -74,9 +76,10 @@ impl<T: Plain> PercpuData<T> {
             None if self.section_len > self.data_len => {
                 Ok(from_prefix(&self.handle.percpu_bytes_on(as_bytes(&KEY), cpu)?[..self.data_len]))
             }
-            None => {
-                self.handle.percpu_get_on(as_bytes(&KEY), cpu)?.ok_or_else(|| self.handle.invalid("it has no element"))
-            }
+            None => self
+                .handle
+                .percpu_get_on(as_bytes(&KEY), cpu)?
+                .ok_or_else(|| self.handle.invalid("the map has no element")),
         }
     }
 
@@ -115,7 +118,7 @@ impl<T: Plain> PercpuData<T> {
         }
     }
 
-    /// Sets the copies of all CPUs, each to its own value.
+    /// Sets the copy of each possible CPU to the CPU's value in `values`.
     ///
     /// # Errors
     /// If the kernel rejects the request.
@@ -133,7 +136,9 @@ impl<T: Plain> PercpuData<T> {
     pub fn get(&self) -> Result<PerCpu<T>> {
         match &self.copies {
             Some(copies) => PerCpu::from_fn(|cpu| copies.cells(cpu).get()),
-            None => self.handle.percpu_get(as_bytes(&KEY))?.ok_or_else(|| self.handle.invalid("it has no element")),
+            None => {
+                self.handle.percpu_get(as_bytes(&KEY))?.ok_or_else(|| self.handle.invalid("the map has no element"))
+            }
         }
     }
 
@@ -156,7 +161,7 @@ impl<T: Plain> PercpuData<T> {
     /// Returns the bytes that `resize` added to one CPU's copy before the load, as values of a plain type.
     ///
     /// # Errors
-    /// If the CPU does not exist, or their number is not a multiple of the size of `U`.
+    /// If the CPU does not exist, or the number of added bytes is not a multiple of the size of `U`.
     pub fn tail_on<U: Plain>(&self, cpu: u32) -> Result<Vec<U>> {
         self.check_tail::<U>()?;
         let bytes = match &self.copies {
@@ -211,7 +216,7 @@ impl<T: Plain> PercpuData<T> {
 }
 
 impl Copies {
-    /// Returns a cell of the copy of a CPU, which is possible.
+    /// Returns a cell of a CPU's copy. The CPU must be possible.
     fn cells<T: Plain>(&self, cpu: u32) -> Cell<'_, T> {
         // SAFETY: the region is mapped readable and writable for at least a stride from there, and a `T` fits in a
         // stride.
@@ -238,38 +243,39 @@ impl Copies {
     fn address(&self, cpu: u32, from: usize, len: usize) -> NonNull<u8> {
         let offset = usize::try_from(cpu).map_or(usize::MAX, |cpu| cpu.saturating_mul(self.stride));
         let inside = from.checked_add(len).is_some_and(|end| end <= self.stride);
-        assert!(inside && offset <= self.region.len() - self.stride, "CPU {cpu} is not among the copies");
+        assert!(inside && offset <= self.region.len() - self.stride, "emulated data has no copy for CPU {cpu}");
         // SAFETY: the offset is inside the region.
         unsafe { self.region.base().add(offset + from) }
     }
 }
 
 impl<T: Plain> PercpuData<T> {
-    /// Creates the handle of data whose variables have `data_len` bytes of a CPU's copy, of which `section_len` are
-    /// used.
-    fn check(handle: Handle, data_len: usize, section_len: usize) -> Result<Self> {
+    /// Creates the handle. Of each CPU's copy, the variables use the first `data_len` bytes and the section the first
+    /// `section_len`.
+    fn check(handle: Untyped, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
             return Err(handle.mismatch(format_args!(
-                "its variables take {data_len} of {section_len} bytes, but their Rust type has {}",
+                "the variables take {data_len} of the section's {section_len} bytes, but their Rust type has {} bytes",
                 size_of::<T>()
             )));
         }
         if handle.map().map_type() != MapType::ARRAY {
-            let handle = handle.expect(&[MapType::PERCPU_ARRAY], Some(size_of::<u32>()), Some(section_len))?;
+            let handle =
+                handle.expect(&Supports::new(&[MapType::PERCPU_ARRAY], Some(size_of::<u32>()), Some(section_len)))?;
             return Ok(Self { handle, copies: None, data_len, section_len, value: PhantomData });
         }
-        let handle = handle.expect(&[MapType::ARRAY], Some(size_of::<u32>()), None)?;
+        let handle = handle.expect(&Supports::new(&[MapType::ARRAY], Some(size_of::<u32>()), None))?;
         let len = handle.map().value_len();
         let slots = usize::try_from(cpus::possible()?.slots()).unwrap_or(usize::MAX);
         let stride = len / slots;
         // The map does not state how much of the stride is data, so only a stride that is too small is an error.
-        if len % slots != 0 || size_of::<T>().max(section_len) > stride || handle.map().info().max_entries != 1 {
+        if len % slots != 0 || size_of::<T>().max(section_len) > stride || handle.map().definition().max_entries != 1 {
             return Err(handle.mismatch(format_args!(
-                "its value has {len} bytes, which are not {slots} copies of {section_len} bytes"
+                "the value has {len} bytes, but must have {slots} copies of {section_len} bytes"
             )));
         }
         let region = Region::new(handle.as_fd(), 0, len, true)
-            .map_err(|errno| handle.refused(Step::Open, "cannot map it into memory", errno))?;
+            .map_err(|errno| handle.refused(Step::Open, "cannot be mapped into memory", errno))?;
         Ok(Self { handle, copies: Some(Copies { region, stride }), data_len, section_len, value: PhantomData })
     }
 }
@@ -277,7 +283,7 @@ impl<T: Plain> PercpuData<T> {
 impl<T: Plain> FromFd for PercpuData<T> {
     fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
         let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
-        Self::check(Handle::new(fd, info)?, bytes(info.data_size), bytes(info.section_size))
+        Self::check(Untyped::new(fd, info, cpus::count)?, bytes(info.data_size), bytes(info.section_size))
     }
 }
 
@@ -287,12 +293,12 @@ impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let handle = Handle::of_fd(fd)?;
+        let handle = Untyped::of_fd(fd)?;
         let len = handle.map().value_len();
         let (data_len, section_len) = match handle.map().map_type() {
             MapType::PERCPU_ARRAY if holds::<T>(len) => (len, len),
             MapType::PERCPU_ARRAY => (size_of::<T>(), len),
-            // A map of emulated data states only the stride of its copies.
+            // The map of emulated data has only the distance between the copies, not the size of the section.
             _ => (size_of::<T>(), size_of::<T>()),
         };
         Self::check(handle, data_len, section_len)
@@ -325,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "is not among the copies"]
+    #[should_panic = "has no copy for CPU"]
     fn copies_have_bounds() {
         let copies = Copies { region: Region::anonymous(1), stride: 64 };
         copies.write(u32::MAX, 0, &[1]);

@@ -1,6 +1,7 @@
 //! Requests for percpu maps: with the flags of Linux 7.0, or with full-width values.
 //!
-//! A full-width value is the values of all possible CPUs in order, each rounded up to 8 bytes.
+//! A full-width value consists of the values of all possible CPUs in ascending order, each padded to a multiple of 8
+//! bytes.
 //!
 //! `NOEXIST` and `EXIST` cannot be combined with the CPU flags. Linux 7.0 to 7.3 reject them with `ALL_CPUS` with
 //! `EINVAL`, and accept but ignore them with `CPU` (`htab_map_check_update_flags` and `check_flags`,
@@ -14,7 +15,7 @@ use super::stale::leaves_stale_values;
 use crate::data::Plain;
 use crate::data::{as_bytes, as_bytes_mut, from_prefix, slice_as_bytes, zeroed};
 use crate::error::{Result, Step};
-use crate::map::Handle;
+use crate::map::Untyped;
 use crate::sys::cpus::possible;
 use crate::sys::elem::{EEXIST, ENOENT};
 use crate::uapi::{MapType, elem_flags};
@@ -22,7 +23,7 @@ use crate::uapi::{MapType, elem_flags};
 /// The maximum number of bytes of full-width values in a batch, unless one element has more.
 const BATCH_BYTES: usize = 1 << 20;
 
-impl Handle {
+impl Untyped {
     /// Returns all CPUs' values of an element.
     pub(crate) fn percpu_get<V: Plain>(&self, key: &[u8]) -> Result<Option<PerCpu<V>>> {
         let mut bytes = vec![0; self.map().full_len()];
@@ -60,7 +61,7 @@ impl Handle {
                     return Err(self.refused(Step::WriteMap, "cannot set an element", ENOENT));
                 }
                 match self.percpu_set_on(key, cpu, value, elem_flags::NOEXIST) {
-                    // The element was created by others meanwhile.
+                    // Another thread or program created the element meanwhile.
                     Err(error) if error.errno() == Some(EEXIST) => {}
                     result => return result,
                 }
@@ -115,7 +116,7 @@ impl Handle {
         })
     }
 
-    /// Returns whether the other CPUs' values of an element that is created by setting one CPU's value may be stale.
+    /// Returns whether setting one CPU's value of a new element may leave stale values for the other CPUs.
     fn may_be_stale(&self) -> Result<bool> {
         let makes_elements = matches!(self.map().map_type(), MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH);
         Ok(makes_elements && leaves_stale_values()?)
@@ -137,14 +138,14 @@ impl Handle {
             (vec![0; self.map().full_len()], index.saturating_mul(len.next_multiple_of(8)), elem_flags::ANY)
         };
         if !self.lookup(key, &mut bytes, flags)? {
-            return Err(self.invalid("it has no element"));
+            return Err(self.invalid("the map has no element"));
         }
         Ok(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec())
     }
 
     /// Replaces bytes of one CPU's value of an element. The other bytes are written as they were read just before.
     pub(crate) fn percpu_replace_on(&self, key: &[u8], cpu: u32, from: usize, new: &[u8]) -> Result<()> {
-        let outside = || self.invalid("the bytes to set lie outside of its value");
+        let outside = || self.invalid("the bytes to set lie outside of the value");
         let replace = |bytes: &mut [u8]| {
             let part = bytes.get_mut(from..).and_then(|rest| rest.get_mut(..new.len())).ok_or_else(outside)?;
             part.copy_from_slice(new);
@@ -160,7 +161,7 @@ impl Handle {
         let begin = possible()?.position(cpu).unwrap_or(0).saturating_mul(slot);
         let mut bytes = vec![0; self.map().full_len()];
         if !self.lookup(key, &mut bytes, elem_flags::ANY)? {
-            return Err(self.invalid("it has no element"));
+            return Err(self.invalid("the map has no element"));
         }
         replace(bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..slot)).ok_or_else(outside)?)?;
         self.update(key, &bytes, elem_flags::ANY)
@@ -179,7 +180,8 @@ impl Handle {
         self.update(key, &self.pack::<V, _>(values.values().iter()), flags)
     }
 
-    /// Returns the bytes of a value that the map stores: a section of global data may end before its struct does.
+    /// Returns the bytes of a value without the padding at the end of its struct if the map's value does not include
+    /// it, as for a section of global data.
     fn cut<'v, V: Plain>(&self, value: &'v V) -> &'v [u8] {
         let bytes = as_bytes(value);
         &bytes[..self.map().value_len().min(bytes.len())]

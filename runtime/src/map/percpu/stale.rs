@@ -1,8 +1,9 @@
-//! A feature probe: whether the other CPUs' values are zero in a new element of which one CPU's value is set.
+//! The feature probe for stale values: whether setting one CPU's value of a new element leaves old data in the other
+//! CPUs' values.
 //!
-//! Linux 7.0 and 7.1 leave the previous content of the element's memory there, mostly another element's values
-//! (`pcpu_init_value`, kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, fixed in 7.2.12 and 7.3.4). A feature probe
-//! decides, because fixes are backported.
+//! The other CPUs' values of a new element must be zero. Linux 7.0 and 7.1 leave the previous content of the element's
+//! memory, mostly another element's values (`pcpu_init_value`, kernel/bpf/hashtab.c; seen on 7.0.13 and 7.1.13, fixed
+//! in 7.2.12 and 7.3.4). A feature probe decides, because fixes are backported.
 
 use crate::error::{Errno, Result};
 use crate::kernel::probe::{Probe, without_rights};
@@ -11,8 +12,8 @@ use crate::sys::elem::Map;
 use crate::sys::map::{Map as NewMap, Request};
 use crate::uapi::{MapType, elem_flags};
 
-/// Returns whether the running kernel leaves stale values in new elements. Returns `true` if the probe may not create a
-/// map.
+/// Returns whether the running kernel leaves stale values in new elements. Returns `true` if the process has no
+/// permission to create a map.
 pub(super) fn leaves_stale_values() -> Result<bool> {
     static PROBE: Probe = Probe::new("leaves stale values in new elements of percpu hash maps");
     if let Some(known) = PROBE.known() {

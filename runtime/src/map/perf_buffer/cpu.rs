@@ -1,53 +1,114 @@
-//! The buffer of one CPU: its perf event, which is stored in the map, and the event's memory.
+//! The buffer of one CPU: a perf event, which is stored in the map, and the event's mapped memory.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ring::{Ring, Taken};
 use super::{Drained, PerfBufferOptions, PerfWakeup};
-use crate::data::Plain;
-use crate::data::{as_bytes, from_bytes};
+use crate::data::{Plain, as_bytes};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::map::Handle;
+use crate::map::records::other_size;
+use crate::map::{Record, Untyped};
 use crate::sys::mmap::page_size;
 use crate::sys::perf;
 
-/// The part of a [`PerfBuffer`](super::PerfBuffer) for one CPU. Its methods are those of a
+/// The part of a [`PerfBuffer`](super::PerfBuffer) for one CPU. It has the same methods as a
 /// [`RingBuf`](crate::map::RingBuf).
 ///
 /// ```
 /// use skelgen_runtime::map::PerfBuffer;
+/// # type Event = [u64; 2];
 ///
-/// fn show(buffer: &PerfBuffer, cpu: u32) -> skelgen_runtime::Result<()> {
+/// fn show(buffer: &PerfBuffer<Event>, cpu: u32) -> skelgen_runtime::Result<()> {
 ///     let Some(here) = buffer.cpu(cpu) else { return Ok(()) };
-///     while let Some(record) = here.next_as::<[u64; 2]>()? {
+///     while let Some(record) = here.next()? {
 ///         println!("{record:?}");
 ///     }
 ///     println!("{} were lost", here.lost());
 ///     Ok(())
 /// }
 /// ```
-pub struct PerfCpuBuffer {
-    map: Arc<Handle>,
+pub struct PerfCpuBuffer<T: ?Sized = [u8]> {
+    map: Arc<Untyped>,
     cpu: u32,
     event: OwnedFd,
-    /// The number of unread bytes that makes the buffer due without a wakeup.
+    /// The number of unread bytes from which `poll` reports the buffer without a wakeup.
     enough: u64,
     reader: Mutex<Reader>,
+    record: PhantomData<fn(&T)>,
 }
 
 #[derive(Debug)]
 struct Reader {
     ring: Ring,
-    /// Whether the kernel has sent a wakeup and the records of that time are not all read.
+    /// Whether there are unread records for which the kernel has sent a wakeup.
     woken: bool,
     lost: u64,
 }
 
+/// Methods for records that are values of type `T`.
+impl<T: Plain> PerfCpuBuffer<T> {
+    /// Returns the next record, or `None` if there is no record. The value is the first bytes of the record; the kernel
+    /// pads records, so bytes after the value are ignored.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
+    pub fn next(&self) -> Result<Option<T>> {
+        self.next_of::<T>()
+    }
+
+    /// Passes all available records to `each`. Returns their number, and the number of records that were lost before
+    /// and between them. No lock is taken during `each`.
+    ///
+    /// # Errors
+    /// Those of [`Self::next`]. Stops at the first record that is too short.
+    pub fn drain(&self, each: impl FnMut(T)) -> Result<Drained> {
+        self.drain_of::<T>(each)
+    }
+}
+
+/// Methods for records of bytes.
 impl PerfCpuBuffer {
+    /// Returns the next record, or `None` if there is no record.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`].
+    pub fn next(&self) -> Result<Option<Vec<u8>>> {
+        self.next_of::<[u8]>()
+    }
+
+    /// Passes all available records to `each`. Returns their number, and the number of records that were lost before
+    /// and between them. The bytes are a copy, and no lock is taken during `each`.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`].
+    pub fn drain(&self, each: impl FnMut(&[u8])) -> Result<Drained> {
+        self.drain_of::<[u8]>(each)
+    }
+
+    /// Returns the next record as a value, or `None` if there is no record. The value is the first bytes of the record;
+    /// the kernel pads records, so bytes after the value are ignored.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
+    pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
+        self.next_of::<T>()
+    }
+
+    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
+    ///
+    /// # Errors
+    /// Those of [`Self::next_as`]. Stops at the first record that is too short.
+    pub fn drain_as<T: Plain>(&self, each: impl FnMut(T)) -> Result<Drained> {
+        self.drain_of::<T>(each)
+    }
+}
+
+impl<T: Record + ?Sized> PerfCpuBuffer<T> {
     /// Opens the perf event of a CPU and stores it in the map.
-    pub(super) fn open(map: &Arc<Handle>, options: &PerfBufferOptions, cpu: u32) -> Result<Self> {
+    pub(super) fn open(map: &Arc<Untyped>, options: &PerfBufferOptions, cpu: u32) -> Result<Self> {
         let refused = |what: &str, errno| map.refused(Step::Open, format_args!("cannot {what} of CPU {cpu}"), errno);
         let number = i32::try_from(cpu).map_err(|_| map.no_cpu(cpu))?;
         let size = usize::try_from(options.pages).ok().and_then(|pages| pages.checked_mul(page_size()));
@@ -74,7 +135,7 @@ impl PerfCpuBuffer {
         perf::enable(event.as_fd()).map_err(|errno| refused("enable the perf event", errno))?;
         super::put(map, cpu, event.as_fd())?;
         let reader = Mutex::new(Reader { ring, woken: false, lost: 0 });
-        Ok(Self { map: Arc::clone(map), cpu, event, enough, reader })
+        Ok(Self { map: Arc::clone(map), cpu, event, enough, reader, record: PhantomData })
     }
 
     /// Returns the CPU's number.
@@ -105,46 +166,18 @@ impl PerfCpuBuffer {
         }
     }
 
-    /// Returns the next record, or `None` if there is no record.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`].
-    pub fn next(&self) -> Result<Option<Vec<u8>>> {
+    fn next_of<U: Record + ?Sized>(&self) -> Result<Option<U::Owned>> {
         let mut record = Vec::new();
-        Ok(self.read_into(&mut record)?.then_some(record))
+        if !self.read_into(&mut record)? {
+            return Ok(None);
+        }
+        self.owned::<U>(record).map(Some)
     }
 
-    /// Passes all available records to `each`. Returns their number, and the number of records that were lost before
-    /// and between them. The bytes are a copy, and no lock is taken during `each`.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`].
-    pub fn drain(&self, mut each: impl FnMut(&[u8])) -> Result<Drained> {
+    fn drain_of<U: Record + ?Sized>(&self, mut each: impl FnMut(U::Passed<'_>)) -> Result<Drained> {
         let mut drained = Drained::default();
         self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
-            each(record);
-            Ok(())
-        })?;
-        Ok(drained)
-    }
-
-    /// Returns the next record as a value, or `None` if there is no record. The value is the first bytes of the record;
-    /// the kernel pads records, so bytes after the value are ignored.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
-    pub fn next_as<T: Plain>(&self) -> Result<Option<T>> {
-        self.next()?.map(|record| self.value(&record)).transpose()
-    }
-
-    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
-    ///
-    /// # Errors
-    /// As [`Self::next_as`], at the first record that is too short.
-    pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(T)) -> Result<Drained> {
-        let mut drained = Drained::default();
-        self.drain_into(&mut Vec::new(), &mut drained, &mut |record| {
-            each(self.value(record)?);
+            each(self.passed::<U>(record)?);
             Ok(())
         })?;
         Ok(drained)
@@ -159,12 +192,12 @@ impl PerfCpuBuffer {
     pub(super) fn is_due(&self) -> bool {
         let mut reader = self.reader();
         let unread = reader.ring.unread();
-        // The records of the wakeup may have been read without waiting.
+        // The records that caused the wakeup may have been read already.
         reader.woken &= unread != 0;
         unread >= self.enough || reader.woken
     }
 
-    /// Notes that the kernel has sent a wakeup.
+    /// Stores that the kernel has sent a wakeup.
     pub(super) fn wake(&self) {
         self.reader().woken = true;
     }
@@ -189,12 +222,21 @@ impl PerfCpuBuffer {
         Ok(())
     }
 
-    /// Returns the value at the beginning of a record.
-    pub(super) fn value<T: Plain>(&self, record: &[u8]) -> Result<T> {
-        record.get(..size_of::<T>()).and_then(from_bytes).ok_or_else(|| {
-            let (have, wanted) = (record.len(), size_of::<T>());
-            self.error(ErrorKind::Mismatch, format_args!("a record has {have} bytes, but its Rust type has {wanted}"))
-        })
+    /// Returns a record of type `U` that begins with these bytes.
+    pub(super) fn owned<U: Record + ?Sized>(&self, mut record: Vec<u8>) -> Result<U::Owned> {
+        let len = record.len();
+        record.truncate(U::SIZE.unwrap_or(len));
+        U::own(record).ok_or_else(|| self.too_short::<U>(len))
+    }
+
+    /// Returns a record of type `U` that begins with these bytes.
+    pub(super) fn passed<'r, U: Record + ?Sized>(&self, record: &'r [u8]) -> Result<U::Passed<'r>> {
+        let bytes = record.get(..U::SIZE.unwrap_or(record.len()));
+        bytes.and_then(U::pass).ok_or_else(|| self.too_short::<U>(record.len()))
+    }
+
+    fn too_short<U: Record + ?Sized>(&self, len: usize) -> Error {
+        self.error(ErrorKind::Mismatch, other_size::<U>(len))
     }
 
     fn take(&self, record: &mut Vec<u8>, end: u64) -> Result<Option<Taken>> {
@@ -218,10 +260,12 @@ impl PerfCpuBuffer {
 }
 
 impl PerfWakeup {
-    /// Returns the wakeup for a buffer of `size` bytes, and the number of unread bytes that makes the buffer due.
+    /// Returns the wakeup for a buffer of `size` bytes, and the number of unread bytes with which the buffer should be
+    /// read.
     fn of_size(self, size: usize) -> (perf::Wakeup, u64) {
-        // The kernel wakes only after more bytes than requested, and not for a record that is lost. The requested number must be less
-        // than half of the buffer, so that there is always space for the record that exceeds it.
+        // The kernel sends a wakeup only after more bytes than requested, and not for a record that is lost. The
+        // requested number must be less than half of the buffer, so that the record that exceeds this number always
+        // fits.
         let half = u32::try_from(size / 2).unwrap_or(u32::MAX);
         match self {
             Self::Records(1) => (perf::Wakeup::Samples(1), 1),
@@ -234,13 +278,13 @@ impl PerfWakeup {
     }
 }
 
-impl fmt::Debug for PerfCpuBuffer {
+impl<T: Record + ?Sized> fmt::Debug for PerfCpuBuffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CPU {} of {:?}, {} lost", self.cpu, self.map, self.lost())
     }
 }
 
-impl Drop for PerfCpuBuffer {
+impl<T: ?Sized> Drop for PerfCpuBuffer<T> {
     fn drop(&mut self) {
         // Programs stop writing before the event is closed. An error is ignored: the event is closed anyway.
         let _ = self.map.map().delete(as_bytes(&self.cpu));

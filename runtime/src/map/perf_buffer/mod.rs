@@ -1,24 +1,25 @@
-//! Perf buffers: what programs output to a perf event array (`bpf_perf_event_output`), with an event and a buffer for
-//! each CPU.
+//! Perf buffers: the reader of records that programs output to a perf event array (`bpf_perf_event_output`). Each CPU
+//! has an event and a buffer.
 //!
-//! `ring` implements the protocol of one buffer, `cpu` the event and the counts of one CPU; this module combines them.
+//! `ring` implements the memory protocol of one buffer, `cpu` the event and the counts of one CPU; this module combines
+//! the CPUs.
 
 mod cpu;
 mod ring;
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::handle::milliseconds;
-use super::{Handle, PerfEventArray};
-use crate::data::Plain;
-use crate::data::as_bytes;
+use super::{PerfEventArray, Record, Untyped};
+use crate::data::{Plain, as_bytes};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::cpus::online;
-use crate::sys::epoll::Epoll;
+use crate::sys::descriptor;
+use crate::sys::epoll::{Epoll, Trigger};
 use crate::uapi::elem_flags;
 
 pub use cpu::PerfCpuBuffer;
@@ -26,26 +27,29 @@ pub use cpu::PerfCpuBuffer;
 /// The reader of a perf event array, on all CPUs.
 ///
 /// Opening it opens an event for each online CPU, stores the events in the map and maps their memory. Dropping it
-/// reverts that. A CPU that comes online later, or that goes offline and comes back, is not read: open another perf
-/// buffer then. A map should have one perf buffer at a time, because each replaces the events in the map.
+/// closes the events and unmaps their memory. A CPU that comes online later, or that goes offline and comes back, is
+/// not read: open another perf buffer then. A map should have one perf buffer at a time, because each replaces the
+/// events in the map.
 ///
 /// Each record is copied out, and its space is released at once. Records of one CPU are returned in order; there is no
 /// order between CPUs. Records that do not fit are lost and counted: see [`Drained::lost`] and [`Self::lost`]. Buffers
 /// in which new records overwrite old ones are not supported.
 ///
-/// A record can be longer than the program's output: the kernel pads it so that its length plus 4 is a multiple of 8.
-/// [`Self::next_as`] and [`Self::drain_as`] use only the first bytes.
+/// `T` is the type of the records, that of the array: see [`PerfEventArray`]. A record can be longer than the program's
+/// output: the kernel pads it so that its length plus 4 is a multiple of 8. Values are read from its first bytes.
+/// Reading a `T` fails only if the record, including its padding, is shorter than `T`.
 ///
 /// Several threads may read; each record is returned to one of them. For a thread that reads only one CPU, use
 /// [`PerfBufferOptions::open_on`].
 ///
 /// ```
 /// use skelgen_runtime::map::{PerfBuffer, PerfEventArray};
+/// # type Event = [u64; 2];
 ///
-/// fn show(events: &PerfEventArray) -> skelgen_runtime::Result<()> {
+/// fn show(events: &PerfEventArray<Event>) -> skelgen_runtime::Result<()> {
 ///     let buffer = PerfBuffer::open(events)?;
 ///     while buffer.poll(None)? {
-///         let drained = buffer.drain_as::<[u64; 2]>(|cpu, [time, pid]| println!("{time}: {pid} on CPU {cpu}"))?;
+///         let drained = buffer.drain(|cpu, [time, pid]| println!("{time}: {pid} on CPU {cpu}"))?;
 ///         if drained.lost != 0 {
 ///             eprintln!("{} records were lost", drained.lost);
 ///         }
@@ -54,15 +58,37 @@ pub use cpu::PerfCpuBuffer;
 /// }
 /// ```
 ///
-/// In an event loop use its [`AsFd`], which becomes ready once for each wakeup. Drain the buffer each time, without
+/// To wait for several buffers, add them to a [`Poller`](super::Poller). A poller and an event loop on
+/// [`AsFd`](std::os::fd::AsFd) report a perf buffer once for each wakeup: drain the buffer each time, without
 /// [`Self::poll`].
-pub struct PerfBuffer {
-    map: Arc<Handle>,
+///
+/// ```
+/// use skelgen_runtime::map::{PerfBuffer, PerfBufferOptions, PerfEventArray};
+///
+/// fn read(events: &PerfEventArray) -> skelgen_runtime::Result<PerfBuffer> {
+///     let buffer = PerfBufferOptions::new().open_on(events, &[0])?; // of CPU 0 only
+///     buffer.drain_as::<u64>(|cpu, number| println!("CPU {cpu}: {number}"))?;
+///     if let Some((cpu, number)) = buffer.next_as::<u32>()? {
+///         println!("CPU {cpu}: {number}");
+///     }
+///     let mut record = Vec::new();
+///     while let Some(cpu) = buffer.read_into(&mut record)? {
+///         println!("CPU {cpu}: {} bytes", record.len());
+///     }
+///     for one in buffer.cpus() {
+///         one.drain_as::<u32>(|number| println!("{number}"))?;
+///         let (_next, _read) = (one.next_as::<u32>()?, one.read_into(&mut record)?);
+///     }
+///     Ok(buffer)
+/// }
+/// ```
+pub struct PerfBuffer<T: ?Sized = [u8]> {
+    map: Arc<Untyped>,
     epoll: Epoll,
     wakeup: PerfWakeup,
-    /// The buffers, sorted by CPU number. The data of each in the epoll instance is its index here.
-    cpus: Vec<PerfCpuBuffer>,
-    /// The index of the buffer to read next, so that no CPU starves the others.
+    /// The buffers, sorted by CPU number. Events in the epoll instance are identified by the index here.
+    cpus: Vec<PerfCpuBuffer<T>>,
+    /// The index of the buffer to read next. Reads start at a different CPU each time, so that no CPU starves.
     turn: AtomicUsize,
 }
 
@@ -132,7 +158,7 @@ impl PerfBufferOptions {
     /// # Errors
     /// If the number of pages is not a power of two, the wakeup is zero, the map has no element for a CPU, or the
     /// kernel rejects the request: it requires CAP_PERFMON, and locked memory.
-    pub fn open(&self, events: &PerfEventArray) -> Result<PerfBuffer> {
+    pub fn open<T: Record + ?Sized>(&self, events: &PerfEventArray<T>) -> Result<PerfBuffer<T>> {
         let cpus = online()?;
         let mut buffer = PerfBuffer::empty(events, self)?;
         for cpu in cpus.iter() {
@@ -150,7 +176,7 @@ impl PerfBufferOptions {
     ///
     /// # Errors
     /// Those of [`Self::open`]. Also if `cpus` is empty or a CPU is not online.
-    pub fn open_on(&self, events: &PerfEventArray, cpus: &[u32]) -> Result<PerfBuffer> {
+    pub fn open_on<T: Record + ?Sized>(&self, events: &PerfEventArray<T>, cpus: &[u32]) -> Result<PerfBuffer<T>> {
         let mut sorted = cpus.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
@@ -162,7 +188,7 @@ impl PerfBufferOptions {
         Ok(buffer)
     }
 
-    fn check(&self, map: &Handle) -> Result<()> {
+    fn check(&self, map: &Untyped) -> Result<()> {
         if !self.pages.is_power_of_two() {
             return Err(
                 map.invalid(format_args!("cannot open perf buffers of {} pages: not a power of two", self.pages))
@@ -177,12 +203,70 @@ impl PerfBufferOptions {
     }
 }
 
+/// Methods for records that are values of type `T`.
+impl<T: Plain> PerfBuffer<T> {
+    /// Returns the next record of any CPU with the CPU's number, or `None` if there is no record. The value is the
+    /// first bytes of the record; the kernel pads records, so bytes after the value are ignored.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
+    pub fn next(&self) -> Result<Option<(u32, T)>> {
+        self.next_of::<T>()
+    }
+
+    /// Passes all available records to `each` with their CPU's number. Returns their number, and the number of records
+    /// that were lost before and between them. No lock is taken during `each`.
+    ///
+    /// # Errors
+    /// Those of [`Self::next`]. Stops at the first record that is too short.
+    pub fn drain(&self, each: impl FnMut(u32, T)) -> Result<Drained> {
+        self.drain_of::<T>(each)
+    }
+}
+
+/// Methods for records of bytes.
 impl PerfBuffer {
+    /// Returns the next record of any CPU with the CPU's number, or `None` if there is no record.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`].
+    pub fn next(&self) -> Result<Option<(u32, Vec<u8>)>> {
+        self.next_of::<[u8]>()
+    }
+
+    /// Passes all available records to `each` with their CPU's number. Returns their number, and the number of records
+    /// that were lost before and between them. The bytes are a copy, and no lock is taken during `each`.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`].
+    pub fn drain(&self, each: impl FnMut(u32, &[u8])) -> Result<Drained> {
+        self.drain_of::<[u8]>(each)
+    }
+
+    /// Returns the next record of any CPU as a value with the CPU's number, or `None` if there is no record. The value
+    /// is the first bytes of the record; the kernel pads records, so bytes after the value are ignored.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
+    pub fn next_as<T: Plain>(&self) -> Result<Option<(u32, T)>> {
+        self.next_of::<T>()
+    }
+
+    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
+    ///
+    /// # Errors
+    /// Those of [`Self::next_as`]. Stops at the first record that is too short.
+    pub fn drain_as<T: Plain>(&self, each: impl FnMut(u32, T)) -> Result<Drained> {
+        self.drain_of::<T>(each)
+    }
+}
+
+impl<T: Record + ?Sized> PerfBuffer<T> {
     /// Opens a buffer of the [default](PerfBufferOptions::default) size for each online CPU.
     ///
     /// # Errors
     /// Those of [`PerfBufferOptions::open`].
-    pub fn open(events: &PerfEventArray) -> Result<Self> {
+    pub fn open(events: &PerfEventArray<T>) -> Result<Self> {
         PerfBufferOptions::default().open(events)
     }
 
@@ -195,51 +279,8 @@ impl PerfBuffer {
         Ok(self.read(record)?.map(PerfCpuBuffer::cpu))
     }
 
-    /// Returns the next record of any CPU with the CPU's number, or `None` if there is no record.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`].
-    pub fn next(&self) -> Result<Option<(u32, Vec<u8>)>> {
-        let mut record = Vec::new();
-        Ok(self.read_into(&mut record)?.map(|cpu| (cpu, record)))
-    }
-
-    /// Passes all available records to `each` with their CPU's number. Returns their number, and the number of records
-    /// that were lost before and between them. The bytes are a copy, and no lock is taken during `each`.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`].
-    pub fn drain(&self, mut each: impl FnMut(u32, &[u8])) -> Result<Drained> {
-        self.drain_each(|cpu, record| {
-            each(cpu.cpu(), record);
-            Ok(())
-        })
-    }
-
-    /// Returns the next record of any CPU as a value with the CPU's number, or `None` if there is no record. The value
-    /// is the first bytes of the record; the kernel pads records, so bytes after the value are ignored.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_into`]. Also if the record is shorter than a `T`; it is skipped then.
-    pub fn next_as<T: Plain>(&self) -> Result<Option<(u32, T)>> {
-        let mut record = Vec::new();
-        let Some(cpu) = self.read(&mut record)? else { return Ok(None) };
-        Ok(Some((cpu.cpu(), cpu.value(&record)?)))
-    }
-
-    /// Passes all available records to `each`, as the values that [`Self::next_as`] returns.
-    ///
-    /// # Errors
-    /// As [`Self::next_as`], at the first record that is too short.
-    pub fn drain_as<T: Plain>(&self, mut each: impl FnMut(u32, T)) -> Result<Drained> {
-        self.drain_each(|cpu, record| {
-            each(cpu.cpu(), cpu.value(record)?);
-            Ok(())
-        })
-    }
-
-    /// Returns the number of records that were lost on all CPUs; [`PerfCpuBuffer::lost`] of [`Self::cpus`] returns it
-    /// for one CPU.
+    /// Returns the number of records that were lost on all CPUs. For the number of one CPU, call
+    /// [`PerfCpuBuffer::lost`] on an element of [`Self::cpus`].
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.lost()))
@@ -275,45 +316,46 @@ impl PerfBuffer {
 
     /// Returns the buffers of the single CPUs, sorted by CPU number.
     #[must_use]
-    pub fn cpus(&self) -> &[PerfCpuBuffer] {
+    pub fn cpus(&self) -> &[PerfCpuBuffer<T>] {
         &self.cpus
     }
 
     /// Returns the buffer of this CPU, or `None` if the CPU was not online.
     #[must_use]
-    pub fn cpu(&self, cpu: u32) -> Option<&PerfCpuBuffer> {
+    pub fn cpu(&self, cpu: u32) -> Option<&PerfCpuBuffer<T>> {
         let index = self.cpus.binary_search_by_key(&cpu, PerfCpuBuffer::cpu).ok()?;
         self.cpus.get(index)
     }
 
-    fn empty(events: &PerfEventArray, options: &PerfBufferOptions) -> Result<Self> {
-        let map = Arc::new(events.handle().try_clone()?);
+    fn empty(events: &PerfEventArray<T>, options: &PerfBufferOptions) -> Result<Self> {
+        let map = Arc::new(events.as_untyped().try_clone()?);
         options.check(&map)?;
         let epoll = Epoll::new().map_err(|errno| map.refused(Step::Open, "cannot create an epoll instance", errno))?;
         Ok(Self { map, epoll, wakeup: options.wakeup, cpus: Vec::new(), turn: AtomicUsize::new(0) })
     }
 
-    /// Adds a CPU whose number is above those of the others.
+    /// Adds a CPU. Its number must be above those of the CPUs that were added before.
     fn add(&mut self, options: &PerfBufferOptions, cpu: u32) -> Result<()> {
-        let elements = self.map.map().info().max_entries;
+        let elements = self.map.map().definition().max_entries;
         if cpu >= elements {
-            let error =
-                self.map.error(ErrorKind::NotFound, format_args!("it has {elements} elements, and none for CPU {cpu}"));
+            let error = self
+                .map
+                .error(ErrorKind::NotFound, format_args!("the map has {elements} elements, and none for CPU {cpu}"));
             return Err(error.with_help(
-                "call `set_max_entries(0)` before the load for an element for each possible CPU, or `open_on` for some CPUs",
+                "to get one element per possible CPU, call `set_max_entries(0)` before the load; to open some CPUs only, use `open_on`",
             ));
         }
         let buffer = PerfCpuBuffer::open(&self.map, options, cpu)?;
-        let index = u32::try_from(self.cpus.len()).unwrap_or(u32::MAX);
-        self.epoll
-            .add(buffer.event(), index)
-            .map_err(|errno| self.map.refused(Step::Open, format_args!("cannot wait for CPU {cpu}"), errno))?;
+        let index = u64::try_from(self.cpus.len()).unwrap_or(u64::MAX);
+        self.epoll.add(buffer.event(), index, Trigger::Edge).map_err(|errno| {
+            self.map.refused(Step::Open, format_args!("cannot wait for records of CPU {cpu}"), errno)
+        })?;
         self.cpus.push(buffer);
         Ok(())
     }
 
     /// Copies the next record and returns its CPU's buffer.
-    fn read(&self, record: &mut Vec<u8>) -> Result<Option<&PerfCpuBuffer>> {
+    fn read(&self, record: &mut Vec<u8>) -> Result<Option<&PerfCpuBuffer<T>>> {
         let count = self.cpus.len();
         let first = self.turn.load(Ordering::Relaxed);
         for (index, cpu) in self.cpus.iter().enumerate().cycle().skip(first).take(count) {
@@ -329,7 +371,7 @@ impl PerfBuffer {
         self.cpus.iter().any(PerfCpuBuffer::is_due)
     }
 
-    /// Waits for wakeups and passes them on to the CPUs' buffers.
+    /// Waits for wakeups and stores them in the CPUs' buffers.
     fn wait(&self, timeout: Option<Duration>) -> Result<Ended> {
         match self.epoll.wait(milliseconds(timeout)) {
             Ok(ready) if ready.is_empty() => Ok(Ended::TimeOver),
@@ -339,14 +381,23 @@ impl PerfBuffer {
                 Ok(Ended::Woken)
             }
             Err(errno) if errno.raw() == libc::EINTR => Ok(Ended::Interrupted),
-            Err(errno) => Err(self.map.refused(Step::ReadMap, "cannot wait", errno)),
+            Err(errno) => Err(self.map.refused(Step::ReadMap, "cannot wait for records", errno)),
         }
     }
 
-    fn drain_each(&self, mut each: impl FnMut(&PerfCpuBuffer, &[u8]) -> Result<()>) -> Result<Drained> {
+    pub(super) fn next_of<U: Record + ?Sized>(&self) -> Result<Option<(u32, U::Owned)>> {
+        let mut record = Vec::new();
+        let Some(cpu) = self.read(&mut record)? else { return Ok(None) };
+        Ok(Some((cpu.cpu(), cpu.owned::<U>(record)?)))
+    }
+
+    fn drain_of<U: Record + ?Sized>(&self, mut each: impl FnMut(u32, U::Passed<'_>)) -> Result<Drained> {
         let (mut record, mut drained) = (Vec::new(), Drained::default());
         for cpu in &self.cpus {
-            cpu.drain_into(&mut record, &mut drained, &mut |record| each(cpu, record))?;
+            cpu.drain_into(&mut record, &mut drained, &mut |record| {
+                each(cpu.cpu(), cpu.passed::<U>(record)?);
+                Ok(())
+            })?;
         }
         Ok(drained)
     }
@@ -360,24 +411,22 @@ enum Ended {
     Interrupted,
 }
 
-/// A timeout that is shorter than the longest wait of the kernel.
+/// A timeout that one `epoll_wait` waits in full. A longer one can end early.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
-/// The file descriptor becomes ready once for each wakeup of a CPU.
-impl AsFd for PerfBuffer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
+descriptor! {
+    /// The file descriptor becomes ready once for each wakeup of a CPU.
+    [T: ?Sized] PerfBuffer<T>: self => self.epoll
 }
 
-impl fmt::Debug for PerfBuffer {
+impl<T: Record + ?Sized> fmt::Debug for PerfBuffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "perf buffers of {} CPUs for {:?}, {} lost", self.cpus.len(), self.map, self.lost())
     }
 }
 
 /// Stores an event in its CPU's element.
-fn put(map: &Handle, cpu: u32, event: BorrowedFd<'_>) -> Result<()> {
+fn put(map: &Untyped, cpu: u32, event: BorrowedFd<'_>) -> Result<()> {
     map.update(as_bytes(&cpu), as_bytes(&event.as_raw_fd()), elem_flags::ANY)
         .map_err(|error: Error| error.within(format_args!("CPU {cpu}")))
 }

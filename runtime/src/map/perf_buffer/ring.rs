@@ -5,10 +5,10 @@
 //! 8 bytes (type, flags, and the length including the header), then its bytes. Lengths are multiples of 8, so a header
 //! is never split, but the bytes after it may wrap around to the beginning of the data.
 //!
-//! The kernel writes between the two positions only after the reader's position has passed, and counts the records that
-//! do not fit. Even so, no reference to the data is created: all bytes are copied out. Every process that maps the
-//! memory can write both positions, so the reader keeps its own and reports an error if the shared one differs. This
-//! module does not depend on maps and CPUs.
+//! The kernel overwrites a record only after the reader's position has passed it, and counts the records that do not
+//! fit. Even so, no reference to the data is created: all bytes are copied out. Every process that maps the memory can
+//! write both positions, so the reader keeps its own and reports an error if the shared one differs. This module does
+//! not depend on maps and CPUs.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
@@ -21,9 +21,9 @@ use crate::sys::mmap::{Region, page_size};
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 const HEADER: usize = 8;
-/// `PERF_RECORD_LOST`: after the header the event's id, then the number of lost records.
+/// `PERF_RECORD_LOST`: the header is followed by the event's id and the number of lost records.
 const LOST: u32 = 2;
-/// `PERF_RECORD_SAMPLE`: for these events, after the header the length of the output, then the output.
+/// `PERF_RECORD_SAMPLE`: the header is followed by the length of the program's output and the output.
 const SAMPLE: u32 = 9;
 
 /// A record that was read.
@@ -42,7 +42,7 @@ pub(super) struct Ring {
     data: usize,
     /// The size of the data in bytes, a power of two.
     size: usize,
-    /// The position up to which records were read. The position in the shared page may be changed by others.
+    /// The position up to which records were read. Other processes can change the position in the shared page.
     position: u64,
 }
 
@@ -66,8 +66,8 @@ impl Ring {
         self.memory.load_u64(HEAD, Ordering::Acquire)
     }
 
-    /// Returns the number of unread bytes. If the positions are not valid, returns a number larger than the buffer, so
-    /// that a reader comes and reports the error.
+    /// Returns the number of unread bytes. If the positions are not valid, returns a number larger than the buffer: the
+    /// buffer is then read, which reports the error.
     pub(super) fn unread(&self) -> u64 {
         self.check().unwrap_or(u64::MAX)
     }
@@ -75,12 +75,12 @@ impl Ring {
     /// Returns the number of unread bytes if the positions are valid.
     fn check(&self) -> Result<u64, &'static str> {
         if self.memory.load_u64(TAIL, Ordering::Relaxed) != self.position {
-            return Err("another process has moved its tail");
+            return Err("another process has changed the buffer's `data_tail`");
         }
         let unread = self.end().checked_sub(self.position);
         unread
             .filter(|&unread| usize::try_from(unread).is_ok_and(|unread| unread <= self.size))
-            .ok_or("its positions are not valid for a perf buffer")
+            .ok_or("perf buffer positions are not valid")
     }
 
     /// Reads the next record that begins before `end`, an earlier result of [`Self::end`]. Replaces the content of
@@ -93,7 +93,7 @@ impl Ring {
                 return Err(what);
             }
             let at = self.position;
-            // The position is beyond `end` if another thread has read records since.
+            // The position is beyond `end` if another thread has read more records meanwhile.
             if at >= end {
                 return Ok(None);
             }
@@ -118,13 +118,14 @@ impl Ring {
         }
     }
 
-    /// Returns type and length of the record at this position, with `unread` bytes from there.
+    /// Returns the type and the length of the record at this position. `unread` is the number of unread bytes from the
+    /// position on.
     fn header(&self, at: u64, unread: usize) -> Result<(u32, usize), &'static str> {
         if unread > self.size {
-            return Err("its positions are not valid for a perf buffer");
+            return Err("perf buffer positions are not valid");
         }
         if at % 8 != 0 || unread < HEADER {
-            return Err("its position is not at a record");
+            return Err("the perf buffer position is not the beginning of a record");
         }
         let [a, b, c, d, _, _, e, f] = self.copy::<HEADER>(at, 0);
         let (kind, len) = (u32::from_ne_bytes([a, b, c, d]), usize::from(u16::from_ne_bytes([e, f])));
@@ -277,16 +278,16 @@ mod tests {
             assert_eq!(all(&mut ring), [Err(what), Ok((Taken::Sample, b"good".to_vec()))]);
         }
         let mut odd = ring(4, &good);
-        assert_eq!(all(&mut odd), [Err("its position is not at a record")]);
+        assert_eq!(all(&mut odd), [Err("the perf buffer position is not the beginning of a record")]);
         let mut cut = ring(0, &good[..4]);
-        assert_eq!(all(&mut cut), [Err("its position is not at a record")]);
+        assert_eq!(all(&mut cut), [Err("the perf buffer position is not the beginning of a record")]);
         let mut far = ring(0, &good);
         far.memory.store_u64(HEAD, u64::MAX, Ordering::Relaxed);
-        assert_eq!(all(&mut far), [Err("its positions are not valid for a perf buffer")]);
+        assert_eq!(all(&mut far), [Err("perf buffer positions are not valid")]);
         let mut back = ring(64, &good);
         back.memory.store_u64(HEAD, 8, Ordering::Relaxed);
         assert_eq!(back.unread(), u64::MAX, "it is due");
-        assert_eq!(all(&mut back), [Err("its positions are not valid for a perf buffer")]);
+        assert_eq!(all(&mut back), [Err("perf buffer positions are not valid")]);
         assert_eq!((back.unread(), all(&mut back)), (0, Vec::new()), "what comes next can be read");
     }
 
@@ -297,7 +298,7 @@ mod tests {
             let mut ring = ring(0, &[sample(b"one!"), sample(b"two!")].concat());
             ring.memory.store_u64(TAIL, moved, Ordering::Relaxed);
             assert_eq!(ring.unread(), u64::MAX, "it is due");
-            assert_eq!(all(&mut ring), [Err("another process has moved its tail")], "{moved}");
+            assert_eq!(all(&mut ring), [Err("another process has changed the buffer's `data_tail`")], "{moved}");
             assert_eq!((ring.unread(), ring.position, all(&mut ring)), (0, 32, Vec::new()));
         }
     }

@@ -1,6 +1,6 @@
 //! Absent and ambiguous targets, and malformed bytes.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::*;
 use crate::btf::Types;
@@ -49,6 +49,20 @@ fn malformed_records() {
 }
 
 #[test]
+fn a_member_is_searched_once_in_each_type() {
+    // Each struct has two anonymous members of the struct before it: 2^60 paths to the innermost one.
+    let (local, s) = local();
+    let mut kernel = Btf::new();
+    let int = kernel.int("int", 4, true);
+    let mut inner = kernel.structure("", 4, &[("other", int, 0)]);
+    for _ in 0..60 {
+        inner = kernel.structure("", 4, &[("", inner, 0), ("", inner, 0)]);
+    }
+    kernel.structure("s", 32, &[("", inner, 0), ("a", int, 64)]);
+    assert_eq!(relocated(local, &kernel, (s, "0:0", OFFSET), &[mov(0)]).unwrap()[0], mov(8));
+}
+
+#[test]
 fn recursive_types() {
     // Types of a file can contain themselves; the lookup must end.
     let (local, s) = local();
@@ -85,7 +99,7 @@ fn malformed_bytes_do_not_panic() {
         let (Ok(local), Ok(kernel)) = (Types::of_program(local.to_vec()), Types::of_program(kernel.to_vec())) else {
             return;
         };
-        let mut relocator = Relocator::new(local, &Rc::new(kernel), false, &all);
+        let mut relocator = Relocator::new(local, &Arc::new(kernel), false, &all);
         for record in &all {
             for insn in [mov(0), ldx(WORD, 0), of_r1(0x18, 0)] {
                 // Any result is fine, as long as it does not panic.
@@ -115,6 +129,6 @@ fn poisoned_instructions_are_described() {
     records[..4].copy_from_slice(&24_u32.to_ne_bytes());
     let types = local.types();
     let text = unresolved(&types, &records, 3).unwrap();
-    assert!(text.starts_with("instruction 3 needs the offset of `struct s___mine.b`, which"), "{text}");
+    assert!(text.starts_with("instruction 3 needs the offset of `struct s___mine.b`: this kernel"), "{text}");
     assert_eq!(unresolved(&types, &records, 4), None);
 }

@@ -25,8 +25,9 @@ impl Map {
     /// Copies elements, from the beginning or from `cursor` on, as many as fit (`BPF_MAP_LOOKUP_BATCH`), or removes them as well
     /// (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
     ///
-    /// Sets `cursor` to where to continue. `ENOSPC` means that not even the unit that the kernel copies at once fits; `EINTR`, on kernels
-    /// before 7.3, that an element was removed while it was copied and that none were copied before it.
+    /// Sets `cursor` to the position to continue from. `ENOSPC` means that the slices are too short for the elements
+    /// that the kernel copies as a whole, such as a bucket. `EINTR`, on kernels before 7.3, means that an element was
+    /// removed while it was copied, and that no elements were copied before it.
     pub(crate) fn lookup_batch(
         &self,
         command: Command,
@@ -56,7 +57,8 @@ impl Map {
         match result {
             Ok(_) => Ok(Copied { count, is_end: false }),
             Err(ENOENT) => Ok(Copied { count, is_end: true }),
-            // The kernel writes the count before it copies any element, so this one counts elements.
+            // The kernel writes the count before it copies any element, so a count above 0 is a number of copied
+            // elements.
             Err(errno) if errno.raw() == libc::EINTR && count > 0 => Ok(Copied { count, is_end: false }),
             Err(errno) => Err(errno),
         }
@@ -83,7 +85,8 @@ impl Map {
         done(result, attr.count, count)
     }
 
-    /// Returns the number of elements in keys and values of these lengths, if both have as many whole elements.
+    /// Returns the number of elements in keys and values of these lengths in bytes. It is an error if a length is not a
+    /// whole number of elements, or the numbers differ.
     fn count(&self, keys: usize, values: usize, flags: u64) -> Result<u32, Errno> {
         if self.may_be_longer(flags) {
             // Single element operations use guarded memory instead.

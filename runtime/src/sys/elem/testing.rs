@@ -1,10 +1,10 @@
-//! Maps for tests. Must not know plans, which create the maps of skeletons.
+//! Maps for tests.
 
 use super::*;
 use crate::sys::attr::MapCreate;
-use crate::sys::name16;
+use crate::sys::{bpf_fd, name16};
 
-/// Creates a map, or returns `None` if this process has no right to.
+/// Creates a map, or returns `None` if this process has no permission to create maps.
 pub(crate) fn create(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<OwnedFd> {
     create_outer(map_type, key, value, entries, flags, None)
 }

@@ -1,0 +1,120 @@
+//! The types of a module on those of its kernel, if the module has a base of its own.
+//!
+//! Since Linux 6.12, a module has the types of the kernel that it refers to in section `.BTF.base`, without their members,
+//! so that it stays valid when the kernel is built again (Documentation/bpf/btf.rst). The ids in its BTF are those of this
+//! base. This module replaces the types of the base by the kernel's types of the same name. It does not know files.
+
+use std::collections::HashMap;
+
+use super::check;
+use super::{Btf, Composite, Datasec, Enum, Kind, Member, Param, SecVar, StringRef, Type, TypeId};
+use crate::error::{Code, Diagnostic, Result};
+
+impl Btf {
+    /// Returns a table of this kernel's types and those of a module. `module` is the table of the module's base, which
+    /// has `base` types, and of the module.
+    ///
+    /// # Errors
+    /// `BadBtf` if the kernel does not have a type of the base.
+    pub fn rebase(&self, module: &Self, base: usize) -> Result<Self> {
+        let mut named: HashMap<&str, Vec<TypeId>> = HashMap::new();
+        for (id, ty) in self.iter() {
+            let name = self.str(ty.name);
+            if !name.is_empty() {
+                named.entry(name).or_default().push(id);
+            }
+        }
+        let own = |index: usize| TypeId(u32::try_from(self.len() + index - base).unwrap_or(u32::MAX));
+        let mut ids = Vec::with_capacity(module.len());
+        for (id, ty) in module.iter() {
+            ids.push(match id.index() {
+                0 => TypeId::VOID,
+                index if index >= base => own(index),
+                _ => self.counterpart(&named, module.str(ty.name), &ty.kind).ok_or_else(|| missing(module, id))?,
+            });
+        }
+        let before = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
+        let string =
+            |string: StringRef| if string.0 == 0 { string } else { StringRef(before.saturating_add(string.0)) };
+        let mut table = self.clone();
+        table.strings.push_str(&module.strings);
+        let id = |id: TypeId| ids[id.index()];
+        table.types.extend(
+            module.types[base..].iter().map(|ty| Type { name: string(ty.name), kind: ty.kind.with(id, string) }),
+        );
+        check::check(&table).map_err(|message| Diagnostic::new(Code::BadBtf, format!("invalid BTF: {message}")))?;
+        Ok(table)
+    }
+
+    /// Returns the type that a type of a base stands for.
+    fn counterpart(&self, named: &HashMap<&str, Vec<TypeId>>, name: &str, kind: &Kind) -> Option<TypeId> {
+        let candidates = || named.get(name).into_iter().flatten().copied();
+        let find = |wanted: &dyn Fn(&Kind) -> bool| candidates().find(|id| wanted(&self.get(*id).kind));
+        match kind {
+            Kind::Int(_) | Kind::Float(_) => find(&|theirs| theirs == kind),
+            Kind::Struct(Composite { size, .. }) => {
+                find(&|theirs| matches!(theirs, Kind::Struct(theirs) if theirs.size == *size))
+            }
+            Kind::Union(Composite { size, .. }) => {
+                find(&|theirs| matches!(theirs, Kind::Union(theirs) if theirs.size == *size))
+            }
+            Kind::Enum(Enum { size, .. }) => {
+                find(&|theirs| matches!(theirs, Kind::Enum(theirs) if *size == 0 || theirs.size == *size))
+            }
+            // Types behind pointers. The definition is found before a declaration.
+            Kind::Fwd { union: false } => {
+                find(&|theirs| matches!(theirs, Kind::Struct(_))).or_else(|| find(&|theirs| theirs == kind))
+            }
+            Kind::Fwd { union: true } => {
+                find(&|theirs| matches!(theirs, Kind::Union(_))).or_else(|| find(&|theirs| theirs == kind))
+            }
+            // A base has no other kinds.
+            _ => None,
+        }
+    }
+}
+
+fn missing(module: &Btf, id: TypeId) -> Diagnostic {
+    let size = module.size_of(id).map(|size| format!(" of {size} bytes")).unwrap_or_default();
+    let message = format!("the module refers to `{}`{size}, which its base does not have", module.declaration(id, ""));
+    Diagnostic::new(Code::BadBtf, message).with_help("pass the types of the kernel that the module was built for")
+}
+
+impl Kind {
+    /// Returns the kind with other ids and strings.
+    fn with(&self, id: impl Fn(TypeId) -> TypeId, string: impl Fn(StringRef) -> StringRef) -> Self {
+        let composite = |it: &Composite| {
+            let member = |member: &Member| Member { name: string(member.name), ty: id(member.ty), ..*member };
+            Composite { members: it.members.iter().map(member).collect(), ..*it }
+        };
+        match self {
+            Self::Void | Self::Int(_) | Self::Fwd { .. } | Self::Float(_) | Self::Unknown(_) => self.clone(),
+            Self::Ptr(to) => Self::Ptr(id(*to)),
+            Self::Array { element, index, len } => Self::Array { element: id(*element), index: id(*index), len: *len },
+            Self::Struct(it) => Self::Struct(composite(it)),
+            Self::Union(it) => Self::Union(composite(it)),
+            Self::Enum(it) => Self::Enum(Enum {
+                values: it.values.iter().map(|(name, value)| (string(*name), *value)).collect(),
+                ..*it
+            }),
+            Self::Typedef(to) => Self::Typedef(id(*to)),
+            Self::Volatile(to) => Self::Volatile(id(*to)),
+            Self::Const(to) => Self::Const(id(*to)),
+            Self::Restrict(to) => Self::Restrict(id(*to)),
+            Self::Func { proto, linkage } => Self::Func { proto: id(*proto), linkage: *linkage },
+            Self::FuncProto { returns, params } => Self::FuncProto {
+                returns: id(*returns),
+                params: params.iter().map(|it| Param { name: string(it.name), ty: id(it.ty) }).collect(),
+            },
+            Self::Var { ty, linkage } => Self::Var { ty: id(*ty), linkage: *linkage },
+            Self::Datasec(it) => {
+                let vars = it.vars.iter().map(|var| SecVar { ty: id(var.ty), ..*var });
+                Self::Datasec(Datasec { vars: vars.collect(), ..*it })
+            }
+            Self::DeclTag { ty, component, attribute } => {
+                Self::DeclTag { ty: id(*ty), component: *component, attribute: *attribute }
+            }
+            Self::TypeTag { ty, attribute } => Self::TypeTag { ty: id(*ty), attribute: *attribute },
+        }
+    }
+}

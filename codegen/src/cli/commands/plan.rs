@@ -1,0 +1,29 @@
+//! `skelgen plan`: shows the load plan of objects.
+
+use clap::Args;
+
+use super::Execute;
+use crate::api;
+use crate::cli::input::Inputs;
+use crate::cli::screen::Screen;
+use crate::error::Result;
+use crate::options::args::FormArgs;
+
+/// Show the requests that a load makes to the kernel, step by step
+#[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/plan.txt"))]
+pub(in crate::cli) struct Plan {
+    #[command(flatten)]
+    inputs: Inputs,
+    #[command(flatten)]
+    form: FormArgs,
+}
+
+impl Execute for Plan {
+    fn execute(self, screen: &mut Screen) -> Result<()> {
+        self.inputs.each(screen, |mut source, screen| {
+            self.form.put_into(&mut source.options);
+            screen.print(&api::plan(&source.bytes, &source.options)?.to_string())
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! The settings of a load, collected from the fields of a skeleton. Only generated code uses this module.
+
+use crate::abi::Object as Rows;
+use crate::data::{Initial, Plain};
+use crate::error::Result;
+use crate::execute::parts::Parts;
+use crate::execute::{self, Executor, Loaded};
+use crate::open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
+use crate::sys::trusted::Trusted;
+
+/// A load of a skeleton in preparation: settings are added one at a time, in any order.
+#[derive(Debug)]
+pub struct Loading {
+    object: Trusted,
+    parts: Parts,
+    options: LoadOptions,
+    maps: Vec<Option<OpenMap>>,
+    programs: Vec<Option<OpenProgram>>,
+}
+
+impl Loading {
+    /// Creates a load of any object with the options only. Maps and programs without settings are loaded as the object defines them.
+    #[must_use]
+    pub fn new(object: Trusted, options: LoadOptions) -> Self {
+        Self::with(object, Parts::ALL, options)
+    }
+
+    /// Creates the load of an object that needs these parts of the executor.
+    #[must_use]
+    pub fn with(object: Trusted, parts: Parts, options: LoadOptions) -> Self {
+        let Rows { maps, programs, .. } = object.object();
+        let maps = maps.iter().map(|_| None).collect();
+        let programs = programs.iter().map(|_| None).collect();
+        Self { object, parts, options, maps, programs }
+    }
+
+    /// Adds the settings of the map with this index.
+    pub fn map(&mut self, index: u32, map: OpenMap) {
+        put(&mut self.maps, index, map);
+    }
+
+    /// Adds the settings of the program with this index.
+    pub fn program(&mut self, index: u32, program: OpenProgram) {
+        put(&mut self.programs, index, program);
+    }
+
+    /// Adds a struct_ops map with its value.
+    pub fn struct_ops<T: Plain>(&mut self, index: u32, map: OpenStructOps<T>) {
+        self.map(index, map.into_map());
+    }
+
+    /// Adds the settings of a section's map and the initial value of its variables.
+    pub fn section<T: Plain>(&mut self, index: u32, map: OpenMap, variables: Initial<T>) {
+        self.map(index, map);
+        self.variables(index, variables);
+    }
+
+    /// Adds the initial value of the variables in a map whose settings were added before.
+    pub fn variables<T: Plain>(&mut self, index: u32, variables: Initial<T>) {
+        if let Some(map) = slot(&mut self.maps, index) {
+            *map = map.take().map(|map| map.with_initial(variables.into_bytes()));
+        }
+    }
+
+    /// Executes the steps of the load up to the first one that loads a program.
+    ///
+    /// # Errors
+    /// If the kernel rejects a request, or a requirement is not met. Nothing stays loaded then.
+    pub(super) fn prepare(self) -> Result<Executor> {
+        let Self { object, parts, options, maps, programs } = self;
+        let Rows { maps: map_rows, programs: program_rows, .. } = object.object();
+        let maps = maps.into_iter().zip(&**map_rows).map(|(map, row)| map.unwrap_or_else(|| OpenMap::of(row)));
+        let programs = programs.into_iter().zip(&**program_rows);
+        let programs = programs.map(|(program, row)| program.unwrap_or_else(|| OpenProgram::of(row)));
+        execute::prepare(&object, parts, options, maps.collect(), programs.collect())
+    }
+
+    /// Loads the object.
+    ///
+    /// # Errors
+    /// If the kernel rejects a request, or a requirement is not met. Nothing stays loaded then.
+    pub fn load(self) -> Result<Loaded> {
+        self.prepare()?.complete()
+    }
+}
+
+fn slot<T>(slots: &mut [Option<T>], index: u32) -> Option<&mut Option<T>> {
+    slots.get_mut(usize::try_from(index).ok()?)
+}
+
+fn put<T>(slots: &mut [Option<T>], index: u32, value: T) {
+    if let Some(slot) = slot(slots, index) {
+        *slot = Some(value);
+    }
+}
