@@ -11,7 +11,7 @@ use skelgen_runtime::generated::abi::{
     Attach, Blob, Body, Function, Map, Object, Program, Section, SectionKind, Span, Step, Symbol, SymbolKind, Text,
 };
 use skelgen_runtime::generated::{Loaded, Loading, Trusted};
-use skelgen_runtime::map::{FromFd, Info};
+use skelgen_runtime::map::{FromFd, Info, Opened};
 use skelgen_runtime::uapi::{AttachType, Command, MapType, ProgramType, map_flags};
 use skelgen_runtime::{Error, Initial, LoadOptions, OpenMap, OpenProgram, Result, TestRun, kernel, record};
 
@@ -128,8 +128,8 @@ static NESTED: Object = TINY
 struct Fd(OwnedFd);
 
 impl FromFd for Fd {
-    fn from_fd(fd: OwnedFd, _: &Info) -> Result<Self> {
-        Ok(Self(fd))
+    fn from_fd(map: Opened, _: &Info) -> Result<Self> {
+        Ok(Self(map.into()))
     }
 }
 

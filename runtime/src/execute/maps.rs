@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::arena::Arena;
-use super::{Executor, at, no_such, parts, percpu};
+use super::{Executor, at, no_such, parts};
 use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel::causes::advise;
 use crate::kernel::token::Delegable;
-use crate::map::{self, Info, Template, not_inner, rejected, send};
+use crate::map::{self, Info, Opened, Template, not_inner, rejected, send};
 use crate::open::{Inner, LoadEvent, OpenMap};
 use crate::sys;
+use crate::sys::elem::Definition;
 use crate::uapi::elem_flags;
 use skelgen_abi::map_types::{Fault, MapFacts};
 
@@ -50,9 +51,8 @@ impl Created {
         self.reused
     }
 
-    pub(super) fn into_parts(self) -> (OwnedFd, Info) {
-        let (fd, definition) = self.map.into_parts();
-        (fd, Info { definition: Some(definition), ..self.info })
+    pub(super) fn into_parts(self) -> (Opened, Info) {
+        (Opened(self.map), self.info)
     }
 }
 
@@ -93,7 +93,8 @@ impl Executor {
 
     /// Emits the event that a map was created or reused.
     fn emit_map(&self, created: &Created, index: u32) {
-        let Info { name, map_type, key_size, value_size, max_entries, .. } = created.info;
+        let name = created.info.name;
+        let Definition { map_type, key_size, value_size, max_entries, .. } = *created.map.definition();
         let pin = at(&self.open_maps, index).filter(|_| created.pinned).and_then(|open| self.options.pin_path(open));
         self.emit(&match created.reused {
             true => LoadEvent::MapReused { name, pin: pin.as_deref() },
@@ -168,12 +169,12 @@ impl Executor {
             return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(remedy(open, &fault)));
         }
         let inner = request.inner.and_then(|inner| Template::of(inner).ok());
-        let info = Info { max_entries: request.map.max_entries, flags: request.map.flags, inner, ..info(open, &shape) };
+        let info = Info { inner, ..info(open) };
         let (had_name, had_types) = (!request.map.kernel_name.is_empty(), request.btf.is_some());
         let mut memlock = self.memlock;
         let map = send(&mut request, true, &mut memlock)?.map_err(|errno| {
             rejected(name, &request, typed, errno, |fault| remedy(open, fault))
-                .unwrap_or_else(|error| self.advise(error, Delegable::Map(info.map_type)))
+                .unwrap_or_else(|error| self.advise(error, Delegable::Map(request.map.map_type)))
         });
         let (has_name, has_types) = (!request.map.kernel_name.is_empty(), request.btf.is_some());
         let before = std::mem::replace(&mut self.memlock, memlock);
@@ -335,18 +336,12 @@ fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
 
-pub(super) fn info(open: &OpenMap, shape: &percpu::Shape) -> Info {
+pub(super) fn info(open: &OpenMap) -> Info {
     Info {
         name: &open.definition.name,
-        map_type: shape.map_type,
-        key_size: open.row.key_size,
-        value_size: shape.value_size,
         data_size: open.definition.value_size,
         section_size: open.row.value_size,
-        max_entries: open.row.max_entries,
-        flags: open.row.flags,
         inner: None,
-        definition: None,
     }
 }
 

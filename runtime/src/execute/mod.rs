@@ -33,7 +33,7 @@ use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::btf::Types;
 use crate::error::{self, Error, Result, Subject};
 use crate::link::StructOps;
-use crate::map::{Arena, FromFd, Info};
+use crate::map::{Arena, FromFd, Info, Opened};
 use crate::open::{LoadEvent, LoadOptions, Log, OpenMap, OpenProgram};
 use crate::pins::PinSet;
 use crate::program::{Program, SharedSpecs};
@@ -90,7 +90,7 @@ fn about(error: Error, object: &Object, step: &Step) -> Error {
 #[derive(Debug)]
 pub struct Loaded {
     object: &'static Object,
-    maps: Vec<Option<(OwnedFd, Info)>>,
+    maps: Vec<Option<(Opened, Info)>>,
     /// The memory of arenas, by map.
     arenas: Vec<Option<arena::Arena>>,
     struct_ops: Vec<Option<StructOps>>,
@@ -123,7 +123,7 @@ impl Loaded {
                     .about(Subject::Map(name))
                     .with_help(NOT_CREATED))
             },
-            |(fd, info)| self.handle(index, fd, &info),
+            |(map, info)| self.handle(index, map, &info),
         );
         self.or_unpinned(map)
     }
@@ -134,16 +134,15 @@ impl Loaded {
     /// If the map does not match the handle's type. Nothing stays pinned then.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
-        let map = taken.map(|(fd, info)| self.handle(index, fd, &info)).transpose();
+        let map = taken.map(|(map, info)| self.handle(index, map, &info)).transpose();
         self.or_unpinned(map)
     }
 
     /// Creates the handle of a map. If it does not match because the map was changed before the load, the error has help.
-    fn handle<M: FromFd>(&self, index: u32, fd: OwnedFd, info: &Info) -> Result<M> {
-        M::from_fd(fd, info).map_err(|error| match at(&self.object.maps, index) {
-            Some(map) if map.section.is_none() && !info.is_as_defined(map) => error.with_help(CHANGED),
-            _ => error,
-        })
+    fn handle<M: FromFd>(&self, index: u32, map: Opened, info: &Info) -> Result<M> {
+        let defined = at(&self.object.maps, index);
+        let changed = defined.is_some_and(|defined| defined.section.is_none() && !map.is_as_defined(defined));
+        M::from_fd(map, info).map_err(|error| if changed { error.with_help(CHANGED) } else { error })
     }
 
     /// Returns the arena with this index and its variables.
@@ -168,7 +167,8 @@ impl Loaded {
         let found = at_mut(&mut self.maps, index)
             .and_then(Option::take)
             .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
-        let arena = found.map(|((fd, info), arena)| Arena::mapped(fd, &info, arena.region, arena.globals)).transpose();
+        let arena =
+            found.map(|((map, info), arena)| Arena::mapped(map, &info, arena.region, arena.globals)).transpose();
         self.or_unpinned(arena)
     }
 

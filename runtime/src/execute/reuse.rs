@@ -6,7 +6,6 @@ use super::maps::{Created, info, max_entries};
 use super::parts::Pins;
 use super::{Executor, at, no_such};
 use crate::error::{Error, Result, Subject};
-use crate::map::Info;
 use crate::open::{LoadEvent, OpenMap};
 use crate::opened::Kind;
 use crate::pins::{self, PinSet};
@@ -60,8 +59,7 @@ impl Executor {
             check_kind(open, &shape, &found).map_err(|error| error.with_help(OTHER_PIN))?;
             check_size(open, &shape, &found)?;
         }
-        let info = Info { max_entries: found.max_entries, flags: found.map_flags, ..info(open, &shape) };
-        Ok(Some(Created::reused(map, info, !is_given)))
+        Ok(Some(Created::reused(map, info(open), !is_given)))
     }
 
     /// Pins the maps. This is the last part of a load that can fail.

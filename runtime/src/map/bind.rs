@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FromFd, Info};
+use super::{FromFd, Info, Opened};
 use crate::btf::{Types, kind};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result, Step, Subject};
@@ -17,7 +17,6 @@ use crate::kernel::causes;
 use crate::opened::Kind;
 use crate::pins::{self, PinPath};
 use crate::sys;
-use crate::uapi::MapType;
 
 /// A source of maps that are found by name.
 ///
@@ -218,20 +217,9 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
             .during(Step::Open)
             .about(Subject::Map(name))
     };
-    let found = sys::map::info(fd.as_fd()).map_err(refused)?;
-    let info = Info {
-        name,
-        map_type: MapType(found.map_type),
-        key_size: found.key_size,
-        value_size: found.value_size,
-        data_size: found.value_size,
-        section_size: found.value_size,
-        max_entries: found.max_entries,
-        flags: found.map_flags,
-        inner: None,
-        definition: Some(sys::elem::Definition::from(&found)),
-    };
-    let handle = M::from_fd(fd, &info);
+    let (map, found) = sys::map::Map::adopt(fd).map_err(refused)?;
+    let info = Info { name, data_size: found.value_size, section_size: found.value_size, inner: None };
+    let handle = M::from_fd(Opened(map), &info);
     match (handle, other_layout::<M>(&found, name)?) {
         (Ok(_), Some(Other { what, sides })) => Err(Error::mismatch(format_args!("map `{name}`: {what}"))
             .during(Step::Open)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::create::Template;
 use super::supports::Supports;
-use super::{Info, Untyped};
+use super::{Info, Opened, Untyped};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::opened::Kind;
 use crate::sys;
@@ -19,18 +19,14 @@ use crate::uapi::{MapType, elem_flags};
 impl Untyped {
     /// Creates the handle of a map whose name in the source is known.
     /// `count` returns the number of CPUs if the handle supports percpu maps.
-    pub(crate) fn new(fd: OwnedFd, info: &Info, count: CountCpus) -> Result<Self> {
-        let map = match info.definition {
-            Some(definition) => Map::defined(fd, definition, count),
-            None => Map::described(fd, count).map(|(map, _)| map),
-        };
-        let map = map.map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
+    pub(crate) fn new(map: Opened, info: &Info, count: CountCpus) -> Result<Self> {
+        let map = Map::of(map.0, count).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
 
     /// Creates the handle of a map of which only the file descriptor is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
-        let (map, info) = Map::described(Kind::Map.check(fd)?, cpus::count)?;
+        let (map, info) = Map::described(Kind::Map.check(fd)?)?;
         let name = match info.name() {
             name if name.is_empty() => format!("id {}", info.id),
             name => name,
@@ -40,22 +36,16 @@ impl Untyped {
 
     /// Creates the handle of a map that was just created, with the template of its inner maps if it is a map of maps.
     pub(crate) fn created(map: sys::map::Map, name: Cow<'static, str>, inner: Option<Template>) -> Result<Self> {
-        let (fd, definition) = map.into_parts();
-        let map =
-            Map::defined(fd, definition, cpus::count).map_err(|error| error.within(format_args!("map `{name}`")))?;
+        let map = Map::of(map, cpus::count).map_err(|error| error.within(format_args!("map `{name}`")))?;
         Ok(Self { map, name, inner })
     }
 
     /// Creates another handle of the same map.
     pub(crate) fn try_clone(&self) -> Result<Self> {
-        let fd = self.as_fd().try_clone_to_owned();
-        let fd = fd
-            .map_err(|error| {
-                Error::io(format_args!("map `{}`: cannot duplicate its file descriptor", self.name), &error)
-            })
-            .map_err(|error| self.named(error).during(Step::Open))?;
-        let map = Map::defined(fd, *self.map.definition(), cpus::count);
-        let map = map.map_err(|error| error.within(format_args!("map `{}`", self.name)))?;
+        let map = self.map.try_clone().map_err(|error| {
+            let error = Error::io(format_args!("map `{}`: cannot duplicate its file descriptor", self.name), &error);
+            self.named(error).during(Step::Open)
+        })?;
         Ok(Self { map, name: self.name.clone(), inner: self.inner })
     }
 
@@ -322,8 +312,8 @@ macro_rules! handle {
         }
 
         impl<$($generics)*> $crate::map::FromFd for $type {
-            fn from_fd(fd: ::std::os::fd::OwnedFd, info: &$crate::map::Info) -> $crate::error::Result<Self> {
-                Self::check($crate::map::Untyped::new(fd, info, Self::SUPPORTS.count_cpus())?)
+            fn from_fd(map: $crate::map::Opened, info: &$crate::map::Info) -> $crate::error::Result<Self> {
+                Self::check($crate::map::Untyped::new(map, info, Self::SUPPORTS.count_cpus())?)
             }
 
             $crate::map::layouts!($($generics)*);

@@ -65,53 +65,56 @@ use std::os::fd::OwnedFd;
 use crate::abi;
 use crate::data::Layout;
 use crate::error::Result;
-use crate::uapi::MapType;
+use crate::sys;
+use crate::sys::elem::Definition;
 
-/// A map's name in the source and its definition, for generated code.
+/// What a handle needs to know of a map that the kernel does not report, for generated code.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The map's name in the source; for global data the section's name.
     pub name: &'static str,
-    /// The map's type.
-    pub map_type: MapType,
-    /// The size of a key in bytes, 0 if the map has no keys.
-    pub key_size: u32,
-    /// The size of a value in bytes; for percpu maps, the size of one CPU's value.
-    pub value_size: u32,
     /// For global data, the number of bytes of the object's own variables in the value (of one CPU's value, for percpu
     /// data); the bytes after them were added by `resize`. Otherwise the size of a value.
     pub data_size: u32,
     /// For global data, the number of bytes of the section, including those added by `resize`. For emulated percpu
     /// data, this is the size of one CPU's copy without the gap to the next copy.
     pub section_size: u32,
-    /// The maximum number of elements; for ring buffers, the size in bytes.
-    pub max_entries: u32,
-    /// The flags of `BPF_MAP_CREATE`.
-    pub flags: u32,
     /// The template of the inner maps, for maps of maps that this load created. For a reused map it is unknown, because
     /// the kernel does not report it.
     pub inner: Option<Template>,
-    /// The kernel's definition of the map, if this load created it or has read it.
-    pub(crate) definition: Option<crate::sys::elem::Definition>,
 }
 
-impl Info {
+/// An open map with the kernel's definition of it, for generated code.
+///
+/// Handles derive from the definition how many bytes the kernel reads and writes. So only this crate creates these values, each with the
+/// definition that the kernel has of this very map, and nothing can be changed or exchanged in them.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Opened(pub(crate) sys::map::Map);
+
+impl Opened {
     /// Returns whether the map has the type and the sizes of the object's definition.
     pub(crate) fn is_as_defined(&self, map: &abi::Map) -> bool {
-        (self.map_type, self.key_size, self.value_size) == (map.map_type, map.key_size, map.value_size)
+        let Definition { map_type, key_size, value_size, .. } = *self.0.definition();
+        (map_type, key_size, value_size) == (map.map_type, map.key_size, map.value_size)
+    }
+}
+
+impl From<Opened> for OwnedFd {
+    fn from(map: Opened) -> Self {
+        map.0.into_fd()
     }
 }
 
 /// Types of map handles, as generated code creates them from a loaded map.
 #[doc(hidden)]
 pub trait FromFd: Sized {
-    /// Creates the handle of this map. The name in `info` is for messages; type and sizes are read from the kernel
-    /// again.
+    /// Creates the handle of this map.
     ///
     /// # Errors
     /// If the map has a different type, or its keys or values have a different size than the handle's types.
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self>;
+    fn from_fd(map: Opened, info: &Info) -> Result<Self>;
 
     /// Returns the layouts of keys and values, if the handle's types are structs with a known layout or arrays of such
     /// structs.

@@ -13,7 +13,7 @@ use skelgen_abi::map_types::{MapFacts, Size};
 
 /// Counts the CPUs of a map that is not percpu.
 pub(crate) fn one_cpu() -> Result<cpus::Count> {
-    Ok(cpus::Count { cpus: 1, confirmed: true })
+    Ok(cpus::Count::ONE)
 }
 
 /// The maps that a type of handle supports.

@@ -8,28 +8,22 @@ use crate::data::Plain;
 use crate::error::{ErrorKind, Step, Subject, golden};
 use crate::sys::cpus::possible;
 use crate::sys::elem::testing::{create, create_outer};
+use crate::uapi::MapType;
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 
-fn info(map_type: MapType, name: &'static str) -> Info {
-    Info {
-        name,
-        map_type,
-        key_size: 0,
-        value_size: 0,
-        data_size: 0,
-        section_size: 0,
-        max_entries: 0,
-        flags: 0,
-        inner: None,
-        definition: None,
-    }
+/// Describes a map whose data has this number of bytes.
+fn info(name: &'static str, size: u32) -> Info {
+    Info { name, data_size: size, section_size: size, inner: None }
+}
+
+fn opened(fd: impl AsFd) -> Opened {
+    Opened(sys::map::Map::adopt(fd.as_fd().try_clone_to_owned().unwrap()).unwrap().0)
 }
 
 /// Creates a handle of a new map.
 fn make<M: FromFd>(map_type: MapType, key: u32, value: u32, entries: u32, flags: u32) -> Option<M> {
     let fd = create(map_type, key, value, entries, flags)?;
-    let info = Info { data_size: value, section_size: value, ..info(map_type, "m") };
-    Some(M::from_fd(fd, &info).unwrap())
+    Some(M::from_fd(opened(fd), &info("m", value)).unwrap())
 }
 
 #[test]
@@ -194,15 +188,13 @@ fn sections() {
     data.cell().field::<u64>(8).set(9);
     assert_eq!(map.get(0).unwrap(), [1, 9, 3]);
     let fd = OwnedFd::from(map);
-    let made_longer = Info { data_size: 8, ..info(MapType::ARRAY, ".data") };
-    let longer = Mapped::<[u32; 2]>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    let longer = Mapped::<[u32; 2]>::from_fd(opened(&fd), &info(".data", 8)).unwrap();
     longer.tail::<u64>().unwrap().next_back().unwrap().set(4);
     assert_eq!(data.cell().get(), [1, 9, 4]);
     assert!(longer.tail::<[u8; 3]>().is_err() && longer.tail::<[u8; 0]>().is_err());
-    let frozen = Frozen::<u64>::from_fd(fd.try_clone().unwrap(), &made_longer).unwrap();
+    let frozen = Frozen::<u64>::from_fd(opened(&fd), &info(".data", 8)).unwrap();
     assert_eq!((frozen.get(), frozen.tail::<u64>().unwrap()), (&1, vec![9, 4]));
-    let too_long = Info { data_size: 25, ..made_longer };
-    assert!(Frozen::<[u8; 25]>::from_fd(fd.try_clone().unwrap(), &too_long).is_err());
+    assert!(Frozen::<[u8; 25]>::from_fd(opened(&fd), &info(".data", 25)).is_err());
     assert_eq!(Frozen::<[u64; 3]>::try_from(fd).unwrap().get(), &[1, 9, 4]);
 }
 
@@ -222,9 +214,9 @@ fn percpu_sections() {
 #[test]
 fn maps_that_do_not_match_are_rejected() {
     let Some(fd) = create(MapType::ARRAY, 4, 8, 1, 0) else { return };
-    let error = Array::<u32>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
+    let error = Array::<u32>::from_fd(opened(&fd), &info("counts", 8)).unwrap_err();
     golden::check("map whose values have the wrong size", ErrorKind::Mismatch, &error);
-    let error = HashMap::<u32, u64>::from_fd(fd.try_clone().unwrap(), &info(MapType::ARRAY, "counts")).unwrap_err();
+    let error = HashMap::<u32, u64>::from_fd(opened(&fd), &info("counts", 8)).unwrap_err();
     golden::check("map of a different type", ErrorKind::Mismatch, &error);
     assert_eq!((error.step(), error.subject()), (Step::Open, Some(Subject::Map("counts"))));
     // A wrong length at run time is rejected before the kernel is called.

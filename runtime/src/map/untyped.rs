@@ -10,7 +10,7 @@ use std::path::Path;
 use super::create::Template;
 use super::scan::{Keys, Scan};
 use super::supports::Supports;
-use super::{FromFd, Info, NewMap};
+use super::{FromFd, Info, NewMap, Opened};
 use crate::error::{Errno, Error, Result, Step};
 use crate::kernel::causes;
 use crate::pins::PinPath;
@@ -353,8 +353,8 @@ impl Untyped {
 }
 
 impl FromFd for Untyped {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::new(fd, info, cpus::count)
+    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+        Self::new(map, info, cpus::count)
     }
 }
 

@@ -128,6 +128,11 @@ pub(crate) struct Count {
     pub(crate) confirmed: bool,
 }
 
+impl Count {
+    /// The number of values of an element in a map that is not percpu.
+    pub(crate) const ONE: Self = Self { cpus: 1, confirmed: true };
+}
+
 /// Returns the number of possible CPUs, for sizing buffers. A probe compares it once with the kernel's number, because another file can
 /// be mounted over `/sys/devices/system/cpu/possible`.
 ///

@@ -78,24 +78,26 @@ impl Map {
     ///
     /// Other kinds of file descriptors are not detected here; every request with them fails.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
-        Ok(Self::described(fd, cpus::count)?.0)
+        Ok(Self::described(fd)?.0)
     }
 
     /// Does what [`Self::new`] does, and returns the kernel's description of the map as well.
-    pub(crate) fn described(fd: OwnedFd, count: CountCpus) -> Result<(Self, MapInfo)> {
-        let info = super::map::info(fd.as_fd()).map_err(|errno| Error::refused(WHAT, errno))?;
-        let map = Self::defined(fd, Definition::from(&info), count)?;
+    pub(crate) fn described(fd: OwnedFd) -> Result<(Self, MapInfo)> {
+        let (map, info) = super::map::Map::adopt(fd).map_err(|errno| Error::refused(WHAT, errno))?;
+        let map = Self::of(map, cpus::count)?;
         Ok((Self { id: OnceLock::from(info.id), ..map }, info))
     }
 
-    /// Wraps the file descriptor of a map that the kernel has created with this definition. The number of CPUs is used only
-    /// if the map is percpu.
-    pub(crate) fn defined(fd: OwnedFd, definition: Definition, count: CountCpus) -> Result<Self> {
-        let count = match is_percpu(definition.map_type) {
-            true => count()?,
-            false => cpus::Count { cpus: 1, confirmed: true },
-        };
+    /// Wraps a map whose definition is known. The number of CPUs is used only if the map is percpu.
+    pub(crate) fn of(map: super::map::Map, count: CountCpus) -> Result<Self> {
+        let (fd, definition) = map.into_parts();
+        let count = if is_percpu(definition.map_type) { count()? } else { cpus::Count::ONE };
         Self::sized(fd, definition, count).map_err(|errno| Error::refused(WHAT, errno))
+    }
+
+    /// Creates another handle of the same map.
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, id: self.id.clone(), ..*self })
     }
 
     /// Creates a map with this definition, for a number of CPUs.

@@ -183,6 +183,11 @@ impl Map {
         self.fd
     }
 
+    /// Returns the definition that the kernel has of the map.
+    pub(crate) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
     /// Returns the file descriptor, and the definition that the kernel has of the map.
     pub(crate) fn into_parts(self) -> (OwnedFd, Definition) {
         (self.fd, self.definition)

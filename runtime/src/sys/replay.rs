@@ -47,7 +47,7 @@ fn lengths(created: &Call, call: &Call) -> Result<Option<(usize, usize)>> {
     let (map_type, key, value) = (MapType(created.u32_at(0)), created.u32_at(4), created.u32_at(8));
     let cpus = match elem::is_percpu(map_type) {
         true => cpus::count()?,
-        false => cpus::Count { cpus: 1, confirmed: true },
+        false => cpus::Count::ONE,
     };
     let (key, value) = (usize::try_from(key).ok(), usize::try_from(value).ok());
     let value = value.filter(|_| cpus.confirmed).and_then(|value| {

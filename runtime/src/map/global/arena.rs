@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::data::Cell;
 use crate::data::Plain;
 use crate::error::{Error, Result, Step};
-use crate::map::{FromFd, Info, NewMap, Supports, Untyped, about, one_cpu};
+use crate::map::{FromFd, Info, NewMap, Opened, Supports, Untyped, about, one_cpu};
 use crate::sys::mmap::{Region, page_size};
 use crate::uapi::MapType;
 
@@ -92,8 +92,8 @@ impl<T> Arena<T> {
     }
 
     /// Creates the handle of an arena that was mapped during the load.
-    pub(crate) fn mapped(fd: OwnedFd, info: &Info, region: Region, globals: usize) -> Result<Self> {
-        let handle = Untyped::new(fd, info, one_cpu)?.expect(&SUPPORTS)?;
+    pub(crate) fn mapped(map: Opened, info: &Info, region: Region, globals: usize) -> Result<Self> {
+        let handle = Untyped::new(map, info, one_cpu)?.expect(&SUPPORTS)?;
         if globals.checked_add(size_of::<T>()).is_none_or(|end| end > region.len()) {
             return Err(handle.mismatch("the arena is smaller than its variables"));
         }
@@ -162,8 +162,8 @@ fn address_of(arena: &Untyped) -> Option<usize> {
 }
 
 impl FromFd for Arena {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::open(Untyped::new(fd, info, one_cpu)?)
+    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+        Self::open(Untyped::new(map, info, one_cpu)?)
     }
 }
 

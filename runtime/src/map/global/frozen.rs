@@ -6,7 +6,7 @@ use super::mapped::whole;
 use crate::data::zeroed_box;
 use crate::data::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
-use crate::map::{FromFd, Info, Untyped, about, one_cpu};
+use crate::map::{FromFd, Info, Opened, Untyped, about, one_cpu};
 
 /// A section of constant global data (`.rodata`): the map, and a copy of its value that was made after the load. The
 /// map is frozen after the load, so the copy stays equal to the map's value.
@@ -68,8 +68,8 @@ impl<T: Plain> Frozen<T> {
 }
 
 impl<T: Plain> FromFd for Frozen<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::check(Untyped::new(fd, info, one_cpu)?, usize::try_from(info.data_size).ok())
+    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+        Self::check(Untyped::new(map, info, one_cpu)?, usize::try_from(info.data_size).ok())
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::data::Cell;
 use crate::data::Plain;
 use crate::error::{Errno, Error, Result, Step};
-use crate::map::{FromFd, Info, Untyped, about, one_cpu};
+use crate::map::{FromFd, Info, Opened, Untyped, about, one_cpu};
 use crate::sys::mmap::Region;
 
 /// A section of global data, in memory that is shared with the programs.
@@ -82,8 +82,8 @@ impl<T: Plain> Mapped<T> {
 }
 
 impl<T: Plain> FromFd for Mapped<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
-        Self::check(Untyped::new(fd, info, one_cpu)?, usize::try_from(info.data_size).ok())
+    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+        Self::check(Untyped::new(map, info, one_cpu)?, usize::try_from(info.data_size).ok())
     }
 }
 

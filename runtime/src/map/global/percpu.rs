@@ -14,7 +14,7 @@ use crate::data::Cell;
 use crate::data::words;
 use crate::data::{Plain, as_bytes, from_prefix, holds};
 use crate::error::{Error, Result, Step};
-use crate::map::{FromFd, Info, PerCpu, Supports, Untyped, about};
+use crate::map::{FromFd, Info, Opened, PerCpu, Supports, Untyped, about};
 use crate::sys::cpus;
 use crate::sys::mmap::Region;
 use crate::uapi::{MapType, elem_flags};
@@ -281,9 +281,9 @@ impl<T: Plain> PercpuData<T> {
 }
 
 impl<T: Plain> FromFd for PercpuData<T> {
-    fn from_fd(fd: OwnedFd, info: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
         let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
-        Self::check(Untyped::new(fd, info, cpus::count)?, bytes(info.data_size), bytes(info.section_size))
+        Self::check(Untyped::new(map, info, cpus::count)?, bytes(info.data_size), bytes(info.section_size))
     }
 }
 
