@@ -4,8 +4,8 @@
 //! names the parts that its plan needs: the linker drops the functions of the others. A setting that needs more, such as
 //! `LoadOptions::set_kernel_btf`, names its part itself.
 //!
-//! This module knows the signatures of the parts, not what they do. To add a part, add a struct of its functions, a field and a method
-//! here, a static in the module that implements it, and a row in the generator's `rust/parts.rs`, which determines the parts of a plan.
+//! This module knows the signatures of the parts, not what they do. To add a part, add a struct of its functions and a row of the
+//! table here, a static in the module that implements it, and a row in the generator's `rust/parts.rs`, which determines the parts of a plan.
 
 use std::os::fd::OwnedFd;
 
@@ -105,116 +105,65 @@ pub(super) struct Usdt {
     pub(super) specs: fn(&Executor) -> Result<Option<SharedSpecs>>,
 }
 
-/// The parts that a load can use.
-///
-/// A skeleton names those of its plan, with a method for each: `Parts::NONE.core().symbols()`.
-#[derive(Clone, Copy, Debug)]
-pub struct Parts {
-    pub(super) arenas: Option<&'static Arenas>,
-    pub(super) core: Option<&'static CoRe>,
-    pub(super) inner_maps: Option<&'static InnerMaps>,
-    pub(super) kconfig: Option<&'static Kconfig>,
-    pub(super) percpu: Option<&'static Percpu>,
-    pub(super) pins: Option<&'static Pins>,
-    pub(super) sanitizing: Option<&'static Sanitizing>,
-    pub(super) struct_ops: Option<&'static StructOpsMaps>,
-    pub(super) symbols: Option<&'static Symbols>,
-    pub(super) usdt: Option<&'static Usdt>,
-}
+/// Defines [`Parts`] from a table: a part's documentation, name, type and implementation.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident: $part:ty = $implementation:path;)*) => {
+        /// The parts that a load can use.
+        ///
+        /// A skeleton names those of its plan, with a method for each: `Parts::NONE.core().symbols()`.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Parts {
+            $(pub(super) $name: Option<&'static $part>,)*
+        }
 
-impl Parts {
-    /// No part: enough for a plan of maps, sections and programs that use nothing of the kernel by name.
-    pub const NONE: Self = Self {
-        arenas: None,
-        core: None,
-        inner_maps: None,
-        kconfig: None,
-        percpu: None,
-        pins: None,
-        sanitizing: None,
-        struct_ops: None,
-        symbols: None,
-        usdt: None,
-    };
+        impl Parts {
+            /// No part: enough for a plan of maps, sections and programs that use nothing of the kernel by name.
+            pub const NONE: Self = Self { $($name: None,)* };
 
-    /// Every part: enough for any plan.
-    pub const ALL: Self =
-        Self::NONE.arenas().core().inner_maps().kconfig().percpu().pins().sanitizing().struct_ops().symbols().usdt();
+            /// Every part: enough for any plan.
+            pub const ALL: Self = Self { $($name: Some(&$implementation),)* };
 
-    /// Adds arenas.
-    #[must_use]
-    pub const fn arenas(self) -> Self {
-        Self { arenas: Some(&arena::PART), ..self }
-    }
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub const fn $name(self) -> Self {
+                    Self { $name: Some(&$implementation), ..self }
+                }
+            )*
 
-    /// Adds CO-RE relocation in user space.
-    #[must_use]
-    pub const fn core(self) -> Self {
-        Self { core: Some(&relocate::PART), ..self }
-    }
-
-    /// Adds templates of inner maps.
-    #[must_use]
-    pub const fn inner_maps(self) -> Self {
-        Self { inner_maps: Some(&templates::PART), ..self }
-    }
-
-    /// Adds the kernel's configuration.
-    #[must_use]
-    pub const fn kconfig(self) -> Self {
-        Self { kconfig: Some(&kconfig::PART), ..self }
-    }
-
-    /// Adds percpu sections.
-    #[must_use]
-    pub const fn percpu(self) -> Self {
-        Self { percpu: Some(&percpu::PART), ..self }
-    }
-
-    /// Adds pins and maps that exist before the load.
-    #[must_use]
-    pub const fn pins(self) -> Self {
-        Self { pins: Some(&reuse::PART), ..self }
-    }
-
-    /// Adds BTF for kernels that do not accept the object's.
-    #[must_use]
-    pub const fn sanitizing(self) -> Self {
-        Self { sanitizing: Some(&btf::PART), ..self }
-    }
-
-    /// Adds struct_ops maps.
-    #[must_use]
-    pub const fn struct_ops(self) -> Self {
-        Self { struct_ops: Some(&struct_ops::PART), ..self }
-    }
-
-    /// Adds symbols of the kernel.
-    #[must_use]
-    pub const fn symbols(self) -> Self {
-        Self { symbols: Some(&symbols::PART), ..self }
-    }
-
-    /// Adds the maps of USDT programs.
-    #[must_use]
-    pub const fn usdt(self) -> Self {
-        Self { usdt: Some(&usdt::PART), ..self }
-    }
-
-    /// Adds the parts that settings need.
-    pub(super) fn add(&mut self, parts: &[Part]) {
-        for part in parts {
-            if let Some(part) = part.downcast_ref() {
-                self.core = Some(part);
-            } else if let Some(part) = part.downcast_ref() {
-                self.inner_maps = Some(part);
-            } else if let Some(part) = part.downcast_ref() {
-                self.pins = Some(part);
-            } else if let Some(part) = part.downcast_ref() {
-                self.symbols = Some(part);
+            /// Adds the parts that settings need.
+            pub(super) fn add(&mut self, parts: &[Part]) {
+                for part in parts {
+                    $(if let Some(part) = part.downcast_ref::<$part>() {
+                        self.$name = Some(part);
+                    })*
+                }
             }
         }
-    }
+    };
+}
+
+parts! {
+    /// Adds arenas.
+    arenas: Arenas = arena::PART;
+    /// Adds CO-RE relocation in user space.
+    core: CoRe = relocate::PART;
+    /// Adds templates of inner maps.
+    inner_maps: InnerMaps = templates::PART;
+    /// Adds the kernel's configuration.
+    kconfig: Kconfig = kconfig::PART;
+    /// Adds percpu sections.
+    percpu: Percpu = percpu::PART;
+    /// Adds pins and maps that exist before the load.
+    pins: Pins = reuse::PART;
+    /// Adds BTF for kernels that do not accept the object's.
+    sanitizing: Sanitizing = btf::PART;
+    /// Adds struct_ops maps.
+    struct_ops: StructOpsMaps = struct_ops::PART;
+    /// Adds symbols of the kernel, and attach targets in other programs.
+    symbols: Symbols = symbols::PART;
+    /// Adds the maps of USDT programs.
+    usdt: Usdt = usdt::PART;
 }
 
 /// Returns a part that this load needs.
