@@ -82,8 +82,8 @@ fn missing(module: &Btf, id: TypeId) -> Diagnostic {
 
 impl Kind {
     /// Returns the kind with other ids and strings.
-    fn with(&self, id: impl Fn(TypeId) -> TypeId, string: impl Fn(StringRef) -> StringRef) -> Self {
-        let composite = |it: &Composite| {
+    pub(crate) fn with(&self, id: impl Fn(TypeId) -> TypeId, mut string: impl FnMut(StringRef) -> StringRef) -> Self {
+        let mut composite = |it: &Composite| {
             let member = |member: &Member| Member { name: string(member.name), ty: id(member.ty), ..*member };
             Composite { members: it.members.iter().map(member).collect(), ..*it }
         };

@@ -119,46 +119,33 @@ impl Marks<'_> {
         // A type that no relocation reads, such as a type behind a pointer, becomes `void`.
         let renamed = |id: TypeId| ids.get(&id).copied().unwrap_or_default();
         for (id, ty) in kept {
-            let name = strings.add(&mut out, self.kernel.str(ty.name));
-            let mut members = |out: &mut Btf, composite: &Composite| {
-                let chosen = self.chosen(id);
-                let members = composite.members.iter().enumerate().filter(|(index, _)| chosen.contains(index));
-                let members = members.map(|(_, member)| {
-                    let mut member = member.clone();
-                    member.name = strings.add(out, self.kernel.str(member.name));
-                    member.ty = renamed(member.ty);
-                    member
-                });
-                Composite { members: members.collect(), ..*composite }
-            };
-            let kind = match &ty.kind {
-                Kind::Struct(composite) => Kind::Struct(members(&mut out, composite)),
-                Kind::Union(composite) => Kind::Union(members(&mut out, composite)),
-                Kind::Enum(enumeration) => {
-                    let chosen = self.chosen(id);
-                    let values = enumeration.values.iter().enumerate().filter(|(index, _)| chosen.contains(index));
-                    let values =
-                        values.map(|(_, (name, value))| (strings.add(&mut out, self.kernel.str(*name)), *value));
-                    let values = values.collect();
-                    Kind::Enum(Enum { values, ..*enumeration })
-                }
-                Kind::Ptr(to) => Kind::Ptr(renamed(*to)),
-                Kind::Array { element, index, len } => {
-                    Kind::Array { element: renamed(*element), index: renamed(*index), len: *len }
-                }
-                Kind::Typedef(to) => Kind::Typedef(renamed(*to)),
-                Kind::Volatile(to) => Kind::Volatile(renamed(*to)),
-                Kind::Const(to) => Kind::Const(renamed(*to)),
-                Kind::Restrict(to) => Kind::Restrict(renamed(*to)),
-                Kind::TypeTag { ty, attribute } => Kind::TypeTag { ty: renamed(*ty), attribute: *attribute },
-                Kind::FuncProto { returns, params } => Kind::FuncProto {
-                    returns: renamed(*returns),
-                    params: params.iter().map(|param| Param { ty: renamed(param.ty), name: StringRef(0) }).collect(),
-                },
-                other => other.clone(),
-            };
+            let mut string = |string| strings.add(&mut out, self.kernel.str(string));
+            let name = string(ty.name);
+            let kind = self.needed(id, &ty.kind).with(renamed, string);
             out.push(Type { name, kind });
         }
         out
     }
+
+    /// Returns the parts of a type that relocations read: the marked members and enumerators, and functions without the names of parameters.
+    fn needed(&self, id: TypeId, kind: &Kind) -> Kind {
+        let is_chosen = |index: &usize| self.chosen(id).contains(index);
+        let composite = |it: &Composite| Composite { members: chosen(&it.members, is_chosen), ..*it };
+        match kind {
+            Kind::Struct(it) => Kind::Struct(composite(it)),
+            Kind::Union(it) => Kind::Union(composite(it)),
+            Kind::Enum(it) => Kind::Enum(Enum { values: chosen(&it.values, is_chosen), ..*it }),
+            Kind::FuncProto { returns, params } => Kind::FuncProto {
+                returns: *returns,
+                params: params.iter().map(|param| Param { name: StringRef(0), ..param.clone() }).collect(),
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+/// Returns the elements whose index is chosen.
+fn chosen<T: Clone>(all: &[T], is_chosen: impl Fn(&usize) -> bool) -> Vec<T> {
+    let indexed = all.iter().enumerate().filter(|(index, _)| is_chosen(index));
+    indexed.map(|(_, element)| element.clone()).collect()
 }
