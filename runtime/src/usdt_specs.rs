@@ -11,12 +11,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::abi::Map;
 use crate::error::{Error, ErrorKind, LinuxVersion, Result, Step};
 use crate::sys;
 use crate::uapi::elem_flags;
 
 /// The name of the map of specifications.
-pub(crate) const SPECS: &str = "__bpf_usdt_specs";
+pub(crate) const SPECS: &str = Map::USDT_SPECS;
 /// The name of the map from addresses to indices of specifications.
 pub(crate) const IPS: &str = "__bpf_usdt_ip_to_spec_id";
 

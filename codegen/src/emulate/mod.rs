@@ -27,8 +27,8 @@ use crate::btf::{Kind, TypeId};
 use crate::error::{Code as ErrorCode, Diagnostic, Reporter, Result};
 use crate::insn::{Code, Insn, InsnIndex, Ref};
 use crate::link::{Linked, LinkedFunction, Outside};
-use crate::model::{BpfObject, MapId};
-use skelgen_abi::plan::{SectionKind, percpu_stride};
+use crate::model::{BpfObject, DataSection, MapId};
+use skelgen_abi::plan::percpu_stride;
 use skelgen_abi::{helper, opcode};
 
 /// Returns the linked functions for kernels without direct access to percpu data, in order; `None` for each function
@@ -67,7 +67,7 @@ pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedF
 fn percpu_sections(object: &BpfObject, function: &LinkedFunction) -> BTreeSet<MapId> {
     let is_percpu = |map: MapId| {
         let section = object.maps.get(map.0 as usize).and_then(|map| map.section.as_ref());
-        section.is_some_and(|section| section.kind == SectionKind::Percpu)
+        section.is_some_and(DataSection::is_percpu)
     };
     let used = function.code.refs.iter().filter_map(|reference| match reference.to {
         Outside::MapValue(map, _) if is_percpu(map) => Some(map),

@@ -4,7 +4,7 @@
 //! load, one that is here without need only makes programs larger. The names are those of methods of the runtime's `Parts` and of
 //! functions of its module `link::ways`. To add a part, add a row to [`of`].
 
-use skelgen_abi::plan::{Attach, Function, Map, Object, SectionKind, Step, TargetKind};
+use skelgen_abi::plan::{Attach, Function, Map, Object, Step, TargetKind};
 use skelgen_abi::uapi::{MapType, ProgramType};
 
 use crate::btf::{Btf, Kind};
@@ -22,18 +22,17 @@ pub(super) fn of(plan: &Object, btf: Option<&Btf>) -> impl Iterator<Item = &'sta
         ("core", plan.functions.iter().any(has_relocations)),
         ("inner_maps", any_map(|map| map.inner.is_some())),
         ("kconfig", any_step(|step| matches!(step, Step::FillKconfig { .. }))),
-        ("percpu", any_map(is_percpu) || plan.functions.iter().any(|function| function.emulated.is_some())),
+        (
+            "percpu",
+            any_map(Map::is_percpu_section) || plan.functions.iter().any(|function| function.emulated.is_some()),
+        ),
         ("pins", any_map(|map| map.pin_by_name)),
         ("sanitizing", btf.is_some_and(|btf| btf.iter().any(|(id, ty)| is_new(btf.name(id), &ty.kind)))),
         ("struct_ops", any_map(|map| map.struct_ops.is_some()) || has_struct_ops_programs(plan)),
         ("symbols", !plan.symbols.is_empty()),
-        ("usdt", any_map(|map| map.name == "__bpf_usdt_specs")),
+        ("usdt", any_map(|map| map.name == Map::USDT_SPECS)),
     ];
     parts.into_iter().filter_map(|(name, needed)| needed.then_some(name))
-}
-
-fn is_percpu(map: &Map) -> bool {
-    map.section.is_some_and(|section| section.kind == SectionKind::Percpu)
 }
 
 fn has_struct_ops_programs(plan: &Object) -> bool {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::{Executor, absent, at, at_mut, no_such, parts};
-use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, SectionKind, percpu_stride};
+use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{self, INSN_SIZE};
 
@@ -234,7 +234,7 @@ impl Executor {
             PatchKind::Map(map) => at(&self.object.maps, map),
             _ => None,
         });
-        maps.find_map(|map| (map.section?.kind == SectionKind::Percpu).then_some(&*map.name))
+        maps.find(|map| map.is_percpu_section()).map(|map| &*map.name)
     }
 
     /// Patches an instruction with a value of the running system.

@@ -5,7 +5,7 @@
 
 use super::parts::{self, Percpu};
 use super::{Executor, is_eperm};
-use crate::abi::{PercpuForm, SectionKind, percpu_stride};
+use crate::abi::{PercpuForm, percpu_stride};
 use crate::error::{Errno, Error, ErrorKind, Result};
 use crate::kernel::probe::without_rights;
 use crate::kernel::{cpus, percpu};
@@ -33,7 +33,7 @@ impl Executor {
         let forms = self.object.percpu;
         self.emulate = match (forms, self.options.percpu) {
             (PercpuForm::Native, PercpuForm::Emulated) => {
-                let any = self.object.maps.iter().any(is_percpu);
+                let any = self.object.maps.iter().any(crate::abi::Map::is_percpu_section);
                 if any {
                     return Err(Error::unsupported(
                         "`PercpuForm::Emulated` was set with `set_percpu`, but the skeleton was generated with `--percpu native`",
@@ -59,7 +59,7 @@ impl Executor {
                 !without_rights(found, true)?
             }
         };
-        if self.emulate && self.object.maps.iter().any(is_percpu) {
+        if self.emulate && self.object.maps.iter().any(crate::abi::Map::is_percpu_section) {
             self.emit(&LoadEvent::PercpuEmulated);
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Executor {
         // An arena has no values; its value size in the tables is the size of its variables.
         let value_size = if open.row.map_type == MapType::ARENA { 0 } else { open.row.value_size };
         let (map_type, flags) = (open.row.map_type, open.row.flags);
-        if !self.emulate || !is_percpu(open.definition) {
+        if !self.emulate || !open.definition.is_percpu_section() {
             return Ok(Shape { map_type, value_size, flags, emulated: false });
         }
         (parts::needed(self.parts.percpu, "percpu")?.emulated)(open)
@@ -118,8 +118,4 @@ fn update_each(map: &sys::map::Map, key: &[u8], value: &[u8]) -> Result<Result<(
     let mut one = value.to_vec();
     one.resize(value.len().next_multiple_of(8), 0);
     Ok(map.update_each(key, &one.repeat(cpus::counted()?.len()), elem_flags::ANY))
-}
-
-fn is_percpu(map: &crate::abi::Map) -> bool {
-    map.section.is_some_and(|section| section.kind == SectionKind::Percpu)
 }

@@ -102,9 +102,7 @@ pub(super) static PART: parts::Symbols = parts::Symbols {
 impl Executor {
     /// Finds all symbols that the programs to be loaded need, in one pass.
     fn find_symbols(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.symbols.resolved, true) {
-            return Ok(());
-        }
+        self.symbols.resolved = true;
         let object = self.object;
         let mut needed = vec![None; object.symbols.len()];
         let mut targets = vec![None; object.programs.len()];

@@ -44,6 +44,17 @@ row! {
     }
 }
 
+impl Map {
+    /// The name of the map with the specifications of USDT probes in libbpf's `usdt.bpf.h`. An object with it has USDT programs.
+    pub const USDT_SPECS: &'static str = "__bpf_usdt_specs";
+
+    /// Returns whether the map is a section of which each CPU has its own copy.
+    #[must_use]
+    pub fn is_percpu_section(&self) -> bool {
+        self.section.is_some_and(|section| section.kind == SectionKind::Percpu)
+    }
+}
+
 /// A section of global data: the only value of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
