@@ -1,16 +1,48 @@
 //! Generates Rust skeletons from BPF objects.
 //!
-//! A skeleton is a Rust file that loads and attaches the programs of one object through the crate `skelgen-runtime`.
-//! At run time it needs no libbpf and parses no ELF. A build.rs uses [`Builder`]; other tools call [`generate()`] with
-//! an object's bytes. The guide, in the directory `codegen/docs` of the repository, begins with a first program.
-//! Generation is a pure function of the bytes and the [`Options`].
-//!
 //! ```no_run
 //! // build.rs
-//! fn main() -> skelgen::Result<()> {
+//! fn main() -> Result<(), skelgen::Error> {
 //!     skelgen::Builder::new().source("src/bpf/counters.bpf.c").build()
 //! }
 //! ```
+//!
+//! A skeleton is a Rust module that loads and attaches the programs of one object through the crate
+//! [`skelgen-runtime`](https://docs.rs/skelgen-runtime). At run time it needs no libbpf and parses no ELF. The package of
+//! the build script above needs both crates, and includes the module by its name:
+//!
+//! ```toml
+//! [dependencies]
+//! skelgen-runtime = "0.1"
+//!
+//! [build-dependencies]
+//! skelgen = { version = "0.1", default-features = false }
+//! ```
+//!
+//! ```ignore
+//! skelgen_runtime::include_skeleton!("counters"); // in src/main.rs
+//!
+//! let skeleton = counters::open().load()?;
+//! let _links = skeleton.attach()?;
+//! ```
+//!
+//! The first page of `skelgen-runtime` has more that a skeleton does, and the guide, in the directory `codegen/docs` of the
+//! repository, begins with a first program.
+//!
+//! | to | use |
+//! |---|---|
+//! | generate in a build script, from C or from objects | [`Builder`] |
+//! | generate elsewhere, from the bytes of an object | [`generate()`], with [`Options`] |
+//! | have the Rust types of an object, without a skeleton | [`types()`] |
+//! | see what an object contains and how it is loaded | [`inspect()`], [`plan()`] |
+//! | handle errors | [`Error`], its [`Diagnostic`]s and their [`Code`]s |
+//!
+//! Generation is a pure function of the bytes and the options.
+//!
+//! | feature | default | contents |
+//! |---|---|---|
+//! | `cli` | yes | the command-line tool `skelgen`, with more dependencies; a build script can disable it |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod api;
@@ -40,6 +72,7 @@ pub use builder::Builder;
 pub use error::{Code, Diagnostic, Error, Location, Result, SourceLine};
 pub use options::Options;
 pub use rust::Layout;
+#[doc(inline)]
 pub use skelgen_abi::plan::PercpuForm;
 
 /// The phases of the generator, for the tests and tools of this workspace.

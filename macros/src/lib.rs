@@ -3,6 +3,7 @@
 //!
 //! `ast` and `attr` parse the input, `valid` reports all errors at once, `expand` generates the code, and `fallback`
 //! generates code for input with errors. The macros see only syntax; the compiler checks types in the generated code.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod ast;

@@ -22,7 +22,8 @@
 //! }
 //! ```
 //!
-//! The guide, in the directory `codegen/docs` of the repository, shows most of these in programs.
+//! The build script uses the crate [`skelgen`](https://docs.rs/skelgen). The guide, in the directory `codegen/docs` of the
+//! repository, shows most of these in programs.
 //!
 //! | what | where |
 //! |---|---|
@@ -41,6 +42,15 @@
 //! | the counterparts of calls of libbpf, libbpf-rs, aya or cilium/ebpf | [`peers`] |
 //! | maps that only one program can use | [`OpenMap::set_exclusive_hash`]; with the feature `exclusive-maps` also of a program by its name |
 //! | your own structs as keys and values, a struct of maps bound by name | [`MapData`] and [`Maps`]: traits, and with the feature `derive` also derives |
+//!
+//! | feature | contents | dependencies |
+//! |---|---|---|
+//! | `derive` | `#[derive(MapData)]` and `#[derive(Maps)]` | `skelgen-macros` |
+//! | `exclusive-maps` | maps that only one program can use, named by that program (Linux 6.18) | `sha2` |
+//! | `tokio` | records of ring buffers and perf buffers as streams under tokio | `tokio` with `net`, `futures-core` |
+//!
+//! None is enabled by default.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod btf;
@@ -74,18 +84,24 @@ pub use data::{
     Bool, Cell, Char, Decoder, Initial, MapData, Plain, Ptr, Unaligned, as_bytes, as_bytes_mut, chars_of, from_bytes,
     string_of, zeroed,
 };
+#[doc(inline)]
 pub use error::{Errno, Error, ErrorKind, Result};
+#[doc(inline)]
 pub use link::Link;
+#[doc(inline)]
 pub use map::{Frozen, Mapped, MappedArray, Maps, PercpuData};
 pub use object::{Attached, Links, Object, OpenObject, Prepared};
 pub use open::{LoadEvent, LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 pub use program::{
     Program, ProgramFunction, ProgramInfo, ProgramLine, ProgramStream, ProgramTag, Stream, TestRun, TestRunResult,
 };
+#[doc(inline)]
 pub use skelgen_abi::plan::PercpuForm;
+#[doc(inline)]
 pub use skelgen_abi::uapi;
 // The derives have the names of the traits, so that one import has both.
 #[cfg(feature = "derive")]
+#[doc(inline)]
 pub use skelgen_macros::{MapData, Maps};
 
 pub(crate) use skelgen_abi::{escape, helper, opcode, plan as abi};
@@ -93,9 +109,22 @@ pub(crate) use skelgen_abi::{escape, helper, opcode, plan as abi};
 /// Includes the module that build.rs generated from an object with `skelgen::Builder`.
 ///
 /// `include_skeleton!("counters")` includes the module `counters`, generated from `counters.bpf.c` or `counters.bpf.o`.
+/// In a package without a build script, this is an error of the compiler that shows the missing lines.
 #[macro_export]
 macro_rules! include_skeleton {
     ($name:literal) => {
-        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/", $name, ".skel.rs"));
+        ::core::include!(::core::concat!(
+            ::core::env!(
+                "OUT_DIR",
+                "cannot include a skeleton: this package has no build script that generates it\n\
+                 help: run `cargo add --build skelgen --no-default-features`, and write a file build.rs beside Cargo.toml:\n\
+                 \n    fn main() -> Result<(), skelgen::Error> {\
+                 \n        skelgen::Builder::new().source(\"src/bpf/NAME.bpf.c\").build()\
+                 \n    }\n"
+            ),
+            "/",
+            $name,
+            ".skel.rs"
+        ));
     };
 }

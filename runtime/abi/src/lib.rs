@@ -10,6 +10,7 @@
 //!
 //! The crate has no dependencies and makes no system calls. Use its items through those two crates, whose versions it
 //! shares.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 
