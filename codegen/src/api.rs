@@ -88,6 +88,13 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<String> {
 ///
 /// Its `Display` is the text of `skelgen inspect`, and its `Serialize` the document of `skelgen inspect --json`. New
 /// releases may add members to the JSON; members are removed only in a new major version.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let object = skelgen::inspect(&std::fs::read("counters.bpf.o")?, &options)?;
+/// println!("{object}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Object {
     model: BpfObject,
@@ -143,6 +150,13 @@ impl Serialize for Object {
 /// The requests that loading an object makes to the kernel, in order.
 ///
 /// Its `Display` is the text of `skelgen plan`.
+///
+/// ```no_run
+/// let options = skelgen::Options::for_file("counters.bpf.o");
+/// let plan = skelgen::plan(&std::fs::read("counters.bpf.o")?, &options)?;
+/// println!("{plan}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Plan(LoadPlan);
 

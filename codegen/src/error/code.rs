@@ -13,6 +13,14 @@ macro_rules! codes {
         /// The code of a diagnostic.
         ///
         /// A code keeps its number, `SK` and four digits, and its meaning in all releases. `skelgen explain` lists all codes.
+        ///
+        /// ```
+        /// use skelgen::{Code, Options};
+        ///
+        /// let error = skelgen::generate(b"not ELF", &Options::for_file("text.o")).unwrap_err();
+        /// assert_eq!(error.code(), Code::NotElf);
+        /// assert_eq!(error.code().as_str(), "SK0101");
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {

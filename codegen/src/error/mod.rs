@@ -109,6 +109,13 @@ impl std::error::Error for Error {}
 ///
 /// Its `Display` is the text that `skelgen` prints, with invisible characters escaped. The texts that its methods
 /// return contain names unchanged, as the object has them.
+///
+/// ```
+/// let error = skelgen::generate(b"not ELF", &skelgen::Options::for_file("text.o")).unwrap_err();
+/// let diagnostic = &error.diagnostics()[0];
+/// println!("{}: {}", diagnostic.code(), diagnostic.message());
+/// assert!(diagnostic.help().is_some());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub(crate) code: Code,
@@ -212,6 +219,15 @@ impl fmt::Display for Diagnostic {
 }
 
 /// A location in an object or its source. Fields that are not known are `None`.
+///
+/// ```no_run
+/// # fn f(diagnostic: &skelgen::Diagnostic) {
+/// let location = diagnostic.location();
+/// if let (Some(section), Some(insn)) = (&location.section, location.insn) {
+///     println!("instruction {insn} of {section}");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location {
@@ -261,6 +277,14 @@ impl fmt::Display for Location {
 }
 
 /// A line of the source that an object was compiled from, as `.BTF.ext` records it.
+///
+/// ```no_run
+/// # fn f(diagnostic: &skelgen::Diagnostic) {
+/// if let Some(line) = &diagnostic.location().line {
+///     println!("{}:{}:{}", line.file, line.line, line.column);
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLine {

@@ -33,6 +33,11 @@ use text::Text;
 pub(crate) use text::Pieces;
 
 /// How a generated text is used: as the file of a module, or by `include!`.
+///
+/// ```
+/// let mut options = skelgen::Options::for_file("counters.bpf.o");
+/// options.layout = skelgen::Layout::Module; // the text is `mod counters { … }`
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {

@@ -13,12 +13,15 @@ use super::names::{Crate, Definition, Module, Target, as_use, attributes, import
 
 /// Lists a crate.
 pub(crate) fn list(krate: &Crate) -> Vec<String> {
-    let mut listing = Listing { krate, lines: BTreeSet::new(), types: BTreeMap::new(), seen: BTreeSet::new() };
-    listing.macros(&krate.root);
-    listing.module(&[], &krate.name);
+    let mut listing = Listing::of_items(krate);
     let types = std::mem::take(&mut listing.types);
     listing.impls(&krate.root, &mut Vec::new(), &types);
     listing.lines.into_iter().map(|(path, line)| line.replacen(HERE, &path, 1)).collect()
+}
+
+/// Returns the public types and traits of a crate: the paths of each, with its definition.
+pub(crate) fn types(krate: &Crate) -> BTreeMap<Definition, Vec<String>> {
+    Listing::of_items(krate).types
 }
 
 /// The placeholder for the item's path in a line.
@@ -34,7 +37,15 @@ struct Listing<'a> {
     seen: BTreeSet<(Vec<String>, String)>,
 }
 
-impl Listing<'_> {
+impl<'a> Listing<'a> {
+    /// Lists the items of a crate, without methods and implementations.
+    fn of_items(krate: &'a Crate) -> Self {
+        let mut listing = Self { krate, lines: BTreeSet::new(), types: BTreeMap::new(), seen: BTreeSet::new() };
+        listing.macros(&krate.root);
+        listing.module(&[], &krate.name);
+        listing
+    }
+
     fn line(&mut self, path: &str, line: impl AsRef<str>) {
         let line = line.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
         let line = line.replace("( ", "(").replace(", )", ")").replace(" )", ")").replace(", >", ">");

@@ -3,6 +3,7 @@
 //! To accept a change, run `SKELGEN_BLESS=1 cargo test -p skelgen --test api` and read the difference. To add a crate,
 //! add a test as below; `listing::list` accepts the root of any crate.
 
+mod examples;
 mod expand;
 mod listing;
 mod names;

@@ -7,6 +7,15 @@ use crate::error::{Error, Result};
 /// The element type of an array with a C string: `i8` or `u8`.
 ///
 /// clang's `char` is `i8` for BPF; `unsigned char`, `__u8` and the `char` of some architectures' kernels are `u8`.
+///
+/// ```
+/// use skelgen_runtime::{chars_of, string_of};
+///
+/// let comm: [i8; 16] = chars_of("bash")?;
+/// let path: [u8; 8] = chars_of("/tmp")?;
+/// assert_eq!(string_of(&comm) + &string_of(&path), "bash/tmp");
+/// # Ok::<(), skelgen_runtime::Error>(())
+/// ```
 pub trait Char: sealed::Sealed + Copy + 'static {
     /// Creates the element from a byte.
     #[doc(hidden)]

@@ -18,6 +18,15 @@ use super::layout::Layout;
 /// # Safety
 /// Every bit pattern must be a valid value of the type. The type must have no padding, no interior mutability, and no
 /// pointers that safe code dereferences.
+///
+/// ```
+/// use skelgen_runtime::{Plain, as_bytes, zeroed};
+///
+/// fn is_zero<T: Plain>(value: &T) -> bool {
+///     as_bytes(value) == as_bytes(&zeroed::<T>())
+/// }
+/// assert!(is_zero(&[0u32; 4]) && !is_zero(&1u64));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "not every bit pattern is a valid `{Self}`, so it cannot be shared with programs",
     label = "not plain data",

@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// An error number of the kernel.
+///
+/// ```
+/// use skelgen_runtime::Errno;
+///
+/// let errno = Errno::from_raw(1);
+/// assert_eq!(errno.name(), Some("EPERM"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(i32);
 

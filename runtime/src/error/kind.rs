@@ -8,6 +8,18 @@ use super::{Errno, Step};
 /// The kind of an error. Returned by [`Error::kind`](crate::Error::kind).
 ///
 /// New kinds can be added: match the kinds that your program handles, and report any other kind with the error's text.
+///
+/// ```
+/// use skelgen_runtime::{Error, ErrorKind};
+///
+/// fn exit_status(error: &Error) -> i32 {
+///     match error.kind() {
+///         ErrorKind::NotPermitted => 77,
+///         ErrorKind::Unsupported => 78,
+///         _ => 1,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -9,6 +9,15 @@ use std::path::{Path, PathBuf};
 ///
 /// It is the innermost step that is set. If a type of the kernel is not found while a program is loaded, the step is
 /// [`FindSymbol`](Self::FindSymbol) and the [subjects](crate::Error::subjects) are the type and the program.
+///
+/// ```
+/// use skelgen_runtime::{Error, error::Step};
+///
+/// /// Returns whether loading failed, as opposed to attaching.
+/// fn is_of_load(error: &Error) -> bool {
+///     !matches!(error.step(), Step::Attach | Step::Detach)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -57,6 +66,17 @@ pub enum Step {
 /// The subject of an error. Returned by [`Error::subject`](crate::Error::subject).
 ///
 /// Names are as the object or the caller wrote them and can contain any character.
+///
+/// ```
+/// use skelgen_runtime::{Error, error::Subject};
+///
+/// fn failed_program(error: &Error) -> Option<&str> {
+///     error.subjects().find_map(|subject| match subject {
+///         Subject::Program(name) => Some(name),
+///         _ => None,
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject<'a> {
@@ -137,6 +157,12 @@ impl Owned {
 }
 
 /// A version of Linux: `LinuxVersion::new(6, 9)` is 6.9.
+///
+/// ```
+/// use skelgen_runtime::error::LinuxVersion;
+///
+/// assert!(LinuxVersion::new(6, 9) < LinuxVersion::new(6, 12));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinuxVersion {
     major: u16,

@@ -57,6 +57,16 @@ struct Entry {
 }
 
 /// A symbol of the kernel.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let symbols = skelgen_runtime::kernel::Symbols::load()?;
+/// for symbol in symbols.named("do_exit") {
+///     println!("{:#x} {} {:?}", symbol.address, symbol.kind, symbol.module);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Symbol<'a> {
@@ -71,6 +81,15 @@ pub struct Symbol<'a> {
 }
 
 /// An address as a symbol and a distance from it. Its `Display` is `NAME+OFFSET`, followed by the module in brackets.
+///
+/// ```no_run
+/// # fn f(symbols: &skelgen_runtime::kernel::Symbols, address: u64) -> skelgen_runtime::Result<()> {
+/// if let Some(location) = symbols.find(address) {
+///     println!("{location}: {} bytes after {}", location.offset, location.symbol.name);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location<'a> {

@@ -8,6 +8,19 @@ use std::fmt;
 use crate::escape;
 
 /// A line of the trace pipe. Its `Display` is the line, with invisible characters escaped.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::kernel::{TraceLine, TracePipe};
+///
+/// TracePipe::open()?.drain(|line| match line {
+///     TraceLine::Event(event) => println!("{}", event.message),
+///     TraceLine::Lost { cpu, .. } => println!("events of CPU {cpu} were lost"),
+///     other => println!("{other}"),
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceLine<'a> {
@@ -29,6 +42,19 @@ pub enum TraceLine<'a> {
 ///
 /// A message can contain line feeds. Then this is its first line, and the others are [`TraceLine::Other`], unless they
 /// have the format of an event.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::kernel::{TraceLine, TracePipe};
+///
+/// TracePipe::open()?.drain(|line| {
+///     if let TraceLine::Event(event) = line {
+///         println!("{}: {} on CPU {}", event.task, event.message, event.cpu);
+///     }
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceEvent<'a> {

@@ -15,6 +15,16 @@ const MAX_DEPTH: u32 = 32;
 const MAX_VISITS: u32 = 1 << 20;
 
 /// A type of a [`Types`](crate::kernel::Types). Its `Display` is its name in C: `struct task_struct`, `u64`, `char [16]`.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let types = skelgen_runtime::kernel::Types::load()?;
+/// if let Some(ty) = types.find("struct task_struct") {
+///     println!("{ty}: {:?} bytes, {} members", ty.size(), ty.members().count());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Type<'a> {
     pub(super) types: &'a Types,
@@ -131,6 +141,16 @@ impl fmt::Debug for Type<'_> {
 }
 
 /// A member of a struct or union. Its `Display` is its declaration in C: `struct list_head *next`, `unsigned int frozen: 1`.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let types = skelgen_runtime::kernel::Types::load()?;
+/// if let Some(member) = types.member("struct task_struct", "tgid") {
+///     println!("{member} is at byte {}", member.offset());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
     types: &'a Types,
@@ -193,6 +213,18 @@ impl fmt::Debug for Member<'_> {
 }
 
 /// A function of the kernel, a module or a program. Its `Display` is its prototype in C.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let types = skelgen_runtime::kernel::Types::load()?;
+/// if let Some(function) = types.function("vfs_read") {
+///     for (name, ty) in function.parameters() {
+///         println!("{}", ty.declaration(name));
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Function<'a> {
     pub(super) types: &'a Types,

@@ -79,6 +79,12 @@ pub enum HardwareCounter {
 }
 
 /// A cache of the CPU (`enum perf_hw_cache_id`), for [`PerfEvent::cache`](super::PerfEvent::cache).
+///
+/// ```
+/// use skelgen_runtime::link::{Cache, CacheAccess, CacheResult, PerfEvent};
+///
+/// let event = PerfEvent::cache(Cache::LastLevel, CacheAccess::Read, CacheResult::Miss);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u64)]
@@ -100,6 +106,12 @@ pub enum Cache {
 }
 
 /// An access to a cache (`enum perf_hw_cache_op_id`), for [`PerfEvent::cache`](super::PerfEvent::cache).
+///
+/// ```
+/// use skelgen_runtime::link::{Cache, CacheAccess, CacheResult, PerfEvent};
+///
+/// let event = PerfEvent::cache(Cache::L1Data, CacheAccess::Write, CacheResult::Any);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u64)]
@@ -114,6 +126,12 @@ pub enum CacheAccess {
 
 /// Which accesses to a cache are counted (`enum perf_hw_cache_op_result_id`), for
 /// [`PerfEvent::cache`](super::PerfEvent::cache).
+///
+/// ```
+/// use skelgen_runtime::link::{Cache, CacheAccess, CacheResult, PerfEvent};
+///
+/// let event = PerfEvent::cache(Cache::DataTlb, CacheAccess::Read, CacheResult::Miss);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u64)]
@@ -126,6 +144,12 @@ pub enum CacheResult {
 
 /// The access to memory that triggers a breakpoint (`HW_BREAKPOINT_*` of `linux/hw_breakpoint.h`), for
 /// [`PerfEvent::breakpoint`](super::PerfEvent::breakpoint).
+///
+/// ```
+/// use skelgen_runtime::link::{BreakpointAccess, PerfEvent};
+///
+/// let event = PerfEvent::breakpoint(0x1000, 4, BreakpointAccess::Write);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u32)]

@@ -55,6 +55,16 @@ struct Entry {
 }
 
 /// A function of an ELF file.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let symbols = skelgen_runtime::link::FileSymbols::load("libc.so.6")?;
+/// for function in symbols.iter().filter(|function| function.name.starts_with("mall")) {
+///     println!("{} at {:#x}", function.name, function.offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileFunction<'a> {
@@ -67,6 +77,15 @@ pub struct FileFunction<'a> {
 }
 
 /// A location in a file: a function and the distance from its first instruction. Its `Display` is `NAME+OFFSET`.
+///
+/// ```no_run
+/// # fn f(symbols: &skelgen_runtime::link::FileSymbols) -> skelgen_runtime::Result<()> {
+/// if let Some(location) = symbols.find(0x12_340) {
+///     println!("{location}, in a function of {} bytes", location.function.size);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileLocation<'a> {

@@ -8,6 +8,14 @@ use crate::sys::link_info as sys;
 use crate::uapi::{AttachType, LinkType, NetfilterFamily, NetfilterHook};
 
 /// A link as the kernel reports it.
+///
+/// ```no_run
+/// # fn f(link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
+/// let info = link.info()?;
+/// println!("link {}: {} with program {:?}", info.id, info.kind, info.program_id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {
@@ -24,6 +32,19 @@ pub struct LinkInfo {
 /// The attach target of a link. Strings and lists are empty and numbers 0 if an older kernel does not report them;
 /// `None` means that the kernel reports the target as absent. Addresses are absent for a process that the kernel hides
 /// them from (`/proc/sys/kernel/kptr_restrict`).
+///
+/// ```no_run
+/// # fn f(link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::LinkTarget;
+///
+/// match link.info()?.target {
+///     LinkTarget::Xdp { ifindex, .. } => println!("interface {ifindex:?}"),
+///     LinkTarget::RawTracepoint { name, .. } => println!("tracepoint {name}"),
+///     other => println!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names of the fields describe them")]
@@ -105,6 +126,17 @@ pub enum LinkTarget {
 }
 
 /// The objects that an attached iterator visits; see [`IterTarget`](super::IterTarget).
+///
+/// ```no_run
+/// # fn f(link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::{IterScope, LinkTarget};
+///
+/// if let LinkTarget::Iter { scope: IterScope::Map { id, .. }, .. } = link.info()?.target {
+///     println!("it visits the elements of map {id}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names of the fields describe them")]

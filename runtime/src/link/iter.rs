@@ -9,6 +9,16 @@ use crate::program::Program;
 use crate::sys::link as sys;
 
 /// The objects that an iterator visits.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::IterTarget;
+///
+/// let link = program.attach_iter(IterTarget::Process(std::process::id()))?;
+/// std::io::copy(&mut link.read_iter()?, &mut std::io::stdout()).ok();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum IterTarget<'a> {
@@ -25,6 +35,18 @@ pub enum IterTarget<'a> {
 }
 
 /// The order in which cgroups are visited (`enum bpf_cgroup_iter_order`).
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::os::fd::AsFd;
+///
+/// use skelgen_runtime::link::{CgroupOrder, IterTarget};
+///
+/// let cgroup = std::fs::File::open("/sys/fs/cgroup/system.slice")?;
+/// let link = program.attach_iter(IterTarget::Cgroup(cgroup.as_fd(), CgroupOrder::DescendantsPre))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[non_exhaustive]

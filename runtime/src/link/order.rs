@@ -44,6 +44,15 @@ impl<'a> Place<'a> {
 }
 
 /// A position relative to the other programs.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::{Order, Place, TcDirection};
+///
+/// let first = program.attach_tcx_at("eth0", TcDirection::Ingress, Place::new(Order::First))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub enum Order<'a> {
@@ -59,6 +68,18 @@ pub enum Order<'a> {
 }
 
 /// Another program with the same attach target.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program, link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
+/// use std::os::fd::AsFd;
+///
+/// use skelgen_runtime::link::{Order, Other, Place, TcDirection};
+///
+/// let place = Place::new(Order::Before(Other::Link(link.as_fd())));
+/// let before = program.attach_tcx_at("eth0", TcDirection::Ingress, place)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Other<'a> {

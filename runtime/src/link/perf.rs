@@ -45,6 +45,12 @@ pub struct PerfEvent {
 }
 
 /// The rate at which a program runs for a perf event.
+///
+/// ```
+/// use skelgen_runtime::link::{HardwareCounter, PerfEvent, Sample};
+///
+/// let profile = PerfEvent::hardware(HardwareCounter::CpuCycles).sample(Sample::Frequency(99));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sample {

@@ -15,6 +15,15 @@ use crate::sys::netlink::{self, CREATE, EXCLUSIVE, Message, Rejection};
 use crate::uapi::ProgramType;
 
 /// A route that runs a program for its packets; see [`Program::attach_route`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
+/// use skelgen_runtime::link::Route;
+///
+/// let link = program.attach_route("eth0", Route::new("10.1.0.0".parse()?, 16).metric(50))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Route {

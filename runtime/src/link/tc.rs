@@ -14,6 +14,15 @@ use crate::sys::netlink::{self, CREATE, ECHO, EXCLUSIVE, Message, REPLACE, Rejec
 use crate::uapi::AttachType;
 
 /// The direction of the packets that a traffic control program sees.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::TcDirection;
+///
+/// let received = program.attach_tcx("eth0", TcDirection::Ingress)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TcDirection {

@@ -19,6 +19,15 @@ use crate::uapi::{AttachType, XdpFlags};
 
 /// The mode of an XDP program: where in the receive path it runs. An interface can have one program for each mode, but
 /// not both a [native](Self::Native) and an [skb](Self::Skb) program.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::XdpMode;
+///
+/// let link = program.attach_xdp("eth0", XdpMode::Skb)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum XdpMode {
@@ -77,6 +86,15 @@ impl FromStr for XdpMode {
 }
 
 /// The program that [`Program::attach_xdp_without_link`] replaces.
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::link::{XdpMode, XdpReplace};
+///
+/// let link = program.attach_xdp_without_link("eth0", XdpMode::Auto, XdpReplace::Any)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub enum XdpReplace<'a> {

@@ -26,6 +26,14 @@ pub mod kind {
     use crate::uapi::MapType;
 
     /// A kind of kernel object that maps can contain.
+    ///
+    /// ```
+    /// use skelgen_runtime::map::{FdArray, kind::Kind};
+    ///
+    /// fn filled<O: Kind>(array: &FdArray<O>) -> usize {
+    ///     array.ids().filter(Result::is_ok).count()
+    /// }
+    /// ```
     pub trait Kind: sealed::Sealed + 'static {
         /// The map type of arrays of this kind of object.
         #[doc(hidden)]
@@ -33,6 +41,14 @@ pub mod kind {
     }
 
     /// A kind of kernel object that hash maps can contain too.
+    ///
+    /// ```
+    /// use skelgen_runtime::map::{FdHash, kind::HashKind};
+    ///
+    /// fn size<O: HashKind>(hash: &FdHash<u32, O>) -> skelgen_runtime::Result<usize> {
+    ///     Ok(hash.keys()?.len())
+    /// }
+    /// ```
     pub trait HashKind: Kind {
         /// The map type of hash maps of this kind of object.
         #[doc(hidden)]
@@ -59,6 +75,14 @@ pub mod kind {
     }
 
     /// Maps with handles of type `M`.
+    ///
+    /// ```
+    /// use skelgen_runtime::map::{Array, FdArray, kind};
+    ///
+    /// fn inner(maps: &FdArray<kind::Map<Array<u64>>>) -> skelgen_runtime::Result<Option<Array<u64>>> {
+    ///     maps.open_at(0)
+    /// }
+    /// ```
     #[derive(Clone, Copy, Debug)]
     pub enum Map<M = Untyped> {
         /// This variant is never created; it names the type of the handles.
@@ -74,6 +98,14 @@ pub mod kind {
     }
 
     /// Perf events. `T` is the type of the records that programs output to them.
+    ///
+    /// ```
+    /// use skelgen_runtime::map::{FdArray, PerfBuffer, kind};
+    ///
+    /// fn read(events: &FdArray<kind::PerfEvent<u64>>) -> skelgen_runtime::Result<PerfBuffer<u64>> {
+    ///     PerfBuffer::open(events)
+    /// }
+    /// ```
     #[derive(Clone, Copy, Debug)]
     pub enum PerfEvent<T: ?Sized = [u8]> {
         /// This variant is never created; it names the type of the records.
@@ -87,14 +119,62 @@ pub mod kind {
 
     kinds! {
         /// Programs, for tail calls.
+        ///
+        /// ```
+        /// use skelgen_runtime::{Program, map::{FdArray, kind}};
+        ///
+        /// fn chain(jumps: &FdArray<kind::Program>, next: &Program) -> skelgen_runtime::Result<()> {
+        ///     jumps.set(0, next.fd()?)
+        /// }
+        /// ```
         Program: PROG_ARRAY;
         /// Cgroups.
+        ///
+        /// ```
+        /// use std::fs::File;
+        ///
+        /// use skelgen_runtime::map::{FdArray, kind};
+        ///
+        /// fn watch(cgroups: &FdArray<kind::Cgroup>, directory: &File) -> skelgen_runtime::Result<()> {
+        ///     cgroups.set(0, directory)
+        /// }
+        /// ```
         Cgroup: CGROUP_ARRAY;
         /// Sockets, to redirect to.
+        ///
+        /// ```
+        /// use std::net::TcpStream;
+        ///
+        /// use skelgen_runtime::map::{FdHash, kind};
+        ///
+        /// fn redirect_to(peers: &FdHash<u32, kind::Socket>, stream: &TcpStream) -> skelgen_runtime::Result<()> {
+        ///     peers.insert(&1, stream)
+        /// }
+        /// ```
         Socket: SOCKMAP;
         /// Bound sockets with `SO_REUSEPORT`, to select from.
+        ///
+        /// ```
+        /// use std::net::UdpSocket;
+        ///
+        /// use skelgen_runtime::map::{FdArray, kind};
+        ///
+        /// fn serve(workers: &FdArray<kind::ReuseportSocket>, index: u32, socket: &UdpSocket) -> skelgen_runtime::Result<()> {
+        ///     workers.set(index, socket)
+        /// }
+        /// ```
         ReuseportSocket: REUSEPORT_SOCKARRAY;
         /// AF_XDP sockets.
+        ///
+        /// ```
+        /// use std::os::fd::BorrowedFd;
+        ///
+        /// use skelgen_runtime::map::{FdArray, kind};
+        ///
+        /// fn receive(queues: &FdArray<kind::Xsk>, queue: u32, socket: BorrowedFd<'_>) -> skelgen_runtime::Result<()> {
+        ///     queues.set(queue, socket)
+        /// }
+        /// ```
         Xsk: XSKMAP;
     }
 

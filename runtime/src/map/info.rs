@@ -62,6 +62,18 @@ pub struct MapInfo {
 }
 
 /// The properties that the programs of a map share: see [`MapInfo::owner`].
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// for map in skelgen_runtime::system::maps() {
+///     let map = map?;
+///     if let Some(owner) = map.owner {
+///         println!("{}: for programs of type {}", map.name, owner.program_type);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapOwner {

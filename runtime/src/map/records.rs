@@ -8,6 +8,15 @@ use crate::data::{Plain, as_bytes, from_bytes};
 ///
 /// It is the type parameter of [`RingBuf`](super::RingBuf), [`UserRingBuf`](super::UserRingBuf),
 /// [`PerfEventArray`](super::PerfEventArray) and [`PerfBuffer`](super::PerfBuffer).
+///
+/// ```
+/// use skelgen_runtime::map::{Record, RingBuf};
+///
+/// fn pending<T: Record + ?Sized>(events: &RingBuf<T>) -> skelgen_runtime::Result<u64> {
+///     let positions = events.positions()?;
+///     Ok(positions.producer.wrapping_sub(positions.consumer))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of records",
     label = "neither `[u8]` nor plain data",

@@ -167,6 +167,14 @@ impl<S: fmt::Debug> fmt::Debug for RecordStream<S> {
 }
 
 /// A buffer that a [`RecordStream`] can read: a [`RingBuf`], a [`PerfBuffer`], a reference to one, or an [`Arc`] of one.
+///
+/// ```
+/// use skelgen_runtime::map::{RecordSource, RecordStream};
+///
+/// async fn first<S: RecordSource>(mut stream: RecordStream<S>) -> skelgen_runtime::Result<S::Item> {
+///     stream.next().await
+/// }
+/// ```
 pub trait RecordSource: AsFd + sealed::Sealed {
     /// A record: a value or a `Vec<u8>`; of a perf buffer, a pair of a CPU's number and that.
     type Item;

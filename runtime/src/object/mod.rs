@@ -190,6 +190,21 @@ pub trait Object: Sized {
 }
 
 /// The links of an attached object: the `Links` of any skeleton.
+///
+/// ```no_run
+/// # fn f(skeleton: &impl skelgen_runtime::Object) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::Links;
+///
+/// let links = skeleton.attach()?;
+/// for (name, link) in links.iter() {
+///     println!("{name}: link {}", link.info()?.id);
+/// }
+/// for left in links.left() {
+///     println!("{left}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub trait Links {
     /// Iterates over the links with the names of their fields.
     fn iter(&self) -> impl Iterator<Item = (&'static str, &Link)>;

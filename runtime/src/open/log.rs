@@ -18,6 +18,18 @@ use crate::uapi::{MapType, ProgramType};
 ///
 /// Its `Display` is one line without a line break, in which invisible characters of names are escaped. Later versions
 /// can add events and fields.
+///
+/// ```no_run
+/// # fn f(open: &mut impl skelgen_runtime::OpenObject) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::LoadEvent;
+///
+/// open.options_mut().set_log(|event| match event {
+///     LoadEvent::ProgramLoaded { name, duration, .. } => println!("{name} took {duration:?}"),
+///     other => println!("{other}"),
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum LoadEvent<'a> {

@@ -32,6 +32,14 @@ pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 pub(crate) type Part = &'static (dyn Any + Send + Sync);
 
 /// Options for the load of a whole object.
+///
+/// ```no_run
+/// # fn f(mut open: impl skelgen_runtime::OpenObject) -> skelgen_runtime::Result<()> {
+/// open.options_mut().set_log_level(2).set_pin_dir("/sys/fs/bpf/counters");
+/// let skeleton = open.load()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct LoadOptions {
     pub(crate) log_level: u32,
@@ -469,6 +477,19 @@ impl fmt::Debug for OpenMap {
 }
 
 /// A program before it is loaded.
+///
+/// ```no_run
+/// # fn f(open: &mut impl skelgen_runtime::OpenObject) -> skelgen_runtime::Result<()> {
+/// for program in open.programs_mut() {
+///     // Load what this kernel can load, and report the others.
+///     program.set_optional(true);
+/// }
+/// if let Some(program) = open.program_mut("on_open") {
+///     program.set_attach_target("do_sys_openat2");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct OpenProgram {
     pub(crate) definition: &'static abi::Program,
     /// The parts of the executor that these settings need.

@@ -11,6 +11,14 @@ use crate::data::{Initial, Plain};
 /// can be changed.
 ///
 /// Function members are not part of the struct: [`Self::set_program`] sets their program.
+///
+/// ```
+/// use skelgen_runtime::{OpenProgram, OpenStructOps, Plain};
+///
+/// fn choose<T: Plain>(ops: &mut OpenStructOps<T>, select_cpu: &OpenProgram) {
+///     ops.set_program("select_cpu", select_cpu).clear_program("dump");
+/// }
+/// ```
 pub struct OpenStructOps<T: Plain> {
     map: OpenMap,
     value: Initial<T>,

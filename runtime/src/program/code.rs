@@ -6,6 +6,15 @@ use crate::error::{Error, ErrorKind, Result, Step, Subject};
 use crate::sys::prog::{Description, Parts};
 
 /// A function of a loaded program. Returned by [`Program::functions`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// for function in program.functions()? {
+///     println!("{}: {} bytes of code", function.name.as_deref().unwrap_or("?"), function.code.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramFunction {
@@ -32,6 +41,15 @@ pub struct ProgramFunction {
 
 /// A line of source of a loaded program, with the position of its first instruction. A line can appear several times,
 /// for several parts of its instructions. An element of [`ProgramFunction::lines`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// for line in program.functions()?.iter().flat_map(|function| &function.lines) {
+///     println!("{}:{}: from instruction {}", line.file, line.line, line.instruction);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramLine {

@@ -32,6 +32,17 @@ pub(crate) type SharedSpecs = Arc<dyn Any + Send + Sync>;
 
 /// A program: of a loaded object, or one that another process loaded, opened from a pin, an id or a file descriptor.
 /// A program of an object is not loaded if its auto-load is off.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::{Program, link::XdpMode};
+///
+/// let program = Program::open_pinned("/sys/fs/bpf/count")?;
+/// let link = program.attach_xdp("eth0", XdpMode::Auto)?;
+/// println!("{} ({}): {} runs", program.name(), program.id()?, program.info()?.run_count);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Program {
     name: Cow<'static, str>,
     /// `None` if no skeleton defines the program.

@@ -8,6 +8,17 @@ use crate::kernel::causes;
 use crate::sys;
 
 /// A stream of a program (`BPF_STREAM_STDOUT` and `BPF_STREAM_STDERR` of `linux/bpf.h`). See [`Program::read_stream`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::Stream;
+///
+/// let mut buffer = [0; 4096];
+/// let printed = program.read_stream(Stream::Stdout, &mut buffer)?;
+/// println!("{}", String::from_utf8_lossy(&buffer[..printed]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stream {
@@ -70,6 +81,15 @@ impl Program {
 }
 
 /// A stream of a program, as a [`Read`](io::Read). Returned by [`Program::stream`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> std::io::Result<()> {
+/// use skelgen_runtime::Stream;
+///
+/// let text = std::io::read_to_string(program.stream(Stream::Stderr))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramStream<'p> {
     program: &'p Program,

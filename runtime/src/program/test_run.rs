@@ -167,6 +167,17 @@ impl<'a> TestRun<'a> {
 }
 
 /// The output of [`Program::test_run`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::TestRun;
+///
+/// let mut packet = [0; 1500];
+/// let result = program.test_run(TestRun::new().data(&[0; 64]).data_out(&mut packet))?;
+/// println!("{}: {:?}", result.return_value, &packet[..result.data_len as usize]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestRunResult {

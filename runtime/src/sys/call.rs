@@ -40,6 +40,13 @@ pub struct Call {
 }
 
 /// The map of an element operation.
+///
+/// ```no_run
+/// let (result, calls) = skelgen_runtime::record::calls(|| { /* use a map */ });
+/// for map in calls.iter().filter_map(|call| call.map.as_ref()) {
+///     println!("{}: keys of {} bytes", map.name, map.key_len);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapOf {
@@ -55,6 +62,14 @@ pub struct MapOf {
 }
 
 /// Memory that a request pointed to.
+///
+/// ```no_run
+/// let (result, calls) = skelgen_runtime::record::whole(|| { /* load something */ });
+/// let licenses = calls.iter().filter_map(|call| call.buffer("license"));
+/// for license in licenses {
+///     println!("{} bytes: {:?}", license.len, license.bytes);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Buffer {

@@ -16,6 +16,14 @@ const ONLINE: &str = "/sys/devices/system/cpu/online";
 const MOST: u32 = 1 << 16;
 
 /// A set of CPUs, in ascending order of their numbers.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let cpus = skelgen_runtime::kernel::cpus::possible()?;
+/// println!("{} CPUs, the last is {:?}", cpus.len(), cpus.iter().last());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuSet(Vec<u32>);
 

@@ -51,6 +51,17 @@ impl Kind {
 }
 
 /// The network device that a program or map is offloaded to: hardware that runs it instead of the kernel.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// for map in skelgen_runtime::system::maps() {
+///     if let Some(device) = map?.offload {
+///         println!("a map is on the device of interface {}", device.ifindex);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OffloadDevice {

@@ -18,6 +18,15 @@ use crate::sys::elem;
 use crate::uapi::{Command, MapType};
 
 /// Recorded calls that can be repeated.
+///
+/// ```no_run
+/// let (result, replay) = skelgen_runtime::record::replay(|| { /* load something */ });
+/// let mut replay = replay?;
+/// for _ in 0..10 {
+///     println!("{} ns", replay.run()?);
+/// }
+/// # Ok::<(), skelgen_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Replay {
     calls: Vec<Prepared>,

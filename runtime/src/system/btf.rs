@@ -6,6 +6,16 @@ use crate::error::Errno;
 use crate::sys;
 
 /// A BTF object as the kernel reports it, returned by [`system::btfs`](super::btfs).
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// for btf in skelgen_runtime::system::btfs() {
+///     let btf = btf?;
+///     println!("{}: {} bytes, {:?}", btf.id, btf.size, btf.name);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BtfInfo {

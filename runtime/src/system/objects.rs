@@ -107,6 +107,16 @@ pub fn btfs() -> Objects<BtfInfo> {
 ///
 /// If one object cannot be described, its item is the error, and the iteration continues with the next object. An error
 /// of the iteration itself, such as a missing permission, is the last item.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::system;
+///
+/// let of_root = system::programs().filter(|program| program.as_ref().is_ok_and(|program| program.uid == 0));
+/// println!("root loaded {} programs", of_root.count());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Objects<T> {
     kind: Kind,
     /// The id of the last object, 0 before the first; `None` after the end.

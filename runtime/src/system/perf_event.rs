@@ -6,6 +6,14 @@ use crate::error::{Errno, Error, Result, Step, Subject};
 use crate::sys::perf_query as sys;
 
 /// The program that is attached to a perf event, returned by [`perf_event`].
+///
+/// ```no_run
+/// # fn f(pid: u32, fd: std::os::fd::RawFd) -> skelgen_runtime::Result<()> {
+/// let info = skelgen_runtime::system::perf_event(pid, fd)?;
+/// println!("program {} is attached to {:?}", info.program_id, info.target);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PerfEventInfo {
@@ -16,6 +24,17 @@ pub struct PerfEventInfo {
 }
 
 /// What the program of a [`PerfEventInfo`] is attached to.
+///
+/// ```no_run
+/// # fn f(pid: u32, fd: std::os::fd::RawFd) -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::system::{self, PerfEventTarget};
+///
+/// if let PerfEventTarget::Tracepoint { name, .. } = system::perf_event(pid, fd)?.target {
+///     println!("tracepoint {name}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names of the fields describe them")]

@@ -50,6 +50,14 @@ pub fn pins(dir: impl AsRef<Path>) -> PinIter {
 ///
 /// Each pin is opened when its item is requested. Pins that are removed meanwhile are left out. If a pin or a
 /// subdirectory cannot be opened, its item is the error, and the iteration continues with the next.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let mut pins = skelgen_runtime::system::pins("/sys/fs/bpf/counters");
+/// let first = pins.next().transpose()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PinIter {
     /// The directory, before the first item.
@@ -59,6 +67,15 @@ pub struct PinIter {
 }
 
 /// A pin: a file in a bpffs that keeps an object loaded or attached. An item of [`PinIter`].
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// for pin in skelgen_runtime::system::pins("/sys/fs/bpf") {
+///     println!("{}", pin?.path.display());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Pin {
@@ -69,6 +86,21 @@ pub struct Pin {
 }
 
 /// The object of a [`Pin`], opened.
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::system::{self, Pinned};
+///
+/// for pin in system::pins("/sys/fs/bpf") {
+///     match pin?.object {
+///         Pinned::Program(program) => println!("program {}", program.name()),
+///         Pinned::Map(map) => println!("map {}", map.name()),
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Pinned {

@@ -7,6 +7,16 @@ use crate::kernel::causes;
 use crate::sys::prog as sys;
 
 /// Keeps the run statistics of all programs enabled until it is dropped. Returned by [`enable_run_statistics`].
+///
+/// ```no_run
+/// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {
+/// let statistics = skelgen_runtime::system::enable_run_statistics()?;
+/// std::thread::sleep(std::time::Duration::from_secs(1));
+/// println!("{:?} in a second", program.info()?.run_time);
+/// drop(statistics);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it disables the statistics"]
 pub struct RunStatistics {

@@ -15,6 +15,17 @@ use crate::uapi::{AttachType, MapType, ProgramType};
 macro_rules! features {
     ($($(#[$about:meta])* $feature:ident = ($major:literal, $minor:literal),)*) => {
         /// A feature of the kernel that [`has_feature`] probes for.
+        ///
+        /// ```no_run
+        /// # fn f() -> skelgen_runtime::Result<()> {
+        /// use skelgen_runtime::kernel::{self, Feature};
+        ///
+        /// for &feature in Feature::ALL {
+        ///     println!("{feature:?} (Linux {}): {}", feature.since(), kernel::has_feature(feature)?);
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Feature {

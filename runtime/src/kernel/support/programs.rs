@@ -84,6 +84,18 @@ pub fn has_helper(helper: Helper, program_type: ProgramType) -> Result<bool> {
 }
 
 /// Whether programs of a type can call a helper. Returned by [`helper_support`].
+///
+/// ```no_run
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// use skelgen_runtime::kernel::{self, HelperSupport};
+/// use skelgen_runtime::uapi::{Helper, ProgramType};
+///
+/// if kernel::helper_support(Helper::LOOP, ProgramType::XDP)? == HelperSupport::Unknown {
+///     println!("this kernel does not have bpf_loop()");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HelperSupport {

@@ -6,6 +6,15 @@ use crate::error::Result;
 use crate::sys::cpus::{CpuSet, possible};
 
 /// A value for each possible CPU.
+///
+/// ```
+/// use skelgen_runtime::map::{PerCpu, PercpuArray};
+///
+/// fn add(counters: &PercpuArray<u64>, index: u32) -> skelgen_runtime::Result<u64> {
+///     let values: PerCpu<u64> = counters.get(index)?;
+///     Ok(values.sum(|value| *value))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PerCpu<V> {
     pub(super) values: Box<[V]>,

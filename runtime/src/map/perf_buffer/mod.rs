@@ -111,6 +111,12 @@ pub struct PerfBufferOptions {
 }
 
 /// The condition on which the kernel wakes a reader that waits for a CPU's records.
+///
+/// ```
+/// use skelgen_runtime::map::{PerfBufferOptions, PerfWakeup};
+///
+/// let options = PerfBufferOptions::new().wakeup(PerfWakeup::Records(64));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PerfWakeup {
@@ -121,6 +127,16 @@ pub enum PerfWakeup {
 }
 
 /// The result of draining a perf buffer.
+///
+/// ```no_run
+/// # fn f(buffer: &mut skelgen_runtime::map::PerfBuffer) -> skelgen_runtime::Result<()> {
+/// let drained = buffer.drain(|cpu, record| println!("CPU {cpu}: {} bytes", record.len()))?;
+/// if drained.lost > 0 {
+///     eprintln!("{} records were lost", drained.lost);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "it contains the number of lost records"]

@@ -95,6 +95,14 @@ pub struct RingBuf<T: ?Sized = [u8]> {
 }
 
 /// The positions of a ring buffer: numbers of bytes since it was created. They wrap around the end of their type.
+///
+/// ```no_run
+/// # fn f(events: &skelgen_runtime::map::RingBuf) -> skelgen_runtime::Result<()> {
+/// let positions = events.positions()?;
+/// println!("{} bytes are unread", positions.producer.wrapping_sub(positions.consumer));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingPositions {
