@@ -23,7 +23,7 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Parses a struct for the derive of this name.
+    /// Parses a struct for the derive with this name.
     pub(crate) fn new(input: &'a DeriveInput, derive: &str) -> Result<Self> {
         let fields = match &input.data {
             Data::Struct(data) => &data.fields,

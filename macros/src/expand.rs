@@ -122,7 +122,7 @@ pub(crate) fn maps(input: &Input<'_>) -> TokenStream {
     }
 }
 
-/// Returns the total size of these fields in bytes.
+/// Returns an expression for the total size of the fields in bytes.
 fn sizes(fields: &[Field<'_>]) -> TokenStream {
     let types = fields.iter().map(|field| field.ty);
     if fields.is_empty() { quote!(0) } else { quote!(#(::core::mem::size_of::<#types>())+*) }

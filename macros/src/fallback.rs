@@ -1,5 +1,5 @@
-//! The expansion of a derive with errors: the errors, and implementations with which the compiler can check the rest of
-//! the program, so that one mistake is one error.
+//! The expansion of a derive whose input has errors: the errors, and placeholder implementations, so that the compiler
+//! does not report further errors where the struct is used.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -1,5 +1,5 @@
-//! Derive macros for the data of BPF maps, for use through `skelgen_runtime` with its feature `derive`. It exports each beside the trait of
-//! its name, so that one import has both.
+//! Derive macros for the data of BPF maps. Use them through `skelgen_runtime` with its feature `derive`: that crate exports each derive and
+//! the trait of the same name, so that one import has both.
 //!
 //! `ast` and `attr` parse the input, `valid` reports all errors at once, `expand` generates the code, and `fallback`
 //! generates code for input with errors. The macros see only syntax; the compiler checks types in the generated code.
@@ -22,11 +22,11 @@ use ast::Input;
 ///
 /// The struct must be `Copy` and have a C layout: `#[repr(C)]`, optionally with `packed` or `align`, or
 /// `#[repr(transparent)]`. All fields must be plain data: numbers, arrays and other such structs. Padding between
-/// fields and at the end must be a field, whose name begins with `_`. The compiler checks these rules.
+/// fields and at the end must be an explicit field, such as `_pad: [u8; 4]`. The compiler checks these rules.
 ///
 /// The macro generates:
-/// - `skelgen_runtime::Plain`, with the struct's layout, and so `MapData`. A map bound by `#[derive(Maps)]` compares
-///   it with the types of the map.
+/// - `skelgen_runtime::Plain`, with the struct's layout, and so `MapData`. `#[derive(Maps)]` compares the layout with the
+///   BTF types of the map.
 /// - `Fields`, so that a `Cell` of the struct has `fields()`, which returns a struct `NAMECells` with a cell for each
 ///   field.
 ///
@@ -61,8 +61,8 @@ pub fn map_data(input: TokenStream) -> TokenStream {
 /// Derives `Maps` for a struct of map handles, which finds its maps by name in a loaded skeleton or in a directory of
 /// pinned maps.
 ///
-/// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that may be missing. The map's
-/// name is that of the field, or that in `#[maps(name = "...")]`.
+/// Every field is a handle of `skelgen_runtime::map`, or an `Option` of one for a map that may be missing. The name of
+/// the map is the name of the field, or the name in `#[maps(name = "...")]`.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{HashMap, RingBuf};

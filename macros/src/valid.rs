@@ -13,8 +13,10 @@ pub(crate) fn map_data(input: &Input<'_>) -> Result<()> {
     }
     for field in &input.fields {
         match field.ty {
-            Type::Reference(_) | Type::Ptr(_) => errors
-                .add(&field.ty, "addresses of user space and programs are not interchangeable; use `Ptr` or `u64`"),
+            Type::Reference(_) | Type::Ptr(_) => errors.add(
+                &field.ty,
+                "pointers of user space and of BPF programs are not interchangeable; use `Ptr` or `u64`",
+            ),
             Type::Path(path) if path.path.is_ident("bool") => {
                 errors.add(
                     &field.ty,
@@ -22,7 +24,10 @@ pub(crate) fn map_data(input: &Input<'_>) -> Result<()> {
                 );
             }
             Type::Path(path) if path.path.is_ident("usize") || path.path.is_ident("isize") => {
-                errors.add(&field.ty, "its size depends on the target; use `u64` or `i64`, as in programs");
+                errors.add(
+                    &field.ty,
+                    "the size of this type depends on the target; use `u64` or `i64`, as in BPF programs",
+                );
             }
             Type::Path(path) if path.path.is_ident("char") => {
                 errors.add(

@@ -1,4 +1,4 @@
-//! Escaping of untrusted text for people: names in objects, paths, and output of other programs and the kernel.
+//! Escaping of untrusted text before it is shown: names in objects, paths, and output of other programs and the kernel.
 //!
 //! Invisible characters are written as Rust escapes, such as `\n`, `\u{1b}` or `\u{202e}`. A name then cannot begin a
 //! new line, which cargo might take for a directive, control a terminal, or change the order in which a line is shown.

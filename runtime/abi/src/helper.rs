@@ -43,7 +43,7 @@ const ARGUMENTS: [u8; 212] = [
     4, 5, 3, 3, 2, 3, 1, 4, 4, 2, 2, 5, 5, 3, 3, 3, 2, 2, 0, 4, 4, 2,
 ];
 
-/// Returns the number of registers from r1 to r5 that a call of this helper reads; 5 for an unknown helper.
+/// Returns how many of the registers r1 to r5 a call of this helper reads; 5 for an unknown helper.
 #[must_use]
 pub fn arguments(helper: i32) -> u8 {
     usize::try_from(helper).ok().and_then(|helper| ARGUMENTS.get(helper)).copied().unwrap_or(5)

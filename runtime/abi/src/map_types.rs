@@ -1,8 +1,8 @@
 //! The kernel's requirements on map definitions, by map type. The generator and the runtime share this table.
 //!
 //! The generator warns about what the user must set before the load, and the runtime explains rejected maps. The table
-//! is never a reason to reject a definition, because kernels differ. This module does not know objects, system calls,
-//! or plans other than rows of maps.
+//! is never a reason to reject a definition, because kernels differ. This module does not depend on objects or system
+//! calls, and of plans only on the rows of maps.
 //!
 //! To add a map type, add a row to the table `TYPES`. The facts are those of the type's `map_alloc_check` and
 //! `map_alloc`, of `map_create_alloc` in kernel/bpf/syscall.c, and of `bpf_map_meta_alloc` in kernel/bpf/map_in_map.c

@@ -515,13 +515,13 @@ flags! {
     XdpFlags(u32) in xdp_flags {
         /// Fail if a program is already attached (`XDP_FLAGS_UPDATE_IF_NOEXIST`).
         UPDATE_IF_NOEXIST = 1 << 0,
-        /// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
+        /// Attach in generic mode, in the network stack (`XDP_FLAGS_SKB_MODE`).
         SKB_MODE = 1 << 1,
-        /// Attach in the driver (`XDP_FLAGS_DRV_MODE`).
+        /// Attach in native mode, in the driver (`XDP_FLAGS_DRV_MODE`).
         DRV_MODE = 1 << 2,
-        /// Attach in the hardware (`XDP_FLAGS_HW_MODE`).
+        /// Offload to the hardware (`XDP_FLAGS_HW_MODE`).
         HW_MODE = 1 << 3,
-        /// The request names the program that it replaces (`XDP_FLAGS_REPLACE`, Linux 5.7).
+        /// The request has the file descriptor of the program that it replaces (`XDP_FLAGS_REPLACE`, Linux 5.7).
         REPLACE = 1 << 4,
     }
 }
@@ -529,15 +529,15 @@ flags! {
 flags! {
     /// The XDP features of a network interface (`enum netdev_xdp_act` of `linux/netdev.h`).
     XdpFeatureFlags(u64) in xdp_feature_flags {
-        /// Native programs that abort, drop, pass and send back packets (`NETDEV_XDP_ACT_BASIC`).
+        /// Native programs that return `XDP_ABORTED`, `XDP_DROP`, `XDP_PASS` or `XDP_TX` (`NETDEV_XDP_ACT_BASIC`).
         BASIC = 1 << 0,
         /// Native programs that redirect packets (`NETDEV_XDP_ACT_REDIRECT`).
         REDIRECT = 1 << 1,
         /// Packets can be redirected to the interface (`NETDEV_XDP_ACT_NDO_XMIT`).
         XMIT = 1 << 2,
-        /// AF_XDP sockets without copies (`NETDEV_XDP_ACT_XSK_ZEROCOPY`).
+        /// Zero-copy AF_XDP sockets (`NETDEV_XDP_ACT_XSK_ZEROCOPY`).
         XSK_ZERO_COPY = 1 << 3,
-        /// Programs on the device (`NETDEV_XDP_ACT_HW_OFFLOAD`).
+        /// Programs that are offloaded to the device (`NETDEV_XDP_ACT_HW_OFFLOAD`).
         OFFLOAD = 1 << 4,
         /// Received packets of several fragments (`NETDEV_XDP_ACT_RX_SG`).
         FRAGMENTS = 1 << 5,
@@ -567,7 +567,7 @@ flags! {
         TX_TIMESTAMP = 1 << 0,
         /// Checksums that the device computes (`NETDEV_XSK_FLAGS_TX_CHECKSUM`).
         TX_CHECKSUM = 1 << 1,
-        /// A time for the transmission, in the order of the queue (`NETDEV_XSK_FLAGS_TX_LAUNCH_TIME_FIFO`).
+        /// Launch times of packets, in FIFO order (`NETDEV_XSK_FLAGS_TX_LAUNCH_TIME_FIFO`).
         TX_LAUNCH_TIME_FIFO = 1 << 2,
     }
 }
@@ -582,9 +582,9 @@ pub mod pseudo {
     pub const BTF_ID: u8 = 3;
     /// `ld_imm64`: the address of a BPF function, as a distance in instructions.
     pub const FUNC: u8 = 4;
-    /// `ld_imm64`: an index into the array of file descriptors.
+    /// `ld_imm64`: an index into the array of file descriptors (`fd_array`).
     pub const MAP_IDX: u8 = 5;
-    /// `ld_imm64`: an index into the array of file descriptors, and an offset into the map's value.
+    /// `ld_imm64`: an index into the array of file descriptors (`fd_array`), and an offset into the map's value.
     pub const MAP_IDX_VALUE: u8 = 6;
     /// `call`: a BPF function, as a distance in instructions.
     pub const CALL: u8 = 1;

@@ -3,8 +3,8 @@
 //! A section names its attach target after the slash (`kprobe/FUNCTION+OFFSET`), and a user sets a different one with
 //! `OpenProgram::set_attach_target`. The generator and the runtime use the same parser for both, so the text has the
 //! same meaning everywhere, and a later target replaces all parts of an earlier one. The text is untrusted: parsing
-//! returns a target or an error for any text. This module does not know kernels, files or processes; attaching
-//! determines whether a target exists.
+//! returns a target or an error for any text. This module does not depend on the kernel, files or processes: only
+//! attaching shows whether a target exists.
 //!
 //! To add a kind of attach target, add a variant to [`TargetKind`], its texts to [`TargetKind::needs`] and [`TargetKind::form`], its grammar
 //! to [`TargetKind::parse`], and a variant with the parsed names to [`Attach`].
@@ -60,7 +60,7 @@ pub enum Attach<S = Text> {
         /// Whether to probe the system call's return instead of its entry.
         at_return: bool,
     },
-    /// An instruction of a program file, by uprobe.
+    /// An instruction of an executable or shared library, by uprobe.
     Uprobe {
         /// The file.
         path: S,
@@ -71,7 +71,7 @@ pub enum Attach<S = Text> {
         /// Whether to probe the function's return instead of its entry.
         at_return: bool,
     },
-    /// All functions of a program file that match a pattern.
+    /// All functions of an executable or shared library that match a pattern.
     UprobeMulti {
         /// The file.
         path: S,
@@ -80,7 +80,7 @@ pub enum Attach<S = Text> {
         /// Whether to probe returns instead of entries. Ignored by sessions.
         at_return: bool,
     },
-    /// All locations of a USDT probe in a program file.
+    /// All locations of a USDT probe in an executable or shared library.
     Usdt {
         /// The file.
         path: S,
@@ -96,7 +96,7 @@ pub enum Attach<S = Text> {
     },
 }
 
-/// The kind of an attach target that text names.
+/// The kind of an attach target that is parsed from text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
     /// See [`Attach::RawTracepoint`].
@@ -142,7 +142,7 @@ pub enum TargetKind {
     Iter,
 }
 
-/// The error for text that does not name an attach target.
+/// The error for text that is not a valid attach target.
 ///
 /// ```
 /// use skelgen_abi::plan::TargetKind;
@@ -165,14 +165,14 @@ const EMPTY: &str = "the target is empty";
 const NO_FUNCTION: &str = "no function follows the path";
 const NO_PATH: &str = "no path precedes the colon";
 const NO_COLON: &str = "no colon follows the path";
-const NO_NAME: &str = "one of its names is empty";
+const NO_NAME: &str = "a name is empty";
 const NO_NUMBER: &str = "the offset is not a decimal or `0x` hexadecimal number";
 const RETURN: &str = "a return probe cannot have an offset";
 const NO_OFFSET: &str = "a probe of several functions cannot have an offset";
 const NUL: &str = "the target contains a NUL";
 const SPACE: &str = "the target contains white space";
 const CATEGORY: &str = "the category and name are not two path components";
-const COLONS: &str = "it has more than two colons";
+const COLONS: &str = "the target has more than two colons";
 
 impl TargetKind {
     /// Returns a noun phrase for the target that the user must set if the section names none: "the name of a kernel
@@ -185,8 +185,8 @@ impl TargetKind {
             Self::Kprobe { .. } => "the name of a kernel function",
             Self::KprobeMulti { .. } | Self::TracingMulti => "the names of kernel functions",
             Self::Ksyscall { .. } => "the name of a system call",
-            Self::Uprobe { .. } | Self::UprobeMulti { .. } => "a program file and a function in it",
-            Self::Usdt => "a program file, and a provider and name of a probe in it",
+            Self::Uprobe { .. } | Self::UprobeMulti { .. } => "an executable or shared library, and a function in it",
+            Self::Usdt => "an executable or shared library, and the provider and name of a USDT probe in it",
             Self::BtfTracepoint => "the name of a tracepoint, set before the load",
             Self::Function => "the name of a kernel function, set before the load",
             Self::Lsm => "the name of an LSM hook, set before the load",
@@ -278,7 +278,8 @@ impl TargetKind {
             }
             Self::Usdt => {
                 let (path, probe) = path()?;
-                let (provider, name) = probe.split_once(':').ok_or_else(|| malformed("it has only one colon"))?;
+                let (provider, name) =
+                    probe.split_once(':').ok_or_else(|| malformed("the target has only one colon"))?;
                 check(!provider.is_empty() && !name.is_empty(), NO_NAME)?;
                 check(!name.contains(':'), COLONS)?;
                 Attach::Usdt { path, provider, name }
@@ -412,8 +413,8 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// Parses `FUNCTION`, `FUNCTION+OFFSET` or `+OFFSET`. A plus that no digit follows is part of the name, because program
-/// functions can be called `operator+`.
+/// Parses `FUNCTION`, `FUNCTION+OFFSET` or `+OFFSET`. A plus without a digit after it is part of the name, because a C++
+/// function can be named `operator+`.
 fn function_and_offset(text: &str) -> Option<(&str, u64)> {
     match text.rsplit_once('+') {
         Some((function, offset)) if offset.starts_with(|first: char| first.is_ascii_digit()) => {
@@ -506,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_in_program_files() {
+    fn targets_in_executables() {
         let place = |function, offset| Ok(Attach::Uprobe { path: "/a/b", function, offset, at_return: false });
         assert_eq!(UPROBE.parse("/a/b:c"), place("c", 0));
         assert_eq!(UPROBE.parse("/a/b:c+0x10"), place("c", 16));

@@ -60,7 +60,7 @@ row! {
         offset: u32,
         /// The variable's size in bytes.
         size: u32;
-        /// Whether the option may be missing. The variable is zero then.
+        /// Whether the option may be missing. The variable of a missing option is zero.
         weak: bool = false,
     }
 }
