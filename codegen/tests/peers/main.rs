@@ -29,7 +29,7 @@ const GENERATED: &[&str] = &[
 ];
 
 /// The heading before the numbered list of calls that have no equivalent. The list has at most [`UNANSWERED`] entries.
-const END: &str = "## What has no answer";
+const END: &str = "## Calls without a counterpart";
 const UNANSWERED: usize = 10;
 
 #[test]
@@ -335,7 +335,7 @@ const GOOD: &str = "\
 | `map_{get, set}` | `<map>::pin` | Read: [`map::HashMap::get`], `std::x`, `open()` |
 | `map_new` | `Array::len` | — 1: no |
 
-## What has no answer
+## Calls without a counterpart
 
 1. **New maps.** No.
 ";
@@ -370,8 +370,8 @@ fn each_kind_of_problem_is_found() {
         ("`, `Hash`", "`", "# b 1: : `Hash::pin` is in no row"),
         ("| `<map>::pin` ", "| `<map>::pin` | ", "peers.md:12: 4 columns"),
         ("[`map::HashMap::get`], `std::x`, `open()`", "yes", "peers.md:12: no name in the last column"),
-        ("— 1: no", "— 2: no", "peers.md:13: `— 2: no` has no number of `## What has no answer`"),
-        ("1. ", "1. a\n2. ", "no row refers to 2 of `## What has no answer`"),
+        ("— 1: no", "— 2: no", "peers.md:13: `— 2: no` has no number of `## Calls without a counterpart`"),
+        ("1. ", "1. a\n2. ", "no row refers to 2 of `## Calls without a counterpart`"),
         (
             "1. ",
             "1. a\n2. a\n3. a\n4. a\n5. a\n6. a\n7. a\n8. a\n9. a\n10. a\n11. ",
