@@ -1,6 +1,6 @@
 //! Cgroups by path or open directory: the argument of methods that attach to a cgroup.
 //!
-//! The mount points of cgroup2 are read from `/proc/thread-self/mountinfo`. Must not depend on programs.
+//! The mount points of cgroup2 are read from `/proc/thread-self/mountinfo`. This module does not depend on programs.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -53,16 +53,16 @@ pub trait IntoCgroup {
     /// Returns the open directory.
     ///
     /// # Errors
-    /// If it is a path that is not a cgroup; see [`Cgroup::open`].
+    /// If `self` is a path that is not a cgroup; see [`Cgroup::open`].
     fn into_cgroup(self) -> Result<Self::Directory>;
 }
 
 impl Cgroup {
-    /// Opens the cgroup with this directory.
+    /// Opens the cgroup whose directory has this path.
     ///
     /// # Errors
-    /// If the path does not exist, is not a directory, or is not in a cgroup2 file system: cgroups of version 1 do not
-    /// have programs.
+    /// If the path does not exist, cannot be opened, is not a directory, or is not in a cgroup2 file system. Programs
+    /// cannot be attached to cgroups of version 1.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let context = || format!("cannot open cgroup {}", path.display());
@@ -86,7 +86,7 @@ impl Cgroup {
         }
     }
 
-    /// Opens the root cgroup, in which all processes are. In a cgroup namespace it is the root of the namespace.
+    /// Opens the root cgroup, which contains all processes. In a cgroup namespace, it is the root of the namespace.
     ///
     /// # Errors
     /// If cgroup2 is not mounted, or its mount point cannot be opened.
@@ -130,10 +130,10 @@ impl Cgroup {
         Self::open(directory).map_err(|error| about(error.within(doing)))
     }
 
-    /// Returns the cgroup's id, which programs get from `bpf_get_current_cgroup_id` and links report.
+    /// Returns the cgroup's id: the number that `bpf_get_current_cgroup_id` returns and that cgroup links report.
     ///
     /// # Errors
-    /// If the kernel does not report it.
+    /// If the kernel does not report the id.
     pub fn id(&self) -> Result<u64> {
         let metadata = self.0.metadata();
         metadata
@@ -141,10 +141,10 @@ impl Cgroup {
             .map_err(|error| Error::io("cannot read the id of a cgroup", &error).during(Step::ReadInfo))
     }
 
-    /// Returns the path of the directory now, from `/proc`.
+    /// Returns the current path of the directory, from `/proc`.
     ///
     /// # Errors
-    /// If `/proc` does not show it.
+    /// If `/proc` is not mounted.
     pub fn path(&self) -> Result<PathBuf> {
         path_of(self.0.as_fd())
             .map_err(|error| Error::io("cannot read the path of a cgroup", &error).during(Step::ReadInfo))
@@ -159,7 +159,7 @@ impl From<Cgroup> for OwnedFd {
     }
 }
 
-/// Returns the directory for the first line of an error.
+/// Returns the path of the directory as text, for the first line of an error message.
 pub(crate) fn label(directory: BorrowedFd<'_>) -> String {
     path_of(directory).map_or_else(|_| "a cgroup".to_owned(), |path| format!("cgroup {}", path.display()))
 }
@@ -176,7 +176,7 @@ fn path_of(directory: BorrowedFd<'_>) -> std::io::Result<PathBuf> {
     std::fs::read_link(crate::sys::shown("fd", directory))
 }
 
-/// Returns why an open file is not a directory of cgroup v2.
+/// Returns why an open file is not a directory of cgroup v2; `None` if it is one.
 fn why_not(directory: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     Ok(match kind_of(directory)? {
         Kind::Cgroup2 => None,
@@ -185,7 +185,7 @@ fn why_not(directory: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     })
 }
 
-/// Returns a sentence with the mount points of cgroup2.
+/// Returns help that lists the mount points of cgroup2.
 fn where_mounted() -> String {
     let points: Vec<String> =
         mounts("").unwrap_or_default().iter().map(|mount| mount.point.display().to_string()).collect();
@@ -198,7 +198,7 @@ fn where_mounted() -> String {
 /// A mount of cgroup2.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
-    /// The path of the mounted cgroup, in this process's cgroup namespace.
+    /// The path of the mounted cgroup, in this thread's cgroup namespace.
     root: PathBuf,
     /// The mount point.
     point: PathBuf,
@@ -214,7 +214,7 @@ impl Mount {
     }
 }
 
-/// Returns the mounts of cgroup2 in this process's mount namespace.
+/// Returns the mounts of cgroup2 in this thread's mount namespace.
 fn mounts(doing: &str) -> Result<Vec<Mount>> {
     // Threads can be in separate mount namespaces.
     const PATH: &str = "/proc/thread-self/mountinfo";
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_that_are_not_one_stay() {
+    fn invalid_escapes_are_not_replaced() {
         for (text, result) in [("\\", "\\"), ("\\04", "\\04"), ("\\089", "\\089"), ("\\777", "\\777"), ("a\\040", "a ")]
         {
             assert_eq!(unescape(text.as_bytes()), Path::new(result));
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "calls the kernel")]
-    fn what_is_not_a_cgroup_is_an_error_that_names_it() {
+    fn paths_and_processes_without_a_cgroup_are_errors() {
         let error = Cgroup::open("/proc/version").unwrap_err();
         assert_eq!((error.kind(), error.step()), (ErrorKind::NotFound, Step::Open), "{error}");
         assert!(error.help().is_some_and(|help| help.contains("the directory of a cgroup")), "{error}");

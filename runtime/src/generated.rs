@@ -26,8 +26,8 @@ pub use crate::pins::PinSet;
 pub use crate::sys::trusted::Trusted;
 pub use skelgen_abi::plan as abi;
 
-/// The names that generated files use without a path. They have the same meaning in every crate: in one without the standard library
-/// (`no_std`), and in one without a prelude.
+/// The names that generated files use without a path. They have the same meaning in every crate, also with `no_std` or
+/// `no_implicit_prelude`.
 pub mod prelude {
     pub use std::os::fd::{AsFd, OwnedFd};
     pub use std::path::Path;
@@ -35,19 +35,19 @@ pub mod prelude {
     pub use std::primitive::str;
 }
 
-/// Returns a duplicate of the file descriptor of the map with this name. `maps` has the index of each map, and its file
-/// descriptor, or `None` if the map was not created.
+/// Returns a duplicate of the file descriptor of the map with this name, or `None` if there is no such map or it was not
+/// created. `maps` lists the index and the file descriptor of each map; a map that was not created has no file descriptor.
 ///
 /// # Errors
-/// If it cannot be duplicated.
+/// If the file descriptor cannot be duplicated.
 pub fn find_map(object: &Object, name: &str, maps: &[(u32, Option<BorrowedFd<'_>>)]) -> Result<Option<OwnedFd>> {
     let row = |index: u32| object.maps.get(usize::try_from(index).ok()?);
     let found = maps.iter().find(|(index, _)| row(*index).is_some_and(|row| row.name == name));
     map::duplicate(name, found.and_then(|(_, fd)| *fd))
 }
 
-/// Returns the positions of the CO-RE records (`struct bpf_core_relo`) that have no target among the types in a file of raw BTF. `btf` are
-/// the object's types, in the byte order of this machine. For tools that check an object without loading it.
+/// Returns the positions of the CO-RE records (`struct bpf_core_relo`) that have no target among the kernel's types. `btf` is the object's
+/// BTF in native byte order, `kernel` the path of a file with the kernel's raw BTF. For tools that check an object without loading it.
 ///
 /// # Errors
 /// If the types of the object or in the file cannot be read.
@@ -55,8 +55,8 @@ pub fn unresolved_relocations(btf: &[u8], kernel: &Path, records: &[u8]) -> Resu
     Ok(relocator(btf, kernel, records)?.absent(records))
 }
 
-/// Returns the result of each CO-RE record as text: the number with the size of the access, or the error. For tools that compare
-/// the types of two files.
+/// Returns the result of each CO-RE record as text: the value with the size of the access, or the error. The arguments are those of
+/// [`unresolved_relocations`]. For tools that compare the types of two files.
 ///
 /// # Errors
 /// If the types of the object or in the file cannot be read.

@@ -1,7 +1,7 @@
 //! Network interfaces by name or index: the argument of methods that attach to an interface.
 //!
-//! Names are looked up by netlink (`RTM_GETLINK` of `linux/rtnetlink.h`, attributes of `linux/if_link.h`). This module does not
-//! know programs.
+//! Names are looked up with netlink (`RTM_GETLINK` of `linux/rtnetlink.h`, attributes of `linux/if_link.h`). This module does not
+//! depend on programs.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::num::NonZeroU32;
@@ -140,7 +140,7 @@ impl Interface {
         })
     }
 
-    /// Calls `each` with the attributes that the kernel reports about the interface (`IFLA_*`): their kinds and values.
+    /// Calls `each` with the kind (`IFLA_*`) and value of each attribute that the kernel reports about the interface.
     pub(crate) fn attributes(self, each: impl FnMut(u16, &[u8])) -> Result<(), Rejection> {
         self.attributes_by(&netlink::open()?, each)
     }
@@ -150,7 +150,7 @@ impl Interface {
     pub(crate) fn attributes_by(self, socket: &OwnedFd, each: impl FnMut(u16, &[u8])) -> Result<(), Rejection> {
         match self.0 {
             1..=LAST => describe(socket, self.0, None, each).map(drop),
-            // The kernel has a different number for indexes that cannot exist.
+            // For an index that cannot exist, the kernel returns a different error number.
             _ => Err(Errno::from_raw(libc::ENODEV).into()),
         }
     }
@@ -163,7 +163,7 @@ impl Interface {
         }
     }
 
-    /// Adds causes of an error number that are the same for all requests about an interface.
+    /// Adds the cause of an error number to an error, if the cause is the same for all requests about an interface.
     pub(crate) fn explain(self, error: Error, rejection: &Rejection) -> Error {
         match rejection.errno.raw() {
             libc::ENODEV => self.missing(error),
@@ -185,13 +185,13 @@ impl Interface {
     }
 }
 
-/// Returns a sentence that no interface of this thread's network namespace has `what` (a name or an index), with the
-/// interfaces of the namespace.
+/// Returns a note: this thread's network namespace has no interface with `what` (a name or an index). The note lists the
+/// interfaces that the namespace has.
 fn none_there(what: &str) -> String {
     const MOST: usize = 8;
     let namespace = std::fs::read_link("/proc/thread-self/ns/net").map(|link| format!(" {}", link.display()));
     let namespace = namespace.unwrap_or_default();
-    // Each line after the two lines of the head begins with a name and a colon.
+    // After two header lines, each line begins with a name and a colon.
     let list = std::fs::read("/proc/thread-self/net/dev").unwrap_or_default();
     let name = |line: &[u8]| {
         let end = line.iter().rposition(|byte| *byte == b':')?;
@@ -208,7 +208,7 @@ fn none_there(what: &str) -> String {
 }
 
 /// Requests the description of the interface with this index or, if the index is 0, with this name. Returns the index, and calls `each`
-/// with the kinds and values of the attributes.
+/// with the kind and value of each attribute.
 fn describe(
     socket: &OwnedFd,
     index: u32,
@@ -320,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_cannot_be_one_are_rejected_before_the_request() {
+    fn invalid_names_are_rejected_before_the_request() {
         for name in ["", "a\0b", "\0", &"x".repeat(128), &"\u{e4}".repeat(64)] {
             let error = Interface::by_name(name).unwrap_err();
             assert_eq!((error.kind(), error.errno()), (ErrorKind::InvalidInput, None), "{name:?}");
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(["lo".into_interface().unwrap(), lo.index().into_interface().unwrap()], [lo, lo]);
         assert_eq!(lo.label(), format!("network interface {} (`lo`)", lo.index()));
         assert!(!lo.is_missing() && Interface::from(0).is_missing() && Interface::from(u32::MAX).is_missing());
-        // Fifteen bytes are a name, sixteen an alternative name; neither exists.
+        // Fifteen bytes are a name, sixteen are an alternative name. No interface has any of these names.
         for name in ["x", "lo ", "lo:", "l\u{f6}", "\n", "fifteen-bytes-x", "sixteen-bytes-xy", &"x".repeat(127)] {
             let error = Interface::by_name(name).unwrap_err();
             assert_eq!((error.kind(), error.subject()), (ErrorKind::NotFound, Some(Subject::InterfaceName(name))));

@@ -38,9 +38,9 @@
 //! | programs: attach, run, pin, examine | [`Program`], [`Link`] |
 //! | all programs, maps, links and BTF objects of the running system | [`system`] |
 //! | load one program several times | [`Prepared`] |
-//! | an object that stays attached | [`Attached`] |
+//! | a loaded object with its links | [`Attached`] |
 //! | the counterparts of calls of libbpf, libbpf-rs, aya or cilium/ebpf | [`peers`] |
-//! | maps that only one program can use | [`OpenMap::set_exclusive_hash`]; with the feature `exclusive-maps` also of a program by its name |
+//! | maps that only one program can use | [`OpenMap::set_exclusive_hash`]; with the feature `exclusive-maps`, `set_exclusive_program` names the program |
 //! | your own structs as keys and values, a struct of maps bound by name | [`MapData`] and [`Maps`]: traits, and with the feature `derive` also derives |
 //!
 //! | feature | contents | dependencies |

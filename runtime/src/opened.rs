@@ -1,8 +1,8 @@
 //! Opens programs, maps, links and BTF by pin or id, and checks the kinds of file descriptors.
 //!
-//! The kernel opens a pin without a check of its kind, and reports information about programs, maps and links by one
-//! command. So the kind of each file descriptor that this crate did not create is checked before a handle is made of
-//! it. This module does not depend on handles.
+//! The kernel opens a pin without checking its kind, and one command (`BPF_OBJ_GET_INFO_BY_FD`) reports information about
+//! programs, maps and links. So the kind of each file descriptor that this crate did not create is checked before the
+//! file descriptor becomes a handle. This module does not depend on handles.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -33,15 +33,16 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a file descriptor, or `None` if it is of no kind that has ids. Requires `/proc`.
+    /// Returns the kind of a file descriptor, or `None` if it is not of any of these kinds. Requires `/proc`.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Option<Self>> {
         let name = inode(fd)?;
         Ok([Self::Program, Self::Map, Self::Link, Self::Btf].into_iter().find(|kind| kind.inodes().contains(&&*name)))
     }
 
-    /// Describes a file descriptor that is not of this kind. Returns `None` if it is of this kind, or if `/proc` is not
-    /// mounted: the kernel then rejects requests for a different kind of object, except queries of information, which
-    /// must not rely on this check (see `sys/link_info.rs` and `sys/prog/info.rs`).
+    /// Returns what a file descriptor is if it is not of this kind. Returns `None` if it is of this kind, or if `/proc`
+    /// is not mounted. Without `/proc`, the kernel itself rejects file descriptors of the wrong kind. The exception is
+    /// `BPF_OBJ_GET_INFO_BY_FD`, whose callers must not rely on this check (see `sys/link_info.rs` and
+    /// `sys/prog/info.rs`).
     pub(crate) fn other(self, fd: BorrowedFd<'_>) -> Option<String> {
         inode(fd).ok().filter(|name| !self.inodes().contains(&&**name))
     }
@@ -61,7 +62,7 @@ impl Kind {
         self.pinned_at(&PinPath::new(path))
     }
 
-    /// Opens the object of this kind that is pinned at a path, perhaps relative to a directory.
+    /// Opens the object of this kind that is pinned at a path, which can be relative to a directory.
     pub(crate) fn pinned_at(self, pin: &PinPath<'_>) -> Result<OwnedFd> {
         let path = pin.shown();
         let opening = || format!("cannot open the {} pinned at {}", self.noun(), path.display());

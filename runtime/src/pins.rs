@@ -55,8 +55,8 @@ impl<'a> PinPath<'a> {
     }
 }
 
-/// Returns a path of an open directory: its name or, if this process does not find it by that name, its path below
-/// `/proc`.
+/// Returns a path of an open directory: the target of its link in `/proc` or, if that path does not lead to the
+/// directory, the path of the link.
 pub(crate) fn path_of(dir: BorrowedFd<'_>) -> PathBuf {
     let link = PathBuf::from(sys::shown("fd", dir));
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
@@ -94,7 +94,7 @@ impl PinSet {
         for path in missing.into_iter().rev() {
             match fs::create_dir(path) {
                 Ok(()) => self.directories.push(path.to_owned()),
-                // Another process has created the directory meanwhile.
+                // Another process has created the directory in the meantime.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
                 Err(error) => {
                     let cause = why(path, error.raw_os_error().map_or(Errno::from_raw(0), Errno::from_raw));
@@ -161,7 +161,8 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Returns the cause of an error number at a path of a bpffs, from the path itself, its directory and their mount.
+/// Examines a path, its directory and its mount. Returns why a request about the path failed with this error number, and
+/// the kind of the error if it does not follow from the number.
 fn why(path: &Path, errno: Errno) -> Option<(Option<ErrorKind>, String)> {
     let because = |why: String| Some((None, why));
     let wrong = |why: String| Some((Some(ErrorKind::InvalidInput), why));

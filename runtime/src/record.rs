@@ -25,8 +25,8 @@ pub fn whole<R>(work: impl FnOnce() -> R) -> (R, Vec<Call>) {
     trace::during(Mode::Whole, work)
 }
 
-/// Runs `work` and returns the bpf() calls that it made on this thread as a [`Replay`], which repeats them without `work`: the least time that
-/// `work` can take.
+/// Runs `work` and returns the bpf() calls that it made on this thread as a [`Replay`], which repeats them without `work`. The time of the
+/// replay is a lower bound for the time of `work`.
 ///
 /// # Errors
 /// If one of the calls cannot be repeated. The calls of a load can be repeated; element operations only on a map that was created

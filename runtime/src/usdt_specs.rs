@@ -1,10 +1,10 @@
 //! The USDT specifications that the programs of an object share, and their use by attachments.
 //!
 //! The map `__bpf_usdt_specs` of libbpf's `usdt.bpf.h` is an array of specifications. A program finds the index of its specification by its
-//! attach cookie or, on kernels without cookies (before 5.15), by the instruction's address in the hash map `__bpf_usdt_ip_to_spec_id`. The
-//! entries of both maps that an attachment uses are a [`Taken`], which its [`Link`](crate::Link) owns and which frees them when it is
-//! dropped. A link that outlives its value (pinned, leaked, converted to a file descriptor) keeps its entries, since its programs still
-//! read them. This module does not know how the locations of a probe are found, nor how arguments are encoded.
+//! attach cookie or, on kernels without cookies (before 5.15), by the instruction's address in the hash map `__bpf_usdt_ip_to_spec_id`. A
+//! [`Taken`] owns the entries that an attachment uses in both maps, and frees them when it is dropped with the attachment's
+//! [`Link`](crate::Link). If the attachment outlives the `Link` (pinned, leaked, converted to a file descriptor), the entries stay in use,
+//! because the program still reads them. Other modules find the locations of a probe and encode its arguments.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -95,7 +95,7 @@ impl Specs {
             return Ok(number);
         }
         if number >= most {
-            return Err(Error::of(ErrorKind::LimitReached, format_args!("map `{SPECS}` is full: {most} specifications are attached")).during(Step::Attach).with_help(
+            return Err(Error::of(ErrorKind::LimitReached, format_args!("map `{SPECS}` is full: {most} specifications are in use")).during(Step::Attach).with_help(
                 "detach programs, define a larger BPF_USDT_MAX_SPEC_CNT before including usdt.bpf.h, or call `set_max_entries` before the load",
             ));
         }
@@ -149,7 +149,7 @@ impl Specs {
 #[derive(Debug)]
 pub(super) struct Taken {
     of: Arc<Specs>,
-    /// The index of the specification of each location, in their order.
+    /// For each location, in order, the index of its specification.
     pub(super) numbers: Vec<u32>,
     ips: Vec<u64>,
     keep: AtomicBool,

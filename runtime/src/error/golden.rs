@@ -1,7 +1,7 @@
 //! Tests of error texts: one file lists all texts that are tested.
 //!
 //! Tests match kinds, steps, subjects and error numbers. A test that also checks the text calls [`check`]. Run
-//! `SKELGEN_BLESS=1 cargo test -p skelgen-runtime --lib` to accept new texts, and review the difference of `expected.txt`.
+//! `SKELGEN_BLESS=1 cargo test -p skelgen-runtime --lib` to accept new texts, and review the diff of `expected.txt`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The kinds of errors: a small number of classes that programs can act on.
 //!
 //! An error without an error number is created with its kind. The kind of an error number follows from the number and the step, in this
-//! module only. Must not know the texts of errors.
+//! module only. This module does not depend on the texts of errors.
 
 use super::{Errno, Step};
 
@@ -27,8 +27,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// Data is malformed, such as BTF, a file in `/proc` or `/sys`, or the skeleton's own tables.
     Malformed,
-    /// A mismatch: of a map and the types of its handle, of a pinned map and its definition, or of the type of a symbol in the object and
-    /// in the kernel.
+    /// Two definitions do not match: a map and the types of its handle, a pinned map and its definition in the object, or the types of a
+    /// symbol in the object and in the kernel.
     Mismatch,
     /// A symbol, function, map, file, network interface, process or element does not exist.
     NotFound,

@@ -2,7 +2,7 @@
 //!
 //! Programs match these parts; people read the `Display`. To create an error, call a constructor named after its kind (`Error::not_found`),
 //! or `Error::refused` with the kernel's error number, from which the kind follows (`kind.rs`). Outer callers add the step and the subjects
-//! (`Error::during`, `Error::about`). Must not know maps, programs or links.
+//! (`Error::during`, `Error::about`). This module does not depend on maps, programs or links.
 
 mod errno;
 #[cfg(test)]
@@ -118,7 +118,7 @@ impl Error {
         Self::new(Some(kind), &context, None)
     }
 
-    /// The constructors are generic only to be convenient. What they share is here, once in a program.
+    /// The generic constructors call this function, so that a binary contains its code only once.
     #[cold]
     #[inline(never)]
     fn new(kind: Option<ErrorKind>, context: &dyn fmt::Display, errno: Option<Errno>) -> Self {
@@ -186,7 +186,7 @@ impl Error {
         self
     }
 
-    /// Sets the step, unless one is set already: the innermost counts.
+    /// Sets the step, unless an inner function has already set one.
     #[must_use]
     #[cold]
     #[inline(never)]
@@ -309,7 +309,7 @@ impl Error {
         }
     }
 
-    /// Returns the operation that failed: the innermost step that is set.
+    /// Returns the operation that failed: the innermost step that is set, or [`Step::Check`] if none is.
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step.unwrap_or(Step::Check)

@@ -1,6 +1,6 @@
 //! Where an error occurred: the step, and its subjects.
 //!
-//! Must not know the causes of errors.
+//! This module does not depend on the causes of errors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

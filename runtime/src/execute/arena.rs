@@ -1,4 +1,4 @@
-//! The memory of arenas. It is mapped right after an arena is created, because the kernel rejects programs that use an arena without an
+//! The memory of arenas. It is mapped right after an arena is created, because the kernel rejects programs that use an arena without a user
 //! address.
 //!
 //! The object's variables are at the arena's end, as in libbpf 1.8, so that programs can use its beginning. Kernels that accept
@@ -62,7 +62,7 @@ impl Executor {
         };
         let begin =
             data.checked_next_multiple_of(page_size()).and_then(|data| len.checked_sub(data)).ok_or_else(|| {
-                Error::invalid(format_args!("arena `{name}` has {len} bytes, but its variables need {data}"))
+                Error::invalid(format_args!("arena `{name}` has {len} bytes, but its variables need {data} bytes"))
                     .with_help("make the arena larger: `max_entries` is its size in pages")
             })?;
         if open.row.flags & map_flags::SEGV_ON_FAULT != 0 {

@@ -226,7 +226,7 @@ impl Executor {
         found.ok_or_else(|| no_such("jump table", number))
     }
 
-    /// Returns the name of a percpu section that a program uses.
+    /// Returns the name of a percpu section that a program uses, if it uses one.
     pub(super) fn percpu_section(&self, program: &'static Program) -> Option<&'static str> {
         let functions = functions(self.object, program).filter_map(|(_, function)| function.ok());
         let patches = functions.filter_map(|function| self.patches(self.body(function)).ok()).flatten();

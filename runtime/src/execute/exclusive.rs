@@ -31,8 +31,8 @@ impl Executor {
         }
     }
 
-    /// Explains a rejection by the verifier because the program uses a map that is exclusive to a different program;
-    /// `None` if that is not the reason.
+    /// Returns an explanation if the verifier rejected a program because it uses a map that is exclusive to a different
+    /// program; `None` if the reason is another.
     pub(super) fn excluded(&self, program: u32, log: Option<&str>) -> Option<String> {
         log.filter(|log| log.contains(MESSAGE))?;
         let open = at(&self.open_programs, program)?;
@@ -148,7 +148,7 @@ mod hash {
 
         #[test]
         fn the_hash_is_sha_256() {
-            // FIPS 180-4, of no bytes.
+            // The beginning of the SHA-256 hash of the empty message.
             assert_eq!(digest(&[])[..4], [0xe3, 0xb0, 0xc4, 0x42]);
         }
     }

@@ -12,8 +12,8 @@ use crate::opcode::{self, INSN_SIZE};
 use crate::open::LoadEvent;
 use crate::uapi::AttachType;
 
-/// Helpers that read either user or kernel memory (5.5), and the older helper that reads both: `bpf_probe_read_user`,
-/// `bpf_probe_read_kernel` and those for strings. Numbers of `linux/bpf.h`.
+/// Helpers that read only user or only kernel memory (Linux 5.5), each with the older helper that reads both:
+/// `bpf_probe_read_user`, `bpf_probe_read_kernel`, and the same for strings.
 const READS: [(i32, i32); 4] = [
     (helper::PROBE_READ_USER, helper::PROBE_READ),
     (helper::PROBE_READ_KERNEL, helper::PROBE_READ),
@@ -54,7 +54,7 @@ impl Executor {
         if let (Some(part), None, false) = (self.parts.sanitizing, &form.btf, form.code.func_info.is_empty()) {
             form.btf = (part.with_contexts)(self, index)?;
             if form.btf.is_some() {
-                self.emit_changed(index, "arguments tagged as contexts have the type of the context");
+                self.emit_changed(index, "arguments with the tag `arg:ctx` have the context type of the program");
             }
             return Ok(form.btf.is_some());
         }

@@ -85,8 +85,8 @@ impl Executor {
     }
 }
 
-/// Returns whether programs can read their attach cookies; `false` if this process has no right to load tracepoint
-/// programs, with which the kernel is probed.
+/// Returns whether programs can read their attach cookies. Returns `false` if this process has no right to load
+/// tracepoint programs, because the feature probe loads one.
 fn has_bpf_cookie(executor: &mut Executor) -> Result<bool> {
     let mut answer = kconfig::has_bpf_cookie();
     if is_eperm(&answer) {
@@ -102,7 +102,7 @@ fn nowhere(program: &str) -> Error {
     ))
     .about(Subject::Program(program))
     .with_help(
-        "searched /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; set it with \
+        "searched /boot/config-RELEASE, /proc/config.gz (CONFIG_IKCONFIG_PROC) and /lib/modules/RELEASE/config; set the configuration with \
          `LoadOptions::set_kconfig`",
     )
 }
@@ -115,7 +115,7 @@ fn missing(config: &Kconfig) -> Error {
         )
 }
 
-/// The section while it is filled.
+/// The contents of the section while its variables are set.
 struct Values {
     configs: &'static [Kconfig],
     states: Vec<State>,
@@ -254,7 +254,7 @@ impl Values {
         .with_help("declare it with a different type in the BPF source")
     }
 
-    /// Iterates over the options that the text of a configuration can still set.
+    /// Iterates over the `CONFIG_` variables that have no value yet.
     fn wanted_options(&self) -> impl Iterator<Item = &'static Kconfig> {
         let unknown = |(config, state): (&'static Kconfig, &State)| {
             (matches!(state, State::Unknown) && config.name.starts_with("CONFIG_")).then_some(config)

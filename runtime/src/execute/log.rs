@@ -21,10 +21,10 @@ pub(super) fn whole(most: Option<usize>, request: impl FnMut(&mut [u8]) -> Attem
     growing(most, request).ok().filter(|(result, _)| result.is_err())?.1
 }
 
-/// Makes a request with a log, and returns the result that it would have without a log. If the log does not fit, the
-/// kernel returns `ENOSPC` even for a valid program; if it cannot write the log or does not know its level, `EINVAL` or
-/// `EFAULT`. Then `plain` makes the request without a log. If the log does not fit, Linux 6.4 and later keep its end,
-/// unless the level has `BPF_LOG_FIXED`; older kernels keep its beginning.
+/// Makes a request with a log, and returns the result that the request would have without a log. The kernel returns
+/// `ENOSPC` if the log does not fit, even for a valid program, and `EINVAL` or `EFAULT` if it cannot write the log or
+/// does not support the log level. In these cases, `plain` makes the request without a log. Of a log that does not fit,
+/// Linux 6.4 and later keep the end, unless the level has `BPF_LOG_FIXED`; older kernels keep the beginning.
 pub(super) fn result_and_log(
     most: Option<usize>,
     request: impl FnMut(&mut [u8]) -> Attempt,
@@ -113,7 +113,7 @@ mod tests {
             let (result, log) = result_and_log(Some(100_000), cut(with_size), refused).unwrap();
             assert_eq!((result.err().map(Errno::raw), log.is_some()), (Some(libc::EACCES), true));
         }
-        // A level that the kernel does not know.
+        // A log level that the kernel does not support.
         let unknown = |_: &mut [u8]| -> Attempt {
             tries += 1;
             Ok((error(libc::EINVAL), 0))

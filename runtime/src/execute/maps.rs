@@ -227,8 +227,8 @@ impl Executor {
             )
         } else {
             match created.map.update(key, &value, flags) {
-                // The kernel is older than 7.0 and does not know the flag. It reads a value for every CPU before it checks the flags, so
-                // it may return EFAULT instead of EINVAL.
+                // The kernel is older than 7.0 and does not support the flag. It reads a value for every CPU before it checks the flags,
+                // so it may return EFAULT instead of EINVAL.
                 Err(errno) if flags == elem_flags::ALL_CPUS && [libc::EINVAL, libc::EFAULT].contains(&errno.raw()) => {
                     (parts::needed(self.parts.percpu, "percpu")?.update_each)(&created.map, key, &value)?
                 }

@@ -40,11 +40,12 @@ use crate::program::{Program, SharedSpecs};
 use crate::relocate::Relocator;
 use crate::sys::trusted::Trusted;
 
-/// Begins a load: executes the steps of the plan up to the first one that loads a program. The settings of maps and programs
-/// are in the order of the object.
+/// Begins a load: executes the steps of the plan up to the first one that loads a program. `maps` and `programs` are in the
+/// object's order.
 ///
 /// # Errors
-/// If the kernel rejects a request, or lacks a type that a program attaches to. Nothing stays open or loaded then.
+/// If a setting is not valid, or the kernel rejects a request or lacks a symbol that the object requires. On error, nothing stays
+/// open or loaded.
 pub(crate) fn prepare(
     object: &Trusted,
     parts: Parts,
@@ -59,7 +60,7 @@ pub(crate) fn prepare(
     Ok(executor)
 }
 
-/// Adds the plan's step to an error, with the map or program that it is for.
+/// Adds to an error the step that corresponds to a step of the plan, and the map or program of that step.
 fn about(error: Error, object: &Object, step: &Step) -> Error {
     let map = |error: Error, index| match at(&object.maps, index) {
         Some(map) => error.about(Subject::Map(&map.name)),
@@ -112,8 +113,8 @@ impl Loaded {
     /// Returns the map with this index, as a handle of the type that generated code requests.
     ///
     /// # Errors
-    /// If the map does not exist (its auto-create was off, or it was taken before), or does not match the handle's type. Nothing stays
-    /// pinned then.
+    /// If the map does not exist (its auto-create was off, or it was taken before), or does not match the handle's type. On error, the
+    /// pins of this load are removed.
     pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
         let map = taken.map_or_else(
@@ -131,7 +132,7 @@ impl Loaded {
     /// Returns the map with this index, or `None` if its auto-create was off.
     ///
     /// # Errors
-    /// If the map does not match the handle's type. Nothing stays pinned then.
+    /// If the map does not match the handle's type. On error, the pins of this load are removed.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
         let taken = at_mut(&mut self.maps, index).and_then(Option::take);
         let map = taken.map(|(map, info)| self.handle(index, map, &info)).transpose();
@@ -425,7 +426,7 @@ impl Executor {
         self.options.token.as_ref().map(AsFd::as_fd)
     }
 
-    /// Returns what the object's programs need to attach to USDT probes, if the object has maps for that.
+    /// Returns the maps from which USDT programs read their arguments, if the object has them.
     fn usdt_specs(&self) -> Result<Option<SharedSpecs>> {
         self.parts.usdt.map_or(Ok(None), |part| (part.specs)(self))
     }

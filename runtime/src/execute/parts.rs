@@ -1,8 +1,8 @@
 //! The parts of the executor that only some loads need.
 //!
-//! A program should not contain code that its objects never use. So the executor calls each part by a function pointer, and a skeleton
-//! names the parts that its plan needs: the linker drops the functions of the others. A setting that needs more, such as
-//! `LoadOptions::set_kernel_btf`, names its part itself.
+//! A binary should not contain code that its objects never use. So the executor calls each part through function pointers, and a skeleton
+//! refers only to the parts that its plan needs: the linker drops the functions of the others. A setting that needs a further part, such as
+//! `LoadOptions::set_kernel_btf`, adds this part itself.
 //!
 //! This module knows the signatures of the parts, not what they do. To add a part, add a struct of its functions and a row of the
 //! table here, a static in the module that implements it, and a row in the generator's `rust/parts.rs`, which determines the parts of a plan.
@@ -51,7 +51,7 @@ pub(super) struct Kconfig {
     pub(super) fill: fn(&mut Executor, u32) -> Result<()>,
 }
 
-/// The kernel's answer to a request, unless the request cannot be made.
+/// The kernel's result for a request. The outer error means that the request could not be made.
 type Answered = Result<Result<(), Errno>>;
 
 /// BTF for an older kernel, or `None` if it would be the same.
@@ -74,7 +74,7 @@ pub(super) struct Pins {
     pub(super) pin: fn(&Executor) -> Result<PinSet>,
 }
 
-/// BTF for kernels that do not accept the object's.
+/// BTF for kernels that reject the object's BTF.
 #[derive(Debug)]
 pub(super) struct Sanitizing {
     pub(super) sanitized: fn(&Executor, &[u8]) -> Result<OlderBtf>,
@@ -117,10 +117,10 @@ macro_rules! parts {
         }
 
         impl Parts {
-            /// No part: enough for a plan of maps, sections and programs that use nothing of the kernel by name.
+            /// No part. Sufficient for plans whose maps and programs use none of the features below.
             pub const NONE: Self = Self { $($name: None,)* };
 
-            /// Every part: enough for any plan.
+            /// Every part. Sufficient for any plan.
             pub const ALL: Self = Self { $($name: Some(&$implementation),)* };
 
             $(
@@ -156,7 +156,7 @@ parts! {
     percpu: Percpu = percpu::PART;
     /// Adds pins and maps that exist before the load.
     pins: Pins = reuse::PART;
-    /// Adds BTF for kernels that do not accept the object's.
+    /// Adds BTF for kernels that reject the object's BTF.
     sanitizing: Sanitizing = btf::PART;
     /// Adds struct_ops maps.
     struct_ops: StructOpsMaps = struct_ops::PART;
@@ -169,11 +169,11 @@ parts! {
 /// Returns a part that this load needs.
 ///
 /// # Errors
-/// If neither the skeleton nor a setting names it.
+/// If neither the skeleton nor a setting added the part.
 pub(super) fn needed<T>(part: Option<&'static T>, name: &str) -> Result<&'static T> {
     part.ok_or_else(|| {
         Error::malformed(format_args!(
-            "the load plan needs the part `{name}` of the runtime, which its skeleton does not name"
+            "the load plan needs part `{name}` of the runtime, which the skeleton does not include"
         ))
     })
 }

@@ -92,7 +92,8 @@ fn emulated(open: &OpenMap) -> Result<Shape> {
     Ok(Shape { map_type: MapType::ARRAY, value_size, flags, emulated: true })
 }
 
-/// Returns the mask that limits the number of a CPU to the copies of an emulated section.
+/// Returns the mask that programs apply to the number of a CPU, so that the result is the index of a copy of an emulated
+/// section.
 fn mask() -> Result<u32> {
     Ok(cpus::counted()?.slots() - 1)
 }

@@ -205,8 +205,8 @@ impl Executor {
             )),
             _ if open.ifindex != 0 && lacks_offload(errno, log.as_deref()) => {
                 error.about_part(Subject::Interface(open.ifindex)).note(
-                    "the network interface must exist, and its driver must support offloaded programs of this type or, for XDP programs with \
-                     `ProgramFlags::XDP_DEV_BOUND_ONLY` (Linux 6.3), XDP",
+                    "the network interface must exist, and its driver must support offloaded programs of this type; for XDP programs with \
+                     `ProgramFlags::XDP_DEV_BOUND_ONLY` (Linux 6.3), the driver must support XDP",
                 )
             }
             _ if lacks_target(open) => error.with_kind(ErrorKind::InvalidInput).with_help(
@@ -272,7 +272,7 @@ fn request_load(
             hash: None,
         }),
         // Log level 4 has only statistics, which do not show why a program was rejected, and the kernel writes no log for a level
-        // that it does not know.
+        // that it does not support.
         Err(errno) if level & 3 == 0 || log.is_none() => {
             let of_level = |level| log::whole(log_size, |buffer| Ok(attempt(level, buffer)));
             let wanted = (level & 3 == 0).then(|| of_level(level | 1)).flatten();

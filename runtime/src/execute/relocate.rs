@@ -66,8 +66,7 @@ impl Executor {
         Ok(Relocator::new(local, &kernel, modules, &records))
     }
 
-    /// Returns the BTF set if the load uses it, which is so if the kernel has no BTF of its own and no BTF file was
-    /// set.
+    /// Returns the BTF set if the load uses it: if the kernel has no BTF of its own and the user did not set a BTF file.
     fn btf_set(&self) -> Option<BtfSet> {
         self.options.btf_set.filter(|_| self.options.kernel_btf.is_none() && btf_set::is_needed())
     }
@@ -88,8 +87,8 @@ impl Executor {
     }
 }
 
-/// Returns whether the kernel may have rejected a program because of its CO-RE relocations: the kernel does not support them, or not
-/// one of their kinds (`TYPE_MATCHES` before 5.19), or it rejected the program before it verified the first instruction.
+/// Returns whether CO-RE relocations may be the reason why the kernel rejected a program: the kernel does not support CO-RE relocation or
+/// one of the kinds (`TYPE_MATCHES` before 5.19), or it rejected the program before it verified the first instruction.
 fn kernel_cannot_relocate(errno: Errno, log: Option<&str>) -> Result<bool> {
     let gave_up = |log: &str| log.contains("relo #") && log.contains("processed 0 insns");
     Ok(match errno.raw() {

@@ -16,7 +16,7 @@ use crate::uapi::{MapType, map_flags};
 
 use super::percpu::Shape;
 
-/// The functions that loads with pins, or with maps that exist before, use.
+/// The functions that loads with pins or reused maps use.
 pub(super) static PART: Pins = Pins { existing: Executor::existing, pin: Executor::pin };
 
 impl Executor {

@@ -1,7 +1,7 @@
 //! Settings that need a part of the executor, whether or not the object needs it.
 //!
 //! These methods belong to the types of the module `open`, which is below the executor. They are here because each adds its part to the
-//! load, so that a program that never calls them does not contain the part.
+//! load, so that a binary that never calls them does not contain the part.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;

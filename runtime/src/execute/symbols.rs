@@ -416,8 +416,10 @@ impl Executor {
         let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
         if open.target_program.is_none() {
             if open.program_type == ProgramType::EXT {
-                return Err(Error::invalid("the program replaces a function of another program, which was not set")
-                    .with_help("set the other program with `set_attach_program` before the load"));
+                return Err(Error::invalid(
+                    "the program replaces a function of another program, but no other program was set",
+                )
+                .with_help("set the other program with `set_attach_program` before the load"));
             }
             return Ok(None);
         }
@@ -518,7 +520,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
             return Error::not_found(format_args!(
                 "cannot load program `{program}` (section `{section}`): kernel symbol `{name}` not found in /proc/kallsyms",
             ))
-            .with_help("load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`");
+            .with_help("load the module that has the symbol, declare the symbol `__weak`, or leave the program out with `set_autoload(false)`");
         }
     };
     match absence {
@@ -533,7 +535,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
                 "cannot load program `{program}` (section `{section}`): kernel {kind} `{name}` is in the BTF of {owner}, but has no address in /proc/kallsyms"
             ));
             let error = match name.ends_with("_impl") {
-                true => error.with_help("a BTF entry whose name ends in `_impl` may only describe the function without this suffix (Linux 7.0): call that one"),
+                true => error.with_help("a BTF entry whose name ends in `_impl` may only describe the function without this suffix (Linux 7.0): call that function"),
                 false => error,
             };
             error.with_help(format_args!(
@@ -547,7 +549,7 @@ fn reason((name, kind): (&str, SymbolKind), open: &OpenProgram, is_target: bool,
                      `set_autoload(false)`"
                 }
                 false => {
-                    "load the module that has it, declare it `__weak`, or leave the program out with `set_autoload(false)`"
+                    "load the module that has the symbol, declare the symbol `__weak`, or leave the program out with `set_autoload(false)`"
                 }
             };
             let error = Error::not_found(format_args!(

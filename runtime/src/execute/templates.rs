@@ -1,6 +1,6 @@
 //! Templates: the maps from which the kernel copies the definition of the inner maps of a map of maps.
 //!
-//! A template is a map of the object, one that the user passed, or one that is created for this only.
+//! A template is a map of the object, a map that the user passed, or a map that is created only for this purpose.
 
 use std::os::fd::AsFd;
 

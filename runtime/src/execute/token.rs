@@ -12,7 +12,7 @@ use crate::kernel::token::{self, Delegable, Delegated};
 use crate::open::BPFFS;
 use crate::uapi::{AttachType, ProgramType};
 
-/// The environment variable that names the bpffs to create a token from, as for libbpf.
+/// The environment variable with the path of the bpffs to create a token from, as in libbpf.
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
 
 impl Executor {

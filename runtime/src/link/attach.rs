@@ -1,4 +1,4 @@
-//! Attaching programs as their sections state.
+//! Attaching programs to the targets that their section names state.
 
 use super::Link;
 use super::ways::{self, Way};
@@ -31,13 +31,13 @@ impl Program {
         }
     }
 
-    /// Returns the way to attach that a setting has added.
+    /// Returns the attach function that a setting added, if one did.
     pub(super) fn added_way(&self) -> Option<Way> {
         self.parts().iter().find_map(|part| part.downcast_ref().map(|ways::Added(way)| *way))
     }
 
-    /// Calls `request` with the program's attach type. The outer error is that of an unknown attach type; the inner result
-    /// is that of the request.
+    /// Calls `request` with the program's attach type. The outer error means that the attach type is unknown; the inner
+    /// result is the result of `request`.
     ///
     /// If the attach type is unknown, calls `request` with each of `possible` in turn. The kernel must reject every wrong
     /// type with `EINVAL` before it attaches anything, so `possible` must not contain types that the kernel treats alike.
@@ -84,7 +84,7 @@ impl Program {
         self.known_attach_types(&[]).map(|types| types.first().copied().unwrap_or_default())
     }
 
-    /// Returns the program with its section, for errors.
+    /// Returns the program's name and section as text, for error messages.
     pub(super) fn label(&self) -> String {
         match self.section() {
             Some(section) => format!("program `{}` (section `{section}`)", self.name()),
@@ -92,15 +92,17 @@ impl Program {
         }
     }
 
-    /// Attaches the program as its section states.
+    /// Attaches the program to the target that its section name states, or that
+    /// [`set_attach_target`](crate::OpenProgram::set_attach_target) set.
     ///
     /// # Errors
-    /// If the program was not loaded, cannot attach automatically, or the kernel rejects it.
+    /// If the program was not loaded, its target is not valid or must be passed to a method such as
+    /// [`attach_xdp`](Self::attach_xdp), or the kernel rejects the attachment.
     pub fn attach(&self) -> Result<Link> {
         self.attach_with_cookie(0)
     }
 
-    /// Attaches the program as its section states, with a cookie: a number that the program reads with
+    /// Attaches the program as [`attach`](Self::attach) does, with a cookie: a number that the program reads with
     /// `bpf_get_attach_cookie`, to distinguish its attachments (Linux 5.15 for probes and tracepoints, 6.0 for tracing
     /// programs, 6.10 for raw tracepoints). 0 means no cookie, as in the kernel.
     ///
@@ -112,7 +114,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, cannot attach automatically, or the kernel rejects it.
+    /// Those of [`attach`](Self::attach), or if the kernel does not support cookies for this program type.
     pub fn attach_with_cookie(&self, cookie: u64) -> Result<Link> {
         ways::any(self, self.attach_target()?, cookie)
     }
@@ -129,7 +131,7 @@ impl Program {
         error.during(Step::Attach).about(Subject::Program(self.name()))
     }
 
-    /// Returns the id of the process that a probe is limited to, as the kernel's requests represent it; `None` for
+    /// Converts the id of the process that a probe is limited to into the type that requests to the kernel use; `None` is
     /// every process.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::kernel::causes;
 use crate::sys::link as sys;
 use crate::uapi::{AttachFlags, AttachType};
 
-/// The ids of the programs of an interface, a cgroup, a network namespace or a map of sockets, in the order in which
+/// The ids of the programs of an interface, a cgroup, a network namespace, or a sockmap or sockhash, in the order in which
 /// they run.
 ///
 /// ```no_run
@@ -110,10 +110,10 @@ impl Attached {
         })
     }
 
-    /// Returns the programs of this attach type that are attached to a network namespace or a map of sockets.
+    /// Returns the programs of this attach type that are attached to a network namespace, a sockmap or a sockhash.
     ///
     /// # Errors
-    /// If the target is neither, or the kernel rejects the query.
+    /// If the target is of a different kind, or the kernel rejects the query.
     pub fn to(target: impl AsFd, attach_type: AttachType) -> Result<Self> {
         query(target.as_fd().as_raw_fd(), (attach_type, false), false)
             .map_err(|errno| refused(attach_type, "a file descriptor", errno))

@@ -21,7 +21,7 @@ use crate::program::Program;
 ///
 /// ```no_run
 /// # fn f(left: &skelgen_runtime::link::Left) {
-/// eprintln!("not attached: {left}"); // not attached: program `on_call` (section `uprobe`) needs a program file and a function in it
+/// eprintln!("not attached: {left}"); // not attached: program `on_call` (section `uprobe`) needs an executable or shared library, and a function in it
 /// # }
 /// ```
 ///
@@ -48,7 +48,8 @@ enum Why {
 }
 
 impl Left {
-    /// Returns the name of the skeleton's field: of the program in `programs`, and of the link in `Links`.
+    /// Returns the name of the program's field in the skeleton's `programs`, which is also the name of the link's field in
+    /// `Links`.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
@@ -123,7 +124,7 @@ impl Attaching {
     /// user.
     ///
     /// # Errors
-    /// If its attach target is not valid, or the kernel rejects it.
+    /// If the attach target is not valid, or the program is not optional and the kernel rejects it.
     pub fn program(&mut self, field: &'static str, program: &Program, way: Way) -> Result<Option<Link>> {
         if !program.autoattaches() || !program.is_loaded() {
             return Ok(None);
@@ -161,7 +162,7 @@ impl Attaching {
     /// Registers a struct_ops map, unless it was not created or auto-attach is off.
     ///
     /// # Errors
-    /// If the kernel rejects it.
+    /// If the kernel rejects the map's value.
     pub fn struct_ops(&mut self, map: &StructOps) -> Result<Option<Link>> {
         let link = map.auto_attach()?;
         self.attached += usize::from(link.is_some());

@@ -33,7 +33,8 @@ impl Program {
     /// Attaches to a cgroup at a position among the programs that are already attached (Linux 6.17).
     ///
     /// # Errors
-    /// If the program was not loaded, the path or file is not a cgroup v2, or the kernel rejects the program.
+    /// If the program was not loaded, the path or file is not a cgroup v2, the kernel does not support positions, the
+    /// programs of the cgroup have a revision other than the expected one, or the kernel rejects the program.
     pub fn attach_cgroup_at(&self, cgroup: impl IntoCgroup, place: Place<'_>) -> Result<Link> {
         let directory = self.cgroup(cgroup)?;
         let cgroup = directory.as_fd();

@@ -64,8 +64,8 @@ pub fn detach_from_interface(interface: impl IntoInterface, attach_type: AttachT
     })
 }
 
-/// Detaches a program that is attached without a link to a network namespace (`flow_dissector`), a map of sockets or an
-/// infrared receiver, regardless of who attached it. [`Attached::to`](super::Attached::to) lists the programs.
+/// Detaches a program that is attached without a link to a network namespace (`flow_dissector`), a sockmap or sockhash,
+/// or an infrared receiver, regardless of who attached it. [`Attached::to`](super::Attached::to) lists the programs.
 ///
 /// ```no_run
 /// # use skelgen_runtime::{Program, Result, map::SockMap};
@@ -86,7 +86,7 @@ pub fn detach_from(target: impl AsFd, attach_type: AttachType, program: impl AsF
 
 fn refused(attach_type: AttachType, target: impl std::fmt::Display, errno: Errno) -> Error {
     let of = attach_type.name().unwrap_or("unknown");
-    let error = Error::refused(format_args!("cannot detach a program of type {of} from {target}"), errno);
+    let error = Error::refused(format_args!("cannot detach a program of attach type {of} from {target}"), errno);
     let error = error.during(Step::Detach);
     match errno.raw() {
         libc::ENOENT => error

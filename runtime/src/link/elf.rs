@@ -1,7 +1,7 @@
 //! The parts of ELF files that probes need: sections, segments and symbols.
 //!
-//! This module reads the executables and libraries that programs attach to, such as the libc of the system. (A
-//! skeleton's own object is never read at run time.) The crate `object` knows the layout of ELF; this module reads only
+//! This module reads the executables and shared libraries that programs attach to, such as the libc of the system. (A
+//! skeleton's own object is never read at run time.) The crate `object` defines the layout of ELF; this module reads only
 //! the needed parts of a file and limits their size, because the file is untrusted. Files are read, not mapped: access
 //! to a mapped file that is truncated kills the process. This module reads symbols and does not choose among them.
 
@@ -358,7 +358,7 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// Passes every symbol with a name to `take`, in the order of the table.
+    /// Calls `take` with each symbol that has a name, in the order of the table.
     pub(super) fn symbols(&self, table: Table, take: &mut dyn FnMut(Symbol<'d>)) -> Result<(), Fault> {
         let Some(section) = self.table(table) else { return Ok(()) };
         let strings = self.strings(section)?;

@@ -1,7 +1,8 @@
-//! The functions of a program file, to look up by file offset: for addresses of stack traces and for probes.
+//! The functions of an executable or shared library, for lookups by file offset: of addresses in stack traces, and for
+//! probes.
 //!
-//! `elf` reads the file, `symbols` passes the functions. The functions are sorted by offset once. This module does not
-//! know where a process has mapped the file: callers convert addresses of processes to offsets.
+//! `elf` reads the file, and `symbols` iterates over its functions. The functions are sorted by offset once. Callers
+//! convert the addresses of a process to file offsets.
 
 use std::fmt;
 use std::path::Path;
@@ -32,7 +33,7 @@ use crate::escape;
 ///
 /// ```
 /// # fn f(symbols: &skelgen_runtime::link::FileSymbols, address: u64) {
-/// // An address of `nm` is an offset in the file for uprobes.
+/// // Converts an address that `nm` prints to the file offset that uprobes need.
 /// println!("{:?}", symbols.offset_of(address));
 /// # }
 /// ```
@@ -96,10 +97,10 @@ pub struct FileLocation<'a> {
 }
 
 impl FileSymbols {
-    /// Reads the functions of an ELF file. A path without a directory is searched for where libraries (`.so`) or programs are installed.
+    /// Reads the functions of an ELF file. A path without a directory is searched for in the directories of libraries (`.so`) or programs.
     ///
     /// # Errors
-    /// If the file cannot be read or is not an executable or library for this architecture.
+    /// If the file is not found, cannot be read, or is not an executable or shared library for this architecture.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = resolve(path.as_ref())?;
         elf::read_file(&path, "functions", Self::read)

@@ -22,7 +22,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, the other program has no such function, or the kernel rejects it.
+    /// If the program was not loaded, the other program has no such function or no BTF, or the kernel rejects the
+    /// attachment.
     pub fn attach_to(&self, program: impl AsFd, function: &str) -> Result<Link> {
         let program = program.as_fd();
         let own = self.fd()?;
@@ -42,8 +43,8 @@ impl Program {
     }
 }
 
-/// Returns the BTF id of a function of a loaded program. With a token, reads the program's BTF by the token's rights if
-/// the kernel supports that.
+/// Returns the BTF id of a function of a loaded program. If `token` is set, opens the program's BTF with the rights of
+/// the token, if the kernel supports that.
 pub(crate) fn function_id(program: BorrowedFd<'_>, function: &str, token: Option<BorrowedFd<'_>>) -> Result<u32> {
     let refused = |errno: Errno| {
         let error = Error::refused("cannot read the BTF of the target program", errno);

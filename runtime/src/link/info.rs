@@ -85,7 +85,7 @@ pub enum LinkTarget {
     /// A netkit interface; `None` after the interface was removed.
     #[non_exhaustive]
     Netkit { ifindex: Option<u32>, attach_type: AttachType },
-    /// A map of sockets; `None` after the map was removed.
+    /// A sockmap or sockhash; `None` after the map was removed.
     #[non_exhaustive]
     Sockmap { map_id: Option<u32>, attach_type: AttachType },
     /// A struct_ops map; `None` after the map was detached.
@@ -147,7 +147,7 @@ pub enum IterScope {
     #[non_exhaustive]
     Map { id: u32 },
     /// The cgroups in this order, relative to a cgroup; `None` for an order that this version of the crate does not
-    /// know.
+    /// support.
     #[non_exhaustive]
     Cgroup { id: u64, order: Option<CgroupOrder> },
     /// One thread.
@@ -167,7 +167,7 @@ impl LinkInfo {
     }
 }
 
-/// Returns the target from `struct bpf_link_info`, whose fields from the fourth word on depend on the kind of link.
+/// Returns the target from `struct bpf_link_info`. Its fields after the program id depend on the kind of link.
 fn target(kind: LinkType, found: sys::LinkInfo) -> LinkTarget {
     let sys::LinkInfo { words, name, lists: [first, second, third], ids } = found;
     let name = || String::from_utf8_lossy(&name).into_owned();

@@ -30,7 +30,7 @@ pub enum IterTarget<'a> {
     Thread(u32),
     /// The threads of one process, by its id (Linux 6.1).
     Process(u32),
-    /// The threads of the process of this pidfd (Linux 6.1).
+    /// The threads of the process that this pidfd refers to (Linux 6.1).
     Pidfd(BorrowedFd<'a>),
 }
 
@@ -59,7 +59,7 @@ pub enum CgroupOrder {
     DescendantsPost = 3,
     /// This cgroup and its ancestors.
     AncestorsUp = 4,
-    /// The children of this cgroup. Older kernels with cgroup iterators reject it.
+    /// The children of this cgroup. Not all kernels with cgroup iterators support this order.
     Children = 5,
 }
 
@@ -103,7 +103,7 @@ impl Program {
     ///
     /// # Errors
     /// If the program was not loaded, the id of a thread or process is 0, the iterator does not accept this kind of
-    /// target, or the kernel rejects it.
+    /// target, or the kernel rejects the attachment.
     pub fn attach_iter(&self, target: IterTarget<'_>) -> Result<Link> {
         // The kernel treats 0 as every thread or process.
         if let IterTarget::Thread(0) | IterTarget::Process(0) = target {

@@ -139,7 +139,8 @@ impl Program {
     /// Attaches to a kernel function by kprobe.
     ///
     /// # Errors
-    /// If the program was not loaded, the kernel has no such function or cannot probe it, or the kernel rejects it.
+    /// If the program was not loaded, the kernel has no such function or cannot probe it, or the kernel rejects the
+    /// program.
     pub fn attach_kprobe(&self, probe: Kprobe<'_>) -> Result<Link> {
         let program = self.fd()?;
         let Kprobe { function, offset, at_return, cookie } = probe;
@@ -189,7 +190,9 @@ impl Program {
     /// Attaches to many kernel functions with one link, as a `kprobe.multi` or `kprobe.session` program.
     ///
     /// # Errors
-    /// If the program was not loaded as one, the kernel has none of the functions, or rejects the program.
+    /// If the program was not loaded as such a program, a function that is named does not exist or cannot be probed, no
+    /// function matches a pattern, the cookies are set for a pattern or their number is not the number of functions, or
+    /// the kernel rejects the program.
     pub fn attach_kprobe_multi(&self, probes: KprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);
@@ -227,8 +230,8 @@ impl Program {
                          cookies, their number must equal the number of functions",
                     ),
                     libc::ESRCH | libc::ENOENT => error.with_help(
-                        "a function does not exist or cannot be probed: /sys/kernel/tracing/available_filter_functions lists those that \
-                         can",
+                        "a function does not exist or cannot be probed: /sys/kernel/tracing/available_filter_functions lists the functions \
+                         that can be probed",
                     ),
                     libc::EOPNOTSUPP => error.note("the kernel is built without fprobes (CONFIG_FPROBE)"),
                     _ => error,

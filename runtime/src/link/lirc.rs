@@ -13,8 +13,8 @@ impl Program {
     /// the [`Link`] is dropped; after [`Link::leak`] it stays attached as long as the device exists.
     ///
     /// # Errors
-    /// If the program was not loaded, the file is not a receiver in raw mode, or the kernel rejects it: a receiver
-    /// accepts at most 64 programs.
+    /// If the program was not loaded, the file is not a receiver in raw mode, the receiver already has 64 programs, or
+    /// the kernel rejects the program.
     ///
     /// # Examples
     /// ```no_run

@@ -129,7 +129,7 @@ impl Link {
     }
 
     /// Creates a `Link` for a struct_ops map that was registered without a BPF link. `undoing` is another file
-    /// descriptor of the map, to unregister it with.
+    /// descriptor of the map, with which the map is unregistered.
     pub(crate) fn registered(map: OwnedFd, undoing: OwnedFd, name: &str) -> Self {
         Self::without_link(map, name, Registered(undoing))
     }
@@ -160,7 +160,7 @@ impl Link {
     /// ```
     ///
     /// # Errors
-    /// If nothing is pinned there, or the pinned object is not a link.
+    /// If nothing is pinned at the path, or the pinned object is not a link.
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Ok(Self::new(Kind::Link.pinned(path)?, path.display().to_string()))
@@ -186,8 +186,8 @@ impl Link {
         Ok(Self::new(fd, pin.shown().display().to_string()))
     }
 
-    /// Opens the link with this id (Linux 5.8). [`LinkInfo::id`] and `bpftool link` have ids. The program stays
-    /// attached when the returned value is dropped, as long as the link has a pin or another file descriptor.
+    /// Opens the link with this id (Linux 5.8). [`LinkInfo::id`] and `bpftool link` show ids. When the returned value is
+    /// dropped, the program stays attached as long as the link has a pin or another file descriptor.
     ///
     /// ```no_run
     /// # fn f() -> skelgen_runtime::Result<()> {
@@ -210,8 +210,8 @@ impl Link {
         Ok(Self::new(Kind::Link.of_id(id).map_err(without_ids)?, format!("id {id}")))
     }
 
-    /// Returns the name of the program or struct_ops map. For a link that was opened from a pin, this is the path; for
-    /// one that was opened by its id, `id N`.
+    /// Returns the name of the program or struct_ops map. For a link that was opened from a pin, returns the path; for a
+    /// link that was opened by its id, `id N`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.program
@@ -225,8 +225,8 @@ impl Link {
         self.pin_to(&PinPath::new(path.as_ref()))
     }
 
-    /// Pins the link to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The directory may be
-    /// renamed, or be in a file system that is mounted nowhere, or only in another mount namespace.
+    /// Pins the link to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The descriptor stays
+    /// valid if the directory is renamed. The bpffs need not be mounted in this mount namespace.
     ///
     /// ```no_run
     /// # fn f(link: &skelgen_runtime::Link) -> Result<(), Box<dyn std::error::Error>> {
@@ -254,12 +254,13 @@ impl Link {
     /// Pins the link to a path in a bpffs and closes it.
     ///
     /// # Errors
-    /// Those of [`pin`](Self::pin). The program is detached then.
+    /// Those of [`pin`](Self::pin). On error, the program is detached.
     pub fn into_pinned(self, path: impl AsRef<Path>) -> Result<()> {
         self.pin(path)
     }
 
-    /// Leaves the program attached until this process ends; an attachment without a link, until its target is removed.
+    /// Leaves the program attached until this process ends. An attachment without a BPF link stays until its target is
+    /// removed.
     pub fn leak(self) {
         if let Some(undo) = self.undo {
             undo.forget();
@@ -294,11 +295,11 @@ impl Link {
         }
     }
 
-    /// Replaces the attached program atomically, for links of XDP, tcx, netkit, cgroups, namespaces, maps of sockets
-    /// and iterators.
+    /// Replaces the attached program atomically, for links of XDP, tcx, netkit, cgroups, namespaces, sockmaps,
+    /// sockhashes and iterators.
     ///
     /// # Errors
-    /// If the program was not loaded, has the wrong type, or the link does not support it.
+    /// If the program was not loaded or has the wrong type, or the program of a link of this kind cannot be replaced.
     pub fn update(&self, program: &Program) -> Result<()> {
         self.change(program, None)
     }
@@ -332,10 +333,11 @@ impl Link {
         })
     }
 
-    /// Returns the information that the kernel reports about the link (Linux 5.8; about some targets later).
+    /// Returns the information that the kernel reports about the link (Linux 5.8; the target of some links only since
+    /// later versions).
     ///
     /// # Errors
-    /// If it is not a BPF link, or the kernel rejects the query.
+    /// If the attachment is not exactly one BPF link, or the kernel rejects the query.
     pub fn info(&self) -> Result<LinkInfo> {
         let doing = format!("cannot read information about the link of `{}`", self.program);
         self.kernel_link(Step::ReadInfo, &doing)?;
@@ -353,7 +355,7 @@ impl Link {
     /// ```
     ///
     /// # Errors
-    /// As [`info`](Self::info).
+    /// Those of [`info`](Self::info).
     pub fn program_id(&self) -> Result<Option<u32>> {
         Ok(self.info()?.program_id)
     }
@@ -456,7 +458,7 @@ impl From<OwnedFd> for Link {
 /// `pin`. If the process is killed during the call, some of the pins can remain.
 ///
 /// # Errors
-/// If a link cannot be pinned; the pins of the others are removed then.
+/// If the directory cannot be created or a link cannot be pinned. On error, the pins of this call are removed.
 #[doc(hidden)]
 pub fn pin_all(links: &[(&'static str, &Link)], dir: &Path) -> Result<()> {
     let mut pins = PinSet::default();

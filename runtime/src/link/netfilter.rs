@@ -58,7 +58,8 @@ impl Program {
     /// Attaches to a netfilter hook (Linux 6.4) in this thread's network namespace.
     ///
     /// # Errors
-    /// If the program was not loaded, another program of the hook has the same priority, or the kernel rejects it.
+    /// If the program was not loaded, another program of the hook has the same priority, or the kernel rejects the
+    /// attachment.
     pub fn attach_netfilter(&self, hook: Netfilter) -> Result<Link> {
         let point = (hook.family.0, hook.hook.0);
         sys::create_netfilter(self.fd()?, point, hook.priority, u32::from(hook.defragment))
@@ -72,7 +73,7 @@ impl Program {
                         error.with_help("the family must be `NetfilterFamily::IPV4` or `NetfilterFamily::IPV6`")
                     }
                     libc::ERANGE => error.note(
-                        "the priority must be neither `i32::MIN` nor `i32::MAX`, and with `defragment` above -400, the priority at which fragments are reassembled",
+                        "the priority must not be `i32::MIN` or `i32::MAX`; with `defragment`, it must be above -400, the priority at which fragments are reassembled",
                     ),
                     libc::EBUSY => error.with_help("another program of the hook has this priority: set a different priority"),
                     _ => error,

@@ -1,4 +1,4 @@
-//! Attaching programs to network interfaces, network namespaces and maps of sockets.
+//! Attaching programs to network interfaces, network namespaces, sockmaps and sockhashes.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -31,7 +31,8 @@ impl Program {
     /// Attaches a traffic control program at a position among the programs that are already attached (tcx, Linux 6.6).
     ///
     /// # Errors
-    /// If the program was not loaded, the interface does not exist, or the kernel rejects the program.
+    /// If the program was not loaded, the interface does not exist, the program that `place` refers to is not attached,
+    /// the programs have a revision other than the expected one, or the kernel rejects the program.
     pub fn attach_tcx_at(
         &self,
         interface: impl IntoInterface,
@@ -62,7 +63,9 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, the interface does not exist, or the kernel rejects the program.
+    /// If the program was not loaded, the interface does not exist or is not the primary one of a netkit pair, the
+    /// program that `place` refers to is not attached, the programs have a revision other than the expected one, or the
+    /// kernel rejects the program.
     pub fn attach_netkit(&self, interface: impl IntoInterface, place: Place<'_>) -> Result<Link> {
         self.attach_ordered(interface, self.stated_attach_type()?, place).map_err(|error| {
             match error.errno().map(Errno::raw) {
@@ -87,7 +90,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
+    /// If the program was not loaded, the file is not a network namespace, the namespace already has a program of this
+    /// attach type, or the kernel rejects the program.
     pub fn attach_netns(&self, namespace: impl AsFd) -> Result<Link> {
         let (program, namespace) = (self.fd()?, namespace.as_fd().as_raw_fd());
         self.with_attach_type(&[], |attach_type| sys::create(program, namespace, attach_type, 0, (0, 0)))?
@@ -104,12 +108,12 @@ impl Program {
             })
     }
 
-    /// Attaches to a map of sockets (`sockmap`, `sockhash`), with the attach type that the program was loaded with
-    /// (`sk_msg`, `sk_skb/stream_parser`, `sk_skb/stream_verdict`, `sk_skb/verdict`). The program then runs for the
-    /// data that the sockets in the map send or receive.
+    /// Attaches to a sockmap or sockhash, with the attach type that the program was loaded with (`sk_msg`,
+    /// `sk_skb/stream_parser`, `sk_skb/stream_verdict`, `sk_skb/verdict`). The program then runs for the data that the
+    /// sockets in the map send or receive.
     ///
-    /// Before Linux 6.10, which introduced links for maps of sockets, the program is attached without a link, and
-    /// detached when the [`Link`] is dropped.
+    /// Before Linux 6.10, which introduced links for these maps, the program is attached without a link, and detached
+    /// when the [`Link`] is dropped.
     ///
     /// ```no_run
     /// # use skelgen_runtime::{Program, Result, map::SockMap};
@@ -120,21 +124,22 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, the map already has a program of this attach type, or the kernel rejects it.
+    /// If the program was not loaded, the map already has a program of this attach type, or the kernel rejects the
+    /// attachment.
     pub fn attach_sockmap(&self, map: impl AsFd) -> Result<Link> {
         let map = map.as_fd();
         let attach_type = self.stated_attach_type()?;
         match sys::create(self.fd()?, map.as_raw_fd(), attach_type, 0, (0, 0)) {
             Ok(fd) => Ok(Link::new(fd, self.name())),
             Err(errno) if errno.raw() == libc::EINVAL => {
-                self.attach_without_link("a map of sockets", map, &[attach_type], 0, |error, _| {
+                self.attach_without_link("a sockmap or sockhash", map, &[attach_type], 0, |error, _| {
                     error.with_help(
                         "the map must be a sockmap or sockhash, and the section or `set_type` must set the attach type \
                          (`sk_skb` alone does not)",
                     )
                 })
             }
-            Err(errno) => Err(self.refused("a map of sockets", errno)),
+            Err(errno) => Err(self.refused("a sockmap or sockhash", errno)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! USDT probes of ELF files, which are described by notes in SystemTap's format.
 //!
-//! This module reads the notes; `usdt_arguments` parses their arguments. It does not depend on programs and the kernel.
+//! This module reads the notes; `usdt_arguments` parses their arguments. It depends on neither programs nor the kernel.
 
 use object::NativeEndian;
 use object::elf::SHT_NOTE;

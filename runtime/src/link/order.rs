@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_say_the_order() {
+    fn flags_express_the_order() {
         let place = Place::new;
         assert!(place(Order::Last).is_default());
         assert!(!Place::default().expected_revision(1).is_default());

@@ -25,7 +25,7 @@ use crate::sys::{cpus, perf as sys};
 /// ```
 /// use skelgen_runtime::link::PerfEvent;
 ///
-/// // An event of the CPU by its number, in the kernel only, also of threads that are created later.
+/// // A raw event of the CPU, counted in kernel mode for this process, also for threads that it creates later.
 /// let event = PerfEvent::raw(0x01b7).pid(std::process::id()).inherit(true).exclude_user(true).exclude_kernel(false);
 /// assert_ne!(event, PerfEvent::raw(0x01b8));
 /// ```
@@ -301,7 +301,8 @@ impl Program {
     /// it cannot be pinned and has no [`info`](Link::info).
     ///
     /// # Errors
-    /// Those of [`attach_perf`](Self::attach_perf). The program is attached to no event then.
+    /// Those of [`attach_perf`](Self::attach_perf), or if no CPU has the event. On error, the program is not attached to
+    /// any event.
     pub fn attach_perf_on_each_cpu(&self, event: PerfEvent) -> Result<Link> {
         let mut attached: Option<Link> = None;
         let mut offline = None;
@@ -330,7 +331,7 @@ impl Program {
     /// event is closed.
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
+    /// If the program was not loaded, the event already has a program, or the kernel rejects the program.
     pub fn attach_perf_event(&self, event: OpenEvent<'_>) -> Result<Link> {
         let OpenEvent { event, cookie } = event;
         let program = self.fd()?;

@@ -137,7 +137,8 @@ impl Program {
     /// `fsession`, `tp_btf`, `lsm`).
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
+    /// If the program was not loaded, the function or tracepoint has the maximum number of programs, or the kernel
+    /// rejects the attachment.
     pub fn attach_trace(&self, target: Trace) -> Result<Link> {
         let Trace { cookie } = target;
         let fd = self.fd()?;

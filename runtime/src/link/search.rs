@@ -1,4 +1,4 @@
-//! The search for program files that are named without a directory.
+//! The search for executables and shared libraries whose path is a file name without a directory.
 //!
 //! The search order is that of libbpf 1.8. This module does not read the content of files.
 

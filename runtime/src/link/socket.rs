@@ -18,8 +18,8 @@ const ATTACH_REUSEPORT: i32 = 52;
 const DETACH_REUSEPORT: i32 = 68;
 
 impl Program {
-    /// Attaches a socket filter to a socket: its return value is the number of bytes of a packet that the socket
-    /// receives. It stays attached until the socket is closed or [`detach_socket_filter`] detaches it.
+    /// Attaches a socket filter to a socket. The return value of the program is the number of bytes of a packet that the
+    /// socket receives. The program stays attached until the socket is closed or [`detach_socket_filter`] detaches it.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +30,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
+    /// If the program was not loaded or is not a socket filter, or the filter of the socket is locked
+    /// (`SO_LOCK_FILTER`).
     pub fn attach_socket_filter(&self, socket: impl AsFd) -> Result<()> {
         set_option(socket.as_fd(), SOL_SOCKET, ATTACH_BPF, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("a socket", errno);
@@ -42,12 +43,12 @@ impl Program {
         })
     }
 
-    /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`): it selects the socket
-    /// for each connection or packet. It stays attached until the last socket of the group is closed or
+    /// Attaches a program to the group of sockets that share this socket's port (`SO_REUSEPORT`). The program selects the
+    /// socket for each connection or packet. It stays attached until the last socket of the group is closed or
     /// [`detach_reuseport`] detaches it.
     ///
     /// # Errors
-    /// If the program was not loaded or the kernel rejects it.
+    /// If the program was not loaded or has the wrong type, or `SO_REUSEPORT` was not set before the socket was bound.
     pub fn attach_reuseport(&self, socket: impl AsFd) -> Result<()> {
         set_option(socket.as_fd(), SOL_SOCKET, ATTACH_REUSEPORT, self.fd()?.as_raw_fd()).map_err(|errno| {
             let error = self.refused("sockets that share a port", errno);
@@ -65,7 +66,7 @@ impl Program {
 /// Detaches the filter of a socket.
 ///
 /// # Errors
-/// If the socket has no filter.
+/// If the socket has no filter, or its filter is locked (`SO_LOCK_FILTER`).
 pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
     set_option(socket.as_fd(), SOL_SOCKET, DETACH_BPF, 0)
         .map_err(|errno| Error::refused("cannot detach the filter of a socket", errno).during(Step::Detach))
@@ -74,7 +75,7 @@ pub fn detach_socket_filter(socket: impl AsFd) -> Result<()> {
 /// Detaches the program of a group of sockets that share a port (Linux 5.3).
 ///
 /// # Errors
-/// If the group has no program.
+/// If the group has no program, or the kernel is older than Linux 5.3.
 pub fn detach_reuseport(socket: impl AsFd) -> Result<()> {
     set_option(socket.as_fd(), SOL_SOCKET, DETACH_REUSEPORT, 0).map_err(|errno| {
         Error::refused("cannot detach the program of sockets that share a port", errno).during(Step::Detach)

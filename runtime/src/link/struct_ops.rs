@@ -49,7 +49,7 @@ impl StructOps {
         self.name
     }
 
-    /// Returns whether the map was created, which is `false` if its auto-create is off.
+    /// Returns whether the map was created: `false` if its auto-create is off.
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.created.is_some()
@@ -69,7 +69,7 @@ impl StructOps {
     /// `.struct_ops` is registered by setting its value, and unregistered when the link is dropped.
     ///
     /// # Errors
-    /// If the map was not created, or the kernel rejects it: the kernel validates the map's value when it is
+    /// If the map was not created, or the kernel rejects the map's value. The kernel validates the value when the map is
     /// registered, not when the map is created.
     pub fn attach(&self) -> Result<Link> {
         let created = self.created()?;
@@ -93,7 +93,7 @@ impl StructOps {
         }
         let fd = sys::link::create(created.map.as_fd(), 0, AttachType::STRUCT_OPS, 0, (0, 0));
         fd.map(|fd| Link::new(fd, self.name)).map_err(|errno| match busy {
-            Some(busy) => refused(errno).note(format_args!("setting the map's value failed before: {busy}")),
+            Some(busy) => refused(errno).note(format_args!("before that, setting the map's value failed: {busy}")),
             None => refused(errno),
         })
     }
@@ -115,7 +115,8 @@ impl StructOps {
     /// `.struct_ops.link`.
     ///
     /// # Errors
-    /// If the map was not created, or the kernel rejects it.
+    /// If the map was not created, the link is not the link of a struct_ops map, or the kernel rejects the map's value or
+    /// cannot replace struct_ops of this type.
     pub fn update(&self, link: &Link) -> Result<()> {
         self.change(link, None)
     }
@@ -169,7 +170,7 @@ impl StructOps {
     /// Registers the map, unless it was not created or auto-attach is off.
     ///
     /// # Errors
-    /// If the kernel rejects it.
+    /// If the kernel rejects the map's value.
     pub(super) fn auto_attach(&self) -> Result<Option<Link>> {
         if self.autoattach && self.is_created() { self.attach().map(Some) } else { Ok(None) }
     }

@@ -1,7 +1,7 @@
 //! Functions of ELF files by name: their file offsets, which uprobes need.
 //!
 //! Names and versions are matched as in libbpf 1.8, so that a target has the same offset in both. `unfound` explains
-//! why a name has no offset. This module does not depend on programs and the kernel.
+//! why a name has no offset. This module depends on neither programs nor the kernel.
 
 use std::fmt;
 
@@ -98,7 +98,7 @@ pub(super) fn find_all(elf: &Elf<'_>, patterns: &[&str]) -> Result<Vec<u64>, Fau
     Ok(offsets)
 }
 
-/// Passes all functions that have code in the file to `take`, exported functions first.
+/// Calls `take` with each function that has code in the file, exported functions first.
 pub(super) fn each<'d>(elf: &Elf<'d>, take: &mut dyn FnMut(Function<'d>)) -> Result<(), Fault> {
     functions(elf, Table::Dynamic, false, take)?;
     functions(elf, Table::Full, false, take)
@@ -147,7 +147,7 @@ impl Offsets {
     }
 }
 
-/// Passes the functions of a table that have code in the file to `take`.
+/// Calls `take` with each function of a table that has code in the file.
 fn functions<'d>(
     elf: &Elf<'d>,
     table: Table,
@@ -175,8 +175,8 @@ pub(super) struct Versions<'d> {
 }
 
 impl<'d> Versions<'d> {
-    /// Reads the symbol versions of a table. If `wanted` is `false`, does not read the version sections; only versions
-    /// in the symbols' names are known then.
+    /// Reads the symbol versions of a table. If `wanted` is `false`, does not read the version sections: then only
+    /// versions in the names of symbols are known.
     pub(super) fn read(elf: &Elf<'d>, table: Table, wanted: bool) -> Result<Self, Fault> {
         let (true, Table::Dynamic, Some(numbers)) = (wanted, table, elf.section(SHT_GNU_VERSYM)) else {
             return Ok(Self::default());

@@ -92,8 +92,8 @@ impl TcFilter {
         Self { chain, ..self }
     }
 
-    /// Sets whether an existing filter with this priority and handle is replaced; `false`, the default, makes it an
-    /// error.
+    /// Sets whether an existing filter with this priority and handle is replaced. By default, `false`, an existing
+    /// filter is an error.
     pub const fn replace(self, replace: bool) -> Self {
         Self { replace, ..self }
     }
@@ -141,8 +141,9 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, the interface does not exist or has a qdisc `ingress` and the direction is
-    /// egress, or the kernel rejects the program.
+    /// If the program was not loaded, the interface does not exist, the direction is egress and the interface has a
+    /// qdisc of kind `ingress`, a filter with this priority and handle exists and is not to be replaced, or the kernel
+    /// rejects the program.
     pub fn attach_tc(&self, interface: impl IntoInterface, direction: TcDirection, filter: TcFilter) -> Result<Link> {
         let interface = self.interface(interface)?;
         let program = self.fd()?;
@@ -227,7 +228,7 @@ pub(super) fn lacks(socket: &OwnedFd, interface: Interface, direction: TcDirecti
     if direction == TcDirection::Ingress {
         return Ok(false);
     }
-    // Without the flag, older kernels report the qdisc to listeners only.
+    // Without this flag, older kernels send the qdisc only to listeners of notifications.
     let (mut is_ingress, message) = (false, Message::new(GET_QDISC, ECHO, &header(interface, 0, CLSACT, 0)));
     let queried = netlink::request(socket, &message, |kind, body| {
         let attributes = netlink::attributes(body.get(HEADER..).unwrap_or(&[]));

@@ -1,7 +1,7 @@
 //! The filters of classic traffic control that are attached to network interfaces, and their removal, by netlink.
 //!
-//! Includes filters of other processes. The filters that this process's links own are in `tc.rs`. The numbers are those
-//! of `linux/rtnetlink.h` and `linux/pkt_cls.h`.
+//! These can be filters of other processes. The filters that links of this process own are in `tc.rs`. The numbers are
+//! those of `linux/rtnetlink.h` and `linux/pkt_cls.h`.
 
 use std::ffi::CStr;
 
@@ -54,7 +54,7 @@ impl TcAttached {
         let refused = |rejection: Rejection| refused(interface, "query the filters", Step::ReadInfo, &rejection);
         let message = Message::new(GET_FILTER, DUMP, &tc::all(interface, direction));
         let mut found = Ok(Vec::new());
-        // The kernel reports that the filters changed while it listed them.
+        // If the filters change while the kernel lists them, it reports this, and they are listed again.
         for _ in 0..TRIES {
             let mut filters = Vec::new();
             let listed = netlink::open().map_err(Rejection::from).and_then(|socket| {
@@ -177,7 +177,7 @@ fn refused(interface: Interface, what: &str, step: Step, rejection: &Rejection) 
     interface.explain(error.during(step).about(Subject::Interface(interface.index())), rejection)
 }
 
-/// The maximum number of attempts to list filters that change meanwhile.
+/// The maximum number of attempts to list filters that change during the listing.
 const TRIES: u32 = 8;
 /// `RTM_GETTFILTER`, `RTM_DELQDISC`.
 const GET_FILTER: u16 = 46;

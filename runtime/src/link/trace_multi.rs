@@ -53,7 +53,9 @@ impl Program {
     /// (Linux 7.2).
     ///
     /// # Errors
-    /// If the program was not loaded as one, the kernel has no such functions, or rejects the program.
+    /// If the program was not loaded as such a program, a function that is named does not exist or cannot be traced, no
+    /// function matches the patterns, the cookies are set for a pattern or their number is not the number of functions,
+    /// or the kernel rejects the program.
     pub fn attach_trace_multi(&self, target: TraceMulti<'_>) -> Result<Link> {
         let TraceMulti { functions, cookies } = target;
         let program = self.fd()?;

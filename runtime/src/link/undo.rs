@@ -9,7 +9,8 @@ use crate::program::Program;
 use crate::sys;
 use crate::uapi::AttachType;
 
-/// An attachment without a BPF link. Each kind is implemented where it is made, so that a program contains only the kinds that it uses.
+/// An attachment without a BPF link. Each kind is implemented beside the function that creates it, so that a binary contains only the kinds
+/// that it uses.
 pub(super) trait Attachment: Debug + Send + Sync {
     /// Detaches the program.
     fn detach(&self) -> Result<(), Errno>;
@@ -59,7 +60,9 @@ impl Attachment for Attached {
     fn links(&self) -> Option<&'static str> {
         match self.attach_type {
             AttachType::LIRC_MODE2 => None,
-            attach_type if is_of_sockmaps(attach_type) => Some("programs of socket maps have links since Linux 6.10"),
+            attach_type if is_of_sockmaps(attach_type) => {
+                Some("attachments to a sockmap or sockhash have links since Linux 6.10")
+            }
             _ => Some("`attach_cgroup` attaches with a link (Linux 5.7)"),
         }
     }
@@ -96,7 +99,7 @@ impl Program {
     }
 }
 
-/// Returns whether programs with this attach type attach to maps of sockets.
+/// Returns whether programs with this attach type attach to sockmaps and sockhashes.
 const fn is_of_sockmaps(attach_type: AttachType) -> bool {
     matches!(
         attach_type,

@@ -1,8 +1,8 @@
 //! Explanations why a function name has no offset in an ELF file, with the next step for the user.
 //!
 //! Each cause (an inlined, imported, stripped or indirect function) has a note of its own, because "not found" alone
-//! does not show how to go on. The symbols are read again, but only for an error. This module does not depend on
-//! programs and the kernel.
+//! does not show what to do next. The symbols are read again, but only for an error. This module depends on neither
+//! programs nor the kernel.
 
 use object::NativeEndian;
 use object::elf::{SHT_DYNAMIC, SHT_GNU_VERNEED};

@@ -17,7 +17,7 @@ use crate::usdt_specs::{By, SPECS, Specs, Taken};
 
 /// A USDT probe of an ELF file.
 ///
-/// A path without a directory is searched for where libraries (`.so`) or programs are installed.
+/// A path without a directory is searched for in the directories of libraries (`.so`) or programs.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Usdt;
@@ -64,13 +64,15 @@ impl Program {
     /// released when the link is dropped or detached. The specifications of a pinned, leaked or converted link stay
     /// allocated until the skeleton's programs are unloaded, even if the pin is removed earlier.
     ///
-    /// Before Linux 5.15 there are no attach cookies, and programs distinguish locations by their addresses. The
-    /// addresses must be those of one process ([`Usdt::pid`]), which has loaded the file, or the file must not be
+    /// Before Linux 5.15 there are no attach cookies, and programs distinguish locations by their addresses. So the probe
+    /// must be limited to one process ([`Usdt::pid`]) that has already loaded the file, or the file must not be
     /// position-independent.
     ///
     /// # Errors
-    /// If the program was not loaded, the file cannot be read or has no such probe, the address of a location is needed
-    /// (before Linux 5.15) but unknown, or the kernel rejects it. The program is attached to no location then.
+    /// If the program was not loaded or its object does not include `usdt.bpf.h`, the file cannot be read or has no such
+    /// probe, an argument of the probe is not supported, the object's maps are full, the address of a location is needed
+    /// (before Linux 5.15) but unknown, or the kernel rejects the program. On error, the program is not attached to any
+    /// location.
     pub fn attach_usdt(&self, probe: Usdt<'_>) -> Result<Link> {
         self.fd()?;
         let within = |error: Error| self.attaching(error);

@@ -1,8 +1,8 @@
 //! Arguments of USDT probes: parsed from notes, and encoded for programs.
 //!
 //! A note has `SIZE@OPERAND` for each argument, with the operand in assembler syntax; a negative size means a signed
-//! number. Programs read `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`, which has two layouts: an argument has 24
-//! bytes in that of libbpf 1.7 and later, and 16 in the earlier one.
+//! number. Programs read `struct __bpf_usdt_spec` of libbpf's `usdt.bpf.h`. It has two layouts: in libbpf 1.7 and later,
+//! an argument takes 24 bytes; in earlier versions, 16 bytes.
 
 use crate::error::{Error, ErrorKind, Result, Step};
 
@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Argument>> {
     let not = |argument: &str| {
         Error::unsupported(format_args!("cannot parse USDT argument `{argument}` (of `{text}`)"))
             .during(Step::Attach)
-            .note("supported are registers, constants and memory at registers, on x86-64, arm64 and s390x")
+            .note("only registers, constants and memory at registers are supported, on x86-64, arm64 and s390x")
     };
     let arguments: Vec<Argument> =
         split(text).map(|argument| parse_one(argument).ok_or_else(|| not(argument))).collect::<Result<_>>()?;
@@ -187,9 +187,9 @@ pub(super) fn encode(arguments: &[Argument], cookie: u64, size: usize) -> Option
 }
 
 impl Argument {
-    /// Writes `struct __bpf_usdt_arg_spec`: a number of 8 bytes; the kind and, in the newer layout, the other register
-    /// and its shift, which are bitfields; then, two bytes later in the newer layout, the register, whether it is
-    /// signed, and the number of bits to shift out.
+    /// Writes `struct __bpf_usdt_arg_spec`. It begins with the constant or offset in 8 bytes and the kind of the location.
+    /// In the newer layout, the kind, the index register and the shift are bitfields. Then follow the register, whether
+    /// the argument is signed, and the number of bits by which the program shifts the value.
     fn write(self, to: &mut [u8]) -> Option<()> {
         let (kind, number, register, other) = match self.location {
             At::Constant(number) => (0, number, 0, (0, 0)),

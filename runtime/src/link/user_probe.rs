@@ -14,7 +14,7 @@ use crate::uapi::AttachType;
 
 /// A uprobe: a function or an instruction of an ELF file.
 ///
-/// A path without a directory is searched for where libraries (`.so`) or programs are installed.
+/// A path without a directory is searched for in the directories of libraries (`.so`) or programs.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::Uprobe;
@@ -56,8 +56,8 @@ impl<'a> Uprobe<'a> {
 
     /// Creates a probe of the entry of a function of this file, in every process.
     ///
-    /// The function is a `NAME`, or `NAME@VERSION` for one version of it. Functions of C++ and Rust have their mangled
-    /// names.
+    /// `function` is `NAME`, or `NAME@VERSION` for one version of the function. The name of a function of C++ or Rust is
+    /// the mangled name.
     pub fn new(path: &'a (impl AsRef<Path> + ?Sized), function: &'a str) -> Self {
         Self::of(path, From::Function(function))
     }
@@ -112,8 +112,8 @@ impl<'a> Uprobe<'a> {
 
 /// Functions or instructions of an ELF file to attach to with one link (Linux 6.6).
 ///
-/// A path without a directory is searched for where libraries (`.so`) or programs are installed. The file can also be a
-/// file descriptor, for example of a file in a different mount namespace.
+/// A path without a directory is searched for in the directories of libraries (`.so`) or programs. The file can also be
+/// an open file, for example of a different mount namespace.
 ///
 /// ```no_run
 /// use skelgen_runtime::link::UprobeMulti;
@@ -174,8 +174,8 @@ impl<'a> UprobeMulti<'a> {
         Self::new(ProbedFile::Path(path.as_ref()))
     }
 
-    /// Creates probes of the functions of this file that match one of these names, in all processes. In names, `*`
-    /// matches any characters and `?` matches one.
+    /// Creates probes of the functions of this file that have one of these names, in all processes. In a name, `*`
+    /// matches any characters and `?` matches one character.
     pub fn functions(path: &'a (impl AsRef<Path> + ?Sized), functions: &'a [&'a str]) -> Self {
         Self { functions, ..Self::at_path(path) }
     }
@@ -185,8 +185,9 @@ impl<'a> UprobeMulti<'a> {
         Self { offsets, ..Self::at_path(path) }
     }
 
-    /// Creates probes as [`functions`](Self::functions) does, of a file that is open for reading, such as a file in
-    /// another mount namespace, or one whose path may be replaced meanwhile. `O_PATH` is not enough.
+    /// Creates probes as [`functions`](Self::functions) does, but of a file that is open for reading, for example a file
+    /// of another mount namespace, or a file that another file may replace at its path. A file opened with `O_PATH` is
+    /// rejected.
     ///
     /// The kernel accepts the descriptor since Linux 7.2. With an older kernel, `/proc` must be mounted.
     ///
@@ -238,7 +239,8 @@ impl Program {
     /// unless the file was stripped, in all symbols.
     ///
     /// # Errors
-    /// If the program was not loaded, the file cannot be read or has no such function, or the kernel rejects it.
+    /// If the program was not loaded, the file cannot be read or has no such function, the process id is 0, or the kernel
+    /// rejects the program.
     pub fn attach_uprobe(&self, probe: Uprobe<'_>) -> Result<Link> {
         self.attach_uprobe_by(probe, pmu::attach)
     }
@@ -301,7 +303,9 @@ impl Program {
     /// program.
     ///
     /// # Errors
-    /// If the program was not loaded as one, the file cannot be read or lacks a function, or the kernel rejects it.
+    /// If the program was not loaded as such a program, the file cannot be read or lacks a function, the cookies or
+    /// counters are set for a pattern or their number is not the number of functions, the process id is 0, or the kernel
+    /// rejects the program.
     pub fn attach_uprobe_multi(&self, probes: UprobeMulti<'_>) -> Result<Link> {
         let program = self.fd()?;
         let within = |error: Error| self.attaching(error);

@@ -1,8 +1,8 @@
-//! Attaching programs as their sections state: a function for each way.
+//! The attach functions of skeletons: a function for each kind of target that a section name can state.
 //!
-//! A skeleton names the function of each of its programs, so that a program contains only the ways that it uses. A setting that changes
-//! how a program attaches (`OpenProgram::set_type`) adds `ANY`. To add a way, add its function and its line in `any`, and its name in
-//! the generator's `rust/parts.rs`.
+//! A skeleton refers to the attach function of each of its programs, so that a binary contains only the functions that it uses. A setting
+//! that changes how a program attaches (`OpenProgram::set_type`) adds `ANY`. To add an attach function, write it here, add a line for it in
+//! `any`, and add its name in the generator's `rust/parts.rs`.
 
 use super::attach::malformed;
 use super::{
@@ -16,16 +16,16 @@ use crate::sys::link as sys;
 /// Attaches a loaded program to this target. Targets without attach cookies accept only the cookie 0.
 pub type Way = fn(&Program, Attach<&str>, u64) -> Result<Link>;
 
-/// A way to attach that a setting has added to a program.
+/// An attach function that a setting has added to a program.
 pub(crate) struct Added(pub(super) Way);
 
-/// The way of programs whose settings determine how they attach.
+/// The attach function of programs whose settings determine the kind of target.
 pub(crate) static ANY: Added = Added(any);
 
-/// Attaches in any way.
+/// Attaches to a target of any kind.
 ///
 /// # Errors
-/// If the program cannot attach automatically, or the kernel rejects it.
+/// If the program cannot attach automatically, or the kernel rejects the attachment.
 pub(super) fn any(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {
     let way: Way = match attach {
         Attach::Needs(_) | Attach::Target(_) | Attach::Never(_) => never,
@@ -133,7 +133,7 @@ pub fn kprobe_multi(program: &Program, attach: Attach<&str>, cookie: u64) -> Res
     }
 }
 
-/// Attaches to a function of a program file.
+/// Attaches to a function of an executable or shared library.
 pub fn uprobe(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {
     match attach {
         Attach::Uprobe { path, function, offset, at_return } => {
@@ -144,7 +144,7 @@ pub fn uprobe(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Li
     }
 }
 
-/// Attaches to the functions of a program file that match a pattern.
+/// Attaches to the functions of an executable or shared library that match a pattern.
 pub fn uprobe_multi(program: &Program, attach: Attach<&str>, cookie: u64) -> Result<Link> {
     match attach {
         Attach::UprobeMulti { path, pattern, at_return } => {
@@ -205,7 +205,7 @@ fn not_automatic(program: &Program, attach: Attach<&str>) -> Error {
         Attach::Never(how) => Error::invalid(format_args!("{} cannot be attached: it runs {how}", program.label()))
             .during(Step::Attach)
             .about(Subject::Program(program.name())),
-        _ => Error::malformed("the skeleton names a different way to attach than its load plan")
+        _ => Error::malformed("the skeleton's attach function does not match the target in its load plan")
             .during(Step::Attach)
             .about(Subject::Program(program.name())),
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::Object;
 use crate::error::Result;
 
-/// A loaded object and its links: it stays attached until it is dropped.
+/// A loaded object and its links. The object stays attached until this value is dropped.
 ///
 /// `attach()` returns only the links, for a caller that keeps them separately from the skeleton or drops some of them. `Attached` is
 /// one value with both. It dereferences to the skeleton.

@@ -19,7 +19,7 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Creates a load of any object with the options only. Maps and programs without settings are loaded as the object defines them.
+    /// Creates a load of an object with every part of the executor. Maps and programs without settings are loaded as the object defines them.
     #[must_use]
     pub fn new(object: Trusted, options: LoadOptions) -> Self {
         Self::with(object, Parts::ALL, options)
@@ -65,7 +65,8 @@ impl Loading {
     /// Executes the steps of the load up to the first one that loads a program.
     ///
     /// # Errors
-    /// If the kernel rejects a request, or a requirement is not met. Nothing stays loaded then.
+    /// If a setting is not valid, or the kernel rejects a request or lacks a symbol that the object requires. On error, nothing stays
+    /// loaded.
     pub(super) fn prepare(self) -> Result<Executor> {
         let Self { object, parts, options, maps, programs } = self;
         let Rows { maps: map_rows, programs: program_rows, .. } = object.object();
@@ -78,7 +79,8 @@ impl Loading {
     /// Loads the object.
     ///
     /// # Errors
-    /// If the kernel rejects a request, or a requirement is not met. Nothing stays loaded then.
+    /// If a setting is not valid, or the kernel rejects a request or lacks a symbol that the object requires. On error, nothing stays
+    /// loaded.
     pub fn load(self) -> Result<Loaded> {
         self.prepare()?.complete()
     }

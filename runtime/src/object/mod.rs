@@ -18,7 +18,7 @@ pub use attached::Attached;
 pub use loading::Loading;
 pub use prepared::Prepared;
 
-/// An object before the load: the `Open` of any skeleton.
+/// An object before the load. The type `Open` of every skeleton implements this trait.
 ///
 /// The fields of a skeleton have the names and types of one object. With this trait, code for any object finds maps and programs by
 /// name, or iterates over them.
@@ -86,7 +86,7 @@ pub trait OpenObject: Sized {
     /// Creates the maps, but does not load the programs yet. See [`Prepared`].
     ///
     /// # Errors
-    /// If the kernel rejects a map, or a requirement is not met. Nothing stays loaded then.
+    /// If a setting is not valid, or the kernel rejects a map or lacks a symbol that the object requires. On error, nothing stays loaded.
     fn prepare(self) -> Result<Prepared<Self::Loaded>> {
         Prepared::new(self.into_loading())
     }
@@ -94,14 +94,14 @@ pub trait OpenObject: Sized {
     /// Loads every map and program.
     ///
     /// # Errors
-    /// If the kernel rejects a map or program, or a requirement is not met; the error has the step and its subject. Nothing stays loaded
-    /// then.
+    /// If a setting is not valid, or the kernel rejects a map or program or lacks a symbol that the object requires. The error has the step
+    /// and its subject. On error, nothing stays loaded.
     fn load(self) -> Result<Self::Loaded> {
         Self::Loaded::from_loaded(self.into_loading().load()?)
     }
 }
 
-/// A loaded object: the `Skeleton` of any object.
+/// A loaded object. The type `Skeleton` of every skeleton implements this trait.
 ///
 /// ```
 /// use skelgen_runtime::Object;
@@ -132,11 +132,11 @@ pub trait Object: Sized {
     /// Iterates over the struct_ops maps.
     fn struct_ops(&self) -> impl Iterator<Item = &StructOps>;
 
-    /// Attaches every program and registers every struct_ops map whose attach target is known.
+    /// Attaches every program whose attach target is known, and registers every struct_ops map.
     ///
     /// # Errors
-    /// If the kernel rejects an attachment; nothing stays attached then. Also if every program needs an argument to
-    /// attach.
+    /// If the kernel rejects an attachment, or every program needs an argument to attach. On error, nothing stays
+    /// attached.
     fn attach(&self) -> Result<Self::Links>;
 
     /// Creates the skeleton from the loaded maps and programs.
@@ -155,8 +155,8 @@ pub trait Object: Sized {
     }
 
     /// Returns how often programs of the object did not run because they were already running on the same CPU: the sum of
-    /// [`ProgramInfo::recursion_misses`](crate::ProgramInfo::recursion_misses) of all loaded programs, `None` if the kernel does not count
-    /// them (before Linux 5.12).
+    /// [`ProgramInfo::recursion_misses`](crate::ProgramInfo::recursion_misses) of all loaded programs, or `None` if the kernel does not
+    /// count them (before Linux 5.12).
     ///
     /// ```
     /// use skelgen_runtime::Object;
@@ -183,13 +183,13 @@ pub trait Object: Sized {
     /// Attaches as [`Self::attach`] does, and returns the object together with its links, so that it stays attached until it is dropped.
     ///
     /// # Errors
-    /// Those of [`Self::attach`]. The object is dropped then.
+    /// Those of [`Self::attach`]. On error, the object is dropped.
     fn into_attached(self) -> Result<Attached<Self>> {
         Attached::new(self)
     }
 }
 
-/// The links of an attached object: the `Links` of any skeleton.
+/// The links of an attached object. The type `Links` of every skeleton implements this trait.
 ///
 /// ```no_run
 /// # fn f(skeleton: &impl skelgen_runtime::Object) -> skelgen_runtime::Result<()> {

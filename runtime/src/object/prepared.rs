@@ -49,7 +49,8 @@ impl<O: Object> Prepared<O> {
     /// number of copies can be loaded. The copy is loaded even if auto-load is off.
     ///
     /// # Errors
-    /// If the object has no such program, or the kernel rejects it.
+    /// If the object has no such program, a setting is not valid, or the kernel rejects the program or lacks a symbol that the program
+    /// requires.
     pub fn load_program(&mut self, name: &str, change: impl FnOnce(&mut OpenProgram)) -> Result<Program> {
         self.executor.load_once_more(name, change)
     }
@@ -57,7 +58,7 @@ impl<O: Object> Prepared<O> {
     /// Loads the programs, and finishes the load.
     ///
     /// # Errors
-    /// If the kernel rejects a program, or a requirement is not met. Nothing of the object stays loaded then.
+    /// If the kernel rejects a program or lacks a symbol that the object requires. On error, nothing of the object stays loaded.
     pub fn load(self) -> Result<O> {
         O::from_loaded(self.executor.complete()?)
     }

@@ -1,7 +1,7 @@
 //! The events of a load, for logging.
 //!
-//! The loader emits them (`execute/`). This module does not know how an object is loaded. To add an event, add a
-//! variant with its text, and emit it in the step of the load.
+//! The executor (`execute/`) emits them; this module does not depend on it. To add an event, add a variant with its
+//! text, and emit it in the step of the load.
 
 use std::fmt;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::escape::Line;
 use crate::sys::probe;
 use crate::uapi::{MapType, ProgramType};
 
-/// A step of a load that was done. [`LoadOptions::set_log`](crate::LoadOptions::set_log) sets a function that is called
-/// with each event.
+/// An event of a load. [`LoadOptions::set_log`](crate::LoadOptions::set_log) sets a function that is called with each
+/// event.
 ///
 /// Its `Display` is one line without a line break, in which invisible characters of names are escaped. Later versions
 /// can add events and fields.
@@ -36,7 +36,7 @@ pub enum LoadEvent<'a> {
     /// A feature probe was run. The process caches its answer, so each feature is reported at most once.
     #[non_exhaustive]
     Probed {
-        /// The feature, as the continuation of "this kernel": "supports CO-RE relocation".
+        /// The feature, as words that follow "this kernel", such as "supports CO-RE relocation".
         what: &'a str,
         /// The answer.
         answer: bool,
@@ -78,7 +78,7 @@ pub enum LoadEvent<'a> {
     MapChanged {
         /// The map's name in the source.
         name: &'a str,
-        /// The attribute that was omitted: "its name", "its BTF types".
+        /// The attribute that was omitted: "its name" or "its BTF types".
         what: &'a str,
     },
     /// A map that existed before the load is used.
@@ -102,7 +102,7 @@ pub enum LoadEvent<'a> {
     ProgramChanged {
         /// The program's name in the source.
         name: &'a str,
-        /// The change: "relocated in user space".
+        /// The change, such as "relocated in user space".
         what: &'a str,
     },
     /// A program was loaded.
@@ -188,7 +188,7 @@ impl Log {
         }
     }
 
-    /// Runs a part of a load, and calls the function with the feature probes that this thread ran meanwhile.
+    /// Runs a part of a load, then calls the function with the feature probes that this thread ran in it.
     pub(crate) fn during<T>(log: Option<&Self>, work: impl FnOnce() -> T) -> T {
         let Some(log) = log.cloned() else { return work() };
         let _recording = probe::Recording::start();

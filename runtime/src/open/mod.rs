@@ -28,7 +28,7 @@ pub(crate) use way::way;
 /// called.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 
-/// A part of the executor, of which this module knows no more than that a setting needs it.
+/// A part of the executor that a setting needs. Its type is hidden, because this module does not depend on the executor.
 pub(crate) type Part = &'static (dyn Any + Send + Sync);
 
 /// Options for the load of a whole object.
@@ -130,9 +130,9 @@ impl LoadOptions {
     /// Sets a function that is called with each step of the load after it is done: created maps, loaded programs,
     /// feature probes with their answers, and changes for this kernel. Without it, a load records nothing.
     ///
-    /// The function is called by the thread that loads. To collect events, send them through a channel, or add to a list behind a mutex.
-    /// With the crate `tracing` or `log`, pass each event to one of their macros, such as `tracing::debug!`, and its fields to those that
-    /// you want to filter by.
+    /// The function is called by the thread that loads. To collect events, send them through a channel, or add them to a list behind a
+    /// mutex. With the crate `tracing` or `log`, pass each event to one of their macros, such as `tracing::debug!`, with the values that you
+    /// want to filter by as fields.
     ///
     /// # Examples
     /// ```no_run
@@ -360,7 +360,7 @@ impl OpenMap {
         self
     }
 
-    /// Returns the extra value of the map type (`map_extra`).
+    /// Returns the type-specific setting of the map (`map_extra`).
     #[must_use]
     pub fn extra(&self) -> u64 {
         self.row.extra
@@ -379,10 +379,10 @@ impl OpenMap {
         (self.ifindex != 0).then(|| Interface::from_index(self.ifindex))
     }
 
-    /// Sets the network interface to create the map for (offload, Linux 4.16): the map is in the memory of the device, and only programs
-    /// that are loaded for the same interface use it ([`OpenProgram::set_interface`]).
+    /// Sets the network interface to create the map for (offload, Linux 4.16). The map is in the memory of the device, and only programs
+    /// that are loaded for the same interface can use it ([`OpenProgram::set_interface`]).
     ///
-    /// Drivers accept arrays and hash maps only, if they support offload at all; otherwise the load fails. The kernel requires
+    /// Drivers that support offload accept only array and hash maps. With another driver or map type, the load fails. The kernel requires
     /// `CAP_SYS_ADMIN`.
     ///
     /// # Examples
@@ -436,7 +436,7 @@ impl OpenMap {
     /// Makes the map exclusive to the program with this hash (Linux 6.18): the kernel rejects all other programs that use
     /// the map.
     ///
-    /// The hash is that of [`NewMap::exclusive_hash`].
+    /// [`NewMap::exclusive_hash`] describes the hash.
     ///
     /// ```
     /// use skelgen_runtime::OpenMap;
@@ -583,7 +583,7 @@ impl OpenProgram {
     /// load or attachment fails.
     ///
     /// An optional program that the kernel rejects, or whose attach target the kernel does not have, is left out of the load;
-    /// [`Program::load_error`](crate::Program::load_error) is the reason. An optional program that cannot be attached is listed in
+    /// [`Program::load_error`](crate::Program::load_error) returns the reason. An optional program that cannot be attached is listed in
     /// `left()` of the skeleton's links.
     ///
     /// ```

@@ -41,8 +41,8 @@ impl<T: Plain> OpenStructOps<T> {
         self.map.name()
     }
 
-    /// Sets the program of a function member. It must be a program of the same object, in a `struct_ops` section. The
-    /// previous program of the member is not loaded, unless another struct_ops map uses that program. Loading fails if
+    /// Sets the program of a function member. The program must be in the same object, in a `struct_ops` section. The
+    /// previous program of the member is not loaded, unless another struct_ops map uses that program. The load fails if
     /// the member does not exist.
     pub fn set_program(&mut self, member: impl Into<String>, program: &OpenProgram) -> &mut Self {
         self.map.programs.push((member.into(), Some(program.name())));
@@ -55,8 +55,8 @@ impl<T: Plain> OpenStructOps<T> {
         self
     }
 
-    /// Sets whether the map is created. If not, its programs are not loaded, except those that another struct_ops map
-    /// uses.
+    /// Sets whether the map is created. If the map is not created, its programs are not loaded, except those that another
+    /// struct_ops map uses.
     pub fn set_autocreate(&mut self, autocreate: bool) -> &mut Self {
         self.map.autocreate = autocreate;
         self

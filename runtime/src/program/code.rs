@@ -80,8 +80,8 @@ impl Program {
         if insns.is_empty() { Err(self.hidden("the instructions")) } else { Ok(insns) }
     }
 
-    /// Returns the program's functions: itself, then those that it calls, with their machine code and where each line
-    /// of source begins in it (Linux 5.0).
+    /// Returns the program's functions: its own function, then the functions that it calls. Each has its machine code, and
+    /// the address at which each line of source begins (Linux 5.0).
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {

@@ -203,8 +203,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, or the kernel rejects the query: the network device of an offloaded program
-    /// no longer exists (`ENODEV`).
+    /// If the program was not loaded, or the kernel rejects the query, for example because the network device of an
+    /// offloaded program no longer exists (`ENODEV`).
     pub fn info(&self) -> Result<ProgramInfo> {
         ProgramInfo::of(self.fd()?).map_err(|errno| self.unread("the description", errno))
     }

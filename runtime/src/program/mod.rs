@@ -26,12 +26,12 @@ use crate::pins::PinPath;
 use crate::sys;
 use crate::uapi::{AttachType, ProgramType};
 
-/// The USDT specifications of an object, which its programs share. Their type is known only where programs attach to USDT probes, so that a
-/// program without any does not contain their code.
+/// The USDT specifications of an object, which its programs share. Only the code that attaches programs to USDT probes knows their type, so
+/// that a binary without USDT programs does not contain the code of the specifications.
 pub(crate) type SharedSpecs = Arc<dyn Any + Send + Sync>;
 
-/// A program: of a loaded object, or one that another process loaded, opened from a pin, an id or a file descriptor.
-/// A program of an object is not loaded if its auto-load is off.
+/// A program of a loaded object, or a program that was opened from a pin, an id or a file descriptor. A program of an
+/// object is not loaded if its auto-load is off.
 ///
 /// ```no_run
 /// # fn f() -> skelgen_runtime::Result<()> {
@@ -61,9 +61,9 @@ pub struct Program {
     hash: Option<[u8; 32]>,
     /// The reason why an optional program was not loaded.
     load_error: Option<Error>,
-    /// The specifications of USDT probes that the object's programs read their arguments with.
+    /// The specifications from which the object's programs read the arguments of USDT probes.
     usdt_specs: Option<SharedSpecs>,
-    /// What the settings of the program added to the load.
+    /// The parts of the executor and the attach function that the settings of the program added.
     parts: Vec<Part>,
 }
 
@@ -91,20 +91,20 @@ impl Program {
         }
     }
 
-    /// Returns what the settings of the program added to the load.
+    /// Returns the parts of the executor and the attach function that the settings of the program added.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Returns the name of the program's function. For a program that no skeleton defines, this is its name as
-    /// [`ProgramInfo::name`] has it, or `id N` if it has none.
+    /// Returns the name of the program's function. For a program that no skeleton defines, returns its
+    /// [`ProgramInfo::name`], or `id N` if the program has no name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the name of the program's section, or `None` if no skeleton defines the program: the kernel does not
-    /// report it.
+    /// report sections.
     #[must_use]
     pub fn section(&self) -> Option<&str> {
         self.section
@@ -117,8 +117,8 @@ impl Program {
     }
 
     /// Returns the attach type that the program was loaded with. Returns `None` if the program has no attach type or
-    /// the attach type is unknown. The kernel does not report attach types: for a program without a skeleton, it is
-    /// known only if its type allows one, or after [`set_attach_type`](Self::set_attach_type).
+    /// the attach type is unknown. The kernel does not report attach types: that of a program without a skeleton is known
+    /// only if the program type has exactly one, or after [`set_attach_type`](Self::set_attach_type).
     #[must_use]
     pub fn attach_type(&self) -> Option<AttachType> {
         // Number 0 is an attach type (cgroup ingress) only for programs of type `cgroup_skb`. For other programs it
@@ -153,7 +153,7 @@ impl Program {
         self.optional
     }
 
-    /// Returns the USDT specifications of its object.
+    /// Returns the USDT specifications of the program's object.
     pub(crate) fn usdt_specs<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         Arc::clone(self.usdt_specs.as_ref()?).downcast().ok()
     }
@@ -168,7 +168,7 @@ impl Program {
         self.autoattach
     }
 
-    /// Returns whether the program was loaded. `false` if auto-load is off, or the program is optional and cannot be
+    /// Returns whether the program was loaded: `false` if auto-load is off, or the program is optional and cannot be
     /// loaded.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
@@ -256,10 +256,10 @@ impl Program {
         })
     }
 
-    /// Associates the program with a struct_ops map. Kfuncs that the program calls then operate on this map's kernel
-    /// struct (`BPF_PROG_ASSOC_STRUCT_OPS`, Linux 7.0): for a `syscall` program of a scheduler of sched_ext, on its
-    /// scheduler. The association cannot be changed; the map stays in the kernel as long as the program does. Programs
-    /// of a struct_ops map are associated with it by the kernel.
+    /// Associates the program with a struct_ops map (`BPF_PROG_ASSOC_STRUCT_OPS`, Linux 7.0). Kfuncs that the program
+    /// calls then operate on this map's kernel struct: for example, kfuncs of sched_ext that a `syscall` program calls
+    /// operate on this scheduler. The association cannot be changed; the map stays in the kernel as long as the program
+    /// does. The kernel itself associates the programs of a struct_ops map with the map.
     ///
     /// ```no_run
     /// # use skelgen_runtime::{Program, Result, link::StructOps};
@@ -270,7 +270,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program was not loaded, it is of type `struct_ops`, `map` is not a struct_ops map, the program is
+    /// If the program was not loaded or has type `struct_ops`, `map` is not a struct_ops map, the program is already
     /// associated with another map (kind [`Busy`](crate::ErrorKind::Busy)), or the kernel is older than Linux 7.0.
     pub fn associate_struct_ops(&self, map: impl AsFd) -> Result<()> {
         sys::prog::associate(self.fd()?, map.as_fd()).map_err(|errno| {
@@ -291,7 +291,7 @@ impl Program {
         })
     }
 
-    /// Pins the program to a path in a bpffs. It stays loaded until the file is removed.
+    /// Pins the program to a path in a bpffs. The program stays loaded until the file is removed.
     ///
     /// # Errors
     /// If the program was not loaded, the path is not in a bpffs, or the file exists.
@@ -299,8 +299,8 @@ impl Program {
         self.pin_to(&PinPath::new(path.as_ref()))
     }
 
-    /// Pins the program to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The directory may be
-    /// renamed, or be in a file system that is mounted nowhere, or only in another mount namespace.
+    /// Pins the program to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The descriptor stays
+    /// valid if the directory is renamed. The bpffs need not be mounted in this mount namespace.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,8 +1,8 @@
 //! Programs that no skeleton defines: they are opened from a pin, an id or a file descriptor.
 //!
-//! The kernel reports a program's type, but neither its section nor its attach type. The attach type is known where a
-//! type of programs has only one. Otherwise the requests of `link` try the attach types that the kernel distinguishes,
-//! or the user sets it.
+//! The kernel reports a program's type, but neither its section nor its attach type. The attach type is known if the
+//! program type has only one. Otherwise the requests of `link` try the attach types that the kernel distinguishes, or
+//! the user sets the attach type.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::pins::PinPath;
 use crate::uapi::{AttachType, ProgramType};
 
 impl Program {
-    /// Opens a program that is pinned at a path in a bpffs. It attaches by the methods for its type, as a program of a
-    /// skeleton does; [`attach`](Self::attach) works for programs that were loaded for a target (`fentry`, `tp_btf`,
-    /// `lsm`, `iter` and others).
+    /// Opens a program that is pinned at a path in a bpffs. The methods for its program type attach it, as a program of a
+    /// skeleton; [`attach`](Self::attach) attaches programs that were loaded for a target (`fentry`, `tp_btf`, `lsm`,
+    /// `iter` and others).
     ///
     /// ```no_run
     /// # fn f() -> skelgen_runtime::Result<()> {
@@ -30,7 +30,7 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If nothing is pinned there, or the pinned object is not a program.
+    /// If nothing is pinned at the path, or the pinned object is not a program.
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::opened(Kind::Program.pinned(path)?).map_err(|error| error.about(Subject::Path(path)))
@@ -56,7 +56,7 @@ impl Program {
         Self::opened(fd).map_err(|error| error.about(Subject::Path(pin.shown())))
     }
 
-    /// Opens the program with this id (Linux 4.13). [`ProgramInfo::id`](super::ProgramInfo::id) and `bpftool prog` have ids.
+    /// Opens the program with this id (Linux 4.13). [`ProgramInfo::id`](super::ProgramInfo::id) and `bpftool prog` show ids.
     ///
     /// ```no_run
     /// # fn f(link: &skelgen_runtime::Link) -> skelgen_runtime::Result<()> {
@@ -74,10 +74,10 @@ impl Program {
         Self::opened(Kind::Program.of_id(id)?).map_err(|error| error.about(Subject::Id(id)))
     }
 
-    /// Sets the attach type that the program was loaded with, if no skeleton defines it. The kernel does not report it.
-    /// Usually the crate finds the attach type when it attaches. You must set it for three kinds of attachment:
-    /// programs of type `cgroup_skb` to cgroups, programs of type `sk_skb` to socket maps, and programs to netkit
-    /// interfaces.
+    /// Sets the attach type that the program was loaded with, if no skeleton defines the program. The kernel does not
+    /// report attach types. Usually this crate finds the attach type when it attaches the program. You must set it for
+    /// three kinds of attachment: programs of type `cgroup_skb` to cgroups, programs of type `sk_skb` to sockmaps and
+    /// sockhashes, and programs to netkit interfaces.
     ///
     /// ```no_run
     /// # fn f() -> skelgen_runtime::Result<()> {
@@ -90,8 +90,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// If the program is known to have a different attach type. If the crate cannot check the type, the kernel rejects
-    /// a wrong one at attach, except in the three cases above.
+    /// If the program is known to have a different attach type. If the attach type is unknown, the kernel rejects a wrong
+    /// one when the program is attached, except in the three cases above.
     pub fn set_attach_type(&mut self, attach_type: AttachType) -> Result<&mut Self> {
         if let Some(own) = self.attach_type.filter(|own| *own != attach_type) {
             let own = if own == AttachType(0) { "no attach type".to_owned() } else { format!("attach type {own}") };
@@ -149,7 +149,7 @@ impl TryFrom<OwnedFd> for Program {
     }
 }
 
-/// Returns the attach type of the programs of a type that has only one, 0 for a type that has none.
+/// Returns the attach type that all programs of a type have, 0 if they have none; `None` if it depends on the program.
 ///
 /// The types are those of `attach_type_to_prog_type` in `kernel/bpf/syscall.c` (Linux 7.3.4). Several have programs
 /// with and without an attach type, such as kprobes.

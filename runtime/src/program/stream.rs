@@ -97,7 +97,7 @@ pub struct ProgramStream<'p> {
 }
 
 impl io::Read for ProgramStream<'_> {
-    /// Reads as [`Program::read_stream`] does. The error is an [`Error`], converted.
+    /// Reads as [`Program::read_stream`] does. The [`io::Error`] contains the [`Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.program.read_stream(self.stream, buffer).map_err(io::Error::from)
     }

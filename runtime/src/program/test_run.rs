@@ -12,7 +12,8 @@ impl Program {
     /// Runs the program once or more without attaching it (`BPF_PROG_TEST_RUN`).
     ///
     /// # Errors
-    /// If the program was not loaded, its type does not support test runs, or the kernel rejects the input.
+    /// If the program was not loaded, its type does not support test runs, a run with [live
+    /// frames](TestRun::live_frames) has an output buffer, or the kernel rejects the input.
     pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRunResult> {
         let TestRun { data, data_out, context, context_out, repeat, cpu, live } = run;
         if live.is_some() && !(data_out.is_empty() && context_out.is_empty()) {
@@ -142,8 +143,8 @@ impl<'a> TestRun<'a> {
     /// need an interface whose driver transmits XDP frames (`ndo_xdp_xmit`).
     ///
     /// The run has no output: [`data_out`](Self::data_out) and [`context_out`](Self::context_out) are an error, and
-    /// [`TestRunResult::return_value`] is 0. A program that changes a frame can see the changed one in a later run,
-    /// because the kernel uses the memory of frames again. `Documentation/bpf/bpf_prog_run.rst` has the details.
+    /// [`TestRunResult::return_value`] is 0. If the program changes a frame, a later run can see the changed frame,
+    /// because the kernel reuses the memory of frames. `Documentation/bpf/bpf_prog_run.rst` has the details.
     ///
     /// ```no_run
     /// use skelgen_runtime::{TestRun, link::IntoInterface as _};

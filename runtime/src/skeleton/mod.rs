@@ -143,8 +143,8 @@ macro_rules! skeleton {
             /// Loads every map and program.
             ///
             /// # Errors
-            /// If the kernel rejects a map or program, or a requirement is not met; the error has the step and its subject. Nothing stays
-            /// loaded then.
+            /// If a setting is not valid, or the kernel rejects a map or program or lacks a symbol that the object requires. The error has the
+            /// step and its subject. On error, nothing stays loaded.
             pub fn load(self) -> $crate::Result<Skeleton> {
                 $crate::OpenObject::load(self)
             }
@@ -152,7 +152,8 @@ macro_rules! skeleton {
             /// Creates the maps, but does not load the programs yet.
             ///
             /// # Errors
-            /// If the kernel rejects a map, or a requirement is not met. Nothing stays loaded then.
+            /// If a setting is not valid, or the kernel rejects a map or lacks a symbol that the object requires. On error, nothing stays
+            /// loaded.
             pub fn prepare(self) -> $crate::Result<$crate::Prepared<Skeleton>> {
                 $crate::OpenObject::prepare(self)
             }
@@ -200,7 +201,7 @@ macro_rules! skeleton {
             }
 
             fn into_loading(self) -> $crate::generated::Loading {
-                // SAFETY: the call of the macro promises it.
+                // SAFETY: by the word `unsafe`, the caller of the macro promises that the tables and the blob are unmodified.
                 static TRUSTED: $crate::generated::Trusted = unsafe { $crate::generated::Trusted::new(&$object) };
                 const PARTS: $crate::generated::Parts = $crate::generated::Parts::NONE$(.$part())*;
                 #[allow(unused_mut, reason = "an object may have no maps or programs")]
@@ -325,11 +326,10 @@ macro_rules! skeleton {
             /// it.
             ///
             /// Programs that need an argument to attach, such as a network interface, are not attached: [`Links::left`] lists them with the
-            /// argument that they need, [`Links::complete`] returns an error for them.
+            /// argument that they need, and [`Links::complete`] returns an error for them.
             ///
             /// # Errors
-            /// If the kernel rejects an attachment; nothing stays attached then. Also if every program needs an argument to attach;
-            /// the error names them.
+            /// If the kernel rejects an attachment, or every program needs an argument to attach. On error, nothing stays attached.
             pub fn attach(&self) -> $crate::Result<Links> {
                 #[allow(unused_mut, reason = "an object may have nothing to attach")]
                 let mut attaching = $crate::generated::Attaching::new();
@@ -346,7 +346,7 @@ macro_rules! skeleton {
             /// dropped.
             ///
             /// # Errors
-            /// Those of [`Self::attach`]. The skeleton is dropped then.
+            /// Those of [`Self::attach`]. On error, the skeleton is dropped.
             pub fn into_attached(self) -> $crate::Result<$crate::Attached<Self>> {
                 $crate::Object::into_attached(self)
             }
@@ -453,15 +453,15 @@ macro_rules! skeleton {
             }
 
             /// Iterates over the programs that were not attached: they need an argument, or are optional and cannot be attached. A
-            /// program is left out once its link was assigned to its field of `Links`.
+            /// program whose link has been assigned to its field of `Links` is not included.
             pub fn left(&self) -> impl ::core::iter::Iterator<Item = &$crate::link::Left> {
                 self.$left.iter().filter(|left| self.iter().all(|(name, _)| name != left.field()))
             }
 
-            /// Returns the links if no program is left to attach.
+            /// Returns the links if no program that needs an argument is left to attach.
             ///
             /// # Errors
-            /// If a program is left; the error names all that are left. The attached programs are detached.
+            /// If such programs are left; the error lists them. On error, the attached programs are detached.
             pub fn complete(self) -> $crate::Result<Self> {
                 $crate::generated::nothing_left(self.left())?;
                 ::core::result::Result::Ok(self)
@@ -474,7 +474,7 @@ macro_rules! skeleton {
             /// the directory before the next attempt, or open the pins with `Link::open_pinned`.
             ///
             /// # Errors
-            /// If a link cannot be pinned, for example because the file exists; none of these links stays pinned then.
+            /// If a link cannot be pinned, for example because the file exists. On error, the pins of this call are removed.
             pub fn pin(&self, directory: impl ::core::convert::AsRef<$crate::generated::prelude::Path>) -> $crate::Result<()> {
                 $crate::generated::pin_all(
                     &self.iter().collect::<$crate::generated::prelude::Vec<_>>(),
@@ -534,7 +534,7 @@ macro_rules! skeleton {
 macro_rules! trusted {
     (unsafe $object:expr) => {{
         let object: &'static $crate::generated::abi::Object = $object;
-        // SAFETY: the caller promises it by the word `unsafe`.
+        // SAFETY: by the word `unsafe`, the caller of the macro makes the promise of `Trusted::new`.
         unsafe { $crate::generated::Trusted::new(object) }
     }};
 }

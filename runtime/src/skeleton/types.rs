@@ -6,7 +6,7 @@
 /// Defines the Rust type for a C struct or union: its fields with their offsets, padding included, then bitfields, then members that
 /// share bytes with others.
 ///
-/// Values are equal if all their bytes are, as for the keys of a map: padding counts, and so do the bits of floating-point numbers.
+/// Values are equal if all their bytes are equal, as for the keys of a map. This includes padding and the bits of floating-point numbers.
 ///
 /// The type implements [`Plain`](crate::Plain), `Clone`, `Copy`, `Default` (all bytes zero), `Debug`, and `PartialEq`,
 /// `Eq` and `Hash` by bytes. It does not compile if a field is not at its offset, if bytes belong to no field, or if a
@@ -135,7 +135,7 @@ macro_rules! c_struct {
 
         $crate::c_struct! { @debug [$($packed)?] $name [$($([$field_doc] $field)?)*] $($shown)? }
     };
-    // Without a list of fields, those with documentation are shown, which padding does not have.
+    // Without a list of fields, shows the fields that have documentation. Padding has none.
     (@debug [$($packed:ident)?] $name:ident [$([$doc:literal] $field:ident)*]) => {
         $crate::c_struct! { @debug [$($packed)?] $name [] { $($field),* } }
     };
@@ -229,8 +229,8 @@ macro_rules! cells {
                     self.0.get()
                 }
 
-                /// Returns a copy of all variables on the heap. The copy is never on the stack, so sections can have
-                /// megabytes.
+                /// Returns a copy of all variables on the heap. The copy is never on the stack, so the section can be
+                /// megabytes in size.
                 #[must_use]
                 pub fn $snapshot_boxed(self) -> $crate::generated::prelude::Box<$Whole> {
                     self.0.get_boxed()

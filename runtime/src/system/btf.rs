@@ -30,7 +30,7 @@ pub struct BtfInfo {
 }
 
 impl BtfInfo {
-    /// Returns whether it has the types of the kernel itself.
+    /// Returns whether the BTF object has the types of the kernel itself.
     ///
     /// ```no_run
     /// # fn f() -> skelgen_runtime::Result<()> {
@@ -46,7 +46,7 @@ impl BtfInfo {
         self.name.as_deref() == Some("vmlinux")
     }
 
-    /// Returns whether it has the types of a kernel module.
+    /// Returns whether the BTF object has the types of a kernel module.
     #[must_use]
     pub fn is_module(&self) -> bool {
         self.name.is_some() && !self.is_vmlinux()

@@ -1,8 +1,8 @@
 //! All objects of one kind, by their ids.
 //!
-//! An iteration has one file descriptor at a time, and none between two objects. Other processes create and remove
-//! objects meanwhile: an object that is removed after its id was returned, before it is opened, is skipped. To add a
-//! kind of object, add a function with its kind and the function that reads its description.
+//! An iteration opens one object at a time, and closes it before it returns its description. Other processes can create
+//! and remove objects during the iteration: an object that is removed before it is opened is skipped. To add a kind of
+//! object, add a function with its kind and the function that reads its description.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -103,7 +103,8 @@ pub fn btfs() -> Objects<BtfInfo> {
 /// [`maps`], [`links`] and [`btfs`].
 ///
 /// Each item is read when it is requested, and its file descriptor is closed before the item is returned. Objects that
-/// are removed meanwhile are left out; of those that are created meanwhile, the ones with higher ids are included.
+/// are removed during the iteration are left out. Objects that are created during the iteration are included if their
+/// ids are higher than that of the current item.
 ///
 /// If one object cannot be described, its item is the error, and the iteration continues with the next object. An error
 /// of the iteration itself, such as a missing permission, is the last item.

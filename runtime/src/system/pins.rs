@@ -48,8 +48,8 @@ pub fn pins(dir: impl AsRef<Path>) -> PinIter {
 
 /// An iterator over the pins below a directory. Returned by [`pins`].
 ///
-/// Each pin is opened when its item is requested. Pins that are removed meanwhile are left out. If a pin or a
-/// subdirectory cannot be opened, its item is the error, and the iteration continues with the next.
+/// Each pin is opened when its item is requested. Pins that are removed during the iteration are left out. If a pin or a
+/// subdirectory cannot be opened, its item is the error, and the iteration continues with the next path.
 ///
 /// ```no_run
 /// # fn f() -> skelgen_runtime::Result<()> {
@@ -125,7 +125,7 @@ impl Iterator for PinIter {
         }
         loop {
             let path = self.left.pop()?;
-            // A file that was removed meanwhile has no type.
+            // The file was removed after its directory was read.
             let Ok(kind) = path.symlink_metadata().map(|found| found.file_type()) else { continue };
             if kind.is_symlink() {
                 continue;
