@@ -16,8 +16,7 @@ macro_rules! atomic {
         $(
             /// Atomic operations on a value that programs may change at the same time with atomic instructions.
             ///
-            /// They panic if the address is not a multiple of the size, as in packed structs: no CPU has atomic
-            /// operations on unaligned values.
+            /// These methods panic if the address is not a multiple of the size, as can be the case in packed structs.
             #[allow(clippy::missing_panics_doc, reason = "documented for all methods above")]
             impl<'a> Cell<'a, $type> {
                 fn atomic(self) -> Part<'a> {
@@ -126,7 +125,8 @@ impl Cell<'_, Bool> {
     }
 }
 
-/// Atomic operations on a pointer. They panic if the value is not aligned, as in packed structs.
+/// Atomic operations on a pointer. These methods panic if the value is not aligned, as can be the case in packed
+/// structs.
 #[allow(clippy::missing_panics_doc, reason = "documented for all methods above")]
 #[allow(clippy::must_use_candidate, reason = "`swap` is also called only to set the value")]
 impl Cell<'_, Ptr> {

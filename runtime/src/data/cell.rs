@@ -104,7 +104,7 @@ impl<T: Plain> Cell<'_, T> {
         value
     }
 
-    /// Returns a copy of the value on the heap. The value is never on the stack, so it may have megabytes.
+    /// Returns a copy of the value on the heap. The value is never on the stack, so it can have megabytes.
     #[must_use]
     pub fn get_boxed(self) -> Box<T> {
         let mut value = zeroed_box();

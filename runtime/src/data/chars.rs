@@ -69,7 +69,7 @@ pub fn string_of<C: Char>(chars: &[C]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns a string as an array of C's `char` or of bytes, filled up with zeros.
+/// Returns a string as an array of C's `char` or of bytes, padded with zeros.
 ///
 /// ```
 /// let name: [u8; 8] = skelgen_runtime::chars_of("eth0")?;
@@ -82,7 +82,7 @@ pub fn string_of<C: Char>(chars: &[C]) -> String {
 pub fn chars_of<C: Char, const N: usize>(text: &str) -> Result<[C; N]> {
     if text.len() >= N || text.contains('\0') {
         return Err(Error::invalid(format_args!(
-            "{text:?} does not fit in `char[{N}]`, which has room for {} bytes other than NUL and a NUL after them",
+            "{text:?} does not fit in `char[{N}]`, which has room for at most {} non-NUL bytes and a terminating NUL",
             N.saturating_sub(1)
         )));
     }

@@ -1,7 +1,7 @@
 //! Values read one after another from the bytes of a record.
 //!
 //! A decoder works on a copy of the record, and does not depend on its source. To read another kind of value, add a
-//! method that checks the length by `take`.
+//! method that gets its bytes from `rest` and checks their number.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 
 /// A reader of the bytes of a record that checks every length.
 ///
-/// It is for records without one type: records of several kinds, each a header and then a body, or records that end
-/// with a string or an array of variable length. Values need no alignment. A read that fails reads nothing, so that
-/// another one can follow.
+/// Use it for records that are not values of one type: records of several kinds, each with a header and a body, or
+/// records that end with a string or an array of variable length. Values need no alignment. A read that fails consumes
+/// no bytes, so another read can follow.
 ///
 /// ```
 /// use skelgen_runtime::{Decoder, Result, string_of};
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// const EXEC: u32 = 1;
 /// const EXIT: u32 = 2;
 ///
-/// /// Describes a record: `u32 kind, pid`, then of `EXEC` a path, of `EXIT` `char comm[16]` and `s32 code`.
+/// /// Describes a record: `u32 kind, pid`, then a path for `EXEC`, or `char comm[16]` and `s32 code` for `EXIT`.
 /// fn show(record: &[u8]) -> Result<String> {
 ///     let mut record = Decoder::new(record);
 ///     let [kind, pid] = record.read::<[u32; 2]>()?;
@@ -117,7 +117,7 @@ impl<'a> Decoder<'a> {
     /// Reads a C string and the NUL after it, together at most `max` bytes.
     ///
     /// # Errors
-    /// If the next `max` bytes, or all bytes that remain if these are fewer, contain no NUL.
+    /// If there is no NUL in the next `max` bytes, or in the remaining bytes if these are fewer.
     ///
     /// ```
     /// let mut record = skelgen_runtime::Decoder::new(b"eth0\0up\0");

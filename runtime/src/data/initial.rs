@@ -159,7 +159,7 @@ fn initial<T: Plain>(object: &'static abi::Object, index: u32) -> Box<T> {
 pub(crate) fn zeroed_box<T: Plain>() -> Box<T> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {
-        // SAFETY: a box of a zero-sized type has no memory, and no bytes are a value of it.
+        // SAFETY: a box of a zero-sized type owns no memory, and a value of the type has no bytes.
         return unsafe { Box::from_raw(std::ptr::NonNull::<T>::dangling().as_ptr()) };
     }
     // SAFETY: the layout is not of size zero.

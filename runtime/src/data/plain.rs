@@ -45,8 +45,8 @@ pub unsafe trait Plain: Copy + Send + Sync + 'static {
 
 /// Data that can be in maps: keys, values, records and global variables.
 ///
-/// Every [`Plain`] type is map data; `#[derive(MapData)]` makes a struct one. Use it as a bound, so that one import has
-/// the derive and the trait:
+/// Every [`Plain`] type is map data; `#[derive(MapData)]` implements [`Plain`] for a struct. Use `MapData` as the bound
+/// of a type parameter, so that one import provides the derive and the trait:
 ///
 /// ```
 /// # #[cfg(feature = "derive")]
@@ -105,7 +105,8 @@ pub fn as_bytes_mut<T: Plain>(value: &mut T) -> &mut [u8] {
 
 /// Returns the bytes of a slice of values.
 pub(crate) fn slice_as_bytes<T: Plain>(values: &[T]) -> &[u8] {
-    // SAFETY: every byte of a plain value is initialized, there is none between them, and the slice borrows from them.
+    // SAFETY: every byte of a plain value is initialized, there are no bytes between the values, and the slice borrows
+    // from them.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
@@ -131,9 +132,9 @@ pub(crate) const fn holds<T>(len: usize) -> bool {
 /// The alignment of 128-bit integers in programs on every architecture. No other type has a larger one.
 const ALIGN_OF_WIDE: usize = 16;
 
-/// Returns whether a type has the alignment that programs require, or an acceptable smaller one: `here` is its
-/// alignment in Rust, `wanted` that in programs. Rust aligns 128-bit integers as C does on this architecture: to 8
-/// bytes on s390x. A smaller alignment is harmless, because the padding is explicit and sets the fields' offsets.
+/// Returns whether a type has the alignment that programs require, or an acceptable smaller one: `here` is the type's
+/// alignment in Rust, `wanted` its alignment in programs. Rust aligns 128-bit integers as C does on this architecture:
+/// to 8 bytes on s390x. A smaller alignment is harmless, because the padding is explicit and sets the fields' offsets.
 #[must_use]
 pub const fn is_alignment(here: usize, wanted: usize) -> bool {
     here == wanted || wanted == ALIGN_OF_WIDE && here == align_of::<u128>()

@@ -1,4 +1,4 @@
-//! Access to bytes in memory that others write at the same time.
+//! Access to bytes in memory that programs and other threads may write at the same time.
 //!
 //! All access is by atomic operations on the 8-byte words that contain the bytes: Rust's memory model allows concurrent
 //! access to one address only with accesses of one size. A value of fewer bytes is written by a compare-and-exchange of
@@ -24,7 +24,7 @@ pub(crate) unsafe fn read(ptr: NonNull<u8>, into: &mut [u8]) {
     for (at, piece) in pieces(ptr, into.len()) {
         // SAFETY: the byte is among those of the caller's contract.
         let ptr = unsafe { ptr.add(at) };
-        // SAFETY: its word is valid for reads.
+        // SAFETY: the word that contains the byte is valid for reads.
         let part = unsafe { Part::new(ptr) };
         part.copy_to(&mut into[at..at + piece]);
     }
@@ -38,7 +38,7 @@ pub(crate) unsafe fn write(ptr: NonNull<u8>, from: &[u8]) {
     for (at, piece) in pieces(ptr, from.len()) {
         // SAFETY: the byte is among those of the caller's contract.
         let ptr = unsafe { ptr.add(at) };
-        // SAFETY: its word is valid for reads and writes.
+        // SAFETY: the word that contains the byte is valid for reads and writes.
         let part = unsafe { Part::new(ptr) };
         part.copy_from(&from[at..at + piece]);
     }
@@ -52,7 +52,7 @@ pub(crate) unsafe fn write_bits(ptr: NonNull<u8>, mask: &[u8], new: &[u8]) {
     for (at, piece) in pieces(ptr, mask.len()) {
         // SAFETY: the byte is among those of the caller's contract.
         let ptr = unsafe { ptr.add(at) };
-        // SAFETY: its word is valid for reads and writes.
+        // SAFETY: the word that contains the byte is valid for reads and writes.
         let part = unsafe { Part::new(ptr) };
         part.copy_bits(&mask[at..at + piece], &new[at..at + piece]);
     }
@@ -92,7 +92,7 @@ impl Part<'_> {
     /// Loads the first `N` bytes.
     ///
     /// # Panics
-    /// If the part has fewer, as with unaligned values.
+    /// If fewer than `N` bytes remain in the word, as for an unaligned value.
     pub(super) fn load<const N: usize>(self, order: Ordering) -> [u8; N] {
         self.of(self.word.load(order))
     }
@@ -100,7 +100,7 @@ impl Part<'_> {
     /// Stores the first `N` bytes.
     ///
     /// # Panics
-    /// If the part has fewer, as with unaligned values.
+    /// If fewer than `N` bytes remain in the word, as for an unaligned value.
     pub(super) fn store<const N: usize>(self, new: [u8; N], order: Ordering) {
         match <[u8; WORD]>::try_from(&new[..]) {
             Ok(whole) => self.word.store(u64::from_ne_bytes(whole), order),
@@ -111,7 +111,7 @@ impl Part<'_> {
     /// Replaces the first `N` bytes with the result of `change` and returns the previous ones.
     ///
     /// # Panics
-    /// If the part has fewer, as with unaligned values.
+    /// If fewer than `N` bytes remain in the word, as for an unaligned value.
     pub(super) fn update<const N: usize>(self, order: Ordering, mut change: impl FnMut([u8; N]) -> [u8; N]) -> [u8; N] {
         let changed = self.try_update(order, load_order(order), |old| Some(change(old)));
         changed.unwrap_or_else(|unchanged| unchanged)
@@ -121,7 +121,7 @@ impl Part<'_> {
     /// the bytes are kept and returned as the error.
     ///
     /// # Panics
-    /// If the part has fewer, as with unaligned values.
+    /// If fewer than `N` bytes remain in the word, as for an unaligned value.
     pub(super) fn try_update<const N: usize>(
         self,
         order: Ordering,
@@ -153,9 +153,9 @@ impl Part<'_> {
         let _ = self.exchange(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !mask | new & mask));
     }
 
-    /// Replaces the word with the result of `change` and returns the previous word; repeats if others changed it
-    /// meanwhile. If the result is `None`, the word is kept and returned as the error. The standard library's function
-    /// for this is not used because its name depends on the version of Rust.
+    /// Replaces the word with the result of `change` and returns the previous word. Repeats this if the word was
+    /// changed meanwhile. If the result is `None`, the word is kept and returned as the error. The standard library's
+    /// function for this is not used because its name depends on the version of Rust.
     fn exchange(
         self,
         order: Ordering,

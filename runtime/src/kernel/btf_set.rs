@@ -1,4 +1,5 @@
-//! BTF that a program carries for kernels without BTF of their own, chosen by the running kernel.
+//! BTF files that are embedded in an executable for kernels without BTF. The running kernel determines which file is
+//! used.
 //!
 //! Files are named as in the BTFHub archive: by distribution, version, architecture and kernel release. This module
 //! does not depend on the use of the types.
@@ -30,11 +31,11 @@ pub(crate) fn is_needed() -> bool {
 /// Reads the types of the running kernel from the file of the set that is for this kernel.
 ///
 /// # Errors
-/// `NotFound` if the set has no file for the kernel.
+/// `NotFound` if the set has no file for the kernel, `Malformed` if the file is not valid BTF.
 pub(crate) fn kernel(set: BtfSet) -> Result<Arc<Types>> {
     let system = System::running();
     let Some((name, bytes)) = find(set, &system) else {
-        let message = format!("the kernel has no BTF, and the BTF set has no `{system}`");
+        let message = format!("the kernel has no BTF, and the BTF set has no file `{system}`");
         return Err(Error::of(ErrorKind::NotFound, message)
             .during(Step::ReadKernel)
             .with_help("add the file that `skelgen min-btf OBJECT --btf FILE` writes for this kernel to the set"));
@@ -86,8 +87,8 @@ fn value<'a>(os: &'a str, key: &str) -> &'a str {
     found.unwrap_or_default().trim_matches(['"', '\''])
 }
 
-/// Returns the file for a system. The kernel's release is decisive, since os-release in a container is not that of the
-/// kernel; the distribution decides between several files for one release.
+/// Returns the file for a system. The kernel's release is decisive, because os-release in a container does not describe
+/// the kernel. If several files have the release, the distribution decides.
 fn find(set: BtfSet, system: &System) -> Option<(&'static str, &'static [u8])> {
     let name = |name: &'static str| name.strip_suffix(".btf").unwrap_or(name);
     let whole = system.to_string();

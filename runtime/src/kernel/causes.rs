@@ -24,7 +24,7 @@ pub(crate) fn relative_pin(error: Error) -> Error {
     match error.errno() {
         Some(errno) if errno.raw() == libc::EINVAL && older_than(RELATIVE).is_some() => error
             .needs(RELATIVE)
-            .note(format_args!("paths of pins relative to the descriptor of a directory require Linux {RELATIVE}")),
+            .note(format_args!("pin paths relative to a directory's file descriptor require Linux {RELATIVE}")),
         _ => error,
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn no_event_source(name: &str, error: &std::io::Error) -> String {
     if !Path::new("/sys/bus/event_source/devices").is_dir() {
         return "the kernel is built without perf events (CONFIG_PERF_EVENTS)".to_owned();
     }
-    // A kernel has this function exactly if it has perf events of this kind.
+    // A kernel has this function if and only if it has perf events of this kind.
     if Symbol::find(&format!("perf_{name}_init")).is_some_and(|symbol| symbol.functions > 0) {
         return format!("the kernel has {name}s, but the sysfs at /sys is incomplete in this mount namespace");
     }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::global::MappedArray;
 use super::handle::handle;
-use super::scan::Scan;
+use super::scan::{Scan, until_error};
 use super::supports::Supports;
 use super::untyped::Untyped;
 use crate::data::Plain;
@@ -109,7 +109,7 @@ impl<V: Plain> Array<V> {
         self.handle.update(as_bytes(&index), as_bytes(value), flags.bits())
     }
 
-    /// Sets the values from index 0 on, with as few system calls as the kernel supports.
+    /// Sets the first `values.len()` elements to `values`, with as few system calls as the kernel supports.
     ///
     /// # Errors
     /// If there are more values than elements, or the process has no permission to write to the map.
@@ -129,7 +129,8 @@ impl<V: Plain> Array<V> {
         self.iter().map(|element| element.map(|(_, value)| value)).collect()
     }
 
-    /// Iterates over the indices in order, with copies of their values. Ends at the first error.
+    /// Iterates over the elements in order of their indices, as pairs of an index and a copy of the value. Ends after
+    /// the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {
@@ -141,14 +142,16 @@ impl<V: Plain> Array<V> {
     /// Maps the array into memory that is shared with programs, so that values are read and set without system calls.
     ///
     /// # Errors
-    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), or the process has no
-    /// permission to write to it.
+    /// If the array was not created with [`MMAPABLE`](crate::uapi::MapFlags::MMAPABLE), was created with
+    /// [`RDONLY_PROG`](crate::uapi::MapFlags::RDONLY_PROG), is frozen, or the process has no permission to write to it.
     pub fn mmap(&self) -> Result<MappedArray<V>> {
         if !self.flags().contains(MapFlags::MMAPABLE) {
             return Err(self
                 .handle
                 .error(ErrorKind::Mismatch, "cannot be mapped into memory without the flag BPF_F_MMAPABLE")
-                .with_help("set the flag BPF_F_MMAPABLE in the map's definition, or before the load"));
+                .with_help(
+                    "set the flag BPF_F_MMAPABLE in the map's definition, or with `set_flags` before the load",
+                ));
         }
         MappedArray::new(self.handle.as_fd(), self.len())
             .map_err(|errno| self.handle.refused(Step::Open, "cannot be mapped into memory", errno))
@@ -169,7 +172,7 @@ impl<V: Plain> Redirects<V> {
         Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
-    /// Returns the value at `index`, or `None` if the element is empty.
+    /// Returns the value at `index`, or `None` if the element is empty or `index` is out of bounds.
     ///
     /// # Errors
     /// If the process has no permission to read the map.
@@ -188,7 +191,7 @@ impl<V: Plain> Redirects<V> {
         self.handle.update(as_bytes(&index), as_bytes(value), elem_flags::ANY)
     }
 
-    /// Empties the element at `index`. This is not an error if it is empty already.
+    /// Empties the element at `index`. Succeeds also if the element is already empty.
     ///
     /// # Errors
     /// If `index` is out of bounds, or the process has no permission to write to the map.
@@ -207,9 +210,9 @@ impl<V: Plain> Redirects<V> {
         Ok(value)
     }
 
-    /// Iterates over the elements that are not empty. Ends at the first error.
+    /// Iterates over the elements that are not empty, in order of their indices. Ends after the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
         let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));
-        (0..self.max_entries()).filter_map(move |index| get(index).transpose())
+        until_error((0..self.max_entries()).filter_map(move |index| get(index).transpose()))
     }
 }

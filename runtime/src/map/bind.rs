@@ -1,7 +1,7 @@
 //! Typed handles of existing maps, by name: from a loaded skeleton or from a directory of pins.
 //!
-//! `#[derive(Maps)]` implements this for a struct of handles. The type and the sizes of each map are checked. If both
-//! the map's BTF and the Rust types describe the layout of keys and values, the layouts are compared.
+//! `#[derive(Maps)]` implements [`Maps`] for a struct of handles. The type and the sizes of each map are checked. If
+//! both the map's BTF and the Rust types describe the layout of keys and values, the layouts are compared.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,12 +34,12 @@ use crate::sys;
 ///     }
 ///
 ///     fn what(&self) -> String {
-///         "what was received".to_owned()
+///         "socket /run/maps".to_owned()
 ///     }
 /// }
 ///
 /// let none: Result<Array<u64>> = bind(&Received(Vec::new()), "counts");
-/// assert_eq!(none.unwrap_err().to_string(), "what was received has no map `counts`");
+/// assert_eq!(none.unwrap_err().to_string(), "socket /run/maps has no map `counts`");
 /// ```
 pub trait FindMap {
     /// Returns a file descriptor of the map with this name, or `None` if it does not exist.
@@ -48,7 +48,7 @@ pub trait FindMap {
     /// If the map exists and cannot be opened.
     fn find_map(&self, name: &str) -> Result<Option<OwnedFd>>;
 
-    /// Describes the source for error messages: "object `counters`".
+    /// Describes the source for error messages, such as "object `counters`".
     fn what(&self) -> String;
 }
 
@@ -74,8 +74,8 @@ impl Pins {
         Self(Dir::Path(dir.into()))
     }
 
-    /// Creates a source of the maps that are pinned in an open directory (Linux 6.5): a `File`, or another value with its
-    /// descriptor.
+    /// Creates a source of the maps that are pinned in an open directory (Linux 6.5). `dir` is a `File` or any other
+    /// owner of the directory's file descriptor.
     ///
     /// ```no_run
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -225,7 +225,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
             .during(Step::Open)
             .about(Subject::Map(name))
             .details(sides)),
-        // If the layouts differ, they explain why a size differs.
+        // The difference between the layouts explains why a size differs.
         (Err(error), Some(Other { what, sides })) => Err(error.note(what).details(sides)),
         (handle, None) => handle,
     }
@@ -269,7 +269,7 @@ fn other_layout<M: FromFd>(found: &sys::attr::MapInfo, name: &str) -> Result<Opt
 /// Returns a duplicate of a map's file descriptor, if there is one.
 ///
 /// # Errors
-/// If it cannot be duplicated.
+/// If the file descriptor cannot be duplicated.
 pub(crate) fn duplicate(name: &str, fd: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>> {
     let fd = fd.map(|fd| fd.try_clone_to_owned()).transpose();
     fd.map_err(|error| {

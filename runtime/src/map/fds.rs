@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::Record;
 use super::create::{Template, not_inner};
 use super::handle::handle;
-use super::scan::Keys;
+use super::scan::{Keys, until_error};
 use super::supports::Supports;
 use super::untyped::Untyped;
 use crate::data::Plain;
@@ -366,28 +366,21 @@ impl<O: Kind> FdArray<O> {
         }
     }
 
-    /// Returns the id of the object at `index`, or `None` if the element is empty. For sockets, this is the socket
-    /// cookie, and the map's values must have 8 bytes.
+    /// Returns the id of the object at `index`, or `None` if the element is empty or `index` is out of bounds. The id
+    /// of a socket is its cookie.
     ///
     /// # Errors
-    /// If the kernel does not support lookups from user space for this map type.
+    /// If the kernel does not support lookups from user space for this map type, the values of a map of sockets do not have
+    /// 8 bytes, or the process has no permission to read the map.
     pub fn id_at(&self, index: u32) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(&index))
     }
 
-    /// Iterates over the indices that are not empty, with the ids of their objects as in [`Self::id_at`]. Ends at the
-    /// first error.
+    /// Iterates over the elements that are not empty, as pairs of the index and the object's id (see [`Self::id_at`]).
+    /// Ends after the first error.
     pub fn ids(&self) -> impl Iterator<Item = Result<(u32, u64)>> + '_ {
-        let mut indices = 0..self.max_entries();
-        let mut ids = std::iter::from_fn(move || {
-            indices.find_map(|index| self.id_at(index).map(|id| id.map(|id| (index, id))).transpose())
-        });
-        let mut failed = false;
-        std::iter::from_fn(move || {
-            let next = if failed { None } else { ids.next() };
-            failed = matches!(next, Some(Err(_)));
-            next
-        })
+        let id_at = |index| self.id_at(index).map(|id| id.map(|id| (index, id)));
+        until_error((0..self.max_entries()).filter_map(move |index| id_at(index).transpose()))
     }
 }
 
@@ -397,7 +390,7 @@ impl<T: Record + ?Sized> FdArray<kind::PerfEvent<T>> {
     /// ```
     /// use skelgen_runtime::{Result, map::{PerfBuffer, PerfEventArray}};
     ///
-    /// /// Opens a buffer of records that the object describes as numbers and that are longer.
+    /// /// Opens a perf buffer for records that are longer than the type that the object declares.
     /// fn open(events: PerfEventArray<u64>) -> Result<PerfBuffer<[u8; 24]>> {
     ///     PerfBuffer::open(&events.cast())
     /// }
@@ -443,7 +436,7 @@ impl<K: Plain, O: HashKind> FdHash<K, O> {
     /// Returns the id of the object of `key`, as in [`FdArray::id_at`], or `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// If the kernel does not support lookups from user space for this map type.
+    /// Those of [`FdArray::id_at`].
     pub fn id_of(&self, key: &K) -> Result<Option<u64>> {
         id_of(&self.handle, as_bytes(key))
     }
@@ -465,7 +458,8 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
     /// Opens the map at `index` by its id, which requires `CAP_SYS_ADMIN`. Returns `None` if the element is empty.
     ///
     /// # Errors
-    /// If the map does not match the handle, or the process has no permission to open it.
+    /// If the inner map does not match its handle, or the process has no permission to read this map or to open the inner
+    /// map.
     pub fn open_at(&self, index: u32) -> Result<Option<M>> {
         self.open_at_as(index)
     }
@@ -499,8 +493,8 @@ impl<M: TryFrom<OwnedFd, Error = Error> + 'static> FdArray<kind::Map<M>> {
     /// ```
     ///
     /// # Errors
-    /// If the template is not known and the map has no elements, the new map does not match the handle `M`, or the
-    /// kernel rejects it.
+    /// If the template is not known and cannot be read from an element, the new map does not match the handle `M`, or
+    /// the kernel rejects the new map.
     pub fn create_inner(&self, name: &str) -> Result<M> {
         let ids = self.ids().map(|element| element.map(|(_, id)| id));
         create_inner(&self.handle, name, ids)
@@ -529,7 +523,8 @@ impl<K: Plain, M: TryFrom<OwnedFd, Error = Error> + 'static> FdHash<K, kind::Map
     /// Opens the map of `key`, as [`ArrayOfMaps::open_at`] does. Returns `None` if the map does not contain the key.
     ///
     /// # Errors
-    /// If the map does not match the handle, or the process has no permission to open it.
+    /// If the inner map does not match its handle, or the process has no permission to read this map or to open the inner
+    /// map.
     pub fn open(&self, key: &K) -> Result<Option<M>> {
         self.open_as(key)
     }
@@ -581,7 +576,7 @@ fn template_by_elements(outer: &Untyped, ids: impl Iterator<Item = Result<u64>>)
                     outer.refused(Step::CreateMap, "cannot open an inner map as the template of a new one", errno);
                 return Err(match errno.raw() {
                     libc::EPERM => {
-                        error.with_help("this requires CAP_SYS_ADMIN; otherwise create the inner map with `NewMap`")
+                        error.with_help("run with CAP_SYS_ADMIN, which opening a map by id requires, or create the inner map with `NewMap`")
                     }
                     _ => error,
                 });
@@ -598,7 +593,7 @@ fn template_by_elements(outer: &Untyped, ids: impl Iterator<Item = Result<u64>>)
 }
 
 fn set(handle: &Untyped, key: &[u8], object: impl AsFd, flags: ElemFlags) -> Result<()> {
-    // Values have 4 bytes, or 8 bytes in some maps of sockets, whose upper 4 bytes are zero here.
+    // Values have 4 bytes. In some maps of sockets they have 8 bytes, of which the upper 4 must be zero.
     let fd = u64::from(object.as_fd().as_raw_fd().unsigned_abs());
     let (narrow, wide) = (u32::try_from(fd).unwrap_or(u32::MAX), fd);
     let value: &[u8] = if handle.map().value_len() == 8 { as_bytes(&wide) } else { as_bytes(&narrow) };

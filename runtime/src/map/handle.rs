@@ -17,8 +17,8 @@ use crate::sys::elem::{CountCpus, ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
 
 impl Untyped {
-    /// Creates the handle of a map whose name in the source is known.
-    /// `count` returns the number of CPUs if the handle supports percpu maps.
+    /// Creates the handle of a map whose name in the source is known. `count` counts the CPUs of percpu maps; for
+    /// handles that do not support percpu maps it is `one_cpu`.
     pub(crate) fn new(map: Opened, info: &Info, count: CountCpus) -> Result<Self> {
         let map = Map::of(map.0, count).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
@@ -247,7 +247,7 @@ impl Untyped {
     pub(crate) fn poll(&self, readiness: Readiness, timeout: Option<Duration>) -> Result<bool> {
         match poll(self.as_fd(), readiness, milliseconds(timeout)) {
             Err(errno) if errno.raw() == libc::EINTR => Ok(false),
-            result => result.map_err(|errno| self.refused(Step::ReadMap, "cannot wait until it is ready", errno)),
+            result => result.map_err(|errno| self.refused(Step::ReadMap, "cannot wait until the map is ready", errno)),
         }
     }
 
@@ -260,7 +260,7 @@ impl Untyped {
     }
 }
 
-/// Returns a timeout in milliseconds as the kernel expects it: infinite if negative.
+/// Converts a timeout to the milliseconds that `poll` and `epoll_wait` expect: -1 waits without a limit.
 pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
     // Rounded up, so that a short timeout does not become zero.
     timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
@@ -366,7 +366,7 @@ macro_rules! about {
                 self.handle.flags()
             }
 
-            /// Returns the handle of the same map whose keys and values are bytes.
+            /// Returns the untyped handle of this map, whose keys and values are bytes.
             #[must_use]
             pub fn as_untyped(&self) -> &$crate::map::Untyped {
                 &self.handle

@@ -20,7 +20,7 @@ use crate::uapi::{ElemFlags, MapType};
 /// fn lower(packets: &HashMap<u32, u64>) -> skelgen_runtime::Result<()> {
 ///     packets.insert_many(&[1, 2, 3], &[10, 20, 30])?;
 ///     if !packets.insert_new(&1, &0)? {
-///         println!("there were {:?} already", packets.take(&1)?);
+///         println!("removed the existing value {:?}", packets.take(&1)?);
 ///     }
 ///     for element in packets {
 ///         let (address, count) = element?;
@@ -192,8 +192,8 @@ macro_rules! keyed {
                 Ok(count)
             }
 
-            /// Iterates over all elements, each once. Ends at the first error. An element may be missing only if it is
-            /// set or removed during the iteration.
+            /// Iterates over all elements, each once. Ends after the first error. An element may be missing only if it
+            /// is set or removed during the iteration.
             pub fn iter(&self) -> Entries<'_, K, V> {
                 Entries { scan: Scan::new(&self.handle), element: PhantomData }
             }
@@ -203,7 +203,7 @@ macro_rules! keyed {
                 Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
             }
 
-            /// Iterates over all keys, each once. Ends at the first error. A key that is set or removed during the
+            /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the
             /// iteration may be missing.
             pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
                 self.iter().map(|element| element.map(|(key, _)| key))

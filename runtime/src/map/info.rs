@@ -56,8 +56,8 @@ pub struct MapInfo {
     /// The memory that the map uses, in bytes. The kernel measures it since Linux 6.4; from 5.11 to 6.3 it is an
     /// estimate from the sizes of the map.
     pub memory: Option<u64>,
-    /// The properties that programs must share to use the map: the first program sets them. Only for program arrays and
-    /// maps that contain programs.
+    /// The properties of the first program that used the map, which all other programs that use it must share. Only for
+    /// program arrays and maps that contain programs.
     pub owner: Option<MapOwner>,
 }
 

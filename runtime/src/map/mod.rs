@@ -68,17 +68,17 @@ use crate::error::Result;
 use crate::sys;
 use crate::sys::elem::Definition;
 
-/// What a handle needs to know of a map that the kernel does not report, for generated code.
+/// What a handle needs to know about a map and the kernel does not report. For generated code.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The map's name in the source; for global data the section's name.
     pub name: &'static str,
     /// For global data, the number of bytes of the object's own variables in the value (of one CPU's value, for percpu
-    /// data); the bytes after them were added by `resize`. Otherwise the size of a value.
+    /// data); the bytes after them were added by the skeleton's resize method. Otherwise the size of a value.
     pub data_size: u32,
-    /// For global data, the number of bytes of the section, including those added by `resize`. For emulated percpu
-    /// data, this is the size of one CPU's copy without the gap to the next copy.
+    /// For global data, the number of bytes of the section, including the added bytes. For emulated percpu data, this
+    /// is the size of one CPU's copy without the gap to the next copy.
     pub section_size: u32,
     /// The template of the inner maps, for maps of maps that this load created. For a reused map it is unknown, because
     /// the kernel does not report it.
@@ -87,8 +87,8 @@ pub struct Info {
 
 /// An open map with the kernel's definition of it, for generated code.
 ///
-/// Handles derive from the definition how many bytes the kernel reads and writes. So only this crate creates these values, each with the
-/// definition that the kernel has of this very map, and nothing can be changed or exchanged in them.
+/// Handles derive from the definition how many bytes the kernel reads and writes. Therefore only this crate creates
+/// values of this type, each with the kernel's definition of exactly this map, and other code cannot modify them.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Opened(pub(crate) sys::map::Map);

@@ -21,7 +21,7 @@ impl Untyped {
     /// ```
     ///
     /// # Errors
-    /// If nothing is pinned there, or the pinned object is not a map.
+    /// If nothing is pinned at the path, the pinned object is not a map, or the process has no permission to open it.
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::of_fd(Kind::Map.pinned(path)?).map_err(|error| error.about(Subject::Path(path)))
@@ -42,8 +42,8 @@ impl Untyped {
     /// ```
     ///
     /// # Errors
-    /// If nothing is pinned there, the pinned object is not a map, `dir` is not a directory, or the kernel is older than
-    /// Linux 6.5.
+    /// If nothing is pinned at the path, the pinned object is not a map, the process has no permission to open it,
+    /// `dir` is not a directory, or the kernel is older than Linux 6.5.
     pub fn open_pinned_at(dir: impl AsFd, path: impl AsRef<Path>) -> Result<Self> {
         let pin = PinPath::at(dir.as_fd(), path.as_ref());
         let fd = Kind::Map.pinned_at(&pin).map_err(causes::relative_pin)?;
@@ -51,7 +51,7 @@ impl Untyped {
     }
 
     /// Opens the map with this id (Linux 4.13). [`MapInfo::id`](super::MapInfo::id),
-    /// [`ProgramInfo::map_ids`](crate::ProgramInfo::map_ids) and `bpftool map` have ids.
+    /// [`ProgramInfo::map_ids`](crate::ProgramInfo::map_ids) and `bpftool map` report ids.
     ///
     /// ```no_run
     /// # fn f(program: &skelgen_runtime::Program) -> skelgen_runtime::Result<()> {

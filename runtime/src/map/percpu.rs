@@ -135,12 +135,14 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// Iterates over the indices in order, with the values of all possible CPUs. Ends at the first error.
+    /// Iterates over the elements in order of their indices, as pairs of an index and the values of all possible CPUs.
+    /// Ends after the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
 
-    /// Iterates over the indices in order, with the value of one CPU. Ends at the first error.
+    /// Iterates over the elements in order of their indices, as pairs of an index and the value of one CPU. Ends after
+    /// the first error.
     ///
     /// # Errors
     /// If the CPU does not exist.
@@ -160,8 +162,8 @@ impl<V: Plain> PercpuArray<V> {
         Ok(all)
     }
 
-    /// Sets the values of one CPU from index 0 on. Before Linux 7.0, values that programs on other CPUs write to the elements
-    /// at the same time are lost.
+    /// Sets the values of one CPU in the first `values.len()` elements. Before Linux 7.0, values that programs on other
+    /// CPUs write to the elements at the same time are lost.
     ///
     /// # Errors
     /// If there are more values than elements, the CPU does not exist, or the process has no permission to write to the
@@ -170,8 +172,8 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_many_on(slice_as_bytes(&self.indices(values.len())?), cpu, values)
     }
 
-    /// Sets the elements from index 0 on, the values of all CPUs of an element to the element's value in `values`, with
-    /// as few system calls as the kernel supports.
+    /// Sets the first `values.len()` elements, with as few system calls as the kernel supports. The values of all CPUs
+    /// at index `i` become `values[i]`.
     ///
     /// # Errors
     /// If there are more values than elements, or the process has no permission to write to the map.
@@ -179,8 +181,8 @@ impl<V: Plain> PercpuArray<V> {
         self.handle.percpu_set_many_all(slice_as_bytes(&self.indices(values.len())?), values)
     }
 
-    /// Sets the elements from index 0 on, the value of each possible CPU to the CPU's value in `values`, with as few
-    /// system calls as the kernel supports.
+    /// Sets the first `values.len()` elements, with as few system calls as the kernel supports. The value of each
+    /// possible CPU at index `i` becomes the CPU's value in `values[i]`.
     ///
     /// # Errors
     /// If there are more values than elements, or the process has no permission to write to the map.
@@ -305,8 +307,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_many_on(slice_as_bytes(keys), cpu, values)
     }
 
-    /// Sets the values of all CPUs for many keys, those of each key to the key's value in `values`, with as few system
-    /// calls as the kernel supports.
+    /// Sets the values of all CPUs for many keys, with as few system calls as the kernel supports. The values of all
+    /// CPUs for `keys[i]` become `values[i]`.
     ///
     /// # Errors
     /// Those of [`Self::insert_all`]. Also if the numbers of keys and values differ. The elements before the failing one are
@@ -315,8 +317,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.handle.percpu_set_many_all(slice_as_bytes(keys), values)
     }
 
-    /// Sets the value of each possible CPU for many keys to the CPU's value in `values`, with as few system calls as
-    /// the kernel supports.
+    /// Sets the values of all possible CPUs for many keys, with as few system calls as the kernel supports. The value
+    /// of each CPU for `keys[i]` becomes the CPU's value in `values[i]`.
     ///
     /// # Errors
     /// Those of [`Self::insert_each`]. Also if the numbers of keys and values differ. The elements before the failing one are
@@ -385,8 +387,8 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         self.remove_many(&keys)
     }
 
-    /// Iterates over all elements, each once. Ends at the first error. An element may be missing only if it is set or
-    /// removed during the iteration.
+    /// Iterates over all elements, each once. Ends after the first error. An element may be missing only if it is set
+    /// or removed during the iteration.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
         elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
     }
@@ -399,7 +401,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
         Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
     }
 
-    /// Iterates over all keys, each once. Ends at the first error. A key that is set or removed during the iteration
+    /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the iteration
     /// may be missing.
     pub fn keys(&self) -> impl Iterator<Item = Result<K>> + '_ {
         self.iter().map(|element| element.map(|(key, _)| key))

@@ -16,11 +16,12 @@ use crate::sys::eventfd::EventFd;
 /// The number of the waker in the epoll instance. Tokens have 32 bits, so no token is equal to it.
 const WAKER: u64 = u64::MAX;
 
-/// The longest timeout that one `epoll_wait` waits in full. It counts milliseconds in 31 bits, so a longer timeout is
-/// divided into several waits.
+/// The longest timeout that one `epoll_wait` waits in full. `epoll_wait` counts milliseconds in 31 bits, so a longer
+/// timeout is divided into several waits.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
-/// A set of ring buffers, perf buffers and other file descriptors to wait for together. Each has a token, which a wait reports.
+/// A set of ring buffers, perf buffers and other file descriptors to wait for together. Each has a token, which a wait
+/// reports when it is ready.
 ///
 /// ```no_run
 /// use skelgen_runtime::map::{PerfBuffer, Poller, RingBuf};
@@ -56,18 +57,19 @@ const LONGEST: Duration = Duration::from_secs(1 << 20);
 ///
 /// # What is reported
 /// - A [`RingBuf`](super::RingBuf) is reported by each wait until its records have been read.
-/// - A [`PerfBuffer`](super::PerfBuffer) is reported once for each [wakeup](super::PerfWakeup) of a CPU. Drain it each time, without
-///   `PerfBuffer::poll`, which takes the wakeups. If records were read before the buffer was added, drain it once after
-///   adding it.
-/// - Anything else is reported by each wait while it is readable, has an error or was hung up: sockets, timers, another poller.
+/// - A [`PerfBuffer`](super::PerfBuffer) is reported once for each [wakeup](super::PerfWakeup) of a CPU. Drain it each
+///   time, without `PerfBuffer::poll`, which consumes the wakeups. If records were read before the buffer was added,
+///   drain it once after adding it.
+/// - Any other file descriptor, such as a socket, a timer or another poller, is reported by each wait while it is
+///   readable, has an error or was hung up.
 ///
 /// One wait reports at most 64 file descriptors; the next one reports the others.
 ///
 /// # File descriptors
-/// A poller has two, an epoll instance and an eventfd for its wakers, and closes both when it is dropped. It does not
-/// own the file descriptors that are added. The kernel removes a file from the poller when its last descriptor is
-/// closed: a map's handle can share its file with another handle. [`remove`](Self::remove) it before you drop the
-/// handle if another descriptor stays open.
+/// A poller owns two file descriptors: an epoll instance and an eventfd for its wakers. It does not own the file
+/// descriptors that are added. The kernel removes a file from the poller only when the last descriptor of the file is
+/// closed, and several handles of a map can share a file. If another descriptor of the file stays open,
+/// [`remove`](Self::remove) a handle from the poller before you drop the handle.
 ///
 /// Several threads can wait; each report goes to one or more of them.
 #[derive(Debug)]
@@ -92,15 +94,18 @@ impl Poller {
     /// Adds a file descriptor. Waits report `token` when it is readable. Several file descriptors can have one token.
     ///
     /// # Errors
-    /// If it was added already ([`ErrorKind::AlreadyExists`]), or its file cannot be waited for, such as a regular file
-    /// ([`ErrorKind::InvalidInput`]).
+    /// If the file descriptor was added already ([`ErrorKind::AlreadyExists`]), epoll does not support the file, such
+    /// as a regular file ([`ErrorKind::InvalidInput`]), or the user has reached the limit in
+    /// `/proc/sys/fs/epoll/max_user_watches`.
     pub fn add(&self, fd: &(impl AsFd + ?Sized), token: u32) -> Result<()> {
         self.epoll.add(fd.as_fd(), u64::from(token), Trigger::Level).map_err(|errno| {
-            let error = Error::refused(format_args!("cannot add token {token} to a poller"), errno).during(Step::Open);
+            let error =
+                Error::refused(format_args!("cannot add a file descriptor with token {token} to a poller"), errno)
+                    .during(Step::Open);
             match errno.raw() {
-                libc::EPERM => {
-                    error.with_kind(ErrorKind::InvalidInput).note("the kernel cannot wait for files of this kind")
-                }
+                libc::EPERM => error
+                    .with_kind(ErrorKind::InvalidInput)
+                    .note("epoll does not support files of this kind, such as regular files and directories"),
                 libc::EEXIST => {
                     error.with_help("the file descriptor was added before: remove it first to change its token")
                 }
@@ -113,7 +118,7 @@ impl Poller {
     /// Removes a file descriptor.
     ///
     /// # Errors
-    /// If it was not added ([`ErrorKind::NotFound`]).
+    /// If the file descriptor was not added ([`ErrorKind::NotFound`]).
     ///
     /// ```no_run
     /// # fn f(poller: &skelgen_runtime::map::Poller, events: skelgen_runtime::map::RingBuf) -> skelgen_runtime::Result<()> {
@@ -129,8 +134,8 @@ impl Poller {
         })
     }
 
-    /// Waits until a file descriptor is ready or a waker is used, for at most `timeout` if it is set. A timeout of zero
-    /// does not wait. Nothing is ready after the timeout or a signal.
+    /// Waits until a file descriptor is ready or a waker is used, for at most `timeout` if it is set. With a timeout of
+    /// zero, returns at once. After the timeout or a signal, the result is empty.
     ///
     /// # Errors
     /// If the kernel rejects the wait.
@@ -154,7 +159,7 @@ impl Poller {
         }
     }
 
-    /// Returns a waker, with which another thread ends a wait.
+    /// Returns a waker, which ends a wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         Waker(Arc::downgrade(&self.event))
@@ -212,9 +217,9 @@ impl Ready {
     }
 }
 
-/// A handle that ends a [`Poller::wait`] of another thread: to stop it, or to let it do something else.
+/// A handle that wakes a thread blocked in [`Poller::wait`], for example to stop the thread.
 ///
-/// A waker does not keep the poller's file descriptors open; once the poller is dropped, it has no effect.
+/// A waker does not keep the poller's file descriptors open. Once the poller is dropped, its wakers have no effect.
 ///
 /// ```
 /// use skelgen_runtime::map::Poller;

@@ -139,7 +139,7 @@ impl<V: Plain> BloomFilter<V> {
         self.handle.update(&[], as_bytes(value), elem_flags::ANY)
     }
 
-    /// Returns `false` if the map certainly does not contain the value.
+    /// Returns `false` if the map certainly does not contain the value, and `true` if the map may contain it.
     ///
     /// # Errors
     /// If the process has no permission to read the map.

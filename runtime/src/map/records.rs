@@ -34,11 +34,11 @@ pub trait Record: sealed::Sealed + 'static {
     #[doc(hidden)]
     const SIZE: Option<usize>;
 
-    /// Returns the record with these bytes, or `None` if a value has a different size.
+    /// Converts bytes to a record. Returns `None` if the type has a different size.
     #[doc(hidden)]
     fn own(bytes: Vec<u8>) -> Option<Self::Owned>;
 
-    /// Returns the record with these bytes, or `None` if a value has a different size.
+    /// Converts bytes to a record. Returns `None` if the type has a different size.
     #[doc(hidden)]
     fn pass(bytes: &[u8]) -> Option<Self::Passed<'_>>;
 

@@ -290,6 +290,16 @@ impl Seen {
     }
 }
 
+/// Ends an iteration after its first error.
+pub(super) fn until_error<T>(mut items: impl Iterator<Item = Result<T>>) -> impl Iterator<Item = Result<T>> {
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        let next = if failed { None } else { items.next() };
+        failed |= matches!(next, Some(Err(_)));
+        next
+    })
+}
+
 /// Returns the maximum number of elements.
 fn most(handle: &Untyped) -> usize {
     usize::try_from(handle.map().definition().max_entries).unwrap_or(usize::MAX)
@@ -315,4 +325,18 @@ fn is_indexed(map_type: MapType) -> bool {
         map_type,
         MapType::ARRAY | MapType::PERCPU_ARRAY | MapType::ARRAY_OF_MAPS | MapType::DEVMAP | MapType::CPUMAP
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_iteration_ends_after_its_first_error() {
+        let results = [Ok(1), Err(Error::invalid("no")), Ok(2), Err(Error::invalid("no")), Ok(3)];
+        let mut items = until_error(results.into_iter());
+        assert_eq!(items.next().and_then(Result::ok), Some(1));
+        assert!(items.next().is_some_and(|item| item.is_err()));
+        assert!((0..3).all(|_| items.next().is_none()));
+    }
 }

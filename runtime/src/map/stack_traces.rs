@@ -10,15 +10,16 @@ use crate::uapi::{MapFlags, MapType};
 
 /// A map of stack traces (`BPF_MAP_TYPE_STACK_TRACE`), which programs fill by `bpf_get_stackid`.
 ///
-/// A trace consists of instruction addresses, from the innermost function to the outermost. Those of kernel stacks are
-/// addresses of [`kernel::Symbols`](crate::kernel::Symbols), whose documentation has an example that prints a trace.
-/// Those of user stacks (`BPF_F_USER_STACK`) are addresses in the process. Maps that store build ids and offsets in
-/// files instead ([`MapFlags::STACK_BUILD_ID`]) are read by [`HashMap`](super::HashMap).
+/// A trace consists of instruction addresses, from the innermost function to the outermost.
+/// [`kernel::Symbols`](crate::kernel::Symbols) resolves the addresses of kernel stacks; its documentation has an
+/// example that prints a trace. The addresses of user stacks (`BPF_F_USER_STACK`) are addresses in the process. To read
+/// a map that stores build ids and file offsets instead ([`MapFlags::STACK_BUILD_ID`]), use a
+/// [`HashMap`](super::HashMap).
 ///
 /// ```
 /// use skelgen_runtime::map::StackTraces;
 ///
-/// /// The number of traces that end in the function at `address`, as far as the map has room for them.
+/// /// Returns the number of traces in the map whose innermost address is `address`.
 /// fn count(stacks: &StackTraces, address: u64) -> skelgen_runtime::Result<usize> {
 ///     let mut count = 0;
 ///     for trace in stacks.iter() {
@@ -69,8 +70,8 @@ impl StackTraces {
         Ok(self.handle.lookup(as_bytes(&id), &mut value, 0)?.then(|| addresses(&value)))
     }
 
-    /// Removes a trace and returns whether the map had a trace with this id. Later, the kernel can give the id to
-    /// another trace.
+    /// Removes a trace and returns whether the map had a trace with this id. The kernel can reuse the id for another
+    /// trace.
     ///
     /// # Errors
     /// If the process has no permission to write to the map.
@@ -82,8 +83,8 @@ impl StackTraces {
         }
     }
 
-    /// Iterates over all traces: their ids and addresses. Ends at the first error. A trace that is recorded or removed
-    /// during the iteration may be missing.
+    /// Iterates over all traces: their ids and addresses. Ends after the first error. A trace that is recorded or
+    /// removed during the iteration may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(u32, Vec<u64>)>> + '_ {
         let mut scan = Scan::new(&self.handle);
         std::iter::from_fn(move || match scan.next()? {

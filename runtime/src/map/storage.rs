@@ -38,10 +38,10 @@ impl<V: Plain> Storage<V> {
         Ok(Self { handle: handle.expect(&Self::SUPPORTS)?, value: PhantomData })
     }
 
-    /// Returns the value of an object, or `None` if it has none.
+    /// Returns the value of an object, or `None` if the object has no value.
     ///
     /// # Errors
-    /// If the object is not of the map's kind.
+    /// If the object is not of the map's kind, or the process has no permission to read the map.
     pub fn get(&self, object: impl AsFd) -> Result<Option<V>> {
         let mut value = zeroed();
         let found = self.handle.lookup(as_bytes(&object.as_fd().as_raw_fd()), as_bytes_mut(&mut value), 0)?;
@@ -51,13 +51,13 @@ impl<V: Plain> Storage<V> {
     /// Sets the value of an object.
     ///
     /// # Errors
-    /// If the object is not of the map's kind.
+    /// If the object is not of the map's kind, or the process has no permission to write to the map.
     pub fn insert(&self, object: impl AsFd, value: &V) -> Result<()> {
         self.insert_with(object, value, ElemFlags::ANY)
     }
 
-    /// Sets the value of an object, with flags: `NOEXIST` only sets a value if there is none, `EXIST` only replaces
-    /// one.
+    /// Sets the value of an object, with flags: `NOEXIST` only sets a value if the object has none, `EXIST` only
+    /// replaces a value.
     ///
     /// # Errors
     /// Those of [`Self::insert`]. Also if the condition of the flags does not hold.
@@ -68,7 +68,7 @@ impl<V: Plain> Storage<V> {
     /// Removes the value of an object and returns whether the object had one.
     ///
     /// # Errors
-    /// If the object is not of the map's kind.
+    /// If the object is not of the map's kind, or the process has no permission to write to the map.
     pub fn remove(&self, object: impl AsFd) -> Result<bool> {
         self.handle.delete(as_bytes(&object.as_fd().as_raw_fd()))
     }
@@ -77,7 +77,7 @@ impl<V: Plain> Storage<V> {
     /// between the two requests is lost.
     ///
     /// # Errors
-    /// If the object is not of the map's kind.
+    /// If the object is not of the map's kind, or the process has no permission to read and write the map.
     pub fn take(&self, object: impl AsFd) -> Result<Option<V>> {
         let mut value = zeroed();
         Ok(self.handle.take_keyed(as_bytes(&object.as_fd().as_raw_fd()), as_bytes_mut(&mut value))?.then_some(value))

@@ -1,7 +1,8 @@
 //! Records under tokio: a stream over a ring buffer or a perf buffer.
 //!
-//! A [`RecordStream`] waits in tokio's reactor and reads by the buffer's own reader, a record at a time. This module does not know how
-//! records are stored. To stream over another kind of buffer, implement [`RecordSource`] for it.
+//! A [`RecordStream`] waits in tokio's reactor and reads with the buffer's own reader, one record at a time. This
+//! module does not depend on how records are stored. To stream over another kind of buffer, implement [`RecordSource`]
+//! for it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,8 +18,8 @@ use super::{PerfBuffer, Record, RingBuf};
 use crate::error::{Error, Result, Step};
 use crate::sys::reactor;
 
-/// An endless stream of the records of a [`RingBuf`] or a [`PerfBuffer`], typed or bytes, for programs that use tokio. With the feature
-/// `tokio` only.
+/// An endless stream of the records of a [`RingBuf`] or a [`PerfBuffer`], for programs that use tokio. Requires the
+/// feature `tokio`.
 ///
 /// ```
 /// use skelgen_runtime::map::{RecordStream, RingBuf};
@@ -36,19 +37,21 @@ use crate::sys::reactor;
 /// It is also a [`Stream`] of results, which never ends, for the combinators of crates such as `futures-util` and `tokio-stream`.
 ///
 /// # Backpressure
-/// A record stays in the buffer until the stream is polled, and then its space is released at once. A task that reads too slowly does not
-/// slow programs down: where a ring buffer is full, their reservations fail, and a perf buffer counts lost records
-/// ([`PerfBuffer::lost`]). Choose a buffer that is large enough for the longest pause of the task.
+/// A record stays in the buffer until the stream is polled, and then its space is released at once. A task that reads
+/// too slowly does not slow BPF programs down. If a ring buffer is full, their reservations fail; if a perf buffer is
+/// full, it counts lost records ([`PerfBuffer::lost`]). Choose a buffer that is large enough for the longest pause of
+/// the task.
 ///
 /// # Wakeups
-/// The stream relies on the wakeups that the kernel sends: for a ring buffer, those of records without `BPF_RB_NO_WAKEUP`; for a perf
-/// buffer, those of [`PerfWakeup`](super::PerfWakeup). Do not call `PerfBuffer::poll` beside it, which takes them. The stream takes part in
-/// tokio's cooperative scheduling: a buffer that is never empty does not starve other tasks.
+/// The stream relies on the wakeups that the kernel sends: for a ring buffer, those of records without
+/// `BPF_RB_NO_WAKEUP`; for a perf buffer, those of [`PerfWakeup`](super::PerfWakeup). Do not also call
+/// `PerfBuffer::poll`, which consumes these wakeups. The stream takes part in tokio's cooperative scheduling: a buffer
+/// that is never empty does not starve other tasks.
 ///
 /// ```
 /// use skelgen_runtime::map::{RecordStream, RingBuf};
 ///
-/// /// Goes on without tokio.
+/// /// Returns the buffer, to read it without tokio.
 /// fn stop(stream: RecordStream<RingBuf>) -> RingBuf {
 ///     stream.into_inner()
 /// }
@@ -68,7 +71,8 @@ pub struct RecordStream<S> {
 const OLDER_AT_ONCE: u32 = 128;
 
 impl<S: RecordSource> RecordStream<S> {
-    /// Creates a stream of a buffer's records, from its next one on: of a buffer, a reference to it, or an [`Arc`] of it.
+    /// Creates a stream of a buffer's unread and future records. `source` is the buffer, a reference to it, or an
+    /// [`Arc`] of it.
     ///
     /// # Errors
     /// If the process has too many open files, or tokio cannot wait for the buffer.
@@ -87,9 +91,9 @@ impl<S: RecordSource> RecordStream<S> {
     /// Waits for the next record and returns it, with its CPU's number if it is from a perf buffer.
     ///
     /// # Errors
-    /// Those of the buffer's own `next`. A record of a different size, or a malformed one of a perf buffer, is skipped,
-    /// and the stream continues after it. If the consumer position of a ring buffer is not where the stream left it,
-    /// each call is this error.
+    /// Those of the buffer's own `next`. A record of a different size, or a malformed record of a perf buffer, is
+    /// skipped, and the stream continues after it. If the positions or a record of a ring buffer are not valid, or its
+    /// consumer position is not where the stream left it, each call returns this error.
     ///
     /// # Cancel safety
     /// The method is cancel safe: a record is either returned or remains in the buffer.
@@ -117,7 +121,7 @@ impl<S: RecordSource> RecordStream<S> {
         poll_fn(|cx| self.poll_record(cx)).await
     }
 
-    /// Returns the buffer. Records that are read from it are not in the stream.
+    /// Returns the buffer. The stream does not return records that the caller reads from it.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
@@ -176,7 +180,7 @@ impl<S: fmt::Debug> fmt::Debug for RecordStream<S> {
 /// }
 /// ```
 pub trait RecordSource: AsFd + sealed::Sealed {
-    /// A record: a value or a `Vec<u8>`; of a perf buffer, a pair of a CPU's number and that.
+    /// A record: a value or a `Vec<u8>`. For a perf buffer, a pair of the CPU's number and the record.
     type Item;
 
     /// Returns the next record, if there is one.

@@ -1,7 +1,7 @@
 //! The maps that a type of handle supports: their types, and the sizes of their keys and values.
 //!
 //! Each handle declares this once. Opening a map checks the map against the declaration. Creating a map takes unset
-//! fields from it. This module does not know handles or requests.
+//! fields from the declaration. This module does not know handles or requests.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::sys::elem::CountCpus;
 use crate::uapi::MapType;
 use skelgen_abi::map_types::{MapFacts, Size};
 
-/// Counts the CPUs of a map that is not percpu.
+/// Returns the CPU count of handles that do not support percpu maps: one.
 pub(crate) fn one_cpu() -> Result<cpus::Count> {
     Ok(cpus::Count::ONE)
 }
@@ -23,7 +23,8 @@ pub(crate) struct Supports {
     types: &'static [MapType],
     key_len: Option<usize>,
     value_len: Option<usize>,
-    /// How CPUs are counted for percpu maps, if they are supported: a program without such handles does not contain that.
+    /// Counts the CPUs of percpu maps. It is a function pointer so that an executable without percpu handles does not
+    /// contain the code that counts CPUs.
     count: CountCpus,
 }
 
@@ -42,7 +43,7 @@ impl Supports {
         Self { count: cpus::count, ..Self::new(types, key_len, value_len) }
     }
 
-    /// Returns how CPUs are counted for percpu maps.
+    /// Returns the function that counts the CPUs of percpu maps.
     pub(crate) const fn count_cpus(&self) -> CountCpus {
         self.count
     }

@@ -38,7 +38,7 @@ use crate::uapi::{Command, ElemFlags, MapFlags, MapType};
 /// use skelgen_runtime::map::Untyped;
 /// use skelgen_runtime::uapi::ElemFlags;
 ///
-/// /// Doubles the first value if it has eight bytes, pins the map, and empties it.
+/// /// Doubles the first value if it has eight bytes, pins the map, empties it, and freezes it.
 /// fn change(map: &Untyped) -> skelgen_runtime::Result<usize> {
 ///     let (key, value) = map.get_first(1, ElemFlags::default())?;
 ///     let mut bytes = vec![0; map.value_len_with(ElemFlags::default())?];
@@ -52,8 +52,9 @@ use crate::uapi::{Command, ElemFlags, MapFlags, MapType};
 ///         }
 ///     }
 ///     map.pin("/sys/fs/bpf/changed")?;
-///     map.freeze()?; // system calls cannot change it any more
-///     map.as_untyped().clear()
+///     let removed = map.as_untyped().clear()?;
+///     map.freeze()?; // From now on, system calls cannot change the map.
+///     Ok(removed)
 /// }
 /// ```
 pub struct Untyped {
@@ -72,8 +73,8 @@ impl Untyped {
         definition.create(&Supports::ANY)
     }
 
-    /// Returns the map's name in the source. For a map that no skeleton defines, this is its name in the kernel, or
-    /// `id N` if it has none.
+    /// Returns the map's name in the source. For a map that no skeleton defines, this is its name in the kernel, or `id
+    /// N` if the map has no name there.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -116,8 +117,8 @@ impl Untyped {
         self.pin_to(&PinPath::new(path.as_ref()))
     }
 
-    /// Pins the map to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The directory may be
-    /// renamed, or be in a file system that is mounted nowhere, or only in another mount namespace.
+    /// Pins the map to a path relative to the descriptor of a directory in a bpffs (Linux 6.5). The directory may have
+    /// been renamed, and its file system may be mounted only in another mount namespace or not at all.
     ///
     /// # Errors
     /// Those of [`Self::pin`]. Also if `dir` is not a directory, or the kernel is older than Linux 6.5.
@@ -142,12 +143,15 @@ impl Untyped {
         self.map.full_len()
     }
 
-    /// Returns the size in bytes of the value in a request with these flags: with a CPU flag, that of one CPU.
+    /// Returns the size in bytes of the value in a request with these flags: with a CPU flag, the size of one CPU's
+    /// value.
     ///
     /// # Errors
-    /// If the flags are unknown.
+    /// If this version of the crate does not know the flags or the map's type.
     pub fn value_len_with(&self, flags: ElemFlags) -> Result<usize> {
-        self.map.len_with(flags.bits()).map_err(|errno| self.refused(Step::ReadInfo, format_args!("{flags:?}"), errno))
+        self.map.len_with(flags.bits()).map_err(|errno| {
+            self.refused(Step::ReadInfo, format_args!("unknown map type or element flags {flags:?}"), errno)
+        })
     }
 
     /// Returns the value of `key`, or `None` if the map does not contain it.
@@ -213,7 +217,8 @@ impl Untyped {
     /// in [`Self::get_with`].
     ///
     /// # Errors
-    /// If the kernel does not support batch lookups for this map type, or rejects the flags.
+    /// If the kernel does not support batch lookups for this map type or rejects the flags, memory cannot be allocated,
+    /// or the process has no permission to read the map.
     pub fn get_first(&self, room: usize, flags: ElemFlags) -> Result<(Vec<u8>, Vec<u8>)> {
         let map = &self.map;
         let (key_len, value_len) = (map.key_len(), self.value_len_with(flags)?);
@@ -301,15 +306,15 @@ impl Untyped {
         self.remove_many(&keys)
     }
 
-    /// Iterates over all elements, each once. Ends at the first error. An element that is set or removed during the
+    /// Iterates over all elements, each once. Ends after the first error. An element that is set or removed during the
     /// iteration may be missing.
     pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
         let mut scan = Scan::new(self);
         std::iter::from_fn(move || Some(scan.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()))))
     }
 
-    /// Iterates over all keys, each once. Ends at the first error. A key that is set or removed during the iteration may be missing. The
-    /// values are not read, so it works for maps whose values the kernel does not return.
+    /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the iteration
+    /// may be missing. Values are not read, so this works for maps whose values the kernel does not return.
     pub fn keys(&self) -> impl Iterator<Item = Result<Vec<u8>>> + '_ {
         let mut keys = Some(Keys::new(self));
         std::iter::from_fn(move || {
@@ -330,11 +335,12 @@ impl Untyped {
         })
     }
 
-    /// Freezes the map: system calls can no longer write to it, programs still can (Linux 5.2). The verifier treats
+    /// Freezes the map (Linux 5.2): system calls can no longer write to it, but programs still can. The verifier treats
     /// values of a map as constants only if the map is frozen and has the flag [`MapFlags::RDONLY_PROG`].
     ///
     /// # Errors
-    /// If the map is frozen already, is mapped into memory for writing, or a process is writing to it.
+    /// If the map is frozen already, is mapped into memory for writing, a process is writing to it, the process has no
+    /// permission to write to it, or the kernel is older than Linux 5.2.
     pub fn freeze(&self) -> Result<()> {
         sys::map::freeze(self.as_fd()).map_err(|errno| {
             let error = self.refused(Step::WriteMap, "cannot be frozen", errno);
@@ -342,7 +348,8 @@ impl Untyped {
                 libc::EBUSY => error.note(
                     "the map is frozen already, or a process has mapped it into memory for writing or is writing to it",
                 ),
-                // Since Linux 5.3, a frozen map cannot be written by its file descriptor either, which the kernel checks first.
+                // Since Linux 5.3, the kernel first checks whether the file descriptor can be written, which it cannot
+                // if the map is frozen.
                 libc::EPERM => {
                     error.note("the map is frozen already, or this process has no permission to write to it")
                 }

@@ -1,9 +1,9 @@
 //! User ring buffers: records that this process submits and programs consume (Linux 6.1).
 //!
 //! The protocol, from kernel/bpf/ringbuf.c (Linux 6.12): the first page contains the consumer position and is
-//! read-only. The second page contains the producer position. Then the data follow, mapped twice in a row. A record is
-//! a header of 8 bytes, of which the first 4 are its length, then its bytes, rounded up to 8. Programs may consume a
-//! record as soon as the producer position is past it.
+//! read-only. The second page contains the producer position. The data follow, mapped twice in a row. A record is a
+//! header of 8 bytes, of which the first 4 are the record's length, followed by the record's bytes, padded to a
+//! multiple of 8. Programs may consume a record as soon as the producer position is past it.
 //!
 //! Any process that maps the buffer can write to the producer's page, so the position in it is compared with the
 //! writer's own.
@@ -33,7 +33,7 @@ const HEADER: usize = 8;
 /// Several threads may write through one handle. A map should have one writer: after its first write, a handle's writes
 /// fail if another handle or another process has moved the producer position.
 ///
-/// `T` is the type of the records, as for [`RingBuf`](super::RingBuf): `[u8]` where the object does not state one.
+/// `T` is the type of the records, as for [`RingBuf`](super::RingBuf): `[u8]` if the object does not declare a type.
 ///
 /// ```
 /// use skelgen_runtime::map::UserRingBuf;
@@ -152,7 +152,10 @@ impl Producer {
         let at = self.own.load_u64(0, Ordering::Relaxed);
         let taken = self.consumer.load_u64(0, Ordering::Acquire);
         if at != self.position {
-            return Err((ErrorKind::Malformed, "another process changed the producer position; create a new handle"));
+            return Err((
+                ErrorKind::Malformed,
+                "another writer or process has moved the producer position; create a new handle",
+            ));
         }
         let implausible = (ErrorKind::Malformed, "ring buffer positions are not valid");
         if !is_plausible(taken, at, self.size) {

@@ -13,8 +13,8 @@ use skelgen_abi::map_types::{Entries, MapFacts, Size};
 /// `ENOTSUPP`, which is internal to the kernel.
 const ENOTSUPP: i32 = 524;
 
-/// The error numbers of kernels without a map type, flag or field. The last is that of types that the JIT of this architecture does not
-/// support.
+/// The error numbers of kernels without a map type, flag or field. `EOPNOTSUPP` is the error for types that the JIT of
+/// this architecture does not support.
 const NO: [i32; 3] = [libc::EINVAL, libc::E2BIG, libc::EOPNOTSUPP];
 
 /// Returns whether the running kernel can create maps of this type.
@@ -79,7 +79,7 @@ pub fn has_map_flags(map_type: MapType, flags: MapFlags) -> Result<bool> {
 fn facts(map_type: MapType) -> Result<&'static MapFacts> {
     MapFacts::of(map_type).ok_or_else(|| {
         Error::invalid(format_args!("maps of type {map_type} are not known to this version of skelgen"))
-            .with_help("create a map of the type to find out whether the kernel has it: `map::NewMap`")
+            .with_help("to check whether the kernel supports the type, create a map of it with `map::NewMap`")
     })
 }
 
@@ -97,7 +97,8 @@ struct Example {
 
 impl Example {
     fn create(facts: &MapFacts) -> Result<Self, Errno> {
-        // The first value sizes and the last key sizes are those of the oldest kernels with the type.
+        // In `MapFacts`, the first value size and the last key size are the ones that the oldest kernels with the type
+        // accept.
         let key = match facts.key {
             Size::OneOf(sizes) => sizes.last().copied().unwrap_or(4),
             size => within(size, 4),

@@ -1,9 +1,9 @@
 //! Maps that are created at run time, for handles of any type.
 //!
 //! A [`NewMap`] is the definition of a map. The function `create` of each handle type adds the attributes that the
-//! handle's types determine, and sends the request. `request` has the code that the load of an object uses too. This
-//! module does not depend on objects, and on handles only by their `Supports`. To add an attribute of maps, add a field
-//! and a setter here, and the field to [`sys::map::Request`] if a map's row in the plan does not have it.
+//! handle's types determine, and sends the request. `request` contains the code that the load of an object uses too.
+//! This module does not depend on objects; of handles, it uses only their `Supports`. To add an attribute of maps, add
+//! a field and a setter here, and the field to [`sys::map::Request`] if a map's row in the plan does not have it.
 
 mod request;
 mod template;
@@ -33,7 +33,7 @@ pub(crate) use template::{Template, check_template, not_inner};
 /// allows only one, such as the key size 0 of a queue. Flags that a map type requires, such as `BPF_F_NO_PREALLOC` for
 /// tries and local storage, are always set.
 ///
-/// A map lives until its last handle, pin and program is gone. To give it to a program, pass it to
+/// A map exists as long as a handle, a pin or a program refers to it. To give it to a program, pass it to
 /// [`OpenMap::reuse_fd`](crate::OpenMap::reuse_fd) before the load, or insert it into a map of maps.
 ///
 /// ```no_run
@@ -132,8 +132,8 @@ impl<'a> NewMap<'a> {
         Self { key_size: Some(bytes), ..self }
     }
 
-    /// Sets the size of a value in bytes, for handles without a Rust type for values; of percpu maps, the size of one
-    /// CPU's value.
+    /// Sets the size of a value in bytes, for handles without a Rust type for values. For percpu maps, this is the size
+    /// of one CPU's value.
     pub fn value_size(self, bytes: u32) -> Self {
         Self { value_size: Some(bytes), ..self }
     }
@@ -160,10 +160,10 @@ impl<'a> NewMap<'a> {
     }
 
     /// Sets the types of keys and values, as ids of this BTF (Linux 4.18). Values with spin locks, timers and other
-    /// special fields require it, and tools print elements by it. Some map types accept no types.
+    /// special fields require types, and tools use them to print elements. Some map types accept no types.
     ///
-    /// By default a map has no types. Local storage requires types: its default is a key of type `int` and a value of
-    /// bytes.
+    /// By default a map has no types. Local storage requires types: by default, the key is an `int` and the value an
+    /// array of bytes.
     ///
     /// ```
     /// use std::os::fd::OwnedFd;
@@ -178,14 +178,15 @@ impl<'a> NewMap<'a> {
         Self { types: Some(Types { btf: Some(btf.as_fd()), key: key_type_id, value: value_type_id }), ..self }
     }
 
-    /// Sets the template of the inner maps of a map of maps: a map of the kind that will be inserted. Maps of maps
-    /// require one; it can be closed after the outer map was created.
+    /// Sets the template of the inner maps of a map of maps: a map with the type, sizes and flags of the maps that will
+    /// be inserted. Maps of maps require a template. It can be closed after the outer map is created.
     pub fn inner_map(self, template: &'a impl AsFd) -> Self {
         Self { inner: Some(Inner::Map(template.as_fd())), ..self }
     }
 
-    /// Sets the template of the inner maps of a map of maps by its definition, which sets type and sizes as for an
-    /// untyped handle. A map with this definition is created for the request and closed after it.
+    /// Sets the definition of the template of the inner maps of a map of maps. The definition sets the map type and the
+    /// sizes, as for an [`Untyped`] handle. `create` creates a map from it, passes this map as the template, and closes
+    /// it.
     ///
     /// ```no_run
     /// use skelgen_runtime::map::{Array, ArrayOfMaps, NewMap};
@@ -199,7 +200,7 @@ impl<'a> NewMap<'a> {
         Self { inner: Some(Inner::Definition(Box::new(template))), ..self }
     }
 
-    /// Sets the BPF token whose rights the map is created with (Linux 6.9); none by default. See
+    /// Sets the BPF token to create the map with (Linux 6.9); none by default. See
     /// [`kernel::token::create`](crate::kernel::token::create).
     ///
     /// ```no_run
@@ -214,7 +215,7 @@ impl<'a> NewMap<'a> {
         Self { token: Some(token.as_fd()), ..self }
     }
 
-    /// Sets the network device that the map is offloaded to (Linux 4.16), by its index; 0, the default, is none.
+    /// Sets the index of the network device to offload the map to (Linux 4.16). The default, 0, means no offload.
     pub fn ifindex(self, ifindex: u32) -> Self {
         Self { ifindex, ..self }
     }
@@ -308,7 +309,7 @@ impl<'a> NewMap<'a> {
     /// Creates the map, for a handle that supports these maps.
     ///
     /// # Errors
-    /// If the definition lacks a type, does not match the handle, or the kernel rejects it.
+    /// If the definition has no map type, does not match the handle, or the kernel rejects it.
     pub(crate) fn create(self, supports: &Supports) -> Result<Untyped> {
         let created = self.handle(supports);
         created.map_err(|error| error.during(Step::CreateMap).about(Subject::Map(&self.name)))

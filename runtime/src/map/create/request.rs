@@ -19,11 +19,11 @@ const ENOTSUPP: i32 = 524;
 const EXCLUSIVE: LinuxVersion = LinuxVersion::new(6, 18);
 
 /// Creates a map. If the kernel does not support names (before 4.15), creates the map without one. If `optional_types`
-/// is set and the kernel rejects the BTF types of keys and values, creates it without them. `memlock` is whether
-/// raising the limit on locked memory was attempted before.
+/// is set and the kernel rejects the BTF types of keys and values, creates it without them. `memlock` is set once an
+/// attempt was made to raise the limit on locked memory.
 ///
 /// # Errors
-/// The outer error is that of a feature probe.
+/// The outer error is the error of a feature probe, the inner error the error number of the map creation.
 pub(crate) fn send(
     request: &mut Request<'_>,
     optional_types: bool,
@@ -38,7 +38,7 @@ pub(crate) fn send(
         request.map.kernel_name = "".into();
         result = sys::map::Map::create(request);
     }
-    // Linux 5.10 finds its struct_ops types when it verifies the first program since its start. The feature probe loads a program.
+    // Linux 5.10 initializes its struct_ops types when it verifies the first program after boot. The feature probe loads a program.
     if request.kernel_value.is_some() && is(&result, &[ENOTSUPP]) && kernel::features::names()? {
         result = sys::map::Map::create(request);
     }
@@ -60,7 +60,7 @@ fn is<T>(result: &Result<T, Errno>, numbers: &[i32]) -> bool {
 }
 
 /// Returns the error for a map that the kernel rejected, with the faults of its definition and the kernel's message.
-/// `remedy` returns how to correct a fault. Returns the error without an explanation as `Err` if neither is known.
+/// `remedy` returns how to correct a fault. Returns `Err` with the plain error if no explanation is known.
 pub(crate) fn rejected(
     map: impl Display,
     request: &Request<'_>,
@@ -92,7 +92,7 @@ pub(crate) fn rejected(
         ),
         libc::EINVAL | libc::EOPNOTSUPP | libc::ENODEV if request.ifindex != 0 => {
             error.about_part(Subject::Interface(request.ifindex)).note(
-                "the network device must exist and its driver must support offloaded maps, which are arrays and hash maps only",
+                "only array and hash maps can be offloaded; the network device must exist and its driver must support offload",
             )
         }
         libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP if request.btf.is_some() && request.kernel_value.is_none() => {
@@ -102,7 +102,7 @@ pub(crate) fn rejected(
                     error.with_help(format_args!("maps of type {map_type} do not accept BTF types: leave the types out"))
                 }
                 _ => unknown_to_kernel(error, &definition)
-                    .note("the key and value type ids must exist in the BTF object passed, and their sizes must match the sizes of keys and values"),
+                    .note("the key and value type ids must exist in the passed BTF, and the types must have the sizes of keys and values"),
             }
         }
         libc::EINVAL => unknown_to_kernel(error, &definition),
@@ -142,10 +142,11 @@ fn unknown_to_kernel(error: Error, definition: &Definition) -> Error {
     ))
 }
 
-/// Returns `count`, or the number of entries that this map type requires if `count` is 0. The kernel has no defaults.
+/// Returns the `max_entries` to request for `count`, since the kernel has no defaults. For an array of perf events, 0
+/// means one element per possible CPU. The size of a ring buffer is rounded up to a power of two of at least a page.
 ///
 /// # Errors
-/// If the number of CPUs is needed and cannot be found.
+/// If the number of CPUs is needed and cannot be read.
 pub(crate) fn max_entries(map_type: MapType, count: u32) -> Result<u32> {
     match map_type {
         MapType::PERF_EVENT_ARRAY if count == 0 => {
@@ -153,7 +154,7 @@ pub(crate) fn max_entries(map_type: MapType, count: u32) -> Result<u32> {
             Ok(kernel::cpus::possible()?.width())
         }
         MapType::RINGBUF | MapType::USER_RINGBUF if count != 0 => {
-            // Most sources assume pages of 4 KiB, but some architectures have 64 KiB.
+            // Most C sources assume pages of 4 KiB, but some architectures have pages of 64 KiB.
             let size = count.max(u32::try_from(sys::mmap::page_size()).unwrap_or(u32::MAX));
             Ok(size.checked_next_power_of_two().unwrap_or(count))
         }

@@ -1,9 +1,9 @@
 //! Templates of the inner maps of a map of maps, and new inner maps like them.
 //!
 //! The kernel copies the definition of inner maps from a map that is passed when the outer map is created, and does not
-//! report it later. So the handle of the outer map stores it. An inner map must have the template's type, sizes, flags
-//! and special fields of values (`bpf_map_meta_equal` in kernel/bpf/map_in_map.c), for arrays the number of elements
-//! too.
+//! report it later. So the handle of the outer map stores the definition. An inner map must have the template's type,
+//! sizes, flags and special fields of values (`bpf_map_meta_equal` in kernel/bpf/map_in_map.c), and for arrays also its
+//! number of elements.
 
 use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -43,11 +43,11 @@ impl Template {
         })
     }
 
-    /// Creates a map that is like the template. If the template was created on a NUMA node, which the kernel does not
-    /// report, the map is on node 0.
+    /// Creates a map with the template's definition. If the template was created on a NUMA node, which the kernel does
+    /// not report, the map is on node 0.
     ///
     /// # Errors
-    /// If the kernel rejects it.
+    /// If the template's BTF cannot be opened, or the kernel rejects the map.
     pub(crate) fn create(&self, name: &str) -> Result<OwnedFd> {
         let btf = self.types(name)?;
         let definition = &self.definition;
@@ -96,7 +96,7 @@ impl Template {
 /// to.
 ///
 /// # Errors
-/// If it is not a map, or of a type that a map of maps cannot contain.
+/// If the object is not a map, its definition cannot be read, or a map of maps cannot contain maps of its type.
 pub(crate) fn check_template(outer: impl Display, template: BorrowedFd<'_>, help: &str) -> Result<()> {
     if let Some(other) = Kind::Map.other(template) {
         return Err(Error::invalid(format_args!(
@@ -135,11 +135,13 @@ pub(crate) fn not_inner(object: BorrowedFd<'_>, template: Option<&Template>, err
     let found = Template::of(object).ok()?.definition;
     Some(match template.map(|template| template.definition) {
         Some(template) if found.is_compatible_with(&template) => format!(
-            "the inserted map has the definition ({found}), as the template of the inner maps; special fields of the values, such as \
-             spin locks and timers, may differ"
+            "the inserted map and the template of the inner maps have the same definition ({found}); special fields of the values, \
+             such as spin locks and timers, may differ"
         ),
         Some(template) => {
-            format!("the inserted map has the definition ({found}), the template of the inner maps ({template})")
+            format!(
+                "the inserted map has the definition ({found}), but the template of the inner maps has ({template})"
+            )
         }
         None => format!(
             "the inserted map has the definition ({found}); the template of the inner maps, which the kernel does not report, has a \

@@ -1,4 +1,4 @@
-//! BTF for maps of types that require it, when their definition has none: a number as the key, bytes as the value.
+//! BTF for maps whose type requires it and whose definition has none: the key is an `int`, the value an array of bytes.
 //!
 //! The kernel requires such types of local storage (`bpf_local_storage_map_check_btf` in
 //! kernel/bpf/bpf_local_storage.c): the key is a signed integer of 32 bits, and the value has the map's value size.

@@ -1,10 +1,10 @@
 //! Arenas: memory that is shared between programs and this process, which see it at different addresses.
 //!
 //! # Safety
-//! The region is the whole arena and stays mapped as long as the handle. Cells borrow from the handle, and the words of
-//! each cell are checked to lie inside the region. No reference into the memory is ever created. A page is allocated on
-//! the first access. If the arena forbids that, or memory is exhausted, the access ends the process with `SIGSEGV`,
-//! which is sound.
+//! The region is the whole arena and stays mapped as long as the handle exists. Cells borrow from the handle, and the
+//! words of each cell are checked to lie inside the region. No reference into the memory is ever created. A page is
+//! allocated on the first access. If the arena forbids that, or memory is exhausted, the access ends the process with
+//! `SIGSEGV`, which is sound.
 #![allow(unsafe_code, reason = "cells of mapped memory; see `# Safety`")]
 
 use std::marker::PhantomData;
@@ -107,7 +107,7 @@ impl<T: Plain> Arena<T> {
     pub fn globals(&self) -> Cell<'_, T> {
         // SAFETY: the variables lie inside the region, which was checked when the handle was created.
         let ptr = unsafe { self.region.base().add(self.globals) };
-        // SAFETY: their words do too, because the region begins and ends at a page boundary.
+        // SAFETY: the words of the variables lie inside the region too, because it begins and ends at a page boundary.
         unsafe { Cell::new(ptr) }
     }
 }
@@ -128,7 +128,8 @@ impl Arena {
     /// ```
     ///
     /// # Errors
-    /// If the definition is not that of an arena, the kernel rejects it, or memory at the address is in use.
+    /// If the definition is not that of an arena, the kernel rejects it, or this process already uses memory at the
+    /// address.
     pub fn create(definition: NewMap<'_>) -> Result<Self> {
         let handle = definition.create(&SUPPORTS)?;
         let address = address_of(&handle);

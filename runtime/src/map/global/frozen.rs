@@ -11,7 +11,8 @@ use crate::map::{FromFd, Info, Opened, Untyped, about, one_cpu};
 /// A section of constant global data (`.rodata`): the map, and a copy of its value that was made after the load. The
 /// map is frozen after the load, so the copy stays equal to the map's value.
 ///
-/// A skeleton has one for each section: `skeleton.rodata` is the map, `skeleton.rodata()` the constants.
+/// A skeleton has a `Frozen` for each such section: `skeleton.rodata` is the map, and `skeleton.rodata()` returns the
+/// constants.
 ///
 /// ```
 /// use skelgen_runtime::Frozen;
@@ -24,7 +25,7 @@ use crate::map::{FromFd, Info, Opened, Untyped, about, one_cpu};
 pub struct Frozen<T> {
     handle: Untyped,
     value: Box<T>,
-    /// The bytes that `resize` added.
+    /// The bytes that the skeleton's resize method added.
     tail: Vec<u8>,
 }
 
@@ -37,7 +38,8 @@ impl<T: Plain> Frozen<T> {
         &self.value
     }
 
-    /// Returns the bytes that `resize` added before the load, as values of a plain type.
+    /// Returns the bytes that the skeleton's resize method (such as `rodata_resize`) added before the load, as values
+    /// of a plain type.
     ///
     /// # Errors
     /// If the number of added bytes is not a multiple of the size of `U`.

@@ -18,7 +18,8 @@ use crate::sys::mmap::Region;
 
 /// A section of global data, in memory that is shared with the programs.
 ///
-/// A skeleton has one for each section: `skeleton.bss` is the map, `skeleton.bss()` the cells of its variables.
+/// A skeleton has a `Mapped` for each such section: `skeleton.bss` is the map, and `skeleton.bss()` returns the cells
+/// of the variables.
 ///
 /// ```
 /// use skelgen_runtime::Mapped;
@@ -51,7 +52,8 @@ impl<T: Plain> Mapped<T> {
 about!([T: Plain] Mapped<T>);
 
 impl<T: Plain> Mapped<T> {
-    /// Iterates over the bytes that `resize` added before the load, as values of a plain type.
+    /// Iterates over the bytes that the skeleton's resize method (such as `bss_resize`) added before the load, as
+    /// values of a plain type.
     ///
     /// The bytes begin where the variables end. If `T` ends with padding, the padding overlaps the first of these
     /// bytes, and setting a whole `T` overwrites them.
@@ -62,7 +64,7 @@ impl<T: Plain> Mapped<T> {
         let count =
             whole::<U>(self.handle.map().value_len() - self.data_len).map_err(|why| self.handle.mismatch(why))?;
         Ok((0..count).map(|index| {
-            // SAFETY: the region contains the value, which contains that many `U` after the variables.
+            // SAFETY: the region contains the value, which contains `count` values of type `U` after the variables.
             let ptr = unsafe { self.region.base().add(self.data_len + index * size_of::<U>()) };
             // SAFETY: the element is inside the region, which is whole words, readable and writable, and lives as long
             // as `self`.
@@ -96,8 +98,8 @@ impl<T: Plain> TryFrom<OwnedFd> for Mapped<T> {
     }
 }
 
-/// Returns how many `U` fit in the `len` bytes that `resize` added. Fails if `len` is not a multiple of the size of
-/// `U`.
+/// Returns how many `U` fit in the `len` bytes that the skeleton's resize method added. Fails if `len` is not a
+/// multiple of the size of `U`.
 pub(super) fn whole<U>(len: usize) -> std::result::Result<usize, String> {
     match len.checked_rem(size_of::<U>()) {
         Some(0) => Ok(len / size_of::<U>()),

@@ -26,8 +26,8 @@ use crate::uapi::{MapType, elem_flags};
 /// contains the copies of all CPUs, each in cache lines of its own, and methods access this memory without a system
 /// call. Emulation has other differences:
 ///
-/// - Emulated copies are contiguous, so that all are in the memory of the NUMA node that loaded the object. Their
-///   number is the smallest power of two above every CPU number.
+/// - Emulated copies are contiguous, so all of them are in the memory of one NUMA node, that of the CPU that loaded the
+///   object. The number of copies is the smallest power of two above every CPU number.
 /// - Tools such as bpftool show a map of type array with all copies in one element, and iterators over percpu maps do
 ///   not visit it.
 /// - Emulated data is read and written in pieces of at most 8 bytes, while programs may change it. Without emulation,
@@ -49,7 +49,7 @@ pub struct PercpuData<T> {
     copies: Option<Copies>,
     /// The size of the variables in bytes: `T` without its trailing padding.
     data_len: usize,
-    /// The number of bytes of a copy including those that `resize` added.
+    /// The number of bytes of a copy, including the bytes that `percpu_resize` added.
     section_len: usize,
     value: PhantomData<fn() -> T>,
 }
@@ -63,10 +63,10 @@ struct Copies {
 const KEY: u32 = 0;
 
 impl<T: Plain> PercpuData<T> {
-    /// Returns the copy of one CPU.
+    /// Returns the value of one CPU's copy.
     ///
     /// # Errors
-    /// If the CPU does not exist; the message names it.
+    /// If the CPU does not exist, or the kernel rejects the request.
     pub fn get_on(&self, cpu: u32) -> Result<T> {
         match &self.copies {
             Some(copies) => {
@@ -86,7 +86,7 @@ impl<T: Plain> PercpuData<T> {
     /// Sets the copy of one CPU.
     ///
     /// # Errors
-    /// If the CPU does not exist; the message names it.
+    /// If the CPU does not exist, or the kernel rejects the request.
     pub fn set_on(&self, cpu: u32, value: &T) -> Result<()> {
         match &self.copies {
             Some(copies) => {
@@ -158,7 +158,8 @@ impl<T: Plain> PercpuData<T> {
         Ok(self.iter()?.fold(start, |all, (_, value)| fold(all, value)))
     }
 
-    /// Returns the bytes that `resize` added to one CPU's copy before the load, as values of a plain type.
+    /// Returns the bytes that `percpu_resize` added to one CPU's copy of the section before the load, as values of a
+    /// plain type.
     ///
     /// # Errors
     /// If the CPU does not exist, or the number of added bytes is not a multiple of the size of `U`.
@@ -174,10 +175,11 @@ impl<T: Plain> PercpuData<T> {
         Ok(bytes.chunks_exact(size_of::<U>()).map(from_prefix).collect())
     }
 
-    /// Sets the bytes that `resize` added to one CPU's copy, from the first on.
+    /// Writes `values` to the start of the bytes that `percpu_resize` added to one CPU's copy of the section.
     ///
     /// # Errors
-    /// If the CPU does not exist, or the values do not fit.
+    /// If the CPU does not exist, the values do not fit, or the number of added bytes is not a multiple of the size of
+    /// `U`.
     pub fn set_tail_on<U: Plain>(&self, cpu: u32, values: &[U]) -> Result<()> {
         self.check_tail::<U>()?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).iter().copied()).collect();
@@ -218,8 +220,8 @@ impl<T: Plain> PercpuData<T> {
 impl Copies {
     /// Returns a cell of a CPU's copy. The CPU must be possible.
     fn cells<T: Plain>(&self, cpu: u32) -> Cell<'_, T> {
-        // SAFETY: the region is mapped readable and writable for at least a stride from there, and a `T` fits in a
-        // stride.
+        // SAFETY: `address` checks that a `T` there is inside the CPU's copy. The region is readable and writable, and
+        // lives as long as `self`.
         unsafe { Cell::new(self.address(cpu, 0, size_of::<T>())) }
     }
 
@@ -239,7 +241,8 @@ impl Copies {
         unsafe { words::write(ptr, bytes) };
     }
 
-    /// Returns the address of `len` bytes of a CPU's copy, which are checked to be inside it.
+    /// Returns the address of the byte at `from` in a CPU's copy. Panics if `len` bytes from there are not inside the
+    /// copy.
     fn address(&self, cpu: u32, from: usize, len: usize) -> NonNull<u8> {
         let offset = usize::try_from(cpu).map_or(usize::MAX, |cpu| cpu.saturating_mul(self.stride));
         let inside = from.checked_add(len).is_some_and(|end| end <= self.stride);
@@ -250,8 +253,8 @@ impl Copies {
 }
 
 impl<T: Plain> PercpuData<T> {
-    /// Creates the handle. Of each CPU's copy, the variables use the first `data_len` bytes and the section the first
-    /// `section_len`.
+    /// Checks the map's type and sizes and creates the handle. In each CPU's copy the section takes `section_len`
+    /// bytes, of which the variables are the first `data_len`.
     fn check(handle: Untyped, data_len: usize, section_len: usize) -> Result<Self> {
         if !holds::<T>(data_len) || section_len < data_len {
             return Err(handle.mismatch(format_args!(
@@ -288,7 +291,7 @@ impl<T: Plain> FromFd for PercpuData<T> {
 }
 
 /// Reads the map's type and sizes from the kernel and fails if the map's value is not a `T` for each CPU. The number of
-/// bytes that `resize` added is not known then, and they are not accessible.
+/// bytes that `percpu_resize` added is then unknown, so these bytes are not accessible.
 impl<T: Plain> TryFrom<OwnedFd> for PercpuData<T> {
     type Error = Error;
 

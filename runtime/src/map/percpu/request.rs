@@ -3,8 +3,8 @@
 //! A full-width value consists of the values of all possible CPUs in ascending order, each padded to a multiple of 8
 //! bytes.
 //!
-//! `NOEXIST` and `EXIST` cannot be combined with the CPU flags. Linux 7.0 to 7.3 reject them with `ALL_CPUS` with
-//! `EINVAL`, and accept but ignore them with `CPU` (`htab_map_check_update_flags` and `check_flags`,
+//! `NOEXIST` and `EXIST` cannot be combined with the CPU flags. Linux 7.0 to 7.3 return `EINVAL` for their combination
+//! with `ALL_CPUS`, and ignore them in combination with `CPU` (`htab_map_check_update_flags` and `check_flags`,
 //! kernel/bpf/hashtab.c, and `bpf_percpu_array_update`, kernel/bpf/arraymap.c). Therefore these flags use full-width
 //! values, and `EXIST` for one CPU is preceded by a lookup.
 
@@ -89,7 +89,7 @@ impl Untyped {
         pairs.try_for_each(|(key, value)| self.percpu_set_on(key, cpu, value, elem_flags::ANY))
     }
 
-    /// Sets all CPUs' values of many elements, each element to one value.
+    /// Sets all CPUs' values of many elements. `values` has one value for each element.
     pub(super) fn percpu_set_many_all<V: Plain>(&self, keys: &[u8], values: &[V]) -> Result<()> {
         self.check_many(keys, values.len())?;
         if self.map().has_cpu_flags()? {
@@ -99,7 +99,7 @@ impl Untyped {
         self.update_chunks(keys, values, |value| self.pack::<V, _>(std::iter::repeat_n(value, cpus)))
     }
 
-    /// Sets all CPUs' values of many elements.
+    /// Sets all CPUs' values of many elements. `values` has a value for each element and CPU.
     pub(super) fn percpu_set_many_each<V: Plain>(&self, keys: &[u8], values: &[PerCpu<V>]) -> Result<()> {
         self.check_many(keys, values.len())?;
         self.update_chunks(keys, values, |values| self.pack::<V, _>(values.values().iter()))
@@ -143,7 +143,8 @@ impl Untyped {
         Ok(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec())
     }
 
-    /// Replaces bytes of one CPU's value of an element. The other bytes are written as they were read just before.
+    /// Replaces bytes of one CPU's value of an element. Reads the value first, and writes its other bytes back
+    /// unchanged.
     pub(crate) fn percpu_replace_on(&self, key: &[u8], cpu: u32, from: usize, new: &[u8]) -> Result<()> {
         let outside = || self.invalid("the bytes to set lie outside of the value");
         let replace = |bytes: &mut [u8]| {
@@ -180,8 +181,8 @@ impl Untyped {
         self.update(key, &self.pack::<V, _>(values.values().iter()), flags)
     }
 
-    /// Returns the bytes of a value without the padding at the end of its struct if the map's value does not include
-    /// it, as for a section of global data.
+    /// Returns the bytes of a value, without the struct's trailing padding if the map's value does not include it, as
+    /// for a section of global data.
     fn cut<'v, V: Plain>(&self, value: &'v V) -> &'v [u8] {
         let bytes = as_bytes(value);
         &bytes[..self.map().value_len().min(bytes.len())]

@@ -24,7 +24,7 @@ pub(super) fn leaves_stale_values() -> Result<bool> {
 }
 
 /// Sets and removes the only element of a map, then creates it again with one CPU's value. The map has memory for one
-/// element.
+/// element, so the new element reuses the memory of the removed one.
 fn probe() -> Result<bool, Errno> {
     let map = NewMap::create(&Request::for_probe("probe", MapType::PERCPU_HASH))?.into_fd();
     let map = Map::new(map).map_err(|error| error.errno().unwrap_or(Errno::from_raw(libc::EINVAL)))?;

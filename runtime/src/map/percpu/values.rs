@@ -22,7 +22,7 @@ pub struct PerCpu<V> {
 }
 
 impl<V> PerCpu<V> {
-    /// Creates a value for each possible CPU by calling `make` with its number.
+    /// Creates a value for each possible CPU by calling `make` with the CPU's number.
     ///
     /// # Errors
     /// If the set of possible CPUs cannot be read.

@@ -14,8 +14,8 @@ use crate::map::{Record, Untyped};
 use crate::sys::mmap::page_size;
 use crate::sys::perf;
 
-/// The part of a [`PerfBuffer`](super::PerfBuffer) for one CPU. It has the same methods as a
-/// [`RingBuf`](crate::map::RingBuf).
+/// The part of a [`PerfBuffer`](super::PerfBuffer) for one CPU. Its methods to read records have the same names as
+/// those of a [`RingBuf`](crate::map::RingBuf).
 ///
 /// ```
 /// use skelgen_runtime::map::PerfBuffer;
@@ -34,7 +34,7 @@ pub struct PerfCpuBuffer<T: ?Sized = [u8]> {
     map: Arc<Untyped>,
     cpu: u32,
     event: OwnedFd,
-    /// The number of unread bytes from which `poll` reports the buffer without a wakeup.
+    /// If at least this number of bytes is unread, `poll` reports the buffer without a wakeup.
     enough: u64,
     reader: Mutex<Reader>,
     record: PhantomData<fn(&T)>,
@@ -126,7 +126,7 @@ impl<T: Record + ?Sized> PerfCpuBuffer<T> {
             let error = refused("map the buffer", errno);
             match errno.raw() {
                 libc::EPERM => error.with_help(
-                    "the buffers exceed the limit of locked memory: use fewer pages, CAP_IPC_LOCK, or a higher value in \
+                    "the buffers exceed the limit on locked memory: use fewer pages, run with CAP_IPC_LOCK, or raise \
                      /proc/sys/kernel/perf_event_mlock_kb",
                 ),
                 _ => error,
@@ -144,8 +144,8 @@ impl<T: Record + ?Sized> PerfCpuBuffer<T> {
         self.cpu
     }
 
-    /// Returns the number of records that were lost because the buffer was full. The kernel reports them with the next
-    /// record that fits, so the latest ones may not be counted yet.
+    /// Returns the number of records that were lost because the buffer was full. The kernel reports lost records before
+    /// the next record that fits, so the latest lost records may not be counted yet.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.reader().lost
@@ -154,7 +154,9 @@ impl<T: Record + ?Sized> PerfCpuBuffer<T> {
     /// Replaces the content of `record` with the next record. Returns `false` if there is no record.
     ///
     /// # Errors
-    /// If the next record is malformed; it is skipped then.
+    /// If the next record is malformed, the buffer's positions are not valid, or another process has changed the
+    /// buffer's `data_tail`. A malformed record is skipped if its length is valid; otherwise all unread records are
+    /// skipped.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         let end = self.reader().ring.end();
         loop {
@@ -222,14 +224,14 @@ impl<T: Record + ?Sized> PerfCpuBuffer<T> {
         Ok(())
     }
 
-    /// Returns a record of type `U` that begins with these bytes.
+    /// Converts the first bytes of a record to an owned value. Fails if the record is shorter than a `U`.
     pub(super) fn owned<U: Record + ?Sized>(&self, mut record: Vec<u8>) -> Result<U::Owned> {
         let len = record.len();
         record.truncate(U::SIZE.unwrap_or(len));
         U::own(record).ok_or_else(|| self.too_short::<U>(len))
     }
 
-    /// Returns a record of type `U` that begins with these bytes.
+    /// Converts the first bytes of a record to what closures receive. Fails if the record is shorter than a `U`.
     pub(super) fn passed<'r, U: Record + ?Sized>(&self, record: &'r [u8]) -> Result<U::Passed<'r>> {
         let bytes = record.get(..U::SIZE.unwrap_or(record.len()));
         bytes.and_then(U::pass).ok_or_else(|| self.too_short::<U>(record.len()))
@@ -260,7 +262,7 @@ impl<T: Record + ?Sized> PerfCpuBuffer<T> {
 }
 
 impl PerfWakeup {
-    /// Returns the wakeup for a buffer of `size` bytes, and the number of unread bytes with which the buffer should be
+    /// Returns the wakeup for a buffer of `size` bytes, and the number of unread bytes at which the buffer should be
     /// read.
     fn of_size(self, size: usize) -> (perf::Wakeup, u64) {
         // The kernel sends a wakeup only after more bytes than requested, and not for a record that is lost. The

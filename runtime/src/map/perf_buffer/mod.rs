@@ -28,16 +28,16 @@ pub use cpu::PerfCpuBuffer;
 ///
 /// Opening it opens an event for each online CPU, stores the events in the map and maps their memory. Dropping it
 /// closes the events and unmaps their memory. A CPU that comes online later, or that goes offline and comes back, is
-/// not read: open another perf buffer then. A map should have one perf buffer at a time, because each replaces the
-/// events in the map.
+/// not read: open another perf buffer then. Open only one perf buffer for a map at a time: a second one replaces the
+/// events of the first in the map.
 ///
 /// Each record is copied out, and its space is released at once. Records of one CPU are returned in order; there is no
 /// order between CPUs. Records that do not fit are lost and counted: see [`Drained::lost`] and [`Self::lost`]. Buffers
 /// in which new records overwrite old ones are not supported.
 ///
-/// `T` is the type of the records, that of the array: see [`PerfEventArray`]. A record can be longer than the program's
-/// output: the kernel pads it so that its length plus 4 is a multiple of 8. Values are read from its first bytes.
-/// Reading a `T` fails only if the record, including its padding, is shorter than `T`.
+/// `T` is the record type of the array: see [`PerfEventArray`]. A record can be longer than the program's output: the
+/// kernel pads it so that its length plus 4 is a multiple of 8. Values are read from its first bytes. Reading a `T`
+/// fails only if the record, including its padding, is shorter than `T`.
 ///
 /// Several threads may read; each record is returned to one of them. For a thread that reads only one CPU, use
 /// [`PerfBufferOptions::open_on`].
@@ -143,7 +143,7 @@ pub enum PerfWakeup {
 pub struct Drained {
     /// The number of records.
     pub records: usize,
-    /// The number of records that were lost before and between them.
+    /// The number of records that were lost before and between these records.
     pub lost: u64,
 }
 
@@ -172,8 +172,8 @@ impl PerfBufferOptions {
     /// Opens a buffer for each online CPU.
     ///
     /// # Errors
-    /// If the number of pages is not a power of two, the wakeup is zero, the map has no element for a CPU, or the
-    /// kernel rejects the request: it requires CAP_PERFMON, and locked memory.
+    /// If the number of pages is not a power of two, the wakeup is zero, the map has no element for a CPU, the process
+    /// does not have `CAP_PERFMON`, or the buffers exceed the limit on locked memory.
     pub fn open<T: Record + ?Sized>(&self, events: &PerfEventArray<T>) -> Result<PerfBuffer<T>> {
         let cpus = online()?;
         let mut buffer = PerfBuffer::empty(events, self)?;
@@ -290,7 +290,7 @@ impl<T: Record + ?Sized> PerfBuffer<T> {
     /// there is no record.
     ///
     /// # Errors
-    /// If the next record is malformed; it is skipped then.
+    /// Those of [`PerfCpuBuffer::read_into`].
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<Option<u32>> {
         Ok(self.read(record)?.map(PerfCpuBuffer::cpu))
     }
@@ -309,7 +309,7 @@ impl<T: Record + ?Sized> PerfBuffer<T> {
     /// If the kernel rejects the wait.
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool> {
         if self.is_due() {
-            // A pending wakeup for these records must not be mistaken for one for later records.
+            // A pending wakeup for these records must not be mistaken for a wakeup for later records.
             if self.wakeup != PerfWakeup::Records(1) {
                 self.wait(Some(Duration::ZERO))?;
             }
@@ -330,13 +330,14 @@ impl<T: Record + ?Sized> PerfBuffer<T> {
         }
     }
 
-    /// Returns the buffers of the single CPUs, sorted by CPU number.
+    /// Returns the buffers of the individual CPUs, sorted by CPU number.
     #[must_use]
     pub fn cpus(&self) -> &[PerfCpuBuffer<T>] {
         &self.cpus
     }
 
-    /// Returns the buffer of this CPU, or `None` if the CPU was not online.
+    /// Returns the buffer of this CPU, or `None` if the CPU was not online when the perf buffer was opened, or was not
+    /// passed to [`PerfBufferOptions::open_on`].
     #[must_use]
     pub fn cpu(&self, cpu: u32) -> Option<&PerfCpuBuffer<T>> {
         let index = self.cpus.binary_search_by_key(&cpu, PerfCpuBuffer::cpu).ok()?;
@@ -427,7 +428,7 @@ enum Ended {
     Interrupted,
 }
 
-/// A timeout that one `epoll_wait` waits in full. A longer one can end early.
+/// The longest timeout that one `epoll_wait` waits in full. A wait with a longer timeout can end early.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 descriptor! {

@@ -1,14 +1,15 @@
 //! The memory of one perf event: records that the kernel writes and this process reads.
 //!
 //! The protocol, from linux/perf_event.h and kernel/events/ring_buffer.c: the first page contains the kernel's position
-//! (`data_head`) and the reader's (`data_tail`). Then the data follow, a power of two of pages. A record is a header of
-//! 8 bytes (type, flags, and the length including the header), then its bytes. Lengths are multiples of 8, so a header
-//! is never split, but the bytes after it may wrap around to the beginning of the data.
+//! (`data_head`) and the reader's (`data_tail`). The other pages contain the data; their number is a power of two. A
+//! record is a header of 8 bytes (type, flags, and the length including the header), followed by the record's bytes.
+//! Lengths are multiples of 8, so a header is never split, but the bytes after it may wrap around to the beginning of
+//! the data.
 //!
 //! The kernel overwrites a record only after the reader's position has passed it, and counts the records that do not
 //! fit. Even so, no reference to the data is created: all bytes are copied out. Every process that maps the memory can
-//! write both positions, so the reader keeps its own and reports an error if the shared one differs. This module does
-//! not depend on maps and CPUs.
+//! write both positions, so the reader keeps its own position and reports an error if the shared one differs. This
+//! module does not depend on maps and CPUs.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
@@ -47,7 +48,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Maps the memory of an event that is not mapped yet, with `size` bytes of data: a power of two of pages.
+    /// Maps the memory of an event that is not mapped yet, with `size` bytes of data. `size` must be a power of two and
+    /// at least a page.
     pub(super) fn map(event: BorrowedFd<'_>, size: usize) -> Result<Self, Errno> {
         let page = page_size();
         let len = size.checked_add(page).filter(|_| size >= page && size.is_power_of_two());
@@ -118,8 +120,8 @@ impl Ring {
         }
     }
 
-    /// Returns the type and the length of the record at this position. `unread` is the number of unread bytes from the
-    /// position on.
+    /// Returns the type and the length of the record at this position. `unread` is the number of unread bytes, which
+    /// begin at the position.
     fn header(&self, at: u64, unread: usize) -> Result<(u32, usize), &'static str> {
         if unread > self.size {
             return Err("perf buffer positions are not valid");
@@ -159,7 +161,8 @@ impl Ring {
         bytes
     }
 
-    /// Copies the bytes at `offset` after a position, wrapped around the end of the data; at most all data.
+    /// Copies the bytes that begin `offset` bytes after a position, and wraps around the end of the data. `into` must
+    /// not be longer than the data.
     fn read(&self, at: u64, offset: usize, into: &mut [u8]) {
         let mask = self.size - 1;
         // Only the lower bits of a position are an offset.
@@ -175,7 +178,7 @@ impl Ring {
 mod tests {
     use super::*;
 
-    /// Creates a ring of one page that the kernel has filled from this position on.
+    /// Creates a ring of one page in which the kernel has written `data` at this position.
     fn ring(from: u64, data: &[u8]) -> Ring {
         let page = page_size();
         let mut ring = Ring::of(Region::anonymous(2 * page), page, page);

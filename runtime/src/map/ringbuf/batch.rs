@@ -8,7 +8,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The number of records that end a batch.
+    /// The maximum number of records in a batch.
     pub(super) const RECORDS: usize = 128;
     const BYTES: usize = 1 << 16;
 

@@ -1,20 +1,21 @@
 //! The protocol of ring buffers, from Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c.
 //!
-//! The first page contains the consumer
-//! position and may be written. The second page contains the producer position. Then the data follow, mapped twice in a
-//! row so that no record is split. A record is a header of 8 bytes (its length, a busy bit until it is committed, and a
-//! discard bit), then its bytes, rounded up to 8.
+//! The first page contains the consumer position and is writable. The second page contains the producer position. The
+//! data follow, mapped twice in a row so that no record is split. A record is a header of 8 bytes (the record's length,
+//! a busy bit until the record is committed, and a discard bit), followed by the record's bytes, padded to a multiple
+//! of 8.
 //!
 //! The consumer's page is shared with every process that maps the buffer, so the position in it is not trusted. The
 //! reader keeps its own position and reports an error if the two differ. A wrong position could not be detected
 //! otherwise, because it may point into a record.
 //!
-//! A buffer that overwrites (`BPF_F_RB_OVERWRITE`, Linux 6.19) has a third position behind the producer's: that of its
+//! A buffer that overwrites (`BPF_F_RB_OVERWRITE`, Linux 6.19) has a third position in the producer's page: that of its
 //! oldest record (`overwrite_pos`). Before the kernel writes a record, it moves `overwrite_pos` past the records that
-//! it overwrites. It never moves past a record that is not committed. A reader starts at the oldest record, and looks
-//! at the position again after it has copied a record: if it has moved past the record's beginning, the copy may be of
-//! several records, and is dropped. Processors that reorder stores may show a new record before the moved position: the
-//! kernel has no barrier between the two.
+//! it overwrites. `overwrite_pos` never moves past a record that is not committed. A reader starts at the oldest
+//! record. After it has copied a record, it reads `overwrite_pos` again: if the position has moved past the beginning
+//! of the record, the copy may mix bytes of several records and is dropped. The kernel has no barrier between moving
+//! `overwrite_pos` and writing the new record, so on processors that reorder stores the new record may be visible
+//! first.
 //!
 //! This module does not depend on the types of records and on how a reader waits.
 
@@ -97,7 +98,7 @@ impl Consumer {
     }
 
     /// Replaces the content of `batch` with the next records. Returns `false` if there are none. If `wanted` is set, a
-    /// record of a different length becomes a batch of its own.
+    /// record whose length is not `wanted` becomes a batch of its own.
     pub(super) fn fill(&mut self, batch: &mut Batch, wanted: Option<usize>) -> Result<bool, &'static str> {
         loop {
             batch.clear();
@@ -165,8 +166,9 @@ impl Consumer {
     /// Returns whether the kernel will send a wakeup for the record at the reader's position.
     ///
     /// The kernel sends a wakeup if the consumer position equals the record's position at commit. A record committed
-    /// between the last check and [`Self::pass`] gets none. The fence orders the position before this check, as the
-    /// kernel's `xchg` orders the commit before its own (`bpf_ringbuf_commit`): one of the two sees the other.
+    /// between the last check and [`Self::pass`] gets no wakeup. The fence orders the store of the consumer position
+    /// before this check, as the kernel's `xchg` (in `bpf_ringbuf_commit`) orders the commit before the kernel's check:
+    /// at least one side sees the store of the other.
     fn is_at_end(&self) -> bool {
         fence(Ordering::SeqCst);
         let Ok((at, end)) = self.unread() else { return false };
@@ -405,7 +407,7 @@ mod tests {
         assert_eq!((consumer.positions(), consumer.available()), ((64, 96), Ok(32)));
         assert_eq!(consumer.read(&mut Vec::new()), Ok(true));
         assert_eq!((consumer.positions(), consumer.available(), consumer.lost()), ((80, 96), Ok(16), 0));
-        // Whoever only watches sees the position of another reader.
+        // These methods use the shared position, which another reader may have moved.
         consumer.own.store_u64(0, 96, Ordering::Relaxed);
         assert_eq!((consumer.positions(), consumer.available()), ((96, 96), Ok(0)));
         consumer.own.store_u64(0, 4, Ordering::Relaxed);
@@ -441,7 +443,7 @@ mod tests {
         }
     }
 
-    /// Tests a reader beside a writer that does in this process what the kernel does.
+    /// Tests a reader concurrently with a thread that writes records as the kernel does.
     #[test]
     fn a_record_that_is_overwritten_while_it_is_copied_is_dropped() {
         const COUNT: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };

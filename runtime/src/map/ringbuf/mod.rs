@@ -1,7 +1,7 @@
 //! Ring buffers: records that programs submit and this process reads in order.
 //!
-//! `consumer` implements the protocol, `batch` stores records that are copied together; this module has the handle,
-//! with a type of records.
+//! `consumer` implements the protocol, `batch` stores records that are copied together; this module has the typed
+//! handle.
 
 mod batch;
 mod consumer;
@@ -29,13 +29,14 @@ use crate::uapi::MapType;
 /// after its first read, a handle's reads fail if another handle or another process has moved the consumer position. A
 /// new handle starts at the current position.
 ///
-/// `T` is the record type. If the object declares it, the skeleton's handle has it:
+/// `T` is the record type. The skeleton's handle has the type that the object declares, or that the build sets with
+/// `Builder::record("events", "event")`:
 ///
 /// ```text
 /// struct {
 ///     __uint(type, BPF_MAP_TYPE_RINGBUF);
 ///     __uint(max_entries, 1 << 20);
-///     __type(value, struct event);        // or `Builder::record("events", "event")`, without it
+///     __type(value, struct event);
 /// } events SEC(".maps");
 /// ```
 ///
@@ -51,14 +52,15 @@ use crate::uapi::MapType;
 /// }
 /// ```
 ///
-/// Otherwise records are bytes (`RingBuf` is `RingBuf<[u8]>`), for a [`Decoder`](crate::Decoder) if there are several
-/// kinds of them. [`Self::cast`] changes the type. `<RingBuf>::try_from` creates a handle of bytes from an `OwnedFd`.
+/// Otherwise records are bytes (`RingBuf` is `RingBuf<[u8]>`). If a buffer has several kinds of records, read their
+/// bytes with a [`Decoder`](crate::Decoder). [`Self::cast`] changes the type. `<RingBuf>::try_from` creates a handle
+/// whose records are bytes from an `OwnedFd`.
 ///
 /// To wait for several buffers, add them to a [`Poller`](super::Poller).
 ///
 /// # Buffers that overwrite
 /// In a buffer with the flag [`RB_OVERWRITE`](crate::uapi::MapFlags::RB_OVERWRITE) (Linux 6.19), new records overwrite
-/// the oldest ones, so that the buffer always has the newest records, as a flight recorder. A read continues at the
+/// the oldest ones, so that the buffer always has the newest records, like a flight recorder. A read continues at the
 /// oldest record that is not overwritten, and [`Self::lost_bytes`] counts the bytes that were overwritten before. A
 /// record that is overwritten while it is copied is not returned.
 ///
@@ -94,7 +96,8 @@ pub struct RingBuf<T: ?Sized = [u8]> {
     record: PhantomData<fn(&T)>,
 }
 
-/// The positions of a ring buffer: numbers of bytes since it was created. They wrap around the end of their type.
+/// The positions of a ring buffer: numbers of bytes since the buffer was created. They wrap around the end of their
+/// type.
 ///
 /// ```no_run
 /// # fn f(events: &skelgen_runtime::map::RingBuf) -> skelgen_runtime::Result<()> {
@@ -106,9 +109,10 @@ pub struct RingBuf<T: ?Sized = [u8]> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingPositions {
-    /// The position up to which records were read. In a buffer that overwrites, later records may be overwritten.
+    /// The position up to which records were read. In a buffer that overwrites, records after this position may already
+    /// be overwritten.
     pub consumer: u64,
-    /// The position up to which there are records, perhaps not committed yet.
+    /// The position up to which programs have reserved records, including records that are not committed yet.
     pub producer: u64,
 }
 
@@ -185,7 +189,7 @@ impl<T: Record + ?Sized> RingBuf<T> {
     /// ```
     /// use skelgen_runtime::{Decoder, Result, map::RingBuf};
     ///
-    /// /// Shows records that begin with a length and are as long.
+    /// /// Shows records that begin with a number and vary in length.
     /// fn show(names: RingBuf<u32>) -> Result<()> {
     ///     names.cast::<[u8]>().drain(|record| {
     ///         let mut record = Decoder::new(record);
@@ -203,7 +207,7 @@ impl<T: Record + ?Sized> RingBuf<T> {
     ///
     /// # Errors
     /// If the buffer cannot be mapped, its positions are not valid, the consumer position is not where this handle left
-    /// it, or a record does not fit in the buffer.
+    /// it, or the length of a record is not valid.
     pub fn read_into(&self, record: &mut Vec<u8>) -> Result<bool> {
         self.with(|consumer| consumer.read(record))
     }
