@@ -232,7 +232,8 @@ attr! {
 }
 
 attr! {
-    /// `BPF_LINK_CREATE` where a 32-bit value comes first: `tracing` (BTF id, cookie), `tcx` (relative, expected revision).
+    /// `BPF_LINK_CREATE` for link types whose fields begin with a 32-bit value: `tracing` (BTF id, cookie), `tcx`
+    /// (relative, expected revision).
     LinkCreate: 32 {
         prog_fd: i32 = 0,
         target: i32 = 4,
@@ -245,7 +246,8 @@ attr! {
 }
 
 attr! {
-    /// `BPF_LINK_CREATE` where a 64-bit value comes first: iterators (address and length), perf events (cookie).
+    /// `BPF_LINK_CREATE` for link types whose fields begin with a 64-bit value: iterators (pointer and length), perf
+    /// events (cookie).
     LinkCreateWide: 32 {
         prog_fd: i32 = 0,
         target: i32 = 4,

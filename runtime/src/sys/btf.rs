@@ -1,4 +1,4 @@
-//! Loads BTF, and reads the kernel's.
+//! Loads BTF into the kernel, and reads BTF objects from it.
 
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -16,7 +16,9 @@ const TOKEN_FD: u32 = 1 << 16;
 /// `SYSFS_MAGIC` of linux/magic.h.
 const SYSFS: u64 = 0x6265_6572;
 
-/// Loads BTF. The kernel's log goes to `log` unless that is empty.
+/// Loads BTF. If `log` is not empty, the kernel writes its log there. Returns the result of the request, and the size
+/// of the whole log (`log_true_size`), which is 0 before Linux 6.4. The outer error is that of a slice that is too long
+/// for a request.
 pub(crate) fn load(
     btf: &[u8],
     token: Option<BorrowedFd<'_>>,
@@ -32,7 +34,7 @@ pub(crate) fn load(
         attr.btf_flags = TOKEN_FD;
         attr.btf_token_fd = token.as_raw_fd();
     }
-    // SAFETY: both addresses are those of slices that outlive the call, next to their lengths.
+    // SAFETY: both pointers are those of slices that outlive the call, and `attr` has the lengths of the slices.
     let result = unsafe { bpf_fd(Command::BTF_LOAD, &mut attr) };
     Ok((result, attr.log_true_size))
 }
@@ -44,7 +46,7 @@ pub(crate) fn open(id: u32, token: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Er
         attr.open_flags = TOKEN_FD;
         attr.token_fd = token.as_raw_fd();
     }
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     match unsafe { bpf_fd(Command::BTF_GET_FD_BY_ID, &mut attr) } {
         // The first kernels with tokens do not accept a token in this command.
         Err(errno) if token.is_some() && errno.raw() == libc::EINVAL => open(id, None),
@@ -76,7 +78,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 #[derive(Debug)]
 pub(crate) struct Description {
     pub(crate) id: u32,
-    /// The number of its bytes.
+    /// The size of the BTF in bytes.
     pub(crate) size: u32,
     /// The name of a BTF object of the kernel (`vmlinux` or a module's), or `None` if it is a program's.
     pub(crate) kernel_name: Option<String>,
@@ -115,7 +117,7 @@ pub(crate) fn kernel_name(fd: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     describe(fd).map(|found| found.kernel_name)
 }
 
-/// A file of kernel BTF in memory, without a copy.
+/// A file of kernel BTF that is mapped into memory instead of copied.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     address: *mut libc::c_void,
@@ -136,7 +138,7 @@ impl MappedFile {
         if len == 0 || !is_of_sysfs(file) {
             return None;
         }
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        // SAFETY: a new mapping at an address of the kernel's choice does not touch existing memory.
         let address =
             unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
         (address != libc::MAP_FAILED).then_some(Self { address, len })

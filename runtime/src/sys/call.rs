@@ -10,8 +10,8 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 
 /// One bpf() call.
 ///
-/// Its `Display` is one line without addresses, file descriptors and times, so that it is the same on all kernels that return the same
-/// result.
+/// The `Display` of a call is one line without pointers, file descriptors and times, so that it is the same on all
+/// kernels that return the same result.
 ///
 /// ```no_run
 /// use skelgen_runtime::{record, uapi::Command};
@@ -25,7 +25,7 @@ use crate::uapi::{AttachType, Command, MapType, ProgramType};
 pub struct Call {
     /// The command.
     pub command: Command,
-    /// The request as it was made: the beginning of `union bpf_attr`, with its addresses and file descriptors.
+    /// The request as it was made: the beginning of `union bpf_attr`, with its pointers and file descriptors.
     pub attr: Vec<u8>,
     /// The map of an element operation.
     pub map: Option<MapOf>,
@@ -75,7 +75,7 @@ pub struct MapOf {
 pub struct Buffer {
     /// The name of the field: `insns`, `license`, `value`.
     pub field: &'static str,
-    /// The offset of its address in the request.
+    /// The offset of the pointer to this memory in the request.
     pub offset: usize,
     /// The number of bytes that the kernel reads or writes.
     pub len: usize,
@@ -113,7 +113,8 @@ impl Call {
         self.buffers.iter().find(|buffer| buffer.field == field)
     }
 
-    /// Returns the offsets of file descriptors in the request, unset ones (0) included, for repeating the call.
+    /// Returns the offsets of the file descriptors in the request, including unset ones (0). Code that repeats the call
+    /// replaces the file descriptors at these offsets.
     #[must_use]
     pub fn fd_offsets(&self) -> &'static [usize] {
         match self.command {
@@ -132,7 +133,7 @@ impl Call {
         }
     }
 
-    /// Returns the name in the request of a map or program.
+    /// Returns the name of the map or program in the request, which begins at `offset`.
     fn name(&self, offset: usize) -> String {
         let field = self.attr.get(offset..offset + 16).unwrap_or_default();
         let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());

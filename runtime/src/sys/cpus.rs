@@ -12,7 +12,7 @@ use crate::sys::elem::percpu_values;
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// An upper limit of the number of CPUs, beyond what any kernel supports. A file with larger numbers is malformed.
+/// An upper limit on the number of CPUs, beyond what any kernel supports. A file with larger numbers is malformed.
 const MOST: u32 = 1 << 16;
 
 /// A set of CPUs, in ascending order of their numbers.
@@ -132,7 +132,7 @@ fn read(path: &str) -> Result<CpuSet> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) cpus: usize,
-    /// Whether the kernel has confirmed the number. If not, it may write more values.
+    /// Whether the kernel has confirmed the number. If not, the kernel may write more values.
     pub(crate) confirmed: bool,
 }
 
@@ -145,8 +145,8 @@ impl Count {
 /// be mounted over `/sys/devices/system/cpu/possible`.
 ///
 /// # Errors
-/// If the file cannot be read or does not match the kernel's number. Without the right to create maps, the number stays unconfirmed, which
-/// is not an error.
+/// If the file cannot be read or does not match the kernel's number. If the process has no permission to create maps,
+/// the number stays unconfirmed, which is not an error.
 pub(crate) fn count() -> Result<Count> {
     static PROBE: Probe = Probe::new("has the CPUs that /sys/devices/system/cpu/possible lists");
     let cpus = possible()?.len();

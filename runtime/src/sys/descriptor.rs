@@ -1,7 +1,8 @@
 //! The traits by which other crates get the file descriptor of a handle.
 
-/// Implements [`AsFd`](std::os::fd::AsFd) and [`AsRawFd`](std::os::fd::AsRawFd) for a type with a file descriptor, from
-/// the expression that has it: `descriptor!([] Link: self => self.fd)`. Attributes document the type's `AsFd`.
+/// Implements [`AsFd`](std::os::fd::AsFd) and [`AsRawFd`](std::os::fd::AsRawFd) for a type with a file descriptor, by
+/// an expression that implements `AsFd`: `descriptor!([] Link: self => self.fd)`. Attributes document the type's
+/// `AsFd`.
 macro_rules! descriptor {
     ($(#[$doc:meta])* [$($generics:tt)*] $type:ty: $this:ident => $fd:expr) => {
         $(#[$doc])*

@@ -1,8 +1,8 @@
 //! Element operations of maps.
 //!
-//! A [`Map`] is an open map together with the sizes that the kernel returned for it. The kernel reads and writes by
-//! these sizes, so every slice is checked against them before a request is made. A slice of the wrong length is
-//! rejected with `EINVAL`, and so are unknown flags, because they might change the lengths.
+//! A [`Map`] is an open map together with the sizes that the kernel returned for it. These sizes determine how many
+//! bytes the kernel reads and writes, so every slice is checked against them before a request is made. A slice of the
+//! wrong length is rejected with `EINVAL`, and so are unknown flags, because they might change the lengths.
 
 mod batch;
 #[cfg(test)]
@@ -32,7 +32,7 @@ const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | 
 /// The flags of requests for one value of an element, not for those of all CPUs.
 const ONE_VALUE: u64 = elem_flags::CPU | elem_flags::ALL_CPUS;
 
-/// What a map was created with, and what decides how many bytes a request reads and writes.
+/// The attributes that a map was created with. They determine how many bytes a request reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Definition {
     pub(crate) map_type: MapType,
@@ -64,7 +64,7 @@ pub(crate) type CountCpus = fn() -> Result<cpus::Count>;
 pub(crate) struct Map {
     fd: OwnedFd,
     definition: Definition,
-    /// The map's id, once it was needed.
+    /// The map's id, which is read when it is first needed.
     id: OnceLock<u32>,
     key_len: usize,
     value_len: usize,
@@ -81,7 +81,7 @@ impl Map {
         Ok(Self::described(fd)?.0)
     }
 
-    /// Does what [`Self::new`] does, and returns the kernel's description of the map as well.
+    /// Wraps a map's file descriptor as [`Self::new`] does, and also returns the kernel's description of the map.
     pub(crate) fn described(fd: OwnedFd) -> Result<(Self, MapInfo)> {
         let (map, info) = super::map::Map::adopt(fd).map_err(|errno| Error::refused(WHAT, errno))?;
         let map = Self::of(map, cpus::count)?;
@@ -100,7 +100,7 @@ impl Map {
         Ok(Self { fd: self.fd.try_clone()?, id: self.id.clone(), ..*self })
     }
 
-    /// Creates a map with this definition, for a number of CPUs.
+    /// Wraps a map with this definition, and computes the sizes for this number of CPUs.
     fn sized(fd: OwnedFd, definition: Definition, count: cpus::Count) -> Result<Self, Errno> {
         let key_len = usize::try_from(definition.key_size).map_err(|_| EINVAL)?;
         let value_len = usize::try_from(definition.value_size).map_err(|_| EINVAL)?;
@@ -109,13 +109,13 @@ impl Map {
         Ok(Self { fd, definition, id, key_len, value_len, full_len, may_be_longer: !count.confirmed })
     }
 
-    /// Returns what the map was created with.
+    /// Returns the attributes that the map was created with.
     pub(crate) fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// Returns the map's id, which is read from the kernel when it is first needed. 0, which no map has, if this process has no
-    /// permission to read it.
+    /// Returns the map's id, which is read from the kernel when it is first needed. Returns 0, which is not the id of
+    /// any map, if this process has no permission to read the id.
     pub(crate) fn id(&self) -> u32 {
         *self.id.get_or_init(|| super::map::info(self.as_fd()).map_or(0, |info| info.id))
     }
@@ -191,9 +191,10 @@ impl Map {
             false => value,
         };
         let mut attr = self.attr(address(key), address(value), flags);
-        // SAFETY: key and value are as long as the kernel expects for this map and these flags, or end at a guard. Kernels before
-        // 7.0 read the values of all CPUs before they reject the CPU flags; they discard what they read past the end of `value`, an
-        // unreadable page is `EFAULT`, and callers check `has_cpu_flags` first.
+        // SAFETY: key and value are as long as the kernel expects for this map and these flags, or end at a guard.
+        // Kernels before 7.0 read the values of all CPUs before they reject the CPU flags, so they can read past the
+        // end of `value`. They discard these bytes, and return `EFAULT` for an unreadable page. Callers check
+        // `has_cpu_flags` first.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
@@ -226,7 +227,8 @@ impl Map {
         probe::without_rights(self.probe_cpu_flags(), false)
     }
 
-    /// Returns the answer of the probe.
+    /// Runs the feature probe of [`Self::has_cpu_flags`] unless its result is known. Unlike that method, returns an
+    /// error if this process has no permission to read the map.
     pub(crate) fn probe_cpu_flags(&self) -> Result<bool> {
         static PROBE: Probe = Probe::new("accepts CPU flags for elements of percpu maps");
         if let Some(known) = PROBE.known() {
@@ -242,8 +244,8 @@ impl Map {
         })
     }
 
-    /// Returns whether a request with these flags has a full-width value that may be longer in the kernel: its number of CPUs
-    /// is not confirmed.
+    /// Returns whether a request with these flags has a full-width value that may be longer in the kernel, because the
+    /// number of CPUs is not confirmed.
     fn may_be_longer(&self, flags: u64) -> bool {
         self.may_be_longer && flags & ONE_VALUE == 0
     }
@@ -276,15 +278,15 @@ pub(super) fn full_len(map_type: MapType, value_len: usize, cpus: usize) -> Opti
     }
 }
 
-/// Returns the length of an element's value in a request with these flags, from the length of one value and that of all; `None` for unknown
-/// types and flags.
+/// Returns the length of an element's value in a request with these flags. `one` is the length of one value, `all` the
+/// length of all values. Returns `None` for unknown types and flags.
 pub(super) fn value_len(map_type: MapType, (one, all): (usize, usize), flags: u64) -> Option<usize> {
     let known = map_type.name().is_some() && flags & u64::from(u32::MAX) & !KNOWN == 0;
     known.then_some(if flags & ONE_VALUE != 0 { one } else { all })
 }
 
-/// Returns the number of values that the kernel copies out of a percpu map, which is its number of possible CPUs; `None` if it is more than
-/// `most`.
+/// Returns the number of values that the kernel copies out of a percpu map, which is its number of possible CPUs.
+/// Returns `None` if there are more than `most`.
 pub(crate) fn percpu_values(most: usize) -> Result<Option<usize>, Errno> {
     let map = super::map::Map::create(&super::map::Request::for_probe("cpus_probe", MapType::PERCPU_ARRAY))?;
     // New values are zero, so bytes that are still 0xff were not written by the kernel.
@@ -320,7 +322,8 @@ pub(crate) enum Readiness {
     ToWrite,
 }
 
-/// Waits until `fd` is ready, at most `timeout` milliseconds, or without limit if that is negative. Returns whether it is ready.
+/// Waits until `fd` is ready, at most `timeout` milliseconds, or without limit if `timeout` is negative. Returns
+/// whether `fd` is ready.
 pub(crate) fn poll(fd: BorrowedFd<'_>, readiness: Readiness, timeout: i32) -> Result<bool, Errno> {
     let events = match readiness {
         Readiness::ToRead => libc::POLLIN,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::Errno;
 
-/// The maximum number of file descriptors that one wait reports; the next one reports the others.
+/// The maximum number of file descriptors that one wait reports; the next wait reports the others.
 const AT_ONCE: usize = 64;
 
 /// When a file descriptor is reported.
@@ -34,7 +34,8 @@ impl Epoll {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Adds `fd`, to be reported when it is readable. It leaves the set when its file is closed.
+    /// Adds `fd`, which is then reported when it is readable. The kernel removes `fd` from the set when its file is
+    /// closed.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, number: u64, trigger: Trigger) -> Result<(), Errno> {
         let events = match trigger {
             Trigger::Level => libc::EPOLLIN,
@@ -57,8 +58,8 @@ impl Epoll {
         if removed < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
-    /// Waits at most `timeout` milliseconds, or without limit if that is negative. Returns the numbers of the readable file descriptors,
-    /// none after a timeout.
+    /// Waits at most `timeout` milliseconds, or without limit if `timeout` is negative. Returns the numbers of the
+    /// readable file descriptors, or an empty list after a timeout.
     pub(crate) fn wait(&self, timeout: i32) -> Result<Vec<u64>, Errno> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; AT_ONCE];
         // The length is small, see `AT_ONCE`.

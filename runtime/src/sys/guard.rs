@@ -1,7 +1,7 @@
 //! Memory with a guard page at its end: if the kernel writes past the end, the request fails with `EFAULT`.
 //!
-//! It is for requests in which the kernel determines how many bytes it writes, and the number can differ from the
-//! expected one.
+//! Use this memory for requests in which the kernel determines how many bytes it writes, and the number can differ from
+//! the expected one.
 
 use std::ptr::NonNull;
 
@@ -22,7 +22,7 @@ impl Guarded {
         let (invalid, page) = (Errno::from_raw(libc::EINVAL), page_size());
         let total = len.checked_next_multiple_of(page).and_then(|len| len.checked_add(page)).ok_or(invalid)?;
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
+        // SAFETY: a new mapping at an address that the kernel chooses does not touch existing memory.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());

@@ -1,6 +1,6 @@
 //! Objects of the kernel that have ids: programs, maps, links and BTF.
 //!
-//! The ids of each kind are a sequence of their own. Must not depend on the content of the objects.
+//! Each kind has its own sequence of ids. This module does not depend on the content of the objects.
 
 use std::os::fd::OwnedFd;
 
@@ -34,7 +34,7 @@ impl Kind {
     /// Returns the next id after this one, or `None` after the last. Requires `CAP_SYS_ADMIN`.
     pub(crate) fn next_id(self, id: u32) -> Result<Option<u32>, Errno> {
         let mut attr = GetId { id, ..GetId::default() };
-        // SAFETY: the request has no address.
+        // SAFETY: `attr` contains no pointers.
         match unsafe { bpf(self.commands().0, &mut attr) } {
             Ok(_) => Ok(Some(attr.next_id)),
             Err(error) if error.raw() == libc::ENOENT => Ok(None),
@@ -45,7 +45,7 @@ impl Kind {
     /// Opens the object with this id. Requires `CAP_SYS_ADMIN`.
     pub(crate) fn open(self, id: u32) -> Result<OwnedFd, Errno> {
         let mut attr = GetId { id, ..GetId::default() };
-        // SAFETY: the request has no address.
+        // SAFETY: `attr` contains no pointers.
         unsafe { bpf_fd(self.commands().1, &mut attr) }
     }
 }

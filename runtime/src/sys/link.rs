@@ -18,7 +18,8 @@ const PATH_FD: u32 = 1 << 14;
 const UPROBE_MULTI_RETURN: u32 = 1 << 0;
 const UPROBE_MULTI_PATH_FD: u32 = 1 << 1;
 
-/// Attaches to a raw tracepoint or, without a name, to the target that the program was loaded for (before Linux 5.8).
+/// Attaches to a raw tracepoint. Without a name, attaches to the target that the program was loaded for, as kernels
+/// before Linux 5.8 require.
 pub(crate) fn raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>, cookie: u64) -> Result<OwnedFd, Errno> {
     let mut attr = RawTracepoint {
         name: name.map_or(0, |name| name.as_ptr().expose_provenance() as u64),
@@ -50,7 +51,8 @@ pub(crate) fn create(
         second,
         ..LinkCreate::default()
     };
-    // SAFETY: for the attach types of the callers (no iterators, no multi-probes) the request has no address.
+    // SAFETY: for the attach types that callers pass (no iterators, kprobe.multi or uprobe.multi), `attr` contains no
+    // pointers.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -63,7 +65,8 @@ pub(crate) fn create_iter(program: BorrowedFd<'_>, info: &[u8]) -> Result<OwnedF
         second: len32(info.len())?,
         ..LinkCreateWide::default()
     };
-    // SAFETY: the address is that of a slice that outlives the call, next to its length.
+    // SAFETY: the only pointer in `attr` is that of a slice that outlives the call, and `attr` has the length of the
+    // slice.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -76,11 +79,11 @@ pub(crate) fn create_perf(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie
         first: cookie,
         ..LinkCreateWide::default()
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
-/// Kernel functions to attach to at once, by names or by addresses; the other slice is empty.
+/// Kernel functions to attach to at once, either by name or by address: one of the two slices is empty.
 #[derive(Debug)]
 pub(crate) struct Functions<'a> {
     pub(crate) names: &'a [&'a CStr],
@@ -208,7 +211,7 @@ pub(crate) fn create_netfilter(
         hook_flags,
         ..Netfilter::default()
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf_fd(Command::LINK_CREATE, &mut attr) }
 }
 
@@ -227,7 +230,7 @@ pub(crate) fn attach(
         attach_flags: flags,
         replace_bpf_fd: replaced.map_or(0, |program| program.as_raw_fd()),
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
 }
 
@@ -235,7 +238,7 @@ pub(crate) fn attach(
 /// kernel does not support the type, or only with links; `EBADF` means that the kernel supports the type.
 pub(crate) fn attach_nothing(attach_type: AttachType) -> Result<(), Errno> {
     let mut attr = ProgAttach { target: -1, attach_bpf_fd: -1, attach_type: attach_type.0, ..ProgAttach::default() };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_ATTACH, &mut attr) }.map(drop)
 }
 
@@ -247,7 +250,7 @@ pub(crate) fn detach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, attach_typ
         attach_type: attach_type.0,
         ..ProgAttach::default()
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
 }
 
@@ -263,7 +266,7 @@ pub(crate) fn detach_from_interface(
         attach_type: attach_type.0,
         ..ProgAttach::default()
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_DETACH, &mut attr) }.map(drop)
 }
 
@@ -278,7 +281,7 @@ pub(crate) struct Queried {
     pub(crate) revision: u64,
 }
 
-/// Queries the ids of the programs that are attached to a target, and of their links if there is room for them. If
+/// Queries the ids of the programs that are attached to a target, and of their links unless `links` is empty. If
 /// `is_effective` is set, includes the programs of the ancestors of a cgroup.
 pub(crate) fn query(
     target: i32,
@@ -291,7 +294,8 @@ pub(crate) fn query(
     if ![0, programs.len()].contains(&links.len()) {
         return Err(Errno::from_raw(libc::EINVAL));
     }
-    // For hooks of several kinds, the kernel requires an array for the flags of each program.
+    // For LSM hooks of a cgroup, which can be several hooks, the kernel requires an array for the flags of each
+    // program.
     let has_flags = attach_type == AttachType::LSM_CGROUP && !is_effective;
     let mut flags = vec![0_u32; if has_flags { programs.len() } else { 0 }];
     let mut attr = ProgQuery {
@@ -304,7 +308,7 @@ pub(crate) fn query(
         link_ids: address_mut(links),
         ..ProgQuery::default()
     };
-    // SAFETY: each array whose address is set has as many entries as the count, and all outlive the call.
+    // SAFETY: each array whose pointer is set has as many entries as the count, and all outlive the call.
     unsafe { bpf(Command::PROG_QUERY, &mut attr) }?;
     let count = usize::try_from(attr.count).unwrap_or(usize::MAX);
     Ok(Queried { count, flags: attr.attach_flags, revision: attr.revision })
@@ -313,18 +317,19 @@ pub(crate) fn query(
 /// Detaches a link's program, even if the link is open elsewhere (Linux 5.9).
 pub(crate) fn detach_link(link: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = LinkDetach { link_fd: link.as_raw_fd() };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// Returns whether a file descriptor is that of a link, without `/proc`.
 ///
-/// The lengths that the kernel reports do not decide it: descriptions of links and of BTF had 32 bytes in some versions, and grow. So this
-/// requests to replace the program by one whose file descriptor cannot be open. The kernel looks up the link first, and rejects any other
-/// object with `EINVAL`; for a link it then reports `EBADF`, and changes nothing (`link_update`, Linux 5.7 to 7.3.4).
+/// The length of the kernel's description does not identify a link: the descriptions of links and of BTF had 32 bytes
+/// in some versions, and they grow. So this function requests to replace the link's program by one whose file
+/// descriptor is never open. The kernel looks up the link first, and rejects any other object with `EINVAL`; for a link
+/// it then reports `EBADF`, and changes nothing (`link_update`, Linux 5.7 to 7.3.4).
 pub(crate) fn is_link(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let mut attr = LinkUpdate { link_fd: fd.as_raw_fd(), new_fd: NOT_OPEN, flags: 0, old_fd: 0 };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     match unsafe { bpf(Command::LINK_UPDATE, &mut attr) } {
         Err(errno) if errno.raw() == libc::EBADF => Ok(true),
         Err(errno) if errno.raw() == libc::EINVAL => Ok(false),
@@ -337,7 +342,7 @@ pub(crate) fn can_detach() -> crate::Result<bool> {
     static PROBE: Probe = Probe::new("detaches links");
     PROBE.run(|| {
         let mut attr = LinkDetach { link_fd: NOT_OPEN };
-        // SAFETY: the request has no address.
+        // SAFETY: `attr` contains no pointers.
         match unsafe { bpf(Command::LINK_DETACH, &mut attr) } {
             Err(errno) if errno.raw() == libc::EBADF => Ok(true),
             // The command is unknown.
@@ -353,7 +358,7 @@ const NOT_OPEN: i32 = -1;
 /// Opens an instance of an attached iterator.
 pub(crate) fn open_iter(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut attr = IterCreate { link_fd: link.as_raw_fd(), flags: 0 };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf_fd(Command::ITER_CREATE, &mut attr) }
 }
 
@@ -389,6 +394,6 @@ pub(crate) fn update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: Option<Borr
         flags: if old.is_some() { attach_flags::REPLACE } else { 0 },
         old_fd: old.map_or(0, |old| old.as_raw_fd()),
     };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::LINK_UPDATE, &mut attr) }.map(drop)
 }

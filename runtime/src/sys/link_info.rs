@@ -54,16 +54,17 @@ impl Words {
     }
 }
 
-/// The buffers that the kernel fills for a kind of link: indices of fields with their addresses and lengths.
+/// The buffers that the kernel fills for a kind of link: the indices of the fields that contain pointers to the
+/// buffers, and their lengths.
 #[derive(Clone, Copy, Debug, Default)]
 struct Buffers {
-    /// The address and the length of the name.
+    /// The fields with the pointer to the name and the length of its buffer.
     name: Option<(usize, usize)>,
-    /// The addresses of lists of 64-bit numbers.
+    /// The fields with the pointers to lists of 64-bit numbers.
     lists: &'static [usize],
-    /// The address of a list of 32-bit ids.
+    /// The field with the pointer to a list of 32-bit ids.
     ids: Option<usize>,
-    /// The number of entries that all lists have.
+    /// The field with the number of entries, which is the same for all lists.
     count: usize,
 }
 
@@ -168,9 +169,10 @@ fn request(link: BorrowedFd<'_>, words: &mut Words) -> Result<(), Errno> {
         info_len: len32(size_of::<Words>())?,
         info: address_mut(std::slice::from_mut(words)),
     };
-    // SAFETY: the kernel writes at most `info_len` bytes to `words`. `info` has checked that the file descriptor is a link. All addresses in
-    // the words are zero, or those of live buffers beside their lengths: `Buffers::of` has chosen the fields by the kind of this link, which
-    // never changes, and all lists have the number of entries that is in their common field.
+    // SAFETY: the kernel writes at most `info_len` bytes to `words`. `info` has checked that the file descriptor is a
+    // link. All pointers in the words are null, or those of live buffers whose lengths are in the words too:
+    // `Buffers::of` has chosen the fields by the kind of this link, which never changes, and all lists have the number
+    // of entries in their common field.
     unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }.map(drop)
 }
 
@@ -212,7 +214,7 @@ mod tests {
                 words.set(4, event).unwrap();
                 let Buffers { name, lists, ids, count } = Buffers::of(&words);
                 let addresses = name.iter().map(|(address, _)| *address).chain(lists.iter().copied()).chain(ids);
-                // No address overlaps another, or a length.
+                // No pointer overlaps another pointer or a length.
                 let mut used: Vec<usize> = addresses.flat_map(|at| [at, at + 1]).collect();
                 used.extend(name.map(|(_, length)| length));
                 used.extend((!lists.is_empty()).then_some(count));

@@ -21,7 +21,7 @@ pub(crate) struct Request<'a> {
     /// The id of the value's type in the kernel's BTF, and the BTF of the module if a module defines the type.
     pub(crate) kernel_value: Option<(u32, Option<BorrowedFd<'a>>)>,
     pub(crate) token: Option<BorrowedFd<'a>>,
-    /// The network device that the map is offloaded to, or 0.
+    /// The index of the network device to offload the map to, or 0.
     pub(crate) ifindex: u32,
     /// The hash of the only program that can use the map.
     pub(crate) exclusive: Option<&'a [u8; 32]>,
@@ -47,7 +47,7 @@ impl Map {
     /// Creates a map.
     pub(crate) fn create(request: &Request<'_>) -> Result<Self, Errno> {
         let mut attr = Self::attr(request);
-        // SAFETY: the only address is that of the hash, next to its length; it outlives the call.
+        // SAFETY: the only pointer in `attr` is that of the hash, which has the length in `attr` and outlives the call.
         let fd = unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) }?;
         // The kernel created the map with exactly these sizes, so there is no need to read them back.
         let abi::Map { map_type, key_size, value_size, max_entries, flags, extra, .. } = request.map;
@@ -55,8 +55,8 @@ impl Map {
         Ok(Self { fd, definition })
     }
 
-    /// Repeats a request that the kernel rejected with `refused`, to get its reason. Returns `None` if the kernel reports no reasons
-    /// (before Linux 7.2, and for most faults of a definition), or if the result differs now.
+    /// Repeats a request that the kernel rejected with `refused`, to get the kernel's reason. Returns `None` if the
+    /// kernel reports no reasons (before Linux 7.2, and for most faults of a definition), or if the result differs now.
     pub(crate) fn reason(request: &Request<'_>, refused: Errno) -> Option<String> {
         let mut attr = Self::attr(request);
         let mut log = vec![0_u8; 4096];
@@ -145,15 +145,17 @@ impl Map {
             flags,
             ..MapElem::default()
         };
-        // SAFETY: key and value have the lengths of the kernel's map, which is what it reads. The exception is a kernel without the flags
-        // of percpu maps: it copies more bytes from behind the value, or finds none (`EFAULT`), and discards them when it rejects the
-        // flags. It never writes to them.
+        // SAFETY: key and value have the lengths of the kernel's map, which is what it reads. The exception is a kernel
+        // that does not support the CPU flags of percpu maps: it also reads bytes past the end of the value, or returns
+        // `EFAULT` if they are not readable. It discards these bytes when it rejects the flags, and never writes to
+        // them.
         unsafe { bpf(Command::MAP_UPDATE_ELEM, &mut attr) }.map(drop)
     }
 
     /// Sets one element of a percpu map for all possible CPUs. Each value is padded to a multiple of eight bytes, ordered by CPU.
     ///
-    /// Returns `EINVAL` if it is not a percpu map, or key or values do not have the length that the kernel would read.
+    /// Returns `EINVAL` if the map is not percpu, the key or the values do not have the length that the kernel would
+    /// read, the number of CPUs is not confirmed, or `flags` is not `ANY`, `NOEXIST` or `EXIST`.
     pub(crate) fn update_each(&self, key: &[u8], values: &[u8], flags: u64) -> Result<(), Errno> {
         const EINVAL: Errno = Errno::from_raw(libc::EINVAL);
         let count = crate::sys::cpus::count().map_err(|error| error.errno().unwrap_or(EINVAL))?;
@@ -203,7 +205,7 @@ impl AsFd for Map {
 /// Freezes a map: system calls can no longer write to it.
 pub(crate) fn freeze(map: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = MapElem { map_fd: map.as_raw_fd(), ..MapElem::default() };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::MAP_FREEZE, &mut attr) }.map(drop)
 }
 

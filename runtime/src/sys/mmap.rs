@@ -25,15 +25,16 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps at least `len` bytes of `fd` from `offset` on, which must be a multiple of the page size, for reading and, if `writable`, for
-    /// writing.
+    /// Maps at least `len` bytes of `fd`, beginning at `offset`, for reading and, if `writable` is set, for writing.
+    /// `offset` must be a multiple of the page size.
     pub(crate) fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Self, Errno> {
         let invalid = Errno::from_raw(libc::EINVAL);
         let offset = libc::off_t::try_from(offset).map_err(|_| invalid)?;
         Self::map(fd, offset, len, None, writable)
     }
 
-    /// Maps `len` bytes of `fd` for reading and writing: at `address`, if that is free, or at an address that the kernel chooses.
+    /// Maps `len` bytes of `fd` for reading and writing, at `address` or, without it, at an address that the kernel
+    /// chooses. Returns `EEXIST` if `address` is in use.
     pub(crate) fn at(fd: BorrowedFd<'_>, len: usize, address: Option<usize>) -> Result<Self, Errno> {
         Self::map(fd, 0, len, address, true)
     }
@@ -51,7 +52,8 @@ impl Region {
         // Kernels before 4.17 treat the address as a hint; whether they used it is checked below.
         let fixed = if address.is_some() { MAP_FIXED_NOREPLACE } else { 0 };
         let wanted = std::ptr::without_provenance_mut(address.unwrap_or(0));
-        // SAFETY: a new mapping at a free address touches no memory of ours: the kernel chooses it, or rejects one that is not free.
+        // SAFETY: a new mapping at a free address does not touch existing memory: the kernel chooses the address, or
+        // rejects one that is not free.
         let base = unsafe { libc::mmap(wanted, len, protection, libc::MAP_SHARED | fixed, fd.as_raw_fd(), offset) };
         if base == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -85,7 +87,7 @@ impl Region {
     pub(crate) fn anonymous(len: usize) -> Self {
         let len = len.next_multiple_of(page_size());
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
+        // SAFETY: a new mapping at an address that the kernel chooses does not touch existing memory.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED);
         Self { base: NonNull::new(base.cast()).expect("a mapping is not at null"), len, writable: true }

@@ -51,7 +51,8 @@ use crate::uapi::{Command, OBJ_NAME_MAX};
 /// zero.
 ///
 /// # Safety
-/// Every address in `attr` that the command reads or writes must be valid for as many bytes as the command uses.
+/// Every pointer in `attr` that the command uses must be valid for the number of bytes that the command reads or writes
+/// there.
 pub(crate) unsafe fn bpf<A: attr::Attr>(command: Command, attr: &mut A) -> Result<i32, Errno> {
     // SAFETY: the caller's contract is the same; `attr` is a live value of this size.
     unsafe { bpf_raw(command, std::ptr::from_mut(attr).cast(), size_of::<A>()) }
@@ -72,7 +73,7 @@ unsafe fn bpf_raw(command: Command, attr: *mut u8, size: usize) -> Result<i32, E
 /// # Safety
 /// The requirements of [`bpf_raw`] apply.
 unsafe fn call(command: Command, attr: *mut u8, size: usize) -> Result<i32, Errno> {
-    // SAFETY: `attr` is valid for `size` bytes, and its addresses are valid by this function's own contract.
+    // SAFETY: `attr` is valid for `size` bytes, and its pointers are valid by this function's own contract.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command.0, attr, size) };
     i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
 }
@@ -101,8 +102,9 @@ unsafe fn bpf_fd_raw(command: Command, attr: *mut u8, size: usize) -> Result<Own
     Ok(own)
 }
 
-/// Takes a file descriptor that a system call has returned. One of 0 to 2 is moved: a process that has closed its standard streams gets these
-/// numbers, but in many fields of requests 0 means that there is no file descriptor.
+/// Takes ownership of a file descriptor that a system call has returned. Moves the file descriptors 0 to 2 to higher
+/// numbers: a process that has closed its standard streams gets these numbers, but in many fields of requests 0 means
+/// that there is no file descriptor.
 ///
 /// # Safety
 /// The file descriptor has no other owner.
@@ -110,7 +112,8 @@ unsafe fn own(fd: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: promised by the caller.
     let own = unsafe { OwnedFd::from_raw_fd(fd) };
     match fd {
-        // The copy has the lowest free number from 3 on, and the flag `FD_CLOEXEC`, as those of bpf() have.
+        // The copy has the lowest free number above 2, and the flag `FD_CLOEXEC`, as the file descriptors of bpf()
+        // have.
         0..=2 => own.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EMFILE))),
         _ => Ok(own),
     }
@@ -127,8 +130,8 @@ unsafe fn bpf_with_log<A: attr::Attr>(
     common: &mut attr::CommonAttr,
 ) -> Result<OwnedFd, Errno> {
     let (command, common) = (command.0 | attr::COMMON_ATTRS, std::ptr::from_mut(common));
-    // SAFETY: both are live values of exactly these sizes, and their addresses are valid by this function's own contract. Kernels that
-    // do not know the bit reject the command (`EINVAL`) before they look at anything.
+    // SAFETY: both are live values of exactly these sizes, and their pointers are valid by this function's own
+    // contract. Kernels that do not know the bit reject the command (`EINVAL`) before they read either value.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -144,8 +147,8 @@ unsafe fn bpf_with_log<A: attr::Attr>(
     unsafe { own(fd) }
 }
 
-/// Raises this process's limit on locked memory to infinity or, without the right to that (`CAP_SYS_RESOURCE`), to its hard limit. Returns
-/// whether the limit was raised. Kernels before 5.11 count maps and programs against it.
+/// Raises this process's limit on locked memory to infinity or, without `CAP_SYS_RESOURCE`, to the hard limit. Returns
+/// whether the limit was raised. Kernels before 5.11 count maps and programs against this limit.
 pub(crate) fn lift_memlock() -> Result<bool, Errno> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` is a live value of the right type.
@@ -183,12 +186,12 @@ pub(crate) fn c_path(path: &Path) -> Result<CString, Error> {
     })
 }
 
-/// Returns the address of a slice for a request; zero for an empty slice.
+/// Returns the pointer to a slice for a request; zero for an empty slice.
 fn address<T>(slice: &[T]) -> u64 {
     if slice.is_empty() { 0 } else { slice.as_ptr().expose_provenance() as u64 }
 }
 
-/// Returns the address of a slice that the kernel writes; zero for an empty slice.
+/// Returns the pointer to a slice that the kernel writes; zero for an empty slice.
 fn address_mut<T>(slice: &mut [T]) -> u64 {
     if slice.is_empty() { 0 } else { slice.as_mut_ptr().expose_provenance() as u64 }
 }
@@ -198,7 +201,8 @@ fn len32(len: usize) -> Result<u32, Errno> {
     u32::try_from(len).map_err(|_| Errno::from_raw(libc::E2BIG))
 }
 
-/// Converts a name for a request: cut to what fits, padded with zeros, and with `_` in place of every character that the kernel rejects.
+/// Converts a name for a request: truncated to 15 bytes, padded with zeros, and with `_` instead of every byte that the
+/// kernel rejects.
 pub(crate) fn name16(name: &str) -> [u8; 16] {
     let mut field = [0; 16];
     for (to, byte) in field.iter_mut().take(OBJ_NAME_MAX).zip(name.bytes()) {

@@ -105,7 +105,8 @@ impl From<Errno> for Rejection {
     }
 }
 
-/// Makes a request. A dump whose objects changed meanwhile is an `EINTR`. Calls `each` with the kind and the body of every message that precedes the answer.
+/// Makes a request. Calls `each` with the kind and the body of every message that precedes the answer. Returns `EINTR`
+/// if the objects changed during a dump.
 pub(crate) fn request(socket: &OwnedFd, message: &Message, mut each: impl FnMut(u16, &[u8])) -> Result<(), Rejection> {
     /// The number of the next request. An answer has the number of its request, which distinguishes it from late
     /// answers to earlier requests.
@@ -236,8 +237,8 @@ fn send(socket: BorrowedFd<'_>, message: &[u8]) -> Result<(), Errno> {
 /// The maximum number of attempts to receive an answer.
 const TRIES: u32 = 3;
 
-/// Receives answers and returns their length, which is more than that of the buffer if they did not fit. A failed attempt is repeated, because without the answer it is unknown whether the request
-/// was carried out.
+/// Receives answers and returns their length, which exceeds the length of the buffer if they did not fit. A failed
+/// attempt is repeated, because without the answer it is unknown whether the request was carried out.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut receive = || {
         // SAFETY: the kernel writes at most the length of the buffer.

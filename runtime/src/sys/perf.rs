@@ -62,7 +62,8 @@ struct Requests {
     set_bpf: libc::c_ulong,
 }
 
-/// Opens the event of a tracepoint by its id, of all processes on one CPU. Programs that are attached to it run on every CPU.
+/// Opens the event of a tracepoint by its id, for all processes on one CPU. A program that is attached to the event
+/// runs on every CPU.
 pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
     let attr = EventAttr {
         event_type: TYPE_TRACEPOINT,
@@ -79,7 +80,7 @@ pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
 pub(crate) struct Probe<'a> {
     /// The type of the PMU.
     pub(crate) event_type: u32,
-    /// The bits for the return of the function, and for the offset of a reference counter.
+    /// The bit for a probe at the function's return, and the offset of a reference counter.
     pub(crate) config: u64,
     /// The kernel function, or the path of the file.
     pub(crate) name: &'a CStr,
@@ -109,7 +110,7 @@ pub(crate) struct Sampled {
     pub(crate) config: [u64; 5],
     /// The access that triggers a breakpoint; 0 for other events.
     pub(crate) breakpoint: u32,
-    /// Whether new threads and processes of the process have the event too.
+    /// Whether new threads and child processes inherit the event.
     pub(crate) is_inherited: bool,
     pub(crate) excludes_user: bool,
     pub(crate) excludes_kernel: bool,
@@ -120,7 +121,7 @@ pub(crate) struct Sampled {
     pub(crate) cpu: Option<i32>,
 }
 
-/// Opens a sampled event, of all processes if none is set.
+/// Opens a sampled event, for all processes if `pid` is `None`.
 pub(crate) fn sampled(event: &Sampled) -> Result<OwnedFd, Errno> {
     let [config, config1, config2, config3, config4] = event.config;
     let flags = [
@@ -154,8 +155,8 @@ pub(crate) enum Wakeup {
     Bytes(u32),
 }
 
-/// Opens an event of one CPU that programs write to, disabled. Each sample has bytes of a program (`PERF_COUNT_SW_BPF_OUTPUT`,
-/// `PERF_SAMPLE_RAW`).
+/// Opens an event on one CPU that programs output to, initially disabled. Each sample contains the bytes that a program
+/// has output (`PERF_COUNT_SW_BPF_OUTPUT`, `PERF_SAMPLE_RAW`).
 pub(crate) fn output(cpu: i32, wakeup: Wakeup) -> Result<OwnedFd, Errno> {
     // `wakeup_events` and `wakeup_watermark` are one field; a flag selects its meaning.
     let (flags, wakeup_events) = match wakeup {
@@ -185,7 +186,8 @@ const EXCLUDE_KERNEL: u64 = flag(5);
 const FREQUENCY: u64 = flag(10);
 const WATERMARK: u64 = flag(14);
 
-/// Returns the mask of a bit field of `struct perf_event_attr`; bit fields are counted from the other end on big-endian architectures.
+/// Returns the mask of a bit field of `struct perf_event_attr`; big-endian architectures count bit fields from the most
+/// significant bit.
 const fn flag(bit: u32) -> u64 {
     if cfg!(target_endian = "little") { 1 << bit } else { 1 << (63 - bit) }
 }
@@ -193,15 +195,17 @@ const fn flag(bit: u32) -> u64 {
 /// Opens an event.
 fn open(attr: &EventAttr, (pid, cpu): (i32, i32)) -> Result<OwnedFd, Errno> {
     let attr = EventAttr { size: super::len32(size_of::<EventAttr>())?, ..*attr };
-    // SAFETY: `attr` is a live value of the size in its field. The kernel writes to no address in it. An event source can take its
-    // configuration for the address of a C string (kprobes, uprobes) or of a breakpoint: the kernel checks what it reads there.
+    // SAFETY: `attr` is a live value of the size in its field. The kernel writes through no pointer in it. For some
+    // PMUs, a config field is the address of a C string (kprobes, uprobes) or of a breakpoint; the kernel validates
+    // what it reads there.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, pid, cpu, ANY, CLOEXEC) };
     let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(Errno::last)?;
     // SAFETY: the call succeeded, so this is a new file descriptor without another owner.
     unsafe { super::own(fd) }
 }
 
-/// Attaches a program by ioctl, as before perf links (5.15). It stays attached until the event is closed.
+/// Attaches a program by ioctl, for kernels without perf links (before Linux 5.15). The program stays attached until
+/// the event is closed.
 pub(crate) fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: this request takes a file descriptor by value.
     let set = unsafe { libc::ioctl(event.as_raw_fd(), REQUESTS.set_bpf as _, program.as_raw_fd()) };

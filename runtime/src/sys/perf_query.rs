@@ -17,7 +17,7 @@ pub(crate) struct Found {
     pub(crate) address: u64,
 }
 
-/// Queries a file descriptor of a process.
+/// Queries the program that is attached to the perf event of a process's file descriptor.
 pub(crate) fn query(pid: u32, fd: u32) -> Result<Found, Errno> {
     // Longer than any path.
     let mut name = vec![0; 4096];

@@ -115,8 +115,8 @@ pub(crate) fn verdict<T>(result: &Result<T, Errno>, no: &[i32]) -> Result<bool, 
     }
 }
 
-/// Returns the answer of a request, as [`verdict`] does, but "no" only if the request `without` the feature succeeds. If it fails,
-/// returns the error of this second request.
+/// Returns the answer of a request, as [`verdict`] does, but "no" only if the request `without` the feature succeeds.
+/// If the second request fails, returns its error.
 pub(crate) fn compare(
     with: Result<(), Errno>,
     no: &[i32],
@@ -129,7 +129,7 @@ pub(crate) fn compare(
     Ok(has)
 }
 
-/// Returns the answer of a probe, or `otherwise` if the process has no rights to probe (`EPERM`).
+/// Returns the answer of a probe, or `otherwise` if the process has no permission to probe (`EPERM`).
 pub(crate) fn without_rights(answer: crate::Result<bool>, otherwise: bool) -> crate::Result<bool> {
     answer.or_else(|error| match error.errno() {
         Some(errno) if errno.raw() == libc::EPERM => Ok(otherwise),

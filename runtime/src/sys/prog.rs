@@ -58,7 +58,8 @@ pub(crate) struct Attempt {
     pub(crate) log_size: u32,
 }
 
-/// Loads a program. The verifier's log goes to `log` if `log_level` is not zero.
+/// Loads a program. If `log_level` is not zero, the verifier writes its log to `log`. The outer error is that of a
+/// slice whose length no request can have.
 pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Result<Attempt, Errno> {
     let count = |bytes: &[u8], size: usize| {
         if bytes.len() % size == 0 { len32(bytes.len() / size) } else { Err(Errno::from_raw(libc::EINVAL)) }
@@ -111,9 +112,9 @@ pub(crate) fn load(request: &Request<'_>, log_level: u32, log: &mut [u8]) -> Res
         attr.log_size = len32(log.len())?;
         attr.log_buf = address_mut(log);
     }
-    // SAFETY: every address is that of a slice which outlives the call, with a count from the slice's length; the license ends with NUL;
-    // the log is exclusively ours. The kernel reads entries of `fd_array` at the indices in instructions. The callers take these from the
-    // same array; an index outside of it is only read, never written.
+    // SAFETY: every pointer is that of a slice that outlives the call, with a count from the slice's length; the
+    // license ends with NUL; the log is exclusively ours. The kernel reads entries of `fd_array` at the indices in
+    // instructions. The callers take these from the same array; an index outside of it is only read, never written.
     let result = unsafe { bpf_fd(Command::PROG_LOAD, &mut attr) };
     Ok(Attempt { result, log_size: attr.log_true_size })
 }
@@ -129,7 +130,7 @@ pub(crate) struct Run<'a> {
     pub(crate) repeat: u32,
     pub(crate) flags: u32,
     pub(crate) cpu: u32,
-    /// The number of live frames of a batch.
+    /// The number of live frames in a batch.
     pub(crate) batch_size: u32,
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
         batch_size: run.batch_size,
         ..TestRun::default()
     };
-    // SAFETY: every address is that of a slice that outlives the call, next to its length.
+    // SAFETY: every pointer is that of a slice that outlives the call, and `attr` has the lengths of the slices.
     unsafe { bpf(Command::PROG_TEST_RUN, &mut attr) }?;
     Ok(Outcome {
         return_value: attr.retval,
@@ -173,7 +174,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, run: &mut Run<'_>) -> Result<Out
 /// Binds a map to a program, which keeps the map alive (Linux 5.10).
 pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr = BindMap { prog_fd: program.as_raw_fd(), map_fd: map.as_raw_fd(), ..BindMap::default() };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_BIND_MAP, &mut attr) }.map(|_| ())
 }
 
@@ -181,7 +182,7 @@ pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(
 pub(crate) fn associate(program: BorrowedFd<'_>, struct_ops: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut attr =
         AssocStructOps { map_fd: struct_ops.as_raw_fd(), prog_fd: program.as_raw_fd(), ..AssocStructOps::default() };
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf(Command::PROG_ASSOC_STRUCT_OPS, &mut attr) }.map(drop)
 }
 
@@ -204,6 +205,6 @@ pub(crate) fn read_stream(program: BorrowedFd<'_>, stream_id: u32, buffer: &mut 
 /// Enables run count and run time statistics of programs until the file descriptor is closed (`BPF_STATS_RUN_TIME`).
 pub(crate) fn enable_stats() -> Result<OwnedFd, Errno> {
     let mut attr = EnableStats::default();
-    // SAFETY: the request has no address.
+    // SAFETY: `attr` contains no pointers.
     unsafe { bpf_fd(Command::ENABLE_STATS, &mut attr) }
 }

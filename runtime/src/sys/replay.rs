@@ -1,11 +1,13 @@
 //! Repeats recorded bpf() calls without other work between them, to measure the least time that a load can take.
 //!
 //! # Safety
-//! A replay owns copies of all memory that its requests point to, and writes their addresses into the requests just before each call. Its
-//! file descriptors are those that the replay's own calls returned in place of the recorded ones. An element operation uses a map that the
-//! replay creates by a recorded request. That request decides how much memory the kernel uses, not what the recorder saw at the file
-//! descriptor's number, since a closed number can have been reused for another map. An operation is rejected if its memory does not have
-//! that length, or if it used a different map when it was recorded, and so is a command whose pointers the recorder does not know.
+//! A replay owns copies of all memory that its requests point to, and writes pointers to the copies into each request
+//! just before the call. Its file descriptors are those that the replay's own calls returned in place of the recorded
+//! ones. An element operation uses a map that the replay creates by a recorded request. That request determines how
+//! much memory the kernel uses. The map that the recorder saw at the file descriptor's number does not, because the
+//! number can have been closed and reused for another map. An operation is rejected if its memory does not have the
+//! length that the request determines, or if it used a different map when it was recorded. A command whose pointers the
+//! recorder does not know is rejected too.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -32,8 +34,8 @@ pub struct Replay {
     calls: Vec<Prepared>,
 }
 
-/// Returns the offsets of the addresses in a request of this command; `None` if the command cannot be replayed. The memory
-/// at each address must have been recorded.
+/// Returns the offsets of the pointers in a request of this command, or `None` if the command cannot be replayed. The
+/// memory behind each pointer must have been recorded.
 fn addresses(command: Command) -> Option<&'static [usize]> {
     Some(match command {
         Command::MAP_CREATE => &[80],
@@ -46,7 +48,7 @@ fn addresses(command: Command) -> Option<&'static [usize]> {
     })
 }
 
-/// The offsets of the addresses of key and value in an element operation.
+/// The offsets of the pointers to the key and the value in an element operation.
 const KEY: usize = 8;
 const VALUE: usize = 16;
 
@@ -79,7 +81,7 @@ struct Prepared {
     len: usize,
     /// The offsets of file descriptors in the request, with the index of the call that returned each.
     fds: Vec<(usize, usize)>,
-    /// The offsets of addresses in the request, with the memory for each.
+    /// The offsets of pointers in the request, with the memory for each.
     buffers: Vec<(usize, Box<[u8]>)>,
     succeeded: bool,
 }
@@ -88,7 +90,7 @@ impl Replay {
     /// Prepares calls that were recorded with all contents.
     ///
     /// # Errors
-    /// If one of them cannot be repeated.
+    /// If a call cannot be repeated.
     pub(crate) fn new(calls: &[Call]) -> Result<Self> {
         let mut known = HashMap::new();
         let mut prepared = Vec::new();
@@ -201,13 +203,14 @@ impl Prepared {
 
     fn make(&mut self) -> std::result::Result<i32, Errno> {
         for (offset, buffer) in &mut self.buffers {
-            // Requests consist of whole words, and addresses are aligned words in them.
+            // Requests consist of whole words, and pointers are aligned words in them.
             if let Some(word) = self.attr.get_mut(*offset / 8) {
                 *word = super::address_mut(buffer);
             }
         }
-        // SAFETY: every address in the request is that of memory which this value owns, with the length that the request itself states or,
-        // for elements, the request that creates their map; see the module's `# Safety`.
+        // SAFETY: every pointer in the request is that of memory that this value owns. The memory has the length that
+        // the request itself states or, for elements, that the request that creates their map determines; see the
+        // module's `# Safety`.
         let result = unsafe { libc::syscall(libc::SYS_bpf, self.command.0, self.attr.as_mut_ptr(), self.len) };
         i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(Errno::last)
     }

@@ -27,7 +27,7 @@ thread_local! {
     static CALLS: RefCell<Vec<Recorded>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes a bpf() call: the command, the address of the request and its size in bytes.
+/// Makes a bpf() call with a command, a pointer to the request, and the size of the request in bytes.
 pub(super) type Call = unsafe fn(Command, *mut u8, usize) -> Result<i32, Errno>;
 
 /// The functions of the recorder, which [`super::bpf`] calls.
@@ -36,7 +36,8 @@ pub(super) struct Recorder {
     pub(super) moved: fn(&OwnedFd),
 }
 
-/// The recorder, from the first recording of this process on. A program that never records contains nothing of it.
+/// The recorder, which the first recording of this process sets. It is set at run time so that an executable that never
+/// records does not contain the recorder's code.
 pub(super) static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
 /// Returns whether this thread is recording.
@@ -122,7 +123,7 @@ unsafe fn copy(address: u64, len: usize) -> Vec<u8> {
 /// Memory that a request points to.
 struct Extent {
     field: &'static str,
-    /// The offset of its address in the request.
+    /// The offset of the pointer to this memory in the request.
     offset: usize,
     len: usize,
     /// Whether the kernel reads it.
@@ -177,7 +178,7 @@ fn text_len(address: u64) -> usize {
         return 0;
     };
     let text = std::ptr::with_exposed_provenance::<std::ffi::c_char>(address);
-    // SAFETY: these fields have the addresses of C strings, as the maker of the request promises.
+    // SAFETY: these fields are pointers to C strings, as the caller that makes the request promises.
     unsafe { std::ffi::CStr::from_ptr(text) }.count_bytes() + 1
 }
 

@@ -22,8 +22,8 @@ impl Map {
         self.key_len.max(8)
     }
 
-    /// Copies elements, from the beginning or from `cursor` on, as many as fit (`BPF_MAP_LOOKUP_BATCH`), or removes them as well
-    /// (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
+    /// Copies as many elements as fit (`BPF_MAP_LOOKUP_BATCH`). Begins with the first element if `first` is set, and
+    /// otherwise continues from `cursor`. `BPF_MAP_LOOKUP_AND_DELETE_BATCH` also removes the elements.
     ///
     /// Sets `cursor` to the position to continue from. `ENOSPC` means that the slices are too short for the elements
     /// that the kernel copies as a whole, such as a bucket. `EINTR`, on kernels before 7.3, means that an element was
@@ -64,7 +64,8 @@ impl Map {
         }
     }
 
-    /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). An error has the number of elements that were set before it.
+    /// Sets the values of many keys (`BPF_MAP_UPDATE_BATCH`). The error contains the number of elements that were set
+    /// before it.
     pub(crate) fn update_batch(&self, keys: &[u8], values: &[u8], flags: u64) -> Result<(), (Errno, usize)> {
         let count = self.count(keys.len(), values.len(), flags).map_err(|errno| (errno, 0))?;
         let mut attr = MapBatch { keys: address(keys), values: address(values), ..self.batch(count, flags) };
@@ -74,7 +75,8 @@ impl Map {
         done(result, attr.count, count)
     }
 
-    /// Removes many keys (`BPF_MAP_DELETE_BATCH`). An error has the number of elements that were removed before it.
+    /// Removes many keys (`BPF_MAP_DELETE_BATCH`). The error contains the number of elements that were removed before
+    /// it.
     pub(crate) fn delete_batch(&self, keys: &[u8]) -> Result<(), (Errno, usize)> {
         let count = keys.len().checked_div(self.key_len).unwrap_or(0);
         let values = count.checked_mul(self.full_len).ok_or((EINVAL, 0))?;

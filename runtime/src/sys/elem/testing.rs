@@ -28,7 +28,7 @@ pub(crate) fn create_outer(
         map_name: name16("test"),
         ..MapCreate::default()
     };
-    // SAFETY: the request has no addresses, and the command returns a new file descriptor.
+    // SAFETY: `attr` contains no pointers, and the command returns a new file descriptor.
     match unsafe { bpf_fd(Command::MAP_CREATE, &mut attr) } {
         Ok(fd) => Some(fd),
         Err(errno) if errno.raw() == libc::EPERM => None,

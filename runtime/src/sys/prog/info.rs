@@ -2,13 +2,13 @@
 //! about the code.
 //!
 //! Queries the kernel twice: first for the lengths, then with buffers of these lengths. Parts that the kernel hides
-//! from this process are empty: the kernel sets their address to 0. To read another part, add its buffer to
-//! [`Description`], its length and address to [`query`], and its length in the answer to [`Description::cut`].
+//! from this process are empty: the kernel sets their pointers to 0. To read another part, add its buffer to
+//! [`Description`], the buffer's pointer and length to [`query`], and the length in the answer to [`Description::cut`].
 //!
-//! The command also describes maps, links and BTF, with different structs, in which the kernel would interpret lengths and
-//! addresses as other fields. These structs are shorter than this one. So every request sets an address beyond their
+//! The command also describes maps, links and BTF, with different structs, in which the kernel would interpret lengths
+//! and pointers as other fields. These structs are shorter than this one. So every request sets a pointer beyond their
 //! end: for a descriptor of a map, link or BTF, the kernel rejects the request (`E2BIG`). The first request has no
-//! other address.
+//! other pointer.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -221,7 +221,7 @@ fn query(program: BorrowedFd<'_>, found: &mut Description) -> Result<(), Errno> 
         nr_jited_func_lens: len32(found.code_lens.len())?,
         jited_func_lens: address_mut(&mut found.code_lens),
         nr_prog_tags: len32(found.tags.len())?,
-        // Without a buffer for tags, an address that the kernel does not use; see the module's documentation.
+        // Without a buffer for tags, a pointer that the kernel does not use; see the module's documentation.
         prog_tags: address_mut(&mut found.tags).max(1),
         nr_func_info: records(&found.func_info, functions)?,
         func_info: address_mut(&mut found.func_info),
@@ -239,11 +239,13 @@ fn query(program: BorrowedFd<'_>, found: &mut Description) -> Result<(), Errno> 
         info_len: len32(size_of::<ProgInfo>())?,
         info: address_mut(std::slice::from_mut(&mut info)),
     };
-    // SAFETY: `prog_tags` is not zero and behind the end of what the kernel knows of maps, links and BTF (at most 104 bytes in 7.3.4): it
-    // rejects the request for these (`bpf_check_uarg_tail_zero`). If a newer kernel knows more, the first request has no buffers, so that all
-    // lengths are zero, and `describe` makes no second one unless the answer has the length of a program's. For a program, the kernel writes
-    // at most `info_len` bytes to `info`, for which every bit pattern is valid. To each buffer it writes at most the number of elements in the
-    // field of its length, which is that of the buffer. Records have the sizes in `info`, or the request is rejected.
+    // SAFETY: `prog_tags` is not zero, and lies beyond the end of the structs for maps, links and BTF (at most 104
+    // bytes in 7.3.4): for these objects, the kernel rejects the request (`bpf_check_uarg_tail_zero`). In case a newer
+    // kernel has longer structs, the first request has no buffers, so that all lengths are zero, and `describe` makes
+    // no second request unless the answer has the length of a program's description. For a program, the kernel writes
+    // at most `info_len` bytes to `info`, for which every bit pattern is valid. To each buffer it writes at most the
+    // number of elements in the field of its length, which is that of the buffer. Records have the sizes in `info`, or
+    // the request is rejected.
     unsafe { bpf(Command::OBJ_GET_INFO_BY_FD, &mut attr) }?;
     found.info = info;
     found.known = attr.info_len;
@@ -258,7 +260,7 @@ fn resize<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), Err
     Ok(())
 }
 
-/// Shortens a buffer to this number of elements of this size; to nothing if the kernel reports no address.
+/// Truncates a buffer to this number of elements of this size, or empties it if the kernel has set its pointer to 0.
 fn cut<T>(buffer: &mut Vec<T>, address: u64, count: u32, size: u32) {
     let len = if address == 0 { 0 } else { u64::from(count) * u64::from(size) };
     buffer.truncate(usize::try_from(len).unwrap_or(usize::MAX));
