@@ -1,10 +1,11 @@
 //! Sanitized BTF: the object's BTF without the kinds and flags that an older kernel rejects.
 //!
-//! Each type that is too new is replaced by the nearest older kind. Types keep their ids, so that references to them stay valid, and
-//! values keep their sizes. Strings keep their offsets; new ones are appended. A kind layout (Linux 7.1) is removed, because older
-//! kernels reject the longer header. Types of kinds that no kernel knows are always replaced.
+//! Each type that is too new is replaced by the nearest older kind. Types keep their ids, so that references to them
+//! stay valid, and values keep their sizes. Strings keep their offsets; new strings are appended. A kind layout (Linux
+//! 7.1) is removed, because older kernels reject the longer header. Types of kinds that no kernel knows are always
+//! replaced.
 //!
-//! This module does not probe the running kernel: the caller determines which features it lacks.
+//! This module does not probe the running kernel: the caller determines which features the kernel lacks.
 
 mod contexts;
 #[cfg(test)]
@@ -206,7 +207,7 @@ impl Sanitized {
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 
-    /// Appends a copy of the string with `bad` bytes replaced by `_`, and returns its offset.
+    /// Appends a copy of the string with `bad` bytes replaced by `_`, and returns the offset of the copy.
     fn renamed(&mut self, offset: u32, bad: impl Fn(u8) -> bool) -> Option<u32> {
         let name: Vec<u8> = self.string(offset).iter().map(|&byte| if bad(byte) { b'_' } else { byte }).collect();
         let at = u32::try_from(self.strings.len()).ok()?;

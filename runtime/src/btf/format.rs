@@ -1,7 +1,8 @@
 //! The format of BTF that every reader needs: its header, and the lengths of types.
 //!
-//! Types of unknown kinds are skipped by the kind layout that Linux 7.1 and later add to BTF (`struct btf_layout` of
-//! `linux/btf.h`). The callers check the numbers. This module does not know types or files.
+//! Readers skip types of unknown kinds by the sizes in the kind layout, which Linux 7.1 and later add to BTF (`struct
+//! btf_layout` of `linux/btf.h`). Callers check that these sizes fit in the BTF. This module does not depend on indexed
+//! types or files.
 
 /// The size in bytes of the header up to `str_len`, which every header has.
 pub(crate) const SHORT: usize = 24;

@@ -2,8 +2,8 @@
 //!
 //! Used where members and sizes of types are needed (struct_ops, CO-RE relocation, layouts of maps). To find only ids
 //! by name, [`crate::kernel::btf`] needs no index. Malformed bytes make a type appear absent, and never cause a panic
-//! or an endless loop. Types of unknown kinds are skipped; they have no size and are not compatible with any type. Must
-//! not depend on the users of the types.
+//! or an endless loop. Types of unknown kinds are skipped; they have no size and are not compatible with any type. This
+//! module does not depend on the users of the types.
 
 mod declaration;
 pub(crate) mod format;
@@ -241,8 +241,8 @@ impl Types {
         self.string_bytes(offset).strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// Calls `visit` for each named type (of this BTF, not of its base) with its id, its kind and the bytes from the
-    /// beginning of its name on.
+    /// Calls `visit` for each named type (of this BTF, not of its base) with the type's id, its kind, and the bytes of
+    /// the strings from its name to the end.
     pub(crate) fn each_named<'a>(&'a self, mut visit: impl FnMut(u32, u32, &'a [u8])) {
         for (id, head) in self.heads().filter(|(_, head)| head.name != 0) {
             visit(id, head.kind, self.string_bytes(head.name));

@@ -190,7 +190,8 @@ impl Types {
         self.named_parameters(id).map(|(_, ty)| ty)
     }
 
-    /// Iterates over the names and types of the parameters of a function prototype. Prototypes of pointers have no names.
+    /// Iterates over the names and types of the parameters of a function prototype. The parameters of function pointers
+    /// have no names.
     pub(crate) fn named_parameters(&self, id: u32) -> impl Iterator<Item = (&str, u32)> {
         let owner = self.owner(id);
         let head = self.head(id).filter(|head| head.kind == kind::FUNC_PROTO);

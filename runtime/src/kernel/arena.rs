@@ -1,6 +1,6 @@
 //! The feature probe for references to any byte of an arena. Older kernels accept references to the first 512 MiB only.
 //!
-//! Linux 7.0 accepts them and 6.18 does not. The probe loads a program, once per process.
+//! Linux 7.0 accepts all references, Linux 6.18 does not. The probe loads a program, once per process.
 
 use super::probe::{self, Probe, ProbeRequest};
 use crate::error::{Errno, Result};

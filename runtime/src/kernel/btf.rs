@@ -23,7 +23,7 @@ use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys::btf as sys;
 use crate::sys::ids::Kind;
 
-/// The directory of the kernel's BTF and that of its modules.
+/// The directory with the BTF of the kernel and of its modules.
 pub(crate) const DIRECTORY: &str = "/sys/kernel/btf";
 
 /// The number of bytes that are read at a time if the file cannot be mapped. The buffer grows for a string or type record that is longer.

@@ -2,10 +2,10 @@
 //! rejected because it lacks the feature.
 //!
 //! The probes are those of libbpf's `features.c` (Linux 7.3.4). Functions whose names begin with `has_` return the
-//! answer, or the error that the process has no permission to probe. The others are for loads: if the process has no
-//! right to probe, the feature counts as present, so that the error of the rejected request is returned, which is more
-//! helpful. Features that are older than BPF tokens (6.9) are probed without a token, because every kernel with tokens
-//! has them.
+//! answer, or the error that the process has no permission to probe. The other functions are for loads: if the process
+//! has no permission to probe, the feature counts as present, so that the error of the rejected request is returned,
+//! which is more helpful. Features that are older than BPF tokens (6.9) are probed without a token, because every
+//! kernel with tokens has them.
 
 use std::os::fd::BorrowedFd;
 
@@ -114,7 +114,7 @@ pub(crate) fn btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<boo
 
 /// Returns whether the kernel accepts a feature of BTF, or the error that the process has no permission to probe.
 pub(crate) fn has_btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result<bool> {
-    // In the order of the features.
+    // In the order of `Feature::ALL`.
     static PROBES: [Probe; Feature::ALL.len()] = [
         Probe::new("accepts functions in BTF"),
         Probe::new("accepts sections in BTF"),

@@ -1,4 +1,4 @@
-//! The configuration of the running kernel: its text, the kernel's version, and one of its features.
+//! The configuration of the running kernel: its text, the kernel's version, and whether the kernel has attach cookies.
 //!
 //! This module does not depend on the types of the variables that these values initialize.
 
@@ -16,10 +16,10 @@ const PROC: &str = "/proc/config.gz";
 /// The maximum size of a configuration in bytes, which is more than any kernel has.
 const MOST: usize = 16 << 20;
 
-/// Reads the text of the running kernel's configuration; `None` if no file has it.
+/// Reads the text of the running kernel's configuration; `None` if no file contains it.
 pub(crate) fn text() -> Result<Option<Vec<u8>>> {
     let release = release()?;
-    // Most distributions install it in /boot, some recent ones only in the directory of modules.
+    // Most distributions install the file in /boot, some recent ones only in the directory of modules.
     let (boot, modules) = (format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"));
     first_of(&[&boot, PROC, &modules])
 }
@@ -71,8 +71,8 @@ pub(crate) fn version() -> Result<u32> {
     })
 }
 
-/// Probes whether programs can read their attach cookie (Linux 5.15). A kernel without that helper, or without tracepoint programs,
-/// returns `EINVAL`.
+/// Probes whether programs can read their attach cookie (Linux 5.15). A kernel without the helper for it, or without
+/// tracepoint programs, returns `EINVAL`.
 pub(crate) fn has_bpf_cookie() -> Result<bool> {
     static PROBE: Probe = Probe::new("has attach cookies");
     // r0 = bpf_get_attach_cookie(r1); exit
@@ -116,7 +116,7 @@ fn deflated(bytes: &[u8]) -> Option<&[u8]> {
     const COMMENT: u8 = 16;
     let header = bytes.first_chunk::<10>()?;
     let mut rest = bytes.get(10..)?;
-    // Deflate is the only method.
+    // Deflate is the only compression method.
     if header[2] != 8 {
         return None;
     }

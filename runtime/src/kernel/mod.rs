@@ -35,8 +35,8 @@ pub use crate::sys::cpus;
 
 /// Returns the version of the running kernel.
 ///
-/// Use it for messages. Distributions add features of later versions to their kernels: to find out whether the kernel
-/// has a feature, call [`has_feature`].
+/// Use the version for messages. Distributions add features of later versions to their kernels: to check whether the
+/// kernel has a feature, call [`has_feature`].
 ///
 /// ```
 /// use skelgen_runtime::error::LinuxVersion;
@@ -47,7 +47,7 @@ pub use crate::sys::cpus;
 /// ```
 ///
 /// # Errors
-/// If the kernel's release is not a version.
+/// If `/proc` cannot be read, or the kernel's release does not begin with a version.
 pub fn version() -> Result<LinuxVersion> {
     let code = kconfig::version()?;
     // The number consists of major version, minor version and patch level.

@@ -20,8 +20,9 @@ const KFUNC: &str = "bpf_kfunc";
 /// A load relocates an object to the kernel's types (CO-RE). Use this to make decisions before the load: which programs
 /// and members of a struct_ops map exist, or which value an enumerator has.
 ///
-/// The types are those of the kernel's BTF, which requires CONFIG_DEBUG_INFO_BTF. From Linux 6.16 on the kernel's own memory is mapped,
-/// before that it is copied (6 MB). An index takes four bytes for each type. A lookup by name takes about a millisecond.
+/// The types are those of the kernel's BTF, which requires CONFIG_DEBUG_INFO_BTF. Since Linux 6.16, the kernel's BTF is
+/// mapped into memory; before, it is copied (6 MB). An index takes four bytes for each type. A lookup by name takes
+/// about a millisecond.
 ///
 /// # Examples
 /// The lookups of a scheduler that runs on several kernels:
@@ -53,7 +54,7 @@ const KFUNC: &str = "bpf_kfunc";
 ///         println!("{} enumerators of {:?}", state.enumerators().count(), state.module());
 ///     }
 ///     println!("{:?}", types.enumerator("BPF_MAP_CREATE"));
-///     // Whether BTF marks kfuncs (Linux 6.9); before, any function can be one.
+///     // Since Linux 6.10, BTF can tag kfuncs. Without tags, any function may be a kfunc.
 ///     if let Some(function) = types.kfunc("bpf_task_from_pid").filter(|_| types.has_kfunc_tags()) {
 ///         println!("{:?}: {} ({} parameters)", function.module(), function.prototype(), function.parameters().count());
 ///     }
@@ -77,7 +78,8 @@ struct Source {
 impl Types {
     /// Reads the types of the running kernel and of all loaded modules that have BTF.
     ///
-    /// A module whose BTF cannot be read is left out; [`Self::unread`] lists these. Types of modules that are loaded later are missing.
+    /// A module whose BTF cannot be read is left out; [`Self::unread`] lists such modules. Types of modules that are
+    /// loaded later are missing.
     ///
     /// # Errors
     /// If the kernel's own BTF cannot be read: the kernel is built without it, or sysfs is not mounted.
@@ -136,10 +138,12 @@ impl Types {
         Ok(Self::of(types, None).after(base))
     }
 
-    /// Reads the types of the BTF object with this id: those of a loaded program, of the kernel or of a module (with the kernel's).
+    /// Reads the types of the BTF object with this id: the types of a loaded program, of the kernel, or of a module
+    /// together with those of the kernel.
     ///
     /// # Errors
-    /// If no BTF has the id, or the process has no permission to open it, which requires `CAP_SYS_ADMIN`.
+    /// If no BTF object has the id, the BTF is malformed, or the process has no permission to open it, which requires
+    /// `CAP_SYS_ADMIN`.
     ///
     /// # Examples
     /// ```no_run
@@ -172,7 +176,7 @@ impl Types {
         Self { all: vec![Source { types, module }], unread }
     }
 
-    /// Adds the base BTF that these types extend (split BTF), before them.
+    /// Inserts the base BTF, which these types extend (split BTF), before them.
     fn after(mut self, base: &Self) -> Self {
         self.all.insert(0, base.all[0].clone());
         self
@@ -239,8 +243,8 @@ impl Types {
     /// Finds a function by its name in BTF. Programs can be attached to such functions, and can call those that are kfuncs. A function
     /// that the compiler inlined everywhere is not in BTF.
     ///
-    /// Since Linux 7.0, a kfunc `foo` with implicit arguments can have a second function `foo_impl` in BTF, which has the full prototype
-    /// of `foo`: it has no address, and programs cannot call it.
+    /// Since Linux 7.0, a kfunc `foo` with implicit arguments can have a second function `foo_impl` in BTF, which has
+    /// the full prototype of `foo`. `foo_impl` has no address, and programs cannot call it.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<Function<'_>> {
         self.functions(name).next()
@@ -248,14 +252,14 @@ impl Types {
 
     /// Finds a kfunc by its name: a function that BTF tags as callable by programs.
     ///
-    /// Kernels before 6.10 and those built with pahole before 1.26 have no such tags ([`Self::has_kfunc_tags`]); there, look for a
-    /// [`function`](Self::function).
+    /// Kernels before 6.10 and those built with pahole before 1.26 have no such tags (see [`Self::has_kfunc_tags`]).
+    /// For these kernels, use [`Self::function`].
     #[must_use]
     pub fn kfunc(&self, name: &str) -> Option<Function<'_>> {
         self.functions(name).find(|function| function.is_tagged(KFUNC))
     }
 
-    /// Returns whether kfuncs are tagged, so that [`Self::kfunc`] finds any.
+    /// Returns whether the BTF tags kfuncs. Without tags, [`Self::kfunc`] finds no function.
     #[must_use]
     pub fn has_kfunc_tags(&self) -> bool {
         self.all.iter().any(|source| source.types.find_tagged(KFUNC).next().is_some())

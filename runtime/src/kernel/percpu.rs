@@ -1,7 +1,7 @@
 //! The feature probe for direct access to a percpu array's value, which `.percpu` sections require.
 //!
-//! Linux 7.3 and later have it if the JIT of the architecture supports percpu instructions, so a check of the version would not suffice.
-//! The probe creates a map and loads a program, once per process.
+//! Linux 7.3 and later have direct access if the JIT of the architecture supports percpu instructions, so a check of
+//! the version would not suffice. The probe creates a map and loads a program, once per process.
 
 use super::probe::{self, Probe, ProbeRequest};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::uapi::MapType;
 /// Returns whether programs can access the value of a percpu array directly on the running kernel.
 ///
 /// # Errors
-/// If the probe fails, usually because the process has no rights.
+/// If the probe fails, usually because the process has no permission to create maps and load programs.
 pub(crate) fn direct_access(how: ProbeRequest<'_>) -> Result<bool> {
     static PROBE: Probe = Probe::new("has direct access to percpu arrays");
     // r0 = the address of the map's value, then: r0 = *(u32 *)(r0 + 0); exit

@@ -102,11 +102,12 @@ pub struct Location<'a> {
 impl Symbols {
     /// Reads the symbols from `/proc/kallsyms`, which takes the kernel some hundredths of a second.
     ///
-    /// Modules and programs that are loaded later are missing; call it again after an address was not found.
+    /// Modules and programs that are loaded later are missing; if an address is not found, call this function again.
     ///
     /// # Errors
-    /// If the file cannot be read or is empty, or the kernel hides addresses from this process: reading them requires `CAP_SYSLOG`, and
-    /// `/proc/sys/kernel/kptr_restrict` below 2. The kind is [`ErrorKind::NotPermitted`] then.
+    /// If the file cannot be read or is empty, or the kernel hides addresses from this process: reading them requires
+    /// `CAP_SYSLOG`, and a value below 2 in `/proc/sys/kernel/kptr_restrict`. If addresses are hidden, the kind is
+    /// [`ErrorKind::NotPermitted`].
     pub fn load() -> Result<Self> {
         let mut builder = Builder::default();
         kallsyms::each(|line| builder.add(line)).map_err(|error| kallsyms::unread(&error))?;
@@ -199,7 +200,7 @@ impl fmt::Display for Location<'_> {
     }
 }
 
-/// Collects lines.
+/// Collects the symbols from the lines of `/proc/kallsyms`.
 #[derive(Default)]
 struct Builder {
     entries: Vec<Entry>,

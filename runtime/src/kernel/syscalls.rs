@@ -1,8 +1,8 @@
 //! The kernel functions that implement system calls: their names, and where their arguments are.
 //!
-//! A kernel with `CONFIG_ARCH_HAS_SYSCALL_WRAPPER` passes them one argument, a pointer to the registers (`struct pt_regs`) with
-//! the arguments of the system call. Other kernels pass the arguments themselves. To add an architecture, add the prefix that its
-//! `asm/syscall_wrapper.h` gives to the functions.
+//! A kernel with `CONFIG_ARCH_HAS_SYSCALL_WRAPPER` passes these functions one argument, a pointer to the registers
+//! (`struct pt_regs`) with the arguments of the system call. Other kernels pass the arguments themselves. To add an
+//! architecture, add the prefix that its `asm/syscall_wrapper.h` gives to the functions.
 
 use std::io::BufRead;
 
@@ -12,11 +12,11 @@ use crate::error::Result;
 /// The wrappers of system calls on an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrappers {
-    /// No kernel has any.
+    /// No kernel for the architecture has wrappers.
     Never,
-    /// Their names have a prefix that no other function has.
+    /// The names of wrappers have a prefix that no other function has.
     Prefixed(&'static str),
-    /// Their names are those of the functions of kernels without wrappers (powerpc, since Linux 6.1).
+    /// Wrappers have the names that the functions have in kernels without wrappers (powerpc, since Linux 6.1).
     Unprefixed,
 }
 

@@ -55,8 +55,9 @@ pub(crate) fn create_if_delegated(path: &Path) -> Result<Option<OwnedFd>> {
 /// token can serve several loads. For a single load, use [`set_token_path`](crate::LoadOptions::set_token_path).
 ///
 /// # Errors
-/// If the bpffs does not delegate anything, belongs to another user namespace or to the initial one, or the kernel has no tokens (before
-/// Linux 6.9).
+/// If the path cannot be opened or is not the mount point of a bpffs, the bpffs does not delegate anything or belongs
+/// to a different user namespace, this process is in the initial user namespace or does not have `CAP_BPF`, or the
+/// kernel has no tokens (before Linux 6.9).
 pub fn create(path: impl AsRef<Path>) -> Result<OwnedFd> {
     let path = path.as_ref();
     let what = format!("cannot create a BPF token from the bpffs at {}", path.display());
@@ -85,8 +86,8 @@ pub(crate) enum Delegable {
     Program(ProgramType, AttachType),
 }
 
-/// Adds help to an `EPERM`: the rights that this request requires, which was made with this token. `how` is appended to
-/// the text about the bpffs: its possible mount points, or where to pass the token.
+/// Adds help to an `EPERM` of this request: the rights that the request requires. `token` is the token that the request
+/// was made with. `how` is appended to the text about the bpffs: its possible mount points, or where to pass the token.
 pub(crate) fn advise(
     error: Error,
     token: Option<BorrowedFd<'_>>,

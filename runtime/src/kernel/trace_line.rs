@@ -40,8 +40,8 @@ pub enum TraceLine<'a> {
 
 /// A trace event.
 ///
-/// A message can contain line feeds. Then this is its first line, and the others are [`TraceLine::Other`], unless they
-/// have the format of an event.
+/// A message can contain line feeds. Then this event is its first line, and the other lines are [`TraceLine::Other`],
+/// unless they have the format of an event.
 ///
 /// ```no_run
 /// # fn f() -> skelgen_runtime::Result<()> {

@@ -1,4 +1,4 @@
-//! The trace pipe: the lines that programs print with `bpf_printk`, and those of other enabled trace events.
+//! The trace pipe: the lines that programs print with `bpf_printk`, and the lines of other enabled trace events.
 //!
 //! This module has the pipe and its lines as text; `trace_line.rs` has their format.
 
@@ -36,9 +36,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A reader of the kernel's trace pipe: the lines that programs print with `bpf_printk`.
 ///
-/// All programs of the system print to this pipe, and reading a line removes it for all readers. Newer kernels permit one reader at a time.
-/// Lines of other trace events that are enabled in tracefs are among them. The pipe is for debugging; to send data to this process, use
-/// a [ring buffer](crate::map::RingBuf).
+/// All programs of the system print to this pipe, and reading a line removes it for all readers. Newer kernels permit
+/// one reader at a time. The pipe also contains the lines of other trace events that are enabled in tracefs. The pipe
+/// is for debugging; to send data to this process, use a [ring buffer](crate::map::RingBuf).
 ///
 /// # Examples
 /// ```no_run

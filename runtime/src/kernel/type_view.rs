@@ -52,7 +52,8 @@ impl<'a> Type<'a> {
         self.module
     }
 
-    /// Returns the size of a value in bytes, or `None` for a type without one, such as `void`, a function, or a struct that is declared only.
+    /// Returns the size of a value in bytes, or `None` for a type without a size, such as `void`, a function, or a
+    /// forward-declared struct.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.types.size(self.id)
@@ -70,8 +71,8 @@ impl<'a> Type<'a> {
         types.members(id).map(move |member| Member { types, member, module, before: 0 })
     }
 
-    /// Returns the member of a struct or union with this name. Members of anonymous structs and unions count as its own, as in C. A path
-    /// (`se.avg.load_avg`) leads into the structs of members.
+    /// Returns the member of a struct or union with this name. Members of anonymous structs and unions count as members
+    /// of the outer type, as in C. A path (`se.avg.load_avg`) finds a member of a nested struct.
     #[must_use]
     pub fn member(&self, path: &str) -> Option<Member<'a>> {
         let mut names = path.split('.');
@@ -101,7 +102,7 @@ impl<'a> Type<'a> {
 }
 
 /// Finds the member with this name, also in anonymous members. `before` is the offset in bits of this type from the
-/// beginning of the outermost type; `visits` is the number of further members to examine at most.
+/// beginning of the outermost type; `visits` is the maximum number of further members to examine.
 fn find<'a>(ty: Type<'a>, name: &str, before: u64, depth: u32, visits: &mut u32) -> Option<Member<'a>> {
     let depth = depth.checked_sub(1).filter(|_| !name.is_empty())?;
     for member in ty.members() {
@@ -174,7 +175,8 @@ impl<'a> Member<'a> {
         Type { types: self.types, id: self.member.ty, module: self.module }
     }
 
-    /// Returns the offset in bytes from the beginning of the type that the path began with; of a bitfield, that of its first byte.
+    /// Returns the offset in bytes from the beginning of the type that the path began with; for a bitfield, the offset
+    /// of its first byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.bit_offset() / 8
@@ -192,7 +194,7 @@ impl<'a> Member<'a> {
         Some(self.member.bit_size).filter(|&bits| bits != 0)
     }
 
-    /// Returns the size in bytes; of a bitfield, the size of its type.
+    /// Returns the size in bytes; for a bitfield, the size of its type.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.ty().size()
@@ -262,7 +264,8 @@ impl<'a> Function<'a> {
         self.types.find_tagged(tag).any(|tagged| tagged == self.id)
     }
 
-    /// Iterates over the names and types of the parameters. Those of a variadic function end with one of type `void`.
+    /// Iterates over the names and types of the parameters. The parameters of a variadic function end with one of type
+    /// `void`.
     pub fn parameters(&self) -> impl Iterator<Item = (&'a str, Type<'a>)> + use<'a> {
         let Self { types, id, module } = *self;
         let prototype = types.referenced(id, kind::FUNC).unwrap_or(0);

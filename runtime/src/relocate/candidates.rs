@@ -1,4 +1,4 @@
-//! Candidates: the kernel's types whose name is equal to that of an object's type without its flavor suffix.
+//! Candidates: the kernel's types that have the name of an object's type, without the flavor suffix.
 //!
 //! A flavor begins at the last `___` that has other characters on both sides: `task_struct___old` is looked up as `task_struct`. Types of
 //! modules are candidates only if the kernel itself has none.

@@ -1,4 +1,4 @@
-//! Descriptions of records, for errors.
+//! Descriptions of CO-RE relocation records, for errors.
 
 use super::path::Spec;
 use super::record::{self, Record, RelocationKind};

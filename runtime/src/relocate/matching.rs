@@ -10,7 +10,7 @@ use crate::abi::essential_name;
 use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 
-/// Returns the object's `spec` in the kernel's type of this id, or `None` if the type does not have it.
+/// Looks up the object's `spec` in the kernel's type with this id. Returns `None` if the type does not have it.
 pub(super) fn find<'t>(
     local: &Types,
     spec: &Spec<'_>,
@@ -64,7 +64,7 @@ fn follow<'t>(local: &Types, path: &Path<'_>, target: &'t Types, id: u32) -> Res
     Ok(Some(found))
 }
 
-/// A member of one of the object's structs, to look up in the kernel's.
+/// A member of one of the object's structs, to look up in a struct of the kernel.
 struct Wanted<'a> {
     local: &'a Types,
     name: &'a str,

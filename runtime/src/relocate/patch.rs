@@ -50,7 +50,7 @@ fn offset(insn: &mut [u8], resolution: &Resolution) -> Result<()> {
     })?;
     match access {
         Access::Same => {}
-        // Poison the instruction, as for an absent field: an error only if the verifier reaches it.
+        // Poison the instruction, as for an absent field: the load fails only if the verifier reaches the instruction.
         Access::Incompatible => {
             poison(insn, 1);
             return Ok(());

@@ -10,7 +10,7 @@ const RECORD: usize = 16;
 /// A CO-RE relocation record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// The index of the instruction; `usize::MAX` if the record's offset is not the beginning of one.
+    /// The index of the instruction; `usize::MAX` if the record's offset is not the beginning of an instruction.
     pub(super) insn: usize,
     /// The id of the type in the object's BTF.
     pub(super) type_id: u32,

@@ -1,4 +1,4 @@
-//! The value of a relocation: the one that the compiler used, and the one for the kernel.
+//! The value of a relocation: the value that the compiler wrote, and the value for the kernel.
 
 use std::fmt;
 

@@ -109,7 +109,7 @@ const REGISTERS: &str = if cfg!(any(target_arch = "x86_64", target_arch = "x86")
     "user_pt_regs"
 };
 
-/// Returns the name of the context type for a program type; `None` if it has no name.
+/// Returns the name of the context type for a program type; `None` if the context has no named type.
 fn context(program_type: ProgramType) -> Option<&'static str> {
     Some(match program_type {
         ProgramType::CGROUP_DEVICE => "bpf_cgroup_dev_ctx",

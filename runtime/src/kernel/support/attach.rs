@@ -17,12 +17,13 @@ const NO_INTERFACE: u32 = u32::MAX >> 1;
 /// A name that no function of the kernel has.
 const NO_FUNCTION: &std::ffi::CStr = c"skelgen: not a function";
 
-/// Returns whether the running kernel supports this attach type, and has the program type that it is for.
+/// Returns whether the running kernel supports this attach type, and the program type that the attach type is for.
 ///
-/// This also answers whether a way to attach exists: [`AttachType::PERF_EVENT`] for links of kprobes, uprobes, tracepoints and perf events
-/// (Linux 5.15), [`AttachType::TRACE_KPROBE_MULTI`] for kprobes on many functions (5.18, CONFIG_FPROBE),
-/// [`AttachType::TRACE_UPROBE_MULTI`] (6.6), [`AttachType::TRACE_KPROBE_SESSION`] (6.10), [`AttachType::TCX_INGRESS`] (6.6),
-/// [`AttachType::NETKIT_PRIMARY`] (6.7, CONFIG_NETKIT), [`AttachType::STRUCT_OPS`] for links of struct_ops maps (6.4).
+/// Some attach types stand for a way to attach: [`AttachType::PERF_EVENT`] for links of kprobes, uprobes, tracepoints
+/// and perf events (Linux 5.15), [`AttachType::TRACE_KPROBE_MULTI`] for kprobes on many functions (5.18,
+/// CONFIG_FPROBE), [`AttachType::TRACE_UPROBE_MULTI`] (6.6), [`AttachType::TRACE_KPROBE_SESSION`] (6.10),
+/// [`AttachType::TCX_INGRESS`] (6.6), [`AttachType::NETKIT_PRIMARY`] (6.7, CONFIG_NETKIT), [`AttachType::STRUCT_OPS`]
+/// for links of struct_ops maps (6.4).
 ///
 /// Nothing is attached. Each call loads a program or two that do nothing, and closes them.
 ///
@@ -101,7 +102,7 @@ pub fn has_attach_type(attach_type: AttachType) -> Result<bool> {
             let no = [libc::EINVAL, libc::E2BIG, libc::EOPNOTSUPP];
             match create(NO_FUNCTION) {
                 Err(errno) if errno.raw() == libc::ESRCH => Ok(true),
-                // Linux 5.18 has the same error number for a function that does not exist.
+                // Linux 5.18 returns `EINVAL` also for a function that does not exist.
                 Err(errno) if errno.raw() == libc::EINVAL => probe::verdict(&create(c"bpf_fentry_test1"), &no),
                 result => probe::verdict(&result, &no),
             }

@@ -61,7 +61,7 @@ features! {
     InstructionSet4 = (6, 6),
     /// Programs of more than 4096 instructions, up to a million that the verifier examines.
     LargePrograms = (5, 2),
-    /// Loops that end after a bounded number of rounds.
+    /// Loops with a bounded number of iterations.
     BoundedLoops = (5, 3),
     /// Names of programs and maps. A load leaves names out if the kernel does not accept them.
     Names = (4, 15),
@@ -91,15 +91,15 @@ features! {
     CoreRelocation = (5, 17),
     /// Cookies of attachments, which programs read with [`Helper::GET_ATTACH_COOKIE`](crate::uapi::Helper::GET_ATTACH_COOKIE).
     AttachCookies = (5, 15),
-    /// XDP programs in maps of network interfaces: values with the file descriptor or id of a program.
+    /// XDP programs in devmaps: values that contain the file descriptor or id of a program.
     DevmapPrograms = (5, 8),
-    /// XDP programs in maps of CPUs: values with the file descriptor or id of a program.
+    /// XDP programs in cpumaps: values that contain the file descriptor or id of a program.
     CpumapPrograms = (5, 9),
     /// BPF tokens, see [`token`](crate::kernel::token).
     Tokens = (6, 9),
     /// Maps that only one program can use, see [`OpenMap::set_exclusive_hash`](crate::OpenMap::set_exclusive_hash).
     ExclusiveMaps = (6, 18),
-    /// Requests for the values of one CPU, or one value for all CPUs, of percpu maps.
+    /// Requests for one CPU's value in a percpu map, and requests that set one value for all CPUs.
     PercpuFlags = (7, 0),
     /// References of programs to any byte of an arena, not only to the first 512 MiB.
     ArenaOffsets = (7, 0),
@@ -110,9 +110,9 @@ features! {
 
 /// Returns whether the running kernel has a feature.
 ///
-/// A load probes for the features that it can replace. Use this to choose between programs or objects, or to report
-/// early which features a kernel lacks. If a load caches the answer of a probe, this function shares the cache; other
-/// probes run at each call, which takes less than a millisecond.
+/// A load probes for the features that it can emulate or do without. Use this to choose between programs or objects, or
+/// to report early which features a kernel lacks. If a load caches the answer of a probe, this function shares the
+/// cache; other probes run at each call, which takes less than a millisecond.
 ///
 /// # Examples
 /// ```no_run

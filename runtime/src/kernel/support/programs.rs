@@ -216,7 +216,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Returns whether the verifier reports why it rejected the program. Before Linux 7.0 it ends every log with a line of statistics.
+    /// Returns whether the verifier reports why it rejected the program. Before Linux 7.0, every log ends with a line
+    /// of statistics.
     pub(super) fn has_reason(&self) -> bool {
         self.log.lines().any(|line| !line.starts_with("processed "))
     }
