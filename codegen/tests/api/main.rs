@@ -7,6 +7,7 @@ mod examples;
 mod expand;
 mod listing;
 mod names;
+mod release;
 
 use std::path::Path;
 
