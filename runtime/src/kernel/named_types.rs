@@ -183,7 +183,7 @@ impl Types {
     }
 }
 
-/// Lookups. If several types have a name, the first one is found, those of the kernel before those of modules.
+/// Lookups. If several types have a name, a lookup returns the first. Types of the kernel come before types of modules.
 impl Types {
     /// Finds a type by its name in C: `struct task_struct`, `union bpf_attr`, `enum pid_type`, `u64`. Without a
     /// keyword, typedefs and integer types come first, then structs, unions and enums. Forward declarations are not

@@ -33,8 +33,8 @@ pub struct Type<'a> {
 }
 
 impl<'a> Type<'a> {
-    /// Returns the name without `struct`, `union` or `enum`; empty for types that are derived from others, such as pointers, and for
-    /// anonymous ones.
+    /// Returns the name without `struct`, `union` or `enum`; empty for derived types, such as pointers, and for
+    /// anonymous types.
     #[must_use]
     pub fn name(&self) -> &'a str {
         self.types.name(self.id)

@@ -572,8 +572,11 @@ fn template_by_elements(outer: &Untyped, ids: impl Iterator<Item = Result<u64>>)
             // The map was replaced or removed meanwhile, and the element was its last reference.
             Err(ENOENT) => {}
             Err(errno) => {
-                let error =
-                    outer.refused(Step::CreateMap, "cannot open an inner map as the template of a new one", errno);
+                let error = outer.refused(
+                    Step::CreateMap,
+                    "cannot open an inner map, whose definition the new map copies",
+                    errno,
+                );
                 return Err(match errno.raw() {
                     libc::EPERM => {
                         error.with_help("run with CAP_SYS_ADMIN, which opening a map by id requires, or create the inner map with `NewMap`")

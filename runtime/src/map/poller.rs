@@ -146,7 +146,11 @@ impl Poller {
             let numbers = match self.epoll.wait(milliseconds(left)) {
                 Ok(numbers) => numbers,
                 Err(errno) if errno.raw() == libc::EINTR => return Ok(Ready::default()),
-                Err(errno) => return Err(Error::refused("cannot wait for a poller", errno).during(Step::ReadMap)),
+                Err(errno) => {
+                    return Err(
+                        Error::refused("cannot wait for a poller's file descriptors", errno).during(Step::ReadMap)
+                    );
+                }
             };
             let timed_out = numbers.is_empty() && left.is_some_and(|left| left < LONGEST);
             // Another thread may have been woken instead.

@@ -130,7 +130,9 @@ impl Producer {
         let page = page_size();
         let size = usize::try_from(handle.map().definition().max_entries).unwrap_or(0);
         let both = size.checked_mul(2).and_then(|data| data.checked_add(page)).filter(|_| size.is_power_of_two());
-        let both = both.ok_or_else(|| handle.invalid(format_args!("{size} bytes are too large for a ring buffer")))?;
+        let both = both.ok_or_else(|| {
+            handle.invalid(format_args!("a ring buffer of {size} bytes is too large to be mapped into memory"))
+        })?;
         Self::map(handle.as_fd(), page, both, size).map_err(refused)
     }
 

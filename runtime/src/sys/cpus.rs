@@ -34,7 +34,7 @@ impl CpuSet {
         self.0.iter().copied()
     }
 
-    /// Returns the number of CPUs, and so of the values in a full-width buffer of a percpu map.
+    /// Returns the number of CPUs, which is also the number of values in a full-width buffer of a percpu map.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -46,7 +46,7 @@ impl CpuSet {
         self.0.is_empty()
     }
 
-    /// Returns the highest number plus one: more than [`Self::len`] where there are gaps.
+    /// Returns the highest CPU number plus one. This exceeds [`Self::len`] if the numbers have gaps.
     #[must_use]
     pub fn width(&self) -> u32 {
         self.0.last().map_or(0, |&last| last.saturating_add(1))

@@ -339,7 +339,7 @@ pub(crate) fn is_link(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Returns whether the kernel can detach a link's program before the link is closed (Linux 5.9).
 pub(crate) fn can_detach() -> crate::Result<bool> {
-    static PROBE: Probe = Probe::new("detaches links");
+    static PROBE: Probe = Probe::new("can detach links (BPF_LINK_DETACH)");
     PROBE.run(|| {
         let mut attr = LinkDetach { link_fd: NOT_OPEN };
         // SAFETY: `attr` contains no pointers.

@@ -87,7 +87,7 @@ pub(crate) fn rejected(
             error.needs(EXCLUSIVE).note(format_args!("maps that are exclusive to a program require Linux {EXCLUSIVE}"))
         }
         ENOTSUPP if request.inner.is_some() => error.note(
-            "the kernel does not accept the template of the inner maps: inner maps cannot be exclusive to a program and, before \
+            "the kernel rejects the template of the inner maps: inner maps cannot be exclusive to a program and, before \
              Linux 6.2, cannot have spin locks",
         ),
         libc::EINVAL | libc::EOPNOTSUPP | libc::ENODEV if request.ifindex != 0 => {

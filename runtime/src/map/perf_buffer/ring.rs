@@ -109,7 +109,7 @@ impl Ring {
             };
             let taken = match kind {
                 SAMPLE => self.sample(at, len, record).map(|()| Some(Taken::Sample)),
-                LOST if len < HEADER + 16 => Err("a lost-records record has no count"),
+                LOST if len < HEADER + 16 => Err("a `PERF_RECORD_LOST` record is too short for its count"),
                 LOST => Ok(Some(Taken::Lost(u64::from_ne_bytes(self.copy(at, HEADER + 8))))),
                 _ => Ok(None),
             };
@@ -139,10 +139,10 @@ impl Ring {
 
     fn sample(&self, at: u64, len: usize, record: &mut Vec<u8>) -> Result<(), &'static str> {
         let begin = HEADER + 4;
-        let room = len.checked_sub(begin).ok_or("a sample has no length")?;
+        let room = len.checked_sub(begin).ok_or("a `PERF_RECORD_SAMPLE` record is too short for its length")?;
         let raw = usize::try_from(u32::from_ne_bytes(self.copy(at, HEADER))).unwrap_or(usize::MAX);
         if raw > room {
-            return Err("a sample is longer than its record");
+            return Err("the length in a `PERF_RECORD_SAMPLE` record exceeds the record");
         }
         record.resize(raw, 0);
         self.read(at, begin, record);
@@ -272,10 +272,13 @@ mod tests {
         }
         // The length is valid, so the next record is read.
         for (bad, what) in [
-            (record(SAMPLE, 8, &[]), "a sample has no length"),
-            (record(SAMPLE, 16, &5u32.to_ne_bytes()), "a sample is longer than its record"),
-            (record(SAMPLE, 16, &u32::MAX.to_ne_bytes()), "a sample is longer than its record"),
-            (record(LOST, 16, &[0; 8]), "a lost-records record has no count"),
+            (record(SAMPLE, 8, &[]), "a `PERF_RECORD_SAMPLE` record is too short for its length"),
+            (record(SAMPLE, 16, &5u32.to_ne_bytes()), "the length in a `PERF_RECORD_SAMPLE` record exceeds the record"),
+            (
+                record(SAMPLE, 16, &u32::MAX.to_ne_bytes()),
+                "the length in a `PERF_RECORD_SAMPLE` record exceeds the record",
+            ),
+            (record(LOST, 16, &[0; 8]), "a `PERF_RECORD_LOST` record is too short for its count"),
         ] {
             let mut ring = ring(0, &[bad, good.clone()].concat());
             assert_eq!(all(&mut ring), [Err(what), Ok((Taken::Sample, b"good".to_vec()))]);
