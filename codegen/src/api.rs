@@ -71,7 +71,7 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<Plan> {
 /// as `/sys/kernel/btf/vmlinux`. With [`Options::types`] set, generates only those types and the types they contain.
 ///
 /// # Errors
-/// All problems of the file, each with its code and location.
+/// All problems of the file and the options, each with its code and location.
 ///
 /// # Examples
 /// ```no_run

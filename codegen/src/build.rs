@@ -48,14 +48,16 @@ impl Builder {
     /// includes, changes. Warnings about an object are printed as cargo warnings.
     ///
     /// Files in cargo's `OUT_DIR` are not watched, because the build script wrote them itself. If it writes a header
-    /// there, print `cargo::rerun-if-changed` for the files that the header is made from.
+    /// there, print `cargo::rerun-if-changed` for the files that the header is generated from.
     ///
     /// # Errors
     /// - [`Code::Io`]: a file cannot be read or written.
     /// - [`Code::BadPath`]: a path cannot be written in a cargo directive.
     /// - [`Code::Compiler`]: the compiler cannot be run, or fails.
-    /// - [`Code::BadOptions`], [`Code::NoSuchType`]: there is no input, two inputs have the same name, or no input has
-    ///   a map or type that an option names.
+    /// - [`Code::BadOptions`]: there is no input, `OUT_DIR` is not set, a module's name is invalid, set before the first
+    ///   input or that of two inputs, or the value of `SKELGEN_CHECKED_IN` is unknown.
+    /// - [`Code::BadOptions`], [`Code::NoSuchType`]: no input has a map or type that an option names.
+    /// - [`Code::OutOfDate`]: a checked-in skeleton is missing or differs from the generated one.
     /// - All problems of an object, each with its code and location.
     pub fn build(self) -> Result<()> {
         let of_cargo = std::env::var_os("OUT_DIR").map(PathBuf::from);

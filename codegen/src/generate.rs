@@ -89,7 +89,7 @@ pub(crate) fn write_existing(object: &mut BpfObject, options: &Options, out: &mu
 /// [`Options::types`] set, generates only those types and the types they contain.
 ///
 /// # Errors
-/// All problems of the file, each with its code and location.
+/// All problems of the file and the options, each with its code and location.
 pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
     let btf = raw_types(bytes)?;
     let only = Requested::find(&btf, &options.types).all()?;
@@ -101,7 +101,8 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
 /// of these names and their dependencies. `release` is the kernel release for the header's first line.
 ///
 /// # Errors
-/// All problems of the files, each with its code and location.
+/// All problems of the files, each with its code and location; [`Code::NoSuchType`] for a name in `only` that no type or
+/// function has.
 pub fn header(bytes: &[u8], base: Option<&[u8]>, only: &[String], release: Option<&str>) -> Result<String> {
     let (endian, data) = raw_btf(bytes)?;
     // Since Linux 6.12, a module's section `.BTF.base` can contain the kernel types that the module uses, without their
@@ -134,8 +135,8 @@ impl Relocations {
         self.btf.write(if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little })
     }
 
-    /// Returns the relocations as objects store them, in the byte order of this machine. Instead of ids of types in the
-    /// kernel they have the existence of these types: an id is that of one file.
+    /// Returns the relocations as objects store them, in the byte order of this machine. Relocations to the id of a
+    /// kernel type are replaced by relocations to the existence of the type, because ids differ between BTF files.
     #[must_use]
     pub fn records(&self) -> Vec<u8> {
         let all = self.ext.sections.iter().flat_map(|section| &section.relos);
@@ -175,7 +176,7 @@ pub fn min_btf(kernel: &[u8], objects: &[&Relocations]) -> Result<Vec<u8>> {
 /// Returns the first line of the header of all types in a file, which distinguishes it from headers of other types.
 ///
 /// # Errors
-/// [`Code::MissingBtf`], and what is wrong with an ELF file.
+/// [`Code::MissingBtf`], and the problems of an ELF file.
 pub(crate) fn header_line(bytes: &[u8], release: Option<&str>) -> Result<String> {
     Ok(Origin { release, btf: raw_btf(bytes)?.1 }.first_line())
 }

@@ -58,7 +58,7 @@ pub enum Outside {
     Map(MapId),
     /// A byte offset in a section of global data.
     MapValue(MapId, u32),
-    /// A kernel variable.
+    /// The address of a kernel variable, a kernel function, or a kernel symbol without a type.
     Variable(ExternId),
     /// A call of a kernel function.
     Function(ExternId),

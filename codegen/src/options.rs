@@ -1,6 +1,6 @@
 //! The options of a generated file.
 //!
-//! To add an option, add a field here with its default, a method of [`Builder`] and an argument of the command line, and
+//! To add an option, add a field here with its default, a method of [`Builder`] and a command-line argument, and
 //! handle it in its phase. No other source file needs to name the option, except goldens and tests.
 
 use crate::PercpuForm;
@@ -155,7 +155,7 @@ impl Builder {
     }
 }
 
-/// The arguments of the command line that set options.
+/// The command-line arguments that set options.
 #[cfg(feature = "cli")]
 pub(crate) mod args {
     use clap::{Args, ValueEnum};

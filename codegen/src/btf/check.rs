@@ -6,7 +6,7 @@ use super::{Btf, Kind, StringRef, TypeId};
 /// The maximum nesting of types. The kernel's limit is 32; this limit only keeps recursion from overflowing the stack.
 const MAX_DEPTH: u16 = 256;
 
-/// How many times the size of the strings the names together can have. Those of a kernel have it twice.
+/// The maximum total length of all names, as a multiple of the size of the string table. In a kernel's BTF, it is 2.
 const REPEATED: usize = 64;
 
 pub(super) fn check(btf: &Btf) -> Result<(), String> {
@@ -17,8 +17,8 @@ pub(super) fn check(btf: &Btf) -> Result<(), String> {
     check_containment(btf)
 }
 
-/// Checks that the names together are not much longer than the strings: names can be parts of one long string, and what
-/// is written of a table has each of them.
+/// Checks that the total length of all names is not much larger than the string table. Otherwise generated text, which
+/// contains every name, could be huge: many names can be suffixes of one long string.
 fn check_names(btf: &Btf) -> Result<(), String> {
     let mut left = (1 << 20) + REPEATED * btf.strings.len();
     let mut name = |name: StringRef| match left.checked_sub(btf.str(name).len()) {
@@ -82,7 +82,7 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
     }
 }
 
-/// Returns the type at this index among those that a value of the type contains. A pointer contains no type.
+/// Returns the `index`th type that a value of this kind contains. A pointer contains no type.
 fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
     match kind {
         Kind::Struct(composite) | Kind::Union(composite) => composite.members.get(index).map(|member| member.ty),
@@ -96,7 +96,8 @@ fn contained(kind: &Kind, index: usize) -> Option<TypeId> {
     }
 }
 
-/// Visits each type once, with an explicit stack, because the input determines the nesting.
+/// Visits each type once. The stack is explicit, because the input determines the nesting depth and recursion could
+/// overflow the stack.
 fn check_containment(btf: &Btf) -> Result<(), String> {
     // The nesting depth of each visited type; 0 before its visit.
     let mut depths = vec![0_u16; btf.len()];

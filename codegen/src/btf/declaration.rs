@@ -17,7 +17,7 @@ pub trait Spelling {
     const FLEXIBLE: &'static str;
 
     /// Returns whether the declaration may contain another type, which is inside `derived` pointers, arrays and parameter
-    /// lists. Otherwise it ends with an ellipsis.
+    /// lists. Otherwise the declaration ends with an ellipsis.
     fn proceed(&mut self, derived: usize) -> bool;
 
     /// Returns the C name of a base type.

@@ -69,8 +69,8 @@ pub struct CoreRelo {
 }
 
 impl CoreRelo {
-    /// Returns the relocation as objects store it (`struct bpf_core_relo`), in the byte order of this machine. It is that of
-    /// the first instruction.
+    /// Returns the relocation as objects store it (`struct bpf_core_relo`), in the byte order of this machine. The record's
+    /// instruction offset is 0.
     #[must_use]
     pub fn record(&self) -> [u8; 16] {
         let mut record = [0; 16];
@@ -85,8 +85,8 @@ impl BtfExt {
     /// Parses a `.BTF.ext` section, whose strings and types are those of `btf`.
     ///
     /// # Errors
-    /// `BadBtfExt` if it is truncated, refers to types or strings that do not exist, or has an offset between two
-    /// instructions.
+    /// `BadBtfExt` if the header is invalid, the section is truncated, a record is too small, a section has no records, or
+    /// a record refers to a type, function or string that does not exist or to the middle of an instruction.
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
         parse(bytes, endian, btf)
             .map_err(|message| Diagnostic::new(Code::BadBtfExt, format!("invalid .BTF.ext: {message}")).into())
@@ -170,7 +170,7 @@ fn each_record(
     }
     let size = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
     if size < known || size % 4 != 0 {
-        return Err(format!("records have {size} bytes instead of at least {known}"));
+        return Err(format!("records have {size} bytes; expected a multiple of 4, at least {known}"));
     }
     while !reader.bytes.is_empty() {
         let section = reader.string(&btf.strings)?;

@@ -20,7 +20,7 @@ impl Btf {
         self.types.len() <= 1
     }
 
-    /// Returns about how many bytes the table has in the kernel's format.
+    /// Returns the approximate size of the table in the kernel's format, in bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {
         let parts = |ty: &Type| match &ty.kind {

@@ -1,8 +1,9 @@
-//! The types of a module on those of its kernel, if the module has a base of its own.
+//! The BTF of a kernel module with its own base, converted to split BTF on the kernel's types.
 //!
-//! Since Linux 6.12, a module has the types of the kernel that it refers to in section `.BTF.base`, without their members,
-//! so that it stays valid when the kernel is built again (Documentation/bpf/btf.rst). The ids in its BTF are those of this
-//! base. This module replaces the types of the base by the kernel's types of the same name. It does not know files.
+//! Since Linux 6.12, section `.BTF.base` of a module contains the kernel types that the module refers to, without their
+//! members, so that the module's BTF stays valid when the kernel is built again (Documentation/bpf/btf.rst). The ids in
+//! the module's BTF refer to this base. This file replaces them by the ids of the kernel's types of the same name. It
+//! does not read files.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,11 @@ use super::{Btf, Composite, Datasec, Enum, Kind, Member, Param, SecVar, StringRe
 use crate::error::{Code, Diagnostic, Result};
 
 impl Btf {
-    /// Returns a table of this kernel's types and those of a module. `module` is the table of the module's base, which
-    /// has `base` types, and of the module.
+    /// Returns a table of this kernel's types, followed by the types of a module. `module` is a table of the module's base
+    /// (the first `base` types) and the module's types.
     ///
     /// # Errors
-    /// `BadBtf` if the kernel does not have a type of the base.
+    /// `BadBtf` if the kernel does not have a type of the base, or if the resulting table is invalid.
     pub fn rebase(&self, module: &Self, base: usize) -> Result<Self> {
         let mut named: HashMap<&str, Vec<TypeId>> = HashMap::new();
         for (id, ty) in self.iter() {
@@ -46,7 +47,7 @@ impl Btf {
         Ok(table)
     }
 
-    /// Returns the type that a type of a base stands for.
+    /// Returns the kernel's type for a type of a module's base, given by its name and kind.
     fn counterpart(&self, named: &HashMap<&str, Vec<TypeId>>, name: &str, kind: &Kind) -> Option<TypeId> {
         let candidates = || named.get(name).into_iter().flatten().copied();
         let find = |wanted: &dyn Fn(&Kind) -> bool| candidates().find(|id| wanted(&self.get(*id).kind));
@@ -61,14 +62,14 @@ impl Btf {
             Kind::Enum(Enum { size, .. }) => {
                 find(&|theirs| matches!(theirs, Kind::Enum(theirs) if *size == 0 || theirs.size == *size))
             }
-            // Types behind pointers. The definition is found before a declaration.
+            // A base only declares types behind pointers. Prefer the kernel's definition to a declaration.
             Kind::Fwd { union: false } => {
                 find(&|theirs| matches!(theirs, Kind::Struct(_))).or_else(|| find(&|theirs| theirs == kind))
             }
             Kind::Fwd { union: true } => {
                 find(&|theirs| matches!(theirs, Kind::Union(_))).or_else(|| find(&|theirs| theirs == kind))
             }
-            // A base has no other kinds.
+            // A base contains no other kinds.
             _ => None,
         }
     }
@@ -76,12 +77,13 @@ impl Btf {
 
 fn missing(module: &Btf, id: TypeId) -> Diagnostic {
     let size = module.size_of(id).map(|size| format!(" of {size} bytes")).unwrap_or_default();
-    let message = format!("the module refers to `{}`{size}, which its base does not have", module.declaration(id, ""));
-    Diagnostic::new(Code::BadBtf, message).with_help("pass the types of the kernel that the module was built for")
+    let message =
+        format!("the module refers to `{}`{size}, which the kernel's BTF does not have", module.declaration(id, ""));
+    Diagnostic::new(Code::BadBtf, message).with_help("pass the BTF of the kernel that the module was built for")
 }
 
 impl Kind {
-    /// Returns the kind with other ids and strings.
+    /// Returns the kind with each type id and string reference mapped by these functions.
     pub(crate) fn with(&self, id: impl Fn(TypeId) -> TypeId, mut string: impl FnMut(StringRef) -> StringRef) -> Self {
         let mut composite = |it: &Composite| {
             let member = |member: &Member| Member { name: string(member.name), ty: id(member.ty), ..*member };

@@ -362,5 +362,8 @@ fn a_module_gets_the_types_of_its_kernel() {
     let Kind::Struct(composite) = &mut kernel.get_mut(task).kind else { panic!("it is a struct") };
     composite.size = 16;
     let error = kernel.rebase(&module, base.len()).expect_err("the struct has a different size").to_string();
-    assert!(error.contains("the module refers to `struct task` of 8 bytes, which its base does not have"), "{error}");
+    assert!(
+        error.contains("the module refers to `struct task` of 8 bytes, which the kernel's BTF does not have"),
+        "{error}"
+    );
 }

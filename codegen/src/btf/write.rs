@@ -17,14 +17,14 @@ impl Btf {
         Self { types: vec![Type { name: StringRef(0), kind: Kind::Void }], strings: "\0".to_owned() }
     }
 
-    /// Adds a type. The types that it refers to may be added later, but before the table is read.
+    /// Adds a type and returns its id. The types that it refers to may be added later, but before the table is read.
     pub fn push(&mut self, ty: Type) -> TypeId {
         let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
         self.types.push(ty);
         id
     }
 
-    /// Adds a string, unless the table has it. Truncates it at a NUL.
+    /// Returns the reference to a string; adds the string if the table does not have it. Truncates the string at a NUL.
     pub fn add_string(&mut self, string: &str) -> StringRef {
         let string = string.split('\0').next().unwrap_or_default();
         if string.is_empty() {
@@ -37,8 +37,8 @@ impl Btf {
         }
     }
 
-    /// Adds a string that the table does not have and that has no NUL. Unlike [`Btf::add_string`], it does not search all
-    /// strings.
+    /// Adds a string that the table does not have and that contains no NUL. Unlike [`Btf::add_string`], this does not
+    /// search the table.
     pub(crate) fn append_string(&mut self, string: &str) -> StringRef {
         let at = self.strings.len();
         self.strings.push_str(string);

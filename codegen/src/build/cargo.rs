@@ -85,7 +85,7 @@ fn directive_path(path: &Path) -> Result<&str, &'static str> {
 }
 
 /// Returns whether a character separates lines or paragraphs, or changes the direction of the following text. Other
-/// invisible characters, such as spaces and joiners, are legitimate in the names of some scripts.
+/// invisible characters, such as spaces and joiners, are legitimate in names of some writing systems.
 fn changes_display(c: char) -> bool {
     matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

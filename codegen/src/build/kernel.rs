@@ -152,7 +152,7 @@ mod tests {
             let (header, body) = short.split_at(24);
             let long = [&header[..4], &word(32), &header[8..], &word(0), &word(0), body].concat();
             for btf in [&short, &long] {
-                // A header that is none: its sections are outside.
+                // An invalid header: its sections extend past the end of the file.
                 let other = [&short[..8], &word(0), &word(u32::MAX), &word(0), &word(1)].concat();
                 let kernel = [b"MZ\0Linux version 7.3.0-test (gcc)\0", &other[..], btf, b"what follows"].concat();
                 std::fs::write(&path, &kernel).expect("the directory can be written");

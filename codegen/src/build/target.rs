@@ -68,8 +68,8 @@ impl Target {
         }
     }
 
-    /// Returns what the compiler must know: the byte order, the macro, and the directories of headers that depend on the
-    /// machine (`asm/types.h`, which `linux/bpf.h` includes).
+    /// Returns the compiler's arguments for the target: its byte order, the macro `__TARGET_ARCH_*`, and the directories
+    /// of headers that depend on the machine (`asm/types.h`, which `linux/bpf.h` includes).
     ///
     /// clang searches these directories for native programs only. There are two for each name of the system: that of
     /// Debian's packages for the machine, and that of cross compilers. Both are below `--sysroot`, if the user sets one,

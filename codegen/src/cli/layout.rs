@@ -310,7 +310,7 @@ mod tests {
         btf.push(Type { name, kind: Kind::Union(union) });
         let [text, svg] = draw(&btf, "same").expect("the union exists");
         assert_eq!(text.matches("same[32768]").count(), 1000);
-        // Of each of the first four members a box in each row.
+        // Each of the first four members has a box in each row.
         assert_eq!((svg.matches("<title>").count(), svg.matches("fill=\"#").count()), (4, MAX_BOXES));
         assert!(svg.len() < 4 << 20 && svg.ends_with("</g>\n</svg>\n"));
     }

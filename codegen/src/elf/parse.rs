@@ -183,7 +183,7 @@ impl<'data> File<'data> {
         }
     }
 
-    /// Reads the symbols, and returns the index of their section.
+    /// Reads the symbols. Also returns the index of the symbol table's section.
     fn symbols(
         &self,
         sections: &[Section<'data>],

@@ -42,7 +42,7 @@ pub fn form(object: &BpfObject, requested: PercpuForm) -> PercpuForm {
 /// Creates the requested bodies of an object's functions.
 ///
 /// # Errors
-/// [`crate::error::Code::BadLink`] for each function without enough free stack for emulation.
+/// The errors of [`emulate`].
 pub fn forms(object: &BpfObject, linked: Linked, requested: PercpuForm) -> Result<Forms> {
     let emulated = match form(object, requested) {
         PercpuForm::Native => vec![None; linked.functions.len()],

@@ -59,7 +59,7 @@ fn effect(insns: &[Insn], at: usize, calls: &Calls<'_>) -> (Registers, Registers
     let from_register = if insn.code & 0x08 != 0 { src } else { 0 };
     match insn.code & opcode::CLASS_MASK {
         opcode::LD if insn.is_ld_imm64() => (0, dst),
-        // Packet loads read r6 and write r0, and clobber like a call.
+        // Packet loads read r6, write r0, and clobber r1 to r5 like a call.
         opcode::LD => (bit(6) | if insn.code & 0xe0 == 0x40 { src } else { 0 }, bit(0) | ARGUMENTS),
         opcode::LDX => (src, dst),
         opcode::ST => (dst, 0),

@@ -36,7 +36,7 @@ use skelgen_abi::{helper, opcode};
 ///
 /// # Errors
 /// [`ErrorCode::BadLink`] for each function without enough free stack, and each program with both percpu data and a
-/// jump table.
+/// jump table; [`ErrorCode::TooLarge`] for a section whose copies exceed 2 GiB for each CPU.
 pub fn emulate(object: &BpfObject, linked: &Linked) -> Result<Vec<Option<LinkedFunction>>> {
     let mut reporter = Reporter::new();
     let sections: Vec<_> = linked.functions.iter().map(|function| percpu_sections(object, function)).collect();
@@ -84,8 +84,8 @@ fn parameters(object: &BpfObject, external: usize) -> u8 {
     }
 }
 
-/// Returns the argument registers of each function. They depend on those of its callees, so this iterates to a fixed
-/// point.
+/// Returns the registers in which each function has arguments, as a bit mask. A function's registers depend on those of
+/// its callees, so this iterates to a fixed point.
 fn arguments(object: &BpfObject, functions: &[LinkedFunction]) -> Vec<u16> {
     let kernel: Vec<BTreeMap<usize, u8>> = functions
         .iter()

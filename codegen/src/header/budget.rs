@@ -1,5 +1,5 @@
-//! The limits of a header. Types can repeat others many times, and be nested without an end in C: a small table could
-//! otherwise need a text without bounds.
+//! The limits of a header. Types can repeat other types many times, and C sets no limit to their nesting, so without
+//! limits a small table could require a header of any size.
 //!
 //! A definition is limited by the number of types that it spells, and a header by the size of its table: the text of a
 //! kernel's header is half as long as its BTF. This module does not know what is written.
@@ -42,7 +42,7 @@ impl Budget {
         self.exceeded
     }
 
-    /// The current nesting.
+    /// Returns the current nesting.
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
@@ -80,7 +80,7 @@ impl Budget {
         !self.exceeded
     }
 
-    /// Leaves what [`Budget::enter`] entered.
+    /// Leaves the nested type or parameter list that [`Budget::enter`] entered.
     pub(super) fn leave(&mut self) {
         self.depth -= 1;
     }

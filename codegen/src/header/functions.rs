@@ -25,7 +25,8 @@ pub(super) struct Function<'btf> {
 }
 
 impl<'btf> Function<'btf> {
-    /// Returns all functions from this id on, in the order of their ids, and only one of functions with the same name.
+    /// Returns the kfuncs with ids from `first` on, in the order of their ids. Of kfuncs with the same name, returns only
+    /// the first.
     pub(super) fn all(btf: &'btf Btf, first: TypeId) -> Vec<Self> {
         let mut tags: HashMap<TypeId, (bool, bool)> = HashMap::new();
         for (id, ty) in btf.iter() {
@@ -40,7 +41,7 @@ impl<'btf> Function<'btf> {
             let Kind::Func { proto, .. } = ty.kind else { return None };
             let &(callable, fast) = tags.get(&id)?;
             let name = btf.name(id);
-            // The kernel looks the function up by this name, so no other can replace one that C does not have.
+            // The kernel finds the function by its name, so a name that is not a C identifier cannot be replaced.
             (id >= first && callable && names::is_identifier(name) && seen.insert(name)).then_some(Function {
                 name,
                 proto,
@@ -54,7 +55,7 @@ impl<'btf> Function<'btf> {
 /// Writes the declarations.
 ///
 /// # Errors
-/// [`Code::BadBtf`](crate::error::Code::BadBtf) if one exceeds a limit.
+/// [`Code::BadBtf`](crate::error::Code::BadBtf) if a declaration exceeds a limit.
 pub(super) fn write(writer: &mut Writer<'_>, functions: &[Function<'_>], out: &mut String) -> Result<()> {
     if functions.is_empty() {
         return Ok(());

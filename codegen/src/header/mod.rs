@@ -1,6 +1,6 @@
 //! C headers of types, such as `vmlinux.h`: the kernel's types for BPF programs, written from BTF.
 //!
-//! A compiler that targets BPF gives the types the layout in the BTF: `fixtures/random` compares every member of
+//! A compiler that targets BPF gives the types the layout in the BTF: `codegen/tests/header` compares every member of
 //! several kernels. Accesses to structs are CO-RE relocations (`preserve_access_index`), so that a program compiled
 //! with the header of one kernel runs on other kernels. The text is a function of the BTF and the arguments.
 //!
@@ -59,7 +59,7 @@ impl Origin<'_> {
     }
 }
 
-/// Returns a hash of the FNV kind, of words instead of bytes: it is computed in each build, often without optimization.
+/// Returns a hash like FNV-1a, but over words instead of bytes: each build computes it, often without optimization.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |hash, chunk| {
         let mut word = [0; 8];
@@ -73,7 +73,7 @@ fn hash(bytes: &[u8]) -> u64 {
 /// Writes a header.
 ///
 /// # Errors
-/// [`Code::NoSuchType`] if no type or function has one of the names; [`Code::BadBtf`] for types that cannot be written.
+/// [`Code::NoSuchType`] if no type or function has one of the names; [`Code::BadBtf`] if the text exceeds a limit.
 pub(crate) fn write(btf: &Btf, contents: &Contents<'_>) -> Result<String> {
     let functions = Function::all(btf, contents.first);
     let names = Names::new(btf, &functions);

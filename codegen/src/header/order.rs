@@ -34,7 +34,7 @@ impl<'btf> Order<'btf> {
         Self { btf, seen: HashSet::new(), steps: Vec::new(), left: budget::most(btf) }
     }
 
-    /// Returns whether not all steps were found, because the types repeat others too often.
+    /// Returns whether the search stopped before all steps were found, because the types repeat others too often.
     pub(super) fn is_exceeded(&self) -> bool {
         self.left == 0
     }

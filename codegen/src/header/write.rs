@@ -147,7 +147,7 @@ impl<'btf> Writer<'btf> {
             }
             Part::Omitted(index) => {
                 let name = self.budget.text(names::member(self.btf.str(composite.members[index].name)));
-                write!(text, "/* no member {name}: C cannot have it at its offset or of its type */")
+                write!(text, "/* member {name} omitted: C cannot express its offset or type */")
             }
         };
     }
@@ -283,7 +283,8 @@ fn is_address_space(attribute: &str) -> bool {
     number.is_some_and(|number| number.parse::<u16>().is_ok() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Returns the name of an integer type: that of the source, if it is C's for a type of this size in BPF.
+/// Returns the name of an integer type: the name in the BTF if it is a C type of this size on BPF, else another C type of
+/// this size.
 fn spelled(name: &str, int: &Int) -> String {
     let words: Vec<&str> = name.split(' ').collect();
     let has = |word| words.contains(&word);

@@ -35,7 +35,7 @@ impl<'btf> Marks<'btf> {
     /// Marks a type and the types that determine its kind and size: those of typedefs and array elements, but not those
     /// of members or pointers.
     pub(super) fn shallow(&mut self, id: TypeId) {
-        // An explicit stack, because the input determines the nesting.
+        // An explicit stack: the input determines the nesting depth, so recursion could overflow the stack.
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             if id == TypeId::VOID || !self.types.insert(id) {

@@ -93,7 +93,7 @@ fn keep(local: &Btf, relo: &CoreRelo, id: TypeId, marks: &mut Marks<'_>) {
     }
 }
 
-/// The strings of the minimized BTF. Searching the table for each one would take time in proportion to its square.
+/// The strings of the minimized BTF. Searching the string table for each string would take quadratic time.
 #[derive(Default)]
 struct Strings<'btf>(HashMap<&'btf str, StringRef>);
 

@@ -61,7 +61,7 @@ pub(super) fn maps(
             continue;
         }
         let Ok(size) = u32::try_from(section.size) else {
-            let message = format!("the section's {} bytes exceed the size of a map value", section.size);
+            let message = format!("the section's {} bytes exceed the maximum size of a map value", section.size);
             notes.report(Diagnostic::new(Code::BadData, message).section(section.name));
             notes.refused.section(section.id);
             continue;

@@ -10,7 +10,7 @@ use crate::btf::{Btf, Kind};
 /// The prefix of the tag.
 const TAG: &str = "exception_callback:";
 
-/// Returns the callbacks by the names of their functions.
+/// Returns, for each function with the tag, the name of its callback.
 pub(super) fn callbacks(btf: &Btf) -> BTreeMap<&str, &str> {
     let tags = btf.iter().filter_map(|(id, ty)| match ty.kind {
         Kind::DeclTag { ty, component: None, .. } if matches!(btf.get(ty).kind, Kind::Func { .. }) => {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use skelgen_abi::plan::Map;
 use skelgen_abi::uapi::{MapType, map_flags};
 
-/// The size of `struct htab_elem` and the header of an element of an LRU hash map, without key and value, in Linux 7.3.
+/// The size of `struct htab_elem`, which LRU hash maps use too, without key and value, in Linux 7.3.
 const ELEMENT: u64 = 48;
 /// The size of `struct bucket`.
 const BUCKET: u64 = 16;

@@ -105,7 +105,7 @@ impl MapTable {
         self.definitions.get(&(section, offset?)).copied()
     }
 
-    /// Returns the map whose value is the section, and its size in bytes.
+    /// Returns the map that contains the section's variables, and the section's size in bytes.
     pub(super) fn of_section(&self, section: SectionId) -> Option<(MapId, u32)> {
         let id = *self.sections.get(&section)?;
         Some((id, self.maps.get(id.0 as usize)?.def.value_size))

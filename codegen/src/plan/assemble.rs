@@ -91,7 +91,7 @@ fn records(plan: &LoadPlan, span: Span) -> impl Iterator<Item = [u32; 4]> {
     bytes.chunks_exact(16).map(move |record| [0, 1, 2, 3].map(|at| word(record, at)))
 }
 
-/// Returns the patches of a function's instructions; skips references that are not patches.
+/// Returns the patches of a function's instructions; skips references that need no patch.
 fn patches<'a>(object: &'a Object, body: &Body) -> impl Iterator<Item = Patch> + use<'a> {
     let bytes = object.bytes(body.patches).unwrap_or_default();
     bytes.chunks_exact(Patch::SIZE).filter_map(|chunk| Patch::from_bytes(*chunk.first_chunk()?))

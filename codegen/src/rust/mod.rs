@@ -99,7 +99,8 @@ pub struct TypeFile {
 /// the types they contain. `name` is the source of the table, for comments.
 ///
 /// # Errors
-/// [`Code::BadName`] if a name in the table cannot be turned into a Rust identifier.
+/// [`Code::BadName`] if a name in the table cannot be turned into a Rust identifier, or the path of the runtime is
+/// invalid.
 pub fn types(btf: &Btf, only: &[TypeId], name: &str, style: Style<'_>) -> Result<TypeFile> {
     let mut needs = types::Needs::new(btf);
     if only.is_empty() {

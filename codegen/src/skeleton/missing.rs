@@ -31,7 +31,7 @@ impl Missing {
         }
     }
 
-    /// Removes the items that another object has: those missing from `other` remain.
+    /// Keeps only the items that another object lacks too.
     pub fn retain(&mut self, other: &Self) {
         self.maps.retain(|name| other.maps.contains(name));
         self.types.retain(|name| other.types.contains(name));

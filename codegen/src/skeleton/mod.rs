@@ -130,8 +130,8 @@ impl Skeleton {
     /// Chooses the names for an object.
     ///
     /// # Errors
-    /// [`Code::BadName`] if the object's name cannot be the name of a module, and the errors of options for records
-    /// that do not match the object.
+    /// [`Code::BadName`] if the object's name cannot be the name of a module; [`Code::BadOptions`] if an option for records
+    /// does not match the object.
     pub fn new(object: &BpfObject, choices: &MapChoices<'_>) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {

@@ -57,7 +57,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }
 
-/// Why a command that loads ended early.
+/// Why `skelgen load` failed.
 enum Failed {
     /// The kernel rejected a request of the load.
     Rejected(skelgen_runtime::Error),
