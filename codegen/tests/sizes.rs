@@ -74,5 +74,5 @@ fn functions_common_to_both_percpu_forms_are_stored_once() {
             program.functions.iter().map(|index| plan.object.functions[*index as usize].emulated.is_some());
         emulated.clone().any(|emulated| emulated) && emulated.any(|emulated| !emulated)
     });
-    assert!(program.is_some(), "a program of functions with percpu data and without");
+    assert!(program.is_some(), "no program has both functions with percpu data and functions without");
 }

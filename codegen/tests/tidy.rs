@@ -13,12 +13,12 @@ fn root() -> PathBuf {
 /// Returns all Rust files in a directory of the workspace, with their text.
 fn sources(directory: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut directorys = vec![root().join(directory)];
-    while let Some(directory) = directorys.pop() {
+    let mut directories = vec![root().join(directory)];
+    while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("the directory exists") {
             let path = entry.expect("the directory can be read").path();
             if path.is_dir() {
-                directorys.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the file can be read");
                 let name = path.strip_prefix(root()).expect("it is inside").display().to_string();

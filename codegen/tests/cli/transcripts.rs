@@ -1,4 +1,4 @@
-//! The transcripts in the help of commands, each of which shows the present output of the tool.
+//! The transcripts in the help of commands, each of which shows the current output of the tool.
 //!
 //! A transcript is a file in `codegen/src/cli/transcripts/`. A line that begins with `$ ` is a command, run in the
 //! directory of the committed objects; the lines below are its output, including standard error. To accept a change,

@@ -1,4 +1,5 @@
-//! Links of documents: a relative one names a file, and a heading in it; an absolute one a known host.
+//! Links in documents. A relative link must refer to an existing file and, if it has a fragment, to a heading in it; an absolute
+//! link to a host in [`HOSTS`].
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use super::{pages, read, root, source};
 /// The hosts that documents refer to.
 const HOSTS: &[&str] = &["docs.rs", "docs.kernel.org", "github.com"];
 
-/// A link: its line and its target.
+/// Returns the links in a document: their line numbers and targets.
 fn links(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut is_code = false;
@@ -16,7 +17,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
         if is_code {
             continue;
         }
-        // What is between backticks is not a link.
+        // Text between backticks is not a link.
         let prose: String = line.split('`').step_by(2).collect();
         let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         found.extend(targets.map(|target| (number + 1, target.to_owned())));
@@ -24,7 +25,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Returns the names by which links refer to the headings of a document.
+/// Returns the fragments that refer to the headings of a document.
 fn headings(text: &str) -> Vec<String> {
     let mut is_code = false;
     let mut found = Vec::new();
@@ -39,7 +40,7 @@ fn headings(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns why a link leads nowhere.
+/// Returns what is wrong with a link; `None` if its target exists.
 fn problem(document: &Path, target: &str, is_page: bool) -> Option<String> {
     if let Some(rest) = target.strip_prefix("https://") {
         let host = rest.split('/').next().unwrap_or_default();
@@ -59,7 +60,7 @@ fn problem(document: &Path, target: &str, is_page: bool) -> Option<String> {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     let mut documents: Vec<PathBuf> = [
         "README.md",
         "codegen/README.md",

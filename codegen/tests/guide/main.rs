@@ -1,5 +1,5 @@
 //! The guide (`codegen/docs`) and the other documents: pages are in the summary, code and outputs come from files that are compiled
-//! or compared elsewhere, commands are run, and links lead somewhere.
+//! or compared elsewhere, commands are run, and links resolve.
 //!
 //! - `rust`, `c`, `toml` and `sh` blocks are `{{#include FILE:ANCHOR}}` of sources that CI compiles or runs ([`COMPILED`]).
 //! - `text` blocks are includes of outputs that tests compare ([`COMPARED`]).
@@ -23,7 +23,7 @@ const COMPILED: &[&str] =
     &["fixtures/examples/", "fixtures/handover/", "fixtures/corpus/", "fixtures/kernel-tests/", ".ci/run"];
 /// Directories and files of outputs that tests compare.
 const COMPARED: &[&str] = &["fixtures/examples/shown/", "fixtures/corpus/expected/", "codegen/src/cli/transcripts/"];
-/// The page that is made of the table of error codes.
+/// The page that is generated from the table of error codes.
 const CODES: &str = "errors.md";
 /// Pages without an example at their beginning.
 const WITHOUT_EXAMPLE: &[&str] = &["introduction.md", "design.md", "examples.md", CODES];
@@ -121,7 +121,7 @@ fn code_is_compiled_and_outputs_are_compared() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Nothing is prepared for the guide that no page shows.
+/// Tests that a page includes each file in `shown`, and each `ANCHOR` part of the examples.
 #[test]
 fn what_is_prepared_is_shown() {
     let text: String = pages().iter().map(|page| read(&source().join(page))).collect();
@@ -175,7 +175,7 @@ fn consoles_show_what_commands_print() {
     assert!(wrong.is_empty(), "{}\nrun with {}=1 to accept", wrong.join("\n"), golden::BLESS);
 }
 
-/// The page of error codes is what `skelgen explain` prints, with headings one level down.
+/// Tests that the page of error codes contains the output of `skelgen explain`, with headings one level deeper.
 #[test]
 fn the_page_of_codes_is_the_table() {
     let explain = |codes: &[&str]| {
@@ -186,7 +186,7 @@ fn the_page_of_codes_is_the_table() {
     let codes: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(codes.len() > 20, "{list}");
     let head = read(&source().join(CODES));
-    let mark = "<!-- The rest is made of the table behind `skelgen explain`: SKELGEN_BLESS=1 cargo test -p skelgen --test guide -->\n";
+    let mark = "<!-- The rest is generated from the table behind `skelgen explain`: SKELGEN_BLESS=1 cargo test -p skelgen --test guide -->\n";
     let (head, _) = head.split_once(mark).expect("the page has the mark");
     let mut page = format!("{head}{mark}");
     for code in codes {
@@ -202,7 +202,7 @@ fn the_page_of_codes_is_the_table() {
     assert!(result.is_ok(), "{}\nrun with {}=1 to accept", result.unwrap_err(), golden::BLESS);
 }
 
-/// Builds the book with mdBook, where it is installed: `MDBOOK` names it, or it is in the path.
+/// Builds the book with the mdBook that `MDBOOK` names, or else with `mdbook` from `PATH`, if it is installed.
 #[test]
 fn the_book_is_built() {
     let named = std::env::var_os("MDBOOK");

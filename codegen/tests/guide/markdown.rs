@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Block {
     /// The number of its first line.
     pub(crate) line: usize,
-    /// What follows the mark that begins it.
+    /// The text after the opening fence: the language and mdBook's attributes.
     info: String,
     pub(crate) text: String,
 }
@@ -48,10 +48,10 @@ pub(crate) fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the text that a line includes: of a whole file, or between `ANCHOR: NAME` and `ANCHOR_END: NAME`.
+/// Returns the text that a line includes: a whole file, or the part between `ANCHOR: NAME` and `ANCHOR_END: NAME`.
 ///
 /// # Errors
-/// If the line is not an include, or of a file that is not among `sources`, or has no such anchor.
+/// If the line is not an include, if the file cannot be read or is not in `sources`, or if it does not contain the anchor.
 pub(crate) fn include(line: &str, page: &Path, root: &Path, sources: &[&str]) -> Result<String, String> {
     let path = line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
     let path = path.ok_or_else(|| format!("`{line}` is not an include of a source that CI compiles or compares"))?;

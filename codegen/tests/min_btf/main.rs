@@ -1,4 +1,4 @@
-//! Minimized BTF (`skelgen min-btf`): relocations to it have the same results as to the whole.
+//! Minimized BTF (`skelgen min-btf`): relocations to it have the same results as to the complete BTF.
 //!
 //! The test minimizes the running kernel's types and those of objects, for each fixture with CO-RE relocations and for
 //! all of them together. `SKELGEN_BTF=FILE:FILE` adds the raw BTF of other kernels, `SKELGEN_OBJECTS=DIRECTORY` other
@@ -58,8 +58,8 @@ fn minimized(kernel: &[u8], objects: &[&Object]) -> Vec<u8> {
     min_btf(kernel, &objects).expect("the types are valid")
 }
 
-/// Compares the results of the relocations of objects to a kernel's types and to the part of them that these objects
-/// need. Returns how many there are, and the bytes of the part.
+/// Compares the results of the relocations of objects to a kernel's BTF and to the BTF minimized for these objects. Returns
+/// the number of relocations, and the size of the minimized BTF in bytes.
 fn same_results(kernel: &Path, objects: &[&Object]) -> (usize, usize) {
     let small = minimized(&std::fs::read(kernel).expect("the file can be read"), objects);
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -149,7 +149,7 @@ fn relocations_to_minimized_btf_have_the_same_results() {
     }
 }
 
-/// The test above sees a difference.
+/// Checks that the test above detects a difference.
 #[test]
 fn results_depend_on_the_types() {
     let fixtures = objects_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus/objects"));

@@ -1,4 +1,4 @@
-//! What a table of types has, as values that can be compared.
+//! The types, members and enumerators of BTF, as values that can be compared.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(crate) enum Part {
     Enumerator(String, String, i64),
 }
 
-/// Returns the parts of a table.
+/// Returns the types, members and enumerators of BTF.
 pub(crate) fn parts(btf: &Btf) -> BTreeSet<Part> {
     let mut found = BTreeSet::new();
     for (id, ty) in btf.iter() {
