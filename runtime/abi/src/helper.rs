@@ -106,7 +106,7 @@ const LAST: [(i32, (u16, u16)); 42] = [
     (211, (6, 2)),
 ];
 
-/// Returns the first upstream Linux with a helper; `None` for an unknown helper.
+/// Returns the first upstream Linux version that has a helper; `None` for an unknown helper.
 ///
 /// ```
 /// use skelgen_abi::helper::since;

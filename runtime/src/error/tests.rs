@@ -70,7 +70,7 @@ fn kinds_follow_from_error_numbers_and_steps() {
     assert_eq!(kind(libc::EOPNOTSUPP, Step::Attach), ErrorKind::Unsupported);
     assert_eq!(kind(libc::EINVAL, Step::Attach), ErrorKind::Refused);
 
-    // With a verifier's log, the number does not matter.
+    // With a verifier log, the error number does not matter.
     let rejected =
         |number, step, log: &str| Error::refused("loading", errno(number)).during(step).log(log.to_owned()).kind();
     for number in [libc::EINVAL, libc::EACCES, libc::E2BIG, libc::ENOENT] {

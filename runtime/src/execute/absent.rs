@@ -119,7 +119,7 @@ impl Executor {
         let symbol = at(&self.object.symbols, index)?;
         let reason = self.symbols.absence(index)?.reason();
         Some(format!(
-            "the program calls kernel function `{0}`, which is declared `__weak` and does not exist in this kernel ({reason}): guard the call by \
+            "the program calls kernel function `{0}`, which is declared `__weak` and was not found in this kernel ({reason}): guard the call by \
              `if (bpf_ksym_exists({0}))`, or leave the program out with `set_autoload(false)`",
             symbol.name
         ))
@@ -155,7 +155,7 @@ impl Executor {
         let others: Vec<_> = found[..found.len() - 1].iter().map(|(_, name)| format!("`{name}`")).collect();
         let others = if others.is_empty() { String::new() } else { format!("; also absent: {}", others.join(", ")) };
         Some(format!(
-            "the program uses the address of kernel variable `{name}`, which is declared `__weak` and does not exist in this kernel, so the address is 0 \
+            "the program uses the address of kernel variable `{name}`, which is declared `__weak` and was not found in this kernel, so the address is 0 \
             ({reason}){others}: guard the use by `if (bpf_ksym_exists({name}))`, or leave the program out with `set_autoload(false)`"
         ))
     }

@@ -22,7 +22,7 @@ pub(super) struct Arena {
     pub(super) globals: usize,
 }
 
-/// The functions that loads of objects with arenas use.
+/// The part of the executor for objects with arenas.
 pub(super) static PART: Arenas =
     Arenas { map: Executor::map_arena, fill: Executor::fill_arena, globals: Executor::arena_globals };
 

@@ -14,7 +14,7 @@ use crate::open::LoadEvent;
 use crate::sanitize::{Feature, sanitized, with_contexts};
 use crate::sys;
 
-/// The functions that loads of objects with newer kinds of BTF use.
+/// The part of the executor for objects with newer kinds of BTF.
 pub(super) static PART: Sanitizing = Sanitizing {
     sanitized: Executor::sanitized,
     accepts_functions: Executor::accepts_functions,

@@ -11,7 +11,7 @@ use crate::kernel::syscalls;
 use crate::sys;
 use crate::uapi::elem_flags;
 
-/// The functions that loads of objects with kernel configuration use.
+/// The part of the executor for objects with kernel configuration.
 pub(super) static PART: parts::Kconfig = parts::Kconfig { fill: Executor::fill_kconfig };
 
 impl Executor {

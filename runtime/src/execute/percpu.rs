@@ -23,7 +23,7 @@ pub(super) struct Shape {
     pub(super) emulated: bool,
 }
 
-/// The functions that loads of objects with percpu sections use.
+/// The part of the executor for objects with percpu sections.
 pub(super) static PART: Percpu = Percpu { choose: Executor::choose_percpu, emulated, spread, update_each, mask };
 
 impl Executor {

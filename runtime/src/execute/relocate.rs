@@ -16,7 +16,7 @@ use crate::kernel::features;
 use crate::kernel::types;
 use crate::relocate::{Relocator, unresolved};
 
-/// The functions that loads of objects with CO-RE relocations use.
+/// The part of the executor for objects with CO-RE relocations.
 pub(super) static PART: CoRe = CoRe {
     is_required: Executor::must_relocate,
     is_cause: kernel_cannot_relocate,

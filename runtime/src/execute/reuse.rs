@@ -16,7 +16,7 @@ use crate::uapi::{MapType, map_flags};
 
 use super::percpu::Shape;
 
-/// The functions that loads with pins or reused maps use.
+/// The part of the executor for loads with pins or reused maps.
 pub(super) static PART: Pins = Pins { existing: Executor::existing, pin: Executor::pin };
 
 impl Executor {
@@ -85,7 +85,7 @@ impl Executor {
     }
 }
 
-/// Help for a pin that does not match.
+/// Help for a pinned object that does not match the map's definition.
 const OTHER_PIN: &str = "remove the pin, or pin to a different directory with `set_pin_dir`";
 
 /// Checks the type, key size and value size. Programs require exactly those of the definition.

@@ -54,7 +54,7 @@ pub(super) struct Target {
     pub(super) module: Option<usize>,
 }
 
-/// The functions that loads of objects with struct_ops maps use.
+/// The part of the executor for objects with struct_ops maps.
 pub(super) static PART: StructOpsMaps = StructOpsMaps {
     prepare: Executor::prepare_struct_ops,
     target: Executor::struct_ops_member,

@@ -91,7 +91,7 @@ enum Owner {
     Target(usize),
 }
 
-/// The functions that loads of objects with symbols of the kernel use.
+/// The part of the executor for objects with symbols of the kernel.
 pub(super) static PART: parts::Symbols = parts::Symbols {
     resolve: Executor::find_symbols,
     without_address: Executor::find_without_address,

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::map::check_template;
 use crate::open::Inner;
 
-/// The functions that loads of objects with maps of maps use.
+/// The part of the executor for objects with maps of maps.
 pub(super) static PART: InnerMaps = InnerMaps { template: Executor::template };
 
 impl Executor {

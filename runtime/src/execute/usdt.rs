@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::program::SharedSpecs;
 use crate::usdt_specs::{self, Specs};
 
-/// The functions that loads of objects with USDT programs use.
+/// The part of the executor for objects with USDT programs.
 pub(super) static PART: Usdt = Usdt { specs: Executor::specs };
 
 impl Executor {

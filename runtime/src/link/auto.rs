@@ -120,8 +120,8 @@ impl Attaching {
         Self::default()
     }
 
-    /// Attaches the program in this field, unless it is not loaded, auto-attach is off, or it needs a target from the
-    /// user.
+    /// Attaches the program in this field. Does nothing if the program is not loaded, its auto-attach is off, or it needs
+    /// a target from the user.
     ///
     /// # Errors
     /// If the attach target is not valid, or the program is not optional and the kernel rejects it.
@@ -159,7 +159,7 @@ impl Attaching {
         Ok(None)
     }
 
-    /// Registers a struct_ops map, unless it was not created or auto-attach is off.
+    /// Registers a struct_ops map. Does nothing if the map was not created or its auto-attach is off.
     ///
     /// # Errors
     /// If the kernel rejects the map's value.

@@ -61,9 +61,9 @@ pub enum Order<'a> {
     Last,
     /// Before all others.
     First,
-    /// Directly before this one.
+    /// Directly before this program.
     Before(Other<'a>),
-    /// Directly after this one.
+    /// Directly after this program.
     After(Other<'a>),
 }
 

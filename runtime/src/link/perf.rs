@@ -296,9 +296,9 @@ impl Program {
         pmu::attach((program, self.name()), opened, 0).map_err(|errno| self.refused("a perf event", errno))
     }
 
-    /// Opens a perf event and attaches to it on each online CPU, instead of the CPU of `event`. For an event source
-    /// with a list of CPUs in sysfs (`cpus` or `cpumask`), these are the listed ones. One link represents all events:
-    /// it cannot be pinned and has no [`info`](Link::info).
+    /// Opens a perf event and attaches to it on each online CPU, instead of the CPU of `event`. If the event source has a
+    /// list of CPUs in sysfs (`cpus` or `cpumask`), only the listed CPUs are used. One link represents all events: it
+    /// cannot be pinned and has no [`info`](Link::info).
     ///
     /// # Errors
     /// Those of [`attach_perf`](Self::attach_perf), or if no CPU has the event. On error, the program is not attached to

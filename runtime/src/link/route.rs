@@ -220,13 +220,13 @@ const PRIORITY: u16 = 6;
 const TABLE: u16 = 15;
 const ENCAP_TYPE: u16 = 21;
 const ENCAP: u16 = 22;
-/// `LWTUNNEL_ENCAP_BPF`; of its attributes `LWT_BPF_IN`, `LWT_BPF_OUT`, `LWT_BPF_XMIT`, `LWT_BPF_XMIT_HEADROOM`.
+/// `LWTUNNEL_ENCAP_BPF`, with its attributes `LWT_BPF_IN`, `LWT_BPF_OUT`, `LWT_BPF_XMIT`, `LWT_BPF_XMIT_HEADROOM`.
 const BPF: u16 = 6;
 const IN: u16 = 1;
 const OUT: u16 = 2;
 const XMIT: u16 = 3;
 const XMIT_HEADROOM: u16 = 4;
-/// `LWTUNNEL_ENCAP_SEG6_LOCAL`; of its attributes `SEG6_LOCAL_ACTION` with `SEG6_LOCAL_ACTION_END_BPF`, and `SEG6_LOCAL_BPF`.
+/// `LWTUNNEL_ENCAP_SEG6_LOCAL`, with its attributes `SEG6_LOCAL_ACTION` with `SEG6_LOCAL_ACTION_END_BPF`, and `SEG6_LOCAL_BPF`.
 const SEG6_LOCAL: u16 = 7;
 const SEG6_ACTION: u16 = 1;
 const END_BPF: u32 = 15;

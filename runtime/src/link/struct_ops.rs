@@ -167,7 +167,7 @@ impl StructOps {
         })
     }
 
-    /// Registers the map, unless it was not created or auto-attach is off.
+    /// Registers the map. Does nothing if the map was not created or its auto-attach is off.
     ///
     /// # Errors
     /// If the kernel rejects the map's value.

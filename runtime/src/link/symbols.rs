@@ -114,7 +114,7 @@ pub(super) struct Function<'d> {
     pub(super) is_weak: bool,
 }
 
-/// The number of offsets of a name.
+/// The result of a lookup by name: no offset, one, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Found {
     #[default]

@@ -396,7 +396,7 @@ fn rejected(error: Error, errno: Option<i32>) -> Error {
 
 /// `RTM_SETLINK`.
 const SET_LINK: u16 = 19;
-/// `IFLA_XDP`; of its attributes `IFLA_XDP_FD`, `IFLA_XDP_ATTACHED`, `IFLA_XDP_FLAGS`, `IFLA_XDP_PROG_ID`, `IFLA_XDP_DRV_PROG_ID`,
+/// `IFLA_XDP`, with its attributes `IFLA_XDP_FD`, `IFLA_XDP_ATTACHED`, `IFLA_XDP_FLAGS`, `IFLA_XDP_PROG_ID`, `IFLA_XDP_DRV_PROG_ID`,
 /// `IFLA_XDP_SKB_PROG_ID`, `IFLA_XDP_HW_PROG_ID`, `IFLA_XDP_EXPECTED_FD`.
 const XDP: u16 = 43;
 const FD: u16 = 1;

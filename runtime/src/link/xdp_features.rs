@@ -99,12 +99,12 @@ fn family(socket: &OwnedFd) -> Result<u16, Rejection> {
     found.ok_or(Errno::from_raw(libc::ENOENT).into())
 }
 
-/// `GENL_ID_CTRL` with `CTRL_CMD_GETFAMILY`; of its attributes `CTRL_ATTR_FAMILY_ID` and `CTRL_ATTR_FAMILY_NAME`.
+/// `GENL_ID_CTRL` with `CTRL_CMD_GETFAMILY`, with its attributes `CTRL_ATTR_FAMILY_ID` and `CTRL_ATTR_FAMILY_NAME`.
 const CONTROL: u16 = 16;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;
 const FAMILY_NAME: u16 = 2;
-/// `NETDEV_CMD_DEV_GET` and `NETDEV_FAMILY_VERSION`; of its attributes `NETDEV_A_DEV_IFINDEX`, `NETDEV_A_DEV_XDP_FEATURES`,
+/// `NETDEV_CMD_DEV_GET` and `NETDEV_FAMILY_VERSION`, with its attributes `NETDEV_A_DEV_IFINDEX`, `NETDEV_A_DEV_XDP_FEATURES`,
 /// `NETDEV_A_DEV_XDP_ZC_MAX_SEGS`, `NETDEV_A_DEV_XDP_RX_METADATA_FEATURES`, `NETDEV_A_DEV_XSK_FEATURES`.
 const GET_DEVICE: u8 = 1;
 const VERSION: u8 = 1;

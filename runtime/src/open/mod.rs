@@ -110,7 +110,7 @@ impl LoadOptions {
     ///
     /// If neither this nor [`Self::set_token`] is called, the environment variable `LIBBPF_BPF_TOKEN_PATH` sets the
     /// path. Without that, a process in a user namespace tries `/sys/fs/bpf`, and loads without a token if it cannot
-    /// create one. So a container with a delegating bpffs mounted there needs no setting.
+    /// create one. So a container in which `/sys/fs/bpf` is a bpffs with delegation needs no setting.
     pub fn set_token_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.token_path = Some(path.into());
         self.token = None;

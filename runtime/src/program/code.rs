@@ -115,8 +115,8 @@ impl Program {
     }
 }
 
-/// Returns the functions of a description. Functions for which the kernel's numbers are inconsistent have no code,
-/// address or lines.
+/// Returns the functions in a description of a program. If the counts that the kernel reports are inconsistent, the
+/// functions have no names or lines, or the first function has all of the code.
 fn functions(found: &Description, types: Option<&Types>) -> Vec<ProgramFunction> {
     let records: Vec<[u32; 2]> = found.functions().collect();
     let is_jited = found.info.jited_prog_len != 0;

@@ -65,8 +65,7 @@ pub struct ProgramInfo {
     pub load_time: Duration,
     /// The id of the user that loaded the program, in this process's user namespace.
     pub uid: u32,
-    /// Whether the program's license is compatible with the GPL, so that the program may call helpers that require
-    /// this.
+    /// Whether the program's license is compatible with the GPL, so that the program may call GPL-only helpers.
     pub gpl_compatible: bool,
     /// The ids of the maps that the program uses or that are bound to it.
     pub map_ids: Vec<u32>,

@@ -24,7 +24,7 @@ row! {
         flags: u32 = 0,
         /// Whether the program is loaded by default (`?` before the section's name disables it).
         autoload: bool = true,
-        /// The first upstream Linux that loads programs of the section; `(0, 0)` if unknown.
+        /// The first upstream Linux version that loads programs of the section; `(0, 0)` if unknown.
         since: Version = (0, 0),
         /// The symbol whose BTF id is the program's `attach_btf_id`.
         target: Option<u32> = None,
@@ -34,7 +34,7 @@ row! {
 row! {
     /// A function of one or more programs.
     ///
-    /// An object contains a function once, whichever programs call it. [`PatchKind::Subprogram`] marks instructions
+    /// An object contains a function once, even if several programs call it. [`PatchKind::Subprogram`] marks instructions
     /// that call other functions.
     pub struct Function {
         /// The BTF id of the function in the object, or 0. A program is loaded with function and line records only if

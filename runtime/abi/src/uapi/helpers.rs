@@ -1,7 +1,7 @@
 //! The helpers of the kernel by number.
 //!
-//! To name a helper that a newer kernel has, add its line. The kernel's requirements on calls are in `helper.rs` of
-//! this crate.
+//! To add a helper of a newer kernel, add a line with its number. The kernel's requirements on calls are in `helper.rs`
+//! of this crate.
 
 open_enum! {
     /// A helper of the kernel that programs call by its number (`enum bpf_func_id`).
