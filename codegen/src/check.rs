@@ -5,27 +5,27 @@
 //! variables and hooks a kernel has. Neither is complete: only the kernel's verifier decides. This module does not
 //! query the running kernel.
 
+mod kernel;
+mod live;
+mod value;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 use skelgen_abi::escape::Line;
 use skelgen_abi::plan::{Attach, Symbol, SymbolKind, Version, essential_name};
-use skelgen_abi::uapi::ProgramType;
+use skelgen_abi::uapi::{AttachType, ProgramType, prog_flags};
 
-use crate::btf::{Btf, Kind};
-use crate::model::needs::{Needer, NeederKind, release};
+pub use kernel::{Kernel, Modules};
+pub(crate) use kernel::{Relocated, Relocations};
+use live::{Facts, Live};
+
+use crate::btf::{Btf, TypeId};
+use crate::model::needs::{self, Feature, Needer, NeederKind, release};
 use crate::model::reached::reached;
 use crate::model::warnings::definition;
 use crate::model::{BpfObject, FunctionId, Program, Reference};
-
-/// The known facts about a kernel.
-#[derive(Debug, Default)]
-pub struct Kernel {
-    /// Its version.
-    pub version: Option<Version>,
-    /// Its types, without those of modules.
-    pub btf: Option<Btf>,
-}
 
 /// A map or program that will not work on a kernel, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +37,27 @@ pub struct Finding {
     pub why: String,
     /// How certain the problem is.
     pub severity: Severity,
+    /// What fails.
+    pub stage: Stage,
+}
+
+/// What fails because of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The load of the object.
+    Load,
+    /// The attachment of the program.
+    Attach,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Load => "load",
+            Self::Attach => "attach",
+        })
+    }
 }
 
 /// How certain a problem is.
@@ -59,31 +80,40 @@ impl fmt::Display for Finding {
         };
         let severity = match self.severity {
             Severity::Fails => "",
-            Severity::Optional => " (not loaded by default)",
-            Severity::Perhaps => " (perhaps)",
+            Severity::Optional => ", not loaded by default",
+            Severity::Perhaps => ", perhaps",
         };
-        write!(f, "{kind} {}{severity}: {}", Line(&self.subject.name), Line(&self.why))
+        write!(f, "{kind} {} ({}{severity}): {}", Line(&self.subject.name), self.stage, Line(&self.why))
     }
 }
 
 /// Returns the problems of an object on a kernel: those of maps first, then those of programs, in the order of the
-/// object.
+/// object. `relocations` are the values of its CO-RE relocations to the kernel's types.
 #[must_use]
-pub fn check(object: &BpfObject, kernel: &Kernel) -> Vec<Finding> {
+pub fn check(object: &BpfObject, kernel: &Kernel, relocations: Option<&Relocations>) -> Vec<Finding> {
     let mut found = Vec::new();
     of_any_kernel(object, &mut found);
-    if let Some(version) = kernel.version {
-        for need in object.needs().into_iter().filter(|need| need.since > version) {
-            let why = format!("needs {}, which Linux {} and later have", need.feature, release(need.since));
-            found.extend(need.by.into_iter().map(|subject| {
-                let severity = severity(object, &subject);
-                Finding { subject, why: why.clone(), severity }
-            }));
-        }
+    for map in &object.maps {
+        let missing = missing(needs::of_map(object, map), kernel);
+        found.extend(missing.into_iter().map(|(_, why)| Finding {
+            subject: Needer { kind: NeederKind::Map, name: map.def.name.clone().into_owned() },
+            why,
+            severity: Severity::Fails,
+            stage: Stage::Load,
+        }));
     }
-    if let Some(btf) = &kernel.btf {
-        for program in &object.programs {
-            of_program(object, program, btf, &mut found);
+    let facts = Facts::new(object, kernel, relocations);
+    for program in &object.programs {
+        let subject = Needer { kind: NeederKind::Program, name: name(object, program).to_owned() };
+        let severity = severity(object, &subject);
+        let mut checked =
+            Checked { object, program, kernel, live: facts.live(program), subject, severity, found: &mut found };
+        checked.features();
+        checked.target();
+        checked.hook();
+        checked.symbols();
+        if let Some(relocations) = relocations {
+            checked.relocations(relocations);
         }
     }
     let place = |finding: &Finding| {
@@ -97,8 +127,17 @@ pub fn check(object: &BpfObject, kernel: &Kernel) -> Vec<Finding> {
     found
 }
 
-/// Finds problems on every kernel: incomplete map definitions, programs without a type, and struct_ops programs without
-/// a struct.
+/// Returns the features that a kernel lacks, newest first, with the text of the problem.
+fn missing(needs: BTreeSet<Feature>, kernel: &Kernel) -> Vec<(Feature, String)> {
+    let Some(version) = kernel.version else { return Vec::new() };
+    let mut missing: Vec<_> = needs.into_iter().filter(|(_, since)| *since > version).collect();
+    missing.sort_by(|(a, a_since), (b, b_since)| (b_since, b).cmp(&(a_since, a)));
+    let why = |(feature, since): &Feature| format!("needs {feature}, which Linux {} and later have", release(*since));
+    missing.into_iter().map(|feature| (feature.clone(), why(&feature))).collect()
+}
+
+/// Finds problems on every kernel: incomplete map definitions, programs without a type or target, and struct_ops
+/// programs without a struct.
 fn of_any_kernel(object: &BpfObject, found: &mut Vec<Finding>) {
     // The generator defines the maps of data sections.
     for map in object.maps.iter().filter(|map| map.section.is_none()) {
@@ -108,6 +147,7 @@ fn of_any_kernel(object: &BpfObject, found: &mut Vec<Finding>) {
             subject: subject.clone(),
             why: why.strip_prefix(&prefix).unwrap_or(&why).to_owned(),
             severity: Severity::Fails,
+            stage: Stage::Load,
         }));
     }
     for program in &object.programs {
@@ -117,16 +157,24 @@ fn of_any_kernel(object: &BpfObject, found: &mut Vec<Finding>) {
         let why = match program.def.program_type {
             ProgramType::UNSPEC => "its section does not set a program type; set one with `set_type` before the load",
             ProgramType::STRUCT_OPS if !is_member(&program.function) => "no struct_ops map refers to it",
-            _ => continue,
+            ProgramType::EXT => {
+                "replaces a function of another program, which no section names; set it with `set_attach_program` before the load"
+            }
+            _ => match program.def.attach {
+                Attach::Target(kind) if kind.is_loaded_for() => {
+                    "its section does not name an attach target; set one with `set_attach_target` before the load"
+                }
+                _ => continue,
+            },
         };
         let subject = Needer { kind: NeederKind::Program, name: name(object, program).to_owned() };
         let severity = severity(object, &subject);
-        found.push(Finding { subject, why: why.to_owned(), severity });
+        found.push(Finding { subject, why: why.to_owned(), severity, stage: Stage::Load });
     }
 }
 
 /// Returns the severity of a problem that makes a map or program fail.
-pub(crate) fn severity(object: &BpfObject, subject: &Needer) -> Severity {
+fn severity(object: &BpfObject, subject: &Needer) -> Severity {
     let by_default = |program: &Program| program.def.autoload || name(object, program) != subject.name;
     match subject.kind {
         NeederKind::Program if !object.programs.iter().all(by_default) => Severity::Optional,
@@ -138,59 +186,157 @@ fn name<'a>(object: &'a BpfObject, program: &Program) -> &'a str {
     &object.functions[program.function.0 as usize].name
 }
 
-/// Finds the symbols that a program needs and the kernel's types lack: its attach target, kernel functions and kernel
-/// variables.
-fn of_program(object: &BpfObject, program: &Program, btf: &Btf, found: &mut Vec<Finding>) {
-    let subject = Needer { kind: NeederKind::Program, name: name(object, program).to_owned() };
-    let severity = severity(object, &subject);
-    let mut add = |why: String, severity| found.push(Finding { subject: subject.clone(), why, severity });
-    if let Some(target) = program.target.as_ref().filter(|target| !has(btf, target.kind, &target.name)) {
-        add(
-            format!("needs {}, which the kernel's BTF does not have; a module may have it", described(target)),
-            severity,
-        );
-    }
-    if let Attach::RawTracepoint(tracepoint) = &program.def.attach {
-        if !has(btf, SymbolKind::Typedef, &format!("btf_trace_{tracepoint}")) {
-            add(format!("attaches to tracepoint `{tracepoint}`, which the kernel's BTF does not have"), severity);
-        }
-    }
-    if let Attach::Kprobe { function, .. } = &program.def.attach {
-        // Kprobes can attach to some functions that BTF does not list.
-        if !has(btf, SymbolKind::Function, function) {
-            let why = format!("attaches to kernel function `{function}`, which the kernel's BTF does not have");
-            add(why, severity.max(Severity::Perhaps));
-        }
-    }
-    let references = reached(object, program).into_iter();
-    let references = references.flat_map(|id| &object.functions[id.0 as usize].code.refs);
-    let externs = references.filter_map(|reference| match reference.to {
-        Reference::ExternCall(id) | Reference::ExternVariable(id) => object.externs.get(id.0 as usize),
-        _ => None,
-    });
-    let mut seen = Vec::new();
-    for symbol in externs.filter(|symbol| !symbol.weak && symbol.kind != SymbolKind::Address) {
-        let named = Symbol { name: essential_name(&symbol.name).to_owned().into(), ..symbol.clone() };
-        if !has(btf, named.kind, &named.name) && !seen.contains(&symbol.name) {
-            add(
-                format!("needs {}, which the kernel's BTF does not have; a module may have it", described(&named)),
-                severity,
-            );
-            seen.push(symbol.name.clone());
-        }
-    }
+/// A program, and what is known about it on a kernel.
+struct Checked<'a> {
+    object: &'a BpfObject,
+    program: &'a Program,
+    kernel: &'a Kernel,
+    live: Live,
+    subject: Needer,
+    /// The severity of a certain problem.
+    severity: Severity,
+    found: &'a mut Vec<Finding>,
 }
 
-/// Returns whether the types have a symbol of this kind and name.
-fn has(btf: &Btf, kind: SymbolKind, name: &str) -> bool {
-    let is_of_kind = |found: &Kind| match kind {
-        SymbolKind::Function => matches!(found, Kind::Func { .. }),
-        SymbolKind::Typedef => matches!(found, Kind::Typedef(_)),
-        SymbolKind::Variable => matches!(found, Kind::Var { .. }),
-        SymbolKind::Struct => matches!(found, Kind::Struct(_)),
-        SymbolKind::Address => true,
-    };
-    kind == SymbolKind::Address || btf.find(is_of_kind, name).is_some()
+impl Checked<'_> {
+    fn add(&mut self, stage: Stage, is_certain: bool, why: String) {
+        let severity = if is_certain { self.severity } else { Severity::Perhaps };
+        let finding = Finding { subject: self.subject.clone(), why, severity, stage };
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
+    }
+
+    /// Adds a problem if the kernel lacks a symbol.
+    fn need(&mut self, stage: Stage, kind: SymbolKind, name: &str, needs: &str) {
+        // Without types it is unknown which symbols a kernel has.
+        if self.kernel.btf.is_none() {
+            return;
+        }
+        match self.kernel.has(kind, name) {
+            Some(true) => {}
+            Some(false) => {
+                self.add(stage, true, format!("{needs}, which neither the kernel's BTF nor that of its modules has"));
+            }
+            None => {
+                self.add(stage, false, format!("{needs}, which the kernel's BTF does not have; a module may have it"));
+            }
+        }
+    }
+
+    /// Finds features that the kernel lacks.
+    fn features(&mut self) {
+        let certain = needs::of_program(self.object, self.program, &self.live.certain);
+        let possible = needs::of_program(self.object, self.program, &self.live.possible);
+        let section = needs::section(self.program);
+        for (feature, why) in missing(possible, self.kernel) {
+            let stage = if feature == section { self.stage_of_section() } else { Some(Stage::Load) };
+            if let Some(stage) = stage {
+                self.add(stage, certain.contains(&feature), why);
+            }
+        }
+    }
+
+    /// Returns what fails on a kernel without the kind of program that the section names; `None` if the kernel handles
+    /// such programs as those of an older kind.
+    fn stage_of_section(&self) -> Option<Stage> {
+        /// Kernels with only one attach type for these program types do not check it when a program is loaded.
+        const UNCHECKED: [ProgramType; 4] =
+            [ProgramType::KPROBE, ProgramType::SCHED_CLS, ProgramType::SK_REUSEPORT, ProgramType::SK_SKB];
+        /// The first Linux with kprobe programs that may sleep.
+        const SLEEPING_PROBES: Version = (6, 0);
+        /// The first Linux that checks whether iterators and programs at tracepoints may sleep.
+        const CHECKED_SLEEP: Version = (6, 6);
+        let def = &self.program.def;
+        let may_sleep = def.flags & prog_flags::SLEEPABLE != 0;
+        let is_older = |version| self.kernel.version < Some(version);
+        match def.expected_attach_type {
+            AttachType::TRACE_RAW_TP | AttachType::TRACE_ITER if may_sleep && is_older(CHECKED_SLEEP) => None,
+            _ if !UNCHECKED.contains(&def.program_type) => Some(Stage::Load),
+            _ if may_sleep && is_older(SLEEPING_PROBES) => Some(Stage::Load),
+            _ => Some(Stage::Attach),
+        }
+    }
+
+    /// Checks the type or function that the program is loaded for.
+    fn target(&mut self) {
+        if let Some(target) = &self.program.target {
+            self.need(Stage::Load, target.kind, &target.name, &format!("needs {}", described(target)));
+        }
+    }
+
+    /// Checks the place that the program attaches to.
+    fn hook(&mut self) {
+        // Tracepoints of these categories do not come from tracepoints of the kernel's source.
+        const OTHERS: [&str; 5] = ["syscalls", "ftrace", "kprobes", "uprobes", "synthetic"];
+        match &self.program.def.attach {
+            Attach::RawTracepoint(name) => self.tracepoint(name),
+            Attach::Tracepoint { category, name } if !OTHERS.contains(&&**category) => self.tracepoint(name),
+            // Kprobes can attach to some functions that BTF does not list.
+            Attach::Kprobe { function, .. }
+                if self.kernel.btf.is_some() && self.kernel.has(SymbolKind::Function, function) != Some(true) =>
+            {
+                let why = format!("attaches to kernel function `{function}`, which the kernel's BTF does not have");
+                self.add(Stage::Attach, false, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn tracepoint(&mut self, name: &str) {
+        let needs = format!("attaches to tracepoint `{name}`");
+        self.need(Stage::Attach, SymbolKind::Typedef, &format!("btf_trace_{name}"), &needs);
+    }
+
+    /// Checks the functions and variables of the kernel that the program uses. A load looks up all of them, but a weak
+    /// one may be missing where the verifier does not reach its use.
+    fn symbols(&mut self) {
+        for id in reached(self.object, self.program) {
+            for reference in &self.object.functions[id.0 as usize].code.refs {
+                let (symbol, is_call) = match reference.to {
+                    Reference::ExternCall(symbol) => (symbol, true),
+                    Reference::ExternVariable(symbol) => (symbol, false),
+                    _ => continue,
+                };
+                let Some(symbol) = self.object.externs.get(symbol.0 as usize) else { continue };
+                if symbol.kind == SymbolKind::Address {
+                    continue;
+                }
+                let named = Symbol { name: essential_name(&symbol.name).to_owned().into(), ..symbol.clone() };
+                if !symbol.weak {
+                    self.need(Stage::Load, named.kind, &named.name, &format!("needs {}", described(&named)));
+                } else if is_call && self.live.certain.contains(id, reference.at.0) {
+                    self.need(Stage::Load, named.kind, &named.name, &format!("calls {}", described(&named)));
+                }
+            }
+        }
+    }
+
+    /// Checks the CO-RE relocations of the instructions that the verifier reaches.
+    fn relocations(&mut self, relocations: &Relocations) {
+        let Some(btf) = &self.object.btf else { return };
+        for id in reached(self.object, self.program) {
+            for relocation in &self.object.functions[id.0 as usize].info.relos {
+                let is_absent = relocations.0.get(&(id, relocation.insn)) == Some(&Relocated::Absent);
+                if is_absent && self.live.possible.contains(id, relocation.insn.0) {
+                    let what = btf.relocation(relocation);
+                    let why = format!(
+                        "needs the {what}: the kernel's types do not have it, or its value does not fit in the instruction"
+                    );
+                    let is_certain =
+                        self.live.certain.contains(id, relocation.insn.0) && self.has_type(btf, relocation.ty);
+                    self.add(Stage::Load, is_certain, why);
+                }
+            }
+        }
+    }
+
+    /// Returns whether it is known which types have the name of a type of the object.
+    fn has_type(&self, local: &Btf, id: TypeId) -> bool {
+        let name = local.try_get(id).map_or("", |ty| local.str(ty.name));
+        let has = |btf: &Btf| btf.iter().any(|(_, ty)| btf.str(ty.name) == essential_name(name));
+        self.kernel.modules.complete || self.kernel.btf.as_ref().is_some_and(has)
+    }
 }
 
 fn described(symbol: &Symbol) -> String {

@@ -191,7 +191,10 @@ pub(crate) fn raw_types(bytes: &[u8]) -> Result<Btf> {
 }
 
 /// Returns the BTF in a raw BTF file or in an ELF file, and its byte order.
-fn raw_btf(bytes: &[u8]) -> Result<(Endian, &[u8])> {
+///
+/// # Errors
+/// [`Code::MissingBtf`], and what is wrong with an ELF file.
+pub(crate) fn raw_btf(bytes: &[u8]) -> Result<(Endian, &[u8])> {
     match bytes {
         // Raw BTF begins with its magic number, in its own byte order.
         [0x9f, 0xeb, ..] => Ok((Endian::Little, bytes)),

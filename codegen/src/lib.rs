@@ -81,11 +81,13 @@ pub use skelgen_abi::plan::PercpuForm;
 #[doc(hidden)]
 pub mod unstable {
     #[cfg(feature = "cli")]
+    pub use crate::cli::kernel::{CheckedKernel, Named};
+    #[cfg(feature = "cli")]
     pub use crate::cli::{draw, main};
     pub use crate::error::all_codes;
     pub use crate::generate::{Relocations, header, inspect, min_btf, plan, relocations, types, write};
 
-    pub use crate::check::{Finding, Kernel, Severity, check};
+    pub use crate::check::{Finding, Kernel, Modules, Severity, Stage, check};
 
     pub mod btf {
         pub use crate::btf::*;

@@ -46,17 +46,18 @@ pub fn find_map(object: &Object, name: &str, maps: &[(u32, Option<BorrowedFd<'_>
     map::duplicate(name, found.and_then(|(_, fd)| *fd))
 }
 
-/// Returns the positions of the CO-RE records (`struct bpf_core_relo`) that have no target among the kernel's types. `btf` is the object's
-/// BTF in native byte order, `kernel` the path of a file with the kernel's raw BTF. For tools that check an object without loading it.
+/// Returns the value of each CO-RE record (`struct bpf_core_relo`) for the kernel's types; `None` for a record that has no target among
+/// them. `btf` is the object's BTF in native byte order, `kernel` the path of a file with the kernel's raw BTF. For tools that check an
+/// object without loading it.
 ///
 /// # Errors
 /// If the types of the object or in the file cannot be read.
-pub fn unresolved_relocations(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Vec<usize>> {
-    Ok(relocator(btf, kernel, records)?.absent(records))
+pub fn relocation_numbers(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Vec<Option<u64>>> {
+    Ok(relocator(btf, kernel, records)?.numbers(records))
 }
 
 /// Returns the result of each CO-RE record as text: the value with the size of the access, or the error. The arguments are those of
-/// [`unresolved_relocations`]. For tools that compare the types of two files.
+/// [`relocation_numbers`]. For tools that compare the types of two files.
 ///
 /// # Errors
 /// If the types of the object or in the file cannot be read.

@@ -6,7 +6,7 @@
 
 mod commands;
 mod input;
-mod kernel;
+pub(crate) mod kernel;
 mod layout;
 mod live;
 mod relocations;

@@ -4,7 +4,7 @@
 //! To add a feature, add a row where the object shows its use. This module does not decide which requests are sent to a
 //! kernel; `skelgen inspect` and `skelgen check` use it for explanations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 use skelgen_abi::map_types::{MapFacts, flags_since};
@@ -12,8 +12,9 @@ use skelgen_abi::plan::Version;
 use skelgen_abi::uapi::{map_flags, pseudo};
 use skelgen_abi::{helper, opcode};
 
-use super::reached::reached;
-use super::{BpfObject, Map, Program, Reference};
+use super::reached::{Reached, reached};
+use super::{BpfObject, Function, Map, Program, Reference};
+use crate::btf::{Kind, TypeId};
 use crate::insn::Insn;
 
 /// A feature that an object needs.
@@ -57,123 +58,199 @@ fn version<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&release(*version))
 }
 
-/// Features by version and name, with the maps and programs that need them.
-#[derive(Default)]
-struct Needs(BTreeMap<(Version, String), Vec<Needer>>);
-
-impl Needs {
-    fn add(&mut self, feature: impl Into<String>, since: Version, kind: NeederKind, name: &str) {
-        // (0, 0) stands for an unknown version.
-        if since != (0, 0) {
-            let by = self.0.entry((since, feature.into())).or_default();
-            let needer = Needer { kind, name: name.to_owned() };
-            if !by.contains(&needer) {
-                by.push(needer);
-            }
-        }
-    }
-}
+/// A feature in words, with the first upstream Linux that has it.
+pub(crate) type Feature = (String, Version);
 
 impl BpfObject {
     /// Returns the features that the object needs, by descending version. Includes those of programs that are not
     /// loaded by default.
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
-        let mut needs = Needs::default();
+        let mut needs = BTreeMap::<(Version, String), Vec<Needer>>::new();
+        let mut add = |(feature, since): Feature, kind, name: &str| {
+            let by = needs.entry((since, feature)).or_default();
+            let needer = Needer { kind, name: name.to_owned() };
+            if !by.contains(&needer) {
+                by.push(needer);
+            }
+        };
         for map in &self.maps {
-            of_map(map, &mut needs);
+            of_map(self, map).into_iter().for_each(|feature| add(feature, NeederKind::Map, &map.def.name));
         }
         for program in &self.programs {
-            of_program(self, program, &mut needs);
+            let name = &self.functions[program.function.0 as usize].name;
+            let features = of_program(self, program, &Reached::by_calls(self, program));
+            features.into_iter().for_each(|feature| add(feature, NeederKind::Program, name));
         }
-        let needs = needs.0.into_iter().rev();
+        let needs = needs.into_iter().rev();
         needs.map(|((since, feature), by)| Need { feature, since, by }).collect()
     }
 }
 
-fn of_map(map: &Map, needs: &mut Needs) {
-    let (def, name) = (&map.def, &*map.def.name);
-    let mut add = |feature: String, since| needs.add(feature, since, NeederKind::Map, name);
+/// Returns the features that a map needs.
+pub(crate) fn of_map(object: &BpfObject, map: &Map) -> BTreeSet<Feature> {
+    let def = &map.def;
+    let mut needs = BTreeSet::new();
     if let Some(facts) = MapFacts::of(def.map_type) {
-        add(format!("map type {}", def.map_type), facts.since);
+        needs.insert((format!("map type {}", def.map_type), facts.since));
     }
     let is_percpu = map.section.as_ref().is_some_and(super::DataSection::is_percpu);
     if map.section.is_some() && !is_percpu && def.struct_ops.is_none() {
-        add("global data".into(), (5, 2));
+        needs.insert(("global data".into(), (5, 2)));
     }
     // Sections are mapped into memory only if the kernel supports it, and percpu data is emulated if programs cannot
     // access it directly.
     if def.flags & map_flags::MMAPABLE != 0 && map.section.is_none() || is_percpu {
-        add("maps mapped into memory (BPF_F_MMAPABLE)".into(), (5, 5));
+        needs.insert(("maps mapped into memory (BPF_F_MMAPABLE)".into(), (5, 5)));
     }
-    for (flag, since) in flags_since(def.flags) {
-        add(format!("map flag {flag:#x}"), since);
+    if map.inner.as_ref().is_some_and(|inner| has_spin_lock(object, inner)) {
+        needs.insert(("spin locks in inner maps".into(), (6, 2)));
+    }
+    needs.extend(flags_since(def.flags).map(|(flag, since)| (format!("map flag {flag:#x}"), since)));
+    known(needs)
+}
+
+/// Returns whether the values of a map have a `struct bpf_spin_lock`.
+fn has_spin_lock(object: &BpfObject, map: &Map) -> bool {
+    let Some((btf, value)) = object.btf.as_ref().zip(map.value_type) else { return false };
+    let is_lock = |ty: TypeId| btf.name(btf.resolve(ty)) == "bpf_spin_lock";
+    match &btf.get(btf.resolve(value)).kind {
+        Kind::Struct(value) => value.members.iter().any(|member| is_lock(member.ty)),
+        _ => false,
     }
 }
 
-fn of_program(object: &BpfObject, program: &Program, needs: &mut Needs) {
-    let name = &object.functions[program.function.0 as usize].name;
-    let mut add = |feature: String, since| needs.add(feature, since, NeederKind::Program, name);
+/// Returns whether a function has an argument that is a pointer to a struct other than the context of programs.
+fn has_pointer_argument(object: &BpfObject, function: &Function) -> bool {
+    /// The structs that contexts of programs point to.
+    const CONTEXTS: [&str; 17] = [
+        "__sk_buff",
+        "xdp_md",
+        "pt_regs",
+        "user_pt_regs",
+        "bpf_perf_event_data",
+        "bpf_raw_tracepoint_args",
+        "bpf_sock",
+        "bpf_sock_addr",
+        "bpf_sock_ops",
+        "bpf_sockopt",
+        "bpf_sysctl",
+        "bpf_sk_lookup",
+        "bpf_cgroup_dev_ctx",
+        "bpf_nf_ctx",
+        "sk_msg_md",
+        "sk_reuseport_md",
+        "bpf_iter_meta",
+    ];
+    let Some((btf, info)) = object.btf.as_ref().zip(function.info.funcs.first()) else { return false };
+    let Some(Kind::Func { proto, .. }) = btf.try_get(info.ty).map(|ty| &ty.kind) else { return false };
+    let Some(Kind::FuncProto { params, .. }) = btf.try_get(*proto).map(|ty| &ty.kind) else { return false };
+    params.iter().any(|param| match btf.get(btf.resolve(param.ty)).kind {
+        Kind::Ptr(to) => {
+            let to = btf.resolve(to);
+            matches!(btf.get(to).kind, Kind::Struct(_)) && !CONTEXTS.contains(&btf.name(to))
+        }
+        _ => false,
+    })
+}
+
+/// Returns the feature that stands for the program's section.
+pub(crate) fn section(program: &Program) -> Feature {
     let section = program.def.section.trim_start_matches('?');
     let kind = section.split('/').next().unwrap_or(section);
-    add(format!("program section {kind}"), program.def.since);
+    (format!("program section {kind}"), program.def.since)
+}
+
+/// Returns the features that a program needs, by the instructions that it reaches.
+pub(crate) fn of_program(object: &BpfObject, program: &Program, executed: &Reached) -> BTreeSet<Feature> {
+    let mut needs = BTreeSet::new();
+    let mut add = |feature: &str, since| {
+        needs.insert((feature.to_owned(), since));
+    };
+    let (section, since) = section(program);
+    add(&section, since);
     let functions = reached(object, program);
     if functions.len() > 1 {
-        add("BPF-to-BPF calls".into(), (4, 16));
+        add("BPF-to-BPF calls", (4, 16));
     }
     if program.exception.is_some() {
-        add("exceptions".into(), (6, 7));
+        add("exceptions", (6, 7));
     }
     for id in functions {
-        let code = &object.functions[id.0 as usize].code;
+        let function = &object.functions[id.0 as usize];
+        if function.global && id != program.function && has_pointer_argument(object, function) {
+            add("pointers as arguments of global functions", (5, 12));
+        }
+        let code = &function.code;
         let mut slots = code.insns.iter().enumerate();
         while let Some((index, insn)) = slots.next() {
             let reference = code.refs.binary_search_by_key(&index, |reference| reference.at.0).ok();
             // References are in the order of their instructions.
             let reference = reference.map(|found| code.refs[found].to);
+            let is_executed = executed.contains(id, index);
             match reference {
-                Some(Reference::ExternCall(_)) => add("calls of kernel functions (kfuncs)".into(), (5, 13)),
-                Some(Reference::FunctionAddress(_)) => add("callbacks".into(), (5, 13)),
-                Some(Reference::ExternVariable(_)) => add("addresses of kernel variables (ksyms)".into(), (5, 10)),
-                Some(Reference::JumpTable(_)) => add("jump tables (map type insn_array)".into(), (6, 19)),
+                // The verifier checks the form of each instruction, also of those that it does not reach.
+                Some(Reference::FunctionAddress(_)) => add(CALLBACKS, (5, 13)),
+                Some(Reference::JumpTable(_)) => add("jump tables (map type insn_array)", (6, 19)),
+                Some(Reference::ExternCall(_)) if is_executed => {
+                    add("calls of kernel functions (kfuncs)", (5, 13));
+                }
+                Some(Reference::ExternVariable(_)) if is_executed => {
+                    add("addresses of kernel variables (ksyms)", (5, 10));
+                }
                 Some(_) => {}
                 None if insn.is_helper_call() => {
-                    if let (Some(name), Some(since)) = (helper::name(insn.imm), helper::since(insn.imm)) {
-                        add(format!("helper {name}"), since);
+                    if let (Some(name), Some(since), true) =
+                        (helper::name(insn.imm), helper::since(insn.imm), is_executed)
+                    {
+                        add(&format!("helper {name}"), since);
                     }
                 }
-                None => instruction(*insn).into_iter().for_each(|(what, since)| add(what.into(), since)),
+                None => {
+                    let needed = instruction(*insn).filter(|(.., is_form)| *is_form || is_executed);
+                    needed.into_iter().for_each(|(what, since, _)| add(what, since));
+                }
             }
             if insn.is_ld_imm64() {
                 slots.next();
             }
         }
     }
+    known(needs)
 }
 
-/// Returns the name and version of an instruction that Linux 5.4 does not have. Versions are those in which the
-/// verifier first accepts the instruction, from the history of Documentation/bpf/standardization.
-fn instruction(insn: Insn) -> Option<(&'static str, Version)> {
+/// Removes features of unknown version, for which (0, 0) stands.
+fn known(mut needs: BTreeSet<Feature>) -> BTreeSet<Feature> {
+    needs.retain(|(_, since)| *since != (0, 0));
+    needs
+}
+
+const CALLBACKS: &str = "callbacks";
+
+/// Returns the name and version of an instruction that Linux 5.4 does not have, and whether older kernels reject its
+/// form (its opcode) even where they do not reach it. Versions are those in which the verifier first accepts the
+/// instruction, from the history of Documentation/bpf/standardization.
+fn instruction(insn: Insn) -> Option<(&'static str, Version, bool)> {
     let class = insn.code & opcode::CLASS_MASK;
     let operation = insn.code & opcode::OP_MASK;
-    let cpu_v4 = Some(("instructions of BPF CPU v4", (6, 6)));
+    let cpu_v4 = |is_form| Some(("instructions of BPF CPU v4", (6, 6), is_form));
     match class {
         opcode::STX if insn.code & 0xe0 == opcode::ATOMIC => match insn.imm {
             0 => None,
-            opcode::LOAD_ACQUIRE | opcode::STORE_RELEASE => Some(("load-acquire and store-release", (6, 15))),
-            _ => Some(("atomic operations other than addition", (5, 12))),
+            opcode::LOAD_ACQUIRE | opcode::STORE_RELEASE => Some(("load-acquire and store-release", (6, 15), false)),
+            _ => Some(("atomic operations other than addition", (5, 12), false)),
         },
-        opcode::LDX if insn.code & 0xe0 == opcode::MEMSX => cpu_v4,
+        opcode::LDX if insn.code & 0xe0 == opcode::MEMSX => cpu_v4(true),
         opcode::ALU64 if operation == 0xb0 && insn.code & opcode::X != 0 && insn.off == 1 => {
-            Some(("arena address casts (addr_space_cast)", (6, 9)))
+            Some(("arena address casts (addr_space_cast)", (6, 9), false))
         }
         // Signed division and modulo, moves with sign extension, unconditional byte swaps.
-        opcode::ALU | opcode::ALU64 if matches!(operation, 0x30 | 0x90 | 0xb0) && insn.off != 0 => cpu_v4,
-        opcode::ALU64 if operation == 0xd0 => cpu_v4,
-        opcode::JMP32 if operation == 0 => cpu_v4,
-        _ if insn.code == opcode::JCOND | 0x05 && insn.src == 0 => Some(("may_goto", (6, 9))),
-        opcode::JMP32 => Some(("32-bit conditional jumps (JMP32)", (5, 1))),
-        _ if insn.is_ld_imm64() && insn.src == pseudo::FUNC => Some(("callbacks", (5, 13))),
+        opcode::ALU | opcode::ALU64 if matches!(operation, 0x30 | 0x90 | 0xb0) && insn.off != 0 => cpu_v4(false),
+        opcode::ALU64 if operation == 0xd0 => cpu_v4(true),
+        opcode::JMP32 if operation == 0 => cpu_v4(true),
+        _ if insn.code == opcode::JCOND | 0x05 && insn.src == 0 => Some(("may_goto", (6, 9), true)),
+        opcode::JMP32 => Some(("32-bit conditional jumps (JMP32)", (5, 1), true)),
+        _ if insn.is_ld_imm64() && insn.src == pseudo::FUNC => Some((CALLBACKS, (5, 13), true)),
         _ => None,
     }
 }

@@ -162,7 +162,7 @@ fn check_reports_what_will_not_work() {
     for (name, status, arguments) in [
         ("old", 3, &["counters.bpf.o", "maps.bpf.o", "--kernel", "4.18"][..]),
         ("new", 0, &["counters.bpf.o", "--kernel", "7.3"]),
-        ("types", 3, &["programs.bpf.o", "kfunc.bpf.o", "--kernel", "counters.bpf.o"]),
+        ("types", 0, &["programs.bpf.o", "kfunc.bpf.o", "--kernel", "counters.bpf.o"]),
         ("incomplete", 3, &["chosen.bpf.o", "given.bpf.o", "struct_ops.bpf.o", "jumps.bpf.o", "--kernel", "6.18"]),
     ] {
         for (more, extension) in [(&[][..], "txt"), (&["--json"], "json")] {
@@ -173,6 +173,21 @@ fn check_reports_what_will_not_work() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // A directory has the types of all modules, so no other module can have a function.
+    let kernel = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| kernel.path().join(name);
+    let objects = skelgen_corpus::objects::objects_dir();
+    std::fs::copy(objects.join("counters.bpf.o"), path("vmlinux")).expect("the object exists");
+    let named = kernel.path().to_str().expect("the path is text");
+    let complete = skelgen(&["check", "kfunc.bpf.o", "--kernel", named]).run();
+    assert_eq!(complete.status, 3, "{}", complete.stdout);
+    let expected =
+        "(load): needs kernel function `bpf_task_release`, which neither the kernel's BTF nor that of its modules has";
+    assert!(complete.stdout.contains(expected), "{}", complete.stdout);
+    std::fs::remove_file(path("vmlinux")).expect("it is there");
+    let empty = skelgen(&["check", "kfunc.bpf.o", "--kernel", named]).run();
+    assert!(empty.status == 1 && empty.stderr.contains("vmlinux"), "{}", empty.stderr);
 
     let missing = skelgen(&["check", "counters.bpf.o", "--kernel", "missing"]).run();
     assert_eq!((missing.status, missing.stdout.as_str()), (1, ""));

@@ -82,11 +82,14 @@ impl Relocator {
         Ok(())
     }
 
-    /// Returns the positions of the records without a target in the kernel. A record of kind "exists" always has a
+    /// Returns the number of each record; `None` for a record without a target in the kernel. A record of kind "exists" always has a
     /// target: the number 0 or 1.
-    pub(crate) fn absent(&self, records: &[u8]) -> Vec<usize> {
-        let absent = |record: Record| !matches!(self.resolve(&record), Ok(Resolution::Number { .. }));
-        record::all(records).enumerate().filter(|(_, record)| absent(*record)).map(|(position, _)| position).collect()
+    pub(crate) fn numbers(&self, records: &[u8]) -> Vec<Option<u64>> {
+        let number = |record: Record| match self.resolve(&record) {
+            Ok(Resolution::Number { number, .. }) => Some(number),
+            _ => None,
+        };
+        record::all(records).map(number).collect()
     }
 
     /// Returns the result of each record as text.

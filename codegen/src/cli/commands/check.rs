@@ -1,36 +1,36 @@
 //! `skelgen check`: reports the maps and programs of objects that will not work on a kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use skelgen_abi::escape::Line;
 
 use super::Execute;
-use crate::check::{self, Finding, Severity};
+use crate::check::{Finding, Severity};
 use crate::cli::input::Inputs;
-use crate::cli::kernel::{self, Named};
-use crate::cli::relocations;
+use crate::cli::kernel::{CheckedKernel, Named};
 use crate::cli::screen::Screen;
 use crate::error::Result;
 use crate::generate;
-use crate::model::needs::release;
 
 /// Report the maps and programs of objects that will not work on a kernel, and why
 ///
 /// A version determines which map types, helpers, instructions and program sections the kernel has. A file with the
-/// kernel's types shows whether the kernel has the functions, variables, hooks and fields that the object refers to.
-/// Versions are those of upstream Linux; a distribution may have backported a feature. CO-RE relocations are checked
-/// only against raw BTF such as /sys/kernel/btf/vmlinux. Options of the kernel's configuration are not checked.
-/// The exit status is 3 if a map or program that the object loads by default will not work.
+/// kernel's types shows whether the kernel has the functions, variables, hooks and fields that the object refers to;
+/// a module may have what the kernel lacks, unless a directory such as /sys/kernel/btf has the types of all modules.
+/// Code that the kernel's verifier does not reach, because a condition is known to be false on this kernel, may need
+/// anything. Versions are those of upstream Linux; a distribution may have backported a feature. Options of the kernel's
+/// configuration are not checked. The exit status is 3 if a map or program that the object loads by default will not
+/// work.
 #[derive(Args)]
 #[command(after_long_help = include_str!("../transcripts/check.txt"))]
 pub(in crate::cli) struct Check {
     #[command(flatten)]
     inputs: Inputs,
-    /// Version of the kernel such as 6.1, or a file with its types: raw BTF or a kernel image. Can be repeated, to name
-    /// both [default: the running kernel]
-    #[arg(long = "kernel", value_name = "VERSION|BTF", value_parser = kernel::named)]
+    /// Version of the kernel such as 6.1, or its types: raw BTF, a kernel (also a compressed image), or a directory with
+    /// the raw BTF of a kernel and all its modules. Can be repeated, to name both [default: the running kernel]
+    #[arg(long = "kernel", value_name = "VERSION|BTF", value_parser = clap::value_parser!(Named))]
     kernels: Vec<Named>,
     /// Print JSON, one document for each object
     #[arg(long)]
@@ -49,21 +49,18 @@ struct Report {
 
 impl Execute for Check {
     fn execute(self, screen: &mut Screen) -> Result<()> {
-        let (kernel, btf) = kernel::read(&self.kernels)?;
+        let kernel = CheckedKernel::read(&self.kernels)?;
         self.inputs.each(screen, |source, screen| {
             let object = generate::inspect(&source.bytes, &source.options)?;
-            let mut findings = check::check(&object, &kernel);
-            if let Some(btf) = &btf {
-                findings.extend(relocations::check(&object, btf)?);
-            }
+            let findings = kernel.check(&object)?;
             let works = findings.iter().all(|finding| finding.severity != Severity::Fails);
             if !works {
                 screen.unfit();
             }
             let report = Report {
                 object: object.name.clone(),
-                kernel: kernel.version.map(release),
-                btf: btf.clone(),
+                kernel: kernel.version(),
+                btf: kernel.types().map(Path::to_owned),
                 works,
                 findings,
             };
@@ -82,6 +79,9 @@ impl std::fmt::Display for Report {
         }
         let fails = self.findings.iter().filter(|finding| finding.severity == Severity::Fails).count();
         match fails {
+            0 if self.findings.iter().any(|finding| finding.severity == Severity::Perhaps) => {
+                writeln!(f, ": no certain problem")?;
+            }
             0 => writeln!(f, ": no problems found")?,
             1 => writeln!(f, ": 1 problem")?,
             many => writeln!(f, ": {many} problems")?,

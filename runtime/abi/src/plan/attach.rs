@@ -332,6 +332,12 @@ impl TargetKind {
         };
         Ok(Some((name, kind)))
     }
+
+    /// Returns whether programs are loaded for a target of this kind (`attach_btf_id`), not only attached to it.
+    #[must_use]
+    pub fn is_loaded_for(self) -> bool {
+        matches!(self, Self::BtfTracepoint | Self::Function | Self::Lsm | Self::Iter)
+    }
 }
 
 impl<S> Attach<S> {
