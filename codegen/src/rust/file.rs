@@ -52,23 +52,19 @@ pub(super) fn write(
     }
     let types = needs.resolve();
     text.raw(&header("BPF object", &object.name))?;
-    // A module that is a file has inner attributes and comments, a module within another file outer ones.
-    let (mark, inner) = match layout {
-        Layout::File => ("//!", "!"),
-        Layout::Module => ("///", ""),
-    };
-    for line in module_doc(object, skeleton, &sections) {
-        text.line(format_args!("{mark}{line}"))?;
+    if layout == Layout::Module {
+        text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
     }
-    text.open(format_args!("#{inner}[allow("))?;
+    // Within the module, because links in outer comments are those of the module that contains it.
+    for line in module_doc(object, skeleton, &sections) {
+        text.line(format_args!("//!{line}"))?;
+    }
+    text.open(format_args!("#![allow("))?;
     for lint in LINTS {
         text.line(format_args!("{lint},"))?;
     }
     text.line(format_args!("reason = \"names are those of the object, and some may be unused\""))?;
     text.close(")]")?;
-    if layout == Layout::Module {
-        text.open(format_args!("pub mod {} {{", ident(&skeleton.module)))?;
-    }
     text.line(format_args!("use {runtime} as rt;"))?;
     text.line(format_args!("use rt::generated::prelude::*;"))?;
     text.separate();
