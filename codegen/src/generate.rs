@@ -101,8 +101,8 @@ pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
 /// of these names and their dependencies. `release` is the kernel release for the header's first line.
 ///
 /// # Errors
-/// All problems of the files, each with its code and location; [`Code::NoSuchType`] for a name in `only` that no type or
-/// function has.
+/// All problems of the files, each with its code and location; [`Code::NoSuchType`] for a name in `only` that no type
+/// or function has.
 pub fn header(bytes: &[u8], base: Option<&[u8]>, only: &[String], release: Option<&str>) -> Result<String> {
     let (endian, data) = raw_btf(bytes)?;
     // Since Linux 6.12, a module's section `.BTF.base` can contain the kernel types that the module uses, without their

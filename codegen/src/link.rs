@@ -37,7 +37,7 @@ pub struct LinkedProgram {
 pub struct LinkedFunction {
     /// The function.
     pub function: FunctionId,
-    /// Its instructions.
+    /// The function's instructions.
     pub code: Code<Outside>,
     /// The function in the object's BTF, if the compiler described it.
     pub btf_id: Option<TypeId>,
@@ -45,7 +45,7 @@ pub struct LinkedFunction {
     pub lines: Vec<LineInfo>,
     /// The CO-RE relocations of its instructions.
     pub relos: Vec<CoreRelo>,
-    /// Its jump tables: the target instruction of each table index.
+    /// The function's jump tables: the target instruction of each table index.
     pub tables: Vec<Vec<InsnIndex>>,
 }
 

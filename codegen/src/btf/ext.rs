@@ -36,7 +36,7 @@ pub struct SectionInfo {
 pub struct FuncInfo {
     /// The function's first instruction.
     pub insn: InsnIndex,
-    /// Its BTF type.
+    /// The function's BTF type.
     pub ty: TypeId,
 }
 
@@ -69,8 +69,8 @@ pub struct CoreRelo {
 }
 
 impl CoreRelo {
-    /// Returns the relocation as objects store it (`struct bpf_core_relo`), in the byte order of this machine. The record's
-    /// instruction offset is 0.
+    /// Returns the relocation as objects store it (`struct bpf_core_relo`), in the byte order of this machine. The
+    /// record's instruction offset is 0.
     #[must_use]
     pub fn record(&self) -> [u8; 16] {
         let mut record = [0; 16];
@@ -85,8 +85,8 @@ impl BtfExt {
     /// Parses a `.BTF.ext` section, whose strings and types are those of `btf`.
     ///
     /// # Errors
-    /// `BadBtfExt` if the header is invalid, the section is truncated, a record is too small, a section has no records, or
-    /// a record refers to a type, function or string that does not exist or to the middle of an instruction.
+    /// `BadBtfExt` if the header is invalid, the section is truncated, a record is too small, a section has no records,
+    /// or a record refers to a type, function or string that does not exist or to the middle of an instruction.
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
         parse(bytes, endian, btf)
             .map_err(|message| Diagnostic::new(Code::BadBtfExt, format!("invalid .BTF.ext: {message}")).into())

@@ -51,9 +51,9 @@ pub struct Btf {
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Type {
-    /// Its name, empty if it has none.
+    /// The type's name, empty if it has none.
     pub name: StringRef,
-    /// Its kind.
+    /// The type's kind.
     pub kind: Kind,
 }
 
@@ -83,7 +83,7 @@ pub enum Kind {
     Enum(Enum),
     /// A declaration without a definition.
     Fwd {
-        /// Whether it declares a union instead of a struct.
+        /// Whether the type is a union, not a struct.
         union: bool,
     },
     /// A typedef of this type.
@@ -96,9 +96,9 @@ pub enum Kind {
     Restrict(TypeId),
     /// A function.
     Func {
-        /// Its type, a `FuncProto`.
+        /// The function's type, a `FuncProto`.
         proto: TypeId,
-        /// Its linkage.
+        /// The function's linkage.
         linkage: Linkage,
     },
     /// A function type.
@@ -110,9 +110,9 @@ pub enum Kind {
     },
     /// A variable.
     Var {
-        /// Its type.
+        /// The variable's type.
         ty: TypeId,
-        /// Its linkage.
+        /// The variable's linkage.
         linkage: Linkage,
     },
     /// A section of variables.
@@ -143,26 +143,26 @@ pub enum Kind {
 /// An integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int {
-    /// Its size in bytes: 1, 2, 4, 8 or 16.
+    /// The integer's size in bytes: 1, 2, 4, 8 or 16.
     pub size: u32,
     /// The number of its value bits.
     pub bits: u8,
     /// The offset of its value, in bits.
     pub bit_offset: u8,
-    /// Whether it is signed.
+    /// Whether the integer is signed (`BTF_INT_SIGNED`).
     pub signed: bool,
-    /// Whether it is a character.
+    /// Whether the integer is a character (`BTF_INT_CHAR`).
     pub char: bool,
-    /// Whether it is a bool.
+    /// Whether the integer is a bool (`BTF_INT_BOOL`).
     pub bool: bool,
 }
 
 /// A struct or a union.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Composite {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u32,
-    /// Its members, in the order of the source.
+    /// The members, in the order of the source.
     pub members: Vec<Member>,
     /// Whether member offsets encode bitfield sizes (`kind_flag`).
     pub bitfields: bool,
@@ -171,11 +171,11 @@ pub struct Composite {
 /// A member of a struct or a union.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name, empty for an anonymous struct or union.
+    /// The member's name, empty for an anonymous struct or union.
     pub name: StringRef,
-    /// Its type.
+    /// The member's type.
     pub ty: TypeId,
-    /// Its offset in bits.
+    /// The member's offset in bits.
     pub bit_offset: u32,
     /// The size of a bitfield in bits; 0 for other members.
     pub bit_size: u8,
@@ -184,22 +184,22 @@ pub struct Member {
 /// An enumeration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enum {
-    /// Its size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
+    /// The enum's size in bytes: 1, 2, 4 or 8; 0 for a declaration without a definition.
     pub size: u32,
     /// Whether its values are signed.
     pub signed: bool,
-    /// Whether it is a `BTF_KIND_ENUM64`.
+    /// Whether the enum is a `BTF_KIND_ENUM64`.
     pub wide: bool,
-    /// Its values, as name and number. Numbers are sign-extended if signed, zero-extended otherwise.
+    /// The enum's values, as name and number. Numbers are sign-extended if signed, zero-extended otherwise.
     pub values: Vec<(StringRef, i64)>,
 }
 
 /// A parameter of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
-    /// Its name, empty if it has none.
+    /// The parameter's name, empty if it has none.
     pub name: StringRef,
-    /// Its type.
+    /// The parameter's type.
     pub ty: TypeId,
 }
 
@@ -217,9 +217,9 @@ pub enum Linkage {
 /// A section of variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datasec {
-    /// Its size in bytes. Compilers write 0; the model sets it.
+    /// The section's size in bytes. Compilers write 0; the model sets it.
     pub size: u32,
-    /// Its variables. Compilers write their offsets as 0; the model sets the offsets and sorts by them.
+    /// The section's variables. Compilers write their offsets as 0; the model sets the offsets and sorts by them.
     pub vars: Vec<SecVar>,
 }
 
@@ -228,9 +228,9 @@ pub struct Datasec {
 pub struct SecVar {
     /// The `Var`, or for extern functions the `Func`.
     pub ty: TypeId,
-    /// Its offset in the section, in bytes.
+    /// The variable's offset in the section, in bytes.
     pub offset: u32,
-    /// Its size in bytes.
+    /// The variable's size in bytes.
     pub size: u32,
 }
 

@@ -24,9 +24,9 @@ impl Btf {
     /// Types of unknown kinds become [`Kind::Unknown`] if the header has a kind layout with their size (Linux 7.1).
     ///
     /// # Errors
-    /// `BadBtf` if the bytes are not BTF or are truncated, if a type is invalid, refers to a type or string that does not
-    /// exist, contains itself or is nested too deeply, if its kind is unknown and not in the kind layout, or if the names
-    /// repeat long strings too often.
+    /// `BadBtf` if the bytes are not BTF or are truncated, if a type is invalid, refers to a type or string that does
+    /// not exist, contains itself or is nested too deeply, if its kind is unknown and not in the kind layout, or if the
+    /// names repeat long strings too often.
     pub fn parse(bytes: &[u8], endian: Endian) -> Result<Self> {
         let void = Type { name: StringRef(0), kind: Kind::Void };
         Self { types: vec![void], strings: String::new() }.extended(bytes, endian)
@@ -41,8 +41,8 @@ impl Btf {
         self.clone().extended(bytes, endian)
     }
 
-    /// Searches for raw BTF in other bytes, such as a kernel image. Returns the bytes from the first valid header to the
-    /// end; `None` if there is no valid header.
+    /// Searches for raw BTF in other bytes, such as a kernel image. Returns the bytes from the first valid header to
+    /// the end; `None` if there is no valid header.
     #[must_use]
     pub fn find_raw(bytes: &[u8]) -> Option<&[u8]> {
         let little = [MAGIC.to_le_bytes()[0], MAGIC.to_le_bytes()[1], VERSION, 0];

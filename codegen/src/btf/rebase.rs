@@ -12,8 +12,8 @@ use super::{Btf, Composite, Datasec, Enum, Kind, Member, Param, SecVar, StringRe
 use crate::error::{Code, Diagnostic, Result};
 
 impl Btf {
-    /// Returns a table of this kernel's types, followed by the types of a module. `module` is a table of the module's base
-    /// (the first `base` types) and the module's types.
+    /// Returns a table of this kernel's types, followed by the types of a module. `module` is a table of the module's
+    /// base (the first `base` types) and the module's types.
     ///
     /// # Errors
     /// `BadBtf` if the kernel does not have a type of the base, or if the resulting table is invalid.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long an item may take before it is reported.
 const LONG: Duration = Duration::from_secs(1);
 
-/// What a thread reports about the item with this index.
+/// A report of a thread about the item with this index.
 enum Event<R> {
     Begun(usize),
     Done(usize, R),

@@ -16,12 +16,13 @@ pub(super) struct Target {
 
 /// An architecture.
 struct Machine {
-    /// Its names in Rust (`target_arch`).
+    /// The architecture's names in Rust (`target_arch`).
     names: &'static [&'static str],
-    /// Its name in the kernel's sources, and in the macro `__TARGET_ARCH_*`.
+    /// The architecture's name in the kernel's sources and in the macro `__TARGET_ARCH_*`.
     kernel: &'static str,
-    /// Debian's multiarch names of its little-endian and big-endian systems, which are names of directories.
+    /// The names of Debian's multiarch directories on little-endian systems.
     little: &'static [&'static str],
+    /// The names of Debian's multiarch directories on big-endian systems.
     big: &'static [&'static str],
 }
 
@@ -68,8 +69,8 @@ impl Target {
         }
     }
 
-    /// Returns the compiler's arguments for the target: its byte order, the macro `__TARGET_ARCH_*`, and the directories
-    /// of headers that depend on the machine (`asm/types.h`, which `linux/bpf.h` includes).
+    /// Returns the compiler's arguments for the target: its byte order, the macro `__TARGET_ARCH_*`, and the
+    /// directories of headers that depend on the machine (`asm/types.h`, which `linux/bpf.h` includes).
     ///
     /// clang searches these directories for native programs only. There are two for each name of the system: that of
     /// Debian's packages for the machine, and that of cross compilers. Both are below `--sysroot`, if the user sets one,

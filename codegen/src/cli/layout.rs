@@ -18,9 +18,9 @@ const MAX_ITEMS: usize = 5_000;
 pub(super) struct Layout {
     /// The name of the section, or the type in C.
     pub(super) name: String,
-    /// Its size in bytes.
+    /// The size of the section or type in bytes.
     pub(super) size: u64,
-    /// Its alignment in bytes, if known.
+    /// The alignment of the section or type in bytes, if known.
     pub(super) align: Option<u32>,
     /// The items in the order of their offsets; nested items follow the one that contains them.
     pub(super) items: Vec<Item>,
@@ -29,15 +29,15 @@ pub(super) struct Layout {
 /// A variable, a member, or padding.
 #[derive(Debug, Serialize)]
 pub(super) struct Item {
-    /// The number of items that contain it.
+    /// The number of items that contain this one.
     pub(super) depth: usize,
-    /// Its offset in bytes.
+    /// The item's offset in bytes.
     pub(super) offset: u64,
-    /// Its size in bytes.
+    /// The item's size in bytes.
     pub(super) size: u64,
     /// For a bitfield, its offset in bits from the beginning of the section or type, and its size in bits.
     pub(super) bits: Option<(u64, u8)>,
-    /// Its C declaration; `None` for padding.
+    /// The item's C declaration; `None` for padding.
     pub(super) declaration: Option<String>,
     /// Whether the items after this one are nested in it.
     pub(super) nested: bool,

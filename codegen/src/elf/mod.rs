@@ -16,11 +16,11 @@ use crate::insn::Endian;
 /// A parsed object file.
 #[derive(Debug)]
 pub struct ElfObject<'data> {
-    /// Its byte order.
+    /// The file's byte order.
     pub endian: Endian,
-    /// Its sections, by index; the first is the null section.
+    /// The file's sections, by index; the first is the null section.
     pub sections: Vec<Section<'data>>,
-    /// Its symbols, by index; the first is the null symbol.
+    /// The file's symbols, by index; the first is the null symbol.
     pub symbols: Vec<Symbol<'data>>,
 }
 
@@ -35,21 +35,21 @@ pub struct SymbolId(pub usize);
 /// A section.
 #[derive(Debug)]
 pub struct Section<'data> {
-    /// Its index.
+    /// The section's index.
     pub id: SectionId,
-    /// Its name.
+    /// The section's name.
     pub name: &'data str,
     /// The kind of its contents, by its ELF type and flags.
     pub kind: SectionKind,
     /// Whether its bytes are loaded (`SHF_ALLOC`).
     pub alloc: bool,
-    /// Whether it may be written (`SHF_WRITE`).
+    /// Whether the section is writable (`SHF_WRITE`).
     pub write: bool,
-    /// Its bytes; empty for a section of kind `Zeros`.
+    /// The section's bytes; empty for a section of kind `Zeros`.
     pub data: &'data [u8],
-    /// Its size in bytes, even if the file does not contain the bytes.
+    /// The section's size in bytes, even if the file does not contain the bytes.
     pub size: u64,
-    /// Its alignment in bytes: a power of two, at least 1.
+    /// The section's alignment in bytes: a power of two, at least 1.
     pub align: u64,
     /// The relocations of its bytes, by ascending offset. Relocations of debug information and BTF are not read.
     pub relocations: Vec<Relocation>,
@@ -71,21 +71,21 @@ pub enum SectionKind {
 /// A symbol.
 #[derive(Debug)]
 pub struct Symbol<'data> {
-    /// Its index.
+    /// The symbol's index.
     pub id: SymbolId,
-    /// Its name; of a section symbol, the name of the section.
+    /// The symbol's name; of a section symbol, the name of the section.
     pub name: &'data str,
-    /// Its type.
+    /// The symbol's type.
     pub kind: SymbolKind,
-    /// Its binding.
+    /// The symbol's binding.
     pub binding: Binding,
-    /// Whether it is hidden (`STV_HIDDEN` or `STV_INTERNAL`).
+    /// Whether the symbol is hidden (`STV_HIDDEN` or `STV_INTERNAL`).
     pub hidden: bool,
-    /// The section that defines it.
+    /// The section that defines the symbol.
     pub section: SymbolSection,
-    /// Its offset in the section, in bytes.
+    /// The symbol's offset in the section, in bytes.
     pub value: u64,
-    /// Its size in bytes.
+    /// The symbol's size in bytes.
     pub size: u64,
 }
 

@@ -97,7 +97,7 @@ const ZEROS: usize = 1;
 const SYMBOLS: usize = 2;
 const RELOCATIONS: usize = 3;
 
-/// Returns code of four slots. It loads the address of a variable (symbol 2) and calls an undefined function (symbol 3).
+/// Returns code of four slots. It loads the address of a variable, symbol 2, and calls an undefined function, symbol 3.
 fn parts(big: bool) -> Vec<Part> {
     let mut symbols = vec![0; 24];
     symbols.extend(symbol(big, 0, 3, 2, 0));

@@ -15,12 +15,12 @@ const DEPTH: usize = 128;
 /// The maximum number of pointers, arrays and parameter lists around one name. C requires 12 of a compiler.
 const DERIVED: usize = 64;
 
-/// What remains of the limits.
+/// The remaining amounts of each limit.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// How many more types the definition can spell.
+    /// The number of types that the definition can still spell.
     types: u32,
-    /// How many more bytes the header can have.
+    /// The number of bytes that can still be added to the header.
     bytes: u64,
     /// The current nesting.
     depth: usize,

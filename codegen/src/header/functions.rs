@@ -25,8 +25,8 @@ pub(super) struct Function<'btf> {
 }
 
 impl<'btf> Function<'btf> {
-    /// Returns the kfuncs with ids from `first` on, in the order of their ids. Of kfuncs with the same name, returns only
-    /// the first.
+    /// Returns the kfuncs with ids from `first` on, in the order of their ids. Of kfuncs with the same name, returns
+    /// only the first.
     pub(super) fn all(btf: &'btf Btf, first: TypeId) -> Vec<Self> {
         let mut tags: HashMap<TypeId, (bool, bool)> = HashMap::new();
         for (id, ty) in btf.iter() {

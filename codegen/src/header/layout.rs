@@ -94,13 +94,13 @@ impl Layout {
 /// The position of a member.
 struct Place {
     index: usize,
-    /// Its offset in bits.
+    /// The member's offset in bits.
     begin: u64,
-    /// Its size in bits; `None` if its type has no size.
+    /// The member's size in bits; `None` if its type has no size.
     bits: Option<u64>,
     /// The size of a bitfield in bits.
     bit_size: Option<u8>,
-    /// The size of its type in bits.
+    /// The size of the member's type in bits.
     unit: u64,
     /// The alignment of its type in bytes.
     align: u64,
@@ -148,7 +148,7 @@ pub(super) fn is_composite(btf: &Btf, id: TypeId) -> bool {
 /// The parts that were laid out.
 struct Out {
     parts: Vec<Part>,
-    /// Their size in bits.
+    /// The size of all parts in bits.
     at: u64,
 }
 

@@ -36,11 +36,11 @@ pub(crate) struct Contents<'a> {
     pub(crate) only: &'a [String],
     /// The first type that belongs to the header; the types before it are those of the kernel that a module uses.
     pub(crate) first: TypeId,
-    /// Where the types come from, for the comment at the beginning.
+    /// The source of the types, for the comment at the beginning.
     pub(crate) origin: Origin<'a>,
 }
 
-/// Where the types of a header come from.
+/// The source of the types of a header.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     /// The release of the kernel.

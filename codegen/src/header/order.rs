@@ -25,7 +25,7 @@ pub(super) struct Order<'btf> {
     btf: &'btf Btf,
     seen: HashSet<Step>,
     pub(super) steps: Vec<Step>,
-    /// How many more types can be visited: many definitions can contain the same types without a name.
+    /// The number of types that can still be visited: many definitions can contain the same anonymous types.
     left: u64,
 }
 

@@ -283,8 +283,8 @@ fn is_address_space(attribute: &str) -> bool {
     number.is_some_and(|number| number.parse::<u16>().is_ok() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Returns the name of an integer type: the name in the BTF if it is a C type of this size on BPF, else another C type of
-/// this size.
+/// Returns the name of an integer type: the name in the BTF if it is a C type of this size on BPF, else another C type
+/// of this size.
 fn spelled(name: &str, int: &Int) -> String {
     let words: Vec<&str> = name.split(' ').collect();
     let has = |word| words.contains(&word);

@@ -17,8 +17,8 @@ pub(super) struct Path {
     pub(super) members: Vec<(TypeId, usize)>,
     /// The element types of arrays.
     pub(super) elements: Vec<TypeId>,
-    /// The structs and unions that were searched for the current step's member and do not have it. A struct can have many
-    /// anonymous members of one type, at each level, so searching a type again could take exponential time.
+    /// The structs and unions that were searched for the current step's member and do not have it. A struct can have
+    /// many anonymous members of one type, at each level, so searching a type again could take exponential time.
     without: HashSet<TypeId>,
 }
 

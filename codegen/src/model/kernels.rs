@@ -13,7 +13,7 @@ use super::{BpfObject, DataSection};
 pub struct KernelSummary {
     /// The first version; "0" for all versions before the next entry's.
     pub since: &'static str,
-    /// Their behavior.
+    /// The behavior of these kernels.
     pub what: &'static str,
 }
 

@@ -18,7 +18,7 @@ pub struct Memory {
     pub bytes: u64,
     /// The number of bytes that it allocates for each possible CPU.
     pub per_cpu: u64,
-    /// The number of bytes that it allocates for each element that is added later.
+    /// The number of bytes that the map allocates for each element that is added later.
     pub per_element: u64,
 }
 

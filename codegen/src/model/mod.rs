@@ -61,22 +61,22 @@ pub struct ExternId(pub u32);
 pub struct BpfObject {
     /// The byte order of its data, and of the machines that can load it.
     pub endian: Endian,
-    /// Its name, reduced to the characters that kernel names can contain.
+    /// The object's name, reduced to the characters that kernel names can contain.
     pub name: String,
-    /// Its license, empty if it has none.
+    /// The object's license, empty if it has none.
     pub license: String,
     /// The number in section `version`, or 0.
     pub kernel_version: u32,
-    /// Its types, with data sections laid out; `None` if it was compiled without BTF.
+    /// The object's types, with data sections laid out; `None` if it was compiled without BTF.
     pub btf: Option<Btf>,
-    /// Its maps: first those of global data in the order of sections, then those of `.maps` in source order.
+    /// The object's maps: first those of global data in the order of sections, then those of `.maps` in source order.
     pub maps: Vec<Map>,
-    /// Its functions: those of programs and subprograms.
+    /// The object's functions: those of programs and subprograms.
     pub functions: Vec<Function>,
-    /// Its programs, in the order of sections and of functions within them.
+    /// The object's programs, in the order of sections and of functions within them.
     pub programs: Vec<Program>,
-    /// The kernel symbols it uses, with their names in the object. A name can have a suffix (`name___one`) that
-    /// distinguishes several declarations of one function.
+    /// The kernel symbols that the object uses, with their names in the object. A name can have a suffix (`name___one`)
+    /// that distinguishes several declarations of one function.
     pub externs: Vec<plan::Symbol>,
     /// The kernel configuration it reads: the variables of the section of kind `Kconfig`.
     pub kconfig: Vec<plan::Kconfig>,
@@ -85,8 +85,8 @@ pub struct BpfObject {
 /// A map, or a section of global data, which is the only value of a map.
 #[derive(Debug, Clone)]
 pub struct Map {
-    /// Its definition as a row of the plan; for global data the name is that of the section. Planning sets the fields
-    /// that refer to other rows or to the blob.
+    /// The map's definition as a row of the plan; a map of global data has the name of its section. Planning sets the
+    /// fields that refer to other rows or to the blob.
     pub def: plan::Map,
     /// The key type, if known.
     pub key_type: Option<TypeId>,
@@ -139,13 +139,13 @@ impl Map {
 pub struct DataSection {
     /// The kind of data.
     pub kind: SectionKind,
-    /// Its size in bytes.
+    /// The section's size in bytes.
     pub size: u32,
-    /// Its alignment in bytes.
+    /// The section's alignment in bytes.
     pub align: u32,
-    /// Its bytes; empty if all are zero.
+    /// The section's bytes; empty if all are zero.
     pub bytes: Vec<u8>,
-    /// Its variables, by ascending offset.
+    /// The section's variables, by ascending offset.
     pub variables: Vec<Variable>,
     /// The offsets of addresses in its initial value, in bytes and ascending. The addresses stay as the compiler wrote
     /// them, because the final addresses are unknown until the programs run.
@@ -170,13 +170,13 @@ impl DataSection {
 /// A variable of a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The variable's name.
     pub name: String,
-    /// Its type.
+    /// The variable's type.
     pub ty: TypeId,
-    /// Its offset in bytes.
+    /// The variable's offset in bytes.
     pub offset: u32,
-    /// Its size in bytes.
+    /// The variable's size in bytes.
     pub size: u32,
     /// Whether other files can refer to it: it is neither static nor hidden. Only visible variables are fields of the
     /// skeleton.
@@ -186,19 +186,19 @@ pub struct Variable {
 /// A function.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// Its name.
+    /// The function's name.
     pub name: String,
     /// The name of its section.
     pub section: String,
-    /// Its first instruction in the section.
+    /// The function's first instruction in the section.
     pub start: InsnIndex,
     /// Whether other files can refer to it. The kernel verifies global functions separately.
     pub global: bool,
-    /// Its instructions and references. Jumps stay inside the function.
+    /// The function's instructions and references. Jumps stay inside the function.
     pub code: Code<Reference>,
-    /// Its records, with instruction indices relative to its beginning.
+    /// The function's records, with instruction indices relative to its beginning.
     pub info: SectionInfo,
-    /// Its jump tables: the target instruction of each table index.
+    /// The function's jump tables: the target instruction of each table index.
     pub tables: Vec<Vec<InsnIndex>>,
 }
 
@@ -224,12 +224,12 @@ pub enum Reference {
 /// A program: a function that the kernel calls.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its function.
+    /// The program's function.
     pub function: FunctionId,
     /// The function that the kernel calls if the program throws an exception, if it has one (`__exception_cb`).
     pub exception: Option<FunctionId>,
-    /// Its row of the plan, as far as its section determines it. Planning sets the functions and the target of the row.
+    /// The program's row of the plan, as far as its section determines it. Planning sets the functions and the target.
     pub def: plan::Program,
-    /// The type or function in the kernel's BTF for which it is loaded (`attach_btf_id`).
+    /// The type or function in the kernel's BTF for which the program is loaded (`attach_btf_id`).
     pub target: Option<plan::Symbol>,
 }

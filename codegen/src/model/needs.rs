@@ -227,7 +227,7 @@ fn known(mut needs: BTreeSet<Feature>) -> BTreeSet<Feature> {
 
 const CALLBACKS: &str = "callbacks";
 
-/// Returns the name and version of an instruction that Linux 5.4 does not have, and whether older kernels reject its
+/// Returns the name and version of an instruction that Linux 5.0 does not have, and whether older kernels reject its
 /// form (its opcode) even where they do not reach it. Versions are those in which the verifier first accepts the
 /// instruction, from the history of Documentation/bpf/standardization.
 fn instruction(insn: Insn) -> Option<(&'static str, Version, bool)> {

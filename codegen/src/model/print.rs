@@ -21,19 +21,19 @@ use crate::btf::TypeId;
 /// The summary of an object that `skelgen inspect` prints.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    /// Its name.
+    /// The object's name.
     pub name: String,
-    /// Its license.
+    /// The object's license.
     pub license: String,
     /// The number of types in its BTF; 0 without BTF.
     pub types: usize,
-    /// Its maps.
+    /// The object's maps.
     pub maps: Vec<MapSummary>,
-    /// Its programs.
+    /// The object's programs.
     pub programs: Vec<ProgramSummary>,
-    /// Its functions that are not programs.
+    /// The object's functions that are not programs.
     pub subprograms: Vec<String>,
-    /// The kernel symbols it uses.
+    /// The kernel symbols that the object uses.
     pub externs: Vec<String>,
     /// How kernel versions load its percpu data, by ascending version; empty without percpu data.
     pub kernels: Vec<KernelSummary>,
@@ -44,13 +44,13 @@ pub struct Summary {
 /// The summary of a map.
 #[derive(Debug)]
 pub struct MapSummary {
-    /// Its definition.
+    /// The map's definition.
     pub def: plan::Map,
     /// The C type of its keys, if known.
     pub key_type: Option<String>,
     /// The C type of its values, if known; `None` for global data.
     pub value_type: Option<String>,
-    /// Its memory in the kernel, if known.
+    /// The map's memory in the kernel, if known.
     pub memory: Option<Memory>,
     /// The variables of global data.
     pub variables: Vec<VariableSummary>,
@@ -79,15 +79,15 @@ impl Serialize for MapSummary {
 /// The summary of a variable.
 #[derive(Debug, Serialize)]
 pub struct VariableSummary {
-    /// Its name.
+    /// The variable's name.
     pub name: String,
-    /// Its C declaration, if the object has its type.
+    /// The variable's C declaration, if the object has its type.
     pub declaration: Option<String>,
-    /// Its offset in the section, in bytes.
+    /// The variable's offset in the section, in bytes.
     pub offset: u32,
-    /// Its size in bytes.
+    /// The variable's size in bytes.
     pub size: u32,
-    /// Whether the skeleton has a field for it.
+    /// Whether the skeleton has a field for the variable.
     pub visible: bool,
     /// Whether its initial value contains addresses, which no loader sets.
     pub addresses: bool,
@@ -96,13 +96,13 @@ pub struct VariableSummary {
 /// The summary of a program.
 #[derive(Debug, Serialize)]
 pub struct ProgramSummary {
-    /// Its name.
+    /// The program's name.
     pub name: String,
-    /// Its section.
+    /// The program's section.
     pub section: String,
-    /// Its type.
+    /// The program's type.
     pub program_type: String,
-    /// Its attach type, if the kernel requires one at load time.
+    /// The program's attach type, if the kernel requires one at load time.
     pub attach_type: Option<String>,
     /// The number of instructions of its own function, in eight-byte slots.
     pub insns: usize,
@@ -110,13 +110,13 @@ pub struct ProgramSummary {
     pub total_insns: usize,
     /// The number of its functions, including its own.
     pub functions: usize,
-    /// Whether it is loaded by default.
+    /// Whether the program is loaded by default.
     pub autoload: bool,
     /// The first upstream Linux that loads programs of its section, such as `5.18`; `None` if unknown.
     pub since: Option<String>,
     /// The type or function in the kernel's BTF for which it is loaded (`attach_btf_id`).
     pub target: Option<String>,
-    /// Whether it is attached automatically, because attaching requires no arguments.
+    /// Whether a skeleton's `attach` attaches the program, because attaching requires no arguments.
     pub attaches: bool,
 }
 

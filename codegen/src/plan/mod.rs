@@ -32,7 +32,8 @@ impl LoadPlan {
     /// bodies for it.
     ///
     /// # Errors
-    /// `TooLarge` if the plan exceeds a limit of its format; `BadMap` if an element of a program array is not a program.
+    /// `TooLarge` if the plan exceeds a limit of its format; `BadMap` if an element of a program array is not a
+    /// program.
     pub fn new(object: &BpfObject, programs: Forms, percpu: PercpuForm) -> Result<Self> {
         let endian = object.endian;
         lower::lower(object, programs, percpu).map(|object| Self { object, endian })

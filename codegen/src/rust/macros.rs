@@ -16,7 +16,7 @@ const COLUMNS: usize = 100;
 /// A member with accessors instead of a field: a bitfield, or a member of a union.
 pub(super) struct Accessed {
     pub(super) doc: Doc,
-    /// Its getter and setter.
+    /// The names of the getter and the setter.
     pub(super) names: (String, String),
     pub(super) ty: String,
 }

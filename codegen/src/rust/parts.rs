@@ -1,8 +1,8 @@
 //! The parts of the runtime's executor that a plan needs, and the ways in which its programs attach.
 //!
-//! A skeleton names them, so that a program contains no code that its object never uses. If a part is missing here, the load fails; a
-//! part that is not needed only makes programs larger. The names are methods of the runtime's `Parts` and functions of its module
-//! `link::ways`. To add a part, add a row to [`of`].
+//! A skeleton names them, so that a program contains no code that its object never uses. If a part is missing here, the
+//! load fails; a part that is not needed only makes programs larger. The names are methods of the runtime's `Parts` and
+//! functions of its module `link::ways`. To add a part, add a row to [`of`].
 
 use skelgen_abi::plan::{Attach, Function, Map, Object, Step, TargetKind};
 use skelgen_abi::uapi::{MapType, ProgramType};
@@ -49,8 +49,8 @@ fn is_new(name: &str, kind: &Kind) -> bool {
     }
 }
 
-/// Returns the name of the function in the runtime's `link::ways` that attaches a program, to the target in its section or to
-/// the target that the user sets.
+/// Returns the name of the function in the runtime's `link::ways` that attaches a program, to the target in its section
+/// or to the target that the user sets.
 pub(super) fn way<S>(attach: &Attach<S>) -> &'static str {
     match attach.target_kind() {
         None => "never",

@@ -43,9 +43,9 @@ pub struct StructOpsField {
     pub map: MapId,
     /// The name of its field.
     pub field: String,
-    /// The name of its field in the struct of links, which also has those of programs.
+    /// The name of its field in the struct of links, which also has fields for programs.
     pub link: String,
-    /// Its struct, as the object declares it.
+    /// The map's struct, as the object declares it.
     pub ty: TypeId,
 }
 
@@ -67,9 +67,9 @@ pub struct MapField {
     pub map: MapId,
     /// The name of its field.
     pub field: String,
-    /// Its handle.
+    /// The map's handle.
     pub handle: Handle,
-    /// Whether a load may omit it.
+    /// Whether a load may omit the map.
     pub optional: bool,
 }
 
@@ -130,8 +130,8 @@ impl Skeleton {
     /// Chooses the names for an object.
     ///
     /// # Errors
-    /// [`Code::BadName`] if the object's name cannot be the name of a module; [`Code::BadOptions`] if an option for records
-    /// does not match the object.
+    /// [`Code::BadName`] if the object's name cannot be the name of a module; [`Code::BadOptions`] if an option for
+    /// records does not match the object.
     pub fn new(object: &BpfObject, choices: &MapChoices<'_>) -> Result<Self> {
         let module = field_name(&object.name.replace('.', "_"));
         if module.trim_matches('_').is_empty() {

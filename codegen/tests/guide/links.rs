@@ -1,5 +1,5 @@
-//! Links in documents. A relative link must refer to an existing file and, if it has a fragment, to a heading in it; an absolute
-//! link to a host in [`HOSTS`].
+//! Links in documents. A relative link must refer to an existing file and, if it has a fragment, to a heading in it; an
+//! absolute link to a host in [`HOSTS`].
 
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,8 @@ pub(crate) fn prose(page: &str) -> impl Iterator<Item = &str> {
 /// Returns the text that a line includes: a whole file, or the part between `ANCHOR: NAME` and `ANCHOR_END: NAME`.
 ///
 /// # Errors
-/// If the line is not an include, if the file cannot be read or is not in `sources`, or if it does not contain the anchor.
+/// If the line is not an include, if the file cannot be read or is not in `sources`, or if it does not contain the
+/// anchor.
 pub(crate) fn include(line: &str, page: &Path, root: &Path, sources: &[&str]) -> Result<String, String> {
     let path = line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
     let path = path.ok_or_else(|| format!("`{line}` is not an include of a source that CI compiles or compares"))?;

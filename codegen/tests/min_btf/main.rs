@@ -22,7 +22,7 @@ use parts::{Part, parts};
 struct Object {
     path: PathBuf,
     relocations: Relocations,
-    /// Its types, and its records as the kernel has them.
+    /// The object's types, and its CO-RE records as the kernel has them.
     types: Vec<u8>,
     records: Vec<u8>,
 }
@@ -58,8 +58,8 @@ fn minimized(kernel: &[u8], objects: &[&Object]) -> Vec<u8> {
     min_btf(kernel, &objects).expect("the types are valid")
 }
 
-/// Compares the results of the relocations of objects to a kernel's BTF and to the BTF minimized for these objects. Returns
-/// the number of relocations, and the size of the minimized BTF in bytes.
+/// Compares the results of the relocations of objects to a kernel's BTF and to the BTF minimized for these objects.
+/// Returns the number of relocations, and the size of the minimized BTF in bytes.
 fn same_results(kernel: &Path, objects: &[&Object]) -> (usize, usize) {
     let small = minimized(&std::fs::read(kernel).expect("the file can be read"), objects);
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -27,9 +27,10 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Load and attach an object into the running kernel, and show its variables and records until Ctrl-C
 ///
-/// Programs that need an attach target, such as a network interface, are loaded only. Variables are printed at the end and
-/// each second, those of percpu sections for each CPU; records of ring buffers as they arrive, in hexadecimal unless the map
-/// states their type. Needs the rights to load the programs. The exit status is 4 if the kernel rejects the object.
+/// Programs that need an attach target, such as a network interface, are only loaded. Variables are printed at the end
+/// and each second, those of percpu sections for each CPU; records of ring buffers as they arrive, in hexadecimal
+/// unless the map states their type. Needs the privileges to load the programs. The exit status is 4 if the kernel
+/// rejects the object.
 #[derive(Args)]
 #[command(after_long_help = include_str!("../transcripts/load.txt"))]
 pub(in crate::cli) struct Load {

@@ -32,7 +32,7 @@ pub(super) struct Layouts<'a> {
 /// The layout of a struct or union in Rust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Its members in source order, including those of anonymous members.
+    /// The members in source order, including those of anonymous members.
     pub(super) parts: Vec<Part>,
     pub(super) size: u64,
     pub(super) align: u64,
@@ -45,7 +45,7 @@ pub(super) struct Shape {
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Its name in C. Empty only in damaged types.
+    /// The member's name in C. Empty only in damaged types.
     pub(super) name: String,
     pub(super) ty: TypeId,
     pub(super) position: Position,

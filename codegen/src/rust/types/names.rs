@@ -49,7 +49,7 @@ pub(super) enum Origin<'n> {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) id: TypeId,
-    /// Its Rust name, not yet escaped; empty if an equivalent type has the name.
+    /// The type's Rust name, not yet escaped; empty if an equivalent type has the name.
     pub(super) name: String,
     /// For a type that exists only for one variable, the size of the variable, including the elements of its flexible
     /// array.
