@@ -7,6 +7,7 @@
 
 mod kernel;
 mod live;
+mod state;
 mod value;
 
 use std::collections::BTreeSet;
@@ -18,14 +19,14 @@ use skelgen_abi::plan::{Attach, Symbol, SymbolKind, Version, essential_name};
 use skelgen_abi::uapi::{AttachType, ProgramType, prog_flags};
 
 pub use kernel::{Kernel, Modules};
-pub(crate) use kernel::{Relocated, Relocations};
+pub(crate) use kernel::{Relocated, Resolved};
 use live::{Facts, Live};
 
 use crate::btf::{Btf, TypeId};
 use crate::model::needs::{self, Feature, Needer, NeederKind, release};
 use crate::model::reached::reached;
 use crate::model::warnings::definition;
-use crate::model::{BpfObject, FunctionId, Program, Reference};
+use crate::model::{BpfObject, FunctionId, Map, Program, Reference};
 
 /// A map or program that will not work on a kernel, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,21 +89,15 @@ impl fmt::Display for Finding {
 }
 
 /// Returns the problems of an object on a kernel: those of maps first, then those of programs, in the order of the
-/// object. `relocations` are the values of its CO-RE relocations to the kernel's types.
+/// object. `resolved` is what the kernel's types determine about the object.
 #[must_use]
-pub fn check(object: &BpfObject, kernel: &Kernel, relocations: Option<&Relocations>) -> Vec<Finding> {
+pub fn check(object: &BpfObject, kernel: &Kernel, resolved: Option<&Resolved>) -> Vec<Finding> {
     let mut found = Vec::new();
     of_any_kernel(object, &mut found);
     for map in &object.maps {
-        let missing = missing(needs::of_map(object, map), kernel);
-        found.extend(missing.into_iter().map(|(_, why)| Finding {
-            subject: Needer { kind: NeederKind::Map, name: map.def.name.clone().into_owned() },
-            why,
-            severity: Severity::Fails,
-            stage: Stage::Load,
-        }));
+        of_map(object, map, kernel, &mut found);
     }
-    let facts = Facts::new(object, kernel, relocations);
+    let facts = Facts::new(object, kernel, resolved);
     for program in &object.programs {
         let subject = Needer { kind: NeederKind::Program, name: name(object, program).to_owned() };
         let severity = severity(object, &subject);
@@ -111,9 +106,9 @@ pub fn check(object: &BpfObject, kernel: &Kernel, relocations: Option<&Relocatio
         checked.features();
         checked.target();
         checked.hook();
-        checked.symbols();
-        if let Some(relocations) = relocations {
-            checked.relocations(relocations);
+        checked.symbols(resolved);
+        if let Some(resolved) = resolved {
+            checked.relocations(resolved);
         }
     }
     let place = |finding: &Finding| {
@@ -125,6 +120,39 @@ pub fn check(object: &BpfObject, kernel: &Kernel, relocations: Option<&Relocatio
     };
     found.sort_by_key(place);
     found
+}
+
+/// Finds the features and the struct that a map needs and the kernel lacks.
+fn of_map(object: &BpfObject, map: &Map, kernel: &Kernel, found: &mut Vec<Finding>) {
+    let struct_ops = map.def.struct_ops.as_ref();
+    let severity = match struct_ops.is_none_or(|struct_ops| struct_ops.autocreate) {
+        true => Severity::Fails,
+        false => Severity::Optional,
+    };
+    let mut add = |why, severity| {
+        let subject = Needer { kind: NeederKind::Map, name: map.def.name.clone().into_owned() };
+        found.push(Finding { subject, why, severity, stage: Stage::Load });
+    };
+    for (_, why) in missing(needs::of_map(object, map), kernel) {
+        add(why, severity);
+    }
+    if let Some(struct_ops) = struct_ops {
+        let name = essential_name(&struct_ops.name);
+        if let Some((is_certain, why)) = absent(kernel, SymbolKind::Struct, name, &format!("needs struct `{name}`")) {
+            add(why, if is_certain { severity } else { Severity::Perhaps });
+        }
+    }
+}
+
+/// Returns whether the kernel certainly lacks a symbol, and the text of the problem; `None` if the kernel has the symbol,
+/// or if its types are not known.
+fn absent(kernel: &Kernel, kind: SymbolKind, name: &str, needs: &str) -> Option<(bool, String)> {
+    kernel.btf.as_ref()?;
+    match kernel.has(kind, name) {
+        Some(true) => None,
+        Some(false) => Some((true, format!("{needs}, which neither the kernel's BTF nor that of its modules has"))),
+        None => Some((false, format!("{needs}, which the kernel's BTF does not have; a module may have it"))),
+    }
 }
 
 /// Returns the features that a kernel lacks, newest first, with the text of the problem.
@@ -209,18 +237,8 @@ impl Checked<'_> {
 
     /// Adds a problem if the kernel lacks a symbol.
     fn need(&mut self, stage: Stage, kind: SymbolKind, name: &str, needs: &str) {
-        // Without types it is unknown which symbols a kernel has.
-        if self.kernel.btf.is_none() {
-            return;
-        }
-        match self.kernel.has(kind, name) {
-            Some(true) => {}
-            Some(false) => {
-                self.add(stage, true, format!("{needs}, which neither the kernel's BTF nor that of its modules has"));
-            }
-            None => {
-                self.add(stage, false, format!("{needs}, which the kernel's BTF does not have; a module may have it"));
-            }
+        if let Some((is_certain, why)) = absent(self.kernel, kind, name, needs) {
+            self.add(stage, is_certain, why);
         }
     }
 
@@ -273,8 +291,10 @@ impl Checked<'_> {
             Attach::RawTracepoint(name) => self.tracepoint(name),
             Attach::Tracepoint { category, name } if !OTHERS.contains(&&**category) => self.tracepoint(name),
             // Kprobes can attach to some functions that BTF does not list.
-            Attach::Kprobe { function, .. }
-                if self.kernel.btf.is_some() && self.kernel.has(SymbolKind::Function, function) != Some(true) =>
+            Attach::Kprobe { function, .. } | Attach::KprobeMulti { pattern: function, .. }
+                if !function.contains(['*', '?'])
+                    && self.kernel.btf.is_some()
+                    && self.kernel.has(SymbolKind::Function, function) != Some(true) =>
             {
                 let why = format!("attaches to kernel function `{function}`, which the kernel's BTF does not have");
                 self.add(Stage::Attach, false, why);
@@ -290,34 +310,45 @@ impl Checked<'_> {
 
     /// Checks the functions and variables of the kernel that the program uses. A load looks up all of them, but a weak
     /// one may be missing where the verifier does not reach its use.
-    fn symbols(&mut self) {
+    fn symbols(&mut self, resolved: Option<&Resolved>) {
         for id in reached(self.object, self.program) {
             for reference in &self.object.functions[id.0 as usize].code.refs {
-                let (symbol, is_call) = match reference.to {
+                let (extern_id, is_call) = match reference.to {
                     Reference::ExternCall(symbol) => (symbol, true),
                     Reference::ExternVariable(symbol) => (symbol, false),
                     _ => continue,
                 };
-                let Some(symbol) = self.object.externs.get(symbol.0 as usize) else { continue };
+                let Some(symbol) = self.object.externs.get(extern_id.0 as usize) else { continue };
                 if symbol.kind == SymbolKind::Address {
                     continue;
                 }
                 let named = Symbol { name: essential_name(&symbol.name).to_owned().into(), ..symbol.clone() };
-                if !symbol.weak {
-                    self.need(Stage::Load, named.kind, &named.name, &format!("needs {}", described(&named)));
-                } else if is_call && self.live.certain.contains(id, reference.at.0) {
-                    self.need(Stage::Load, named.kind, &named.name, &format!("calls {}", described(&named)));
+                let is_certain_call = is_call && self.live.certain.contains(id, reference.at.0);
+                let needs = match symbol.weak {
+                    true if is_certain_call => format!("calls {}", described(&named)),
+                    true => continue,
+                    false => format!("needs {}", described(&named)),
+                };
+                if resolved.is_some_and(|resolved| resolved.incompatible.contains(&extern_id)) {
+                    self.add(Stage::Load, true, format!("{needs}, which this kernel declares with a different type"));
+                } else {
+                    self.need(Stage::Load, named.kind, &named.name, &needs);
                 }
             }
+        }
+        if !self.live.null_calls.is_empty() {
+            let why =
+                "passes the address of a weak kernel variable that this kernel does not have to `bpf_per_cpu_ptr`";
+            self.add(Stage::Load, true, why.to_owned());
         }
     }
 
     /// Checks the CO-RE relocations of the instructions that the verifier reaches.
-    fn relocations(&mut self, relocations: &Relocations) {
+    fn relocations(&mut self, resolved: &Resolved) {
         let Some(btf) = &self.object.btf else { return };
         for id in reached(self.object, self.program) {
             for relocation in &self.object.functions[id.0 as usize].info.relos {
-                let is_absent = relocations.0.get(&(id, relocation.insn)) == Some(&Relocated::Absent);
+                let is_absent = resolved.relocations.get(&(id, relocation.insn)) == Some(&Relocated::Absent);
                 if is_absent && self.live.possible.contains(id, relocation.insn.0) {
                     let what = btf.relocation(relocation);
                     let why = format!(

@@ -7,12 +7,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use self::abi::Object;
-use crate::btf::Types;
+use crate::btf::{Types, kind};
 use crate::error::{Error, Result};
 use crate::kernel::types::kernel as kernel_types;
 use crate::link::Link;
 use crate::map;
-use crate::relocate::Relocator;
+use crate::relocate::{Relocator, types_compatible};
 
 pub use crate::data::{
     BitField, Fields, Layout, LayoutField, check_layout, get_bits, get_part, is_alignment, label, set_bits, set_part,
@@ -65,10 +65,33 @@ pub fn resolved_relocations(btf: &[u8], kernel: &Path, records: &[u8]) -> Result
     Ok(relocator(btf, kernel, records)?.results(records))
 }
 
+/// Returns for each symbol, a name and the BTF id of its type in the object, whether the kernel declares a function or variable of this
+/// name with a type that is not compatible. `btf` and `kernel` are those of [`relocation_numbers`]. For tools that check an object without
+/// loading it.
+///
+/// # Errors
+/// If the types of the object or in the file cannot be read.
+pub fn incompatible_symbols(btf: &[u8], kernel: &Path, symbols: &[(&str, u32)]) -> Result<Vec<bool>> {
+    let local = local_types(btf)?;
+    let kernel = kernel_types(Some(kernel))?;
+    let is_incompatible = |&(name, ty): &(&str, u32)| {
+        let found = kernel.find_named(&[kind::FUNC, kind::VAR], name).next();
+        let theirs = found.and_then(|id| [kind::FUNC, kind::VAR].into_iter().find_map(|it| kernel.referenced(id, it)));
+        theirs.is_some_and(|theirs| {
+            let (ours, theirs) = (local.resolve(ty), kernel.resolve(theirs));
+            !types_compatible(&local, ours, &kernel, theirs).unwrap_or(false)
+        })
+    };
+    Ok(symbols.iter().map(is_incompatible).collect())
+}
+
 fn relocator(btf: &[u8], kernel: &Path, records: &[u8]) -> Result<Relocator> {
-    let local = Types::of_program(btf.to_vec());
-    let local = local.map_err(|why| Error::malformed(format_args!("the object's BTF is malformed: {why}")))?;
-    Ok(Relocator::new(local, &kernel_types(Some(kernel))?, false, &[records]))
+    Ok(Relocator::new(local_types(btf)?, &kernel_types(Some(kernel))?, false, &[records]))
+}
+
+fn local_types(btf: &[u8]) -> Result<Types> {
+    let types = Types::of_program(btf.to_vec());
+    types.map_err(|why| Error::malformed(format_args!("the object's BTF is malformed: {why}")))
 }
 
 /// Iterates over items of one type. The array may be empty, so that the macro needs no special case.

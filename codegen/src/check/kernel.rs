@@ -1,4 +1,4 @@
-//! What is known about a kernel: its version, its types, and the values of CO-RE relocations to these types.
+//! What is known about a kernel: its version, its types, and what these types determine about an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use skelgen_abi::plan::{SymbolKind, Version};
 
 use crate::btf::{Btf, Kind};
 use crate::insn::InsnIndex;
-use crate::model::FunctionId;
+use crate::model::{ExternId, FunctionId};
 
 /// The known facts about a kernel.
 #[derive(Debug, Default)]
@@ -73,6 +73,11 @@ pub enum Relocated {
     Number(u64),
 }
 
-/// The values of an object's CO-RE relocations, by function and instruction.
+/// What the kernel's types determine about an object.
 #[derive(Debug, Clone, Default)]
-pub struct Relocations(pub BTreeMap<(FunctionId, InsnIndex), Relocated>);
+pub struct Resolved {
+    /// The values of the CO-RE relocations, by function and instruction.
+    pub relocations: BTreeMap<(FunctionId, InsnIndex), Relocated>,
+    /// The functions and variables that the kernel declares with a type that is not compatible with the object's.
+    pub incompatible: BTreeSet<ExternId>,
+}

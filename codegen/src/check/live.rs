@@ -12,11 +12,12 @@ use skelgen_abi::opcode;
 use skelgen_abi::plan::{SectionKind, Symbol, essential_name};
 use skelgen_abi::relocation::RelocationKind;
 
-use super::kernel::{Kernel, Relocated, Relocations};
+use super::kernel::{Kernel, Relocated, Resolved};
+use super::state::{State, arithmetic, extended, operand, size, store, unsigned};
 use super::value::{Jumps, Value};
 use crate::insn::{Endian, Insn, InsnIndex};
 use crate::model::reached::{Reached, reached};
-use crate::model::{BpfObject, FunctionId, MapId, Program, Reference};
+use crate::model::{BpfObject, ExternId, FunctionId, MapId, Program, Reference};
 
 /// The first Linux that verifies only those global functions that a program calls.
 const LAZY_GLOBAL_FUNCTIONS: (u16, u16) = (6, 8);
@@ -27,7 +28,7 @@ pub(super) struct Facts<'a> {
     kernel: &'a Kernel,
     /// The kinds of relocations without a value.
     unknown: BTreeMap<(FunctionId, InsnIndex), RelocationKind>,
-    relocations: Option<&'a Relocations>,
+    resolved: Option<&'a Resolved>,
     /// The address of each extern.
     symbols: Vec<Value>,
 }
@@ -38,36 +39,42 @@ pub(super) struct Live {
     pub(super) certain: Reached,
     /// Those that it may reach.
     pub(super) possible: Reached,
+    /// The certain ones that call [`PER_CPU`] helpers with a null pointer, which the address of a missing weak variable is.
+    pub(super) null_calls: BTreeSet<(FunctionId, usize)>,
 }
 
+/// The helpers `bpf_per_cpu_ptr` and `bpf_this_cpu_ptr`, whose first argument is the address of a kernel variable.
+pub(super) const PER_CPU: [i32; 2] = [153, 154];
+
 impl<'a> Facts<'a> {
-    /// Collects the facts. `relocations` are the values of the CO-RE relocations if the kernel's types are known.
-    pub(super) fn new(object: &'a BpfObject, kernel: &'a Kernel, relocations: Option<&'a Relocations>) -> Self {
+    /// Collects the facts. `resolved` is what the kernel's types determine, if they are known.
+    pub(super) fn new(object: &'a BpfObject, kernel: &'a Kernel, resolved: Option<&'a Resolved>) -> Self {
         let mut unknown = BTreeMap::new();
-        if relocations.is_none() {
+        if resolved.is_none() {
             for (index, function) in (0..).zip(&object.functions) {
                 let kinds = function.info.relos.iter().filter_map(|it| Some((it.insn, RelocationKind::of(it.kind)?)));
                 unknown.extend(kinds.map(|(insn, kind)| ((FunctionId(index), insn), kind)));
             }
         }
-        let symbols = object.externs.iter().map(|symbol| address(symbol, kernel)).collect();
-        Self { object, kernel, unknown, relocations, symbols }
+        let externs = (0..).zip(&object.externs);
+        let is_incompatible = |id| resolved.is_some_and(|resolved| resolved.incompatible.contains(&ExternId(id)));
+        let symbols = externs.map(|(id, symbol)| address(symbol, kernel, is_incompatible(id))).collect();
+        Self { object, kernel, unknown, resolved, symbols }
     }
 
     /// Returns the instructions of a program that the verifier reaches.
     pub(super) fn live(&self, program: &Program) -> Live {
         let run = |follow| Run::new(self, program, follow).finish();
-        Live {
-            certain: run(false).unwrap_or_default(),
-            possible: run(true).unwrap_or_else(|| Reached::by_calls(self.object, program)),
-        }
+        let (certain, null_calls) = run(false).unwrap_or_default();
+        let possible = run(true).map(|(reached, _)| reached);
+        Live { certain, possible: possible.unwrap_or_else(|| Reached::by_calls(self.object, program)), null_calls }
     }
 
     /// Returns the value of the relocation of an instruction, if the instruction has one.
     fn relocated(&self, function: FunctionId, at: usize) -> Option<Value> {
         let key = (function, InsnIndex(at));
-        match self.relocations {
-            Some(relocations) => Some(match relocations.0.get(&key)? {
+        match self.resolved {
+            Some(resolved) => Some(match resolved.relocations.get(&key)? {
                 Relocated::Number(number) => Value::Number(*number),
                 Relocated::Absent => Value::Unknown,
             }),
@@ -110,67 +117,14 @@ impl<'a> Facts<'a> {
 }
 
 /// Returns the address of a symbol of the kernel.
-fn address(symbol: &Symbol, kernel: &Kernel) -> Value {
+fn address(symbol: &Symbol, kernel: &Kernel, is_incompatible: bool) -> Value {
     match kernel.has(symbol.kind, essential_name(&symbol.name)) {
         _ if !symbol.weak => Value::Address,
+        // A weak symbol of another type counts as missing.
+        _ if is_incompatible => Value::Number(0),
         Some(true) => Value::Address,
         Some(false) => Value::Number(0),
         None => Value::Kernel,
-    }
-}
-
-/// What is known before an instruction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct State {
-    registers: [Value; 16],
-    /// The values in the function's stack frame, by offset and size. All others are unknown.
-    stack: BTreeMap<(i32, usize), Value>,
-}
-
-const FRAME: usize = 10;
-
-impl State {
-    /// The state at the beginning of a function with these arguments.
-    fn entry(arguments: [Value; 5]) -> Self {
-        let mut registers = [Value::Unknown; 16];
-        registers[1..6].copy_from_slice(&arguments);
-        registers[FRAME] = Value::Stack(Some(0));
-        Self { registers, stack: BTreeMap::new() }
-    }
-
-    /// Merges the state of another path. Returns whether less is known now.
-    fn merge(&mut self, other: &Self) -> bool {
-        let before = self.clone();
-        for (own, other) in self.registers.iter_mut().zip(&other.registers) {
-            *own = own.or(*other);
-        }
-        self.stack.retain(|slot, value| {
-            let Some(other) = other.stack.get(slot) else { return false };
-            *value = value.or(*other);
-            true
-        });
-        *self != before
-    }
-
-    fn load(&self, at: i32, len: usize) -> Value {
-        // A slot that is not known may have a pointer to the stack.
-        self.stack.get(&(at, len)).copied().unwrap_or(Value::Stack(None))
-    }
-
-    fn store(&mut self, at: Option<i32>, len: usize, value: Value) {
-        let Some(at) = at else { return self.stack.clear() };
-        let end = |at: i32, len: usize| i64::from(at) + i64::try_from(len).unwrap_or(8);
-        self.stack.retain(|&(other, size), _| end(other, size) <= i64::from(at) || end(at, len) <= i64::from(other));
-        self.stack.insert((at, len), value);
-    }
-
-    /// Applies a call: its arguments are overwritten, and it may write to the stack if it has a pointer to it.
-    fn call(&mut self, result: Value) {
-        if self.registers[1..6].iter().any(|value| matches!(value, Value::Stack(_))) {
-            self.stack.clear();
-        }
-        self.registers[1..6].fill(Value::Unknown);
-        self.registers[0] = result;
     }
 }
 
@@ -180,6 +134,7 @@ struct Run<'a> {
     /// Whether to follow branches that depend on unknown facts about the kernel.
     follow: bool,
     reached: Reached,
+    null_calls: BTreeSet<(FunctionId, usize)>,
     /// The states at the beginnings of functions, the targets of jumps, and calls of functions.
     states: BTreeMap<(FunctionId, usize), State>,
     left: BTreeSet<(FunctionId, usize)>,
@@ -201,6 +156,7 @@ impl<'a> Run<'a> {
             facts,
             follow,
             reached: Reached::default(),
+            null_calls: BTreeSet::new(),
             states: BTreeMap::new(),
             left: BTreeSet::new(),
             results: BTreeMap::new(),
@@ -221,7 +177,7 @@ impl<'a> Run<'a> {
     }
 
     /// Interprets until nothing changes. Returns `None` if that takes too long.
-    fn finish(mut self) -> Option<Reached> {
+    fn finish(mut self) -> Option<(Reached, BTreeSet<(FunctionId, usize)>)> {
         while let Some(at) = self.left.pop_first() {
             let mut state = self.states.get(&at)?.clone();
             let (function, mut index) = at;
@@ -236,7 +192,7 @@ impl<'a> Run<'a> {
             }
             self.budget = self.budget.checked_sub(1)?;
         }
-        Some(self.reached)
+        Some((self.reached, self.null_calls))
     }
 
     fn is_join(&self, function: FunctionId, index: usize) -> bool {
@@ -364,6 +320,12 @@ impl<'a> Run<'a> {
                     Some(at + 1)
                 }
                 _ => {
+                    // The last visit of an instruction has the final state.
+                    match insn.is_helper_call() && PER_CPU.contains(&insn.imm) && state.registers[1] == Value::Number(0)
+                    {
+                        true => self.null_calls.insert((function, at)),
+                        false => self.null_calls.remove(&(function, at)),
+                    };
                     state.call(Value::Unknown);
                     Some(at + 1)
                 }
@@ -434,54 +396,6 @@ fn joins(object: &BpfObject, id: FunctionId) -> Vec<bool> {
     }
     function.tables.iter().flatten().for_each(|to| set(Some(to.0)));
     joins
-}
-
-fn store(state: &mut State, insn: Insn, value: Value) {
-    if let Value::Stack(at) = state.registers[usize::from(insn.dst)] {
-        state.store(at.map(|at| at.saturating_add(insn.off.into())), size(insn), value);
-    }
-}
-
-/// Returns the result of an arithmetic instruction, whose immediate may be relocated.
-fn arithmetic(insn: Insn, state: &State, relocated: Option<Value>) -> Value {
-    let is_wide = insn.code & opcode::CLASS_MASK == opcode::ALU64;
-    let operand = relocated.unwrap_or_else(|| operand(insn, state));
-    let result = match insn.code & opcode::OP_MASK {
-        opcode::MOV if insn.off == 0 => operand,
-        opcode::MOV | opcode::NEG | opcode::END => match state.registers[usize::from(insn.dst)] {
-            Value::Kernel => Value::Kernel,
-            _ => Value::Unknown,
-        },
-        _ => state.registers[usize::from(insn.dst)].computed(insn, operand),
-    };
-    if is_wide { result } else { result.low() }
-}
-
-/// Returns the second operand of an arithmetic instruction or conditional jump.
-fn operand(insn: Insn, state: &State) -> Value {
-    match insn.code & opcode::X {
-        0 => Value::Number(extended(insn.imm)),
-        _ => state.registers[usize::from(insn.src)],
-    }
-}
-
-/// Returns the number of bytes that a load or store accesses.
-fn size(insn: Insn) -> usize {
-    match insn.code & opcode::SIZE_MASK {
-        opcode::B => 1,
-        opcode::H => 2,
-        opcode::W => 4,
-        _ => 8,
-    }
-}
-
-/// Returns an immediate, sign-extended to 64 bits.
-fn extended(imm: i32) -> u64 {
-    u64::from_ne_bytes(i64::from(imm).to_ne_bytes())
-}
-
-fn unsigned(imm: i32) -> u32 {
-    u32::from_ne_bytes(imm.to_ne_bytes())
 }
 
 #[cfg(test)]

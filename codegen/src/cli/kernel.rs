@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use crate::build::kernel::{KernelFile, RUNNING, running_release};
 use crate::check::{self, Finding, Kernel};
-use crate::cli::relocations::relocations;
+use crate::cli::relocations::resolve;
 use crate::error::{Code, Error, Result};
 use crate::generate;
 use crate::model::BpfObject;
@@ -138,8 +138,8 @@ impl CheckedKernel {
     /// # Errors
     /// [`Code::Io`] if the types can no longer be read.
     pub fn check(&self, object: &BpfObject) -> Result<Vec<Finding>> {
-        let relocations = self.raw.as_ref().map(|raw| relocations(object, raw.path())).transpose()?;
-        Ok(check::check(object, &self.kernel, relocations.as_ref()))
+        let resolved = self.raw.as_ref().map(|raw| resolve(object, raw.path())).transpose()?;
+        Ok(check::check(object, &self.kernel, resolved.as_ref()))
     }
 }
 

@@ -254,3 +254,40 @@ fn instruction(insn: Insn) -> Option<(&'static str, Version, bool)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::ext::FuncInfo;
+    use crate::btf::{Btf, Composite, Linkage, Param, StringRef, Type};
+    use crate::insn::InsnIndex;
+
+    #[test]
+    fn pointers_to_contexts_are_not_pointers_to_structs() {
+        let skelgen_object = skelgen_corpus::objects::object("tiny").expect("the fixture exists");
+        let mut object =
+            crate::generate::inspect(skelgen_object, &crate::Options::for_file("tiny")).expect("it is valid");
+        let mut btf = Btf::new();
+        let mut function = object.functions[0].clone();
+        let mut has = |name: &str, is_struct: bool| {
+            let name = btf.add_string(name);
+            let kind = match is_struct {
+                true => Kind::Struct(Composite::default()),
+                false => Kind::Fwd { union: false },
+            };
+            let pointee = btf.push(Type { name, kind });
+            let ty = btf.push(Type { name: StringRef::default(), kind: Kind::Ptr(pointee) });
+            let params = vec![Param { name: StringRef::default(), ty }];
+            let kind = Kind::FuncProto { returns: TypeId(0), params };
+            let proto = btf.push(Type { name: StringRef::default(), kind });
+            let linkage = Linkage::Global;
+            let func = btf.push(Type { name: StringRef::default(), kind: Kind::Func { proto, linkage } });
+            function.info.funcs = vec![FuncInfo { insn: InsnIndex(0), ty: func }];
+            object.btf = Some(btf.clone());
+            has_pointer_argument(&object, &function)
+        };
+        assert!(has("point", true));
+        assert!(!has("__sk_buff", true));
+        assert!(!has("only_declared", false));
+    }
+}

@@ -76,8 +76,8 @@ fn section(kind: SectionKind, bytes: &[u8]) -> Map {
 }
 
 /// Returns whether the program certainly and possibly reaches an instruction of a function.
-fn reaches(object: &BpfObject, kernel: &Kernel, relocations: Option<&Relocations>, at: (u32, usize)) -> (bool, bool) {
-    let live = Facts::new(object, kernel, relocations).live(&object.programs[0]);
+fn reaches(object: &BpfObject, kernel: &Kernel, resolved: Option<&Resolved>, at: (u32, usize)) -> (bool, bool) {
+    let live = Facts::new(object, kernel, resolved).live(&object.programs[0]);
     let at = (FunctionId(at.0), at.1);
     (live.certain.contains(at.0, at.1), live.possible.contains(at.0, at.1))
 }
@@ -94,9 +94,9 @@ fn relocations_decide_branches() {
     object.functions[0].info.relos.push(relocation);
     let kernel = Kernel::default();
     for (value, expected) in [(0, NO), (1, YES)] {
-        let mut relocations = Relocations::default();
-        relocations.0.insert((FunctionId(0), InsnIndex(0)), Relocated::Number(value));
-        assert_eq!(reaches(&object, &kernel, Some(&relocations), (0, 2)), expected);
+        let mut resolved = Resolved::default();
+        resolved.relocations.insert((FunctionId(0), InsnIndex(0)), Relocated::Number(value));
+        assert_eq!(reaches(&object, &kernel, Some(&resolved), (0, 2)), expected);
     }
     assert_eq!(reaches(&object, &kernel, None, (0, 2)), PERHAPS);
     assert_eq!(reaches(&object, &kernel, None, (0, 1)), YES);
@@ -144,16 +144,36 @@ fn the_version_decides_branches() {
 fn weak_symbols_decide_branches() {
     let [low, high] = address(1);
     let mut object = object(&[&[low, high, if_zero(1, 1), HELPER, EXIT]]);
-    refer(&mut object, 0, 0, Reference::ExternVariable(crate::model::ExternId(0)));
+    refer(&mut object, 0, 0, Reference::ExternVariable(ExternId(0)));
     let symbol = Symbol::new("absent", plan::SymbolKind::Function);
     let kernel = |complete| {
         let mut modules = Modules::default();
         modules.complete = complete;
         Kernel { btf: Some(Btf::new()), modules, ..Kernel::default() }
     };
+    let mut resolved = Resolved::default();
+    resolved.incompatible.insert(ExternId(0));
+    object.externs = vec![Symbol { weak: true, ..symbol.clone() }];
+    assert_eq!(reaches(&object, &kernel(false), Some(&resolved), (0, 3)), NO);
     for (weak, complete, expected) in [(true, true, NO), (true, false, PERHAPS), (false, true, YES)] {
         object.externs = vec![Symbol { weak, ..symbol.clone() }];
         assert_eq!(reaches(&object, &kernel(complete), None, (0, 3)), expected, "{weak} {complete}");
+    }
+}
+
+#[test]
+fn null_pointers_are_not_kernel_variables() {
+    let [low, high] = address(1);
+    let per_cpu = insn(opcode::CALL, 0, 0, 0, PER_CPU[0]);
+    let mut object = object(&[&[low, high, per_cpu, EXIT]]);
+    refer(&mut object, 0, 0, Reference::ExternVariable(ExternId(0)));
+    let mut modules = Modules::default();
+    modules.complete = true;
+    let kernel = Kernel { btf: Some(Btf::new()), modules, ..Kernel::default() };
+    for (weak, expected) in [(true, 1), (false, 0)] {
+        object.externs = vec![Symbol { weak, ..Symbol::new("absent", plan::SymbolKind::Variable) }];
+        let live = Facts::new(&object, &kernel, None).live(&object.programs[0]);
+        assert_eq!(live.null_calls.len(), expected);
     }
 }
 
