@@ -331,6 +331,8 @@ impl Checked<'_> {
                 };
                 if resolved.is_some_and(|resolved| resolved.incompatible.contains(&extern_id)) {
                     self.add(Stage::Load, true, format!("{needs}, which this kernel declares with a different type"));
+                } else if self.kernel.btf.is_none() {
+                    self.add(Stage::Load, false, format!("{needs}, which only the kernel's types show"));
                 } else {
                     self.need(Stage::Load, named.kind, &named.name, &needs);
                 }

@@ -185,6 +185,10 @@ fn check_reports_what_will_not_work() {
     let expected =
         "(load): needs kernel function `bpf_task_release`, which neither the kernel's BTF nor that of its modules has";
     assert!(complete.stdout.contains(expected), "{}", complete.stdout);
+    // A version does not determine which functions a kernel has.
+    let version = skelgen(&["check", "kfunc.bpf.o", "--kernel", "6.12"]).run();
+    let expected = "(load, perhaps): needs kernel function `bpf_task_release`, which only the kernel's types show";
+    assert!(version.status == 0 && version.stdout.contains(expected), "{}", version.stdout);
     std::fs::remove_file(path("vmlinux")).expect("it is there");
     let empty = skelgen(&["check", "kfunc.bpf.o", "--kernel", named]).run();
     assert!(empty.status == 1 && empty.stderr.contains("vmlinux"), "{}", empty.stderr);
