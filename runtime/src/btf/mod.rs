@@ -12,6 +12,7 @@ mod query;
 pub(crate) mod testing;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use self::format::{Gap, HEADER, Header, Layout};
@@ -85,6 +86,18 @@ pub(crate) enum Bytes {
     Constant(&'static [u8]),
 }
 
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(mapped) => mapped,
+            Self::Owned(bytes) => bytes,
+            Self::Constant(bytes) => bytes,
+        }
+    }
+}
+
 /// The first twelve bytes of a type.
 #[derive(Clone, Copy, Debug)]
 struct Head {
@@ -134,11 +147,7 @@ impl Types {
     }
 
     fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Mapped(mapped) => mapped,
-            Bytes::Owned(bytes) => bytes,
-            Bytes::Constant(bytes) => bytes,
-        }
+        &self.bytes
     }
 
     fn word(&self, at: usize) -> Option<u32> {

@@ -1,33 +1,33 @@
-//! Ids of kernel types by name, from one pass over `/sys/kernel/btf/vmlinux`.
+//! Ids of kernel types by name.
 //!
-//! One pass over the strings finds the offsets of the wanted names, and one over the types finds the types with these
-//! names. Both stop when nothing is left to find, and read the file in pieces: if the kernel's BTF cannot be mapped
-//! into memory, one small buffer is enough. If the BTF cannot be read completely, the types before the unreadable type
-//! are found, and a note states why the other types are missing. This module does not depend on the users of the ids.
+//! What this process has found before is known (`known.rs`). Otherwise the kernel itself looks up the names where that is faster
+//! (`in_kernel.rs`), or one pass over the types of `/sys/kernel/btf/vmlinux` finds them (`scan.rs`). If the BTF cannot be read completely, the
+//! types before the unreadable type are found, and a note states why the other types are missing. This module does not depend on the users
+//! of the ids.
 
+mod in_kernel;
+mod known;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use scan::{Progress, StringScan, TypeScan};
+use scan::{Stop, Strings};
 
 use super::causes;
 use crate::abi::SymbolKind;
-use crate::btf::format::{Gap, HEADER, Header, Layout, Section};
+use crate::btf::Bytes;
+use crate::btf::format::{Gap, HEADER, Header, Layout};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::sys::btf as sys;
 use crate::sys::ids::Kind;
 
 /// The directory with the BTF of the kernel and of its modules.
 pub(crate) const DIRECTORY: &str = "/sys/kernel/btf";
-
-/// The number of bytes that are read at a time if the file cannot be mapped. The buffer grows for a string or type record that is longer.
-const CHUNK: usize = 64 << 10;
 
 /// Help for a process that has no permission to open BTF by its id.
 pub(super) const NEEDS_ADMIN: &str =
@@ -38,32 +38,44 @@ pub(super) const NEEDS_ADMIN: &str =
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: SymbolKind,
-    /// The offset of the name in the strings, once found. A module's types can refer to strings of vmlinux.
-    name_offset: Option<u32>,
     /// The type's id.
     pub(crate) id: Option<u32>,
+    /// Whether neither vmlinux nor a module has the type.
+    is_absent: bool,
 }
 
 impl<'a> Wanted<'a> {
     pub(crate) fn new(name: &'a str, kind: SymbolKind) -> Self {
-        Self { name, kind, name_offset: None, id: None }
+        // Strings of BTF end with NUL, and types without a name are not found by it.
+        Self { name, kind, id: None, is_absent: name.is_empty() || name.contains('\0') }
+    }
+
+    /// Returns whether it is still unknown where the type is.
+    fn is_open(&self) -> bool {
+        self.id.is_none() && !self.is_absent
     }
 }
 
-/// The base of a module's BTF: its number of type ids, its length of strings in bytes, and its kind layout. Empty for
-/// vmlinux itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Base {
+/// What a module's BTF continues: the types and strings of vmlinux. Empty for vmlinux itself.
+#[derive(Clone, Copy, Debug)]
+struct Base<'a> {
+    /// The number of types.
     types: u32,
-    strings: u32,
-    layout: Layout,
+    strings: &'a [u8],
+    layout: &'a Layout,
 }
 
 /// Finds the wanted names in the BTF of the running kernel. Returns a note if the BTF could not be read completely and
 /// a name is still missing. Type ids are valid for the BTF of the running kernel only: a different file has different
 /// ids.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
-    let gap = Source::vmlinux()?.find(&Base::default(), wanted)?;
+    known::recall(wanted);
+    let open: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].is_open()).collect();
+    let mut gap = None;
+    if !open.is_empty() && !in_kernel::find(wanted) {
+        gap = Source::vmlinux()?.find(&Base { types: 0, strings: &[], layout: &Layout::default() }, wanted)?;
+    }
+    known::remember(open.iter().map(|&index| &wanted[index]));
     Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))
 }
 
@@ -82,14 +94,15 @@ pub(crate) struct InModules {
 /// the result.
 pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
     let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
-    if wanted.iter().all(|wanted| wanted.id.is_some()) {
+    if !wanted.iter().any(Wanted::is_open) {
         return Ok(found);
     }
     let paths = module_paths();
     if paths.is_empty() {
         return Ok(found);
     }
-    let base = match Source::vmlinux()?.measure()? {
+    let vmlinux = Source::vmlinux()?;
+    let base = match vmlinux.as_base()? {
         Ok(base) => base,
         Err(gap) => {
             found.unread.push(format!(
@@ -143,18 +156,17 @@ pub(crate) fn unread(path: &Path, why: &dyn std::fmt::Display) -> String {
 /// process has no permission to read, is skipped with a note. Any other failed read is an error.
 fn find_in<'a>(
     sources: impl Iterator<Item = (&'a PathBuf, Result<Source, Unopened>)>,
-    base: &Base,
+    base: &Base<'_>,
     wanted: &mut [Wanted<'_>],
     found: &mut InModules,
 ) -> Result<Vec<&'a PathBuf>> {
-    let in_vmlinux: Vec<_> = wanted.iter().map(|wanted| wanted.name_offset).collect();
     let mut modules = Vec::new();
     for (path, source) in sources {
-        let missing: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].id.is_none()).collect();
+        let missing: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].is_open()).collect();
         if missing.is_empty() {
             break;
         }
-        let mut source = match source {
+        let source = match source {
             Ok(source) => source,
             // A module can be unloaded at any time; its BTF is then skipped.
             Err(Unopened::Gone) => continue,
@@ -162,7 +174,7 @@ fn find_in<'a>(
                 found.unread.push(unread(path, &why));
                 continue;
             }
-            Err(Unopened::Io(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 found.unread.push(unread(path, &error));
                 continue;
             }
@@ -173,14 +185,9 @@ fn find_in<'a>(
                     .about(Subject::Module(&module)));
             }
         };
-        // The offset of a name in one module's strings is not valid in the next module's.
-        for &index in &missing {
-            wanted[index].name_offset = in_vmlinux[index];
-        }
         match source.find(base, wanted) {
             Ok(None) => {}
             Ok(Some(gap)) => found.unread.push(unread(path, &gap)),
-            Err(error) if error.errno().is_some() => return Err(error),
             Err(error) => {
                 found.unread.push(unread(path, &error));
                 // Types before the malformed part may be malformed as well.
@@ -228,11 +235,23 @@ pub(crate) fn open_module(name: &str) -> Result<Option<OwnedFd>> {
     Ok(None)
 }
 
+/// Reads a BTF file. Files of the kernel are mapped into memory instead, if the kernel supports that (Linux 6.16).
+pub(super) fn read(path: &Path, sysfs: bool) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    // A mapping requires that the file never changes, which only the kernel's own files guarantee.
+    let mapped = if sysfs { sys::MappedFile::of_sysfs(&file)? } else { None };
+    if let Some(mapped) = mapped {
+        return Ok(Bytes::Mapped(mapped));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Bytes::Owned(bytes))
+}
+
 /// A BTF file.
 struct Source {
-    file: File,
-    path: String,
-    mapped: Option<sys::MappedFile>,
+    bytes: Bytes,
+    path: PathBuf,
     header: Header,
     layout: Layout,
 }
@@ -245,13 +264,13 @@ enum Unopened {
     /// The file is not valid BTF, for this reason.
     Malformed(String),
     /// The file could not be read.
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
-impl From<std::io::Error> for Unopened {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::Gone,
+            io::ErrorKind::NotFound => Self::Gone,
             _ => Self::Io(error),
         }
     }
@@ -264,7 +283,7 @@ impl Source {
             let what = format!("cannot read the kernel's BTF at {}", path.display());
             match why {
                 Unopened::Gone => {
-                    let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
+                    let gone = io::Error::from_raw_os_error(libc::ENOENT);
                     let why = causes::no_btf(&gone);
                     Error::io(what, &gone).during(Step::ReadKernel).note(format_args!("{why}"))
                 }
@@ -280,93 +299,39 @@ impl Source {
     }
 
     fn open(path: &Path, sysfs: bool) -> Result<Self, Unopened> {
-        let file = File::open(path)?;
-        let mut beginning = [0_u8; HEADER];
-        let mut read = 0;
-        while read < HEADER {
-            match file.read_at(&mut beginning[read..], read as u64) {
-                Ok(0) => break,
-                Ok(count) => read += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let len = file.metadata()?.len();
-        let header = Header::parse(&beginning[..read], len).map_err(|why| Unopened::Malformed(why.to_owned()))?;
-        let mut layout = vec![0; usize::try_from(header.layout.len).unwrap_or(0)];
-        file.read_exact_at(&mut layout, header.layout.offset)?;
-        // A mapping requires that the file never changes, which only the kernel's own files guarantee.
-        let mapped = usize::try_from(len).ok().filter(|_| sysfs).and_then(|len| sys::MappedFile::of_sysfs(&file, len));
-        Ok(Self { file, path: path.display().to_string(), mapped, header, layout: Layout::parse(&layout) })
+        let bytes = read(path, sysfs)?;
+        let header = Header::parse(&bytes[..bytes.len().min(HEADER)], bytes.len() as u64)
+            .map_err(|why| Unopened::Malformed(why.to_owned()))?;
+        let layout = Layout::parse(header.layout.of(&bytes).unwrap_or_default());
+        Ok(Self { bytes, path: path.to_owned(), header, layout })
     }
 
     /// Finds names. Returns the type after which types could not be read, if a name is still missing.
-    fn find(&mut self, base: &Base, wanted: &mut [Wanted<'_>]) -> Result<Option<Gap>> {
-        let mut strings = StringScan::new(wanted, base.strings);
-        self.feed(self.header.strings, |piece| strings.scan(piece, wanted))?;
-        let mut types = TypeScan::new(wanted, base.types);
-        let layout = self.layout(base);
-        self.feed(self.header.types, |piece| types.scan(piece, layout, wanted))?;
-        Ok(types.gap)
-    }
-
-    /// Returns the number of types and the length of the strings in bytes: the first id and the first string offset of
-    /// a module's BTF.
-    fn measure(&mut self) -> Result<Result<Base, Gap>> {
-        let mut types = TypeScan::new(&[], 0);
-        types.stop_early = false;
-        self.feed(self.header.types, |piece| types.scan(piece, &self.layout, &mut []))?;
-        Ok(match types.gap {
-            Some(gap) => Err(gap),
-            None => Ok(Base {
-                types: types.id,
-                strings: u32::try_from(self.header.strings.len).unwrap_or(u32::MAX),
-                layout: self.layout.clone(),
-            }),
-        })
-    }
-
-    /// Returns the file's kind layout, or that of its base if the file has none.
-    fn layout<'a>(&'a self, base: &'a Base) -> &'a Layout {
-        if self.layout.is_empty() { &base.layout } else { &self.layout }
-    }
-
-    /// Passes a section to `scan` in pieces. `scan` returns how many bytes of a piece it has used, or that it is done.
-    fn feed(&self, section: Section, mut scan: impl FnMut(&[u8]) -> Progress) -> Result<()> {
-        let bad = || Error::malformed(format_args!("{} has malformed BTF", self.path)).during(Step::ReadKernel);
-        if let Some(mapped) = &self.mapped {
-            let begin = usize::try_from(section.offset).map_err(|_| bad())?;
-            let len = usize::try_from(section.len).map_err(|_| bad())?;
-            let piece = mapped.get(begin..).and_then(|rest| rest.get(..len)).ok_or_else(bad)?;
-            return match scan(piece) {
-                Progress::Done => Ok(()),
-                Progress::Used(used) if used == len => Ok(()),
-                Progress::Used(_) => Err(bad()),
-            };
+    fn find(&self, base: &Base<'_>, wanted: &mut [Wanted<'_>]) -> Result<Option<Gap>> {
+        let strings = Strings { base: base.strings, own: self.header.strings.of(&self.bytes).unwrap_or_default() };
+        let layout = if self.layout.is_empty() { base.layout } else { &self.layout };
+        match scan::find(self.types(), strings, layout, base.types, wanted) {
+            Ok(()) => Ok(None),
+            Err(Stop::Gap(gap)) => Ok(Some(gap)),
+            Err(Stop::Cut) => Err(self.cut()),
         }
-        let mut buffer = vec![0; CHUNK];
-        let (mut at, mut filled) = (0_u64, 0_usize);
-        loop {
-            let want = usize::try_from(section.len - at).unwrap_or(usize::MAX).min(buffer.len() - filled);
-            self.file.read_exact_at(&mut buffer[filled..filled + want], section.offset + at).map_err(|error| {
-                Error::io(format_args!("cannot read the kernel's BTF at {}", self.path), &error)
-                    .during(Step::ReadKernel)
-            })?;
-            at += want as u64;
-            filled += want;
-            match scan(&buffer[..filled]) {
-                Progress::Done => return Ok(()),
-                Progress::Used(used) => {
-                    buffer.copy_within(used..filled, 0);
-                    filled -= used;
-                    if at == section.len {
-                        return if filled == 0 { Ok(()) } else { Err(bad()) };
-                    }
-                    if filled == buffer.len() {
-                        buffer.resize(buffer.len() * 2, 0);
-                    }
-                }
-            }
+    }
+
+    /// Returns what the BTF of modules continues, or the type after which types could not be read.
+    fn as_base(&self) -> Result<Result<Base<'_>, Gap>> {
+        let strings = self.header.strings.of(&self.bytes).unwrap_or_default();
+        match scan::count(self.types(), &self.layout) {
+            Ok(types) => Ok(Ok(Base { types, strings, layout: &self.layout })),
+            Err(Stop::Gap(gap)) => Ok(Err(gap)),
+            Err(Stop::Cut) => Err(self.cut()),
         }
+    }
+
+    fn types(&self) -> &[u8] {
+        self.header.types.of(&self.bytes).unwrap_or_default()
+    }
+
+    fn cut(&self) -> Error {
+        Error::malformed(format_args!("{} has malformed BTF", self.path.display())).during(Step::ReadKernel)
     }
 }

@@ -1,6 +1,5 @@
 //! Reads the indexed types of the kernel and its modules.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use super::btf::{self, DIRECTORY};
 use crate::btf::{Bytes, Types};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
-use crate::sys::btf::{self as sys, MappedFile};
+use crate::sys::btf as sys;
 
 /// Reads the types of the running kernel, or those in the file at `path`.
 pub(crate) fn kernel(path: Option<&Path>) -> Result<Arc<Types>> {
@@ -143,14 +142,7 @@ impl Types {
                 .during(Step::ReadKernel)
                 .about(Subject::Path(path))
         };
-        let file = File::open(path).map_err(failed)?;
-        let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
-        let mapped = sysfs.then(|| MappedFile::of_sysfs(&file, len)).flatten();
-        let bytes = match mapped {
-            Some(mapped) => Bytes::Mapped(mapped),
-            None => Bytes::Owned(std::fs::read(path).map_err(failed)?),
-        };
-        Self::new(bytes, base, pointer()).map_err(|why| {
+        Self::new(btf::read(path, sysfs).map_err(failed)?, base, pointer()).map_err(|why| {
             Error::malformed(format_args!("{} has malformed BTF: {why}", path.display()))
                 .during(Step::ReadKernel)
                 .about(Subject::Path(path))

@@ -1,6 +1,7 @@
 //! Loads BTF into the kernel, and reads BTF objects from it.
 
 use std::fs::File;
+use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -134,14 +135,15 @@ impl MappedFile {
     ///
     /// Only these files may be mapped: they are the kernel's own read-only memory, which neither changes nor shrinks. Returns `None` for a
     /// file of another file system that is mounted over them.
-    pub(crate) fn of_sysfs(file: &File, len: usize) -> Option<Self> {
+    pub(crate) fn of_sysfs(file: &File) -> io::Result<Option<Self>> {
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         if len == 0 || !is_of_sysfs(file) {
-            return None;
+            return Ok(None);
         }
         // SAFETY: a new mapping at an address of the kernel's choice does not touch existing memory.
         let address =
             unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
-        (address != libc::MAP_FAILED).then_some(Self { address, len })
+        Ok((address != libc::MAP_FAILED).then_some(Self { address, len }))
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn only_files_of_the_kernel_are_mapped() {
         let own = File::open("/proc/self/exe").unwrap();
-        assert!(MappedFile::of_sysfs(&own, 4096).is_none());
+        assert!(MappedFile::of_sysfs(&own).unwrap().is_none());
         if let Ok(file) = File::open("/sys/kernel/btf/vmlinux") {
             assert!(is_of_sysfs(&file));
         }

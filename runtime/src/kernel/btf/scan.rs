@@ -1,93 +1,161 @@
-//! Passes over the strings and the types of BTF, in pieces, which find the wanted names.
+//! One pass over the types of BTF that finds the wanted names.
+//!
+//! Most types are skipped by their kind, and most others by the first eight bytes of their name.
 
 use super::Wanted;
 use crate::abi::SymbolKind;
 use crate::btf::format::{Gap, Layout};
+use crate::btf::kind;
 
-/// The result of scanning a piece.
-pub(super) enum Progress {
-    /// Nothing is left to find, or nothing more can be found.
-    Done,
-    /// This many bytes were scanned; the other bytes are the beginning of an incomplete string or type.
-    Used(usize),
+/// The strings of BTF. Those of a module continue those of vmlinux.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strings<'a> {
+    pub(super) base: &'a [u8],
+    pub(super) own: &'a [u8],
 }
 
-/// A scan of strings for wanted names.
-pub(super) struct StringScan {
-    /// The lengths of the wanted names: bit n is set if a name has n bytes (modulo 64).
-    lengths: u64,
-    /// The offset of the next piece.
-    offset: u32,
-    left: usize,
-}
-
-impl StringScan {
-    pub(super) fn new(wanted: &[Wanted<'_>], offset: u32) -> Self {
-        let (mut lengths, mut left) = (0, 0);
-        for wanted in wanted.iter().filter(|wanted| wanted.name_offset.is_none()) {
-            lengths |= 1 << (wanted.name.len() % 64);
-            left += 1;
-        }
-        Self { lengths, offset, left }
-    }
-
-    pub(super) fn scan(&mut self, piece: &[u8], wanted: &mut [Wanted<'_>]) -> Progress {
-        if self.left == 0 {
-            return Progress::Done;
-        }
-        let mut begin = 0;
-        let (words, rest) = piece.as_chunks_of_eight();
-        for (at, word) in words.enumerate() {
-            let mut zeros = zero_bytes(word);
-            while zeros != 0 {
-                let end = at * 8 + zeros.trailing_zeros() as usize / 8;
-                zeros &= zeros - 1;
-                if self.ends(piece, begin, end, wanted) {
-                    return Progress::Done;
-                }
-                begin = end + 1;
-            }
-        }
-        for end in piece.len() - rest.len()..piece.len() {
-            if piece[end] == 0 {
-                if self.ends(piece, begin, end, wanted) {
-                    return Progress::Done;
-                }
-                begin = end + 1;
-            }
-        }
-        self.offset = self.offset.wrapping_add(u32::try_from(begin).unwrap_or(u32::MAX));
-        Progress::Used(begin)
-    }
-
-    /// Compares one string with the wanted names. Returns whether all wanted names are found now.
+impl<'a> Strings<'a> {
+    /// Returns the bytes from an offset on; empty if the offset is behind the last string.
     #[inline]
-    fn ends(&mut self, piece: &[u8], begin: usize, end: usize, wanted: &mut [Wanted<'_>]) -> bool {
-        self.lengths & (1 << ((end - begin) % 64)) != 0 && self.compare(&piece[begin..end], begin, wanted)
+    fn at(self, offset: u32) -> &'a [u8] {
+        let offset = offset as usize;
+        match offset.checked_sub(self.base.len()) {
+            Some(offset) => self.own.get(offset..).unwrap_or_default(),
+            None => &self.base[offset..],
+        }
     }
+}
 
-    fn compare(&mut self, string: &[u8], begin: usize, wanted: &mut [Wanted<'_>]) -> bool {
-        for wanted in wanted {
-            if wanted.name_offset.is_none() && wanted.name.as_bytes() == string {
-                wanted.name_offset = u32::try_from(begin).ok().and_then(|begin| self.offset.checked_add(begin));
-                self.left -= 1;
+/// Why no more types can be read.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The BTF ends inside of a type.
+    Cut,
+    /// The size of a type is unknown.
+    Gap(Gap),
+}
+
+/// Finds names. The ids of the types begin after `last`. Fails if a type cannot be read and a name is still missing.
+pub(super) fn find(
+    types: &[u8],
+    strings: Strings<'_>,
+    layout: &Layout,
+    last: u32,
+    wanted: &mut [Wanted<'_>],
+) -> Result<(), Stop> {
+    let filter = Filter::new(wanted);
+    let mut left = wanted.iter().filter(|wanted| wanted.is_open()).count();
+    for head in (Heads { rest: types, layout, id: last }) {
+        if left == 0 {
+            break;
+        }
+        let Head { id, name, kind } = head?;
+        if !filter.has_kind(kind) {
+            continue;
+        }
+        let name = strings.at(name);
+        if filter.has_slot(slot(name)) {
+            for wanted in wanted.iter_mut().filter(|wanted| wanted.is_open()) {
+                if number(wanted.kind) == kind && is(name, wanted.name.as_bytes()) {
+                    wanted.id = Some(id);
+                    left -= 1;
+                }
             }
         }
-        self.left == 0
+    }
+    Ok(())
+}
+
+/// Returns the number of types.
+pub(super) fn count(types: &[u8], layout: &Layout) -> Result<u32, Stop> {
+    (Heads { rest: types, layout, id: 0 }).try_fold(0, |_, head| head.map(|head| head.id))
+}
+
+/// The part of a type that every kind has, without the size.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    id: u32,
+    /// The offset of the name.
+    name: u32,
+    kind: u32,
+}
+
+/// An iterator over the types of BTF.
+struct Heads<'a> {
+    rest: &'a [u8],
+    layout: &'a Layout,
+    /// The id of the last type.
+    id: u32,
+}
+
+impl Iterator for Heads<'_> {
+    type Item = Result<Head, Stop>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(&head) = self.rest.first_chunk::<8>() else {
+            return (!self.rest.is_empty()).then_some(Err(Stop::Cut));
+        };
+        let word = u64::from_ne_bytes(head);
+        let (name, info) = if cfg!(target_endian = "little") {
+            (word as u32, (word >> 32) as u32)
+        } else {
+            ((word >> 32) as u32, word as u32)
+        };
+        // Since 7.1 the count has 24 bits and the kind seven; older kernels leave the additional bits zero.
+        let (kind, count) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
+        self.id = self.id.wrapping_add(1);
+        let Some(tail) = self.layout.tail_len(kind, count) else {
+            return Some(Err(Stop::Gap(Gap { id: self.id, kind })));
+        };
+        let Some(rest) = self.rest.get(12 + tail..) else { return Some(Err(Stop::Cut)) };
+        self.rest = rest;
+        Some(Ok(Head { id: self.id, name, kind }))
     }
 }
 
-/// A split of bytes into words of eight bytes, lowest byte first.
-trait Words {
-    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]);
+/// The number of slots: large enough that the names of one object share few.
+const SLOTS: usize = 4096;
+
+/// The kinds and names that are wanted.
+struct Filter {
+    /// Bit n is set if a type of kind n is wanted.
+    kinds: u32,
+    /// Bit n is set if n is the [`slot`] of a wanted name.
+    slots: [u64; SLOTS / 64],
 }
 
-impl Words for [u8] {
-    fn as_chunks_of_eight(&self) -> (impl Iterator<Item = u64>, &[u8]) {
-        let chunks = self.chunks_exact(8);
-        let rest = chunks.remainder();
-        (chunks.map(|chunk| chunk.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes))), rest)
+impl Filter {
+    fn new(wanted: &[Wanted<'_>]) -> Self {
+        let mut this = Self { kinds: 0, slots: [0; SLOTS / 64] };
+        for wanted in wanted.iter().filter(|wanted| wanted.is_open()) {
+            let slot = slot(wanted.name.as_bytes());
+            this.kinds |= 1 << number(wanted.kind);
+            this.slots[slot / 64] |= 1 << (slot % 64);
+        }
+        this
     }
+
+    fn has_kind(&self, kind: u32) -> bool {
+        self.kinds.checked_shr(kind).is_some_and(|kinds| kinds & 1 != 0)
+    }
+
+    fn has_slot(&self, slot: usize) -> bool {
+        self.slots[slot / 64] & 1 << (slot % 64) != 0
+    }
+}
+
+/// Returns a number below [`SLOTS`] that depends on the bytes before the first NUL, and at most on eight of them.
+#[inline]
+fn slot(string: &[u8]) -> usize {
+    let word = match string.first_chunk() {
+        Some(&bytes) => u64::from_le_bytes(bytes),
+        None => string.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    let zeros = zero_bytes(word);
+    let before = if zeros == 0 { word } else { word & ((1 << (zeros.trailing_zeros() & !7)) - 1) };
+    // Fibonacci hashing: the upper bits of the product depend on all bits of the word.
+    (before.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.trailing_zeros())) as usize
 }
 
 /// Returns a word in which the top bit of each byte is set that is zero in `word`, and all other bits are clear.
@@ -96,80 +164,20 @@ fn zero_bytes(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// A scan of types for wanted names.
-pub(super) struct TypeScan {
-    /// Bit n is set if a wanted name has an offset whose remainder modulo 4096 is n.
-    filter: [u64; 64],
-    /// The id of the last type that was scanned.
-    pub(super) id: u32,
-    left: usize,
-    pub(super) stop_early: bool,
-    /// The type that could not be skipped.
-    pub(super) gap: Option<Gap>,
+/// Returns whether the string at the beginning of `bytes`, which ends with NUL, is this name.
+fn is(bytes: &[u8], name: &[u8]) -> bool {
+    bytes.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
 }
 
-impl TypeScan {
-    pub(super) fn new(wanted: &[Wanted<'_>], base: u32) -> Self {
-        let (mut filter, mut left) = ([0; 64], 0);
-        for wanted in wanted {
-            if let (Some(offset), None) = (wanted.name_offset, wanted.id) {
-                filter[offset as usize % 4096 / 64] |= 1 << (offset % 64);
-                left += 1;
-            }
-        }
-        Self { filter, id: base, left, stop_early: true, gap: None }
-    }
-
-    pub(super) fn scan(&mut self, piece: &[u8], layout: &Layout, wanted: &mut [Wanted<'_>]) -> Progress {
-        let mut at = 0;
-        while self.left != 0 || !self.stop_early {
-            let Some(&head) = piece.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
-                return Progress::Used(at);
-            };
-            let word = u64::from_ne_bytes(head);
-            let (name, info) = if cfg!(target_endian = "little") {
-                (word as u32, (word >> 32) as u32)
-            } else {
-                ((word >> 32) as u32, word as u32)
-            };
-            // Since 7.1 the count has 24 bits and the kind seven; older kernels leave the additional bits zero.
-            let (kind, count) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
-            let Some(tail) = layout.tail_len(kind, count) else {
-                self.gap = Some(Gap { id: self.id.wrapping_add(1), kind });
-                return Progress::Done;
-            };
-            let end = at + 12 + tail;
-            if end > piece.len() {
-                return Progress::Used(at);
-            }
-            self.id = self.id.wrapping_add(1);
-            if self.filter[name as usize % 4096 / 64] & 1 << (name % 64) != 0 {
-                self.compare(name, kind, wanted);
-            }
-            at = end;
-        }
-        Progress::Done
-    }
-
-    fn compare(&mut self, name: u32, kind: u32, wanted: &mut [Wanted<'_>]) {
-        for wanted in wanted {
-            if wanted.id.is_none() && wanted.name_offset == Some(name) && number(wanted.kind) == kind {
-                wanted.id = Some(self.id);
-                self.left -= 1;
-            }
-        }
-    }
-}
-
-/// Returns the number of a kind (`BTF_KIND_*` of `linux/btf.h`).
-fn number(kind: SymbolKind) -> u32 {
-    match kind {
-        SymbolKind::Struct => 4,
-        SymbolKind::Typedef => 8,
-        SymbolKind::Function => 12,
-        SymbolKind::Variable => 14,
-        // No type has this kind (`BTF_KIND_UNKN`): addresses are looked up in `/proc/kallsyms`.
-        SymbolKind::Address => 0,
+/// Returns the number of the kind of a symbol's type.
+pub(super) fn number(symbol: SymbolKind) -> u32 {
+    match symbol {
+        SymbolKind::Struct => kind::STRUCT,
+        SymbolKind::Typedef => kind::TYPEDEF,
+        SymbolKind::Function => kind::FUNC,
+        SymbolKind::Variable => kind::VAR,
+        // No type has this kind: addresses are looked up in `/proc/kallsyms`.
+        SymbolKind::Address => kind::VOID,
     }
 }
 
@@ -182,5 +190,14 @@ mod tests {
         assert_eq!(zero_bytes(0x0100_ff80_0001_007f), 0x0080_0000_8000_8000);
         assert_eq!(zero_bytes(u64::MAX), 0);
         assert_eq!(zero_bytes(0), 0x8080_8080_8080_8080);
+    }
+
+    #[test]
+    fn slots_end_with_the_string() {
+        for name in ["", "a", "seven_7", "eight_88", "bpf_task_acquire"] {
+            let slot_of = |rest: &str| slot(format!("{name}\0{rest}").as_bytes());
+            assert!(["", "b", "other_name\0"].into_iter().all(|rest| slot_of(rest) == slot(name.as_bytes())), "{name}");
+        }
+        assert_ne!(slot(b"task_a"), slot(b"task_b"));
     }
 }
