@@ -149,7 +149,7 @@ impl Serialize for Object {
 
 /// The requests that loading an object makes to the kernel, in order.
 ///
-/// Its `Display` is the text of `skelgen plan`.
+/// Its `Display` is the text of `skelgen plan`, and its JSON that of `skelgen plan --json`.
 ///
 /// ```no_run
 /// let options = skelgen::Options::for_file("counters.bpf.o");
@@ -163,5 +163,11 @@ pub struct Plan(LoadPlan);
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }

@@ -2,7 +2,10 @@
 //! lines. Names are escaped by [`Line`].
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
+
+use serde::Serialize;
 
 use skelgen_abi::escape::Line;
 use skelgen_abi::plan::PatchKind;
@@ -24,6 +27,49 @@ pub(super) struct Listing<'a> {
     btf: Option<Btf>,
 }
 
+/// An instruction of a program.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    /// The index of its first slot in the program.
+    index: usize,
+    /// The function that begins here, if the program has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<String>,
+    /// The source lines that begin here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source: Vec<Source>,
+    text: String,
+    /// What the instruction refers to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    comments: Vec<String>,
+}
+
+/// A line of the C source.
+#[derive(Debug, Serialize)]
+struct Source {
+    file: String,
+    line: u32,
+    text: String,
+}
+
+impl Row {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, .. } = self;
+        if let Some(function) = &self.function {
+            writeln!(f, "{}:", Line(function))?;
+        }
+        for Source { file, line, text } in &self.source {
+            let space = if text.is_empty() { "" } else { " " };
+            writeln!(f, "  ; {}{space}@ {}:{line}", Line(text), Line(file))?;
+        }
+        let text = Line(&self.text).to_string();
+        match self.comments.is_empty() {
+            true => writeln!(f, "{index:>4}: {text}"),
+            false => writeln!(f, "{index:>4}: {text:<COMMENTS$} // {}", Line(self.comments.join("; "))),
+        }
+    }
+}
+
 /// Groups items by instruction.
 fn by_insn<T>(items: &[T], insn: impl Fn(&T) -> usize) -> BTreeMap<usize, Vec<&T>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
@@ -41,6 +87,23 @@ impl<'a> Listing<'a> {
 
     /// Writes the instructions of a program, one per line, in the C-like notation of the kernel verifier's log.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, program: &Assembled) -> fmt::Result {
+        self.each(program, |row| row.write(f))
+    }
+
+    /// Returns the instructions of a program.
+    pub(super) fn rows(&self, program: &Assembled) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let all = self.each(program, |row| {
+            rows.push(row);
+            Ok::<(), Infallible>(())
+        });
+        match all {
+            Ok(()) => rows,
+        }
+    }
+
+    /// Calls `visit` with each instruction of a program.
+    fn each<E>(&self, program: &Assembled, mut visit: impl FnMut(Row) -> Result<(), E>) -> Result<(), E> {
         let mut lines = program.lines.iter().peekable();
         // Indexed, because an object can have as many of these items as instructions.
         let functions: BTreeMap<_, _> = program.functions.iter().copied().collect();
@@ -48,15 +111,12 @@ impl<'a> Listing<'a> {
         let relocations = by_insn(&program.relos, |relocation| relocation.insn.0);
         let (mut index, mut shown) = (0, None);
         while let Some(&insn) = program.insns.get(index) {
-            if program.functions.len() > 1 {
-                if let Some(function) = functions.get(&index) {
-                    writeln!(f, "{}:", Line(self.function(*function)))?;
-                }
-            }
+            let begins = functions.get(&index).filter(|_| program.functions.len() > 1);
+            let mut source = Vec::new();
             while let Some(line) = lines.next_if(|line| line.insn.0 <= index) {
                 // Records of the same line differ only in their columns.
                 if shown.replace((line.file, line.line, line.text)) != Some((line.file, line.line, line.text)) {
-                    self.source(f, line)?;
+                    source.extend(self.source(line));
                 }
             }
             let next = program.insns.get(index + 1).copied();
@@ -68,25 +128,20 @@ impl<'a> Listing<'a> {
                 let relocations = relocations.get(&index).into_iter().flatten();
                 comments.extend(relocations.map(|relocation| format!("CO-RE: {}", btf.relocation(relocation))));
             }
-            let text = Line(text).to_string();
-            match comments.is_empty() {
-                true => writeln!(f, "{index:>4}: {text}")?,
-                false => writeln!(f, "{index:>4}: {text:<COMMENTS$} // {}", Line(comments.join("; ")))?,
-            }
             // A 64-bit immediate load has two slots. Without its second slot it is shown as bytes.
-            index += if insn.is_ld_imm64() && !text.starts_with(".bytes") { 2 } else { 1 };
+            let slots = if insn.is_ld_imm64() && !text.starts_with(".bytes") { 2 } else { 1 };
+            visit(Row { index, function: begins.map(|id| self.function(*id)), source, text, comments })?;
+            index += slots;
         }
         Ok(())
     }
 
-    /// Writes the source line of the following instructions.
-    fn source(&self, f: &mut fmt::Formatter<'_>, line: &LineInfo) -> fmt::Result {
-        let Some(btf) = &self.btf else { return Ok(()) };
+    /// Returns the source line of a line record.
+    fn source(&self, line: &LineInfo) -> Option<Source> {
+        let btf = self.btf.as_ref()?;
         let path = btf.str(line.file);
-        let file = path.rsplit('/').next().unwrap_or(path);
-        let text = btf.str(line.text).trim().replace('\t', " ");
-        let space = if text.is_empty() { "" } else { " " };
-        writeln!(f, "  ; {}{space}@ {}:{}", Line(text), Line(file), line.line)
+        let file = path.rsplit('/').next().unwrap_or(path).to_owned();
+        Some(Source { file, line: line.line, text: btf.str(line.text).trim().replace('\t', " ") })
     }
 
     /// Writes the name of the target of a reference, in the instruction's text or in a comment.

@@ -1,11 +1,12 @@
 //! The load plan: the requests that a load makes to the kernel, in order, as data.
 //!
-//! A plan owns its tables and one blob. Its steps are printed for people ([`LoadPlan`]'s `Display`), compared in tests,
+//! A plan owns its tables and one blob. Its steps are printed as text ([`LoadPlan`]'s `Display`) and as JSON, compared in tests,
 //! and written into the generated file as constants. Values that depend on the running kernel are determined when the
 //! steps are executed, so this module does not use a kernel, a clock or the environment.
 
 mod assemble;
 mod blob;
+mod json;
 mod kconfig;
 mod listing;
 mod lower;
@@ -37,5 +38,15 @@ impl LoadPlan {
     pub fn new(object: &BpfObject, programs: Forms, percpu: PercpuForm) -> Result<Self> {
         let endian = object.endian;
         lower::lower(object, programs, percpu).map(|object| Self { object, endian })
+    }
+
+    /// Returns the name of the map with this index in the source.
+    fn map_name(&self, index: u32) -> &str {
+        self.object.maps.get(index as usize).map_or("?", |map| &*map.name)
+    }
+
+    /// Returns the name of the program with this index.
+    fn program_name(&self, index: u32) -> &str {
+        self.object.programs.get(index as usize).map_or("?", |program| &*program.name)
     }
 }

@@ -35,8 +35,8 @@ impl fmt::Display for LoadPlan {
 impl LoadPlan {
     fn step(&self, f: &mut fmt::Formatter<'_>, step: Step) -> fmt::Result {
         let object = &self.object;
-        let name = |map: u32| Line(object.maps.get(map as usize).map_or("?", |map| &*map.name));
-        let program = |index: u32| Line(object.programs.get(index as usize).map_or("?", |program| &*program.name));
+        let name = |map: u32| Line(self.map_name(map));
+        let program = |index: u32| Line(self.program_name(index));
         match step {
             Step::LoadBtf => writeln!(f, "load BTF, {} bytes", object.btf.map_or(0, |span| span.len)),
             Step::ResolveSymbols => {

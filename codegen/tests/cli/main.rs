@@ -1,6 +1,7 @@
 //! Tests of the command-line tool: inputs, outputs, exit statuses, colors.
 
 mod min_btf;
+mod outputs;
 mod schema;
 mod tool;
 mod transcripts;

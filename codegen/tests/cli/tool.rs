@@ -1,7 +1,7 @@
 //! Runs of the tool in the directory of the committed objects.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A run of the tool that has not yet started.
@@ -43,6 +43,12 @@ pub(crate) fn commands() -> Vec<String> {
 }
 
 impl Invocation {
+    /// Sets the directory to run in.
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// Sets the bytes of standard input.
     pub(crate) fn input(mut self, bytes: &[u8]) -> Self {
         self.input = bytes.to_owned();

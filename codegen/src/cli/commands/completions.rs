@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Result};
 
 /// Write the completions of this command line for a shell
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/completions.txt"))]
 pub(in crate::cli) struct Completions {
     /// The shell
     shell: Shell,

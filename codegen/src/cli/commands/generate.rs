@@ -11,6 +11,7 @@ use crate::options::args::{FormArgs, SkeletonArgs, TypeArgs};
 
 /// Write the Rust skeleton of an object. Include it with `mod NAME;`
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/gen.txt"))]
 pub(in crate::cli) struct Generate {
     #[command(flatten)]
     input: Input,

@@ -12,6 +12,7 @@ use crate::generate;
 
 /// Write a C header of all types of a kernel, for BPF programs: vmlinux.h
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/header.txt"))]
 pub(in crate::cli) struct Header {
     /// Raw BTF, a kernel (also a compressed image), a module or an object
     #[arg(value_name = "BTF", default_value = RUNNING)]

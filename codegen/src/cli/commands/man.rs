@@ -12,6 +12,7 @@ use crate::output;
 
 /// Write a manual page for this tool and for each of its commands
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/man.txt"))]
 pub(in crate::cli) struct Man {
     /// The directory, which is created if it does not exist
     #[arg(value_name = "DIR")]

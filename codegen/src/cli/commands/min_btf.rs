@@ -16,6 +16,7 @@ use crate::generate;
 /// A program that contains the file can load the objects on that kernel without the kernel's own BTF: see
 /// `LoadOptions::set_btf_set` of the runtime.
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/min-btf.txt"))]
 pub(in crate::cli) struct MinBtf {
     /// The BPF objects
     #[arg(value_name = "OBJECT", required = true)]

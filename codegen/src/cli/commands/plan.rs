@@ -17,13 +17,17 @@ pub(in crate::cli) struct Plan {
     inputs: Inputs,
     #[command(flatten)]
     form: FormArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Execute for Plan {
     fn execute(self, screen: &mut Screen) -> Result<()> {
         self.inputs.each(screen, |mut source, screen| {
             self.form.put_into(&mut source.options);
-            screen.print(&api::plan(&source.bytes, &source.options)?.to_string())
+            let plan = api::plan(&source.bytes, &source.options)?;
+            if self.json { screen.print_json(&plan) } else { screen.print(&plan.to_string()) }
         })
     }
 }

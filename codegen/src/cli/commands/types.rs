@@ -12,6 +12,7 @@ use crate::options::args::TypeArgs;
 /// Write Rust types for every struct, union and enum of an object, of a kernel image, or of raw BTF such as
 /// /sys/kernel/btf/vmlinux
 #[derive(Args)]
+#[command(after_long_help = include_str!("../transcripts/types.txt"))]
 pub(in crate::cli) struct Types {
     #[command(flatten)]
     input: Input,
