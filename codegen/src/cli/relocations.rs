@@ -8,6 +8,7 @@ use skelgen_runtime::generated::{incompatible_symbols, relocation_numbers};
 
 use crate::check::{Relocated, Resolved};
 use crate::error::{Code, Error, Result};
+use crate::insn::Endian;
 use crate::model::{BpfObject, ExternId, FunctionId};
 
 /// Returns what these types determine about an object.
@@ -18,7 +19,7 @@ pub(super) fn resolve(object: &BpfObject, kernel: &Path) -> Result<Resolved> {
     let mut resolved = Resolved::default();
     let Some(btf) = &object.btf else { return Ok(resolved) };
     let failed = |error| Error::new(Code::Io, format!("cannot relocate to {}: {error}", kernel.display()));
-    let types = btf.write(object.endian);
+    let types = btf.write(if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little });
     let functions = (0..).zip(&object.functions);
     let all = functions.flat_map(|(id, function)| function.info.relos.iter().map(move |it| (FunctionId(id), it)));
     // Relocate the records of all functions at once, because each call reads the kernel's types.
