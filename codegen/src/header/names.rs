@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 use super::functions::Function;
 use crate::btf::{Btf, Kind, TypeId};
 
-/// Identifiers that a header cannot define: keywords, and `__builtin_va_list`, which every compiler defines. BPF's
-/// `__builtin_va_list` is smaller than that of most kernels.
+/// Identifiers that a header cannot define: keywords, and `__builtin_va_list`, which every compiler defines. A header renames the type of
+/// this name in a kernel's BTF, which is larger than that of BPF.
 const RESERVED: &[&str] = &[
     "asm",
     "auto",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use skelgen_abi::escape::Line;
 use skelgen_abi::plan::{Attach, Map, Program, SectionKind, Step};
-use skelgen_abi::uapi::{elem_flags, map_flags, prog_flags};
+use skelgen_abi::uapi::{MapFlags, ProgramFlags, elem_flags, map_flags};
 
 use super::assemble::{Assembled, entries, is_emulated};
 use super::listing::Listing;
@@ -85,7 +85,7 @@ impl LoadPlan {
             map.map_type, map.key_size, map.value_size, map.max_entries
         )?;
         if map.flags != 0 {
-            write!(f, ", flags {}", names(map.flags, MAP_FLAGS))?;
+            write!(f, ", flags {}", MapFlags::from_bits(map.flags))?;
         }
         if map.flags & map_flags::NUMA_NODE != 0 {
             write!(f, ", NUMA node {}", map.numa_node)?;
@@ -135,7 +135,7 @@ impl LoadPlan {
             write!(f, ", attach type {}", program.expected_attach_type)?;
         }
         if program.flags != 0 {
-            write!(f, ", flags {}", names(program.flags, PROGRAM_FLAGS))?;
+            write!(f, ", flags {}", ProgramFlags::from_bits(program.flags))?;
         }
         if let Some(symbol) = program.target.and_then(|target| self.object.symbols.get(target as usize)) {
             write!(f, ", for {}", Line(&symbol.name))?;
@@ -197,36 +197,6 @@ fn size(f: &mut fmt::Formatter<'_>, what: &str, program: &Assembled) -> fmt::Res
         program.lines.len(),
         program.relos.len()
     )
-}
-
-const MAP_FLAGS: &[(u32, &str)] = &[
-    (map_flags::NO_PREALLOC, "NO_PREALLOC"),
-    (map_flags::NO_COMMON_LRU, "NO_COMMON_LRU"),
-    (map_flags::NUMA_NODE, "NUMA_NODE"),
-    (map_flags::RDONLY, "RDONLY"),
-    (map_flags::WRONLY, "WRONLY"),
-    (map_flags::RDONLY_PROG, "RDONLY_PROG"),
-    (map_flags::WRONLY_PROG, "WRONLY_PROG"),
-    (map_flags::MMAPABLE, "MMAPABLE"),
-    (map_flags::INNER_MAP, "INNER_MAP"),
-];
-
-const PROGRAM_FLAGS: &[(u32, &str)] =
-    &[(prog_flags::SLEEPABLE, "SLEEPABLE"), (prog_flags::XDP_HAS_FRAGS, "XDP_HAS_FRAGS")];
-
-fn names(flags: u32, table: &[(u32, &str)]) -> String {
-    let mut rest = flags;
-    let mut parts: Vec<String> = Vec::new();
-    for (flag, name) in table {
-        if rest & flag != 0 {
-            parts.push((*name).to_owned());
-            rest &= !flag;
-        }
-    }
-    if rest != 0 {
-        parts.push(format!("{rest:#x}"));
-    }
-    parts.join("|")
 }
 
 /// Returns up to 32 bytes in hexadecimal, followed by the number of further bytes.

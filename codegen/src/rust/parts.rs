@@ -39,7 +39,8 @@ fn has_struct_ops_programs(plan: &Object) -> bool {
     plan.programs.iter().any(|program| program.program_type == ProgramType::STRUCT_OPS)
 }
 
-/// Returns whether a type is newer than the BTF of Linux 5.6, so that an older kernel may reject it.
+/// Returns whether Linux 5.6 rejects BTF with this type. The load of such an object needs the part `sanitizing`, because the running kernel
+/// may reject the type as well.
 fn is_new(name: &str, kind: &Kind) -> bool {
     match kind {
         Kind::Float(_) | Kind::DeclTag { .. } | Kind::TypeTag { .. } | Kind::Unknown(_) => true,

@@ -127,12 +127,12 @@ macro_rules! flags {
             }
         }
 
-        impl core::fmt::Debug for $name {
+        /// The names of the flags, and a number for bits without a name: `NO_PREALLOC | 0x80000000`.
+        impl core::fmt::Display for $name {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 let names = [$((stringify!($flag), Self::$flag)),*];
                 let known = names.into_iter().filter(|(_, flag)| !flag.is_empty() && self.contains(*flag));
                 let (mut rest, mut separator) = (*self, "");
-                write!(f, concat!(stringify!($name), "("))?;
                 for (name, flag) in known {
                     write!(f, "{separator}{name}")?;
                     (rest, separator) = (rest.difference(flag), " | ");
@@ -140,7 +140,13 @@ macro_rules! flags {
                 if !rest.is_empty() || self.is_empty() {
                     write!(f, "{separator}{:#x}", rest.0)?;
                 }
-                f.write_str(")")
+                Ok(())
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
     };

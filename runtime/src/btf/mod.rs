@@ -130,6 +130,10 @@ impl Types {
     }
 
     pub(crate) fn new(bytes: Bytes, base: Option<Arc<Self>>, pointer: u64) -> Result<Self, String> {
+        // The ids of a module's types begin after the last id of vmlinux.
+        if let Some(gap) = base.as_ref().and_then(|base| base.gap()) {
+            return Err(format!("it continues BTF that cannot be read completely: {gap}"));
+        }
         let layout = base.as_ref().map(|base| base.layout.clone()).unwrap_or_default();
         let mut this = Self { base, bytes, types: 0, strings: (0, 0), layout, gap: None, offsets: Vec::new(), pointer };
         this.index()?;

@@ -299,7 +299,10 @@ impl Executor {
                 let module = match found.module {
                     None => 0,
                     Some(_) => fd_index(fd_array, self.module_fd(found.module)).ok_or_else(|| {
-                        Error::of(ErrorKind::LimitReached, "the program calls functions of too many modules")
+                        Error::of(
+                            ErrorKind::LimitReached,
+                            format_args!("the program calls kfuncs of more than {MODULES} modules"),
+                        )
                     })?,
                 };
                 rest.get_mut(2..4).ok_or_else(outside)?.copy_from_slice(&module.to_ne_bytes());
@@ -365,8 +368,11 @@ fn emptied(buffer: &mut Vec<u8>) -> Vec<u8> {
     taken
 }
 
-/// Returns the index of a module's BTF in a program's `fd_array`, and adds it if it is missing. The kernel accepts at most 256 modules, so
-/// each is added once.
+/// The number of modules whose kfuncs a program can call (`MAX_KFUNC_BTFS` of kernel/bpf/verifier.c).
+const MODULES: usize = 256;
+
+/// Returns the index of a module's BTF in a program's `fd_array`, and adds it if it is missing. Returns `None` if a program cannot call
+/// kfuncs of one more module.
 fn fd_index(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
     // Index 0 stands for vmlinux, so the first element is never used.
     if fd_array.is_empty() {
@@ -374,6 +380,9 @@ fn fd_index(fd_array: &mut Vec<i32>, fd: i32) -> Option<i16> {
     }
     let known = fd_array.iter().skip(1).position(|&known| known == fd);
     let index = known.map_or(fd_array.len(), |known| known + 1);
+    if index > MODULES {
+        return None;
+    }
     if index == fd_array.len() {
         fd_array.push(fd);
     }
@@ -417,7 +426,11 @@ mod tests {
         let mut fds = Vec::new();
         let indices: Vec<_> = [7, 8, 7, 8, 7].into_iter().map(|fd| fd_index(&mut fds, fd)).collect();
         assert_eq!((indices, fds), ([1, 2, 1, 2, 1].map(Some).to_vec(), vec![0, 7, 8]));
-        let mut fds = (0..=i32::from(i16::MAX)).collect();
-        assert_eq!((fd_index(&mut fds, 5), fd_index(&mut fds, -1)), (Some(5), None));
+        let mut fds = (0..=256).collect();
+        assert_eq!(
+            (fd_index(&mut fds, 5), fd_index(&mut fds, 256), fd_index(&mut fds, -1)),
+            (Some(5), Some(256), None)
+        );
+        assert_eq!(fds.len(), 257);
     }
 }

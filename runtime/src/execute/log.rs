@@ -14,8 +14,8 @@ const LIMIT: usize = (u32::MAX >> 2) as usize;
 /// The outcome of a request: its result, and the size of the whole log in bytes (0 before Linux 6.4, which does not return it).
 pub(super) type Attempt = Result<(Result<OwnedFd, Errno>, u32), Errno>;
 
-/// Repeats a rejected request with a buffer for the log. The buffer grows until the log fits or it has `most` bytes. Returns `None` if the
-/// kernel wrote no log.
+/// Repeats a rejected request with a buffer for the log, and returns the log. The buffer grows until the log fits or it has `most` bytes, if
+/// set. Returns `None` if the kernel wrote no log, or if the request succeeds now.
 pub(super) fn whole(most: Option<usize>, request: impl FnMut(&mut [u8]) -> Attempt) -> Option<String> {
     // If the request succeeds now, its log does not have the reason why it failed before.
     growing(most, request).ok().filter(|(result, _)| result.is_err())?.1

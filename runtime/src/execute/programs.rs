@@ -130,7 +130,7 @@ impl Executor {
         }
     }
 
-    /// Returns the request for the first attempt.
+    /// Assembles a program into the form of the first attempt to load it, with CO-RE relocations applied if the kernel does not apply them.
     pub(super) fn form(&mut self, index: u32) -> Result<Form> {
         let code = self.assemble(index)?;
         let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;

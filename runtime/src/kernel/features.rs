@@ -125,7 +125,7 @@ pub(crate) fn has_btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result
         Probe::new("accepts type tags in BTF"),
         Probe::new("accepts 64-bit enumerations in BTF"),
         Probe::new("accepts section names that begin with `?` in BTF"),
-        Probe::new("accepts attributes in BTF"),
+        Probe::new("accepts tags for arbitrary attributes in BTF"),
     ];
     let Some(probe) = PROBES.get(feature as usize) else { return Ok(true) };
     let example = feature.example();

@@ -12,6 +12,9 @@ use super::types;
 use crate::btf::{self, kind};
 use crate::error::Result;
 
+/// The BTF of the kernel itself, in messages.
+const VMLINUX: &str = "the BTF of vmlinux";
+
 /// The declaration tag of functions that programs can call.
 const KFUNC: &str = "bpf_kfunc";
 
@@ -97,7 +100,7 @@ impl Types {
     /// # Errors
     /// If the kernel's own BTF cannot be read, as in [`Self::load`].
     pub fn of_kernel() -> Result<Self> {
-        types::kernel(None).map(|types| Self::of(types, None))
+        types::kernel(None).map(|types| Self::of(types, None, VMLINUX))
     }
 
     /// Reads the types of a file: raw BTF like `/sys/kernel/btf/vmlinux`, not an ELF file.
@@ -114,7 +117,8 @@ impl Types {
     /// # }
     /// ```
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        types::file(path.as_ref(), None).map(|types| Self::of(types, None))
+        let path = path.as_ref();
+        types::file(path, None).map(|types| Self::of(types, None, format_args!("the BTF at {}", path.display())))
     }
 
     /// Reads the types of a file whose BTF continues that of a kernel, such as the BTF of a module. `base` has the types of that kernel.
@@ -134,8 +138,9 @@ impl Types {
     /// # }
     /// ```
     pub fn from_file_with_base(path: impl AsRef<Path>, base: &Self) -> Result<Self> {
-        let types = types::file(path.as_ref(), Some(Arc::clone(&base.all[0].types)))?;
-        Ok(Self::of(types, None).after(base))
+        let path = path.as_ref();
+        let types = types::file(path, Some(Arc::clone(&base.all[0].types)))?;
+        Ok(Self::of(types, None, format_args!("the BTF at {}", path.display())).after(base))
     }
 
     /// Reads the types of the BTF object with this id: the types of a loaded program, of the kernel, or of a module
@@ -157,22 +162,23 @@ impl Types {
     /// ```
     pub fn of_id(id: u32) -> Result<Self> {
         let (types, module) = types::of_id(id)?;
-        let base = types.base().map(|base| Self::of(Arc::clone(base), None));
-        let this = Self::of(types, module.map(Arc::from));
+        let base = types.base().map(|base| Self::of(Arc::clone(base), None, VMLINUX));
+        let this = Self::of(types, module.map(Arc::from), format_args!("the BTF with id {id}"));
         Ok(match base {
             Some(base) => this.after(&base),
             None => this,
         })
     }
 
-    /// Returns the BTF that could not be read completely, each with the reason. A type that a lookup does not find may
-    /// be in one of these.
+    /// Returns a message for each BTF that could not be read completely: which BTF it is, and the reason. A type that a lookup does not
+    /// find may be in one of them. If the BTF of vmlinux is incomplete, no module is read.
     pub fn unread(&self) -> impl Iterator<Item = &str> {
         self.unread.iter().map(String::as_str)
     }
 
-    fn of(types: Arc<btf::Types>, module: Option<Arc<str>>) -> Self {
-        let unread = types.gap().map(ToString::to_string).into_iter().collect();
+    /// Wraps types. `what` names their BTF in messages.
+    fn of(types: Arc<btf::Types>, module: Option<Arc<str>>, what: impl fmt::Display) -> Self {
+        let unread = types.gap().map(|gap| format!("{what} could not be read completely: {gap}")).into_iter().collect();
         Self { all: vec![Source { types, module }], unread }
     }
 
@@ -291,6 +297,7 @@ impl fmt::Debug for Types {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::btf::Bytes;
     use crate::btf::testing::Btf;
 
     fn types() -> Types {
@@ -310,7 +317,7 @@ mod tests {
         let called = btf.add("called", kind::FUNC, false, 0, prototype, &[]);
         btf.add("plain", kind::FUNC, false, 0, prototype, &[]);
         btf.add("bpf_kfunc", kind::DECL_TAG, false, 0, called, &[u32::MAX]);
-        Types::of(btf.shared(), None)
+        Types::of(btf.shared(), None, "the test")
     }
 
     #[test]
@@ -378,8 +385,28 @@ mod tests {
         let mut btf = Btf::new();
         btf.structure("", 8, &[("", 1, 0)]);
         btf.structure("outer", 8, &[("", 1, 0), ("", 1, 0)]);
-        let types = Types::of(btf.shared(), None);
+        let types = Types::of(btf.shared(), None, "the test");
         assert!(types.member("outer", "x").is_none() && types.find("outer").unwrap().members().count() == 2);
+    }
+
+    #[test]
+    fn incomplete_types_are_reported_and_not_continued() {
+        let mut btf = Btf::new();
+        btf.structure("known", 8, &[]);
+        btf.add("odd", 20, false, 0, 0, &[]);
+        let types = Types::of(btf.shared(), None, "the test");
+        let unread: Vec<_> = types.unread().collect();
+        assert_eq!(
+            unread,
+            [
+                "the test could not be read completely: type [2] has unknown kind 20, and there is no kind layout that gives its size"
+            ]
+        );
+        assert!(types.find("struct known").is_some());
+        // Its own ids would be those of missing types.
+        let bytes = Bytes::Owned(Btf::new().bytes());
+        let error = btf::Types::new(bytes, Some(btf.shared()), 8).err();
+        assert!(error.is_some_and(|error| error.contains("continues BTF that cannot be read completely")));
     }
 
     #[test]

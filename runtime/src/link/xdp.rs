@@ -381,7 +381,7 @@ fn explain(error: Error, errno: Errno, is_expected: bool) -> Error {
     }
 }
 
-/// Adds the causes of an error number that are the same for requests with and without a link.
+/// Adds the possible causes of an error number to an error. They are the same for links and for netlink requests.
 fn rejected(error: Error, errno: Option<i32>) -> Error {
     match errno {
         Some(libc::EEXIST) => error.note(

@@ -24,7 +24,7 @@ pub(crate) const EEXIST: Errno = Errno::from_raw(libc::EEXIST);
 pub(crate) const ENOENT: Errno = Errno::from_raw(libc::ENOENT);
 
 /// The beginning of the error for a map whose definition cannot be read.
-const WHAT: &str = "cannot read the description of a map";
+const WHAT: &str = "cannot query the information about a map";
 
 /// The known flags of element operations; the upper half is a CPU's number.
 const KNOWN: u64 = elem_flags::NOEXIST | elem_flags::EXIST | elem_flags::LOCK | elem_flags::CPU | elem_flags::ALL_CPUS;

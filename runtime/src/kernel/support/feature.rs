@@ -85,7 +85,7 @@ features! {
     BtfTypeTags = (5, 17),
     /// Enumerations of eight bytes in BTF.
     BtfEnums64 = (6, 0),
-    /// Arbitrary attributes in BTF.
+    /// Tags in BTF for arbitrary attributes of the compiler (`kind_flag` of type and declaration tags).
     BtfAttributes = (6, 15),
     /// CO-RE relocation by the kernel. Without it, a load relocates in user space.
     CoreRelocation = (5, 17),

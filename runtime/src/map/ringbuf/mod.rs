@@ -212,9 +212,9 @@ impl<T: Record + ?Sized> RingBuf<T> {
         self.with(|consumer| consumer.read(record))
     }
 
-    /// Returns the number of bytes of the unread records, including the header of 8 bytes and the padding of
-    /// each, and records that were discarded or are not committed yet. Another process may be the reader. The first call
-    /// maps the buffer.
+    /// Returns the number of bytes between the consumer position and the producer position. They include the 8-byte header and the padding
+    /// of each record, and records that were discarded or are not committed yet. This also works if another process reads the buffer. The
+    /// first call maps the buffer.
     ///
     /// ```no_run
     /// # fn f(events: &skelgen_runtime::map::RingBuf) -> skelgen_runtime::Result<()> {
