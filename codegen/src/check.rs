@@ -8,6 +8,7 @@
 mod kernel;
 mod live;
 mod state;
+mod unchecked;
 mod value;
 
 use std::collections::BTreeSet;
@@ -15,12 +16,14 @@ use std::fmt;
 
 use serde::Serialize;
 use skelgen_abi::escape::Line;
+use skelgen_abi::map_types::MapFacts;
 use skelgen_abi::plan::{Attach, Symbol, SymbolKind, Version, essential_name};
 use skelgen_abi::uapi::{AttachType, ProgramType, prog_flags};
 
 pub use kernel::{Kernel, Modules};
 pub(crate) use kernel::{Relocated, Resolved};
 use live::{Facts, Live};
+pub(crate) use unchecked::{Needs, Unchecked, unchecked};
 
 use crate::btf::{Btf, TypeId};
 use crate::model::needs::{self, Feature, Needer, NeederKind, release};
@@ -135,6 +138,9 @@ fn of_map(object: &BpfObject, map: &Map, kernel: &Kernel, found: &mut Vec<Findin
     };
     for (_, why) in missing(needs::of_map(object, map), kernel) {
         add(why, severity);
+    }
+    if MapFacts::of(map.def.map_type).is_none() {
+        add(format!("has {}, which this version of skelgen does not know", map.def.map_type), Severity::Perhaps);
     }
     if let Some(struct_ops) = struct_ops {
         let name = essential_name(&struct_ops.name);

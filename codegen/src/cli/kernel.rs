@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::build::kernel::{KernelFile, RUNNING, running_release};
-use crate::check::{self, Finding, Kernel};
+use crate::check::{self, Finding, Kernel, Unchecked};
 use crate::cli::relocations::resolve;
 use crate::error::{Code, Error, Result};
 use crate::generate;
@@ -77,9 +77,10 @@ impl CheckedKernel {
             names => names,
         };
         let mut checked = Self { kernel: Kernel::default(), named: None, raw: None };
+        let mut version = None;
         for name in names {
             match name {
-                Named::Version(major, minor) => checked.kernel.version = Some((*major, *minor)),
+                Named::Version(major, minor) => version = Some((*major, *minor)),
                 Named::Btf(file) => checked.read_types(file)?,
                 Named::Directory(directory) => {
                     checked.read_types(&directory.join(VMLINUX))?;
@@ -87,11 +88,20 @@ impl CheckedKernel {
                 }
             }
         }
+        // A version that is given overrides that of an image.
+        checked.kernel.version = version.or(checked.kernel.version);
         Ok(checked)
     }
 
     fn read_types(&mut self, file: &Path) -> Result<()> {
-        let bytes = KernelFile::read(file)?.bytes;
+        if !file.exists() {
+            let why = format!("cannot read {}: it is neither a version such as 6.1 nor a file", file.display());
+            return Err(Error::new(Code::Io, why));
+        }
+        let KernelFile { bytes, release } = KernelFile::read(file)?;
+        if let Some(Named::Version(major, minor)) = release.as_deref().and_then(version) {
+            self.kernel.version = Some((major, minor));
+        }
         let in_file = |error: Error| error.in_file(file);
         self.kernel.btf = Some(generate::raw_types(&bytes).map_err(in_file)?);
         self.raw = Some(Raw::of(file, &bytes).map_err(in_file)?);
@@ -133,6 +143,11 @@ impl CheckedKernel {
         self.named.as_deref()
     }
 
+    /// Returns what [`Self::check`] does not check of an object.
+    pub(crate) fn unchecked(&self, object: &BpfObject) -> Vec<Unchecked> {
+        check::unchecked(object, &self.kernel)
+    }
+
     /// Returns the problems of an object on this kernel.
     ///
     /// # Errors
@@ -158,6 +173,7 @@ impl From<&str> for Named {
 
 /// Returns the version at the beginning of a kernel's release.
 fn version(release: &str) -> Option<Named> {
+    let release = release.strip_prefix('v').unwrap_or(release);
     let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u16>().ok());
     Some(Named::Version(numbers.next()??, numbers.next()??))
 }
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn kernels_are_named_as_people_do() {
-        let texts = ["6.1", "5.10.0-33-amd64", "7.3-rc1", "vmlinux", "6", "/boot/vmlinux-6.1"];
+        let texts = ["6.1", "5.10.0-33-amd64", "7.3-rc1", "v6.1", "vmlinux", "6", "/boot/vmlinux-6.1"];
         let named = texts.map(Named::from);
         let btf = |path: &str| Named::Btf(path.into());
         assert_eq!(
@@ -186,6 +202,7 @@ mod tests {
                 Named::Version(6, 1),
                 Named::Version(5, 10),
                 Named::Version(7, 3),
+                Named::Version(6, 1),
                 btf("vmlinux"),
                 btf("6"),
                 btf("/boot/vmlinux-6.1")

@@ -196,7 +196,10 @@ fn check_reports_what_will_not_work() {
 
     let missing = skelgen(&["check", "counters.bpf.o", "--kernel", "missing"]).run();
     assert_eq!((missing.status, missing.stdout.as_str()), (1, ""));
-    assert!(missing.stderr.contains("cannot read missing"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("missing: it is neither a version such as 6.1 nor a file"), "{}", missing.stderr);
+    assert_eq!(skelgen(&["check", "counters.bpf.o", "--kernel", "v7.3"]).run().status, 0);
+    // Without the kernel's types, attach targets are not checked.
+    assert_eq!(skelgen(&["check", "counters.bpf.o", "--kernel", "7.3", "--strict"]).run().status, 3);
     let not_types = skelgen(&["check", "counters.bpf.o", "--kernel", "/dev/null"]).run();
     assert_eq!(not_types.status, 1, "{}", not_types.stderr);
     // The exit status of an error takes precedence over that of a problem.
