@@ -69,6 +69,15 @@ mod open;
 mod opened;
 #[cfg(doc)]
 #[doc = include_str!("peers.md")]
+// Without a feature, its items are on the pages that docs.rs builds.
+#[cfg_attr(
+    not(feature = "exclusive-maps"),
+    doc = "\n\n[`OpenMap::set_exclusive_program`]: https://docs.rs/skelgen-runtime/latest/skelgen_runtime/struct.OpenMap.html#method.set_exclusive_program"
+)]
+#[cfg_attr(
+    not(feature = "tokio"),
+    doc = "\n\n[`map::RecordStream`]: https://docs.rs/skelgen-runtime/latest/skelgen_runtime/map/struct.RecordStream.html"
+)]
 pub mod peers {}
 mod pins;
 mod program;

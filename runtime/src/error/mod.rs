@@ -43,6 +43,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///             Subject::Symbol(name) => Some(format!("this kernel has no {name}: leave the program out")),
 ///             _ => None,
 ///         },
+///         // Also if the program calls a weak kernel function that this kernel lacks without testing it with `bpf_ksym_exists`.
+///         ErrorKind::VerifierRejected => Some("leave the program out".into()),
 ///         _ => None,
 ///     }
 /// }

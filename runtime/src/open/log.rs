@@ -20,10 +20,11 @@ use crate::uapi::{MapType, ProgramType};
 /// can add events and fields.
 ///
 /// ```no_run
-/// # fn f(open: &mut impl skelgen_runtime::OpenObject) -> skelgen_runtime::Result<()> {
+/// # struct Open { options: skelgen_runtime::LoadOptions }
+/// # fn f(mut open: Open) -> skelgen_runtime::Result<()> {
 /// use skelgen_runtime::LoadEvent;
 ///
-/// open.options_mut().set_log(|event| match event {
+/// open.options.set_log(|event| match event {
 ///     LoadEvent::ProgramLoaded { name, duration, .. } => println!("{name} took {duration:?}"),
 ///     other => println!("{other}"),
 /// });

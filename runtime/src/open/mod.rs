@@ -31,11 +31,19 @@ pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 /// A part of the executor that a setting needs. Its type is hidden, because this module does not depend on the executor.
 pub(crate) type Part = &'static (dyn Any + Send + Sync);
 
-/// Options for the load of a whole object.
+/// Options for the load of a whole object: the field `options` of an open skeleton, or
+/// [`OpenObject::options_mut`](crate::OpenObject::options_mut) of any object.
 ///
 /// ```no_run
-/// # fn f(mut open: impl skelgen_runtime::OpenObject) -> skelgen_runtime::Result<()> {
-/// open.options_mut().set_log_level(2).set_pin_dir("/sys/fs/bpf/counters");
+/// # mod counters {
+/// #     pub struct Open { pub options: skelgen_runtime::LoadOptions }
+/// #     impl Open { pub fn load(self) -> skelgen_runtime::Result<()> { Ok(()) } }
+/// #     pub fn open() -> Open { Open { options: skelgen_runtime::LoadOptions::new() } }
+/// # }
+/// # fn f() -> skelgen_runtime::Result<()> {
+/// let mut open = counters::open();
+/// open.options.set_pin_dir("/sys/fs/bpf/counters");
+/// open.options.set_log(|event| eprintln!("{event}"));
 /// let skeleton = open.load()?;
 /// # Ok(())
 /// # }
@@ -138,11 +146,12 @@ impl LoadOptions {
     /// ```no_run
     /// use skelgen_runtime::{LoadEvent, LoadOptions};
     ///
-    /// # fn f(options: &mut LoadOptions) {
-    /// options.set_log(|event| eprintln!("{event}"));
+    /// # struct Open { options: LoadOptions }
+    /// # fn f(mut open: Open) {
+    /// open.options.set_log(|event| eprintln!("{event}"));
     ///
     /// // Warn about what was changed for an older kernel, and ignore the rest.
-    /// options.set_log(|event| match event {
+    /// open.options.set_log(|event| match event {
     ///     LoadEvent::MapChanged { .. } | LoadEvent::ProgramChanged { .. } => eprintln!("warning: {event}"),
     ///     _ => {}
     /// });
