@@ -3,13 +3,14 @@
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
+use super::entries::{Entries, iterable};
 use super::global::MappedArray;
 use super::handle::handle;
-use super::scan::{Scan, until_error};
+use super::scan::Scan;
 use super::supports::Supports;
 use super::untyped::Untyped;
 use crate::data::Plain;
-use crate::data::{as_bytes, as_bytes_mut, from_bytes, slice_as_bytes, zeroed};
+use crate::data::{as_bytes, as_bytes_mut, slice_as_bytes, zeroed};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::uapi::{ElemFlags, MapFlags, MapType, elem_flags};
 
@@ -54,6 +55,8 @@ pub struct Redirects<V> {
 
 handle!([V: Plain] Array<V>);
 handle!([V: Plain] Redirects<V>);
+iterable!([V: Plain] Array<V> => u32, V);
+iterable!([V: Plain] Redirects<V> => u32, V);
 
 impl<V: Plain> Array<V> {
     const SUPPORTS: Supports = Supports::new(&[MapType::ARRAY], Some(4), Some(size_of::<V>()));
@@ -131,12 +134,8 @@ impl<V: Plain> Array<V> {
 
     /// Iterates over the elements in order of their indices, as pairs of an index and a copy of the value. Ends after
     /// the first error.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
-        let mut scan = Scan::new(&self.handle);
-        std::iter::from_fn(move || match scan.next()? {
-            Ok((index, value)) => Some(Ok((from_bytes(index)?, from_bytes(value)?))),
-            Err(error) => Some(Err(error)),
-        })
+    pub fn iter(&self) -> Entries<'_, u32, V> {
+        Entries::plain(Scan::new(&self.handle))
     }
 
     /// Maps the array into memory that is shared with programs, so that values are read and set without system calls.
@@ -211,8 +210,7 @@ impl<V: Plain> Redirects<V> {
     }
 
     /// Iterates over the elements that are not empty, in order of their indices. Ends after the first error.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, V)>> + '_ {
-        let get = |index| self.get(index).map(|found| found.map(|value| (index, value)));
-        until_error((0..self.max_entries()).filter_map(move |index| get(index).transpose()))
+    pub fn iter(&self) -> Entries<'_, u32, V> {
+        Entries::plain(Scan::new(&self.handle))
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FromFd, Info, Opened};
+use super::{FromFd, Info, Opened, Untyped};
 use crate::btf::{Types, kind};
 use crate::data::{Layout, LayoutField, label};
 use crate::error::{Error, Result, Step, Subject};
@@ -219,8 +219,25 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
     };
     let (map, found) = sys::map::Map::adopt(fd).map_err(refused)?;
     let info = Info { name, data_size: found.value_size, section_size: found.value_size, inner: None };
-    let handle = M::from_fd(Opened(map), &info);
-    match (handle, other_layout::<M>(&found, name)?) {
+    compared(M::from_fd(Opened(map), &info), &found, name)
+}
+
+/// Opens a map that is pinned at a path. `check` compares its type and sizes with those of the handle.
+pub(crate) fn open_pinned<M: FromFd>(path: &Path, check: fn(Untyped) -> Result<M>) -> Result<M> {
+    let fd = Kind::Map.pinned(path)?;
+    let opened = Untyped::described(fd).and_then(|(map, found)| {
+        let name = map.name().to_owned();
+        compared(check(map), &found, &name)
+    });
+    opened.map_err(|error| {
+        error.within(format_args!("cannot open the map pinned at {}", path.display())).about(Subject::Path(path))
+    })
+}
+
+/// Adds the difference between the layouts in the map's BTF and those of the handle's types to the result of comparing
+/// types and sizes.
+fn compared<M: FromFd>(handle: Result<M>, found: &sys::attr::MapInfo, name: &str) -> Result<M> {
+    match (handle, other_layout::<M>(found, name)?) {
         (Ok(_), Some(Other { what, sides })) => Err(Error::mismatch(format_args!("map `{name}`: {what}"))
             .during(Step::Open)
             .about(Subject::Map(name))

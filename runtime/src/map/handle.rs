@@ -12,6 +12,7 @@ use super::{Info, Opened, Untyped};
 use crate::error::{Errno, Error, ErrorKind, Result, Step, Subject};
 use crate::opened::Kind;
 use crate::sys;
+use crate::sys::attr::MapInfo;
 use crate::sys::cpus::{self, possible};
 use crate::sys::elem::{CountCpus, ENOENT, Map, Readiness, poll};
 use crate::uapi::{MapType, elem_flags};
@@ -26,12 +27,17 @@ impl Untyped {
 
     /// Creates the handle of a map of which only the file descriptor is known.
     pub(crate) fn of_fd(fd: OwnedFd) -> Result<Self> {
+        Ok(Self::described(fd)?.0)
+    }
+
+    /// Creates the handle of a map of which only the file descriptor is known, and returns the kernel's description.
+    pub(super) fn described(fd: OwnedFd) -> Result<(Self, MapInfo)> {
         let (map, info) = Map::described(Kind::Map.check(fd)?)?;
         let name = match info.name() {
             name if name.is_empty() => format!("id {}", info.id),
             name => name,
         };
-        Ok(Self { map, name: name.into(), inner: None })
+        Ok((Self { map, name: name.into(), inner: None }, info))
     }
 
     /// Creates the handle of a map that was just created, with the template of its inner maps if it is a map of maps.
@@ -308,6 +314,28 @@ macro_rules! handle {
             /// If the definition does not match the handle, or the kernel rejects it.
             pub fn create(definition: $crate::map::NewMap<'_>) -> $crate::error::Result<Self> {
                 Self::check(definition.create(&Self::SUPPORTS)?)
+            }
+
+            /// Opens the map that is pinned at a path in a bpffs. [`Maps`](crate::map::Maps) opens several maps of a
+            /// directory.
+            ///
+            /// ```no_run
+            /// use skelgen_runtime::map::HashMap;
+            ///
+            /// let flows = HashMap::<u32, u64>::open_pinned("/sys/fs/bpf/flows")?;
+            /// for flow in &flows {
+            ///     let (address, packets) = flow?;
+            ///     println!("{address}: {packets} packets");
+            /// }
+            /// # Ok::<(), skelgen_runtime::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            /// If nothing is pinned at the path, the pinned object is not a map, or the process has no permission to
+            /// open it. Also if the map does not match the handle: its type or a size differs, or the layout of keys or
+            /// values, if both the map's BTF and the Rust type describe it.
+            pub fn open_pinned(path: impl AsRef<::std::path::Path>) -> $crate::error::Result<Self> {
+                $crate::map::open_pinned(path.as_ref(), Self::check)
             }
         }
 

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::entries::{Entries, iterable};
 use super::handle::handle;
 use super::scan::Scan;
 use super::supports::Supports;
@@ -195,12 +196,12 @@ macro_rules! keyed {
             /// Iterates over all elements, each once. Ends after the first error. An element may be missing only if it
             /// is set or removed during the iteration.
             pub fn iter(&self) -> Entries<'_, K, V> {
-                Entries { scan: Scan::new(&self.handle), element: PhantomData }
+                Entries::plain(Scan::new(&self.handle))
             }
 
             /// Iterates over all elements, with flags: `LOCK` copies each value while holding its spin lock.
             pub fn iter_with(&self, flags: ElemFlags) -> Entries<'_, K, V> {
-                Entries { scan: Scan::with_flags(&self.handle, flags.bits()), element: PhantomData }
+                Entries::plain(Scan::with_flags(&self.handle, flags.bits()))
             }
 
             /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the
@@ -219,47 +220,9 @@ macro_rules! keyed {
             }
         }
 
-        impl<'a, K: Plain, V: Plain> IntoIterator for &'a $name<K, V> {
-            type Item = Result<(K, V)>;
-            type IntoIter = Entries<'a, K, V>;
-
-            fn into_iter(self) -> Entries<'a, K, V> {
-                self.iter()
-            }
-        }
+        iterable!([K: Plain, V: Plain] $name<K, V> => K, V);
     };
 }
 
 keyed!(HashMap, [HASH, LRU_HASH, RHASH, DEVMAP_HASH, STACK_TRACE, CGROUP_STORAGE]);
 keyed!(LpmTrie, [LPM_TRIE]);
-
-/// An iterator over the elements of a map.
-///
-/// ```
-/// use skelgen_runtime::map::HashMap;
-///
-/// fn largest(packets: &HashMap<u32, u64>) -> skelgen_runtime::Result<Option<(u32, u64)>> {
-///     let mut entries = packets.iter();
-///     entries.try_fold(None, |best: Option<(u32, u64)>, entry| {
-///         let entry = entry?;
-///         Ok(best.filter(|best| best.1 >= entry.1).or(Some(entry)))
-///     })
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Entries<'a, K, V> {
-    scan: Scan<'a>,
-    element: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K: Plain, V: Plain> Iterator for Entries<'_, K, V> {
-    type Item = Result<(K, V)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = match self.scan.next()? {
-            Ok(element) => element,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(Ok((from_bytes(key)?, from_bytes(value)?)))
-    }
-}

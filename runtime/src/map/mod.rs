@@ -9,6 +9,7 @@
 mod array;
 mod bind;
 mod create;
+mod entries;
 mod fds;
 mod global;
 mod handle;
@@ -33,15 +34,16 @@ mod untyped;
 mod user_ringbuf;
 
 pub use array::{Array, Redirects};
-pub(crate) use bind::duplicate;
 pub use bind::{BindMap, FindMap, Maps, Pins, bind};
+pub(crate) use bind::{duplicate, open_pinned};
 pub use create::NewMap;
+pub use entries::Entries;
 pub use fds::{
     ArrayOfMaps, CgroupArray, FdArray, FdHash, HashOfMaps, PerfEventArray, ProgArray, ReuseportArray, SockHash,
     SockMap, XskMap, kind,
 };
 pub use global::{Arena, Frozen, Mapped, MappedArray, PercpuData};
-pub use hash::{Entries, HashMap, LpmTrie};
+pub use hash::{HashMap, LpmTrie};
 pub use info::{MapInfo, MapOwner};
 pub use percpu::{PerCpu, PercpuArray, PercpuHashMap};
 pub use perf_buffer::{Drained, PerfBuffer, PerfBufferOptions, PerfCpuBuffer, PerfWakeup};

@@ -10,8 +10,8 @@ use crate::opened::Kind;
 use crate::pins::PinPath;
 
 impl Untyped {
-    /// Opens the map that is pinned at a path in a bpffs. [`Maps`](super::Maps) opens the maps of a directory as typed
-    /// handles.
+    /// Opens the map that is pinned at a path in a bpffs. The typed handles have a method of the same name, and
+    /// [`Maps`](super::Maps) opens the maps of a directory as typed handles.
     ///
     /// ```no_run
     /// use skelgen_runtime::map::Untyped;

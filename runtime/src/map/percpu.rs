@@ -13,6 +13,7 @@ pub use values::PerCpu;
 
 use std::marker::PhantomData;
 
+use super::entries::{Entries, exactly, iterable};
 use super::handle::handle;
 use super::scan::Scan;
 use super::supports::Supports;
@@ -47,7 +48,7 @@ pub struct PercpuArray<V> {
 /// use skelgen_runtime::map::PercpuHashMap;
 ///
 /// fn busiest(packets: &PercpuHashMap<u32, u64>) -> skelgen_runtime::Result<()> {
-///     for element in packets.iter() {
+///     for element in packets {
 ///         let (address, counts) = element?;
 ///         println!("{address}: {} in all, {} at most", counts.sum(|&count| count), counts.max(|&count| count));
 ///     }
@@ -64,6 +65,8 @@ pub struct PercpuHashMap<K, V> {
 
 handle!([V: Plain] PercpuArray<V>);
 handle!([K: Plain, V: Plain] PercpuHashMap<K, V>);
+iterable!([V: Plain] PercpuArray<V> => u32, PerCpu<V>);
+iterable!([K: Plain, V: Plain] PercpuHashMap<K, V> => K, PerCpu<V>);
 
 impl<V: Plain> PercpuArray<V> {
     const SUPPORTS: Supports = Supports::percpu(&[MapType::PERCPU_ARRAY], Some(4), Some(size_of::<V>()));
@@ -137,8 +140,8 @@ impl<V: Plain> PercpuArray<V> {
 
     /// Iterates over the elements in order of their indices, as pairs of an index and the values of all possible CPUs.
     /// Ends after the first error.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, PerCpu<V>)>> + '_ {
-        elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
+    pub fn iter(&self) -> Entries<'_, u32, PerCpu<V>> {
+        on_each_cpu(&self.handle)
     }
 
     /// Iterates over the elements in order of their indices, as pairs of an index and the value of one CPU. Ends after
@@ -146,8 +149,8 @@ impl<V: Plain> PercpuArray<V> {
     ///
     /// # Errors
     /// If the CPU does not exist.
-    pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(u32, V)>> + '_> {
-        Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
+    pub fn iter_on(&self, cpu: u32) -> Result<Entries<'_, u32, V>> {
+        Ok(Entries::plain(Scan::on(&self.handle, cpu)?))
     }
 
     /// Returns the values of one CPU of all elements, with as few system calls as the kernel supports.
@@ -389,16 +392,16 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
 
     /// Iterates over all elements, each once. Ends after the first error. An element may be missing only if it is set
     /// or removed during the iteration.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpu<V>)>> + '_ {
-        elements(Scan::new(&self.handle), |values| unpack(values, size_of::<V>()))
+    pub fn iter(&self) -> Entries<'_, K, PerCpu<V>> {
+        on_each_cpu(&self.handle)
     }
 
     /// Iterates over all elements, as [`Self::iter`] does, but with the value of one CPU instead of all.
     ///
     /// # Errors
     /// If the CPU does not exist.
-    pub fn iter_on(&self, cpu: u32) -> Result<impl Iterator<Item = Result<(K, V)>> + '_> {
-        Ok(elements(Scan::on(&self.handle, cpu)?, |value| Ok(from_prefix(value))))
+    pub fn iter_on(&self, cpu: u32) -> Result<Entries<'_, K, V>> {
+        Ok(Entries::plain(Scan::on(&self.handle, cpu)?))
     }
 
     /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the iteration
@@ -408,16 +411,7 @@ impl<K: Plain, V: Plain> PercpuHashMap<K, V> {
     }
 }
 
-/// Iterates over keys and the results of `unpack` for their values.
-fn elements<'a, K: Plain, T>(
-    mut scan: Scan<'a>,
-    unpack: impl Fn(&[u8]) -> Result<T> + 'a,
-) -> impl Iterator<Item = Result<(K, T)>> + 'a {
-    std::iter::from_fn(move || match scan.next()? {
-        Ok((key, values)) => Some(unpack(values).and_then(|values| match from_bytes(key) {
-            Some(key) => Ok((key, values)),
-            None => Err(Error::mismatch("the key has the wrong length")),
-        })),
-        Err(error) => Some(Err(error)),
-    })
+/// Iterates over elements with the values of all possible CPUs.
+fn on_each_cpu<K: Plain, V: Plain>(handle: &Untyped) -> Entries<'_, K, PerCpu<V>> {
+    Entries::new(Scan::new(handle), |key, values| Ok((exactly(key)?, unpack(values, size_of::<V>())?)))
 }

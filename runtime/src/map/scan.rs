@@ -133,7 +133,8 @@ impl<'a> Scan<'a> {
         Some(Ok((key, value.get(self.values_of.from..self.values_of.to)?)))
     }
 
-    fn end(&mut self, error: Error) -> Error {
+    /// Ends the iteration after this error.
+    pub(super) fn end(&mut self, error: Error) -> Error {
         (self.have, self.at, self.mode) = (0, 0, Mode::End);
         error
     }

@@ -1,5 +1,6 @@
 //! Maps of stack traces.
 
+use super::entries::{Entries, exactly, iterable};
 use super::handle::handle;
 use super::scan::Scan;
 use super::supports::Supports;
@@ -22,7 +23,7 @@ use crate::uapi::{MapFlags, MapType};
 /// /// Returns the number of traces in the map whose innermost address is `address`.
 /// fn count(stacks: &StackTraces, address: u64) -> skelgen_runtime::Result<usize> {
 ///     let mut count = 0;
-///     for trace in stacks.iter() {
+///     for trace in stacks {
 ///         let (_id, addresses) = trace?;
 ///         count += usize::from(addresses.first() == Some(&address));
 ///     }
@@ -41,6 +42,7 @@ pub struct StackTraces {
 }
 
 handle!([] StackTraces);
+iterable!([] StackTraces => u32, Vec<u64>);
 
 impl StackTraces {
     const SUPPORTS: Supports = Supports::new(&[MapType::STACK_TRACE], Some(4), None);
@@ -85,12 +87,8 @@ impl StackTraces {
 
     /// Iterates over all traces: their ids and addresses. Ends after the first error. A trace that is recorded or
     /// removed during the iteration may be missing.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(u32, Vec<u64>)>> + '_ {
-        let mut scan = Scan::new(&self.handle);
-        std::iter::from_fn(move || match scan.next()? {
-            Ok((id, value)) => Some(Ok((u32::from_ne_bytes(*id.first_chunk()?), addresses(value)))),
-            Err(error) => Some(Err(error)),
-        })
+    pub fn iter(&self) -> Entries<'_, u32, Vec<u64>> {
+        Entries::new(Scan::new(&self.handle), |id, value| Ok((exactly(id)?, addresses(value))))
     }
 
     /// Removes all traces and returns their number.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::create::Template;
+use super::entries::{Entries, iterable};
 use super::scan::{Keys, Scan};
 use super::supports::Supports;
 use super::{FromFd, Info, NewMap, Opened};
@@ -26,7 +27,7 @@ use crate::uapi::{Command, ElemFlags, MapFlags, MapType};
 ///
 /// /// Prints any map as hexadecimal numbers.
 /// fn dump(map: &Untyped) -> skelgen_runtime::Result<()> {
-///     for element in map.iter() {
+///     for element in map {
 ///         let (key, value) = element?;
 ///         println!("{key:02x?}: {value:02x?}");
 ///     }
@@ -308,9 +309,8 @@ impl Untyped {
 
     /// Iterates over all elements, each once. Ends after the first error. An element that is set or removed during the
     /// iteration may be missing.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
-        let mut scan = Scan::new(self);
-        std::iter::from_fn(move || Some(scan.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()))))
+    pub fn iter(&self) -> Entries<'_, Vec<u8>, Vec<u8>> {
+        Entries::new(Scan::new(self), |key, value| Ok((key.to_vec(), value.to_vec())))
     }
 
     /// Iterates over all keys, each once. Ends after the first error. A key that is set or removed during the iteration
@@ -358,6 +358,8 @@ impl Untyped {
         })
     }
 }
+
+iterable!([] Untyped => Vec<u8>, Vec<u8>);
 
 impl FromFd for Untyped {
     fn from_fd(map: Opened, info: &Info) -> Result<Self> {
