@@ -8,6 +8,7 @@
 mod kernel;
 mod live;
 mod state;
+#[cfg(feature = "cli")]
 mod unchecked;
 mod value;
 
@@ -23,6 +24,7 @@ use skelgen_abi::uapi::{AttachType, ProgramType, prog_flags};
 pub use kernel::{Kernel, Modules};
 pub(crate) use kernel::{Relocated, Resolved};
 use live::{Facts, Live};
+#[cfg(feature = "cli")]
 pub(crate) use unchecked::{Needs, Unchecked, unchecked};
 
 use crate::btf::{Btf, TypeId};
