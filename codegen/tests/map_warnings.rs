@@ -50,9 +50,9 @@ fn definitions_of_other_types() {
     change(&mut object, MapType::ARRAY, 8, 1, 0);
     warned(&object, "its keys have 8 bytes; maps of type array require 4");
     change(&mut object, MapType::LPM_TRIE, 8, 1, 0);
-    warned(&object, "its flags lack 0x1, which maps of type lpm_trie require");
+    warned(&object, "its flags lack NO_PREALLOC, which maps of type lpm_trie require");
     change(&mut object, MapType::RINGBUF, 0, 5000, map_flags::MMAPABLE);
-    warned(&object, "do not support its flags 0x400");
+    warned(&object, "do not support its flags MMAPABLE");
 }
 
 /// Tests warnings about inner maps in the source that differ from the definition of inner maps.

@@ -11,7 +11,7 @@
 use core::fmt;
 
 use crate::plan::Map;
-use crate::uapi::{MapType, map_flags as flag};
+use crate::uapi::{MapFlags, MapType, map_flags as flag};
 
 /// A map definition, as `BPF_MAP_CREATE` receives it.
 ///
@@ -115,7 +115,8 @@ impl Definition {
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { map_type, key_size, value_size, max_entries, flags, .. } = self;
-        write!(f, "{map_type}, {key_size}-byte keys, {value_size}-byte values, {max_entries} entries, flags {flags:#x}")
+        let flags = MapFlags::from_bits(*flags);
+        write!(f, "{map_type}, {key_size}-byte keys, {value_size}-byte values, {max_entries} entries, flags {flags}")
     }
 }
 
@@ -238,10 +239,10 @@ impl fmt::Display for Fault {
                 write!(f, "its max_entries is {count}; maps of type {map_type} require {required}")
             }
             Self::FlagsLacking { map_type, flags } => {
-                write!(f, "its flags lack {flags:#x}, which maps of type {map_type} require")
+                write!(f, "its flags lack {}, which maps of type {map_type} require", MapFlags::from_bits(*flags))
             }
             Self::FlagsUnknown { map_type, flags } => {
-                write!(f, "maps of type {map_type} do not support its flags {flags:#x}")
+                write!(f, "maps of type {map_type} do not support its flags {}", MapFlags::from_bits(*flags))
             }
             Self::Extra { map_type, extra } => {
                 write!(f, "its map_extra is {extra:#x}, which maps of type {map_type} do not support")
@@ -540,14 +541,14 @@ mod tests {
             messages(Definition { typed: false, ..good(MapType::TASK_STORAGE, 4, 4, 5) }),
             [
                 "set_max_entries: its max_entries is 5; maps of type task_storage require 0",
-                "set_flags: its flags lack 0x1, which maps of type task_storage require",
+                "set_flags: its flags lack NO_PREALLOC, which maps of type task_storage require",
                 "reuse_fd: its keys and values have no BTF types, which maps of type task_storage require",
             ]
         );
         assert_eq!(
             messages(Definition { flags: flag::NO_PREALLOC, extra: 3, ..good(MapType::LRU_HASH, 8, 4, 1) }),
             [
-                "set_flags: maps of type lru_hash do not support its flags 0x1",
+                "set_flags: maps of type lru_hash do not support its flags NO_PREALLOC",
                 "set_extra: its map_extra is 0x3, which maps of type lru_hash do not support",
             ]
         );

@@ -24,6 +24,7 @@ mod symbols;
 mod templates;
 mod token;
 mod usdt;
+mod verdict;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -223,7 +224,7 @@ pub(crate) struct Executor {
     btf_refused: Option<String>,
     maps: Vec<Option<maps::Created>>,
     programs: Vec<Option<programs::LoadedProgram>>,
-    /// The errors of optional programs that cannot be loaded.
+    /// The errors of programs that are left out because they cannot be loaded.
     rejected: Vec<Option<Error>>,
     symbols: symbols::Symbols,
     /// The struct_ops maps in the kernel's layout, by map.
@@ -348,7 +349,7 @@ impl Executor {
         at(&self.open_programs, program).is_some_and(|open| open.optional)
     }
 
-    /// Leaves an optional program out of the load.
+    /// Leaves a program out of the load.
     fn reject(&mut self, program: u32, error: Error) {
         if let (Some(open), Some(slot)) =
             (at_mut(&mut self.open_programs, program), at_mut(&mut self.rejected, program))

@@ -224,7 +224,10 @@ impl Executor {
                     )),
                     (None, None) => match kernel::jit::explain(errno, log.as_deref()) {
                         Some(note) => error.note(note),
-                        None => self.advise(error, Delegable::Program(open.program_type, open.attach_type)),
+                        None => {
+                            let error = self.advise(error, Delegable::Program(open.program_type, open.attach_type));
+                            self.with_verdict(error, program, errno, log.as_deref())
+                        }
                     },
                 }
             }

@@ -1,6 +1,8 @@
 //! Maps that exist before the load: passed by the user, or pinned at the path where this load would pin the map.
 
+use std::fmt::{self, Display};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use super::maps::{Created, info, max_entries};
 use super::parts::Pins;
@@ -12,7 +14,7 @@ use crate::pins::{self, PinSet};
 use crate::sys;
 use crate::sys::attr::MapInfo;
 use crate::sys::c_path;
-use crate::uapi::{MapType, map_flags};
+use crate::uapi::{MapFlags, MapType, map_flags};
 
 use super::percpu::Shape;
 
@@ -27,12 +29,11 @@ impl Executor {
         };
         let name = &*open.definition.name;
         let given = open.reuse.take();
-        let is_given = given.is_some();
-        let fd = if let Some(fd) = given {
-            fd
+        let (fd, origin) = if let Some(fd) = given {
+            (fd, Origin::Given)
         } else if let Some(path) = self.options.pin_path(open) {
             match sys::link::open_pinned(None, &c_path(&path)?) {
-                Ok(fd) => fd,
+                Ok(fd) => (fd, Origin::Pin { path, is_of_map: open.pin_path.is_some() }),
                 Err(errno) if errno.raw() == libc::ENOENT => return Ok(None),
                 Err(errno) => {
                     let context = format!("cannot open the pin of map `{name}` at {}", path.display());
@@ -43,23 +44,21 @@ impl Executor {
             return Ok(None);
         };
         if let Some(other) = Kind::Map.other(fd.as_fd()) {
-            let error = Error::mismatch(format_args!(
-                "cannot reuse a map as `{name}`: the file descriptor is not a map, but {other}"
-            ));
-            return Err(if is_given { error } else { error.with_help(OTHER_PIN) });
+            let what = match &origin {
+                Origin::Given => "the file descriptor",
+                Origin::Pin { .. } => "the pinned object",
+            };
+            return Err(origin.mismatch(name, format_args!("{what} is not a map, but {other}")));
         }
-        let (map, found) = sys::map::Map::adopt(fd).map_err(|errno| {
-            Error::refused(format_args!("cannot read the definition of the map to reuse as `{name}`"), errno)
-        })?;
+        let (map, found) = sys::map::Map::adopt(fd)
+            .map_err(|errno| Error::refused(format_args!("cannot read the definition of {origin}"), errno))?;
         let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
         let shape = self.shape(open)?;
-        if is_given {
-            check_kind(open, &shape, &found)?;
-        } else {
-            check_kind(open, &shape, &found).map_err(|error| error.with_help(OTHER_PIN))?;
-            check_size(open, &shape, &found)?;
+        check_kind(open, &shape, &found, &origin)?;
+        if let Origin::Pin { .. } = origin {
+            check_size(open, &shape, &found, &origin)?;
         }
-        Ok(Some(Created::reused(map, info(open), !is_given)))
+        Ok(Some(Created::reused(map, info(open), matches!(origin, Origin::Pin { .. }))))
     }
 
     /// Pins the maps. This is the last part of a load that can fail.
@@ -85,11 +84,42 @@ impl Executor {
     }
 }
 
-/// Help for a pinned object that does not match the map's definition.
-const OTHER_PIN: &str = "remove the pin, or pin to a different directory with `set_pin_dir`";
+/// The origin of a map that exists before the load.
+enum Origin {
+    /// The user passed the map.
+    Given,
+    /// The map is pinned at this path. `is_of_map` is whether the user set the path of this map, instead of a directory for all maps.
+    Pin { path: PathBuf, is_of_map: bool },
+}
+
+impl Origin {
+    /// Creates the error for an object that does not match the definition of a map.
+    fn mismatch(&self, name: &str, why: impl Display) -> Error {
+        let error = Error::mismatch(format_args!("cannot reuse {self} as `{name}`: {why}"));
+        match self {
+            Self::Given => error,
+            Self::Pin { is_of_map: true, .. } => {
+                error.with_help("remove the pin, or pin to a different path with `set_pin_path`")
+            }
+            Self::Pin { is_of_map: false, .. } => {
+                error.with_help("remove the pin, or pin to a different directory with `set_pin_dir`")
+            }
+        }
+    }
+}
+
+/// A noun phrase for sentences about the map.
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given => f.write_str("the passed map"),
+            Self::Pin { path, .. } => write!(f, "the map pinned at {}", path.display()),
+        }
+    }
+}
 
 /// Checks the type, key size and value size. Programs require exactly those of the definition.
-fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
+fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo, origin: &Origin) -> Result<()> {
     let name = &*open.definition.name;
     if MapType(found.map_type) == shape.map_type
         && found.key_size == open.row.key_size
@@ -97,21 +127,23 @@ fn check_kind(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::mismatch(format_args!(
-        "cannot reuse a map as `{name}`: it is a {} with {}-byte keys and {}-byte values, not a {} with {}-byte keys and \
-        {}-byte values",
-        MapType(found.map_type),
-        found.key_size,
-        found.value_size,
-        shape.map_type,
-        open.row.key_size,
-        shape.value_size
-    )))
+    Err(origin.mismatch(
+        name,
+        format_args!(
+            "it is a {} with {}-byte keys and {}-byte values, not a {} with {}-byte keys and {}-byte values",
+            MapType(found.map_type),
+            found.key_size,
+            found.value_size,
+            shape.map_type,
+            open.row.key_size,
+            shape.value_size
+        ),
+    ))
 }
 
 /// Checks the number of entries and the flags of a pinned map, which must be those that this load would create. A map that the user passes
 /// may differ.
-fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
+fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo, origin: &Origin) -> Result<()> {
     // The kernel itself makes device maps read-only for programs.
     let given = match shape.map_type {
         MapType::DEVMAP | MapType::DEVMAP_HASH => map_flags::RDONLY_PROG,
@@ -121,9 +153,14 @@ fn check_size(open: &OpenMap, shape: &Shape, found: &MapInfo) -> Result<()> {
     if found.max_entries == wanted && found.map_flags & !given == shape.flags & !given {
         return Ok(());
     }
-    Err(Error::mismatch(format_args!(
-        "cannot reuse the pinned map as `{}`: it has max_entries {} and flags {:#x}; this load requires max_entries {wanted} and flags {:#x}",
-        &*open.definition.name, found.max_entries, found.map_flags, shape.flags
-    ))
-    .with_help(format_args!("{OTHER_PIN}, or pass the map to `reuse_fd`, which accepts any size and flags")))
+    let error = origin.mismatch(
+        &open.definition.name,
+        format_args!(
+            "it has max_entries {} and flags {}; this load requires max_entries {wanted} and flags {}",
+            found.max_entries,
+            MapFlags::from_bits(found.map_flags),
+            MapFlags::from_bits(shape.flags)
+        ),
+    );
+    Err(error.with_help("to keep the pinned map, pass it to `reuse_fd`, which accepts any size and flags"))
 }

@@ -1,7 +1,7 @@
 //! struct_ops maps: the conversion from the object's struct to that of the running kernel.
 //!
 //! The kernel's struct and its members are found by name. The rules are those of libbpf 1.8: if the kernel's struct lacks a member, its
-//! value must be zero and its program is not loaded; otherwise the types of both members must have the same kind and size.
+//! value must be zero and its program is left out of the load; otherwise the types of both members must have the same kind and size.
 
 use std::os::fd::AsRawFd;
 
@@ -10,7 +10,7 @@ use super::programs::LoadedProgram;
 use super::{Executor, at, at_mut, no_such};
 use crate::abi;
 use crate::btf::kind;
-use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::error::{Error, ErrorKind, Result, Step, Subject};
 use crate::kernel::types::Finder;
 use crate::link::StructOps;
 use crate::open::OpenMap;
@@ -34,6 +34,8 @@ pub(super) struct KernelMap {
     /// The value, without the programs.
     value: Vec<u8>,
     programs: Vec<MemberProgram>,
+    /// The programs of members that the kernel's struct lacks, with the error of each.
+    without_member: Vec<(u32, Error)>,
 }
 
 /// A program that is a member of a struct_ops map.
@@ -73,6 +75,7 @@ impl Executor {
         }
         let mut finder = None;
         let mut loaded = vec![None; object.programs.len()];
+        let mut left_out = Vec::new();
         for (index, table) in tables() {
             let chosen = chosen(&self.open_maps[index], table, object)?;
             for program in chosen.iter().flatten() {
@@ -88,7 +91,8 @@ impl Executor {
                 Some(finder) => finder,
                 None => finder.insert(Finder::new(self.kernel_types()?)),
             };
-            let found = self.kernel_map(index, table, &chosen, finder)?;
+            let mut found = self.kernel_map(index, table, &chosen, finder)?;
+            left_out.append(&mut found.without_member);
             for slot in &found.programs {
                 if let Some(loaded) = at_mut(&mut loaded, slot.program) {
                     *loaded = Some(true);
@@ -99,6 +103,12 @@ impl Executor {
         for (open, loaded) in self.open_programs.iter_mut().zip(loaded) {
             if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.program_type) {
                 open.autoload = loaded;
+            }
+        }
+        for (program, error) in left_out {
+            // A different map can have the program too, in a member that the kernel's struct has.
+            if at(&self.open_programs, program).is_some_and(|open| !open.autoload) {
+                self.reject(program, error);
             }
         }
         Ok(())
@@ -139,7 +149,7 @@ impl Executor {
         user.resize(usize::try_from(open.row.value_size).unwrap_or(0), 0);
         let base = usize::try_from(data.bit_offset / 8).unwrap_or(usize::MAX);
         let mut value = vec![0; size];
-        let mut programs = Vec::new();
+        let (mut programs, mut without_member) = (Vec::new(), Vec::new());
         let theirs: Vec<_> = types.members(struct_type).collect();
         for (ours, &program) in table.members.iter().zip(chosen) {
             let from = usize::try_from(ours.offset).unwrap_or(usize::MAX);
@@ -152,6 +162,17 @@ impl Executor {
                         table.name, ours.name
                     ))
                     .with_help("set the member to zero, or leave the map out with `set_autocreate(false)`"));
+                }
+                if let Some(program) = program {
+                    let name = at(&self.object.programs, program).map_or("?", |program| &program.name);
+                    let error = Error::of(
+                        ErrorKind::Unsupported,
+                        format_args!(
+                            "cannot load program `{name}`: this kernel's `struct {}` has no member `{}`",
+                            table.name, ours.name
+                        ),
+                    );
+                    without_member.push((program, error.during(Step::LoadProgram).about(Subject::Program(name))));
                 }
                 continue;
             };
@@ -193,7 +214,7 @@ impl Executor {
         }
         let module = owner.module.as_deref().map(|name| self.open_module(name)).transpose()?;
         let value_size = u32::try_from(size).map_err(|_| wrong(format_args!("the kernel's struct is too large")))?;
-        Ok(KernelMap { value_type: owner.id, value_size, struct_type, module, value, programs })
+        Ok(KernelMap { value_type: owner.id, value_size, struct_type, module, value, programs, without_member })
     }
 
     fn initial<'a>(&self, open: &'a OpenMap) -> Result<&'a [u8]> {

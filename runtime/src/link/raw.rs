@@ -129,8 +129,13 @@ impl Program {
         let event = perf::tracepoint(id).map_err(|errno| {
             pmu::refused_event(self.refused(format_args!("{what} (opening the perf event)"), errno), errno)
         })?;
-        pmu::attach((program, self.name()), event, cookie)
-            .map_err(|errno| self.refused_with_cookie(what, cookie, errno))
+        pmu::attach((program, self.name()), event, cookie).map_err(|errno| {
+            let error = self.refused_with_cookie(&what, cookie, errno);
+            match errno.raw() {
+                libc::EEXIST => error.note(format_args!("the program is already attached to {what}")),
+                _ => error,
+            }
+        })
     }
 
     /// Attaches to the kernel function or tracepoint that the program was loaded for (`fentry`, `fexit`, `fmod_ret`,

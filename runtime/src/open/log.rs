@@ -118,7 +118,8 @@ pub enum LoadEvent<'a> {
         /// The duration of the load, with rejected attempts.
         duration: Duration,
     },
-    /// An optional program could not be loaded and is left out.
+    /// A program is left out: it is optional and cannot be loaded, or it is the value of a struct_ops member that this
+    /// kernel's struct lacks.
     #[non_exhaustive]
     ProgramLeftOut {
         /// The program's name in the source.

@@ -59,7 +59,7 @@ pub struct Program {
     /// The kernel's hash of the program's instructions, if it is known.
     #[cfg(feature = "exclusive-maps")]
     hash: Option<[u8; 32]>,
-    /// The reason why an optional program was not loaded.
+    /// The reason why the program was left out of the load.
     load_error: Option<Error>,
     /// The specifications from which the object's programs read the arguments of USDT probes.
     usdt_specs: Option<SharedSpecs>,
@@ -168,14 +168,15 @@ impl Program {
         self.autoattach
     }
 
-    /// Returns whether the program was loaded: `false` if auto-load is off, or the program is optional and cannot be
-    /// loaded.
+    /// Returns whether the program was loaded: `false` if auto-load is off, or the program was left out, for which
+    /// [`Self::load_error`] returns the reason. A program of struct_ops maps is loaded if one of the maps is created.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Returns why an [optional](crate::OpenProgram::set_optional) program was not loaded.
+    /// Returns why the program was left out of the load: it is [optional](crate::OpenProgram::set_optional) and cannot
+    /// be loaded, or it is the value of a struct_ops member that this kernel's struct lacks.
     #[must_use]
     pub fn load_error(&self) -> Option<&Error> {
         self.load_error.as_ref()
@@ -219,9 +220,7 @@ impl Program {
             let error = Error::not_loaded(format_args!("program `{}` was not loaded", self.name()))
                 .about(Subject::Program(self.name()));
             match &self.load_error {
-                Some(reason) => {
-                    error.note(format_args!("the program is optional, and cannot be loaded: {}", reason.headline()))
-                }
+                Some(reason) => error.note(format_args!("the program was left out of the load: {}", reason.headline())),
                 None => error.with_help("auto-load of the program is off; call `set_autoload(true)` before loading"),
             }
         })

@@ -9,7 +9,7 @@ use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
 use crate::kernel::{self, causes};
 use crate::sys;
 use crate::sys::map::Request;
-use crate::uapi::MapType;
+use crate::uapi::{MapFlags, MapType};
 use skelgen_abi::map_types::{Definition, Fault, MapFacts, flags_since};
 
 /// `ENOTSUPP`, which is internal to the kernel.
@@ -134,7 +134,8 @@ fn unknown_to_kernel(error: Error, definition: &Definition) -> Error {
         if let Some(running) = causes::older_than(since) {
             return error
                 .needs(since)
-                .note(format_args!("the flag {flag:#x} requires Linux {since}; this is {running}"));
+                .note(format_args!("the flag {} requires Linux {since}; this is {running}", MapFlags::from_bits(flag)))
+                .with_help("test for the flag with `kernel::has_map_flags`, and clear it with `set_flags`");
         }
     }
     error.note(format_args!(
