@@ -49,7 +49,7 @@ impl Kernel {
     }
 }
 
-/// Returns the kind of symbol that a type of this kind describes.
+/// Returns the [`SymbolKind`] for a kind of BTF type, or `None` if no symbol is looked up among types of this kind.
 fn kind_of(kind: &Kind) -> Option<SymbolKind> {
     Some(match kind {
         Kind::Func { .. } => SymbolKind::Function,

@@ -14,7 +14,7 @@ use crate::btf::{Btf, Composite, Enum, Int, Kind, Member, TypeId};
 /// The preprocessor condition for definitions of names that are keywords in C23.
 const BEFORE_C23: &str = "#if !defined(__STDC_VERSION__) || __STDC_VERSION__ < 202311L\n";
 
-/// Returns the name of the type that replaces a floating-point type of this size in bytes.
+/// Returns the name of the struct of bytes that stands for a floating-point type of `size` bytes which is neither `float` nor `double`.
 pub(super) fn float_name(size: u32) -> String {
     format!("__float_{size}_bytes")
 }

@@ -42,7 +42,7 @@ impl Entry<'_> {
         self.section.name == ".text" || self.section.name.starts_with(".text.")
     }
 
-    /// Returns the index in the section of the slot after the function's last slot.
+    /// Returns the exclusive end of the function: the index, in its section, of the first instruction slot after it.
     pub(super) fn end(&self) -> usize {
         self.start + self.insns.len()
     }

@@ -59,7 +59,7 @@ impl<'a> Type<'a> {
         self.types.size(self.id)
     }
 
-    /// Returns the type behind typedefs, `const` and `volatile`.
+    /// Returns the type behind typedefs, modifiers (`const`, `volatile`, `restrict`) and type tags.
     #[must_use]
     pub fn resolved(&self) -> Self {
         Self { id: self.types.resolve(self.id), ..*self }

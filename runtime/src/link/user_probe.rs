@@ -264,7 +264,12 @@ impl Program {
             From::Function("") => return Err(within(Error::invalid("the name of the function is empty"))),
             From::Function(function) => find_each(&path, &[function]).map_err(within)?[0],
         };
-        let too_far = || within(Error::invalid(format_args!("offset {} exceeds the maximum file size", probe.offset)));
+        let too_far = || {
+            within(Error::invalid(format_args!(
+                "offset {:#x} from the function or address overflows the offset in the file",
+                probe.offset
+            )))
+        };
         let offset = begin.checked_add(probe.offset).ok_or_else(too_far)?;
         let probes = pmu::Probes::of("uprobe").map_err(within)?;
         let mut config = if probe.at_return { probes.return_bit } else { 0 };
@@ -272,8 +277,11 @@ impl Program {
             let shift = probes.counter_shift.filter(|_| u32::try_from(probe.ref_ctr_offset).is_ok());
             config |= shift.and_then(|shift| probe.ref_ctr_offset.checked_shl(shift)).ok_or_else(|| {
                 within(
-                    Error::unsupported("the kernel does not support a reference counter at this offset")
-                        .note("reference counters need Linux 4.20 and a file offset below 4 GiB"),
+                    Error::unsupported(format_args!(
+                        "the kernel does not support a reference counter at offset {:#x} of the file",
+                        probe.ref_ctr_offset
+                    ))
+                    .note("reference counters need Linux 4.20 and a file offset below 4 GiB"),
                 )
             })?;
         }

@@ -254,10 +254,11 @@ impl Untyped {
         self.delete(key)
     }
 
-    /// Removes many keys, which are concatenated in `keys`, and returns how many the map contained.
+    /// Removes the elements with these keys, concatenated in `keys`, and returns how many of them existed.
     ///
     /// # Errors
-    /// If the length is not that of whole keys, or the process has no permission to write to the map.
+    /// If the length of `keys` is not a multiple of the length of a key, elements of this map type cannot be removed, or the process has no
+    /// permission to write to the map. Elements that were removed before an error stay removed.
     pub fn remove_many(&self, keys: &[u8]) -> Result<usize> {
         if keys.len().checked_rem(self.key_len()) != Some(0) {
             return Err(self.invalid(format_args!(
