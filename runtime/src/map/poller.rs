@@ -10,15 +10,11 @@ use std::time::{Duration, Instant};
 use super::handle::milliseconds;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::descriptor;
-use crate::sys::epoll::{Epoll, Trigger};
+use crate::sys::epoll::{self, Epoll, Trigger};
 use crate::sys::eventfd::EventFd;
 
 /// The number of the waker in the epoll instance. Tokens have 32 bits, so no token is equal to it.
 const WAKER: u64 = u64::MAX;
-
-/// The longest timeout that one `epoll_wait` waits in full. `epoll_wait` counts milliseconds in 31 bits, so a longer
-/// timeout is divided into several waits.
-const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 /// A set of ring buffers, perf buffers and other file descriptors to wait for together. Each has a token, which a wait
 /// reports when it is ready.
@@ -152,7 +148,7 @@ impl Poller {
                     );
                 }
             };
-            let timed_out = numbers.is_empty() && left.is_some_and(|left| left < LONGEST);
+            let timed_out = numbers.is_empty() && left.is_some_and(|left| left < epoll::LONGEST);
             // Another thread may have been woken instead.
             let is_woken = numbers.contains(&WAKER) && self.event.take();
             let tokens: Vec<u32> = numbers.into_iter().filter_map(|number| u32::try_from(number).ok()).collect();

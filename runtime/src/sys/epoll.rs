@@ -3,8 +3,13 @@
 //! An [`Epoll`] is a set of file descriptors with numbers. This module does not depend on the meaning of the numbers.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use crate::error::Errno;
+
+/// The longest timeout that one `epoll_wait` waits in full. `epoll_wait` counts milliseconds in 31 bits, so a longer
+/// timeout is divided into several waits.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 /// The maximum number of file descriptors that one wait reports; the next wait reports the others.
 const AT_ONCE: usize = 64;

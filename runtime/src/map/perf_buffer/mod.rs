@@ -19,7 +19,7 @@ use crate::data::{Plain, as_bytes};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::sys::cpus::online;
 use crate::sys::descriptor;
-use crate::sys::epoll::{Epoll, Trigger};
+use crate::sys::epoll::{self, Epoll, Trigger};
 use crate::uapi::elem_flags;
 
 pub use cpu::PerfCpuBuffer;
@@ -324,7 +324,8 @@ impl<T: Record + ?Sized> PerfBuffer<T> {
             }
             // The wakeup was for records that have been read already, or the timeout exceeds the longest wait of the
             // kernel.
-            if ended == Ended::Interrupted || ended == Ended::TimeOver && left.is_some_and(|left| left < LONGEST) {
+            if ended == Ended::Interrupted || ended == Ended::TimeOver && left.is_some_and(|left| left < epoll::LONGEST)
+            {
                 return Ok(false);
             }
         }
@@ -427,9 +428,6 @@ enum Ended {
     TimeOver,
     Interrupted,
 }
-
-/// The longest timeout that one `epoll_wait` waits in full. A wait with a longer timeout can end early.
-const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 descriptor! {
     /// The file descriptor becomes ready once for each wakeup of a CPU.
