@@ -92,7 +92,7 @@ pub(crate) fn write_existing(object: &mut BpfObject, options: &Options, out: &mu
 /// All problems of the file and the options, each with its code and location.
 pub fn types(bytes: &[u8], options: &Options) -> Result<rust::TypeFile> {
     let btf = raw_types(bytes)?;
-    let only = Requested::find(&btf, &options.types).all()?;
+    let only = Requested::find(&btf, &options.types).all(&btf)?;
     rust::types(&btf, &only, &options.name, options.style())
 }
 

@@ -65,6 +65,7 @@ mod options;
 mod output;
 mod plan;
 mod rust;
+mod similar;
 mod skeleton;
 
 pub use api::{Object, Plan, generate, inspect, plan, types};

@@ -21,7 +21,7 @@ struct Layers {
 const CODEGEN: Layers = Layers {
     sources: "codegen/src",
     order: &[
-        "error insn",
+        "error insn similar",
         "elf btf",
         "model",
         "link",

@@ -56,6 +56,7 @@ fn options_that_do_not_match_the_object_are_rejected() {
             Code::NoSuchType,
             "an option sets record type `no_type` for map `samples`, but the object has no such type",
         ),
+        (&[("samples", "smaple")], &[], Code::NoSuchType, "the object has `sample`"),
         (&[("samples", "union sample")], &[], Code::NoSuchType, "`union sample`"),
         (&[("samples", "")], &[], Code::NoSuchType, "record type ``"),
         (&[("samples", "line")], &[], Code::BadOptions, "records of map `samples`: type `line` has no fixed size"),

@@ -111,8 +111,11 @@ fn cannot_run(clang: &OsStr, error: &io::Error) -> Diagnostic {
     let about = |why: &dyn std::fmt::Display| Diagnostic::new(Code::Compiler, format!("cannot run {name}: {why}"));
     let path = Path::new(clang);
     if path.components().count() < 2 || !path.is_dir() {
-        return about(error)
-            .with_help("install clang (`apt install clang`), or set its path with `CLANG` or `Builder::clang`");
+        let other = std::env::var_os("PATH").and_then(|path| newest_clang(&path));
+        return about(error).with_help(match other.filter(|_| name == "clang") {
+            Some(other) => format!("set `CLANG` or `Builder::clang` to {other}, which is in `PATH`"),
+            None => "install clang (`apt install clang`), or set its path with `CLANG` or `Builder::clang`".to_owned(),
+        });
     }
     let inside = ["clang", "bin/clang"].map(|inside| path.join(inside)).into_iter().find(|path| path.is_file());
     about(&"it is a directory").with_help(match inside {
@@ -121,6 +124,15 @@ fn cannot_run(clang: &OsStr, error: &io::Error) -> Diagnostic {
         }
         None => "set `CLANG` or `Builder::clang` to the path of the compiler itself".to_owned(),
     })
+}
+
+/// Returns the name of the newest clang in directories (the value of `PATH`) among those with a version in their name,
+/// such as `clang-19`: distributions that have several versions may have no plain `clang`.
+fn newest_clang(directories: &OsStr) -> Option<String> {
+    let files = std::env::split_paths(directories).filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let versions = names.filter_map(|name| name.strip_prefix("clang-")?.parse::<u32>().ok());
+    versions.max().map(|version| format!("clang-{version}"))
 }
 
 /// Returns the error about an included file that does not exist at the path in the compiler's dependency list.
@@ -154,5 +166,16 @@ mod tests {
         for (path, argument) in [("-x.c", "./-x.c"), ("@x.c", "./@x.c"), ("a/-x.c", "a/-x.c"), ("/x", "/x")] {
             assert_eq!(super::argument(Path::new(path)).as_os_str(), argument);
         }
+    }
+
+    #[test]
+    fn the_newest_compiler_is_found() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert_eq!(newest_clang(directory.path().as_os_str()), None);
+        for name in ["clang-9", "clang-19", "clang-format-20", "clang-x", "clang++-21"] {
+            std::fs::write(directory.path().join(name), "").expect("the directory can be written");
+        }
+        let path = std::env::join_paths([Path::new("/no/such/directory"), directory.path()]).expect("no colons");
+        assert_eq!(newest_clang(&path).as_deref(), Some("clang-19"));
     }
 }

@@ -7,6 +7,8 @@
 use skelgen_abi::plan::{Attach, Program, Symbol, TargetKind};
 use skelgen_abi::uapi::{AttachType as A, ProgramType as P, prog_flags};
 
+use crate::similar::{distance, nearest};
+
 /// The meaning of a section name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SectionMeaning {
@@ -56,32 +58,7 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
         let whole = distance(name, row.prefix);
         whole.min(distance(&name[..end], row.prefix))
     };
-    // The maximum number of typos, from 1 to 3: one for every three letters.
-    let most = |prefix: &str| (prefix.len() / 3).clamp(1, 3);
-    let near = TABLE.iter().map(|row| (distance(row), row.prefix)).filter(|(far, prefix)| *far <= most(prefix));
-    near.min_by_key(|(far, _)| *far).map(|(_, prefix)| prefix)
-}
-
-/// Returns the edit distance of two names in bytes: insertions, deletions, replacements and swaps of neighbors.
-fn distance(from: &str, to: &str) -> usize {
-    // Section names are short, so the first 64 bytes suffice to distinguish longer names.
-    let from = &from.as_bytes()[..from.len().min(64)];
-    let to = to.as_bytes();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (row, &a) in from.iter().enumerate() {
-        let mut next = vec![row + 1];
-        for (column, &b) in to.iter().enumerate() {
-            let replaced = last[column] + usize::from(a != b);
-            let mut least = replaced.min(last[column + 1] + 1).min(next[column] + 1);
-            if row > 0 && column > 0 && a == to[column - 1] && b == from[row - 1] {
-                least = least.min(before[column - 1] + 1);
-            }
-            next.push(least);
-        }
-        before = std::mem::replace(&mut last, next);
-    }
-    last[to.len()]
+    nearest(TABLE.iter().map(|row| (distance(row), row.prefix)))
 }
 
 struct Row {

@@ -3,8 +3,10 @@
 
 use super::records::types_named;
 use super::request::Requested;
+use crate::btf::{Btf, Kind};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::model::BpfObject;
+use crate::similar::similar;
 
 /// The maps and types that options name and an object lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Missing {
     types: Vec<String>,
     /// Pairs of a map and the type of its records, of which the object lacks at least one.
     records: Vec<(String, String)>,
+    /// A type of the object whose name is similar to that of a type that it lacks.
+    similar: Option<String>,
 }
 
 impl Missing {
@@ -21,7 +25,9 @@ impl Missing {
     pub fn find(object: &BpfObject, maps: &[&str], types: &[String], records: &[(String, String)]) -> Self {
         let has_map = |name: &str| object.maps.iter().any(|map| map.def.name == name);
         let has_type = |name: &str| object.btf.as_ref().is_some_and(|btf| !types_named(btf, name).is_empty());
+        let absent: Vec<&str> = types.iter().chain(records.iter().map(|(_, ty)| ty)).map(String::as_str).collect();
         Self {
+            similar: object.btf.as_ref().and_then(|btf| similar_type(btf, &absent)),
             maps: maps.iter().filter(|name| !has_map(name)).map(|&name| name.to_owned()).collect(),
             types: match &object.btf {
                 Some(btf) => Requested::find(btf, types).missing,
@@ -48,21 +54,39 @@ impl Missing {
             return Err(Error::new(Code::BadOptions, message));
         }
         if !self.types.is_empty() {
-            return Err(no_types(&self.types));
+            return Err(no_types(&self.types, self.similar.as_deref()));
         }
         if let Some((map, ty)) = self.records.first() {
             let message = format!("an option sets record type `{ty}` for map `{map}`, but the object has no such type");
-            return Err(Error::from(Diagnostic::new(Code::NoSuchType, message)));
+            return Err(no_such_type(message, self.similar.as_deref()));
         }
         Ok(())
     }
 }
 
-/// Returns the error for names that no type has.
+/// Returns the error for names that no type has. `similar` is the name of a type that exists.
 #[must_use]
-pub(super) fn no_types(names: &[String]) -> Error {
+pub(super) fn no_types(names: &[String], similar: Option<&str>) -> Error {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let message =
         format!("the object has no struct, union or enum, and no typedef of one, named {}", names.join(" or "));
-    Error::from(Diagnostic::new(Code::NoSuchType, message))
+    no_such_type(message, similar)
+}
+
+fn no_such_type(message: String, similar: Option<&str>) -> Error {
+    let error = Diagnostic::new(Code::NoSuchType, message);
+    Error::from(match similar {
+        Some(name) => error.with_help(format!("the object has `{name}`")),
+        None => error,
+    })
+}
+
+/// Returns the name of a type with fields or constants that is similar to the first of the names that no type has.
+pub(super) fn similar_type(btf: &Btf, names: &[&str]) -> Option<String> {
+    let absent = names.iter().find(|name| types_named(btf, name).is_empty())?;
+    let types = btf
+        .iter()
+        .filter(|(_, ty)| matches!(ty.kind, Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_) | Kind::Typedef(_)));
+    let name = absent.split_whitespace().last()?;
+    similar(name, types.map(|(_, ty)| btf.str(ty.name)).filter(|name| !name.is_empty())).map(str::to_owned)
 }

@@ -3,7 +3,7 @@
 
 use skelgen_abi::uapi::MapType;
 
-use super::missing::no_types;
+use super::missing::{no_types, similar_type};
 use crate::btf::{Btf, Kind, TypeId};
 use crate::error::Error;
 use crate::model::BpfObject;
@@ -63,8 +63,12 @@ impl Requested {
     ///
     /// # Errors
     /// [`Code::NoSuchType`](crate::error::Code::NoSuchType) if no type has one of the names.
-    pub fn all(self) -> Result<Vec<TypeId>, Error> {
-        if self.missing.is_empty() { Ok(self.found) } else { Err(no_types(&self.missing)) }
+    pub fn all(self, btf: &Btf) -> Result<Vec<TypeId>, Error> {
+        if self.missing.is_empty() {
+            return Ok(self.found);
+        }
+        let missing: Vec<&str> = self.missing.iter().map(String::as_str).collect();
+        Err(no_types(&self.missing, similar_type(btf, &missing).as_deref()))
     }
 }
 
