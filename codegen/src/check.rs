@@ -17,6 +17,7 @@ use std::fmt;
 
 use serde::Serialize;
 use skelgen_abi::escape::Line;
+use skelgen_abi::helper;
 use skelgen_abi::map_types::MapFacts;
 use skelgen_abi::plan::{Attach, Symbol, SymbolKind, Version, essential_name};
 use skelgen_abi::uapi::{AttachType, ProgramType, prog_flags};
@@ -109,6 +110,7 @@ pub fn check(object: &BpfObject, kernel: &Kernel, resolved: Option<&Resolved>) -
         let mut checked =
             Checked { object, program, kernel, live: facts.live(program), subject, severity, found: &mut found };
         checked.features();
+        checked.helpers();
         checked.target();
         checked.hook();
         checked.symbols(resolved);
@@ -259,6 +261,21 @@ impl Checked<'_> {
             let stage = if feature == section { self.stage_of_section() } else { Some(Stage::Load) };
             if let Some(stage) = stage {
                 self.add(stage, certain.contains(&feature), why);
+            }
+        }
+    }
+
+    /// Finds calls of helpers whose first version is not known.
+    fn helpers(&mut self) {
+        for id in reached(self.object, self.program) {
+            let code = &self.object.functions[id.0 as usize].code;
+            let is_patched = |index| code.refs.binary_search_by_key(&index, |reference| reference.at.0).is_ok();
+            for (index, insn) in code.insns.iter().enumerate() {
+                let is_unknown = insn.is_helper_call() && helper::name(insn.imm).is_none();
+                if is_unknown && self.live.possible.contains(id, index) && !is_patched(index) {
+                    let why = format!("calls helper {}, which this version of skelgen does not know", insn.imm);
+                    self.add(Stage::Load, false, why);
+                }
             }
         }
     }

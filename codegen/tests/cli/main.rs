@@ -3,6 +3,7 @@
 mod min_btf;
 mod outputs;
 mod schema;
+mod struct_ops;
 mod tool;
 mod transcripts;
 

@@ -203,3 +203,18 @@ fn loops_end() {
     assert_eq!(reaches(&object, &Kernel::default(), None, (0, 2)), YES);
     assert_eq!(reaches(&object, &Kernel::default(), None, (0, 3)), NO);
 }
+
+#[test]
+fn unknown_helpers_are_found_where_they_are_reached() {
+    let unknown = insn(opcode::CALL, 0, 0, 0, 9999);
+    let found = |insns: &[Insn]| {
+        let kernel = Kernel { version: Some((7, 3)), ..Kernel::default() };
+        let found = crate::check::check(&object(&[insns]), &kernel, None);
+        found.into_iter().map(|finding| finding.to_string()).collect::<Vec<_>>()
+    };
+    let text = "program function0 (load, perhaps): calls helper 9999, which this version of skelgen does not know";
+    assert_eq!(found(&[unknown, EXIT]), [text]);
+    let none: [&str; 0] = [];
+    assert_eq!(found(&[HELPER, EXIT]), none);
+    assert_eq!(found(&[set(1, 0), if_zero(1, 1), unknown, EXIT]), none);
+}

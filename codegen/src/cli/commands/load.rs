@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use skelgen_abi::escape::Line;
 use skelgen_abi::plan::Attach;
-use skelgen_abi::uapi::MapType;
+use skelgen_abi::uapi::{MapType, map_flags};
 use skelgen_runtime::generated::{Loaded, Loading, PinSet};
 use skelgen_runtime::map::{RingBuf, Untyped};
 use skelgen_runtime::{Link, LoadOptions};
@@ -27,10 +27,11 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Load and attach an object into the running kernel, and show its variables and records until Ctrl-C
 ///
-/// Programs that need an attach target, such as a network interface, are only loaded. Variables are printed at the end
-/// and each second, those of percpu sections for each CPU; records of ring buffers as they arrive, in hexadecimal
-/// unless the map states their type. Needs the privileges to load the programs. The exit status is 4 if the kernel
-/// rejects the object.
+/// Programs that need an attach target, such as a network interface, are only loaded, and so are struct_ops maps of
+/// section `.struct_ops`, which would stay registered if this process were killed. Variables are printed at the end and
+/// each second, those of percpu sections for each CPU; records of ring buffers as they arrive, in hexadecimal unless
+/// the map states their type. Needs the privileges to load the programs. The exit status is 4 if the kernel rejects the
+/// object.
 #[derive(Args)]
 #[command(after_long_help = include_str!("../transcripts/load.txt"))]
 pub(in crate::cli) struct Load {
@@ -154,6 +155,8 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Failed> {
         let mut pins = Pins::new(pin)?;
         let mut links = Vec::new();
+        // A struct_ops map refers to its programs by their file descriptors until it is registered.
+        let mut programs = Vec::new();
         for (index, program) in (0..).zip(&object.programs) {
             let handle = loaded.take_program(index);
             if !handle.is_loaded() {
@@ -178,10 +181,30 @@ impl<'a> Session<'a> {
                 }
             };
             screen.say(&line)?;
+            programs.push(handle);
         }
         let mut maps = Vec::new();
         for (index, map) in (0..).zip(&object.maps) {
-            if map.def.struct_ops.is_some() || map.def.map_type == MapType::ARENA {
+            if map.def.struct_ops.is_some() {
+                let handle = loaded.take_struct_ops(index);
+                let name = Line(handle.name());
+                let has_link = map.def.flags & map_flags::LINK != 0;
+                let line = match (handle.is_created(), attach, has_link) {
+                    (false, ..) => format!("not loaded: struct_ops map {name}\n"),
+                    (_, false, _) => format!("loaded: struct_ops map {name}\n"),
+                    // If this process is killed, nothing unregisters a map without a link.
+                    (.., false) => format!(
+                        "loaded, not attached: struct_ops map {name} needs section `.struct_ops.link` instead of `.struct_ops`\n"
+                    ),
+                    (.., true) => {
+                        links.push(handle.attach()?);
+                        format!("attached: struct_ops map {name}\n")
+                    }
+                };
+                screen.say(&line)?;
+                continue;
+            }
+            if map.def.map_type == MapType::ARENA {
                 continue;
             }
             if map.def.map_type == MapType::RINGBUF {
