@@ -269,10 +269,9 @@ impl Checked<'_> {
     fn helpers(&mut self) {
         for id in reached(self.object, self.program) {
             let code = &self.object.functions[id.0 as usize].code;
-            let is_patched = |index| code.refs.binary_search_by_key(&index, |reference| reference.at.0).is_ok();
             for (index, insn) in code.insns.iter().enumerate() {
                 let is_unknown = insn.is_helper_call() && helper::name(insn.imm).is_none();
-                if is_unknown && self.live.possible.contains(id, index) && !is_patched(index) {
+                if is_unknown && self.live.possible.contains(id, index) && code.reference(index).is_none() {
                     let why = format!("calls helper {}, which this version of skelgen does not know", insn.imm);
                     self.add(Stage::Load, false, why);
                 }

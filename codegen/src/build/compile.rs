@@ -111,8 +111,8 @@ fn cannot_run(clang: &OsStr, error: &io::Error) -> Diagnostic {
     let about = |why: &dyn std::fmt::Display| Diagnostic::new(Code::Compiler, format!("cannot run {name}: {why}"));
     let path = Path::new(clang);
     if path.components().count() < 2 || !path.is_dir() {
-        let other = std::env::var_os("PATH").and_then(|path| newest_clang(&path));
-        return about(error).with_help(match other.filter(|_| name == "clang") {
+        let directories = std::env::var_os("PATH").filter(|_| name == "clang");
+        return about(error).with_help(match directories.and_then(|directories| newest_clang(&directories)) {
             Some(other) => format!("set `CLANG` or `Builder::clang` to {other}, which is in `PATH`"),
             None => "install clang (`apt install clang`), or set its path with `CLANG` or `Builder::clang`".to_owned(),
         });

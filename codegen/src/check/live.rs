@@ -216,8 +216,7 @@ impl<'a> Run<'a> {
         let code = &facts.object.functions[function.0 as usize].code;
         let insn = *code.insns.get(at)?;
         self.reached.insert(function, code.insns.len(), at);
-        let reference = code.refs.binary_search_by_key(&at, |reference| reference.at.0).ok();
-        let reference = reference.map(|found| code.refs[found].to);
+        let reference = code.reference(at);
         let relocated = facts.relocated(function, at);
         let (dst, src) = (usize::from(insn.dst), usize::from(insn.src));
         match insn.code & opcode::CLASS_MASK {

@@ -148,6 +148,15 @@ pub struct Ref<R> {
     pub to: R,
 }
 
+impl<R: Copy> Code<R> {
+    /// Returns the target of the reference of the instruction with this index, if it has one.
+    #[must_use]
+    pub fn reference(&self, at: usize) -> Option<R> {
+        let found = self.refs.binary_search_by_key(&at, |reference| reference.at.0).ok()?;
+        Some(self.refs[found].to)
+    }
+}
+
 impl<R> Default for Code<R> {
     fn default() -> Self {
         Self { insns: Vec::new(), refs: Vec::new() }

@@ -184,11 +184,8 @@ pub(crate) fn of_program(object: &BpfObject, program: &Program, executed: &Reach
         let code = &function.code;
         let mut slots = code.insns.iter().enumerate();
         while let Some((index, insn)) = slots.next() {
-            let reference = code.refs.binary_search_by_key(&index, |reference| reference.at.0).ok();
-            // References are in the order of their instructions.
-            let reference = reference.map(|found| code.refs[found].to);
             let is_executed = executed.contains(id, index);
-            match reference {
+            match code.reference(index) {
                 // The verifier checks the form of each instruction, also of those that it does not reach.
                 Some(Reference::FunctionAddress(_)) => add(CALLBACKS, (5, 13)),
                 Some(Reference::JumpTable(_)) => add("jump tables (map type insn_array)", (6, 19)),

@@ -1,6 +1,8 @@
 //! The maps and types that options name and an object lacks. It is an error if no other object of the build has them
 //! either.
 
+use std::collections::BTreeMap;
+
 use super::records::types_named;
 use super::request::Requested;
 use crate::btf::{Btf, Kind};
@@ -15,8 +17,8 @@ pub struct Missing {
     types: Vec<String>,
     /// Pairs of a map and the type of its records, of which the object lacks at least one.
     records: Vec<(String, String)>,
-    /// A type of the object whose name is similar to that of a type that it lacks.
-    similar: Option<String>,
+    /// Of the types that the object lacks, those with names similar to that of a type that it has, each with that name.
+    similar: BTreeMap<String, String>,
 }
 
 impl Missing {
@@ -25,15 +27,19 @@ impl Missing {
     pub fn find(object: &BpfObject, maps: &[&str], types: &[String], records: &[(String, String)]) -> Self {
         let has_map = |name: &str| object.maps.iter().any(|map| map.def.name == name);
         let has_type = |name: &str| object.btf.as_ref().is_some_and(|btf| !types_named(btf, name).is_empty());
-        let absent: Vec<&str> = types.iter().chain(records.iter().map(|(_, ty)| ty)).map(String::as_str).collect();
+        let missing_types = match &object.btf {
+            Some(btf) => Requested::find(btf, types).missing,
+            None => types.to_vec(),
+        };
+        let missing_records: Vec<_> =
+            records.iter().filter(|(map, ty)| !has_map(map) || !has_type(ty)).cloned().collect();
+        let record_types = missing_records.iter().map(|(_, ty)| ty).filter(|ty| !has_type(ty));
+        let similar = |name: &String| Some((name.clone(), similar_type(object.btf.as_ref()?, name)?.to_owned()));
         Self {
-            similar: object.btf.as_ref().and_then(|btf| similar_type(btf, &absent)),
+            similar: missing_types.iter().chain(record_types).filter_map(similar).collect(),
             maps: maps.iter().filter(|name| !has_map(name)).map(|&name| name.to_owned()).collect(),
-            types: match &object.btf {
-                Some(btf) => Requested::find(btf, types).missing,
-                None => types.to_vec(),
-            },
-            records: records.iter().filter(|(map, ty)| !has_map(map) || !has_type(ty)).cloned().collect(),
+            types: missing_types,
+            records: missing_records,
         }
     }
 
@@ -54,11 +60,12 @@ impl Missing {
             return Err(Error::new(Code::BadOptions, message));
         }
         if !self.types.is_empty() {
-            return Err(no_types(&self.types, self.similar.as_deref()));
+            let similar = self.types.iter().find_map(|name| self.similar.get(name));
+            return Err(no_types(&self.types, similar.map(String::as_str)));
         }
         if let Some((map, ty)) = self.records.first() {
             let message = format!("an option sets record type `{ty}` for map `{map}`, but the object has no such type");
-            return Err(no_such_type(message, self.similar.as_deref()));
+            return Err(no_such_type(message, self.similar.get(ty).map(String::as_str)));
         }
         Ok(())
     }
@@ -81,12 +88,12 @@ fn no_such_type(message: String, similar: Option<&str>) -> Error {
     })
 }
 
-/// Returns the name of a type with fields or constants that is similar to the first of the names that no type has.
-pub(super) fn similar_type(btf: &Btf, names: &[&str]) -> Option<String> {
-    let absent = names.iter().find(|name| types_named(btf, name).is_empty())?;
+/// Returns the name of a type with fields or constants that is similar to a name, with or without keyword, that no type
+/// has.
+pub(super) fn similar_type<'a>(btf: &'a Btf, name: &str) -> Option<&'a str> {
     let types = btf
         .iter()
         .filter(|(_, ty)| matches!(ty.kind, Kind::Struct(_) | Kind::Union(_) | Kind::Enum(_) | Kind::Typedef(_)));
-    let name = absent.split_whitespace().last()?;
-    similar(name, types.map(|(_, ty)| btf.str(ty.name)).filter(|name| !name.is_empty())).map(str::to_owned)
+    let names = types.map(|(_, ty)| btf.str(ty.name)).filter(|name| !name.is_empty());
+    similar(name.split_whitespace().last()?, names)
 }

@@ -67,8 +67,7 @@ impl Requested {
         if self.missing.is_empty() {
             return Ok(self.found);
         }
-        let missing: Vec<&str> = self.missing.iter().map(String::as_str).collect();
-        Err(no_types(&self.missing, similar_type(btf, &missing).as_deref()))
+        Err(no_types(&self.missing, self.missing.iter().find_map(|name| similar_type(btf, name))))
     }
 }
 

@@ -8,6 +8,7 @@ use skelgen_abi::escape::Line;
 use skelgen_abi::plan::Attach;
 use skelgen_abi::uapi::{MapType, map_flags};
 use skelgen_runtime::generated::{Loaded, Loading, PinSet};
+use skelgen_runtime::link::StructOps;
 use skelgen_runtime::map::{RingBuf, Untyped};
 use skelgen_runtime::{Link, LoadOptions};
 
@@ -186,22 +187,10 @@ impl<'a> Session<'a> {
         let mut maps = Vec::new();
         for (index, map) in (0..).zip(&object.maps) {
             if map.def.struct_ops.is_some() {
-                let handle = loaded.take_struct_ops(index);
-                let name = Line(handle.name());
                 let has_link = map.def.flags & map_flags::LINK != 0;
-                let line = match (handle.is_created(), attach, has_link) {
-                    (false, ..) => format!("not loaded: struct_ops map {name}\n"),
-                    (_, false, _) => format!("loaded: struct_ops map {name}\n"),
-                    // If this process is killed, nothing unregisters a map without a link.
-                    (.., false) => format!(
-                        "loaded, not attached: struct_ops map {name} needs section `.struct_ops.link` instead of `.struct_ops`\n"
-                    ),
-                    (.., true) => {
-                        links.push(handle.attach()?);
-                        format!("attached: struct_ops map {name}\n")
-                    }
-                };
+                let (line, link) = register(&loaded.take_struct_ops(index), attach, has_link)?;
                 screen.say(&line)?;
+                links.extend(link);
                 continue;
             }
             if map.def.map_type == MapType::ARENA {
@@ -255,6 +244,23 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Registers a struct_ops map, if it was created and `attach` is set. Returns the line about it, and its link.
+fn register(map: &StructOps, attach: bool, has_link: bool) -> skelgen_runtime::Result<(String, Option<Link>)> {
+    let name = Line(map.name());
+    Ok(if !map.is_created() {
+        (format!("not loaded: struct_ops map {name}\n"), None)
+    } else if !attach {
+        (format!("loaded: struct_ops map {name}\n"), None)
+    } else if has_link {
+        let link = map.attach()?;
+        (format!("attached: struct_ops map {name}\n"), Some(link))
+    } else {
+        // If this process is killed, nothing unregisters a map without a link.
+        let needs = "needs section `.struct_ops.link` instead of `.struct_ops`";
+        (format!("loaded, not attached: struct_ops map {name} {needs}\n"), None)
+    })
 }
 
 #[cfg(test)]
