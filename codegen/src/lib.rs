@@ -59,6 +59,7 @@ mod generate;
 mod header;
 mod insn;
 mod link;
+mod loader;
 mod min_btf;
 mod model;
 mod options;
@@ -104,6 +105,9 @@ pub mod unstable {
     }
     pub mod link {
         pub use crate::link::*;
+    }
+    pub mod loader {
+        pub use crate::loader::*;
     }
     pub mod model {
         pub use crate::model::*;

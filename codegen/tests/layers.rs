@@ -26,7 +26,7 @@ const CODEGEN: Layers = Layers {
         "model",
         "link",
         "emulate",
-        "plan",
+        "plan loader",
         "skeleton",
         "rust header min_btf",
         "options+builder output",
@@ -74,8 +74,10 @@ const RUNTIME: Layers = Layers {
     ],
 };
 
-const ABI: Layers =
-    Layers { sources: "runtime/abi/src", order: &["escape opcode relocation uapi", "helper plan", "map_types", "lib"] };
+const ABI: Layers = Layers {
+    sources: "runtime/abi/src",
+    order: &["escape loader opcode relocation uapi", "helper plan", "map_types", "lib"],
+};
 
 #[test]
 fn the_shared_crate_is_layered() {

@@ -5,6 +5,7 @@
 //! | [`map_types`] | the kernel's requirements on map definitions, by map type |
 //! | [`plan`] | an object's load plan as constant tables and one blob, which the runtime executes |
 //! | [`opcode`], [`helper`], [`relocation`] | the numbers of opcodes, kernel helpers and kinds of CO-RE relocations |
+//! | [`loader`] | the step table of the loader program, which executes a load in the kernel |
 //! | [`escape`] | escaping of untrusted text for a line or a terminal |
 //! | [`uapi`] | the constants of `linux/bpf.h` |
 //!
@@ -20,6 +21,7 @@ extern crate std;
 
 pub mod escape;
 pub mod helper;
+pub mod loader;
 pub mod map_types;
 pub mod opcode;
 pub mod plan;

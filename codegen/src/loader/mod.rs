@@ -1,0 +1,8 @@
+//! The loader program: the requests of a load as a step table that one BPF program executes in the kernel.
+//!
+//! [`TableBuilder`] writes a table, whose format is in [`skelgen_abi::loader`]. The program is the same for every table
+//! except for the size of the value. This module does not know plans or objects.
+
+mod table;
+
+pub use table::{Copied, HeaderField, Label, Place, Slot, Source, StepIndex, Table, TableBuilder, TableError};
