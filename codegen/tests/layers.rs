@@ -76,7 +76,7 @@ const RUNTIME: Layers = Layers {
 
 const ABI: Layers = Layers {
     sources: "runtime/abi/src",
-    order: &["escape loader opcode relocation uapi", "helper plan", "map_types", "lib"],
+    order: &["escape loader opcode relocation uapi", "attr helper plan", "map_types", "lib"],
 };
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`opcode`], [`helper`], [`relocation`] | the numbers of opcodes, kernel helpers and kinds of CO-RE relocations |
 //! | [`loader`] | the step table of the loader program, which executes a load in the kernel |
 //! | [`escape`] | escaping of untrusted text for a line or a terminal |
+//! | [`attr`] | the layout of requests, as the kernel's `union bpf_attr` defines it |
 //! | [`uapi`] | the constants of `linux/bpf.h` |
 //!
 //! The crate has no dependencies and makes no system calls. Use its items through those two crates, whose versions it
@@ -19,6 +20,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod attr;
 pub mod escape;
 pub mod helper;
 pub mod loader;

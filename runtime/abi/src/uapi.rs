@@ -1,7 +1,7 @@
 //! The constants of `linux/bpf.h` (Linux 7.3.4) that skelgen uses: commands, types, flags and pseudo registers.
 //!
 //! Numbers are ABI: newer kernels only add to them. The enumerations are therefore open: unknown numbers are kept and
-//! printed, never rejected. The layouts of requests are in the runtime's module `sys`.
+//! printed, never rejected. The layouts of requests are in module `attr`.
 
 /// Defines a newtype over `u32` with named values and their lower-case names.
 macro_rules! open_enum {

@@ -43,7 +43,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::error::{Errno, Error, Subject};
-use crate::uapi::{Command, OBJ_NAME_MAX};
+use crate::uapi::Command;
+pub(crate) use skelgen_abi::attr::name16;
 
 /// Makes one bpf() system call.
 ///
@@ -199,16 +200,6 @@ fn address_mut<T>(slice: &mut [T]) -> u64 {
 /// Converts a length for a request.
 fn len32(len: usize) -> Result<u32, Errno> {
     u32::try_from(len).map_err(|_| Errno::from_raw(libc::E2BIG))
-}
-
-/// Converts a name for a request: truncated to 15 bytes, padded with zeros, and with `_` instead of every byte that the
-/// kernel rejects.
-pub(crate) fn name16(name: &str) -> [u8; 16] {
-    let mut field = [0; 16];
-    for (to, byte) in field.iter_mut().take(OBJ_NAME_MAX).zip(name.bytes()) {
-        *to = if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' { byte } else { b'_' };
-    }
-    field
 }
 
 #[cfg(test)]
