@@ -46,8 +46,6 @@ pub enum Source {
 /// A field of the header that steps can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderField {
-    /// u64: the pointer to the values that the process passes to the load.
-    Host,
     /// i32: the result of the last request, lookup or copy: negative error number, or the return value.
     Result,
     /// u64: the pointer to the log buffer.
@@ -141,14 +139,32 @@ pub struct TableBuilder {
 }
 
 /// A step before offsets and jumps are known.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Step {
     op: u8,
     command: u8,
     jump: Option<Label>,
-    at: Option<Source>,
+    at: Operand,
     size: u32,
-    arg: Option<Source>,
+    arg: Operand,
+}
+
+/// The field `at` or `arg` of a step.
+#[derive(Debug, Default)]
+enum Operand {
+    /// The operation does not use the field.
+    #[default]
+    Unused,
+    /// The offset of a value in the table.
+    Offset(Source),
+    /// An offset in the values that the process passes to the load.
+    Host(u32),
+}
+
+impl<T: Into<Source>> From<T> for Operand {
+    fn from(value: T) -> Self {
+        Self::Offset(value.into())
+    }
 }
 
 impl TableBuilder {
@@ -245,8 +261,8 @@ impl TableBuilder {
         self.check(attr, size, 4)?;
         let command = u8::try_from(command.0).map_err(|_| TableError::BadSize { size })?;
         let size = stored_size(size, loader::MAX_REQUEST)?;
-        let arg = slot.map(Source::Slot);
-        Ok(self.push(Step { op: op::REQUEST, command, jump: None, at: Some(attr.into()), size, arg }))
+        let arg = slot.map_or(Operand::Unused, Operand::from);
+        Ok(self.push(Step { op: op::REQUEST, command, at: attr.into(), size, arg, ..Step::default() }))
     }
 
     /// Adds a request to load a program or BTF like [`request`](Self::request), and steps before it that set the
@@ -292,36 +308,28 @@ impl TableBuilder {
         self.check(to, written, 4)?;
         let from = from.into();
         self.check_source(from, read, 4)?;
-        let at = Some(to.into());
-        Ok(self.push(Step { op: op::COPY, command: 0, jump: None, at, size: distance, arg: Some(from) }))
+        let (at, arg) = (to.into(), from.into());
+        Ok(self.push(Step { op: op::COPY, at, size: distance, arg, ..Step::default() }))
     }
 
-    /// Adds copies of `size` bytes from user space to the data, at most [`loader::MAX_COPY`] bytes in each step. The
-    /// pointer is the u64 at `pointer`; each copy increases it by the number of copied bytes. Returns the first step.
+    /// Adds copies of `size` bytes from the values that the process passes to the load, at most [`loader::MAX_COPY`]
+    /// bytes in each step. `offset` is the position in these values. Returns the first step.
     ///
     /// # Errors
-    /// `BadSize` if the size is 0; `BadPlace` if the bytes are not in the data or the pointer is not aligned to eight
-    /// bytes.
-    pub fn copy_from_user(
-        &mut self,
-        to: Place,
-        size: usize,
-        pointer: impl Into<Source>,
-    ) -> Result<StepIndex, TableError> {
+    /// `BadSize` if the size is 0; `BadPlace` if the destination is not in the data.
+    pub fn copy_from_host(&mut self, to: Place, size: usize, offset: u32) -> Result<StepIndex, TableError> {
         self.check(to, size, 4)?;
-        let pointer = pointer.into();
-        self.check_source(pointer, 8, 8)?;
-        let first = self.next();
         if size == 0 {
             return Err(TableError::BadSize { size });
         }
-        let (mut to, mut rest) = (to, size);
+        let first = self.next();
+        let (mut done, mut rest) = (0, size);
         while rest > 0 {
             let part = rest.min(loader::MAX_COPY as usize);
             let size = stored_size(part, loader::MAX_COPY)?;
-            let at = Some(to.into());
-            self.push(Step { op: op::COPY_FROM_USER, command: 0, jump: None, at, size, arg: Some(pointer) });
-            to = to.plus(size.saturating_add(1));
+            let (at, arg) = (to.plus(done).into(), Operand::Host(offset.saturating_add(done)));
+            self.push(Step { op: op::COPY_FROM_HOST, at, size, arg, ..Step::default() });
+            done = done.saturating_add(size).saturating_add(1);
             rest -= part;
         }
         Ok(first)
@@ -334,8 +342,7 @@ impl TableBuilder {
     /// `BadSize` if the name is empty or longer than 255 bytes.
     pub fn find_type(&mut self, name: &str, kind: u8, btf: Slot) -> Result<(StepIndex, Place), TableError> {
         let (at, size) = self.name(name)?;
-        let step =
-            Step { op: op::FIND_TYPE, command: kind, jump: None, at: Some(at.into()), size, arg: Some(btf.into()) };
+        let step = Step { op: op::FIND_TYPE, command: kind, at: at.into(), size, arg: btf.into(), ..Step::default() };
         Ok((self.push(step), at))
     }
 
@@ -346,7 +353,7 @@ impl TableBuilder {
     /// `BadSize` if the name is empty or longer than 255 bytes.
     pub fn find_symbol(&mut self, name: &str) -> Result<(StepIndex, Place), TableError> {
         let (at, size) = self.name(name)?;
-        let step = Step { op: op::FIND_SYMBOL, command: 0, jump: None, at: Some(at.into()), size, arg: None };
+        let step = Step { op: op::FIND_SYMBOL, at: at.into(), size, ..Step::default() };
         Ok((self.push(step), at))
     }
 
@@ -369,18 +376,18 @@ impl TableBuilder {
     /// Adds a jump that is always taken.
     pub fn jump(&mut self, to: Label) -> StepIndex {
         // The steps do not end at offset 0.
-        let at = Some(Source::Header(HeaderField::End));
-        self.push(Step { op: op::JUMP_IF_NOT_EQUAL, command: 0, jump: Some(to), at, size: 0, arg: None })
+        let at = HeaderField::End.into();
+        self.push(Step { op: op::JUMP_IF_NOT_EQUAL, jump: Some(to), at, ..Step::default() })
     }
 
     /// Adds a step that closes the file descriptor in a slot, if it has one, and empties the slot.
     pub fn close(&mut self, slot: Slot) -> StepIndex {
-        self.push(Step { op: op::CLOSE, command: 0, jump: None, at: None, size: 0, arg: Some(slot.into()) })
+        self.push(Step { op: op::CLOSE, arg: slot.into(), ..Step::default() })
     }
 
     /// Adds a step that ends the run with this error number.
     pub fn fail(&mut self, errno: u32) -> StepIndex {
-        self.push(Step { op: op::FAIL, command: 0, jump: None, at: None, size: errno, arg: None })
+        self.push(Step { op: op::FAIL, size: errno, ..Step::default() })
     }
 
     /// Finishes the table.
@@ -393,7 +400,7 @@ impl TableBuilder {
 
     fn jump_if(&mut self, op: u8, at: Source, value: u32, to: Label) -> Result<StepIndex, TableError> {
         self.check_source(at, 4, 4)?;
-        Ok(self.push(Step { op, command: 0, jump: Some(to), at: Some(at), size: value, arg: None }))
+        Ok(self.push(Step { op, jump: Some(to), at: at.into(), size: value, ..Step::default() }))
     }
 
     fn push(&mut self, step: Step) -> StepIndex {
@@ -463,7 +470,6 @@ impl StepIndex {
 impl HeaderField {
     const fn offset(self) -> u32 {
         match self {
-            Self::Host => header::HOST,
             Self::Result => header::RESULT,
             Self::LogBuffer => header::LOG_BUFFER,
             Self::LogLevel => header::LOG_LEVEL,

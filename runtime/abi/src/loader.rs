@@ -11,11 +11,11 @@
 //!               tail       TAIL zero bytes, so that an access at any checked offset ends in the value
 //! ```
 //!
-//! All numbers have the byte order of the machine. `codegen/src/loader/` writes tables, and its program text defines
+//! The loader program gets pointers in its context, executes the steps in their order, and returns a [`State`]. All numbers have the byte order of the machine. `codegen/src/loader/` writes tables, and its program text defines
 //! what each operation does.
 
 /// The size of the header in bytes. The slots follow it.
-pub const HEADER_SIZE: u32 = 64;
+pub const HEADER_SIZE: u32 = 80;
 
 /// The size of a step in bytes.
 pub const STEP_SIZE: u32 = 16;
@@ -30,7 +30,7 @@ pub const TAIL: u32 = 4096;
 /// The maximum number of bytes of a request (`union bpf_attr`), and of a name with its terminating NUL.
 pub const MAX_REQUEST: u32 = 256;
 
-/// The maximum number of bytes that one step copies from user space.
+/// The maximum number of bytes that one step copies from the process.
 pub const MAX_COPY: u32 = 4096;
 
 /// The maximum size of the value in bytes. Linux 6.18 accepts values of this size.
@@ -59,7 +59,8 @@ pub mod header {
     pub const SLOTS_END: u32 = 24;
     /// i32: the result of the last request, lookup or copy: negative error number, or the return value.
     pub const RESULT: u32 = 28;
-    /// The first [`CONTEXT_INPUTS`](super::CONTEXT_INPUTS) bytes of the context, copied when the run starts.
+    /// u64: the address of the process's values. This and the next four fields are the beginning of the context, which
+    /// is copied when the run starts.
     pub const HOST: u32 = 32;
     /// u64: the pointer to the log buffer.
     pub const LOG_BUFFER: u32 = HOST + 8;
@@ -69,6 +70,8 @@ pub mod header {
     pub const LOG_SIZE: u32 = HOST + 20;
     /// u32: the index of the step whose request gets the log; 0 for no log.
     pub const LOG_STEP: u32 = HOST + 24;
+    /// u64: the address of the last kernel symbol that was found.
+    pub const SYMBOL: u32 = 64;
 }
 
 /// The operations of steps: the first byte of a step.
@@ -83,9 +86,8 @@ pub mod op {
     /// Copies the u32 at `arg` to `at`. If `size & 12` is not 0, also copies the u32 at `arg` + 4 to
     /// `at` + `size & 12`: 4 for a u64, 8 for the two immediates of an `ld_imm64`.
     pub const COPY: u8 = 2;
-    /// Copies `(size & 4095) + 1` bytes from user space to `at`. The pointer is the u64 at `arg`, which is increased by
-    /// this number if the copy succeeds.
-    pub const COPY_FROM_USER: u8 = 3;
+    /// Copies `(size & 4095) + 1` bytes of the process's values to `at`, from offset `arg` in the values.
+    pub const COPY_FROM_HOST: u8 = 3;
     /// Finds a type of the kernel by its name at `at`, of `(size & 255) + 1` bytes with the terminating NUL, and its
     /// kind `command`. Replaces the first four bytes of the name by the BTF id. The slot at `arg` gets the file
     /// descriptor of the BTF if the type is one of a module.
@@ -104,28 +106,24 @@ pub mod op {
 }
 
 /// The size of the context in bytes.
-pub const CONTEXT_SIZE: usize = 48;
+pub const CONTEXT_SIZE: usize = 40;
 
-/// The number of bytes at the beginning of the context that the loader program reads. It writes the others.
-pub const CONTEXT_INPUTS: u32 = 32;
-
-/// The offsets of the context's fields that the loader program writes.
+/// The offsets of the context's fields that the loader program writes if a step fails. The program reads the fields
+/// before them.
 pub mod context {
-    /// u32: a number of [`State`](super::State).
-    pub const STATE: u32 = super::CONTEXT_INPUTS;
     /// i32: the negative error number of the failed step.
-    pub const ERROR: u32 = STATE + 4;
+    pub const ERROR: u32 = 32;
     /// u32: the offset of the failed step in the value.
-    pub const STEP: u32 = STATE + 8;
+    pub const STEP: u32 = 36;
 }
 
-/// What a run of the loader program reports about itself.
+/// How a run of the loader program ended: its return value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The program did not execute the table, because the map is not the one it was signed with, or the table was
-    /// executed before.
+    /// The program did not execute the table, because the map is not the one that was signed, or the table was executed
+    /// before.
     Rejected,
-    /// The kernel ended the program before the last step. Slots may have open file descriptors.
+    /// The kernel ended the program before the last step. Slots can have open file descriptors.
     Interrupted,
     /// All steps were executed. The slots have the file descriptors.
     Finished,
@@ -134,7 +132,7 @@ pub enum State {
 }
 
 impl State {
-    /// Returns the number of the state in the context.
+    /// Returns the return value of the program.
     #[must_use]
     pub const fn number(self) -> u32 {
         match self {
@@ -142,6 +140,18 @@ impl State {
             Self::Interrupted => 1,
             Self::Finished => 2,
             Self::Failed => 3,
+        }
+    }
+
+    /// Returns the state that the program's return value states; `None` for a number that it does not return.
+    #[must_use]
+    pub const fn of(return_value: u32) -> Option<Self> {
+        match return_value {
+            0 => Some(Self::Rejected),
+            1 => Some(Self::Interrupted),
+            2 => Some(Self::Finished),
+            3 => Some(Self::Failed),
+            _ => None,
         }
     }
 }
@@ -161,14 +171,12 @@ pub struct Context {
     pub log_step: u32,
 }
 
-/// What the loader program reported in the context.
+/// The step that failed, as the loader program reports it in the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How the run ended.
-    pub state: State,
-    /// The error number of the failed step, 0 if no step failed.
+pub struct Failure {
+    /// The error number, positive.
     pub errno: i32,
-    /// The offset of the failed step in the table. [`Layout::step`] returns its index.
+    /// The offset of the step in the table. [`Layout::step`] returns its index.
     pub at: u32,
 }
 
@@ -186,18 +194,13 @@ impl Context {
     }
 }
 
-impl Report {
-    /// Reads the context after a run; `None` if the state is unknown.
+impl Failure {
+    /// Reads the context after a run that returned [`State::Failed`].
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; CONTEXT_SIZE]) -> Option<Self> {
-        let word = |offset: u32| bytes.get(offset as usize..)?.first_chunk().copied();
-        let state = u32::from_ne_bytes(word(context::STATE)?);
-        let states = [State::Rejected, State::Interrupted, State::Finished, State::Failed];
-        Some(Self {
-            state: states.into_iter().find(|known| known.number() == state)?,
-            errno: i32::from_ne_bytes(word(context::ERROR)?).checked_neg()?,
-            at: u32::from_ne_bytes(word(context::STEP)?),
-        })
+    pub fn from_bytes(bytes: &[u8; CONTEXT_SIZE]) -> Self {
+        let word = |offset: u32| bytes.get(offset as usize..).and_then(|rest| rest.first_chunk()).copied();
+        let errno = i32::from_ne_bytes(word(context::ERROR).unwrap_or_default()).saturating_neg();
+        Self { errno, at: u32::from_ne_bytes(word(context::STEP).unwrap_or_default()) }
     }
 }
 
@@ -249,22 +252,24 @@ mod tests {
         let mut bytes = context.to_bytes();
         assert_eq!(u64::from_ne_bytes(bytes[8..16].try_into().unwrap()), 2);
         assert_eq!(u32::from_ne_bytes(bytes[24..28].try_into().unwrap()), 5);
-        let report = Report { state: State::Rejected, errno: 0, at: 0 };
-        assert_eq!(Report::from_bytes(&bytes), Some(report));
-        for (at, value) in [(32, 3), (40, 96)] {
-            bytes[at..at + 4].copy_from_slice(&u32::to_ne_bytes(value));
+        bytes[32..36].copy_from_slice(&i32::to_ne_bytes(-22));
+        bytes[36..40].copy_from_slice(&u32::to_ne_bytes(96));
+        assert_eq!(Failure::from_bytes(&bytes), Failure { errno: 22, at: 96 });
+    }
+
+    #[test]
+    fn states_are_return_values() {
+        for number in 0..4 {
+            assert_eq!(State::of(number).map(State::number), Some(number));
         }
-        bytes[36..40].copy_from_slice(&i32::to_ne_bytes(-22));
-        assert_eq!(Report::from_bytes(&bytes), Some(Report { state: State::Failed, errno: 22, at: 96 }));
-        bytes[32..36].copy_from_slice(&9_u32.to_ne_bytes());
-        assert_eq!(Report::from_bytes(&bytes), None);
+        assert_eq!(State::of(4), None);
     }
 
     #[test]
     fn steps_have_indexes_and_offsets() {
         let layout = Layout { slots: 5, steps: 2 };
-        assert_eq!((layout.slot_at(1), layout.steps_at(), layout.data_at()), (68, 96, 128));
-        let indexes = [80, 96, 100, 112, 128].map(|at| layout.step(at));
+        assert_eq!((layout.slot_at(1), layout.steps_at(), layout.data_at()), (84, 112, 144));
+        let indexes = [96, 112, 116, 128, 144].map(|at| layout.step(at));
         assert_eq!(indexes, [None, Some(0), None, Some(1), None]);
     }
 }

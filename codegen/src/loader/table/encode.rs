@@ -1,6 +1,6 @@
 //! The bytes of a finished table.
 
-use super::{Place, Source, Step, StepIndex, Table, TableBuilder, TableError};
+use super::{Operand, Place, Source, Step, StepIndex, Table, TableBuilder, TableError};
 use crate::insn::Endian;
 use skelgen_abi::loader::{self, Layout, header};
 
@@ -23,6 +23,11 @@ pub(super) fn encode(builder: &TableBuilder) -> Result<Table, TableError> {
     encoder.word(header::END, layout.data_at());
     encoder.word(header::SLOTS_END, layout.slot_at(layout.slots));
     for (index, step) in (0..).zip(&builder.steps) {
+        if let Operand::Host(offset) = step.arg {
+            // The loader program rejects larger offsets, as in the table.
+            let is_small = offset <= value_size - loader::TAIL;
+            is_small.then_some(()).ok_or(TableError::BadPlace { offset })?;
+        }
         let jump = jump(builder, StepIndex(index), step)?;
         encoder.step(layout.steps_at() + index * loader::STEP_SIZE, step, jump);
     }
@@ -53,9 +58,9 @@ impl Encoder {
             Endian::Big => jump.to_be_bytes(),
         };
         self.bytes[at as usize..][..4].copy_from_slice(&[step.op, step.command, jump[0], jump[1]]);
-        self.word(at + 4, step.at.map_or(0, |at| self.offset(at)));
+        self.word(at + 4, self.operand(&step.at));
         self.word(at + 8, step.size);
-        self.word(at + 12, step.arg.map_or(0, |arg| self.offset(arg)));
+        self.word(at + 12, self.operand(&step.arg));
     }
 
     /// Chains the pointers: each has the offset of its target in its less significant half, and the offset of the next
@@ -80,6 +85,14 @@ impl Encoder {
         }
         self.word(header::POINTERS, next);
         Ok(())
+    }
+
+    fn operand(&self, operand: &Operand) -> u32 {
+        match *operand {
+            Operand::Unused => 0,
+            Operand::Offset(source) => self.offset(source),
+            Operand::Host(offset) => offset,
+        }
     }
 
     /// Returns the offset of a value in the table.

@@ -26,13 +26,13 @@ fn a_table_has_header_steps_and_data() {
     builder.point(attr, btf).unwrap();
     let table = builder.finish().unwrap();
     assert_eq!(table.layout, Layout { slots: 2, steps: 3 });
-    let (steps, data) = (80, 80 + 48);
+    let (steps, data) = (96, 96 + 48);
     assert_eq!(words(&table.bytes, 8), [steps, data, 0, data]);
-    assert_eq!(words(&table.bytes, 24)[0], 72, "the end of the slots");
-    assert_eq!(words(&table.bytes, steps), [u32::from(op::REQUEST) | 3 << 16, data, 19, 64]);
-    assert_eq!(words(&table.bytes, steps + 16), [u32::from(op::COPY), data + 4, 0, 68]);
+    assert_eq!(words(&table.bytes, 24)[0], 88, "the end of the slots");
+    assert_eq!(words(&table.bytes, steps), [u32::from(op::REQUEST) | 3 << 16, data, 19, 80]);
+    assert_eq!(words(&table.bytes, steps + 16), [u32::from(op::COPY), data + 4, 0, 84]);
     assert_eq!(words(&table.bytes, steps + 32), [u32::from(op::JUMP_IF_NOT_EQUAL) | 1 << 16, header::END, 0, 0]);
-    assert_eq!(words(&table.bytes, data), [68, data + 8, data + 24, 0], "pointers are chained");
+    assert_eq!(words(&table.bytes, data), [84, data + 8, data + 24, 0], "pointers are chained");
     assert_eq!(table.bytes.len(), data as usize + 32);
     assert_eq!(table.value_size, data + 32 + loader::TAIL);
 }
@@ -47,8 +47,8 @@ fn big_endian_tables_have_the_same_numbers() {
     builder.on_error(freeze, next);
     builder.point(attr.plus(8), attr).unwrap();
     let table = builder.finish().unwrap();
-    assert_eq!(table.bytes[64..72], [op::REQUEST, 22, 0, 1, 0, 0, 0, 80]);
-    assert_eq!(table.bytes[88..96], [0, 0, 0, 0, 0, 0, 0, 80], "next pointer, then target");
+    assert_eq!(table.bytes[80..88], [op::REQUEST, 22, 0, 1, 0, 0, 0, 96]);
+    assert_eq!(table.bytes[104..112], [0, 0, 0, 0, 0, 0, 0, 96], "next pointer, then target");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn requests_with_logs_copy_the_log_fields_of_their_step_only() {
         assert_eq!(load.index(), copies + 1);
         let table = builder.finish().unwrap();
         let skip = u32::from(op::JUMP_IF_NOT_EQUAL) | load.index() << 16;
-        assert_eq!(words(&table.bytes, 64), [skip, header::LOG_STEP, load.index(), 0]);
+        assert_eq!(words(&table.bytes, 80), [skip, header::LOG_STEP, load.index(), 0]);
     }
     let mut builder = TableBuilder::new(Endian::Little);
     let attr = builder.reserve(40).unwrap();
@@ -83,15 +83,20 @@ fn lookups_have_room_for_their_results() {
 }
 
 #[test]
-fn long_copies_from_user_space_are_several_steps() {
+fn long_copies_from_the_process_are_several_steps() {
     let mut builder = TableBuilder::new(Endian::Little);
     let to = builder.reserve(9000).unwrap();
-    builder.copy_from_user(to, 9000, HeaderField::Host).unwrap();
+    builder.copy_from_host(to, 9000, 100).unwrap();
     assert_eq!(builder.next().index(), 3);
-    assert_eq!(builder.copy_from_user(to, 0, HeaderField::Host), Err(TableError::BadSize { size: 0 }));
+    assert_eq!(builder.copy_from_host(to, 0, 0), Err(TableError::BadSize { size: 0 }));
     let table = builder.finish().unwrap();
-    let last = words(&table.bytes, 64 + 32);
-    assert_eq!(last[1..], [table.layout.data_at() + 8192, 9000 - 8192 - 1, header::HOST]);
+    let last = words(&table.bytes, 80 + 32);
+    assert_eq!(last[1..], [table.layout.data_at() + 8192, 9000 - 8192 - 1, 8292]);
+
+    let mut builder = TableBuilder::new(Endian::Little);
+    let to = builder.reserve(8).unwrap();
+    builder.copy_from_host(to, 8, 1000).unwrap();
+    assert_eq!(builder.finish(), Err(TableError::BadPlace { offset: 1000 }));
 }
 
 #[test]
@@ -126,10 +131,10 @@ fn mistakes_and_limits_are_errors() {
     assert_eq!(builder.finish(), Err(TableError::PointersOverlap { offset: 0 }));
 
     let mut builder = fresh();
-    builder.reserve(loader::MAX_VALUE as usize - 64 - loader::TAIL as usize).unwrap();
+    builder.reserve(loader::MAX_VALUE as usize - 80 - loader::TAIL as usize).unwrap();
     builder.finish().unwrap();
     let mut builder = fresh();
-    builder.reserve(loader::MAX_VALUE as usize - 64).unwrap();
+    builder.reserve(loader::MAX_VALUE as usize - 80).unwrap();
     assert!(matches!(builder.finish(), Err(TableError::TooLarge { .. })));
 
     let mut builder = fresh();
