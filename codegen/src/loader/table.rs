@@ -465,6 +465,12 @@ impl StepIndex {
     pub const fn index(self) -> u32 {
         self.0
     }
+
+    /// Returns the step after this one, for requests and copies that are several steps.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl HeaderField {
