@@ -5,7 +5,8 @@
 //! references only to the first 512 MiB of an arena require them at the beginning.
 
 use super::parts::Arenas;
-use super::{Executor, at, at_mut, no_such};
+use super::state::{created, open_map};
+use super::{Executor, at_mut, no_such};
 use crate::abi::SectionKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel;
@@ -29,10 +30,8 @@ pub(super) static PART: Arenas =
 impl Executor {
     /// Maps an arena that was created or reused into memory; does nothing for other maps.
     fn map_arena(&mut self, index: u32) -> Result<()> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let Some(created) =
-            at(&self.maps, index).and_then(Option::as_ref).filter(|_| open.row.map_type == MapType::ARENA)
-        else {
+        let open = open_map(&self.maps, index)?;
+        let Some(created) = created(&self.maps, index).filter(|_| open.row.map_type == MapType::ARENA) else {
             return Ok(());
         };
         let name = &*open.definition.name;
@@ -48,7 +47,7 @@ impl Executor {
             )
         })?;
         let globals = self.globals(open, len)?;
-        if let Some(created) = at_mut(&mut self.maps, index).and_then(Option::as_mut) {
+        if let Some(created) = at_mut(&mut self.maps, index).and_then(|map| map.created.as_mut()) {
             created.arena = Some(Arena { region, globals });
         }
         Ok(())
@@ -76,9 +75,8 @@ impl Executor {
 
     /// Writes the initial values of an arena's variables.
     fn fill_arena(&self, index: u32) -> Result<()> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.is_reused())
-        else {
+        let open = open_map(&self.maps, index)?;
+        let Some(created) = created(&self.maps, index).filter(|created| !created.is_reused()) else {
             return Ok(());
         };
         let (Some(arena), Some(section)) = (&created.arena, &open.definition.section) else {
@@ -106,7 +104,7 @@ impl Executor {
 
     /// Returns the offset of the variables in the arena with this index, in bytes.
     fn arena_globals(&self, index: u32) -> Result<u32> {
-        let created = at(&self.maps, index).and_then(Option::as_ref);
+        let created = created(&self.maps, index);
         // The hash of a program, which is computed before its maps exist, does not depend on the offset.
         let Some(created) = created else { return Ok(0) };
         let begin = created.arena.as_ref().map(|arena| arena.globals);

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd};
 
+use super::state::open_map;
 use super::{Executor, absent, at, at_mut, no_such, parts};
 use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
@@ -263,7 +264,7 @@ impl Executor {
                 set_immediate(rest, 0, number(mask)?).ok_or_else(outside)
             }
             PatchKind::Stride(map) => {
-                let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
+                let open = open_map(&self.maps, map)?;
                 let align = open.definition.section.map_or(1, |section| section.align);
                 let stride = percpu_stride(open.row.value_size, align).and_then(|stride| i32::try_from(stride).ok());
                 let stride = stride.ok_or_else(|| {
@@ -315,7 +316,7 @@ impl Executor {
     /// happens only while a program is hashed, and the hash does not contain descriptors.
     fn map_fd(&self, map: u32) -> Result<Option<i32>> {
         const NOT_YET: i32 = -1;
-        Ok(match at(&self.maps, map).ok_or_else(|| no_such("map", map))? {
+        Ok(match &at(&self.maps, map).ok_or_else(|| no_such("map", map))?.created {
             Some(created) => Some(created.map.as_fd().as_raw_fd()),
             None => self.is_wanted(map)?.then_some(NOT_YET),
         })

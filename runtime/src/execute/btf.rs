@@ -67,7 +67,8 @@ impl Executor {
     /// Loads BTF for one program in which arguments with the tag `arg:ctx` have the type that the kernel requires. Returns `None` if no
     /// argument has the tag, or the kernel rejects this BTF, too.
     fn btf_with_contexts(&mut self, program: u32) -> Result<Option<OwnedFd>> {
-        let (Some(span), Some(open)) = (self.object.btf, at(&self.open_programs, program)) else {
+        let (Some(span), Some(open)) = (self.object.btf, at(&self.programs, program).map(|program| &program.open))
+        else {
             return Ok(None);
         };
         let (bytes, program_type) = (self.bytes(span)?, open.program_type);
@@ -105,7 +106,7 @@ impl Executor {
     /// Returns whether the load requires the object's BTF, because the object has struct_ops maps. All other objects can be loaded
     /// without BTF; tools such as bpftool then show less.
     fn needs_btf(&self) -> bool {
-        self.open_maps.iter().any(|open| open.autocreate && open.definition.struct_ops.is_some())
+        self.maps.iter().any(|map| map.open.autocreate && map.open.definition.struct_ops.is_some())
     }
 
     /// Returns whether the object's BTF was loaded and the kernel accepts function and line records, which refer to it.

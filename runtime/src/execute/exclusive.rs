@@ -8,7 +8,8 @@
 #[cfg(feature = "exclusive-maps")]
 pub(super) use hash::digest;
 
-use super::{Executor, at, no_such};
+use super::state::open_map;
+use super::{Executor, at};
 use crate::abi::PatchKind;
 use crate::error::Result;
 use crate::open::Exclusive;
@@ -19,7 +20,7 @@ const MESSAGE: &str = "hash doesn't match map's excl_prog_hash";
 impl Executor {
     /// Returns the hash of the program that a map is exclusive to; `None` if all programs can use the map.
     pub(super) fn exclusive_hash(&mut self, map: u32) -> Result<Option<[u8; 32]>> {
-        let open = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?;
+        let open = open_map(&self.maps, map)?;
         match &open.exclusive {
             None => Ok(None),
             Some(Exclusive::Hash(hash)) => Ok(Some(*hash)),
@@ -35,11 +36,11 @@ impl Executor {
     /// program; `None` if the reason is another.
     pub(super) fn excluded(&self, program: u32, log: Option<&str>) -> Option<String> {
         log.filter(|log| log.contains(MESSAGE))?;
-        let open = at(&self.open_programs, program)?;
+        let open = &at(&self.programs, program)?.open;
         for (_, function) in super::assemble::functions(self.object, open.definition) {
             for patch in self.patches(self.body(function.ok()?)).ok()? {
                 let (PatchKind::Map(map) | PatchKind::ArenaValue(map)) = patch.ok()?.kind else { continue };
-                let map = at(&self.open_maps, map)?;
+                let map = &at(&self.maps, map)?.open;
                 let Some(exclusive) = &map.exclusive else { continue };
                 let name = map.name();
                 return Some(match exclusive {
@@ -73,7 +74,7 @@ mod hash {
         /// Returns the hash of a program that a later step loads. That step relocates the program in user space, so
         /// that the kernel computes the same hash.
         pub(super) fn hash_of(&mut self, name: &str) -> Result<[u8; 32]> {
-            let position = self.open_programs.iter().position(|open| open.name() == name);
+            let position = self.programs.iter().position(|program| program.open.name() == name);
             let index = position.and_then(|position| u32::try_from(position).ok());
             let Some(index) = index else {
                 return Err(Error::invalid(format_args!(
@@ -81,7 +82,7 @@ mod hash {
                 ))
                 .about(Subject::Program(name)));
             };
-            if at(&self.open_programs, index).is_none_or(|open| !open.autoload) {
+            if at(&self.programs, index).is_none_or(|program| !program.open.autoload) {
                 let error = format!("a map was set to be exclusive to program `{name}`, which is not loaded");
                 return Err(Error::invalid(error).about(Subject::Program(name)).with_help(
                     "load the program with `set_autoload(true)`, or leave the map out with `set_autocreate(false)`",

@@ -63,7 +63,7 @@ impl Executor {
 
     /// Emits the event that a program was changed.
     pub(super) fn emit_changed(&self, index: u32, what: &str) {
-        if let Some(open) = super::at(&self.open_programs, index) {
+        if let Some(open) = super::at(&self.programs, index).map(|program| &program.open) {
             self.emit(&LoadEvent::ProgramChanged { name: open.name(), what });
         }
     }

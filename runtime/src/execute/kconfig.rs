@@ -1,7 +1,8 @@
 //! The step that writes the running kernel's configuration to section `.kconfig`.
 
 use super::assemble::functions;
-use super::{Executor, at, is_eperm, no_such, parts};
+use super::state::{created, open_map};
+use super::{Executor, is_eperm, parts};
 use crate::abi::{Kconfig, KconfigKind, PatchKind};
 use crate::error::{Error, Result, Subject};
 use crate::kernel::causes::advise;
@@ -16,7 +17,7 @@ pub(super) static PART: parts::Kconfig = parts::Kconfig { fill: Executor::fill_k
 
 impl Executor {
     fn fill_kconfig(&mut self, map: u32) -> Result<()> {
-        let size = at(&self.open_maps, map).ok_or_else(|| no_such("map", map))?.row.value_size;
+        let size = open_map(&self.maps, map)?.row.value_size;
         let mut values = Values::new(&self.object.kconfig, size);
         values.resolve_kernel(self)?;
         if let Some(text) = &self.options.kconfig {
@@ -51,7 +52,7 @@ impl Executor {
                     .within(format_args!("cannot load program `{program}`")));
             }
         }
-        let Some(created) = at(&self.maps, map).and_then(Option::as_ref).filter(|created| !created.is_reused()) else {
+        let Some(created) = created(&self.maps, map).filter(|created| !created.is_reused()) else {
             return Ok(());
         };
         created
@@ -62,7 +63,7 @@ impl Executor {
 
     /// Returns a program that reads this variable and will be loaded.
     fn reader_of(&self, map: u32, config: &Kconfig) -> Result<Option<&'static str>> {
-        for open in self.open_programs.iter().filter(|open| open.autoload) {
+        for open in self.programs.iter().map(|program| &program.open).filter(|open| open.autoload) {
             for (_, function) in functions(self.object, open.definition) {
                 let body = &function?.body;
                 let insns = self.bytes(body.insns)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::arena::Arena;
+use super::state::{created, open_map};
 use super::{Executor, at, no_such, parts};
 use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
@@ -51,8 +52,8 @@ impl Created {
         self.reused
     }
 
-    pub(super) fn into_parts(self) -> (Opened, Info) {
-        (Opened(self.map), self.info)
+    pub(super) fn into_parts(self) -> (Opened, Info, Option<Arena>) {
+        (Opened(self.map), self.info, self.arena)
     }
 }
 
@@ -72,10 +73,9 @@ impl Executor {
         self.emit_map(&created, index);
         let reused = created.reused;
         let section = at(&self.object.maps, index).and_then(|map| map.section);
-        let changed = at(&self.open_maps, index).is_some_and(|open| open.value.is_some());
-        if let Some(slot) = super::at_mut(&mut self.maps, index) {
-            *slot = Some(created);
-        }
+        let map = super::at_mut(&mut self.maps, index).ok_or_else(|| no_such("map", index))?;
+        let changed = map.open.value.is_some();
+        map.created = Some(created);
         if let Some(part) = self.parts.arenas {
             (part.map)(self, index)?;
         }
@@ -95,7 +95,7 @@ impl Executor {
     fn emit_map(&self, created: &Created, index: u32) {
         let name = created.info.name;
         let Definition { map_type, key_size, value_size, max_entries, .. } = *created.map.definition();
-        let pin = at(&self.open_maps, index).filter(|_| created.pinned).and_then(|open| self.options.pin_path(open));
+        let pin = at(&self.maps, index).filter(|_| created.pinned).and_then(|map| self.options.pin_path(&map.open));
         self.emit(&match created.reused {
             true => LoadEvent::MapReused { name, pin: pin.as_deref() },
             false => LoadEvent::MapCreated { name, map_type, key_size, value_size, max_entries },
@@ -104,14 +104,14 @@ impl Executor {
 
     /// Returns whether the load creates a map, or reuses one in its place.
     pub(super) fn is_wanted(&self, index: u32) -> Result<bool> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let left_out = |program: u32| at(&self.open_programs, program).is_none_or(|program| !program.autoload);
+        let open = open_map(&self.maps, index)?;
+        let left_out = |program: u32| at(&self.programs, program).is_none_or(|program| !program.open.autoload);
         Ok(open.autocreate && !open.definition.jump_table.is_some_and(|table| left_out(table.program)))
     }
 
     pub(super) fn create(&mut self, index: u32) -> Result<Created> {
         let exclusive = self.exclusive_hash(index)?;
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let open = open_map(&self.maps, index)?;
         let name = &*open.definition.name;
         if open.definition.section.is_some() && open.row.value_size < open.definition.value_size {
             return Err(Error::invalid(format_args!(
@@ -123,17 +123,15 @@ impl Executor {
             Some(part) => (part.template)(self, index)?,
             None => None,
         };
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let open = open_map(&self.maps, index)?;
         let inner = match (&template, &open.inner) {
             (Some(InnerMap::Given), Some(Inner::Map(given))) => Some(given.as_fd()),
-            (Some(InnerMap::OfObject(inner)), _) => {
-                at(&self.maps, *inner).and_then(Option::as_ref).map(|created| created.map.as_fd())
-            }
+            (Some(InnerMap::OfObject(inner)), _) => created(&self.maps, *inner).map(|created| created.map.as_fd()),
             (Some(InnerMap::Template(template)), _) => Some(template.as_fd()),
             _ => None,
         };
         let mut shape = self.shape(open)?;
-        let table = at(&self.struct_ops_maps, index).and_then(Option::as_ref);
+        let table = at(&self.maps, index).and_then(|map| map.kernel_map.as_ref());
         let kernel_value = table.map(|table| {
             shape.value_size = table.value_size;
             let module = self.symbols.module(table.module);
@@ -190,8 +188,8 @@ impl Executor {
     }
 
     pub(super) fn fill_map(&mut self, index: u32, flags: u64) -> Result<()> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
-        let Some(created) = at(&self.maps, index).and_then(Option::as_ref).filter(|created| !created.reused) else {
+        let open = open_map(&self.maps, index)?;
+        let Some(created) = created(&self.maps, index).filter(|created| !created.reused) else {
             return Ok(());
         };
         let Some(section) = &open.definition.section else {
@@ -262,7 +260,7 @@ impl Executor {
     }
 
     pub(super) fn freeze_map(&self, index: u32) -> Result<()> {
-        match at(&self.maps, index).ok_or_else(|| no_such("map", index))? {
+        match &at(&self.maps, index).ok_or_else(|| no_such("map", index))?.created {
             Some(created) if !created.reused => created
                 .map
                 .freeze()
@@ -272,8 +270,8 @@ impl Executor {
     }
 
     pub(super) fn insert_map(&self, outer: u32, key: u32, inner: u32) -> Result<()> {
-        let to = at(&self.maps, outer).ok_or_else(|| no_such("map", outer))?;
-        let from = at(&self.maps, inner).ok_or_else(|| no_such("map", inner))?;
+        let to = &at(&self.maps, outer).ok_or_else(|| no_such("map", outer))?.created;
+        let from = &at(&self.maps, inner).ok_or_else(|| no_such("map", inner))?.created;
         let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
@@ -289,8 +287,8 @@ impl Executor {
     }
 
     pub(super) fn insert_program(&self, map: u32, key: u32, program: u32) -> Result<()> {
-        let to = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
-        let from = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
+        let to = &at(&self.maps, map).ok_or_else(|| no_such("map", map))?.created;
+        let from = &at(&self.programs, program).ok_or_else(|| no_such("program", program))?.loaded;
         let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
             return Ok(());
         };
@@ -302,8 +300,8 @@ impl Executor {
 
     /// Binds a map to a program. Kernels before 5.10 cannot do this, and programs run without it.
     pub(super) fn bind_map(&self, program: u32, map: u32) -> Result<()> {
-        let to = at(&self.programs, program).ok_or_else(|| no_such("program", program))?;
-        let from = at(&self.maps, map).ok_or_else(|| no_such("map", map))?;
+        let to = &at(&self.programs, program).ok_or_else(|| no_such("program", program))?.loaded;
+        let from = &at(&self.maps, map).ok_or_else(|| no_such("map", map))?.created;
         let (Some(to), Some(from)) = (to, from) else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ mod btf;
 mod exclusive;
 mod fixups;
 mod kconfig;
+mod loaded;
 mod log;
 mod maps;
 pub(crate) mod parts;
@@ -19,6 +20,7 @@ mod programs;
 mod relocate;
 mod reuse;
 mod settings;
+mod state;
 mod struct_ops;
 mod symbols;
 mod templates;
@@ -29,13 +31,13 @@ mod verdict;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+pub use self::loaded::Loaded;
 use self::parts::Parts;
+pub(crate) use self::state::{MapState, ProgramState};
 use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::btf::Types;
 use crate::error::{self, Error, Result, Subject};
-use crate::link::StructOps;
-use crate::map::{Arena, FromFd, Info, Opened};
-use crate::open::{LoadEvent, LoadOptions, Log, OpenMap, OpenProgram};
+use crate::open::{LoadEvent, LoadOptions, Log, OpenProgram};
 use crate::pins::PinSet;
 use crate::program::{Program, SharedSpecs};
 use crate::relocate::Relocator;
@@ -51,8 +53,8 @@ pub(crate) fn prepare(
     object: &Trusted,
     parts: Parts,
     options: LoadOptions,
-    maps: Vec<OpenMap>,
-    programs: Vec<OpenProgram>,
+    maps: Vec<MapState>,
+    programs: Vec<ProgramState>,
 ) -> Result<Executor> {
     let object = object.object();
     let log = options.log.clone();
@@ -88,125 +90,6 @@ fn about(error: Error, object: &Object, step: &Step) -> Error {
     }
 }
 
-/// A loaded object, whose parts the generated code takes.
-#[derive(Debug)]
-pub struct Loaded {
-    object: &'static Object,
-    maps: Vec<Option<(Opened, Info)>>,
-    /// The memory of arenas, by map.
-    arenas: Vec<Option<arena::Arena>>,
-    struct_ops: Vec<Option<StructOps>>,
-    programs: Vec<Option<Program>>,
-    /// The pins of this load. They are kept when `Loaded` is dropped, and removed if a `take_*` function fails.
-    pinned: Option<PinSet>,
-}
-
-impl Drop for Loaded {
-    /// Keeps the pins. The generated code has taken all handles, or an error has removed the pins already.
-    fn drop(&mut self) {
-        if let Some(pins) = self.pinned.take() {
-            pins.keep();
-        }
-    }
-}
-
-impl Loaded {
-    /// Returns the map with this index, as a handle of the type that generated code requests.
-    ///
-    /// # Errors
-    /// If the map does not exist (its auto-create was off, or it was taken before), or does not match the handle's type. On error, the
-    /// pins of this load are removed.
-    pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
-        let taken = at_mut(&mut self.maps, index).and_then(Option::take);
-        let map = taken.map_or_else(
-            || {
-                let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
-                Err(Error::not_loaded(format_args!("map `{name}` was not created"))
-                    .about(Subject::Map(name))
-                    .with_help(NOT_CREATED))
-            },
-            |(map, info)| self.handle(index, map, &info),
-        );
-        self.or_unpinned(map)
-    }
-
-    /// Returns the map with this index, or `None` if its auto-create was off.
-    ///
-    /// # Errors
-    /// If the map does not match the handle's type. On error, the pins of this load are removed.
-    pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
-        let taken = at_mut(&mut self.maps, index).and_then(Option::take);
-        let map = taken.map(|(map, info)| self.handle(index, map, &info)).transpose();
-        self.or_unpinned(map)
-    }
-
-    /// Creates the handle of a map. If it does not match because the map was changed before the load, the error has help.
-    fn handle<M: FromFd>(&self, index: u32, map: Opened, info: &Info) -> Result<M> {
-        let defined = at(&self.object.maps, index);
-        let changed = defined.is_some_and(|defined| defined.section.is_none() && !map.is_as_defined(defined));
-        M::from_fd(map, info).map_err(|error| if changed { error.with_help(CHANGED) } else { error })
-    }
-
-    /// Returns the arena with this index and its variables.
-    ///
-    /// # Errors
-    /// Those of [`Self::take_map`].
-    pub fn take_arena<T>(&mut self, index: u32) -> Result<Arena<T>> {
-        let arena = self.take_arena_if_created(index)?.ok_or_else(|| {
-            let name = at(&self.object.maps, index).map_or("?", |map| &map.name);
-            Error::not_loaded(format_args!("arena `{name}` was not created"))
-                .about(Subject::Map(name))
-                .with_help(NOT_CREATED)
-        });
-        self.or_unpinned(arena)
-    }
-
-    /// Returns the arena with this index, or `None` if its auto-create was off.
-    ///
-    /// # Errors
-    /// Those of [`Self::take_map_if_created`].
-    pub fn take_arena_if_created<T>(&mut self, index: u32) -> Result<Option<Arena<T>>> {
-        let found = at_mut(&mut self.maps, index)
-            .and_then(Option::take)
-            .zip(at_mut(&mut self.arenas, index).and_then(Option::take));
-        let arena =
-            found.map(|((map, info), arena)| Arena::mapped(map, &info, arena.region, arena.globals)).transpose();
-        self.or_unpinned(arena)
-    }
-
-    /// Returns the result. On error, removes the pins of this load, since nothing will use them.
-    fn or_unpinned<T>(&mut self, result: Result<T>) -> Result<T> {
-        if result.is_err() {
-            drop(self.pinned.take());
-        }
-        result
-    }
-
-    /// Returns the struct_ops map with this index.
-    ///
-    /// # Panics
-    /// If the object has no such map or it was taken before, which means that the generated code is inconsistent.
-    #[must_use]
-    pub fn take_struct_ops(&mut self, index: u32) -> StructOps {
-        match at_mut(&mut self.struct_ops, index).and_then(Option::take) {
-            Some(table) => table,
-            None => panic!("object `{}` has no struct_ops map {index}, or it was taken before", self.object.name),
-        }
-    }
-
-    /// Returns the program with this index.
-    ///
-    /// # Panics
-    /// If the object has no such program or it was taken before, which means that the generated code is inconsistent.
-    #[must_use]
-    pub fn take_program(&mut self, index: u32) -> Program {
-        match at_mut(&mut self.programs, index).and_then(Option::take) {
-            Some(program) => program,
-            None => panic!("object `{}` has no program {index}, or it was taken before", self.object.name),
-        }
-    }
-}
-
 /// A load in progress.
 pub(crate) struct Executor {
     object: &'static Object,
@@ -215,20 +98,14 @@ pub(crate) struct Executor {
     /// The parts that the object and its settings need.
     parts: Parts,
     options: LoadOptions,
-    open_maps: Vec<OpenMap>,
-    open_programs: Vec<OpenProgram>,
+    maps: Vec<MapState>,
+    programs: Vec<ProgramState>,
     btf: Option<OwnedFd>,
     /// Whether the kernel rejected the object's BTF, but accepted it after it was sanitized.
     btf_sanitized: bool,
     /// The error for the object's BTF, if the kernel rejected both the original and the sanitized BTF.
     btf_refused: Option<String>,
-    maps: Vec<Option<maps::Created>>,
-    programs: Vec<Option<programs::LoadedProgram>>,
-    /// The errors of programs that are left out because they cannot be loaded.
-    rejected: Vec<Option<Error>>,
     symbols: symbols::Symbols,
-    /// The struct_ops maps in the kernel's layout, by map.
-    struct_ops_maps: Vec<Option<struct_ops::KernelMap>>,
     /// The types of the kernel, read when they are first needed.
     kernel_types: Option<Arc<Types>>,
     /// The relocator of the object's programs, created when it is first needed.
@@ -250,34 +127,26 @@ impl Executor {
         object: &'static Object,
         parts: Parts,
         options: LoadOptions,
-        open_maps: Vec<OpenMap>,
-        open_programs: Vec<OpenProgram>,
+        maps: Vec<MapState>,
+        programs: Vec<ProgramState>,
     ) -> Self {
-        let maps = object.maps.iter().map(|_| None).collect();
-        let struct_ops_maps = object.maps.iter().map(|_| None).collect();
-        let programs = object.programs.iter().map(|_| None).collect();
-        let rejected = object.programs.iter().map(|_| None).collect();
         let symbols = symbols::Symbols::default();
         let mut parts = parts;
         parts.add(&options.parts);
-        open_maps.iter().for_each(|open| parts.add(&open.parts));
-        open_programs.iter().for_each(|open| parts.add(&open.parts));
+        maps.iter().for_each(|map| parts.add(&map.open.parts));
+        programs.iter().for_each(|program| parts.add(&program.open.parts));
         Self {
             object,
             executed: 0,
             parts,
             options,
-            open_maps,
-            open_programs,
+            maps,
+            programs,
             btf: None,
             btf_sanitized: false,
             btf_refused: None,
             has_cookies: None,
-            maps,
-            programs,
-            rejected,
             symbols,
-            struct_ops_maps,
             kernel_types: None,
             relocator: None,
             memlock: false,
@@ -313,7 +182,7 @@ impl Executor {
             Some(part) => (part.pin)(&self).map_err(|error| self.during(error::Step::Pin, error))?,
             None => PinSet::default(),
         };
-        Ok(self.finish(usdt_specs.as_ref(), pinned))
+        Ok(self.finish(usdt_specs, pinned))
     }
 
     /// Executes steps, beginning with the next one, up to the first for which `wanted` returns `false`.
@@ -346,17 +215,15 @@ impl Executor {
 
     /// Returns whether the load continues without this program if it cannot be loaded.
     fn is_optional(&self, program: u32) -> bool {
-        at(&self.open_programs, program).is_some_and(|open| open.optional)
+        at(&self.programs, program).is_some_and(|program| program.open.optional)
     }
 
     /// Leaves a program out of the load.
     fn reject(&mut self, program: u32, error: Error) {
-        if let (Some(open), Some(slot)) =
-            (at_mut(&mut self.open_programs, program), at_mut(&mut self.rejected, program))
-        {
+        if let Some(ProgramState { open, rejected, .. }) = at_mut(&mut self.programs, program) {
             open.autoload = false;
             let name = open.name();
-            let error = slot.insert(error);
+            let error = rejected.insert(error);
             if let Some(log) = &self.options.log {
                 log.emit(&LoadEvent::ProgramLeftOut { name, error });
             }
@@ -390,7 +257,7 @@ impl Executor {
     /// Returns the map with this name, if it was created.
     pub(crate) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
         let index = self.object.maps.iter().position(|map| map.name == name && !map.template)?;
-        Some(self.maps.get(index)?.as_ref()?.map.as_fd())
+        Some(self.maps.get(index)?.created.as_ref()?.map.as_fd())
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -432,22 +299,12 @@ impl Executor {
         self.parts.usdt.map_or(Ok(None), |part| (part.specs)(self))
     }
 
-    fn finish(mut self, usdt_specs: Option<&SharedSpecs>, pinned: PinSet) -> Loaded {
+    fn finish(mut self, usdt_specs: Option<SharedSpecs>, pinned: PinSet) -> Loaded {
         let struct_ops = match self.parts.struct_ops {
             Some(part) => (part.take)(&mut self),
             None => Vec::new(),
         };
-        let arenas = self.maps.iter_mut().map(|created| created.as_mut()?.arena.take()).collect();
-        let maps = self.maps.into_iter().zip(&*self.object.maps).map(|(created, definition)| {
-            created.filter(|_| !definition.template && definition.jump_table.is_none()).map(maps::Created::into_parts)
-        });
-        let programs = self.programs.into_iter().zip(self.open_programs).zip(self.rejected);
-        let programs = programs.map(|((loaded, open), rejected)| {
-            let program = handle(open, loaded, self.btf_refused.as_deref());
-            Some(program.with_usdt_specs(usdt_specs.cloned()).with_load_error(rejected))
-        });
-        let (maps, programs) = (maps.collect(), programs.collect());
-        Loaded { object: self.object, maps, arenas, struct_ops, programs, pinned: Some(pinned) }
+        Loaded::new(self.object, (self.maps, struct_ops), (self.programs, usdt_specs, self.btf_refused), pinned)
     }
 }
 
@@ -464,14 +321,6 @@ fn handle(open: OpenProgram, loaded: Option<programs::LoadedProgram>, btf_refuse
     program
 }
 
-/// Help for a map that was not created although the skeleton has a handle of it.
-const NOT_CREATED: &str = "auto-create of the map was off, but the skeleton has a handle for it: generate the skeleton with the map declared optional \
-(`Builder::optional_map`, `skelgen gen --optional-map`)";
-
-/// Help for a map that does not match its handle because it was changed.
-const CHANGED: &str = "the type or sizes of the map were changed before the load, but the handle requires those that the object defines: generate the \
-skeleton with a handle for any map (`Builder::untyped_map`, `skelgen gen --untyped-map`)";
-
 /// Returns whether the kernel rejected a request with `EPERM`.
 fn is_eperm<T>(result: &Result<T>) -> bool {
     let errno = result.as_ref().err().and_then(Error::errno);
@@ -484,7 +333,7 @@ fn at<T>(items: &[T], index: u32) -> Option<&T> {
 }
 
 /// Returns mutable access to the item at an index of the tables.
-fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
+pub(crate) fn at_mut<T>(items: &mut [T], index: u32) -> Option<&mut T> {
     items.get_mut(usize::try_from(index).ok()?)
 }
 

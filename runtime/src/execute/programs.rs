@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::assemble::Assembled;
+use super::state::open_program;
 use super::{Executor, at, at_mut, log, no_such};
 use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::kernel;
@@ -62,7 +63,8 @@ impl Executor {
         };
         let position = object.programs.iter().position(|program| program.name == name);
         let index = position.and_then(|position| u32::try_from(position).ok());
-        let Some((index, own)) = index.and_then(|index| Some((index, at_mut(&mut self.open_programs, index)?))) else {
+        let Some((index, own)) = index.and_then(|index| Some((index, &mut at_mut(&mut self.programs, index)?.open)))
+        else {
             return Err(of_object(Error::not_found(format_args!("the object has no program `{name}`"))));
         };
         let mut changed = own.try_clone().map_err(of_object)?;
@@ -74,16 +76,17 @@ impl Executor {
         self.symbols.resolve_again();
         let log = self.options.log.clone();
         let result = Log::during(log.as_ref(), || self.resolve_symbols().and_then(|()| self.load_program(index)));
-        let loaded = at_mut(&mut self.programs, index).and_then(Option::take);
-        let changed = at_mut(&mut self.open_programs, index).map(|open| std::mem::replace(open, own));
+        let Some(program) = at_mut(&mut self.programs, index) else {
+            return Err(of_object(no_such("program", index)));
+        };
+        let (loaded, changed) = (program.loaded.take(), std::mem::replace(&mut program.open, own));
         result.map_err(|error| of_object(self.after_btf(error)))?;
-        let Some(changed) = changed else { return Err(of_object(no_such("program", index))) };
         let usdt_specs = self.usdt_specs().map_err(of_object)?;
         Ok(super::handle(changed, loaded, self.btf_refused.as_deref()).with_usdt_specs(usdt_specs))
     }
 
     pub(super) fn load_program(&mut self, index: u32) -> Result<()> {
-        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        let open = open_program(&self.programs, index)?;
         if !open.autoload {
             return Ok(());
         }
@@ -106,8 +109,8 @@ impl Executor {
                 Ok(loaded) => {
                     #[cfg(feature = "exclusive-maps")]
                     let loaded = LoadedProgram { hash: form.hash(), ..loaded };
-                    if let Some(slot) = at_mut(&mut self.programs, index) {
-                        *slot = Some(loaded);
+                    if let Some(program) = at_mut(&mut self.programs, index) {
+                        program.loaded = Some(loaded);
                     }
                     if let Some(begin) = begin {
                         let instructions = form.code.insns.len() / INSN_SIZE;
@@ -133,7 +136,7 @@ impl Executor {
     /// Assembles a program into the form of the first attempt to load it, with CO-RE relocations applied if the kernel does not apply them.
     pub(super) fn form(&mut self, index: u32) -> Result<Form> {
         let code = self.assemble(index)?;
-        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        let open = open_program(&self.programs, index)?;
         let member = self.struct_ops_target(index)?;
         let attach_type = member.map_or(open.attach_type, |member| AttachType(member.member));
         let mut form = Form { name: &open.definition.name, attach_type, code, btf: None };
@@ -148,7 +151,7 @@ impl Executor {
         let other = self.target_program(index)?;
         let target = self.target(index)?;
         let member = self.struct_ops_target(index)?;
-        let open = at(&self.open_programs, index).ok_or_else(|| no_such("program", index))?;
+        let open = open_program(&self.programs, index)?;
         let level = open.log_level.unwrap_or(self.options.log_level);
         let accepts_program_btf = self.accepts_program_btf()?;
         let module = member.map_or(target.and_then(|target| target.module), |member| member.module);
@@ -189,7 +192,7 @@ impl Executor {
     fn load_error(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
         let relos = at(&self.object.programs, index).and_then(|program| self.core_relos(program).ok());
         let relos = relos.unwrap_or_default();
-        let Some(open) = at(&self.open_programs, index) else {
+        let Some(open) = at(&self.programs, index).map(|program| &program.open) else {
             return no_such("program", index);
         };
         let program = open.definition;

@@ -56,7 +56,7 @@ impl Executor {
             (None, Some(set)) => (btf_set::kernel(set)?, false),
             (None, None) => (self.kernel_types()?, true),
         };
-        let loaded = self.open_programs.iter().filter(|open| open.autoload);
+        let loaded = self.programs.iter().map(|program| &program.open).filter(|open| open.autoload);
         let functions: BTreeSet<u32> = loaded.flat_map(|open| open.definition.functions.iter().copied()).collect();
         let records = functions.iter().map(|&function| {
             let function = at(&self.object.functions, function).ok_or_else(|| no_such("function", function))?;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::maps::{Created, info, max_entries};
 use super::parts::Pins;
-use super::{Executor, at, no_such};
+use super::state::{MapState, open_map};
+use super::{Executor, no_such};
 use crate::error::{Error, Result, Subject};
 use crate::open::{LoadEvent, OpenMap};
 use crate::opened::Kind;
@@ -24,7 +25,7 @@ pub(super) static PART: Pins = Pins { existing: Executor::existing, pin: Executo
 impl Executor {
     /// Returns the map that the user passed, or the one that is pinned at this map's path.
     fn existing(&mut self, index: u32) -> Result<Option<Created>> {
-        let Some(open) = super::at_mut(&mut self.open_maps, index) else {
+        let Some(MapState { open, .. }) = super::at_mut(&mut self.maps, index) else {
             return Err(no_such("map", index));
         };
         let name = &*open.definition.name;
@@ -52,7 +53,7 @@ impl Executor {
         }
         let (map, found) = sys::map::Map::adopt(fd)
             .map_err(|errno| Error::refused(format_args!("cannot read the definition of {origin}"), errno))?;
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let open = open_map(&self.maps, index)?;
         let shape = self.shape(open)?;
         check_kind(open, &shape, &found, &origin)?;
         if let Origin::Pin { .. } = origin {
@@ -64,7 +65,7 @@ impl Executor {
     /// Pins the maps. This is the last part of a load that can fail.
     fn pin(&self) -> Result<PinSet> {
         let mut pins = PinSet::default();
-        for (open, created) in self.open_maps.iter().zip(&self.maps) {
+        for MapState { open, created, .. } in &self.maps {
             let Some(created) = created.as_ref().filter(|created| !created.is_reused()) else {
                 continue;
             };

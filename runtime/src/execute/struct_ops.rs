@@ -6,7 +6,7 @@
 use std::os::fd::AsRawFd;
 
 use super::parts::StructOpsMaps;
-use super::programs::LoadedProgram;
+use super::state::{MapState, ProgramState};
 use super::{Executor, at, at_mut, no_such};
 use crate::abi;
 use crate::btf::kind;
@@ -77,14 +77,14 @@ impl Executor {
         let mut loaded = vec![None; object.programs.len()];
         let mut left_out = Vec::new();
         for (index, table) in tables() {
-            let chosen = chosen(&self.open_maps[index], table, object)?;
+            let chosen = chosen(&self.maps[index].open, table, object)?;
             for program in chosen.iter().flatten() {
                 at_mut(&mut loaded, *program).ok_or_else(|| no_such("program", *program))?.get_or_insert(false);
             }
             for replaced in table.members.iter().filter_map(|member| member.program) {
                 at_mut(&mut loaded, replaced).ok_or_else(|| no_such("program", replaced))?.get_or_insert(false);
             }
-            if !self.open_maps[index].autocreate || self.open_maps[index].reuse.is_some() {
+            if !self.maps[index].open.autocreate || self.maps[index].open.reuse.is_some() {
                 continue;
             }
             let finder = match &finder {
@@ -98,16 +98,16 @@ impl Executor {
                     *loaded = Some(true);
                 }
             }
-            self.struct_ops_maps[index] = Some(found);
+            self.maps[index].kernel_map = Some(Box::new(found));
         }
-        for (open, loaded) in self.open_programs.iter_mut().zip(loaded) {
-            if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, open.program_type) {
-                open.autoload = loaded;
+        for (program, loaded) in self.programs.iter_mut().zip(loaded) {
+            if let (Some(loaded), ProgramType::STRUCT_OPS) = (loaded, program.open.program_type) {
+                program.open.autoload = loaded;
             }
         }
         for (program, error) in left_out {
             // A different map can have the program too, in a member that the kernel's struct has.
-            if at(&self.open_programs, program).is_some_and(|open| !open.autoload) {
+            if at(&self.programs, program).is_some_and(|program| !program.open.autoload) {
                 self.reject(program, error);
             }
         }
@@ -121,7 +121,7 @@ impl Executor {
         chosen: &[Option<u32>],
         finder: &Finder,
     ) -> Result<KernelMap> {
-        let open = &self.open_maps[index];
+        let open = &self.maps[index].open;
         let map = &*open.definition.name;
         let wrong = |what: std::fmt::Arguments<'_>| {
             Error::mismatch(format_args!("cannot create struct_ops map `{map}`: {what}")).about(Subject::Map(map))
@@ -239,7 +239,7 @@ impl Executor {
 
     fn struct_ops_member(&self, program: u32) -> Result<Option<Target>> {
         let mut found: Option<Target> = None;
-        for table in self.struct_ops_maps.iter().flatten() {
+        for table in self.maps.iter().filter_map(|map| map.kernel_map.as_ref()) {
             for slot in table.programs.iter().filter(|slot| slot.program == program) {
                 let target = Target { struct_type: table.struct_type, member: slot.member, module: table.module };
                 match found {
@@ -269,13 +269,11 @@ impl Executor {
 
     /// Returns the handles of the struct_ops maps, by map, once everything is loaded.
     fn take_struct_ops(&mut self) -> Vec<Option<StructOps>> {
-        let tables = std::mem::take(&mut self.struct_ops_maps).into_iter();
-        let handles = tables.zip(&mut self.maps).zip(&self.open_maps).map(|((table, created), open)| {
+        let handles = self.maps.iter_mut().map(|MapState { open, created, kernel_map }| {
             let definition = open.definition;
             definition.struct_ops.as_ref()?;
-            let created = created
-                .take()
-                .map(|created| (created.map, table.map(|table| filled(table, &self.programs)), open.row.flags));
+            let value = kernel_map.take().map(|map| filled(*map, &self.programs));
+            let created = created.take().map(|created| (created.map, value, open.row.flags));
             Some(StructOps::new(&definition.name, created, open.autoattach))
         });
         handles.collect()
@@ -283,10 +281,10 @@ impl Executor {
 }
 
 /// Returns the value of a struct_ops map with the file descriptors of its programs.
-fn filled(table: KernelMap, programs: &[Option<LoadedProgram>]) -> Vec<u8> {
+fn filled(table: KernelMap, programs: &[ProgramState]) -> Vec<u8> {
     let mut value = table.value;
     for slot in table.programs {
-        let program = at(programs, slot.program).and_then(Option::as_ref);
+        let program = at(programs, slot.program).and_then(|program| program.loaded.as_ref());
         let slot = value.get_mut(slot.offset..).and_then(|rest| rest.get_mut(..8));
         if let (Some(program), Some(slot)) = (program, slot) {
             let fd = u64::try_from(program.fd.as_raw_fd()).unwrap_or(0);

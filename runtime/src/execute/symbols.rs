@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::absent::{Absence, Mismatch};
 use super::assemble::functions;
+use super::state::open_program;
 use super::{Executor, at, at_mut, no_such, parts};
 use crate::abi::{PatchKind, SymbolKind, TargetKind};
 use crate::btf::{Types, kind};
@@ -108,7 +109,7 @@ impl Executor {
         let mut targets = vec![None; object.programs.len()];
         let mut seen = vec![false; object.functions.len()];
         // Required programs first: a symbol that one of them needs is required.
-        let loaded = || self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload);
+        let loaded = || self.programs.iter().map(|program| &program.open).enumerate().filter(|(_, open)| open.autoload);
         let required = loaded().filter(|(_, open)| !open.optional);
         for (index, open) in required.chain(loaded().filter(|(_, open)| open.optional)) {
             let program = open.definition;
@@ -203,7 +204,7 @@ impl Executor {
                 }
             };
             if let (Err(absence), Some(program)) = (found, program) {
-                let open = &self.open_programs[program];
+                let open = &self.programs[program].open;
                 if let Some(error) = module.as_mut().and_then(|module| module.as_mut().err()?.1.take()) {
                     return Err(error
                         .about(Subject::Program(&open.definition.name))
@@ -224,7 +225,7 @@ impl Executor {
                     Owner::Target(program) => vec![program],
                 };
                 unloadable.extend(users.into_iter().map(|user| {
-                    let open = &self.open_programs[user];
+                    let open = &self.programs[user].open;
                     (user, missing((wanted.name, wanted.kind), open, is_target, &absence))
                 }));
             }
@@ -245,7 +246,9 @@ impl Executor {
     fn users(&self, symbol: usize) -> Result<Vec<usize>> {
         let symbol = u32::try_from(symbol).unwrap_or(u32::MAX);
         let mut users = Vec::new();
-        for (index, open) in self.open_programs.iter().enumerate().filter(|(_, open)| open.autoload) {
+        for (index, open) in
+            self.programs.iter().map(|program| &program.open).enumerate().filter(|(_, open)| open.autoload)
+        {
             let is_target =
                 open.definition.target == Some(symbol) && open.target.is_none() && open.target_program.is_none();
             if is_target || self.uses(open, symbol)? {
@@ -297,7 +300,7 @@ impl Executor {
             let symbol = &object.symbols[index];
             if !symbol.weak {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
-                let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+                let open = open_program(&self.programs, program)?;
                 if self.uses(open, index)? {
                     return Err(missing((&symbol.name, symbol.kind), open, false, &absence));
                 }
@@ -355,10 +358,10 @@ impl Executor {
             };
             if let (None, false, Some(program)) = (found, symbols[index].weak, needed[index]) {
                 let missing = |program: usize| {
-                    let open = &self.open_programs[program];
+                    let open = &self.programs[program].open;
                     missing((name, SymbolKind::Address), open, false, &Absence::Unknown(Vec::new()))
                 };
-                if !self.open_programs[program].optional {
+                if !self.programs[program].open.optional {
                     return Err(missing(program));
                 }
                 unloadable.extend(self.users(index)?.into_iter().map(|user| (user, missing(user))));
@@ -392,7 +395,7 @@ impl Executor {
 
     /// Returns the attach target of a program, if the load requires it.
     pub(super) fn target(&mut self, program: u32) -> Result<Option<Found>> {
-        let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+        let open = open_program(&self.programs, program)?;
         if open.target_program.is_some() {
             return Ok(None);
         }
@@ -413,7 +416,7 @@ impl Executor {
 impl Executor {
     /// Returns the BTF id of the function in another program that this program is loaded for, if the user set one.
     pub(super) fn target_program(&self, program: u32) -> Result<Option<u32>> {
-        let open = at(&self.open_programs, program).ok_or_else(|| no_such("program", program))?;
+        let open = open_program(&self.programs, program)?;
         if open.target_program.is_none() {
             if open.program_type == ProgramType::EXT {
                 return Err(Error::invalid(
@@ -428,7 +431,7 @@ impl Executor {
 
     /// Returns the BTF id of the function that the user set with its program.
     fn function_in_program(&self, program: u32) -> Result<Option<u32>> {
-        let target = at(&self.open_programs, program).and_then(|open| open.target_program.as_ref());
+        let target = at(&self.programs, program).and_then(|program| program.open.target_program.as_ref());
         let id = |(fd, function): &(OwnedFd, String)| crate::link::function_id(fd.as_fd(), function, self.token());
         target.map(id).transpose()
     }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use super::maps::{Created, InnerMap};
 use super::parts::InnerMaps;
+use super::state::{created, open_map};
 use super::{Executor, at, no_such};
 use crate::error::Result;
 use crate::map::check_template;
@@ -17,7 +18,7 @@ pub(super) static PART: InnerMaps = InnerMaps { template: Executor::template };
 impl Executor {
     /// Returns the template of the inner maps of a map; `None` if it is not a map of maps.
     fn template(&mut self, index: u32) -> Result<Option<InnerMap>> {
-        let open = at(&self.open_maps, index).ok_or_else(|| no_such("map", index))?;
+        let open = open_map(&self.maps, index)?;
         let name = &*open.definition.name;
         match (&open.inner, open.definition.inner) {
             (Some(Inner::Map(given)), _) => {
@@ -30,7 +31,7 @@ impl Executor {
                 let made = definition.clone().for_load(btf, sizes, self.token()).create_template(name)?;
                 Ok(Some(InnerMap::Template(made.into())))
             }
-            (None, Some(inner)) if at(&self.maps, inner).is_none_or(Option::is_none) => {
+            (None, Some(inner)) if created(&self.maps, inner).is_none() => {
                 let created = self.create_template(index, inner)?;
                 Ok(Some(InnerMap::Template(created.map.into_fd())))
             }

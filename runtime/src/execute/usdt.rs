@@ -16,7 +16,7 @@ impl Executor {
     fn specs(&self) -> Result<Option<SharedSpecs>> {
         let map = |name| {
             let index = self.object.maps.iter().position(|map| map.name == name);
-            let Some(created) = index.and_then(|index| self.maps.get(index)?.as_ref()) else {
+            let Some(created) = index.and_then(|index| self.maps.get(index)?.created.as_ref()) else {
                 return Ok(None);
             };
             let map = created.map.as_fd().try_clone_to_owned();

@@ -4,7 +4,7 @@ use crate::abi::Object as Rows;
 use crate::data::{Initial, Plain};
 use crate::error::Result;
 use crate::execute::parts::Parts;
-use crate::execute::{self, Executor, Loaded};
+use crate::execute::{self, Executor, Loaded, MapState, ProgramState, at_mut};
 use crate::open::{LoadOptions, OpenMap, OpenProgram, OpenStructOps};
 use crate::sys::trusted::Trusted;
 
@@ -14,8 +14,8 @@ pub struct Loading {
     object: Trusted,
     parts: Parts,
     options: LoadOptions,
-    maps: Vec<Option<OpenMap>>,
-    programs: Vec<Option<OpenProgram>>,
+    maps: Vec<MapState>,
+    programs: Vec<ProgramState>,
 }
 
 impl Loading {
@@ -29,19 +29,23 @@ impl Loading {
     #[must_use]
     pub fn with(object: Trusted, parts: Parts, options: LoadOptions) -> Self {
         let Rows { maps, programs, .. } = object.object();
-        let maps = maps.iter().map(|_| None).collect();
-        let programs = programs.iter().map(|_| None).collect();
+        let maps = maps.iter().map(MapState::of).collect();
+        let programs = programs.iter().map(ProgramState::of).collect();
         Self { object, parts, options, maps, programs }
     }
 
-    /// Adds the settings of the map with this index.
+    /// Sets the settings of the map with this index.
     pub fn map(&mut self, index: u32, map: OpenMap) {
-        put(&mut self.maps, index, map);
+        if let Some(state) = at_mut(&mut self.maps, index) {
+            *state.open_mut() = map;
+        }
     }
 
-    /// Adds the settings of the program with this index.
+    /// Sets the settings of the program with this index.
     pub fn program(&mut self, index: u32, program: OpenProgram) {
-        put(&mut self.programs, index, program);
+        if let Some(state) = at_mut(&mut self.programs, index) {
+            *state.open_mut() = program;
+        }
     }
 
     /// Adds a struct_ops map with its value.
@@ -57,8 +61,8 @@ impl Loading {
 
     /// Adds the initial value of the variables in a map whose settings were added before.
     pub fn variables<T: Plain>(&mut self, index: u32, variables: Initial<T>) {
-        if let Some(map) = slot(&mut self.maps, index) {
-            *map = map.take().map(|map| map.with_initial(variables.into_bytes()));
+        if let Some(state) = at_mut(&mut self.maps, index) {
+            state.open_mut().set_initial(variables.into_bytes());
         }
     }
 
@@ -69,11 +73,7 @@ impl Loading {
     /// loaded.
     pub(super) fn prepare(self) -> Result<Executor> {
         let Self { object, parts, options, maps, programs } = self;
-        let Rows { maps: map_rows, programs: program_rows, .. } = object.object();
-        let maps = maps.into_iter().zip(&**map_rows).map(|(map, row)| map.unwrap_or_else(|| OpenMap::of(row)));
-        let programs = programs.into_iter().zip(&**program_rows);
-        let programs = programs.map(|(program, row)| program.unwrap_or_else(|| OpenProgram::of(row)));
-        execute::prepare(&object, parts, options, maps.collect(), programs.collect())
+        execute::prepare(&object, parts, options, maps, programs)
     }
 
     /// Loads the object.
@@ -83,15 +83,5 @@ impl Loading {
     /// loaded.
     pub fn load(self) -> Result<Loaded> {
         self.prepare()?.complete()
-    }
-}
-
-fn slot<T>(slots: &mut [Option<T>], index: u32) -> Option<&mut Option<T>> {
-    slots.get_mut(usize::try_from(index).ok()?)
-}
-
-fn put<T>(slots: &mut [Option<T>], index: u32, value: T) {
-    if let Some(slot) = slot(slots, index) {
-        *slot = Some(value);
     }
 }

@@ -253,9 +253,8 @@ impl OpenMap {
     }
 
     /// Sets the initial value of the section. With `None`, the map keeps the object's value. For generated code.
-    pub(crate) fn with_initial<V: AsRef<[u8]> + Send + Sync + 'static>(mut self, value: Option<V>) -> Self {
+    pub(crate) fn set_initial<V: AsRef<[u8]> + Send + Sync + 'static>(&mut self, value: Option<V>) {
         self.value = value.map(|value| Box::new(value) as Value);
-        self
     }
 
     pub(crate) fn of(definition: &'static abi::Map) -> Self {
