@@ -83,12 +83,12 @@ impl Absence {
 impl Executor {
     /// Returns a note that names the absent function, map, type or variable, if the verifier rejected the program
     /// because it uses it.
-    pub(super) fn absent(&self, program: &'static Program, relos: &[u8], log: Option<&str>) -> Option<String> {
+    pub(super) fn absent(&self, program: &'static Program, log: Option<&str>) -> Option<String> {
         let log = log?;
         match called(log) {
             Some((_, number)) if in_range(number, MAPS) => self.absent_map(number - MAPS),
             Some((Some(insn), number)) if number == crate::relocate::ABSENT_HELPER => {
-                self.parts.core.and_then(|part| (part.unresolved)(self, relos, insn))
+                self.parts.core.and_then(|part| (part.unresolved)(self, program, insn))
             }
             called => {
                 self.parts.symbols.and_then(|part| (part.absent)(self, program, called.map(|(_, number)| number), log))

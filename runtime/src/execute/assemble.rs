@@ -4,12 +4,12 @@
 //! offsets of calls and the instruction indices of records are computed here. A program of one function is copied only if something is
 //! patched. Copies use buffers that the next program reuses. Makes no requests to the kernel.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::state::open_map;
 use super::{Executor, absent, at, at_mut, no_such, parts};
-use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, percpu_stride};
+use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, Span, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{self, INSN_SIZE};
 
@@ -18,137 +18,134 @@ const RECORD: usize = 16;
 /// Marks a function that is not in the program, instead of the index of its first instruction.
 const ABSENT: u32 = u32::MAX;
 
-/// A program's instructions for the running system, with their records.
-#[derive(Debug)]
+/// A program's instructions for the running system, with their records. Its buffers are used for one program after another.
+#[derive(Debug, Default)]
 pub(super) struct Assembled {
-    pub(super) insns: Cow<'static, [u8]>,
+    pub(super) insns: Piece,
     /// BTF file descriptors of the modules whose kfuncs the program calls.
     pub(super) fd_array: Vec<i32>,
     pub(super) func_info: Vec<u8>,
-    pub(super) line_info: Cow<'static, [u8]>,
-    pub(super) core_relos: Cow<'static, [u8]>,
-}
-
-/// Buffers in which programs are assembled, one after another.
-#[derive(Debug, Default)]
-pub(super) struct Buffers {
-    insns: Vec<u8>,
-    func_info: Vec<u8>,
-    line_info: Vec<u8>,
-    core_relos: Vec<u8>,
-    /// The index of each function's first instruction in the current program.
+    pub(super) line_info: Piece,
+    pub(super) core_relos: Piece,
+    /// The index of each function's first instruction in the program, by function.
     starts: Vec<u32>,
 }
 
-impl Buffers {
-    /// Takes back the buffers of a program that was loaded.
-    pub(super) fn reclaim(&mut self, assembled: Assembled) {
-        self.func_info = assembled.func_info;
-        for (buffer, bytes) in [
-            (&mut self.insns, assembled.insns),
-            (&mut self.line_info, assembled.line_info),
-            (&mut self.core_relos, assembled.core_relos),
-        ] {
-            if let Cow::Owned(bytes) = bytes {
-                *buffer = bytes;
-            }
+/// Bytes of a request: a range of the blob, or a copy in a buffer.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    blob: &'static [u8],
+    copy: Vec<u8>,
+    is_copy: bool,
+}
+
+impl Piece {
+    /// Changes the bytes to a range of the blob.
+    pub(super) fn set(&mut self, blob: &'static [u8]) {
+        (self.blob, self.is_copy) = (blob, false);
+    }
+
+    /// Changes the bytes to an empty copy.
+    fn start_copy(&mut self) -> &mut Vec<u8> {
+        self.is_copy = true;
+        self.copy.clear();
+        &mut self.copy
+    }
+
+    /// Returns mutable access to the bytes, which are copied if they are in the blob.
+    pub(super) fn to_mut(&mut self) -> &mut Vec<u8> {
+        if !self.is_copy {
+            let blob = self.blob;
+            self.start_copy().extend_from_slice(blob);
         }
+        &mut self.copy
+    }
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.is_copy { &self.copy } else { self.blob }
     }
 }
 
 impl Executor {
     /// Assembles a program.
-    pub(super) fn assemble(&mut self, index: u32) -> Result<Assembled> {
+    pub(super) fn assemble(&mut self, index: u32, code: &mut Assembled) -> Result<()> {
         let program = at(&self.object.programs, index).ok_or_else(|| no_such("program", index))?;
-        let mut starts = std::mem::take(&mut self.buffers.starts);
-        starts.resize(self.object.functions.len(), ABSENT);
-        let assembled = self.assemble_at(index, program, &mut starts);
-        for &function in &*program.functions {
-            if let Some(start) = at_mut(&mut starts, function) {
-                *start = ABSENT;
-            }
-        }
-        self.buffers.starts = starts;
-        assembled
-    }
-
-    fn assemble_at(&mut self, index: u32, program: &'static Program, starts: &mut [u32]) -> Result<Assembled> {
-        self.locate_functions(program, starts)?;
-        let mut fd_array = Vec::new();
-        let mut insns = match self.body_of_one(program)? {
-            Some(body) if body.patches.len == 0 => Cow::Borrowed(self.bytes(body.insns)?),
-            _ => {
-                let mut insns = emptied(&mut self.buffers.insns);
-                for (_, function) in functions(self.object, program) {
-                    insns.extend_from_slice(self.bytes(self.body(function?).insns)?);
-                }
-                Cow::Owned(insns)
-            }
-        };
-        if let Cow::Owned(insns) = &mut insns {
+        code.fd_array.clear();
+        code.func_info.clear();
+        self.locate_functions(program, &mut code.starts)?;
+        self.instructions(index, program, code)?;
+        code.line_info.set(&[]);
+        if self.accepts_program_btf()? && self.is_described(program)? {
             for (number, function) in functions(self.object, program) {
-                let body = self.body(function?);
-                let start = at(starts, number).copied().unwrap_or(ABSENT);
-                let begin = bytes_of(start);
-                let len = self.bytes(body.insns)?.len();
-                let own = insns.get_mut(begin..).and_then(|rest| rest.get_mut(..len)).ok_or_else(outside)?;
-                for patch in self.patches(body)? {
-                    match patch? {
-                        Patch { insn, kind: PatchKind::Subprogram(callee) } => {
-                            let callee = at(starts, callee).copied().filter(|&callee| callee != ABSENT);
-                            let distance = callee.and_then(|callee| distance(start.checked_add(insn)?, callee));
-                            let distance = distance.ok_or_else(|| {
-                                Error::malformed("a call's target is not in the program or too far away")
-                            })?;
-                            set_immediate(at_insn(own, insn)?, 0, distance).ok_or_else(outside)?;
-                        }
-                        Patch { insn, kind: PatchKind::JumpTable(table) } => {
-                            let map = self.jump_table(index, number, table)?;
-                            self.patch(own, Patch { insn, kind: PatchKind::Map(map) }, &mut fd_array)?;
-                        }
-                        patch => self.patch(own, patch, &mut fd_array)?,
+                let start = at(&code.starts, number).copied().unwrap_or(ABSENT);
+                code.func_info.extend_from_slice(&start.to_ne_bytes());
+                code.func_info.extend_from_slice(&function?.btf_id.to_ne_bytes());
+            }
+            self.records(program, &mut code.line_info, |body| body.line_info, 1)?;
+        }
+        self.core_relos(program, &mut code.core_relos)
+    }
+
+    /// Joins the instructions of a program's functions, and patches them.
+    fn instructions(&mut self, index: u32, program: &'static Program, code: &mut Assembled) -> Result<()> {
+        let Assembled { insns, fd_array, starts, .. } = code;
+        if let Some(body) = self.body_of_one(program)? {
+            insns.set(self.bytes(body.insns)?);
+            if body.patches.len == 0 {
+                return Ok(());
+            }
+            insns.to_mut();
+        } else {
+            let joined = insns.start_copy();
+            for (_, function) in functions(self.object, program) {
+                joined.extend_from_slice(self.bytes(self.body(function?).insns)?);
+            }
+        }
+        for (number, function) in functions(self.object, program) {
+            let body = self.body(function?);
+            let start = at(starts, number).copied().unwrap_or(ABSENT);
+            let begin = bytes_of(start);
+            let len = self.bytes(body.insns)?.len();
+            let own = insns.to_mut().get_mut(begin..).and_then(|rest| rest.get_mut(..len)).ok_or_else(outside)?;
+            for patch in self.patches(body)? {
+                match patch? {
+                    Patch { insn, kind: PatchKind::Subprogram(callee) } => {
+                        let callee = at(starts, callee).copied().filter(|&callee| callee != ABSENT);
+                        let distance = callee.and_then(|callee| distance(start.checked_add(insn)?, callee));
+                        let distance = distance
+                            .ok_or_else(|| Error::malformed("a call's target is not in the program or too far away"))?;
+                        set_immediate(at_insn(own, insn)?, 0, distance).ok_or_else(outside)?;
                     }
+                    Patch { insn, kind: PatchKind::JumpTable(table) } => {
+                        let map = self.jump_table(index, number, table)?;
+                        self.patch(own, Patch { insn, kind: PatchKind::Map(map) }, fd_array)?;
+                    }
+                    patch => self.patch(own, patch, fd_array)?,
                 }
             }
         }
-        let mut func_info = emptied(&mut self.buffers.func_info);
-        let described = self.accepts_program_btf()? && self.is_described(program)?;
-        let line_info = match described {
-            true => {
-                for (number, function) in functions(self.object, program) {
-                    let start = at(starts, number).copied().unwrap_or(ABSENT);
-                    func_info.extend_from_slice(&start.to_ne_bytes());
-                    func_info.extend_from_slice(&function?.btf_id.to_ne_bytes());
-                }
-                let buffer = emptied(&mut self.buffers.line_info);
-                self.records(program, buffer, |body| body.line_info, 1)?
-            }
-            false => Cow::Borrowed(&[][..]),
-        };
-        let core_relos = self.core_relos(program)?;
-        Ok(Assembled { insns, fd_array, func_info, line_info, core_relos })
+        Ok(())
     }
 
-    /// Returns the CO-RE records of a program.
-    pub(super) fn core_relos(&mut self, program: &'static Program) -> Result<Cow<'static, [u8]>> {
-        let buffer = emptied(&mut self.buffers.core_relos);
+    /// Writes the CO-RE records of a program.
+    pub(super) fn core_relos(&self, program: &'static Program, records: &mut Piece) -> Result<()> {
         // The offsets in CO-RE records are in bytes.
-        self.records(program, buffer, |body| body.core_relos, 8)
+        self.records(program, records, |body| body.core_relos, 8)
     }
 
-    /// Returns the records of all functions of a program. The first word of each record is an offset from the program's
+    /// Writes the records of all functions of a program. The first word of each record is an offset from the program's
     /// first instruction. `unit` is the number of units of this offset per instruction: 8 for bytes, 1 for
     /// instructions.
-    fn records(
-        &self,
-        program: &'static Program,
-        mut buffer: Vec<u8>,
-        of: impl Fn(&Body) -> crate::abi::Span,
-        unit: u32,
-    ) -> Result<Cow<'static, [u8]>> {
+    fn records(&self, program: &'static Program, records: &mut Piece, of: fn(&Body) -> Span, unit: u32) -> Result<()> {
         if let Some(body) = self.body_of_one(program)? {
-            return self.bytes(of(body)).map(Cow::Borrowed);
+            records.set(self.bytes(of(body))?);
+            return Ok(());
         }
+        let buffer = records.start_copy();
         let mut start = 0_u32;
         for (_, function) in functions(self.object, program) {
             let body = self.body(function?);
@@ -161,11 +158,13 @@ impl Executor {
             }
             start = start.wrapping_add(count(body));
         }
-        Ok(Cow::Owned(buffer))
+        Ok(())
     }
 
-    /// Records the first instruction of each function of a program.
-    fn locate_functions(&self, program: &'static Program, starts: &mut [u32]) -> Result<()> {
+    /// Finds the first instruction of each function of a program.
+    fn locate_functions(&self, program: &'static Program, starts: &mut Vec<u32>) -> Result<()> {
+        starts.clear();
+        starts.resize(self.object.functions.len(), ABSENT);
         let mut end = 0_u32;
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);
@@ -360,13 +359,6 @@ fn outside() -> Error {
 /// Returns the immediate of a call from one instruction to another; `None` if it does not fit.
 fn distance(from: u32, to: u32) -> Option<i32> {
     i32::try_from(i64::from(to) - i64::from(from) - 1).ok()
-}
-
-/// Takes a buffer and clears it, but keeps its capacity.
-fn emptied(buffer: &mut Vec<u8>) -> Vec<u8> {
-    let mut taken = std::mem::take(buffer);
-    taken.clear();
-    taken
 }
 
 /// The number of modules whose kfuncs a program can call (`MAX_KFUNC_BTFS` of kernel/bpf/verifier.c).

@@ -65,6 +65,7 @@ impl Executor {
 mod hash {
     use sha2::{Digest as _, Sha256};
 
+    use super::super::programs::Form;
     use super::super::{Executor, at};
     use crate::error::{Error, Result, Subject};
     use crate::opcode::{INSN_SIZE, LD_IMM64};
@@ -92,10 +93,10 @@ mod hash {
                 self.hashed.push(index);
             }
             let within = |error: Error| error.within(format_args!("cannot compute the hash of program `{name}`"));
-            let form = self.form(index).map_err(within)?;
-            let hash = digest(&form.code.insns);
-            self.buffers.reclaim(form.code);
-            Ok(hash)
+            let mut form = Form::with(std::mem::take(&mut self.code));
+            let result = self.form(index, &mut form).map(|()| digest(&form.code.insns));
+            self.code = form.code;
+            result.map_err(within)
         }
     }
 

@@ -1,10 +1,9 @@
 //! A loaded object: the result of a load, from which generated code takes the handles.
 
-use super::arena::Arena as MappedArena;
 use super::maps::Created;
 use super::state::{MapState, ProgramState};
 use super::{at, at_mut, handle};
-use crate::abi::Object;
+use crate::abi::{Object, SectionKind, Step};
 use crate::error::{Error, Result, Subject};
 use crate::link::StructOps;
 use crate::map::{Arena, FromFd, Info, Opened};
@@ -55,7 +54,7 @@ impl Loaded {
     /// pins of this load are removed.
     pub fn take_map<M: FromFd>(&mut self, index: u32) -> Result<M> {
         let map = match self.take(index) {
-            Some((map, info, _)) => self.handle(index, map, &info),
+            Some(created) => self.handle(index, created),
             None => Err(self.not_created(index)),
         };
         self.or_unpinned(map)
@@ -66,15 +65,30 @@ impl Loaded {
     /// # Errors
     /// If the map does not match the handle's type. On error, the pins of this load are removed.
     pub fn take_map_if_created<M: FromFd>(&mut self, index: u32) -> Result<Option<M>> {
-        let map = self.take(index).map(|(map, info, _)| self.handle(index, map, &info)).transpose();
+        let map = self.take(index).map(|created| self.handle(index, created)).transpose();
         self.or_unpinned(map)
     }
 
     /// Creates the handle of a map. If it does not match because the map was changed before the load, the error has help.
-    fn handle<M: FromFd>(&self, index: u32, map: Opened, info: &Info) -> Result<M> {
+    fn handle<M: FromFd>(&self, index: u32, created: Created) -> Result<M> {
+        let info = Info { frozen: self.frozen(index, &created), ..created.info };
+        let map = Opened(created.map);
         let defined = at(&self.object.maps, index);
         let changed = defined.is_some_and(|defined| defined.section.is_none() && !map.is_as_defined(defined));
-        M::from_fd(map, info).map_err(|error| if changed { error.with_help(CHANGED) } else { error })
+        M::from_fd(map, &info).map_err(|error| if changed { error.with_help(CHANGED) } else { error })
+    }
+
+    /// Returns the value of a section that this load wrote and froze.
+    fn frozen(&self, index: u32, created: &Created) -> Option<&[u8]> {
+        let is_frozen = |step: &Step| matches!(*step, Step::FreezeMap { map } if map == index);
+        let section = at(&self.object.maps, index)?.section.filter(|section| section.kind == SectionKind::Rodata)?;
+        if created.is_reused() || !self.object.steps.iter().any(is_frozen) {
+            return None;
+        }
+        match &at(&self.maps, index)?.open.value {
+            Some(value) => Some((**value).as_ref()),
+            None => self.object.bytes(section.initial),
+        }
     }
 
     /// Returns the arena with this index and its variables.
@@ -92,14 +106,16 @@ impl Loaded {
     /// Those of [`Self::take_map_if_created`].
     pub fn take_arena_if_created<T>(&mut self, index: u32) -> Result<Option<Arena<T>>> {
         let arena = match self.take(index) {
-            Some((map, info, Some(arena))) => Arena::mapped(map, &info, arena.region, arena.globals).map(Some),
+            Some(Created { map, info, arena: Some(arena), .. }) => {
+                Arena::mapped(Opened(map), &info, arena.region, arena.globals).map(Some)
+            }
             _ => Ok(None),
         };
         self.or_unpinned(arena)
     }
 
-    fn take(&mut self, index: u32) -> Option<(Opened, Info, Option<MappedArena>)> {
-        at_mut(&mut self.maps, index)?.created.take().map(Created::into_parts)
+    fn take(&mut self, index: u32) -> Option<Created> {
+        at_mut(&mut self.maps, index)?.created.take()
     }
 
     /// Returns the error of a map that does not exist.

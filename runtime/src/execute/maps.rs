@@ -10,7 +10,7 @@ use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel::causes::advise;
 use crate::kernel::token::Delegable;
-use crate::map::{self, Info, Opened, Template, not_inner, rejected, send};
+use crate::map::{self, Info, Template, not_inner, rejected, send};
 use crate::open::{Inner, LoadEvent, OpenMap};
 use crate::sys;
 use crate::sys::elem::Definition;
@@ -21,7 +21,7 @@ use skelgen_abi::map_types::{Fault, MapFacts};
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) map: sys::map::Map,
-    pub(super) info: Info,
+    pub(super) info: Info<'static>,
     /// Whether the map existed before the load. The load does not change the contents of such a map.
     reused: bool,
     /// Whether the map was opened from its pin.
@@ -43,17 +43,13 @@ pub(super) enum InnerMap {
 
 impl Created {
     /// Wraps a map that existed before the load; `pinned` is whether it was opened from its pin.
-    pub(super) fn reused(map: sys::map::Map, info: Info, pinned: bool) -> Self {
+    pub(super) fn reused(map: sys::map::Map, info: Info<'static>, pinned: bool) -> Self {
         Self { map, info, reused: true, pinned, arena: None }
     }
 
     /// Returns whether the map existed before the load.
     pub(super) fn is_reused(&self) -> bool {
         self.reused
-    }
-
-    pub(super) fn into_parts(self) -> (Opened, Info, Option<Arena>) {
-        (Opened(self.map), self.info, self.arena)
     }
 }
 
@@ -334,12 +330,13 @@ fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
 
-pub(super) fn info(open: &OpenMap) -> Info {
+pub(super) fn info(open: &OpenMap) -> Info<'static> {
     Info {
         name: &open.definition.name,
         data_size: open.definition.value_size,
         section_size: open.row.value_size,
         inner: None,
+        frozen: None,
     }
 }
 

@@ -110,12 +110,14 @@ pub(crate) struct Executor {
     kernel_types: Option<Arc<Types>>,
     /// The relocator of the object's programs, created when it is first needed.
     relocator: Option<Relocator>,
+    /// Whether a request that fails with `EPERM` may look for a token.
+    may_find_token: bool,
     /// Whether raising the limit on locked memory was attempted. It is attempted only once.
     memlock: bool,
     /// Whether this load emulates percpu data, instead of direct access to percpu arrays.
     emulate: bool,
-    /// The buffers in which programs are assembled.
-    buffers: assemble::Buffers,
+    /// The buffers in which programs are assembled, while no program uses them.
+    code: assemble::Assembled,
     /// The programs whose hash was computed, by index. Their instructions must not change any more.
     hashed: Vec<u32>,
     /// The value of `LINUX_HAS_BPF_COOKIE` that programs see, if they read it.
@@ -149,9 +151,10 @@ impl Executor {
             symbols,
             kernel_types: None,
             relocator: None,
+            may_find_token: false,
             memlock: false,
             emulate: false,
-            buffers: assemble::Buffers::default(),
+            code: assemble::Assembled::default(),
             hashed: Vec::new(),
         }
     }
@@ -194,7 +197,7 @@ impl Executor {
             let located = |error: Error| {
                 about(error, object, step).within(format_args!("object `{}`, step {number} of {all}", object.name))
             };
-            if let Err(error) = self.step(step) {
+            if let Err(error) = self.permitted(|executor| executor.step(step)) {
                 let error = located(self.after_btf(error));
                 match *step {
                     Step::LoadProgram { program } if self.is_optional(program) => self.reject(program, error),

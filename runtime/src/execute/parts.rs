@@ -36,7 +36,7 @@ pub(super) struct CoRe {
     pub(super) is_required: fn(&Executor, u32, &Form) -> bool,
     pub(super) is_cause: fn(Errno, Option<&str>) -> Result<bool>,
     pub(super) relocate: fn(&mut Executor, u32, &mut Form) -> Result<()>,
-    pub(super) unresolved: fn(&Executor, &[u8], usize) -> Option<String>,
+    pub(super) unresolved: fn(&Executor, &'static Program, usize) -> Option<String>,
 }
 
 /// Templates of inner maps.

@@ -49,7 +49,7 @@ impl Executor {
             (PercpuForm::Native, _) | (_, PercpuForm::Native) => false,
             (PercpuForm::Emulated, _) | (_, PercpuForm::Emulated) => true,
             (PercpuForm::Either, PercpuForm::Either) => {
-                let mut found = percpu::direct_access(self.probe_request()?);
+                let mut found = self.permitted(|executor| percpu::direct_access(executor.probe_request()?));
                 if is_eperm(&found) {
                     sys::lift_memlock_once(&mut self.memlock);
                     found = percpu::direct_access(self.probe_request()?);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::assemble::Assembled;
 use super::state::open_program;
 use super::{Executor, at, at_mut, log, no_such};
+use crate::abi;
 use crate::error::{Errno, Error, ErrorKind, LinuxVersion, Result, Step, Subject};
 use crate::kernel;
 use crate::kernel::causes;
@@ -19,6 +20,10 @@ use crate::uapi::{AttachType, ProgramType};
 
 /// The maximum number of attempts of a load that the kernel interrupts (`EAGAIN`).
 const TRIES: u32 = 5;
+
+/// The error number of a rejected load, and the verifier's log if there is one.
+type Refusal = (Errno, Option<String>);
+
 /// A loaded program.
 #[derive(Debug)]
 pub(super) struct LoadedProgram {
@@ -45,9 +50,14 @@ pub(super) struct Form {
     pub(super) btf: Option<OwnedFd>,
 }
 
-#[cfg(feature = "exclusive-maps")]
 impl Form {
+    /// Creates a form that uses these buffers, without a program.
+    pub(super) fn with(code: Assembled) -> Self {
+        Self { name: "", attach_type: AttachType(0), code, btf: None }
+    }
+
     /// Returns the kernel's hash of the instructions; `None` if the kernel relocates them first.
+    #[cfg(feature = "exclusive-maps")]
     fn hash(&self) -> Option<[u8; 32]> {
         self.code.core_relos.is_empty().then(|| super::exclusive::digest(&self.code.insns))
     }
@@ -75,7 +85,10 @@ impl Executor {
         self.parts.add(&parts);
         self.symbols.resolve_again();
         let log = self.options.log.clone();
-        let result = Log::during(log.as_ref(), || self.resolve_symbols().and_then(|()| self.load_program(index)));
+        let result = Log::during(log.as_ref(), || {
+            self.resolve_symbols()?;
+            self.permitted(|executor| executor.load_program(index))
+        });
         let Some(program) = at_mut(&mut self.programs, index) else {
             return Err(of_object(no_such("program", index)));
         };
@@ -91,9 +104,8 @@ impl Executor {
             return Ok(());
         }
         let program = open.definition;
-        let within = |error: Error| error.within(format_args!("cannot load program `{}`", program.name));
         if open.program_type == ProgramType::UNSPEC {
-            return Err(within(Error::invalid(format_args!(
+            return Err(within(program)(Error::invalid(format_args!(
                 "section `{}` does not set a program type",
                 program.section
             )))
@@ -101,53 +113,66 @@ impl Executor {
                 "set the type with `set_type` before the load, or leave the program out with `set_autoload(false)`",
             ));
         }
+        let mut form = Form::with(std::mem::take(&mut self.code));
+        let result = self.load(index, &mut form);
+        self.code = form.code;
+        match result? {
+            Ok(()) => Ok(()),
+            Err((errno, log)) => Err(self.load_error(index, errno, log)),
+        }
+    }
+
+    /// Attempts to load a program until the kernel accepts it or nothing is left to change. The inner error is the kernel's.
+    fn load(&mut self, index: u32, form: &mut Form) -> Result<Result<(), Refusal>> {
         let begin = self.options.log.is_some().then(Instant::now);
-        let (name, program_type) = (&*program.name, open.program_type);
-        let mut form = self.form(index).map_err(within)?;
+        let program = open_program(&self.programs, index)?.definition;
+        self.form(index, form).map_err(within(program))?;
         loop {
-            let (errno, log) = match self.attempt(index, &form).map_err(within)? {
+            let (errno, log) = match self.attempt(index, form).map_err(within(program))? {
                 Ok(loaded) => {
                     #[cfg(feature = "exclusive-maps")]
                     let loaded = LoadedProgram { hash: form.hash(), ..loaded };
-                    if let Some(program) = at_mut(&mut self.programs, index) {
-                        program.loaded = Some(loaded);
+                    let program = at_mut(&mut self.programs, index).ok_or_else(|| no_such("program", index))?;
+                    program.loaded = Some(loaded);
+                    if let (Some(begin), Some(program)) = (begin, at(&self.programs, index)) {
+                        self.emit(&LoadEvent::ProgramLoaded {
+                            name: program.open.name(),
+                            program_type: program.open.program_type,
+                            instructions: form.code.insns.len() / INSN_SIZE,
+                            duration: begin.elapsed(),
+                        });
                     }
-                    if let Some(begin) = begin {
-                        let instructions = form.code.insns.len() / INSN_SIZE;
-                        let duration = begin.elapsed();
-                        self.emit(&LoadEvent::ProgramLoaded { name, program_type, instructions, duration });
-                    }
-                    self.buffers.reclaim(form.code);
-                    return Ok(());
+                    return Ok(Ok(()));
                 }
                 Err(refusal) => refusal,
             };
             let symbols = self.parts.symbols;
             if symbols.map_or(Ok(false), |part| (part.without_address)(self, index, errno))? {
-                form = self.form(index).map_err(within)?;
+                self.form(index, form).map_err(within(program))?;
                 continue;
             }
-            if !self.fix_up(index, &mut form, errno, log.as_deref()).map_err(within)? {
-                return Err(self.load_error(index, errno, log));
+            if !self.fix_up(index, form, errno, log.as_deref()).map_err(within(program))? {
+                return Ok(Err((errno, log)));
             }
         }
     }
 
     /// Assembles a program into the form of the first attempt to load it, with CO-RE relocations applied if the kernel does not apply them.
-    pub(super) fn form(&mut self, index: u32) -> Result<Form> {
-        let code = self.assemble(index)?;
+    pub(super) fn form(&mut self, index: u32, form: &mut Form) -> Result<()> {
+        self.assemble(index, &mut form.code)?;
         let open = open_program(&self.programs, index)?;
         let member = self.struct_ops_target(index)?;
-        let attach_type = member.map_or(open.attach_type, |member| AttachType(member.member));
-        let mut form = Form { name: &open.definition.name, attach_type, code, btf: None };
-        if let Some(core) = self.parts.core.filter(|core| (core.is_required)(self, index, &form)) {
-            (core.relocate)(self, index, &mut form)?;
+        form.attach_type = member.map_or(open.attach_type, |member| AttachType(member.member));
+        form.name = &open.definition.name;
+        form.btf = None;
+        match self.parts.core.filter(|core| (core.is_required)(self, index, form)) {
+            Some(core) => (core.relocate)(self, index, form),
+            None => Ok(()),
         }
-        Ok(form)
     }
 
     /// Attempts to load a program with this request.
-    fn attempt(&mut self, index: u32, form: &Form) -> Result<Result<LoadedProgram, (Errno, Option<String>)>> {
+    fn attempt(&mut self, index: u32, form: &Form) -> Result<Result<LoadedProgram, Refusal>> {
         let other = self.target_program(index)?;
         let target = self.target(index)?;
         let member = self.struct_ops_target(index)?;
@@ -189,9 +214,7 @@ impl Executor {
     }
 
     /// Returns the error for a program that the kernel rejected in every attempt.
-    fn load_error(&mut self, index: u32, errno: Errno, log: Option<String>) -> Error {
-        let relos = at(&self.object.programs, index).and_then(|program| self.core_relos(program).ok());
-        let relos = relos.unwrap_or_default();
+    fn load_error(&self, index: u32, errno: Errno, log: Option<String>) -> Error {
         let Some(open) = at(&self.programs, index).map(|program| &program.open) else {
             return no_such("program", index);
         };
@@ -218,7 +241,7 @@ impl Executor {
             ),
             _ => {
                 let since = LinuxVersion::new(program.since.0, program.since.1);
-                let absent = self.absent(program, &relos, log.as_deref());
+                let absent = self.absent(program, log.as_deref());
                 match (absent, causes::older_than(since)) {
                     (Some(note), _) => error.note(note),
                     (None, Some(running)) => error.needs(since).note(format_args!(
@@ -242,13 +265,18 @@ impl Executor {
     }
 }
 
+/// Returns a function that adds the program to the error of a load.
+fn within(program: &'static abi::Program) -> impl Fn(Error) -> Error {
+    |error| error.within(format_args!("cannot load program `{}`", program.name))
+}
+
 /// Loads a program. The first attempt has no log, because a log costs time; after an error, the load is repeated with a
 /// log.
 fn request_load(
     request: &Request<'_>,
     (level, log_size): (u32, Option<usize>),
     memlock: &mut bool,
-) -> Result<LoadedProgram, (Errno, Option<String>)> {
+) -> Result<LoadedProgram, Refusal> {
     let attempt = |level, log: &mut [u8]| {
         sys::load(request, level, log)
             .map_or_else(|errno| (Err(errno), 0), |attempt| (attempt.result, attempt.log_size))

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use super::assemble::{Assembled, Piece};
 use super::parts::CoRe;
 use super::programs::Form;
 use super::{Executor, at, no_such};
+use crate::abi::Program;
 use crate::btf::Types;
 use crate::error::{Errno, Error, Result};
 use crate::kernel::btf_set::{self, BtfSet};
@@ -39,10 +41,11 @@ impl Executor {
         if self.relocator.is_none() {
             self.relocator = Some(self.new_relocator()?);
         }
-        let records = std::mem::take(&mut form.code.core_relos);
+        let Assembled { insns, core_relos, .. } = &mut form.code;
         if let Some(relocator) = &mut self.relocator {
-            relocator.relocate(form.code.insns.to_mut(), &records)?;
+            relocator.relocate(insns.to_mut(), core_relos)?;
         }
+        core_relos.set(&[]);
         self.emit_changed(index, "relocated in user space");
         Ok(())
     }
@@ -77,8 +80,10 @@ impl Executor {
     }
 
     /// Returns a description of the type or field that an instruction needs and the kernel's types do not have.
-    fn unresolved(&self, records: &[u8], insn: usize) -> Option<String> {
-        let what = unresolved(&self.object_types().ok()?, records, insn)?;
+    fn unresolved(&self, program: &'static Program, insn: usize) -> Option<String> {
+        let mut records = Piece::default();
+        self.core_relos(program, &mut records).ok()?;
+        let what = unresolved(&self.object_types().ok()?, &records, insn)?;
         let unread = self.relocator.as_ref().map(Relocator::unread).unwrap_or_default();
         Some(match unread.is_empty() {
             true => what,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::Executor;
+use super::{Executor, is_eperm};
 use crate::error::{Error, Result};
 use crate::kernel::probe::ProbeRequest;
 use crate::kernel::token::{self, Delegable, Delegated};
@@ -16,8 +16,7 @@ use crate::uapi::{AttachType, ProgramType};
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
 
 impl Executor {
-    /// Chooses the token for the load. If the user set a token or a path, it must be usable. In a user namespace without such a setting,
-    /// `/sys/fs/bpf` is tried, and the load continues without a token if it delegates nothing.
+    /// Creates or checks the token that the user set. It must be usable.
     pub(super) fn choose_token(&mut self) -> Result<()> {
         if let Some(token) = &self.options.token {
             return match Delegated::of(token.as_fd()) {
@@ -39,13 +38,30 @@ impl Executor {
                 token::create(Path::new(&path))
                     .map_err(|error| error.within(format_args!("environment variable {VARIABLE}")))?,
             )
-        } else if token::in_user_namespace()? {
-            token::create_if_delegated(Path::new(BPFFS))?
         } else {
+            self.may_find_token = true;
             None
         };
         self.options.token = token;
         Ok(())
+    }
+
+    /// Makes a request. If it fails with `EPERM` and the user set no token, creates one from `/sys/fs/bpf` and makes the request again. This
+    /// is attempted once, and only in a user namespace. Most loads need no token, so they are not delayed by looking for one.
+    pub(super) fn permitted<T>(&mut self, mut request: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        match request(self) {
+            result if is_eperm(&result) && self.find_token()? => request(self),
+            result => result,
+        }
+    }
+
+    /// Creates a token from `/sys/fs/bpf` unless that was attempted before. Returns whether there is one now.
+    fn find_token(&mut self) -> Result<bool> {
+        if !std::mem::take(&mut self.may_find_token) || !token::in_user_namespace()? {
+            return Ok(false);
+        }
+        self.options.token = token::create_if_delegated(Path::new(BPFFS))?;
+        Ok(self.options.token.is_some())
     }
 
     /// Returns the request for the programs of feature probes. Its program type is the first of the possible types that

@@ -218,7 +218,7 @@ fn checked<M: FromFd>(fd: OwnedFd, name: &'static str) -> Result<M> {
             .about(Subject::Map(name))
     };
     let (map, found) = sys::map::Map::adopt(fd).map_err(refused)?;
-    let info = Info { name, data_size: found.value_size, section_size: found.value_size, inner: None };
+    let info = Info { name, data_size: found.value_size, section_size: found.value_size, inner: None, frozen: None };
     compared(M::from_fd(Opened(map), &info), &found, name)
 }
 

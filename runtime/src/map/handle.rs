@@ -20,7 +20,7 @@ use crate::uapi::{MapType, elem_flags};
 impl Untyped {
     /// Creates the handle of a map whose name in the source is known. `count` counts the CPUs of percpu maps; for
     /// handles that do not support percpu maps it is `one_cpu`.
-    pub(crate) fn new(map: Opened, info: &Info, count: CountCpus) -> Result<Self> {
+    pub(crate) fn new(map: Opened, info: &Info<'_>, count: CountCpus) -> Result<Self> {
         let map = Map::of(map.0, count).map_err(|error| error.within(format_args!("map `{}`", info.name)))?;
         Ok(Self { map, name: Cow::Borrowed(info.name), inner: info.inner })
     }
@@ -340,7 +340,7 @@ macro_rules! handle {
         }
 
         impl<$($generics)*> $crate::map::FromFd for $type {
-            fn from_fd(map: $crate::map::Opened, info: &$crate::map::Info) -> $crate::error::Result<Self> {
+            fn from_fd(map: $crate::map::Opened, info: &$crate::map::Info<'_>) -> $crate::error::Result<Self> {
                 Self::check($crate::map::Untyped::new(map, info, Self::SUPPORTS.count_cpus())?)
             }
 

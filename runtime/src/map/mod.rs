@@ -73,7 +73,7 @@ use crate::sys::elem::Definition;
 /// What a handle needs to know about a map and the kernel does not report. For generated code.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Info {
+pub struct Info<'a> {
     /// The map's name in the source; for global data the section's name.
     pub name: &'static str,
     /// For global data, the number of bytes of the object's own variables in the value (of one CPU's value, for percpu
@@ -85,6 +85,8 @@ pub struct Info {
     /// The template of the inner maps, for maps of maps that this load created. For a reused map it is unknown, because
     /// the kernel does not report it.
     pub inner: Option<Template>,
+    /// The value of a section that this load wrote and then froze, so that it needs no lookup. Zeros at its end may be missing.
+    pub frozen: Option<&'a [u8]>,
 }
 
 /// An open map with the kernel's definition of it, for generated code.
@@ -116,7 +118,7 @@ pub trait FromFd: Sized {
     ///
     /// # Errors
     /// If the map has a different type, or its keys or values have a different size than the handle's types.
-    fn from_fd(map: Opened, info: &Info) -> Result<Self>;
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self>;
 
     /// Returns the layouts of keys and values, if the handle's types are structs with a known layout or arrays of such
     /// structs.

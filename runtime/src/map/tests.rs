@@ -12,8 +12,8 @@ use crate::uapi::MapType;
 use crate::uapi::map_flags::{MMAPABLE, NO_PREALLOC};
 
 /// Describes a map whose data has this number of bytes.
-fn info(name: &'static str, size: u32) -> Info {
-    Info { name, data_size: size, section_size: size, inner: None }
+fn info(name: &'static str, size: u32) -> Info<'static> {
+    Info { name, data_size: size, section_size: size, inner: None, frozen: None }
 }
 
 fn opened(fd: impl AsFd) -> Opened {

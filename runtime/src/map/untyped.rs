@@ -363,7 +363,7 @@ impl Untyped {
 iterable!([] Untyped => Vec<u8>, Vec<u8>);
 
 impl FromFd for Untyped {
-    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self> {
         Self::new(map, info, cpus::count)
     }
 }

@@ -117,8 +117,9 @@ impl LoadOptions {
     /// Sets the mount point of a bpffs from which a BPF token is created for this load.
     ///
     /// If neither this nor [`Self::set_token`] is called, the environment variable `LIBBPF_BPF_TOKEN_PATH` sets the
-    /// path. Without that, a process in a user namespace tries `/sys/fs/bpf`, and loads without a token if it cannot
-    /// create one. So a container in which `/sys/fs/bpf` is a bpffs with delegation needs no setting.
+    /// path. Without that, a load in a user namespace creates a token from `/sys/fs/bpf` when the kernel first rejects a
+    /// request with `EPERM`, if that bpffs delegates rights. So a container in which `/sys/fs/bpf` is a bpffs with
+    /// delegation needs no setting.
     pub fn set_token_path(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.token_path = Some(path.into());
         self.token = None;

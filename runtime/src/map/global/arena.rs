@@ -92,7 +92,7 @@ impl<T> Arena<T> {
     }
 
     /// Creates the handle of an arena that was mapped during the load.
-    pub(crate) fn mapped(map: Opened, info: &Info, region: Region, globals: usize) -> Result<Self> {
+    pub(crate) fn mapped(map: Opened, info: &Info<'_>, region: Region, globals: usize) -> Result<Self> {
         let handle = Untyped::new(map, info, one_cpu)?.expect(&SUPPORTS)?;
         if globals.checked_add(size_of::<T>()).is_none_or(|end| end > region.len()) {
             return Err(handle.mismatch("the arena is smaller than its variables"));
@@ -163,7 +163,7 @@ fn address_of(arena: &Untyped) -> Option<usize> {
 }
 
 impl FromFd for Arena {
-    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self> {
         Self::open(Untyped::new(map, info, one_cpu)?)
     }
 }

@@ -8,8 +8,8 @@ use crate::data::{Plain, as_bytes, as_bytes_mut, from_prefix};
 use crate::error::{Error, Result};
 use crate::map::{FromFd, Info, Opened, Untyped, about, one_cpu};
 
-/// A section of constant global data (`.rodata`): the map, and a copy of its value that was made after the load. The
-/// map is frozen after the load, so the copy stays equal to the map's value.
+/// A section of constant global data (`.rodata`): the map, and a copy of its value. The load freezes the map, so the
+/// copy stays equal to the map's value.
 ///
 /// A skeleton has a `Frozen` for each such section: `skeleton.rodata` is the map, and `skeleton.rodata()` returns the
 /// constants.
@@ -49,14 +49,20 @@ impl<T: Plain> Frozen<T> {
     }
 
     /// Creates the handle of a section. Its variables are the first `data_len` bytes of the map's value, or all bytes
-    /// if `None`.
-    fn check(handle: Untyped, data_len: Option<usize>) -> Result<Self> {
+    /// if `None`. `known` is the value, except for zeros at its end, if it is known.
+    fn check(handle: Untyped, data_len: Option<usize>, known: Option<&[u8]>) -> Result<Self> {
         let handle = handle.expect_section::<T>(data_len)?;
         let len = handle.map().value_len();
         let data_len = data_len.unwrap_or(len);
         let mut value = zeroed_box::<T>();
         let mut tail = Vec::new();
-        let found = if data_len == len {
+        let found = if let Some(known) = known {
+            let (data, rest) = known.split_at(data_len.min(known.len()));
+            as_bytes_mut(&mut *value)[..data.len()].copy_from_slice(data);
+            tail.extend_from_slice(rest);
+            tail.resize(len - data_len, 0);
+            true
+        } else if data_len == len {
             handle.lookup(as_bytes(&0u32), &mut as_bytes_mut(&mut *value)[..len], 0)?
         } else {
             let mut all = vec![0; len];
@@ -70,8 +76,8 @@ impl<T: Plain> Frozen<T> {
 }
 
 impl<T: Plain> FromFd for Frozen<T> {
-    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
-        Self::check(Untyped::new(map, info, one_cpu)?, usize::try_from(info.data_size).ok())
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self> {
+        Self::check(Untyped::new(map, info, one_cpu)?, usize::try_from(info.data_size).ok(), info.frozen)
     }
 }
 
@@ -80,6 +86,6 @@ impl<T: Plain> TryFrom<OwnedFd> for Frozen<T> {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        Self::check(Untyped::of_fd(fd)?, None)
+        Self::check(Untyped::of_fd(fd)?, None, None)
     }
 }

@@ -84,7 +84,7 @@ impl<T: Plain> Mapped<T> {
 }
 
 impl<T: Plain> FromFd for Mapped<T> {
-    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self> {
         Self::check(Untyped::new(map, info, one_cpu)?, usize::try_from(info.data_size).ok())
     }
 }

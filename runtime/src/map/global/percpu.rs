@@ -284,7 +284,7 @@ impl<T: Plain> PercpuData<T> {
 }
 
 impl<T: Plain> FromFd for PercpuData<T> {
-    fn from_fd(map: Opened, info: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, info: &Info<'_>) -> Result<Self> {
         let bytes = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
         Self::check(Untyped::new(map, info, cpus::count)?, bytes(info.data_size), bytes(info.section_size))
     }
