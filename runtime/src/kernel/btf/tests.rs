@@ -222,6 +222,37 @@ fn the_kernel_finds_what_a_scan_finds() {
     println!("{} names, {} modules", names.len(), modules.len());
 }
 
+/// Prints how long each way takes: `cargo test --release -p skelgen-runtime --lib times_of_lookups -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures, and compares nothing"]
+fn times_of_lookups() {
+    let vmlinux = types::kernel(None).unwrap();
+    let names: Vec<(String, SymbolKind)> = some_of(&vmlinux, 40).collect();
+    println!("names  in the kernel  scan  chosen (microseconds, minimum of 20)");
+    for count in [1, 2, 5, 20] {
+        let wanted = || names.iter().map(|(name, kind)| Wanted::new(name, *kind)).take(count).collect::<Vec<_>>();
+        let least = |find: &dyn Fn(&mut [Wanted<'_>])| {
+            let times = (0..20).map(|_| {
+                let mut wanted = wanted();
+                let begin = std::time::Instant::now();
+                find(&mut wanted);
+                begin.elapsed().as_micros()
+            });
+            times.min().unwrap_or_default()
+        };
+        let in_kernel = least(&|wanted| assert!(in_kernel::answer(wanted)));
+        let base = Base { types: 0, strings: &[], layout: &Layout::default() };
+        let scan =
+            |wanted: &mut [Wanted<'_>]| assert!(Source::vmlinux().unwrap().find(&base, wanted).unwrap().is_none());
+        let chosen = least(&|wanted| {
+            if !in_kernel::find(wanted) {
+                scan(wanted)
+            }
+        });
+        println!("{count:5}  {in_kernel:13}  {:4}  {chosen:6}", least(&scan));
+    }
+}
+
 /// Returns about this number of names of types, evenly distributed.
 fn some_of(types: &Types, count: usize) -> impl Iterator<Item = (String, SymbolKind)> {
     let mut all = Vec::new();
