@@ -128,7 +128,7 @@ static NESTED: Object = TINY
 struct Fd(OwnedFd);
 
 impl FromFd for Fd {
-    fn from_fd(map: Opened, _: &Info) -> Result<Self> {
+    fn from_fd(map: Opened, _: &Info<'_>) -> Result<Self> {
         Ok(Self(map.into()))
     }
 }
