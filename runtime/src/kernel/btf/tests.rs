@@ -246,7 +246,7 @@ fn times_of_lookups() {
             |wanted: &mut [Wanted<'_>]| assert!(Source::vmlinux().unwrap().find(&base, wanted).unwrap().is_none());
         let chosen = least(&|wanted| {
             if !in_kernel::find(wanted) {
-                scan(wanted)
+                scan(wanted);
             }
         });
         println!("{count:5}  {in_kernel:13}  {:4}  {chosen:6}", least(&scan));
