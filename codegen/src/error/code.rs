@@ -116,6 +116,8 @@ codes! {
     // 05: planning.
     /// The object exceeds the limits of the generated file.
     TooLarge = "SK0501", None;
+    /// The object cannot be loaded by a program in the kernel.
+    LoaderProgram = "SK0502", None;
 
     // 06: writing Rust.
     /// A name cannot be turned into a Rust identifier.

@@ -14,24 +14,24 @@ use crate::insn::{Endian, INSN_SIZE, Insn, InsnIndex};
 
 /// An assembled program, for direct access to percpu data or for emulation.
 #[derive(Default)]
-pub(super) struct Assembled {
-    pub(super) insns: Vec<Insn>,
+pub(crate) struct Assembled {
+    pub(crate) insns: Vec<Insn>,
     /// The patches of all functions, with instruction indices relative to the program.
-    pub(super) patches: Vec<Patch>,
+    pub(crate) patches: Vec<Patch>,
     /// The first instruction of each function and the function's id in the object's BTF; the id is 0 if the BTF does
     /// not describe the function.
-    pub(super) functions: Vec<(usize, u32)>,
+    pub(crate) functions: Vec<(usize, u32)>,
     /// Whether the program is loaded with function and line records.
-    pub(super) described: bool,
+    pub(crate) described: bool,
     /// The line records, with instruction indices relative to the program.
-    pub(super) lines: Vec<LineInfo>,
+    pub(crate) lines: Vec<LineInfo>,
     /// The CO-RE records, with instruction indices relative to the program.
-    pub(super) relos: Vec<CoreRelo>,
+    pub(crate) relos: Vec<CoreRelo>,
 }
 
 impl Assembled {
     /// Assembles a program.
-    pub(super) fn new(plan: &LoadPlan, program: &Program, emulated: bool) -> Self {
+    pub(crate) fn new(plan: &LoadPlan, program: &Program, emulated: bool) -> Self {
         let object = &plan.object;
         let functions = functions(object, program);
         let starts: BTreeMap<u32, usize> = functions
@@ -98,12 +98,12 @@ fn patches<'a>(object: &'a Object, body: &Body) -> impl Iterator<Item = Patch> +
 }
 
 /// Returns whether a function of the program has an emulated body, for kernels without direct access to percpu data.
-pub(super) fn is_emulated(object: &Object, program: &Program) -> bool {
+pub(crate) fn is_emulated(object: &Object, program: &Program) -> bool {
     functions(object, program).iter().any(|(_, function)| function.emulated.is_some())
 }
 
 /// Returns the contents of a jump table, with instruction indices relative to the program.
-pub(super) fn entries(object: &Object, table: JumpTable, initial: &[u8]) -> Vec<u8> {
+pub(crate) fn entries(object: &Object, table: JumpTable, initial: &[u8]) -> Vec<u8> {
     let program = object.programs.get(table.program as usize);
     let functions = program.map(|program| functions(object, program)).unwrap_or_default();
     let before = functions.iter().take_while(|(index, _)| *index != table.function);

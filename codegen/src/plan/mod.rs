@@ -13,6 +13,7 @@ mod lower;
 mod print;
 mod struct_ops;
 
+pub(crate) use self::assemble::{Assembled, entries};
 use crate::emulate::Forms;
 use crate::error::Result;
 use crate::insn::Endian;

@@ -9,6 +9,7 @@
 //! to compile until it prints the field.
 
 mod attach;
+mod loader;
 mod map;
 mod program;
 mod row;
@@ -18,10 +19,11 @@ use alloc::borrow::Cow;
 use core::ffi::CStr;
 
 pub use self::attach::{Attach, Malformed, TargetKind};
+pub use self::loader::{HostValue, Loader, Setting};
 pub use self::map::{JumpTable, Map, Member, Section, SectionKind, StructOps};
 pub use self::program::{Body, Function, Patch, PatchKind, Program};
 use self::row::row;
-pub use self::symbol::{Kconfig, KconfigKind, Symbol, SymbolKind, essential_name};
+pub use self::symbol::{Kconfig, KconfigKind, Symbol, SymbolKind, absent_function, essential_name};
 
 /// A string of a plan: borrowed in the constants of a generated file, owned in a plan under construction.
 pub type Text = Cow<'static, str>;

@@ -8,10 +8,11 @@
 
 use super::assemble::functions;
 use super::{Executor, at};
+pub(super) use crate::abi::absent_function as function;
 use crate::abi::{PatchKind, Program, SymbolKind};
 
 /// The first helper number for calls of absent functions; the symbol's index is added.
-const FUNCTIONS: i32 = 2_002_000_000;
+const FUNCTIONS: i32 = function(0);
 
 /// The first helper number for addresses of maps that were not created; the map's index is added.
 const MAPS: i32 = 2_001_000_000;
@@ -22,11 +23,6 @@ const EACH: i32 = 1_000_000;
 /// The verifier's messages about a number that is used as an address, before and since Linux 5.18.
 const NOT_AN_ADDRESS: [&str; 4] =
     ["invalid mem access 'scalar'", "invalid mem access 'inv'", "type=scalar expected=", "type=inv expected="];
-
-/// Returns the helper number for calls of an absent function.
-pub(super) const fn function(symbol: u32) -> i32 {
-    FUNCTIONS.saturating_add_unsigned(symbol)
-}
 
 /// Returns the helper number for the address of a map that was not created.
 pub(super) const fn map(map: u32) -> i32 {

@@ -33,6 +33,28 @@ pub enum SymbolKind {
     Address,
 }
 
+impl SymbolKind {
+    /// Returns the number of the kind of the symbol's type (`BTF_KIND_*` of `linux/btf.h`); 0, which no type has, for an address.
+    #[must_use]
+    pub const fn btf_kind(self) -> u8 {
+        match self {
+            Self::Struct => 4,
+            Self::Typedef => 8,
+            Self::Function => 12,
+            Self::Variable => 14,
+            Self::Address => 0,
+        }
+    }
+}
+
+/// Returns the number of a helper that no kernel has, which calls of an absent function with this index among the symbols refer to.
+/// The verifier rejects a program only if it can reach such a call.
+#[must_use]
+pub const fn absent_function(symbol: u32) -> i32 {
+    const FIRST: i32 = 2_002_000_000;
+    FIRST.saturating_add_unsigned(symbol)
+}
+
 /// Returns the name without its flavor suffix, as in libbpf. An object can declare a kernel type or function several
 /// times with different suffixes. The name ends before the last `___` between two other characters.
 ///

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::AsFd as _;
 
 use super::Wanted;
-use super::scan::number;
 use crate::error::LinuxVersion;
 use crate::helper;
 use crate::kernel::probe::{self, Probe, insn};
@@ -78,12 +77,11 @@ fn program<'a>(names: impl Iterator<Item = &'a Wanted<'a>>) -> Vec<[u8; INSN_SIZ
             let offset = i16::try_from(at * 4).unwrap_or(i16::MAX) - top;
             insns.push(at_offset(insn(ST | MEM | W, (10, 0), i32::from_ne_bytes(bytes)), offset));
         }
-        let number = i32::from_ne_bytes(number(wanted.kind).to_ne_bytes());
         insns.extend([
             insn(ALU64 | MOV | X, (1, 10), 0),
             insn(ALU64 | ADD, (1, 0), -i32::from(top)),
             insn(ALU64 | MOV, (2, 0), i32::try_from(name.len() + 1).unwrap_or(i32::MAX)),
-            insn(ALU64 | MOV, (3, 0), number),
+            insn(ALU64 | MOV, (3, 0), i32::from(wanted.kind.btf_kind())),
             insn(ALU64 | MOV, (4, 0), 0),
             insn(CALL, (0, 0), helper::immediate(Helper::BTF_FIND_BY_NAME_KIND)),
             at_offset(insn(STX | MEM | DW, (6, 0), 0), index.saturating_mul(8)),

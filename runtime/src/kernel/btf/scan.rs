@@ -3,9 +3,7 @@
 //! Most types are skipped by their kind, and most others by the first eight bytes of their name.
 
 use super::Wanted;
-use crate::abi::SymbolKind;
 use crate::btf::format::{Gap, Layout};
-use crate::btf::kind;
 
 /// The strings of BTF. Those of a module continue those of vmlinux.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +54,7 @@ pub(super) fn find(
         let name = strings.at(name);
         if filter.has_slot(slot(name)) {
             for wanted in wanted.iter_mut().filter(|wanted| wanted.is_open()) {
-                if number(wanted.kind) == kind && is(name, wanted.name.as_bytes()) {
+                if u32::from(wanted.kind.btf_kind()) == kind && is(name, wanted.name.as_bytes()) {
                     wanted.id = Some(id);
                     left -= 1;
                 }
@@ -130,7 +128,7 @@ impl Filter {
         let mut this = Self { kinds: 0, slots: [0; SLOTS / 64] };
         for wanted in wanted.iter().filter(|wanted| wanted.is_open()) {
             let slot = slot(wanted.name.as_bytes());
-            this.kinds |= 1 << number(wanted.kind);
+            this.kinds |= 1 << wanted.kind.btf_kind();
             this.slots[slot / 64] |= 1 << (slot % 64);
         }
         this
@@ -167,18 +165,6 @@ fn zero_bytes(word: u64) -> u64 {
 /// Returns whether the string at the beginning of `bytes`, which ends with NUL, is this name.
 fn is(bytes: &[u8], name: &[u8]) -> bool {
     bytes.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
-}
-
-/// Returns the number of the kind of a symbol's type.
-pub(super) fn number(symbol: SymbolKind) -> u32 {
-    match symbol {
-        SymbolKind::Struct => kind::STRUCT,
-        SymbolKind::Typedef => kind::TYPEDEF,
-        SymbolKind::Function => kind::FUNC,
-        SymbolKind::Variable => kind::VAR,
-        // No type has this kind: addresses are looked up in `/proc/kallsyms`.
-        SymbolKind::Address => kind::VOID,
-    }
 }
 
 #[cfg(test)]
