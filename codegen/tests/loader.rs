@@ -2,7 +2,9 @@
 //! failure is reported and closes all file descriptors, and no table makes the program access other memory.
 
 use skelgen::unstable::insn::{Endian, Insn};
-use skelgen::unstable::loader::{Copied, HeaderField, Slot, StepIndex, Table, TableBuilder, loader_program, map_check};
+use skelgen::unstable::loader::{
+    Copied, HeaderField, Slot, StepIndex, Table, TableBuilder, loader_program, loop_program, map_check,
+};
 use skelgen_abi::loader::{self, CONTEXT_SIZE, Context, Failure, Layout, State, header};
 use skelgen_abi::uapi::Command;
 use skelgen_simulator::{Call, Fault, HOST, Kernel, Machine, VALUE};
@@ -50,14 +52,26 @@ fn value_of(table: &Table) -> Vec<u8> {
     value
 }
 
-fn run(table: &Table, kernel: Kernel, context: Context) -> Run {
-    run_for(table, kernel, context, loader::MAX_ITERATIONS)
+/// Runs both forms of the loader program, which do the same.
+fn run(table: &Table, kernel: impl Fn() -> Kernel, context: Context) -> Run {
+    let run = run_for(table, kernel(), context, loader::MAX_ITERATIONS);
+    let of_loop = execute(table, &encoded(&loop_program(table, Endian::Little).insns), kernel(), context, 0);
+    assert_eq!((run.state, run.failure, run.slots()), (of_loop.state, of_loop.failure, of_loop.slots()));
+    assert_eq!((&run.kernel.calls, &run.kernel.open), (&of_loop.kernel.calls, &of_loop.kernel.open));
+    let after_header = loader::HEADER_SIZE as usize;
+    assert_eq!(run.value[after_header..], of_loop.value[after_header..]);
+    run
 }
 
-fn run_for(table: &Table, mut kernel: Kernel, context: Context, iterations: usize) -> Run {
-    let (insns, mut value) = (encoded(&loader_program(table)), value_of(table));
+/// Runs the form with `may_goto`, which jumps after this number of iterations.
+fn run_for(table: &Table, kernel: Kernel, context: Context, iterations: usize) -> Run {
+    execute(table, &encoded(&loader_program(table)), kernel, context, iterations)
+}
+
+fn execute(table: &Table, insns: &[[u8; 8]], mut kernel: Kernel, context: Context, iterations: usize) -> Run {
+    let mut value = value_of(table);
     let mut bytes = context.to_bytes();
-    let machine = Machine::new(&insns, &mut value, &mut bytes, &mut kernel, iterations);
+    let machine = Machine::new(insns, &mut value, &mut bytes, &mut kernel, iterations);
     let state = State::of(machine.run().unwrap()).unwrap();
     assert!(kernel.bad_closes.is_empty(), "only open file descriptors are closed");
     Run { state, failure: Failure::from_bytes(&bytes), value, kernel, layout: table.layout }
@@ -129,7 +143,7 @@ fn sample() -> Sample {
 #[test]
 fn requests_are_those_of_the_table() {
     let Sample { table, slots, .. } = sample();
-    let done = run(&table, kernel(), Context { host: HOST, ..Context::default() });
+    let done = run(&table, kernel, Context { host: HOST, ..Context::default() });
     assert_eq!(done.state, State::Finished);
     assert_eq!(done.slots(), [3, 4, 5, 6, 0], "the last slot was closed");
     assert_eq!(slots.iter().map(|slot| slot.index()).collect::<Vec<_>>(), [0, 1, 2, 3]);
@@ -173,7 +187,7 @@ fn requests_are_those_of_the_table() {
 fn each_failure_is_reported_and_closes_everything() {
     let Sample { table, calls, .. } = sample();
     for (index, step) in calls.iter().enumerate() {
-        let kernel = Kernel { fails: Some((index, EACCES)), ..kernel() };
+        let kernel = || Kernel { fails: Some((index, EACCES)), ..kernel() };
         let failed = run(&table, kernel, Context { host: HOST, ..Context::default() });
         assert_eq!((failed.state, failed.failure.errno), (State::Failed, EACCES));
         assert_eq!(table.layout.step(failed.failure.at), Some(step.index()), "call {index}");
@@ -181,7 +195,7 @@ fn each_failure_is_reported_and_closes_everything() {
         assert!(failed.kernel.open.is_empty(), "call {index}: {:?}", failed.kernel.open);
         assert_eq!(failed.slots(), [0; 5]);
     }
-    let unreadable = run(&table, kernel(), Context::default());
+    let unreadable = run(&table, kernel, Context::default());
     assert_eq!((unreadable.state, unreadable.failure.errno), (State::Failed, 14), "no values of the process");
     assert!(unreadable.kernel.open.is_empty());
 }
@@ -208,12 +222,12 @@ fn failures_continue_at_labels() {
         builder.bind(end);
         builder.finish().unwrap()
     };
-    let direct = run(&build(), kernel(), Context::default());
+    let direct = run(&build(), kernel, Context::default());
     assert_eq!((direct.state, direct.commands()), (State::Finished, vec![Command::MAP_CREATE, Command::MAP_FREEZE]));
-    let fallback = run(&build(), Kernel { fails: Some((0, EACCES)), ..kernel() }, Context::default());
+    let fallback = run(&build(), || Kernel { fails: Some((0, EACCES)), ..kernel() }, Context::default());
     assert_eq!(fallback.commands(), [Command::MAP_CREATE, Command::PROG_LOAD]);
     assert_eq!((fallback.state, fallback.slots()), (State::Finished, vec![3]));
-    let other = run(&build(), Kernel { fails: Some((0, 12)), ..kernel() }, Context::default());
+    let other = run(&build(), || Kernel { fails: Some((0, 12)), ..kernel() }, Context::default());
     assert_eq!((other.state, other.failure.errno), (State::Failed, 95));
     assert_eq!(build().layout.step(other.failure.at), Some(4));
 }
@@ -229,7 +243,7 @@ fn an_error_can_be_ignored() {
     let (_, known) = builder.find_type("task_struct", 4, slot).unwrap();
     let _ = (place, known);
     let table = builder.finish().unwrap();
-    let done = run(&table, kernel(), Context::default());
+    let done = run(&table, kernel, Context::default());
     assert_eq!((done.state, done.slots()), (State::Finished, vec![0]), "no module has the type");
     assert_eq!(&done.value[table.layout.data_at() as usize..][..7], b"absent\0", "the name is unchanged");
     assert_eq!(word(&done.value, table.layout.data_at() + 8), 77);
@@ -248,7 +262,7 @@ fn jumps_compare_values() {
         builder.jump_if_not_equal(at, 5, second).unwrap();
         builder.request(Command::MAP_UPDATE_ELEM, attr, 16, None).unwrap();
         builder.bind(second);
-        let done = run(&builder.finish().unwrap(), kernel(), Context::default());
+        let done = run(&builder.finish().unwrap(), kernel, Context::default());
         let expected = if equal { Command::MAP_UPDATE_ELEM } else { Command::MAP_FREEZE };
         assert_eq!((done.state, done.commands()), (State::Finished, vec![expected]));
     }
@@ -267,7 +281,7 @@ fn only_the_requested_step_gets_a_log() {
     let log = Context { log_buffer: 0x1122_3344_5566_7788, log_level: 2, log_size: 4096, ..Context::default() };
     for requested in [None, Some(0), Some(1), Some(2)] {
         let log_step = requested.map_or(0, |index: usize| steps[index].index());
-        let done = run(&table, kernel(), Context { log_step, ..log });
+        let done = run(&table, kernel, Context { log_step, ..log });
         assert_eq!(done.state, State::Finished);
         for (index, call) in done.kernel.calls.iter().enumerate() {
             let Call::Bpf { command, attr } = call else { panic!("{call:?}") };
@@ -291,7 +305,7 @@ fn file_descriptor_0_is_a_failure() {
     builder.request(Command::MAP_FREEZE, attr, 16, None).unwrap();
     builder.request(Command::MAP_CREATE, attr, 32, Some(slot)).unwrap();
     let table = builder.finish().unwrap();
-    let failed = run(&table, Kernel { lowest: 0, ..kernel() }, Context::default());
+    let failed = run(&table, || Kernel { lowest: 0, ..kernel() }, Context::default());
     assert_eq!((failed.state, failed.failure.errno), (State::Failed, 9));
     assert_eq!(table.layout.step(failed.failure.at), Some(1));
     assert!(failed.kernel.open.is_empty());
@@ -314,9 +328,9 @@ fn an_interrupted_run_is_not_a_finished_one() {
 #[test]
 fn a_table_is_executed_once() {
     let Sample { table, .. } = sample();
-    let first = run(&table, kernel(), Context { host: HOST, ..Context::default() });
+    let first = run(&table, kernel, Context { host: HOST, ..Context::default() });
     let executed = Table { bytes: first.value, ..table };
-    let second = run(&executed, kernel(), Context { host: HOST, ..Context::default() });
+    let second = run(&executed, kernel, Context { host: HOST, ..Context::default() });
     assert_eq!((second.state, second.kernel.calls), (State::Rejected, vec![]));
 }
 
@@ -345,7 +359,7 @@ fn the_check_compares_every_byte_of_the_hash() {
 #[test]
 fn hostile_tables_do_not_leave_the_value() {
     let Sample { table, .. } = sample();
-    let insns = encoded(&loader_program(&table));
+    let forms = [encoded(&loader_program(&table)), encoded(&loop_program(&table, Endian::Little).insns)];
     let mut random = fastrand::Rng::with_seed(19);
     let mut states = std::collections::BTreeMap::new();
     for case in 0..5000 {
@@ -363,11 +377,16 @@ fn hostile_tables_do_not_leave_the_value() {
             };
             value[at..at + 4].copy_from_slice(&number.to_le_bytes());
         }
-        let mut context = Context { host: HOST, ..Context::default() }.to_bytes();
-        let mut kernel = kernel();
-        let machine = Machine::new(&insns, &mut value, &mut context, &mut kernel, 500);
-        let state = machine.run().unwrap_or_else(|fault| panic!("case {case}: {fault:?}"));
-        *states.entry(state).or_insert(0) += 1;
+        for insns in &forms {
+            let (mut value, mut kernel) = (value.clone(), kernel());
+            let mut context = Context { host: HOST, ..Context::default() }.to_bytes();
+            match Machine::new(insns, &mut value, &mut context, &mut kernel, 500).run() {
+                Ok(state) => *states.entry(state).or_insert(0) += 1,
+                // A table can loop for as long as `bpf_loop` does.
+                Err(Fault::Endless) => {}
+                Err(fault) => panic!("case {case}: {fault:?}"),
+            }
+        }
     }
     let known = [State::Interrupted, State::Finished, State::Failed].map(State::number);
     assert!(known.iter().all(|state| states[state] > 50), "{states:?}");

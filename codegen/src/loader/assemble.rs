@@ -1,9 +1,10 @@
 //! An assembler for the loader program: the notation of [`disassemble`](crate::insn::disassemble) with labels and
 //! names.
 //!
-//! A line is a label with a colon, an instruction, or empty; a comment starts with `;`. Where the disassembler writes the
-//! distance of a jump, the text has a label. Where it writes another number, the text can have a name of a constant,
-//! with a sign in front. Names that [`Names::patched`] lists are assembled as 0, and the result lists their positions.
+//! A line is a label with a colon, an instruction, `.include FILE`, or empty; a comment starts with `;`. Where the
+//! disassembler writes a distance, of a jump or of a function (`code`), the text has a label. Where it writes another
+//! number, the text can have a name of a constant, with a sign in front. Names that [`Names::patched`] lists are
+//! assembled as 0, and the result lists their positions.
 
 use std::collections::BTreeMap;
 
@@ -26,49 +27,79 @@ pub(super) struct Assembled {
     pub(super) insns: Vec<Insn>,
     /// The index of each instruction whose immediate is patched, with the name of the immediate.
     pub(super) patches: Vec<(usize, String)>,
+    /// The index of the first instruction of each function that the program takes the address of.
+    pub(super) functions: Vec<(usize, String)>,
 }
 
-/// Assembles a text.
+/// Assembles a file. `files` has the text of each file by its name.
 ///
 /// # Errors
-/// Returns the number of the wrong line and what is wrong.
-pub(super) fn assemble(text: &str, names: &Names<'_>) -> Result<Assembled, String> {
-    let mut assembler = Assembler { names, insns: Vec::new(), patches: Vec::new(), jumps: Vec::new() };
-    let mut labels = BTreeMap::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split(';').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            continue;
+/// Returns the file and the number of the wrong line, and what is wrong.
+pub(super) fn assemble(file: &str, files: &[(&str, &str)], names: &Names<'_>) -> Result<Assembled, String> {
+    let mut assembler =
+        Assembler { names, insns: Vec::new(), patches: Vec::new(), references: Vec::new(), labels: BTreeMap::new() };
+    assembler.file(file, files)?;
+    let Assembler { mut insns, labels, .. } = assembler;
+    let mut functions = BTreeMap::new();
+    for Reference { at, label, line, is_function } in assembler.references {
+        let target = *labels.get(label).ok_or_else(|| format!("{line}: no label `{label}`"))?;
+        let distance = i32::try_from(target).ok().zip(i32::try_from(at).ok()).map(|(to, at)| to - at - 1);
+        let far = || format!("{line}: label `{label}` is too far away");
+        let distance = distance.ok_or_else(far)?;
+        if is_function {
+            functions.insert(target, label.to_owned());
+            insns[at].imm = distance;
+        } else {
+            insns[at].off = i16::try_from(distance).map_err(|_| far())?;
         }
-        if let Some(label) = line.strip_suffix(':') {
-            if labels.insert(label, assembler.insns.len()).is_some() {
-                return Err(format!("line {number}: label `{label}` is not unique"));
-            }
-            continue;
-        }
-        assembler.line(line, number).map_err(|error| format!("line {number}: {error}"))?;
     }
-    for (at, label, number) in assembler.jumps {
-        let target = labels.get(label).ok_or_else(|| format!("line {number}: no label `{label}`"))?;
-        let distance = i64::try_from(*target).ok().zip(i64::try_from(at).ok()).map(|(to, at)| to - at - 1);
-        let distance = distance.and_then(|distance| i16::try_from(distance).ok());
-        assembler.insns[at].off = distance.ok_or_else(|| format!("line {number}: label `{label}` is too far away"))?;
-    }
-    Ok(Assembled { insns: assembler.insns, patches: assembler.patches })
+    Ok(Assembled { insns, patches: assembler.patches, functions: functions.into_iter().collect() })
 }
 
 struct Assembler<'a> {
     names: &'a Names<'a>,
     insns: Vec<Insn>,
     patches: Vec<(usize, String)>,
-    /// The index of each jump, with the label and the line.
-    jumps: Vec<(usize, &'a str, usize)>,
+    references: Vec<Reference<'a>>,
+    labels: BTreeMap<&'a str, usize>,
+}
+
+/// A use of a label.
+struct Reference<'a> {
+    /// The index of the instruction.
+    at: usize,
+    label: &'a str,
+    /// The file and the line, for errors.
+    line: String,
+    /// Whether the instruction loads the address of a function, instead of jumping to the label.
+    is_function: bool,
 }
 
 type Parsed<T = ()> = Result<T, String>;
 
 impl<'a> Assembler<'a> {
-    fn line(&mut self, line: &'a str, number: usize) -> Parsed {
+    fn file(&mut self, file: &str, files: &[(&str, &'a str)]) -> Parsed {
+        let (_, text) = files.iter().find(|(name, _)| *name == file).ok_or_else(|| format!("no file `{file}`"))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split(';').next().unwrap_or_default().trim();
+            let at = format!("{file}:{number}");
+            if line.is_empty() {
+                continue;
+            }
+            if let Some(included) = line.strip_prefix(".include ") {
+                self.file(included, files).map_err(|error| format!("{at}: {error}"))?;
+            } else if let Some(label) = line.strip_suffix(':') {
+                if self.labels.insert(label, self.insns.len()).is_some() {
+                    return Err(format!("{at}: label `{label}` is not unique"));
+                }
+            } else {
+                self.line(line, &at).map_err(|error| format!("{at}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &'a str, at: &str) -> Parsed {
         let words: Vec<&str> = line.split_whitespace().collect();
         match *words {
             ["exit"] => self.push(code::EXIT, 0, 0, 0, 0),
@@ -77,18 +108,18 @@ impl<'a> Assembler<'a> {
                 let helper = found.ok_or_else(|| format!("no helper `{name}`"))?;
                 self.push(code::CALL, 0, 0, 0, helper);
             }
-            ["goto", label] => self.jump(code::JMP | code::JA, 0, 0, 0, label, number),
-            ["may_goto", label] => self.jump(code::JMP | code::JCOND, 0, 0, 0, label, number),
+            ["goto", label] => self.jump(code::JMP | code::JA, 0, 0, 0, label, at),
+            ["may_goto", label] => self.jump(code::JMP | code::JCOND, 0, 0, 0, label, at),
             ["if", left, sign, right, "goto", label] => {
                 let (dst, wide) = register(left)?;
                 let class = if wide { code::JMP } else { code::JMP32 };
                 let op = class | comparison(sign)?;
                 if let Ok((src, also_wide)) = register(right) {
                     same_width(wide, also_wide)?;
-                    self.jump(op | code::X, dst, src, 0, label, number);
+                    self.jump(op | code::X, dst, src, 0, label, at);
                 } else {
                     let imm = self.immediate(right)?;
-                    self.jump(op, dst, 0, imm, label, number);
+                    self.jump(op, dst, 0, imm, label, at);
                 }
             }
             [to, "=", map, "value", offset, "ll"] if map.starts_with("map_idx[") => {
@@ -97,6 +128,10 @@ impl<'a> Assembler<'a> {
             }
             [to, "=", map, "ll"] if map.starts_with("map_idx[") => {
                 self.load(long_register(to)?, pseudo::MAP_IDX, self.index(map)?, 0);
+            }
+            [to, "=", "code", label, "ll"] => {
+                self.reference(label, at, true);
+                self.load(long_register(to)?, pseudo::FUNC, 0, 0);
             }
             [to, "=", name, "ll"] => {
                 let dst = long_register(to)?;
@@ -147,9 +182,14 @@ impl<'a> Assembler<'a> {
         self.push(0, 0, 0, 0, second);
     }
 
-    fn jump(&mut self, code: u8, dst: u8, src: u8, imm: i32, label: &'a str, number: usize) {
-        self.jumps.push((self.insns.len(), label, number));
+    fn jump(&mut self, code: u8, dst: u8, src: u8, imm: i32, label: &'a str, line: &str) {
+        self.reference(label, line, false);
         self.push(code, dst, src, 0, imm);
+    }
+
+    /// Records that the next instruction refers to a label.
+    fn reference(&mut self, label: &'a str, line: &str, is_function: bool) {
+        self.references.push(Reference { at: self.insns.len(), label, line: line.to_owned(), is_function });
     }
 
     /// Parses the immediate of the next instruction: a number, a constant, or a name that is patched.
@@ -264,45 +304,59 @@ mod tests {
 
     const NAMES: Names<'_> = Names { constants: &[("EIGHT", 8)], patched: &["LATER"] };
 
+    fn one(text: &str) -> Result<Assembled, String> {
+        assemble("a.s", &[("a.s", text), ("b.s", "r3 = 3\nnonsense"), ("c.s", "r3 = 3")], &NAMES)
+    }
+
     #[test]
     fn disassembly_assembles_to_the_same_instructions() {
-        let text = "top:\n r1 = map_idx[0] value +EIGHT ll ; comment\n r2 = map_idx[1] ll\n r3 = 7 ll\n\
+        let text = "top:\n r1 = map_idx[0] value +EIGHT ll ; comment\n r2 = map_idx[1] ll\n r3 = 7 ll\n r3 = code end ll\n\
                     r4 = *(u16 *)(r1 -EIGHT)\n *(u64 *)(r1 +0) = r4\n *(u32 *)(r10 -4) = -EIGHT\n w3 = w4\n r5 &= -4\n\
                     r0 = -r0\n call bpf_sys_bpf\n if w0 s< 0 goto top\n if r1 == r2 goto end\n may_goto end\n goto top\n\
                     end:\n exit";
-        let assembled = assemble(text, &NAMES).unwrap();
+        let assembled = one(text).unwrap();
         let expected = "   0: r1 = map_idx[0] value +8 ll\n   2: r2 = map_idx[1] ll\n   4: r3 = 0x7 ll\n\
-                        \x20  6: r4 = *(u16 *)(r1 -8)\n   7: *(u64 *)(r1 +0) = r4\n   8: *(u32 *)(r10 -4) = -8\n   9: w3 = w4\n\
-                        \x20 10: r5 &= -4\n  11: r0 = -r0\n  12: call bpf_sys_bpf\n  13: if w0 s< 0 goto -14\n\
-                        \x20 14: if r1 == r2 goto +2\n  15: may_goto +1\n  16: goto -17\n  17: exit\n";
+                        \x20  6: r3 = code pc+12 ll\n   8: r4 = *(u16 *)(r1 -8)\n   9: *(u64 *)(r1 +0) = r4\n\
+                        \x20 10: *(u32 *)(r10 -4) = -8\n  11: w3 = w4\n  12: r5 &= -4\n  13: r0 = -r0\n\
+                        \x20 14: call bpf_sys_bpf\n  15: if w0 s< 0 goto -16\n  16: if r1 == r2 goto +2\n\
+                        \x20 17: may_goto +1\n  18: goto -19\n  19: exit\n";
         assert_eq!(disassemble(&assembled.insns), expected);
+        assert_eq!(assembled.functions, [(19, "end".to_owned())]);
         assert_eq!(assembled.patches, []);
     }
 
     #[test]
+    fn files_are_included() {
+        let assembled = one("r2 = 2\n.include c.s\nexit").unwrap();
+        assert_eq!(disassemble(&assembled.insns), "   0: r2 = 2\n   1: r3 = 3\n   2: exit\n");
+    }
+
+    #[test]
     fn patched_immediates_are_listed() {
-        let assembled = assemble("r1 = 1\nif r1 > LATER goto end\nr2 = LATER ll\nend:\nexit", &NAMES).unwrap();
+        let assembled = one("r1 = 1\nif r1 > LATER goto end\nr2 = LATER ll\nend:\nexit").unwrap();
         assert_eq!(assembled.patches, [(1, "LATER".to_owned()), (2, "LATER".to_owned())]);
     }
 
     #[test]
     fn wrong_lines_are_errors() {
         for (text, error) in [
-            ("exit\nnonsense", "line 2: `nonsense` is not an instruction"),
-            ("goto nowhere", "line 1: no label `nowhere`"),
-            ("a:\na:", "line 2: label `a` is not unique"),
-            ("r11 = 1", "line 1: `r11` is not a register"),
-            ("r1 = w2", "line 1: registers of different widths"),
-            ("w1 = *(u32 *)(r2 +0)", "line 1: registers of different widths"),
-            ("r1 = NINE", "line 1: `NINE` is not a number, a constant or a register"),
-            ("r1 = 0x10", "line 1: `0x10` is not a number, a constant or a register"),
-            ("r1 = 2147483648", "line 1: `2147483648` does not fit in 32 bits"),
-            ("r1 = *(u32 *)(r2 +32768)", "line 1: `*)(r2 +32768)` is not an address"),
-            ("r1 ?= 2", "line 1: `?=` is not an operation"),
-            ("if r1 = 2 goto a", "line 1: `=` is not a comparison"),
-            ("call bpf_nothing", "line 1: no helper `bpf_nothing`"),
+            (".include d.s", "a.s:1: no file `d.s`"),
+            ("exit\n.include b.s", "a.s:2: b.s:2: `nonsense` is not an instruction"),
+            ("exit\nnonsense", "a.s:2: `nonsense` is not an instruction"),
+            ("goto nowhere", "a.s:1: no label `nowhere`"),
+            ("a:\na:", "a.s:2: label `a` is not unique"),
+            ("r11 = 1", "a.s:1: `r11` is not a register"),
+            ("r1 = w2", "a.s:1: registers of different widths"),
+            ("w1 = *(u32 *)(r2 +0)", "a.s:1: registers of different widths"),
+            ("r1 = NINE", "a.s:1: `NINE` is not a number, a constant or a register"),
+            ("r1 = 0x10", "a.s:1: `0x10` is not a number, a constant or a register"),
+            ("r1 = 2147483648", "a.s:1: `2147483648` does not fit in 32 bits"),
+            ("r1 = *(u32 *)(r2 +32768)", "a.s:1: `*)(r2 +32768)` is not an address"),
+            ("r1 ?= 2", "a.s:1: `?=` is not an operation"),
+            ("if r1 = 2 goto a", "a.s:1: `=` is not a comparison"),
+            ("call bpf_nothing", "a.s:1: no helper `bpf_nothing`"),
         ] {
-            assert_eq!(assemble(text, &NAMES), Err(error.to_owned()), "{text}");
+            assert_eq!(one(text), Err(error.to_owned()), "{text}");
         }
     }
 }

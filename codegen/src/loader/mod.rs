@@ -15,5 +15,5 @@ mod table;
 
 pub use check::compare;
 pub use lower::{Lowered, lower};
-pub use program::{HASH_SIZE, loader_program, map_check};
+pub use program::{HASH_SIZE, LoopProgram, loader_program, loop_program, map_check};
 pub use table::{Copied, HeaderField, Label, Place, Slot, Source, StepIndex, Table, TableBuilder, TableError};

@@ -72,6 +72,8 @@ pub mod header {
     pub const LOG_STEP: u32 = HOST + 24;
     /// u64: the address of the last kernel symbol that was found.
     pub const SYMBOL: u32 = 64;
+    /// u32: how the run ended, a number of [`State`](super::State), for the form with `bpf_loop` only.
+    pub const STATE: u32 = 72;
 }
 
 /// The operations of steps: the first byte of a step.

@@ -1,47 +1,6 @@
-; The loader program: executes the step table in the value of map 0. The format is in runtime/abi/src/loader.rs.
-;
-; r6: the context. r7: the value. r8, r9: the addresses at offsets `at` and `arg` of the current step.
-;
-; The kernel verifies each loop once for all iterations, because no register except r6 and r7 has a value from the
-; previous iteration: the position is in the value. An offset is compared with LIMIT, the size of the value minus its
-; tail, before it is added to r7, and no operation accesses more bytes than the tail has.
+; Executes one step. r7: the value. r8, r9: the addresses at offsets `at` and `arg` of the step. Jumps to `next` if there
+; can be another step, to `finished` after the last one, and to `failed` with a negative error number in r0. `failed` follows.
 
-    r6 = r1
-    r7 = map_idx[0] value +0 ll
-
-    ; The table is executed once: steps and pointers are overwritten.
-    r1 = *(u64 *)(r7 +ADDRESS)
-    if r1 != 0 goto rejected
-    *(u64 *)(r7 +ADDRESS) = r7
-
-    r1 = *(u64 *)(r6 +0)
-    *(u64 *)(r7 +HOST) = r1
-    r1 = *(u64 *)(r6 +8)
-    *(u64 *)(r7 +LOG_BUFFER) = r1
-    r1 = *(u64 *)(r6 +16)
-    *(u64 *)(r7 +LOG_LEVEL) = r1
-    r1 = *(u32 *)(r6 +24)
-    *(u32 *)(r7 +LOG_STEP) = r1
-
-; Replaces offsets by addresses. Each pointer has the offset of the next one in its upper half.
-    r1 = *(u32 *)(r7 +POINTERS)
-pointer:
-    may_goto interrupted
-    if r1 == 0 goto step
-    if r1 > LIMIT goto invalid
-    r1 &= -8
-    r2 = r7
-    r2 += r1
-    r1 = *(u64 *)(r2 +0)
-    w3 = w1
-    r4 = *(u64 *)(r7 +ADDRESS)
-    r3 += r4
-    *(u64 *)(r2 +0) = r3
-    r1 >>= 32
-    goto pointer
-
-step:
-    may_goto interrupted
     r1 = *(u32 *)(r7 +NEXT)
     r2 = *(u32 *)(r7 +END)
     if r1 >= r2 goto finished
@@ -90,10 +49,10 @@ request:
     *(u32 *)(r7 +RESULT) = r0
     if w0 s< 0 goto error
     ; Without a slot, `arg` is 0.
-    if r9 == r7 goto step
+    if r9 == r7 goto next
     if w0 == 0 goto zero
     *(u32 *)(r9 +0) = r0
-    goto step
+    goto next
 
 ; An empty slot is 0, and in many fields of requests 0 means that there is no file descriptor.
 zero:
@@ -106,11 +65,11 @@ copy:
     r1 = *(u32 *)(r9 +0)
     *(u32 *)(r8 +0) = r1
     r3 &= 12
-    if r3 == 0 goto step
+    if r3 == 0 goto next
     r1 = *(u32 *)(r9 +4)
     r8 += r3
     *(u32 *)(r8 +0) = r1
-    goto step
+    goto next
 
 copy_from_host:
     r2 = r3
@@ -123,7 +82,7 @@ copy_from_host:
     call bpf_copy_from_user
     *(u32 *)(r7 +RESULT) = r0
     if w0 s< 0 goto error
-    goto step
+    goto next
 
 find_type:
     r3 = r1
@@ -134,9 +93,9 @@ find_type:
     if w0 s< 0 goto error
     *(u32 *)(r8 +0) = r0
     r0 >>= 32
-    if r0 == 0 goto step
+    if r0 == 0 goto next
     *(u32 *)(r9 +0) = r0
-    goto step
+    goto next
 
 find_symbol:
     r1 = r8
@@ -150,27 +109,27 @@ find_symbol:
     *(u32 *)(r8 +0) = r1
     r1 >>= 32
     *(u32 *)(r8 +4) = r1
-    goto step
+    goto next
 
 jump_if_equal:
     r1 = *(u32 *)(r8 +0)
-    if r1 != r3 goto step
+    if r1 != r3 goto next
     goto jump
 
 jump_if_not_equal:
     r1 = *(u32 *)(r8 +0)
-    if r1 == r3 goto step
+    if r1 == r3 goto next
 jump:
     r1 = *(u32 *)(r7 +ON_ERROR)
     *(u32 *)(r7 +NEXT) = r1
-    goto step
+    goto next
 
 close:
     r1 = *(u32 *)(r9 +0)
-    if r1 == 0 goto step
+    if r1 == 0 goto next
     *(u32 *)(r9 +0) = 0
     call bpf_sys_close
-    goto step
+    goto next
 
 ; A step whose jump has no distance has its own offset in ON_ERROR.
 error:
@@ -178,46 +137,8 @@ error:
     r2 = *(u32 *)(r7 +NEXT)
     if r1 < r2 goto failed
     *(u32 *)(r7 +NEXT) = r1
-    goto step
+    goto next
 
 fail:
     r0 = r3
     r0 = -r0
-
-; r0: the negative error number.
-failed:
-    *(u32 *)(r6 +CONTEXT_ERROR) = r0
-    r1 = *(u32 *)(r7 +NEXT)
-    r1 += -STEP_SIZE
-    *(u32 *)(r6 +CONTEXT_STEP) = r1
-    *(u32 *)(r7 +NEXT) = HEADER_SIZE
-slot:
-    may_goto interrupted
-    r1 = *(u32 *)(r7 +NEXT)
-    r2 = *(u32 *)(r7 +SLOTS_END)
-    if r1 >= r2 goto closed
-    if r1 > LIMIT goto closed
-    r2 = r1
-    r2 += SLOT_SIZE
-    *(u32 *)(r7 +NEXT) = r2
-    r1 &= -4
-    r2 = r7
-    r2 += r1
-    r1 = *(u32 *)(r2 +0)
-    if r1 == 0 goto slot
-    *(u32 *)(r2 +0) = 0
-    call bpf_sys_close
-    goto slot
-
-closed:
-    r0 = FAILED
-    exit
-finished:
-    r0 = FINISHED
-    exit
-interrupted:
-    r0 = INTERRUPTED
-    exit
-rejected:
-    r0 = REJECTED
-    exit
