@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use skelgen_abi::plan::{Body, Function, JumpTable, Object, Patch, PatchKind, Program, Span};
+use skelgen_abi::plan::{Body, Function, JumpTable, Object, Patch, PatchKind, Program, Span, decode_lines};
 
 use super::LoadPlan;
 use crate::btf::ext::{CoreRelo, LineInfo};
@@ -68,7 +68,8 @@ impl Assembled {
                 kind,
             }));
             if described {
-                all.lines.extend(records(plan, body.line_info).map(|[insn, file, text, line]| LineInfo {
+                let lines = decode_lines(object.bytes(body.line_info).unwrap_or_default());
+                all.lines.extend(lines.flatten().map(|[insn, file, text, line]| LineInfo {
                     insn: InsnIndex(start + insn as usize),
                     file: StringRef(file),
                     text: StringRef(text),

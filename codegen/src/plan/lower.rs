@@ -9,7 +9,7 @@ use std::ffi::CString;
 use skelgen_abi::map_types::MapFacts;
 use skelgen_abi::plan::{
     self, Body, Function, JumpTable, Map, Object, Patch, PatchKind, PercpuForm, Program, Section, SectionKind, Span,
-    Step, Symbol, SymbolKind,
+    Step, Symbol, SymbolKind, encode_lines,
 };
 use skelgen_abi::uapi::{MapType, elem_flags, pseudo};
 
@@ -205,11 +205,9 @@ fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob:
     Ok(Body {
         insns: blob.add_parts(insns.into_iter().map(|insn: Insn| insn.encode(object.endian)))?,
         patches: blob.add(&patches)?,
-        line_info: records(
+        line_info: blob.add(&encode_lines(
             linked.lines.iter().map(|r| [index(r.insn.0), r.file.0, r.text.0, r.line << 10 | r.column & 0x3ff]),
-            object.endian,
-            blob,
-        )?,
+        ))?,
         core_relos: records(
             linked.relos.iter().map(|r| [index(r.insn.0 * 8), r.ty.0, r.access.0, r.kind]),
             object.endian,
@@ -218,7 +216,7 @@ fn body(object: &BpfObject, linked: LinkedFunction, symbols: &mut Symbols, blob:
     })
 }
 
-/// Encodes records for the kernel: line records count instructions, CO-RE records bytes.
+/// Encodes records for the kernel.
 fn records<const N: usize>(
     records: impl Iterator<Item = [u32; N]>,
     endian: Endian,

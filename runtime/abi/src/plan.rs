@@ -9,6 +9,7 @@
 //! to compile until it prints the field.
 
 mod attach;
+mod lines;
 mod loader;
 mod map;
 mod program;
@@ -19,6 +20,7 @@ use alloc::borrow::Cow;
 use core::ffi::CStr;
 
 pub use self::attach::{Attach, Malformed, TargetKind};
+pub use self::lines::{Line, decode_lines, encode_lines};
 pub use self::loader::{HostValue, Loader, Setting};
 pub use self::map::{JumpTable, Map, Member, Section, SectionKind, StructOps};
 pub use self::program::{Body, Function, Patch, PatchKind, Program};

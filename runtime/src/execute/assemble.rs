@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::state::open_map;
 use super::{Executor, absent, at, at_mut, no_such, parts};
-use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, Span, percpu_stride};
+use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, decode_lines, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{self, INSN_SIZE};
 
 /// The size of a line or CO-RE record in bytes.
 const RECORD: usize = 16;
+/// The size of a function record in bytes.
+const FUNCTION: usize = 8;
 /// Marks a function that is not in the program, instead of the index of its first instruction.
 const ABSENT: u32 = u32::MAX;
 
@@ -25,7 +27,7 @@ pub(super) struct Assembled {
     /// BTF file descriptors of the modules whose kfuncs the program calls.
     pub(super) fd_array: Vec<i32>,
     pub(super) func_info: Vec<u8>,
-    pub(super) line_info: Piece,
+    pub(super) line_info: Vec<u8>,
     pub(super) core_relos: Piece,
     /// The index of each function's first instruction in the program, by function.
     starts: Vec<u32>,
@@ -78,14 +80,22 @@ impl Executor {
         code.func_info.clear();
         self.locate_functions(program, &mut code.starts)?;
         self.instructions(index, program, code)?;
-        code.line_info.set(&[]);
+        code.line_info.clear();
         if self.accepts_program_btf()? && self.is_described(program)? {
+            code.func_info.reserve(program.functions.len() * FUNCTION);
+            // A record has at least four bytes in the blob.
+            code.line_info.reserve(self.total(program, |body| body.line_info.len)?.saturating_mul(RECORD / 4));
             for (number, function) in functions(self.object, program) {
+                let function = function?;
                 let start = at(&code.starts, number).copied().unwrap_or(ABSENT);
                 code.func_info.extend_from_slice(&start.to_ne_bytes());
-                code.func_info.extend_from_slice(&function?.btf_id.to_ne_bytes());
+                code.func_info.extend_from_slice(&function.btf_id.to_ne_bytes());
+                for line in decode_lines(self.bytes(self.body(function).line_info)?) {
+                    let [insn, rest @ ..] = line.ok_or_else(|| Error::malformed("a line record is not valid"))?;
+                    code.line_info.extend_from_slice(&start.saturating_add(insn).to_ne_bytes());
+                    code.line_info.extend_from_slice(rest.map(u32::to_ne_bytes).as_flattened());
+                }
             }
-            self.records(program, &mut code.line_info, |body| body.line_info, 1)?;
         }
         self.core_relos(program, &mut code.core_relos)
     }
@@ -101,6 +111,7 @@ impl Executor {
             insns.to_mut();
         } else {
             let joined = insns.start_copy();
+            joined.reserve(self.total(program, |body| body.insns.len)?);
             for (_, function) in functions(self.object, program) {
                 joined.extend_from_slice(self.bytes(self.body(function?).insns)?);
             }
@@ -133,16 +144,8 @@ impl Executor {
 
     /// Writes the CO-RE records of a program.
     pub(super) fn core_relos(&self, program: &'static Program, records: &mut Piece) -> Result<()> {
-        // The offsets in CO-RE records are in bytes.
-        self.records(program, records, |body| body.core_relos, 8)
-    }
-
-    /// Writes the records of all functions of a program. The first word of each record is an offset from the program's
-    /// first instruction. `unit` is the number of units of this offset per instruction: 8 for bytes, 1 for
-    /// instructions.
-    fn records(&self, program: &'static Program, records: &mut Piece, of: fn(&Body) -> Span, unit: u32) -> Result<()> {
         if let Some(body) = self.body_of_one(program)? {
-            records.set(self.bytes(of(body))?);
+            records.set(self.bytes(body.core_relos)?);
             return Ok(());
         }
         let buffer = records.start_copy();
@@ -150,10 +153,11 @@ impl Executor {
         for (_, function) in functions(self.object, program) {
             let body = self.body(function?);
             let begin = buffer.len();
-            buffer.extend_from_slice(self.bytes(of(body))?);
+            buffer.extend_from_slice(self.bytes(body.core_relos)?);
             for record in buffer[begin..].chunks_exact_mut(RECORD) {
+                // The first word of a record is the offset of its instruction in bytes.
                 if let Some(first) = record.first_chunk_mut() {
-                    *first = u32::from_ne_bytes(*first).wrapping_add(start.wrapping_mul(unit)).to_ne_bytes();
+                    *first = u32::from_ne_bytes(*first).wrapping_add(start.wrapping_mul(8)).to_ne_bytes();
                 }
             }
             start = start.wrapping_add(count(body));
@@ -187,6 +191,15 @@ impl Executor {
             start = start.saturating_add(count(self.body(found?)));
         }
         Err(no_such("function", function))
+    }
+
+    /// Returns the sum of a size over the functions of a program.
+    fn total(&self, program: &'static Program, size: fn(&Body) -> u32) -> Result<usize> {
+        let mut total = 0_u32;
+        for (_, function) in functions(self.object, program) {
+            total = total.saturating_add(size(self.body(function?)));
+        }
+        Ok(usize::try_from(total).unwrap_or(usize::MAX))
     }
 
     /// Returns the body of a program's only function; `None` if it has several.

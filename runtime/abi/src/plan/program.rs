@@ -56,7 +56,7 @@ pub struct Body {
     pub insns: Span,
     /// [`Patch`]es of [`Patch::SIZE`] bytes each, by ascending instruction.
     pub patches: Span,
-    /// `struct bpf_line_info`, 16 bytes each.
+    /// Line records in the form of [`encode_lines`](super::encode_lines).
     pub line_info: Span,
     /// `struct bpf_core_relo`, 16 bytes each.
     pub core_relos: Span,
