@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::state::open_map;
 use super::{Executor, absent, at, at_mut, no_such, parts};
-use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, decode_lines, percpu_stride};
+use crate::abi::{Body, Function, Object, Patch, PatchKind, Program, Span, decode_lines, percpu_stride};
 use crate::error::{Error, ErrorKind, Result};
 use crate::opcode::{self, INSN_SIZE};
 
@@ -26,11 +26,13 @@ pub(super) struct Assembled {
     pub(super) insns: Piece,
     /// BTF file descriptors of the modules whose kfuncs the program calls.
     pub(super) fd_array: Vec<i32>,
-    pub(super) func_info: Vec<u8>,
-    pub(super) line_info: Vec<u8>,
+    /// The function records, then the line records.
+    records: Vec<u8>,
+    /// Where the line records begin.
+    lines: usize,
     pub(super) core_relos: Piece,
     /// The index of each function's first instruction in the program, by function.
-    starts: Vec<u32>,
+    pub(super) starts: Vec<u32>,
 }
 
 /// Bytes of a request: a range of the blob, or a copy in a buffer.
@@ -72,49 +74,82 @@ impl Deref for Piece {
     }
 }
 
+impl Assembled {
+    /// Returns the function records (`struct bpf_func_info`).
+    pub(super) fn func_info(&self) -> &[u8] {
+        self.records.get(..self.lines).unwrap_or_default()
+    }
+
+    /// Returns the line records (`struct bpf_line_info`).
+    pub(super) fn line_info(&self) -> &[u8] {
+        self.records.get(self.lines..).unwrap_or_default()
+    }
+}
+
 impl Executor {
     /// Assembles a program.
     pub(super) fn assemble(&mut self, index: u32, code: &mut Assembled) -> Result<()> {
         let program = at(&self.object.programs, index).ok_or_else(|| no_such("program", index))?;
         code.fd_array.clear();
-        code.func_info.clear();
         self.locate_functions(program, &mut code.starts)?;
         self.instructions(index, program, code)?;
-        code.line_info.clear();
-        if self.accepts_program_btf()? && self.is_described(program)? {
-            code.func_info.reserve(program.functions.len() * FUNCTION);
-            // A record has at least four bytes in the blob.
-            code.line_info.reserve(self.total(program, |body| body.line_info.len)?.saturating_mul(RECORD / 4));
-            for (number, function) in functions(self.object, program) {
-                let function = function?;
-                let start = at(&code.starts, number).copied().unwrap_or(ABSENT);
-                code.func_info.extend_from_slice(&start.to_ne_bytes());
-                code.func_info.extend_from_slice(&function.btf_id.to_ne_bytes());
-                for line in decode_lines(self.bytes(self.body(function).line_info)?) {
-                    let [insn, rest @ ..] = line.ok_or_else(|| Error::malformed("a line record is not valid"))?;
-                    code.line_info.extend_from_slice(&start.saturating_add(insn).to_ne_bytes());
-                    code.line_info.extend_from_slice(rest.map(u32::to_ne_bytes).as_flattened());
-                }
+        self.describe(program, code)?;
+        self.core_relos(program, &mut code.core_relos)
+    }
+
+    /// Writes the function and line records of a program, if the kernel accepts them and all functions have types.
+    fn describe(&mut self, program: &'static Program, code: &mut Assembled) -> Result<()> {
+        let Assembled { records, lines, starts, .. } = code;
+        records.clear();
+        *lines = 0;
+        if !self.accepts_program_btf()? || !self.is_described(program)? {
+            return Ok(());
+        }
+        // A line record has at least four bytes in the blob.
+        self.reserve(records, program, |body| FUNCTION + size(body.line_info).saturating_mul(RECORD / 4))?;
+        for (number, function) in functions(self.object, program) {
+            records.extend_from_slice(&at(starts, number).copied().unwrap_or(ABSENT).to_ne_bytes());
+            records.extend_from_slice(&function?.btf_id.to_ne_bytes());
+        }
+        *lines = records.len();
+        for (number, function) in functions(self.object, program) {
+            let start = at(starts, number).copied().unwrap_or(ABSENT);
+            for line in decode_lines(self.bytes(self.body(function?).line_info)?) {
+                let [insn, rest @ ..] = line.ok_or_else(|| Error::malformed("a line record is not valid"))?;
+                records.extend_from_slice(&start.saturating_add(insn).to_ne_bytes());
+                records.extend_from_slice(rest.map(u32::to_ne_bytes).as_flattened());
             }
         }
-        self.core_relos(program, &mut code.core_relos)
+        Ok(())
+    }
+
+    /// Reserves memory in an empty buffer for a size that each function of a program contributes to. If the buffer has to grow, it becomes
+    /// large enough for every program, so that the buffers of a load are allocated once.
+    fn reserve(&self, buffer: &mut Vec<u8>, program: &'static Program, size: fn(&Body) -> usize) -> Result<()> {
+        if buffer.capacity() >= self.total(program, size)? {
+            return Ok(());
+        }
+        let mut most = 0;
+        for program in &*self.object.programs {
+            most = most.max(self.total(program, size)?);
+        }
+        buffer.reserve(most);
+        Ok(())
     }
 
     /// Joins the instructions of a program's functions, and patches them.
     fn instructions(&mut self, index: u32, program: &'static Program, code: &mut Assembled) -> Result<()> {
         let Assembled { insns, fd_array, starts, .. } = code;
         if let Some(body) = self.body_of_one(program)? {
-            insns.set(self.bytes(body.insns)?);
             if body.patches.len == 0 {
+                insns.set(self.bytes(body.insns)?);
                 return Ok(());
             }
-            insns.to_mut();
-        } else {
-            let joined = insns.start_copy();
-            joined.reserve(self.total(program, |body| body.insns.len)?);
-            for (_, function) in functions(self.object, program) {
-                joined.extend_from_slice(self.bytes(self.body(function?).insns)?);
-            }
+        }
+        let joined = insns.start_copy();
+        self.reserve(joined, program, |body| size(body.insns))?;
+        for (_, function) in functions(self.object, program) {
+            joined.extend_from_slice(self.bytes(self.body(function?).insns)?);
         }
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);
@@ -194,12 +229,12 @@ impl Executor {
     }
 
     /// Returns the sum of a size over the functions of a program.
-    fn total(&self, program: &'static Program, size: fn(&Body) -> u32) -> Result<usize> {
-        let mut total = 0_u32;
+    fn total(&self, program: &'static Program, size: fn(&Body) -> usize) -> Result<usize> {
+        let mut total = 0_usize;
         for (_, function) in functions(self.object, program) {
             total = total.saturating_add(size(self.body(function?)));
         }
-        Ok(usize::try_from(total).unwrap_or(usize::MAX))
+        Ok(total)
     }
 
     /// Returns the body of a program's only function; `None` if it has several.
@@ -348,6 +383,11 @@ pub(super) fn functions(
         let function = at(&object.functions, index).ok_or_else(|| no_such("function", index));
         (index, function)
     })
+}
+
+/// Returns the size of a range in bytes.
+fn size(span: Span) -> usize {
+    usize::try_from(span.len).unwrap_or(usize::MAX)
 }
 
 /// Returns the number of instructions of a body.

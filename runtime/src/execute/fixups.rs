@@ -51,7 +51,7 @@ impl Executor {
         }
         // Support for the tags (6.8) is not probed: a kernel that supports them rejects the program with the changed
         // types as well.
-        if let (Some(part), None, false) = (self.parts.sanitizing, &form.btf, form.code.func_info.is_empty()) {
+        if let (Some(part), None, false) = (self.parts.sanitizing, &form.btf, form.code.func_info().is_empty()) {
             form.btf = (part.with_contexts)(self, index)?;
             if form.btf.is_some() {
                 self.emit_changed(index, "arguments with the tag `arg:ctx` have the context type of the program");

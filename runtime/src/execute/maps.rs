@@ -203,9 +203,14 @@ impl Executor {
             Some(value) => (**value).as_ref(),
             None => self.bytes(section.initial)?,
         };
-        let value = match initial.get(..size) {
-            Some(value) => Cow::Borrowed(value),
-            None => {
+        let mut short = [0; 256];
+        let value = match (initial.get(..size), short.get_mut(..size)) {
+            (Some(value), _) => Cow::Borrowed(value),
+            (None, Some(short)) => {
+                short[..initial.len()].copy_from_slice(initial);
+                Cow::Borrowed(&*short)
+            }
+            (None, None) => {
                 let mut value = vec![0; size];
                 value[..initial.len()].copy_from_slice(initial);
                 Cow::Owned(value)

@@ -189,8 +189,8 @@ impl Executor {
             kernel_version: self.object.kernel_version,
             insns: &form.code.insns,
             btf: form.btf.as_ref().or(self.btf.as_ref().filter(|_| accepts_program_btf)).map(AsFd::as_fd),
-            func_info: &form.code.func_info,
-            line_info: &form.code.line_info,
+            func_info: form.code.func_info(),
+            line_info: form.code.line_info(),
             core_relos: &form.code.core_relos,
             attach_btf_id: match (other, member) {
                 (Some(id), _) => id,

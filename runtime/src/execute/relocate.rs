@@ -30,7 +30,7 @@ impl Executor {
     /// Returns whether this program must be relocated in user space before the first attempt.
     fn must_relocate(&self, index: u32, form: &Form) -> bool {
         // Kernels can skip the relocation of a program without function and line records.
-        let alone = form.code.func_info.is_empty() && form.code.line_info.is_empty();
+        let alone = form.code.func_info().is_empty() && form.code.line_info().is_empty();
         let other_types = self.options.kernel_btf.is_some() || self.btf_sanitized || self.btf_set().is_some();
         let hashed = self.hashed.contains(&index);
         !form.code.core_relos.is_empty() && (alone || other_types || hashed || features::lacks_core())

@@ -106,8 +106,11 @@ impl Executor {
         self.symbols.resolved = true;
         let object = self.object;
         let mut needed = vec![None; object.symbols.len()];
-        let mut targets = vec![None; object.programs.len()];
-        let mut seen = vec![false; object.functions.len()];
+        let mut targets = Vec::new();
+        // The functions of the programs before. Programs are not assembled now, so the buffer is free.
+        let mut seen = std::mem::take(&mut self.code.starts);
+        seen.clear();
+        seen.resize(object.functions.len(), 0);
         // Required programs first: a symbol that one of them needs is required.
         let loaded = || self.programs.iter().map(|program| &program.open).enumerate().filter(|(_, open)| open.autoload);
         let required = loaded().filter(|(_, open)| !open.optional);
@@ -122,7 +125,7 @@ impl Executor {
             }
             for (number, function) in functions(object, program) {
                 // If several programs contain a function, errors about its symbols name the first of them.
-                if at_mut(&mut seen, number).is_none_or(|seen| std::mem::replace(seen, true)) {
+                if at_mut(&mut seen, number).is_none_or(|seen| std::mem::replace(seen, 1) == 1) {
                     continue;
                 }
                 // The ordinary and the emulated body of a function use the same kernel symbols.
@@ -140,32 +143,33 @@ impl Executor {
                     };
                 }
             }
-            targets[index] = own_target;
-        }
-        let mut wanted = Vec::new();
-        let mut owners = Vec::new();
-        for (index, symbol) in object.symbols.iter().enumerate() {
-            if needed[index].is_some() && symbol.kind != SymbolKind::Address {
-                wanted.push(Wanted::new(&symbol.name, symbol.kind));
-                owners.push(Owner::Symbol(index));
+            if own_target.is_some() {
+                targets.resize(object.programs.len(), None);
+                targets[index] = own_target;
             }
         }
-        for (index, target) in targets.iter().enumerate() {
-            if let Some((name, kind)) = target {
-                wanted.push(Wanted::new(name, *kind));
-                owners.push(Owner::Target(index));
-            }
-        }
+        self.code.starts = seen;
+        let owners = || {
+            let is_needed =
+                |index: &usize| needed[*index].is_some() && object.symbols[*index].kind != SymbolKind::Address;
+            let symbols = (0..object.symbols.len()).filter(is_needed).map(Owner::Symbol);
+            symbols.chain((0..targets.len()).filter(|&index| targets[index].is_some()).map(Owner::Target))
+        };
+        let mut wanted = Vec::with_capacity(owners().count());
+        wanted.extend(owners().filter_map(|owner| match owner {
+            Owner::Symbol(index) => Some(Wanted::new(&object.symbols[index].name, object.symbols[index].kind)),
+            Owner::Target(index) => targets[index].as_ref().map(|(name, kind): &(String, _)| Wanted::new(name, *kind)),
+        }));
         self.symbols.found = vec![None; object.symbols.len()];
-        self.symbols.targets = vec![None; object.programs.len()];
+        self.symbols.targets = vec![None; targets.len()];
         self.find_addresses(&needed)?;
         if wanted.is_empty() {
             return Ok(());
         }
         let unread = btf::find(&mut wanted)?;
-        let btf::InModules { positions, modules: opened, unread: unread_modules } = btf::find_in_modules(&mut wanted)?;
-        let unread: Vec<String> = unread.into_iter().chain(unread_modules).collect();
-        let mut modules: Vec<_> = opened
+        let mut in_modules = btf::find_in_modules(&mut wanted)?;
+        let unread: Vec<String> = unread.into_iter().chain(std::mem::take(&mut in_modules.unread)).collect();
+        let mut modules: Vec<_> = std::mem::take(&mut in_modules.modules)
             .into_iter()
             .map(|(name, opened)| match opened {
                 Ok(btf) => Ok(self.symbols.add_module(name, btf)),
@@ -174,9 +178,9 @@ impl Executor {
             .collect();
         let mut comparison = None;
         let mut unloadable = Vec::new();
-        for ((wanted, owner), position) in wanted.iter().zip(owners).zip(positions) {
+        for (number, (wanted, owner)) in wanted.iter().zip(owners()).enumerate() {
             // A symbol of a module whose BTF this process cannot open counts as absent.
-            let mut module = position.and_then(|position| modules.get_mut(position));
+            let mut module = in_modules.position(number).and_then(|position| modules.get_mut(position));
             let mut found = match (wanted.id, &module) {
                 (Some(id), None) => Ok(Found { id, module: None }),
                 (Some(id), Some(Ok(module))) => Ok(Found { id, module: Some(*module) }),
@@ -329,12 +333,12 @@ impl Executor {
     /// Finds the addresses of the untyped symbols that programs need.
     fn find_addresses(&mut self, needed: &[Option<usize>]) -> Result<()> {
         let symbols = &self.object.symbols;
-        self.symbols.addresses = vec![None; symbols.len()];
         let is_wanted = |index: &usize| symbols[*index].kind == SymbolKind::Address && needed[*index].is_some();
         let wanted: Vec<usize> = (0..symbols.len()).filter(is_wanted).collect();
         if wanted.is_empty() {
             return Ok(());
         }
+        self.symbols.addresses = vec![None; symbols.len()];
         let mut names: Vec<_> = wanted.iter().map(|&index| kallsyms::Wanted::new(&symbols[index].name)).collect();
         let mut unloadable = Vec::new();
         let shown = kallsyms::find(&mut names)?;

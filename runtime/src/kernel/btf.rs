@@ -29,6 +29,9 @@ use crate::sys::ids::Kind;
 /// The directory with the BTF of the kernel and of its modules.
 pub(crate) const DIRECTORY: &str = "/sys/kernel/btf";
 
+/// The BTF of the kernel.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
 /// Help for a process that has no permission to open BTF by its id.
 pub(super) const NEEDS_ADMIN: &str =
     "run with CAP_SYS_ADMIN in the initial user namespace; a BPF token cannot delegate this capability";
@@ -42,12 +45,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) id: Option<u32>,
     /// Whether neither vmlinux nor a module has the type.
     is_absent: bool,
+    /// Whether this process had found the type before.
+    is_known: bool,
 }
 
 impl<'a> Wanted<'a> {
     pub(crate) fn new(name: &'a str, kind: SymbolKind) -> Self {
         // Strings of BTF end with NUL, and types without a name are not found by it.
-        Self { name, kind, id: None, is_absent: name.is_empty() || name.contains('\0') }
+        Self { name, kind, id: None, is_absent: name.is_empty() || name.contains('\0'), is_known: false }
     }
 
     /// Returns whether it is still unknown where the type is.
@@ -70,30 +75,36 @@ struct Base<'a> {
 /// ids.
 pub(crate) fn find(wanted: &mut [Wanted<'_>]) -> Result<Option<String>> {
     known::recall(wanted);
-    let open: Vec<usize> = (0..wanted.len()).filter(|&index| wanted[index].is_open()).collect();
     let mut gap = None;
-    if !open.is_empty() && !in_kernel::find(wanted) {
+    if wanted.iter().any(Wanted::is_open) && !in_kernel::find(wanted) {
         gap = Source::vmlinux()?.find(&Base { types: 0, strings: &[], layout: &Layout::default() }, wanted)?;
     }
-    known::remember(open.iter().map(|&index| &wanted[index]));
+    known::remember(wanted.iter().filter(|wanted| !wanted.is_known));
     Ok(gap.map(|gap| unread(Path::new("vmlinux"), &gap)))
 }
 
 /// The result of a search in modules.
 #[derive(Debug, Default)]
 pub(crate) struct InModules {
-    /// For each name, the index of its module in `modules`, if it was found.
-    pub(crate) positions: Vec<Option<usize>>,
+    /// For each name, the index of its module in `modules`, if it was found. Empty if no module was searched.
+    positions: Vec<Option<usize>>,
     /// The modules' names, with their BTF if this process has the right to open it.
     pub(crate) modules: Vec<(String, Result<OwnedFd>)>,
     /// The BTF that could not be read, each with the reason.
     pub(crate) unread: Vec<String>,
 }
 
+impl InModules {
+    /// Returns the index in `modules` of the module in which the name with this index was found.
+    pub(crate) fn position(&self, name: usize) -> Option<usize> {
+        self.positions.get(name).copied().flatten()
+    }
+}
+
 /// Finds the remaining names in the BTF of modules, in one pass over each. If several modules have a name, the first is
 /// the result.
 pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
-    let mut found = InModules { positions: vec![None; wanted.len()], ..InModules::default() };
+    let mut found = InModules::default();
     if !wanted.iter().any(Wanted::is_open) {
         return Ok(found);
     }
@@ -111,6 +122,7 @@ pub(crate) fn find_in_modules(wanted: &mut [Wanted<'_>]) -> Result<InModules> {
             return Ok(found);
         }
     };
+    found.positions = vec![None; wanted.len()];
     let sources = paths.iter().map(|path| (path, Source::open(path, true)));
     let with_names = find_in(sources, &base, wanted, &mut found)?;
     for path in with_names {
@@ -132,9 +144,8 @@ pub(crate) fn module_paths() -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(DIRECTORY) else {
         return Vec::new();
     };
-    let vmlinux = Path::new(DIRECTORY).join("vmlinux");
     let mut modules: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| *path != vmlinux).collect();
+        entries.flatten().map(|entry| entry.path()).filter(|path| *path != Path::new(VMLINUX)).collect();
     modules.sort();
     modules
 }
@@ -155,7 +166,7 @@ pub(crate) fn unread(path: &Path, why: &dyn std::fmt::Display) -> String {
 /// Finds names in modules, and returns the modules that have one. A module whose BTF is malformed, or which this
 /// process has no permission to read, is skipped with a note. Any other failed read is an error.
 fn find_in<'a>(
-    sources: impl Iterator<Item = (&'a PathBuf, Result<Source, Unopened>)>,
+    sources: impl Iterator<Item = (&'a PathBuf, Result<Source<'a>, Unopened>)>,
     base: &Base<'_>,
     wanted: &mut [Wanted<'_>],
     found: &mut InModules,
@@ -249,9 +260,9 @@ pub(super) fn read(path: &Path, sysfs: bool) -> io::Result<Bytes> {
 }
 
 /// A BTF file.
-struct Source {
+struct Source<'p> {
     bytes: Bytes,
-    path: PathBuf,
+    path: &'p Path,
     header: Header,
     layout: Layout,
 }
@@ -276,10 +287,10 @@ impl From<io::Error> for Unopened {
     }
 }
 
-impl Source {
+impl<'p> Source<'p> {
     fn vmlinux() -> Result<Self> {
-        let path = Path::new(DIRECTORY).join("vmlinux");
-        Self::open(&path, true).map_err(|why| {
+        let path = Path::new(VMLINUX);
+        Self::open(path, true).map_err(|why| {
             let what = format!("cannot read the kernel's BTF at {}", path.display());
             match why {
                 Unopened::Gone => {
@@ -298,12 +309,12 @@ impl Source {
         })
     }
 
-    fn open(path: &Path, sysfs: bool) -> Result<Self, Unopened> {
+    fn open(path: &'p Path, sysfs: bool) -> Result<Self, Unopened> {
         let bytes = read(path, sysfs)?;
         let header = Header::parse(&bytes[..bytes.len().min(HEADER)], bytes.len() as u64)
             .map_err(|why| Unopened::Malformed(why.to_owned()))?;
         let layout = Layout::parse(header.layout.of(&bytes).unwrap_or_default());
-        Ok(Self { bytes, path: path.to_owned(), header, layout })
+        Ok(Self { bytes, path, header, layout })
     }
 
     /// Finds names. Returns the type after which types could not be read, if a name is still missing.

@@ -12,6 +12,7 @@ use super::btf::DIRECTORY;
 use super::types;
 use crate::btf::{Bytes, Types};
 use crate::error::{Error, ErrorKind, Result, Step};
+use crate::sys::uname::Uname;
 
 /// Files of BTF with their names, such as `debian/12/x86_64/6.1.0-50-cloud-amd64`.
 #[derive(Clone, Copy)]
@@ -63,12 +64,11 @@ impl System {
     fn running() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).ok();
         let os = read("/etc/os-release").or_else(|| read("/usr/lib/os-release")).unwrap_or_default();
-        let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             distribution: value(&os, "ID").to_owned(),
             version: value(&os, "VERSION_ID").to_owned(),
             architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { std::env::consts::ARCH },
-            release: release.trim().to_owned(),
+            release: Uname::running().release().to_owned(),
         }
     }
 }

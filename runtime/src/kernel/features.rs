@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn this_kernel_has_the_features_of_its_version() {
         // Without rights to probe, every feature counts as present.
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let kernel = crate::sys::uname::Uname::running();
+        let release = kernel.release();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
         let running = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let since = |feature| match feature {

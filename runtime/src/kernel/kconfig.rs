@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 
 use crate::error::{Error, Result, Step, Subject};
 use crate::kernel::probe::{self, Probe};
+use crate::sys::uname::Uname;
 use crate::uapi::ProgramType;
 use crate::{helper, opcode};
 
@@ -18,7 +19,8 @@ const MOST: usize = 16 << 20;
 
 /// Reads the text of the running kernel's configuration; `None` if no file contains it.
 pub(crate) fn text() -> Result<Option<Vec<u8>>> {
-    let release = release()?;
+    let kernel = Uname::running();
+    let release = kernel.release();
     // Most distributions install the file in /boot, some recent ones only in the directory of modules.
     let (boot, modules) = (format!("/boot/config-{release}"), format!("/lib/modules/{release}/config"));
     first_of(&[&boot, PROC, &modules])
@@ -59,13 +61,13 @@ pub(crate) fn version() -> Result<u32> {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Error::io("cannot read /proc/version_signature", &error).during(Step::ReadKernel)),
     };
-    let build = read("/proc/sys/kernel/version")?;
-    let release = release()?;
+    let kernel = Uname::running();
     // Ubuntu has the upstream version as the last word of /proc/version_signature, Debian after the word `Debian` in the
     // version of `uname`.
     let ubuntu = signature.split_whitespace().nth(2);
-    let debian = build.split_once("Debian ").map(|(_, rest)| rest);
-    [ubuntu, debian, Some(release.as_str())].into_iter().flatten().find_map(number).ok_or_else(|| {
+    let debian = kernel.version().split_once("Debian ").map(|(_, rest)| rest);
+    let release = kernel.release();
+    [ubuntu, debian, Some(release)].into_iter().flatten().find_map(number).ok_or_else(|| {
         Error::malformed(format_args!("release {release:?} of the running kernel does not begin with a version"))
             .during(Step::ReadKernel)
     })
@@ -79,18 +81,6 @@ pub(crate) fn has_bpf_cookie() -> Result<bool> {
     let insns = [probe::insn(opcode::CALL, (0, 0), helper::GET_ATTACH_COOKIE), probe::insn(opcode::EXIT, (0, 0), 0)];
     let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     PROBE.run(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
-}
-
-fn release() -> Result<String> {
-    read("/proc/sys/kernel/osrelease").map(|text| text.trim_end().to_owned())
-}
-
-fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| {
-        Error::io(format_args!("cannot read {path}"), &error)
-            .during(Step::ReadKernel)
-            .about(Subject::Path(path.as_ref()))
-    })
 }
 
 /// Parses `major.minor.patch` at the beginning of a text. The last parts can be missing.

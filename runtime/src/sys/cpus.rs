@@ -3,6 +3,9 @@
 //! Percpu maps have a value for each *possible* CPU, whether it is online or not. A full-width buffer (the values of all possible
 //! CPUs) is indexed by the position among the possible CPUs, not by CPU number: with CPUs `0-1,4` the third value is that of CPU 4.
 
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::OnceLock;
 
 use super::probe::Probe;
@@ -116,8 +119,30 @@ pub fn online() -> Result<CpuSet> {
     read(ONLINE)
 }
 
+/// Reads a text, into `short` if it is shorter.
+fn text<'s>(path: &str, short: &'s mut [u8]) -> io::Result<Cow<'s, str>> {
+    let mut file = File::open(path)?;
+    let mut len = 0;
+    while len < short.len() {
+        match file.read(&mut short[len..]) {
+            Ok(0) => {
+                let text = std::str::from_utf8(&short[..len]);
+                return text.map(Cow::Borrowed).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+            Ok(more) => len += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut long = short.to_vec();
+    file.read_to_end(&mut long)?;
+    String::from_utf8(long).map(Cow::Owned).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 fn read(path: &str) -> Result<CpuSet> {
-    let text = std::fs::read_to_string(path).map_err(|error| match error.raw_os_error() {
+    // A list is short on most machines, so it is read without an allocation.
+    let mut short = [0; 1024];
+    let text = text(path, &mut short).map_err(|error| match error.raw_os_error() {
         Some(number) => {
             Error::refused(format_args!("cannot read {path}"), Errno::from_raw(number)).during(Step::ReadKernel)
         }

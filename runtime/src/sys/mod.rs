@@ -34,6 +34,7 @@ pub(crate) mod socket;
 pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod trusted;
+pub(crate) mod uname;
 
 pub(crate) use descriptor::descriptor;
 

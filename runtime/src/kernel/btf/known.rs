@@ -36,7 +36,7 @@ pub(super) fn recall(wanted: &mut [Wanted<'_>]) {
         let name = &known.names[begin..entry.end];
         begin = entry.end;
         for wanted in wanted.iter_mut().filter(|wanted| wanted.kind == entry.kind && wanted.name == name) {
-            wanted.id = Some(entry.id);
+            (wanted.id, wanted.is_known) = (Some(entry.id), true);
         }
     }
 }

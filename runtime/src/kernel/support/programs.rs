@@ -184,7 +184,7 @@ pub fn has_kfunc(name: &str, program_type: ProgramType) -> Result<bool> {
     btf::find(&mut wanted)?;
     let modules = btf::find_in_modules(&mut wanted)?;
     let Some(id) = wanted[0].id else { return Ok(false) };
-    let module = match modules.positions[0].and_then(|position| modules.modules.into_iter().nth(position)) {
+    let module = match modules.position(0).and_then(|position| modules.modules.into_iter().nth(position)) {
         Some((_, opened)) => Some(opened?),
         None => None,
     };
