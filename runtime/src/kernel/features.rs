@@ -136,11 +136,12 @@ pub(crate) fn has_btf(feature: Feature, token: Option<BorrowedFd<'_>>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::uname::Uname;
 
     #[test]
     fn this_kernel_has_the_features_of_its_version() {
         // Without rights to probe, every feature counts as present.
-        let kernel = crate::sys::uname::Uname::running();
+        let kernel = Uname::running();
         let release = kernel.release();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
         let running = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
