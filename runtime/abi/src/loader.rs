@@ -11,8 +11,14 @@
 //!               tail       TAIL zero bytes, so that an access at any checked offset ends in the value
 //! ```
 //!
-//! The loader program gets pointers in its context, executes the steps in their order, and returns a [`State`]. All numbers have the byte order of the machine. `codegen/src/loader/` writes tables, and its program text defines
-//! what each operation does.
+//! All numbers have the byte order of the machine. The map can be frozen: only the program writes to it. The program gets
+//! pointers in its context, executes the steps in their order, and returns a [`State`]. The process then reads the file
+//! descriptors from the slots with a lookup.
+//!
+//! An empty slot is 0, so the file descriptor 0 of the process must be open during the run: otherwise a request that
+//! returns it fails, and the BTF of a module that has it is neither found nor closed.
+//!
+//! `codegen/src/loader/` writes tables; the texts in its directory `program` are the program.
 
 /// The size of the header in bytes. The slots follow it.
 pub const HEADER_SIZE: u32 = 80;
