@@ -29,13 +29,13 @@ pub struct Lines<T>(pub T);
 
 impl<T: Display> Display for Line<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping { out: f, kept: "" }, "{}", self.0)
+        write!(Escaping { out: f, keeps_lines: false }, "{}", self.0)
     }
 }
 
 impl<T: Display> Display for Lines<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping { out: f, kept: "\n\t" }, "{}", self.0)
+        write!(Escaping { out: f, keeps_lines: true }, "{}", self.0)
     }
 }
 
@@ -52,23 +52,25 @@ pub fn is_visible(c: char) -> bool {
     core::str::from_utf8(&text[..len]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
 }
 
-/// A writer that escapes text, except for some characters.
-struct Escaping<'o, W> {
-    out: &'o mut W,
-    kept: &'static str,
+/// A writer that escapes text. It is not generic, so that a binary contains its code only once.
+struct Escaping<'o> {
+    out: &'o mut dyn Write,
+    /// Whether line feeds and tabs are not escaped.
+    keeps_lines: bool,
 }
 
-impl<W: Write> Write for Escaping<'_, W> {
+impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(|c| !is_visible(c) && !self.kept.contains(c)) {
-            let (visible, from) = rest.split_at(at);
-            self.out.write_str(visible)?;
-            let mut chars = from.chars();
-            chars.next().map_or(Ok(()), |c| write!(self.out, "{}", c.escape_debug()))?;
-            rest = chars.as_str();
+        let mut written = 0;
+        for (at, c) in text.char_indices() {
+            if is_visible(c) || self.keeps_lines && matches!(c, '\n' | '\t') {
+                continue;
+            }
+            self.out.write_str(&text[written..at])?;
+            write!(self.out, "{}", c.escape_debug())?;
+            written = at + c.len_utf8();
         }
-        self.out.write_str(rest)
+        self.out.write_str(&text[written..])
     }
 }
 
