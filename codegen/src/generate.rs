@@ -16,9 +16,10 @@ use crate::error::{Code, Diagnostic, Error, Result};
 use crate::header::{self, Origin};
 use crate::insn::Endian;
 use crate::link::link;
+use crate::loader::with_loader;
 use crate::min_btf;
 use crate::model::BpfObject;
-use crate::options::Options;
+use crate::options::{Loader, Options};
 use crate::plan::LoadPlan;
 use crate::rust;
 use crate::skeleton::{Missing, Requested, Skeleton};
@@ -77,6 +78,10 @@ pub(crate) fn write_existing(object: &mut BpfObject, options: &Options, out: &mu
     // Planning removes the records of functions, which determine the context types.
     let contexts = if options.contexts { Requested::contexts(object) } else { Vec::new() };
     let plan = lower(object, options)?;
+    let plan = match options.loader {
+        Loader::SystemCalls => plan,
+        Loader::Program => with_loader(plan)?,
+    };
     let object = &*object;
     let skeleton = Skeleton::new(object, &options.map_choices())?;
     let mut types = object.btf.as_ref().map(|btf| Requested::find(btf, &options.types).found).unwrap_or_default();

@@ -72,7 +72,7 @@ mod skeleton;
 pub use api::{Object, Plan, generate, inspect, plan, types};
 pub use builder::Builder;
 pub use error::{Code, Diagnostic, Error, Location, Result, SourceLine};
-pub use options::Options;
+pub use options::{Loader, Options};
 pub use rust::Layout;
 #[doc(inline)]
 pub use skelgen_abi::plan::PercpuForm;

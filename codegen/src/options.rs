@@ -8,6 +8,24 @@ use crate::builder::Builder;
 use crate::rust::{Layout, Style};
 use crate::skeleton::MapChoices;
 
+/// How a skeleton loads its object.
+///
+/// # Examples
+/// ```
+/// let mut options = skelgen::Options::for_file("counters.bpf.o");
+/// options.loader = skelgen::Loader::Program;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loader {
+    /// The process makes a system call for each map and program. Works with every object, on every kernel that can load it.
+    #[default]
+    SystemCalls,
+    /// One BPF program in the kernel makes all requests: the process creates a map with the steps of the load, loads this
+    /// program and runs it. Requires Linux 6.9.
+    Program,
+}
+
 /// The options of a generated file.
 ///
 /// New releases may add options, each with a default. Create values with [`Options::for_file`] and set fields.
@@ -27,6 +45,8 @@ pub struct Options {
     pub layout: Layout,
     /// How programs access percpu global data: directly, by emulation, or as the running kernel supports (the default).
     pub percpu: PercpuForm,
+    /// Whether the process loads the object with system calls (the default), or one program in the kernel does.
+    pub loader: Loader,
     /// Types to generate even if no variable or map uses them, named as in C: `event` or `struct event`.
     pub types: Vec<String>,
     /// Whether to generate the context types of programs, such as `struct xdp_md`.
@@ -59,6 +79,7 @@ impl Options {
             name,
             layout: Layout::File,
             percpu: PercpuForm::default(),
+            loader: Loader::default(),
             types: Vec::new(),
             contexts: false,
             runtime: "::skelgen_runtime".to_owned(),
@@ -90,6 +111,23 @@ impl Builder {
     #[must_use]
     pub fn percpu(mut self, form: PercpuForm) -> Self {
         self.options.percpu = form;
+        self
+    }
+
+    /// Sets how skeletons load their objects. With [`Loader::Program`], one BPF program in the kernel creates the maps and
+    /// loads the programs (Linux 6.9). The skeleton has the same methods, but a load fails if settings were changed other
+    /// than initial values, numbers of elements and which programs are loaded.
+    ///
+    /// A loader program cannot create pins, arenas or struct_ops maps, read the kernel's configuration, or emulate percpu
+    /// data: such objects are rejected. Types of kernel functions and variables are checked by the verifier alone.
+    ///
+    /// # Examples
+    /// ```
+    /// let builder = skelgen::Builder::new().source("src/bpf/snoop.bpf.c").loader(skelgen::Loader::Program);
+    /// ```
+    #[must_use]
+    pub fn loader(mut self, loader: Loader) -> Self {
+        self.options.loader = loader;
         self
     }
 
@@ -160,7 +198,7 @@ impl Builder {
 pub(crate) mod args {
     use clap::{Args, ValueEnum};
 
-    use super::Options;
+    use super::{Loader, Options};
     use crate::PercpuForm;
 
     #[derive(Args, Clone, Copy)]
@@ -209,8 +247,20 @@ pub(crate) mod args {
         }
     }
 
+    /// How the skeleton loads the object.
+    #[derive(Clone, Copy, ValueEnum)]
+    enum LoaderArg {
+        /// With a system call for each map and program
+        Syscalls,
+        /// With one program in the kernel, which requires Linux 6.9
+        Program,
+    }
+
     #[derive(Args)]
     pub(crate) struct SkeletonArgs {
+        /// How the skeleton loads the object
+        #[arg(long, value_enum, default_value_t = LoaderArg::Syscalls)]
+        loader: LoaderArg,
         /// Also write the context types of programs
         #[arg(long)]
         contexts: bool,
@@ -237,6 +287,10 @@ pub(crate) mod args {
 
     impl SkeletonArgs {
         pub(crate) fn put_into(self, options: &mut Options) {
+            options.loader = match self.loader {
+                LoaderArg::Syscalls => Loader::SystemCalls,
+                LoaderArg::Program => Loader::Program,
+            };
             options.contexts = self.contexts;
             options.optional_maps = self.optional_maps;
             options.untyped_maps = self.untyped_maps;

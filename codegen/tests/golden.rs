@@ -4,7 +4,8 @@
 //! `SKELGEN_BLESS=1 cargo test -p skelgen --test golden` and read the difference. Comments in the fixture sources set
 //! the options of the generator.
 
-use skelgen::Options;
+use skelgen::unstable::loader::with_loader;
+use skelgen::{Loader, Options};
 use skelgen_corpus::directives::Directives;
 use skelgen_corpus::golden;
 use skelgen_corpus::objects::{expected_dir, listed, objects_dir};
@@ -22,6 +23,9 @@ fn compare<T: AsRef<[u8]>>(extension: &str, make: impl Fn(&[u8], &Options) -> sk
         options.optional_maps = directives.optional_maps;
         options.untyped_maps = directives.untyped_maps;
         options.records = directives.records;
+        if directives.loader_program {
+            options.loader = Loader::Program;
+        }
         let (made, again) = (make(&bytes, &options), make(&bytes, &options));
         let bytes_of = |made: &skelgen::Result<T>| match made {
             Ok(made) => made.as_ref().to_vec(),
@@ -81,11 +85,9 @@ fn rust() {
 fn blobs() {
     compare("blob", |bytes, options| {
         let (_, blob) = without_blob(&skelgen::generate(bytes, options)?, &options.name);
-        assert!(
-            skelgen::unstable::plan(bytes, options)?.object.blob == blob,
-            "{}: the plan has a different blob",
-            options.name
-        );
+        let plan = skelgen::unstable::plan(bytes, options)?;
+        let plan = if options.loader == Loader::Program { with_loader(plan)? } else { plan };
+        assert!(plan.object.blob == blob, "{}: the plan has a different blob", options.name);
         Ok(blob)
     });
 }

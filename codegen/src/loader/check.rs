@@ -212,7 +212,7 @@ impl<'p> Imitated<'p> {
         if let Some(expected) = self.expected.last() {
             return Err(format!("no step makes the request {expected:?}"));
         }
-        let maps = (0..).zip(self.object.maps.iter()).filter(|(_, map)| !map.template && map.jump_table.is_none());
+        let maps = (0..).zip(self.object.maps.iter()).filter(|(_, map)| map.jump_table.is_none());
         let maps = maps.map(|(index, _)| (Loader::map_slot(index), Fd::Map(index)));
         let count = u32::try_from(self.object.maps.len()).unwrap_or(u32::MAX);
         let programs = (0..).zip(self.object.programs.iter()).filter(|(index, _)| self.is_loaded(*index));
@@ -344,11 +344,19 @@ impl Kernel for Imitated<'_> {
     }
 
     fn find(&mut self, name: &str, kind: u8) -> Result<Option<(u64, u32)>, String> {
-        let symbols = (0..).zip(self.object.symbols.iter());
-        let mut found = symbols.filter(|(_, symbol)| symbol.name == name && symbol.kind.btf_kind() == kind);
-        let (index, symbol) = found.next().ok_or_else(|| format!("looks up `{name}`, which the plan does not have"))?;
+        // The address of a weak symbol with a type is looked up as well.
+        let is_wanted =
+            |symbol: &Symbol| symbol.name == name && (symbol.kind.btf_kind() == kind || kind == 0 && symbol.weak);
+        let mut symbols = (0..).zip(self.object.symbols.iter()).filter(|(_, symbol)| is_wanted(symbol));
+        let (index, symbol) =
+            symbols.next().ok_or_else(|| format!("looks up `{name}`, which the plan does not have"))?;
         if self.is_absent(index) {
-            return Ok(None);
+            // Some absent symbols have a type, but no address.
+            let has_type = index % 2 == 1 && kind != 0;
+            return Ok(has_type.then(|| (program::found(kind, name), 0)));
+        }
+        if kind == 0 {
+            return Ok(Some((program::found(kind, name), 0)));
         }
         let is_in_module = self.is_changed && symbol.kind != SymbolKind::Address;
         let module = if is_in_module { self.opened(Fd::Module(index)).unsigned_abs() } else { 0 };

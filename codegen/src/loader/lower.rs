@@ -36,6 +36,8 @@ pub struct Lowered {
     pub host: Vec<HostValue>,
     /// The number of bytes of these values.
     pub host_size: u32,
+    /// For each map of the plan, the offset of its initial value in the table, if the table has it.
+    pub initial: Vec<Option<u32>>,
 }
 
 /// Lowers a plan, and checks the table against the plan.
@@ -66,6 +68,8 @@ struct Lowering<'p> {
     host: Host,
     /// The lookups of symbols, by symbol.
     symbols: Vec<Lookup>,
+    /// The initial values of maps, by map.
+    initial: Vec<Option<Place>>,
     /// Small constants that steps copy or requests point to, by value.
     constants: BTreeMap<Vec<u8>, Place>,
 }
@@ -85,6 +89,7 @@ impl<'p> Lowering<'p> {
             slots,
             host,
             symbols: Vec::new(),
+            initial: vec![None; object.maps.len()],
             constants: BTreeMap::new(),
         };
         for symbol in object.symbols.iter() {
@@ -106,9 +111,11 @@ impl<'p> Lowering<'p> {
         for slot in modules.into_iter().chain([self.slot(Loader::BTF_SLOT)]) {
             self.table.close(slot);
         }
-        let Self { table, symbols, host, .. } = self;
+        let Self { table, symbols, host, initial, .. } = self;
+        let table = table.finish()?;
         Ok(Lowered {
-            table: table.finish()?,
+            initial: initial.into_iter().map(|place| place.map(|place| table.offset(place))).collect(),
+            table,
             first,
             lookups: symbols.iter().map(|lookup| lookup.step).collect(),
             host: host.values,

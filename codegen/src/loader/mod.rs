@@ -9,11 +9,13 @@ mod attr;
 mod check;
 mod host;
 mod lower;
+mod object;
 mod program;
 mod refused;
 mod table;
 
 pub use check::compare;
 pub use lower::{Lowered, lower};
+pub use object::with_loader;
 pub use program::{HASH_SIZE, LoopProgram, loader_program, loop_program, map_check};
 pub use table::{Copied, HeaderField, Label, Place, Slot, Source, StepIndex, Table, TableBuilder, TableError};

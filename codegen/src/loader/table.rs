@@ -167,6 +167,14 @@ impl<T: Into<Source>> From<T> for Operand {
     }
 }
 
+impl Table {
+    /// Returns the offset of a place in the value.
+    #[must_use]
+    pub const fn offset(&self, place: Place) -> u32 {
+        self.layout.data_at().saturating_add(place.0)
+    }
+}
+
 impl TableBuilder {
     /// Creates an empty table for machines of a byte order.
     #[must_use]

@@ -65,6 +65,7 @@ pub(super) fn lower(object: &BpfObject, forms: Forms, percpu: PercpuForm) -> Res
         symbols: symbols.list.into(),
         kconfig: object.kconfig.clone().into(),
         steps: steps.into(),
+        loader: None,
     })
 }
 

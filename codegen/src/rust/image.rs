@@ -8,8 +8,8 @@ use std::fmt::{self, Debug, Display};
 
 use proc_macro2::Literal;
 use skelgen_abi::plan::{
-    Attach, Body, Function, Kconfig, Map, Member, Object, PercpuForm, Program, Section, Span, Step, StructOps, Symbol,
-    Text as Name,
+    Attach, Body, Function, HostValue, Kconfig, Loader, Map, Member, Object, PercpuForm, Program, Section, Span, Step,
+    StructOps, Symbol, Text as Name,
 };
 use skelgen_abi::uapi::{AttachType, elem_flags};
 
@@ -31,6 +31,7 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
         symbols,
         kconfig,
         steps,
+        loader,
     } = object;
     text.begin_item()?;
     text.open(format_args!("mod tables {{"))?;
@@ -43,6 +44,9 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
     list(text, "KCONFIG", "Kconfig", kconfig, self::kconfig)?;
     text.line(format_args!("/// The requests to the kernel, in order."))?;
     list(text, "STEPS", "Step", steps, |step| Row::of(format!("Step::{}", StepText(*step))))?;
+    if let Some(loader) = loader {
+        self::loader(loader, text)?;
+    }
     let row = Row::of(format!("Object::new({name:?}, {}, &super::BLOB.0)", Literal::c_string(license)))
         .with(*kernel_version != 0, "kernel_version", kernel_version)
         .some("btf", btf.map(SpanText))
@@ -52,7 +56,8 @@ pub(super) fn write(object: &Object, text: &mut Text<'_>) -> Result<()> {
         .with(!programs.is_empty(), "programs", "PROGRAMS")
         .with(!symbols.is_empty(), "symbols", "SYMBOLS")
         .with(!kconfig.is_empty(), "kconfig", "KCONFIG")
-        .with(!steps.is_empty(), "steps", "STEPS");
+        .with(!steps.is_empty(), "steps", "STEPS")
+        .with(loader.is_some(), "loader", "Some(LOADER)");
     row.write(text, "pub(super) static OBJECT: Object = ", ";")?;
     text.close("}")
 }
@@ -116,6 +121,24 @@ fn list<T>(text: &mut Text<'_>, name: &str, ty: &str, items: &[T], row: impl Fn(
         row(item).write(text, "", ",")?;
     }
     text.close("];")
+}
+
+/// Writes the constant `LOADER`.
+fn loader(loader: &Loader, text: &mut Text<'_>) -> Result<()> {
+    let Loader { insns, table, value_size, slots, steps, first, lookups, host_size, host } = loader;
+    text.line(format_args!("/// For each step, its first step in the table of the loader program."))?;
+    text.line(format_args!("static FIRST: &[u32] = &{first:?};"))?;
+    text.line(format_args!("/// For each symbol, the step that finds it."))?;
+    text.line(format_args!("static LOOKUPS: &[u32] = &{lookups:?};"))?;
+    list(text, "HOST", "HostValue", host, |value| {
+        let HostValue { offset, setting } = value;
+        Row::of(format!("HostValue {{ offset: {offset}, setting: Setting::{setting:?} }}"))
+    })?;
+    let (insns, table) = (SpanText(*insns), SpanText(*table));
+    let row = Row::of(format!("Loader::new({insns}, {table}, {value_size}, {slots}, {steps}, FIRST, LOOKUPS)"))
+        .number("host_size", *host_size)
+        .with(!host.is_empty(), "host", "HOST");
+    row.write(text, "const LOADER: Loader = ", ";")
 }
 
 fn map(map: &Map) -> Row {

@@ -17,10 +17,13 @@ pub(super) fn of(plan: &Object, btf: Option<&Btf>) -> impl Iterator<Item = &'sta
         let bodies = [Some(&function.body), function.emulated.as_ref()];
         bodies.into_iter().flatten().any(|body| body.core_relos.len > 0)
     };
+    // A loader program needs none of the parts for requests of the process, except to write initial values of sections.
+    let is_for_loader = |name: &str| matches!(name, "loader" | "percpu");
     let parts = [
         ("arenas", any_map(|map| map.map_type == MapType::ARENA)),
         ("core", plan.functions.iter().any(has_relocations)),
         ("inner_maps", any_map(|map| map.inner.is_some())),
+        ("loader", plan.loader.is_some()),
         ("kconfig", any_step(|step| matches!(step, Step::FillKconfig { .. }))),
         (
             "percpu",
@@ -32,7 +35,10 @@ pub(super) fn of(plan: &Object, btf: Option<&Btf>) -> impl Iterator<Item = &'sta
         ("symbols", !plan.symbols.is_empty()),
         ("usdt", any_map(|map| map.name == Map::USDT_SPECS)),
     ];
-    parts.into_iter().filter_map(|(name, needed)| needed.then_some(name))
+    parts
+        .into_iter()
+        .filter(move |(name, needed)| *needed && (plan.loader.is_none() || is_for_loader(name)))
+        .map(|(name, _)| name)
 }
 
 fn has_struct_ops_programs(plan: &Object) -> bool {

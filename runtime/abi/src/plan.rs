@@ -70,6 +70,9 @@ row! {
         kconfig: List<Kconfig> = List::Borrowed(&[]),
         /// The steps of the load, in order.
         steps: List<Step> = List::Borrowed(&[]),
+        /// The loader program, which executes the steps in the kernel. The object then has no functions, because the
+        /// programs are parts of its table.
+        loader: Option<Loader> = None,
     }
 }
 

@@ -61,7 +61,7 @@ fn growing(
 }
 
 /// Returns the text of a buffer up to the NUL, or `None` if that is empty.
-fn text(buffer: &[u8]) -> Option<String> {
+pub(super) fn text(buffer: &[u8]) -> Option<String> {
     let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
     (end != 0).then(|| String::from_utf8_lossy(&buffer[..end]).into_owned())
 }

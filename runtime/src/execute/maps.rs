@@ -42,6 +42,11 @@ pub(super) enum InnerMap {
 }
 
 impl Created {
+    /// Wraps a map that the load created.
+    pub(super) fn new(map: sys::map::Map, info: Info<'static>) -> Self {
+        Self { map, info, reused: false, pinned: false, arena: None }
+    }
+
     /// Wraps a map that existed before the load; `pinned` is whether it was opened from its pin.
     pub(super) fn reused(map: sys::map::Map, info: Info<'static>, pinned: bool) -> Self {
         Self { map, info, reused: true, pinned, arena: None }
@@ -88,7 +93,7 @@ impl Executor {
     }
 
     /// Emits the event that a map was created or reused.
-    fn emit_map(&self, created: &Created, index: u32) {
+    pub(super) fn emit_map(&self, created: &Created, index: u32) {
         let name = created.info.name;
         let Definition { map_type, key_size, value_size, max_entries, .. } = *created.map.definition();
         let pin = at(&self.maps, index).filter(|_| created.pinned).and_then(|map| self.options.pin_path(&map.open));
@@ -180,7 +185,7 @@ impl Executor {
         if had_types && !has_types {
             self.emit(&LoadEvent::MapChanged { name, what: "its BTF types" });
         }
-        Ok(Created { map, info, reused: false, pinned: false, arena: None })
+        Ok(Created::new(map, info))
     }
 
     pub(super) fn fill_map(&mut self, index: u32, flags: u64) -> Result<()> {

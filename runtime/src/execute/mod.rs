@@ -12,6 +12,7 @@ mod exclusive;
 mod fixups;
 mod kconfig;
 mod loaded;
+mod loader;
 mod log;
 mod maps;
 pub(crate) mod parts;
@@ -160,6 +161,10 @@ impl Executor {
     }
 
     fn prepare(&mut self) -> Result<()> {
+        if self.is_in_kernel() {
+            let part = parts::needed(self.parts.loader, "loader");
+            return part.and_then(|part| (part.check)(self)).map_err(|error| self.during(error::Step::Check, error));
+        }
         self.choose_token().map_err(|error| self.during(error::Step::UseToken, error))?;
         if let Some(part) = self.parts.percpu {
             (part.choose)(self).map_err(|error| self.during(error::Step::Probe, error))?;
@@ -179,7 +184,10 @@ impl Executor {
     }
 
     fn complete_now(mut self) -> Result<Loaded> {
-        self.run(|_| true)?;
+        match (&self.object.loader, self.parts.loader) {
+            (Some(loader), Some(part)) => (part.load)(&mut self, loader)?,
+            _ => self.run(|_| true)?,
+        }
         let usdt_specs = self.usdt_specs().map_err(|error| self.during(error::Step::Check, error))?;
         let pinned = match self.parts.pins {
             Some(part) => (part.pin)(&self).map_err(|error| self.during(error::Step::Pin, error))?,
@@ -250,6 +258,11 @@ impl Executor {
     /// Adds the object, and a step that is not part of the plan, to an error.
     fn during(&self, step: error::Step, error: Error) -> Error {
         error.during(step).within(format_args!("object `{}`", self.object.name))
+    }
+
+    /// Returns whether a loader program executes the steps of the plan.
+    pub(crate) fn is_in_kernel(&self) -> bool {
+        self.object.loader.is_some()
     }
 
     /// Returns the name of the object.

@@ -13,8 +13,8 @@ use super::maps::{Created, InnerMap};
 use super::percpu::Shape;
 use super::programs::Form;
 use super::struct_ops::Target;
-use super::{Executor, arena, btf, kconfig, percpu, relocate, reuse, struct_ops, symbols, templates, usdt};
-use crate::abi::Program;
+use super::{Executor, arena, btf, kconfig, loader, percpu, relocate, reuse, struct_ops, symbols, templates, usdt};
+use crate::abi::{Loader, Program};
 use crate::error::{Errno, Error, Result};
 use crate::link::StructOps;
 use crate::open::{OpenMap, Part};
@@ -56,6 +56,13 @@ type Answered = Result<Result<(), Errno>>;
 
 /// BTF for an older kernel, or `None` if it would be the same.
 type OlderBtf = Option<Vec<u8>>;
+
+/// The loader program.
+#[derive(Debug)]
+pub(super) struct LoaderProgram {
+    pub(super) check: fn(&Executor) -> Result<()>,
+    pub(super) load: fn(&mut Executor, &'static Loader) -> Result<()>,
+}
 
 /// Sections with a value for each CPU.
 #[derive(Debug)]
@@ -152,6 +159,8 @@ parts! {
     inner_maps: InnerMaps = templates::PART;
     /// Adds the kernel's configuration.
     kconfig: Kconfig = kconfig::PART;
+    /// Adds the loader program.
+    loader: LoaderProgram = loader::PART;
     /// Adds percpu sections.
     percpu: Percpu = percpu::PART;
     /// Adds pins and maps that exist before the load.

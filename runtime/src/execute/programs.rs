@@ -35,6 +35,18 @@ pub(super) struct LoadedProgram {
     pub(super) hash: Option<[u8; 32]>,
 }
 
+impl LoadedProgram {
+    /// Wraps a program that was loaded without a log.
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            log: None,
+            #[cfg(feature = "exclusive-maps")]
+            hash: None,
+        }
+    }
+}
+
 /// The request to load a program. After a rejection, features that the kernel lacks are removed from it for the next
 /// attempt.
 #[derive(Debug)]
@@ -214,7 +226,7 @@ impl Executor {
     }
 
     /// Returns the error for a program that the kernel rejected in every attempt.
-    fn load_error(&self, index: u32, errno: Errno, log: Option<String>) -> Error {
+    pub(super) fn load_error(&self, index: u32, errno: Errno, log: Option<String>) -> Error {
         let Some(open) = at(&self.programs, index).map(|program| &program.open) else {
             return no_such("program", index);
         };

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 
 use super::{Loading, Object};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::execute::Executor;
 use crate::map::{FindMap, duplicate};
 use crate::open::OpenProgram;
@@ -42,7 +42,17 @@ pub struct Prepared<O> {
 
 impl<O: Object> Prepared<O> {
     pub(super) fn new(loading: Loading) -> Result<Self> {
-        Ok(Self { executor: loading.prepare()?, object: PhantomData })
+        let executor = loading.prepare()?;
+        if executor.is_in_kernel() {
+            return Err(Error::unsupported(format_args!(
+                "object `{}` cannot be loaded in two steps, because one program in the kernel loads it",
+                executor.name()
+            ))
+            .with_help(
+                "call `load`, or generate the skeleton with `--loader syscalls` (`Builder::loader`), the default",
+            ));
+        }
+        Ok(Self { executor, object: PhantomData })
     }
 
     /// Loads an additional copy of the program with this name. `change` modifies the settings of this copy only; any

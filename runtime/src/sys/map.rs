@@ -124,6 +124,12 @@ impl Map {
         Ok((map, info))
     }
 
+    /// Sets the flags that the map was created with, without those that the kernel adds for some types.
+    pub(crate) fn with_flags(mut self, flags: u32) -> Self {
+        self.definition.flags = flags;
+        self
+    }
+
     /// Sets one element.
     ///
     /// Returns `EINVAL` if key or value do not have the length that the kernel would read. For percpu maps, `flags` must have a flag that

@@ -19,6 +19,7 @@ mod guard;
 pub(crate) mod ids;
 pub(crate) mod link;
 pub(crate) mod link_info;
+pub(crate) mod loader;
 pub(crate) mod map;
 pub(crate) mod mmap;
 pub(crate) mod mount;

@@ -32,6 +32,9 @@ pub(super) struct Machine {
     logs: bool,
 }
 
+/// The result of a lookup that finds nothing.
+const ENOENT: u32 = u32::from_ne_bytes((-2_i32).to_ne_bytes());
+
 /// The log fields of requests that get a log.
 pub(super) const LOG: (u64, u32, u32) = (0x4000_0000, 3, 4096);
 
@@ -114,7 +117,10 @@ impl Machine {
                     return Err(format!("name `{name}` does not end with NUL"));
                 }
                 let kind = if op == op::FIND_TYPE { command } else { 0 };
-                let Some((found, module)) = kernel.find(&name, kind)? else { return failed() };
+                let Some((found, module)) = kernel.find(&name, kind)? else {
+                    self.set_word(header::RESULT, ENOENT)?;
+                    return failed();
+                };
                 let [low, high] = [found & u64::from(u32::MAX), found >> 32].map(|half| half as u32);
                 self.set_word(place, low)?;
                 match op == op::FIND_TYPE {

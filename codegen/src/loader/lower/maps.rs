@@ -3,6 +3,7 @@
 use std::mem::offset_of;
 
 use skelgen_abi::attr::{MapCreate, MapElem};
+use skelgen_abi::loader;
 use skelgen_abi::plan::{Loader, Map, SectionKind, Setting, Step};
 use skelgen_abi::uapi::{Command, elem_flags};
 
@@ -18,13 +19,9 @@ impl Lowering<'_> {
     pub(super) fn create_map(&mut self, index: u32) -> Result<(), TableError> {
         let map = &self.object.maps[index as usize];
         let Some(inner) = map.inner else { return self.create(index, None) };
+        // The process closes the template: until then, the kernel describes the inner maps by it.
         self.create(inner, None)?;
-        self.create(index, Some(inner))?;
-        if self.object.maps[inner as usize].template {
-            let slot = self.map_slot(inner);
-            self.table.close(slot);
-        }
-        Ok(())
+        self.create(index, Some(inner))
     }
 
     /// Creates a map, with the template of its inner maps if it is a map of maps.
@@ -85,9 +82,13 @@ impl Lowering<'_> {
         if section.kind == SectionKind::JumpTable {
             return self.fill_jump_table(index, initial);
         }
+        if map.value_size > loader::MAX_VALUE {
+            return Err(TableError::TooLarge { size: u64::from(map.value_size) });
+        }
         let mut value = initial.to_vec();
         value.resize(map.value_size as usize, 0);
         let place = self.table.data(&value)?;
+        self.initial[index as usize] = Some(place);
         if let Some((is_changed, initial)) = self.host.initial(index) {
             self.unless_zero(is_changed, |lowering| {
                 lowering.table.copy_from_host(place, value.len(), initial).map(drop)

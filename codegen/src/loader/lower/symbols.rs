@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use skelgen_abi::plan::{PatchKind, Setting, Symbol, SymbolKind};
 
 use super::Lowering;
-use crate::loader::table::{Copied, Place, Slot, TableError};
+use crate::loader::table::{Copied, HeaderField, Label, Place, Slot, TableError};
 use crate::plan::Assembled;
 
 /// The lookup of a symbol.
@@ -60,7 +60,8 @@ impl Lowering<'_> {
             self.table.jump(end);
         }
         self.table.bind(find);
-        let (symbol, Lookup { found, module, .. }) = (&self.object.symbols[index], self.symbols[index]);
+        let object = self.object;
+        let (symbol, Lookup { found, module, .. }) = (&object.symbols[index], self.symbols[index]);
         let (step, result, copied) = match symbol.kind {
             SymbolKind::Address => {
                 let (step, address) = self.table.find_symbol(&symbol.name)?;
@@ -74,12 +75,34 @@ impl Lowering<'_> {
         if symbol.weak {
             self.table.on_error(step, end);
         }
+        if symbol.weak && symbol.kind != SymbolKind::Address {
+            self.unless_without_address(symbol, end)?;
+        }
         self.table.copy(found, copied, result)?;
         self.table.bind(end);
         self.symbols[index].step = step.index();
         Ok(())
     }
 }
+
+impl Lowering<'_> {
+    /// Adds a jump for a symbol that is in BTF but has no address: the kernel rejects programs that use it.
+    fn unless_without_address(&mut self, symbol: &Symbol, absent: Label) -> Result<(), TableError> {
+        let unknown = self.table.label();
+        let (step, _) = self.table.find_symbol(&symbol.name)?;
+        self.table.on_error(step, unknown);
+        let has_address = self.table.label();
+        self.table.jump(has_address);
+        self.table.bind(unknown);
+        // Any other error number means that this process must not know addresses.
+        self.table.jump_if_equal(HeaderField::Result, ENOENT, absent)?;
+        self.table.bind(has_address);
+        Ok(())
+    }
+}
+
+/// The result of a lookup that finds nothing, as the loader program stores it.
+const ENOENT: u32 = 2_u32.wrapping_neg();
 
 /// Returns the symbol that a patch refers to.
 pub(super) fn symbol_of(patch: PatchKind) -> Option<u32> {
