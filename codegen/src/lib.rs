@@ -66,6 +66,7 @@ mod options;
 mod output;
 mod plan;
 mod rust;
+mod sign;
 mod similar;
 mod skeleton;
 
@@ -117,6 +118,9 @@ pub mod unstable {
     }
     pub mod rust {
         pub use crate::rust::*;
+    }
+    pub mod sign {
+        pub use crate::sign::*;
     }
     pub mod skeleton {
         pub use crate::skeleton::*;

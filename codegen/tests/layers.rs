@@ -28,7 +28,7 @@ const CODEGEN: Layers = Layers {
         "emulate",
         "plan",
         "loader",
-        "skeleton",
+        "sign skeleton",
         "rust header min_btf",
         "options+builder output",
         "generate check",

@@ -136,4 +136,8 @@ codes! {
     BadPath = "SK0705", None;
     /// A checked-in skeleton differs from what its input generates.
     OutOfDate = "SK0706", Some("run the build with `SKELGEN_CHECKED_IN=write` and commit the file; if the source did not change, use the version of clang that wrote it");
+
+    // 08: signatures.
+    /// The kernel cannot verify a signature of a loader program.
+    BadSignature = "SK0801", None;
 }
