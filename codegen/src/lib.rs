@@ -60,6 +60,7 @@ mod header;
 mod insn;
 mod link;
 mod loader;
+mod merge;
 mod min_btf;
 mod model;
 mod options;
@@ -109,6 +110,9 @@ pub mod unstable {
     }
     pub mod loader {
         pub use crate::loader::*;
+    }
+    pub mod merge {
+        pub use crate::merge::*;
     }
     pub mod model {
         pub use crate::model::*;

@@ -23,6 +23,7 @@ const CODEGEN: Layers = Layers {
     order: &[
         "error insn similar",
         "elf btf",
+        "merge",
         "model",
         "link",
         "emulate",

@@ -1,7 +1,9 @@
 //! Validity checks of a type table: every id exists and refers to a type of the right kind, and no type contains
 //! itself.
 
+use super::parse::invalid;
 use super::{Btf, Kind, StringRef, TypeId};
+use crate::error::Result;
 
 /// The maximum nesting of types. The kernel's limit is 32; this limit only keeps recursion from overflowing the stack.
 const MAX_DEPTH: u16 = 256;
@@ -9,7 +11,18 @@ const MAX_DEPTH: u16 = 256;
 /// The maximum total length of all names, as a multiple of the size of the string table. In a kernel's BTF, it is 2.
 const REPEATED: usize = 64;
 
-pub(super) fn check(btf: &Btf) -> Result<(), String> {
+impl Btf {
+    /// Returns the table if it is valid.
+    ///
+    /// # Errors
+    /// `BadBtf`.
+    pub(crate) fn checked(self) -> Result<Self> {
+        check(&self).map_err(|message| invalid(&message))?;
+        Ok(self)
+    }
+}
+
+fn check(btf: &Btf) -> Result<(), String> {
     for (id, ty) in btf.iter() {
         check_ids(btf, &ty.kind).map_err(|message| format!("type {id} `{}`: {message}", btf.str(ty.name)))?;
     }
@@ -75,7 +88,8 @@ fn check_ids(btf: &Btf, kind: &Kind) -> Result<(), String> {
                 _ => Err(format!("{} is not a variable", var.ty)),
             })
         }
-        Kind::DeclTag { ty, .. } => match btf.try_get(*ty) {
+        Kind::DeclTag { ty, .. } => match btf.try_get(*ty).map(|ty| &ty.kind) {
+            Some(Kind::Datasec(_) | Kind::DeclTag { .. }) => Err(format!("type {ty} cannot have declaration tags")),
             Some(_) => Ok(()),
             None => Err(format!("type {ty} does not exist")),
         },

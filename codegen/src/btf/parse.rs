@@ -1,6 +1,5 @@
 //! Parsing of BTF. A count or length in the input is used only after checking that the bytes exist.
 
-use super::check;
 use super::layout::Layout;
 use super::{Btf, Composite, Datasec, Enum, Int, Kind, Linkage, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::{Code, Diagnostic, Result};
@@ -79,13 +78,11 @@ impl Btf {
             })?;
             table.push(ty);
         }
-        let btf = Self { types: table, strings };
-        check::check(&btf).map_err(|message| invalid(&message))?;
-        Ok(btf)
+        Self { types: table, strings }.checked()
     }
 }
 
-fn invalid(message: &str) -> Diagnostic {
+pub(super) fn invalid(message: &str) -> Diagnostic {
     Diagnostic::new(Code::BadBtf, format!("invalid BTF: {message}"))
 }
 

@@ -20,6 +20,11 @@ impl Btf {
         self.types.len() <= 1
     }
 
+    /// Returns the length of the string table in bytes.
+    pub(crate) fn strings_len(&self) -> usize {
+        self.strings.len()
+    }
+
     /// Returns the approximate size of the table in the kernel's format, in bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {

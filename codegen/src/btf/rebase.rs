@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use super::check;
 use super::{Btf, Composite, Datasec, Enum, Kind, Member, Param, SecVar, StringRef, Type, TypeId};
 use crate::error::{Code, Diagnostic, Result};
 
@@ -43,8 +42,7 @@ impl Btf {
         table.types.extend(
             module.types[base..].iter().map(|ty| Type { name: string(ty.name), kind: ty.kind.with(id, string) }),
         );
-        check::check(&table).map_err(|message| Diagnostic::new(Code::BadBtf, format!("invalid BTF: {message}")))?;
-        Ok(table)
+        table.checked()
     }
 
     /// Returns the kernel's type for a type of a module's base, given by its name and kind.
@@ -117,6 +115,33 @@ impl Kind {
                 Self::DeclTag { ty: id(*ty), component: *component, attribute: *attribute }
             }
             Self::TypeTag { ty, attribute } => Self::TypeTag { ty: id(*ty), attribute: *attribute },
+        }
+    }
+
+    /// Calls `each` with every type id, in the order of the format.
+    pub(crate) fn each_id(&self, mut each: impl FnMut(TypeId)) {
+        match self {
+            Self::Void | Self::Int(_) | Self::Enum(_) | Self::Fwd { .. } | Self::Float(_) | Self::Unknown(_) => {}
+            Self::Ptr(id) | Self::Typedef(id) | Self::Volatile(id) | Self::Const(id) | Self::Restrict(id) => each(*id),
+            Self::TypeTag { ty: id, .. } | Self::DeclTag { ty: id, .. } | Self::Var { ty: id, .. } => each(*id),
+            Self::Func { proto, .. } => each(*proto),
+            Self::Array { element, index, .. } => [*element, *index].into_iter().for_each(each),
+            Self::Struct(it) | Self::Union(it) => it.members.iter().for_each(|member| each(member.ty)),
+            Self::FuncProto { returns, params } => {
+                each(*returns);
+                params.iter().for_each(|param| each(param.ty));
+            }
+            Self::Datasec(it) => it.vars.iter().for_each(|var| each(var.ty)),
+        }
+    }
+
+    /// Calls `each` with every string, in the order of the format.
+    pub(crate) fn each_string(&self, mut each: impl FnMut(StringRef)) {
+        match self {
+            Self::Struct(it) | Self::Union(it) => it.members.iter().for_each(|member| each(member.name)),
+            Self::Enum(it) => it.values.iter().for_each(|(name, _)| each(*name)),
+            Self::FuncProto { params, .. } => params.iter().for_each(|param| each(param.name)),
+            _ => {}
         }
     }
 }

@@ -1,0 +1,3 @@
+//! The parts of several objects in one.
+
+pub mod types;
