@@ -118,8 +118,8 @@ impl Builder {
     /// loads the programs (Linux 6.9). The skeleton has the same methods, but a load fails if settings were changed other
     /// than initial values, numbers of elements and which programs are loaded.
     ///
-    /// A loader program cannot create pins, arenas or struct_ops maps, read the kernel's configuration, or emulate percpu
-    /// data: such objects are rejected. Types of kernel functions and variables are checked by the verifier alone.
+    /// A loader program cannot create pins, arenas or struct_ops maps, replace functions of other programs, or read the
+    /// kernel's configuration: such objects are rejected. Types of kernel functions and variables are checked by the verifier alone.
     ///
     /// # Examples
     /// ```

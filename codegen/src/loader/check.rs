@@ -1,8 +1,8 @@
 //! The comparison of a step table with the plan that it was lowered from.
 //!
 //! The table is executed with an imitated kernel, and each request is compared with the step of the plan that it belongs
-//! to: once with the defaults and all symbols in vmlinux, and once with changed settings, symbols in modules, and without
-//! weak symbols.
+//! to: once with the defaults and all symbols in vmlinux, once with changed settings, symbols in modules, and without weak
+//! symbols, and once without direct access to percpu data.
 
 mod machine;
 mod program;
@@ -10,12 +10,13 @@ mod program;
 use std::collections::BTreeMap;
 use std::mem::offset_of;
 
-use skelgen_abi::attr::{BtfLoad, MapCreate, MapElem, name16};
-use skelgen_abi::plan::{HostValue, Loader, Map, Object, SectionKind, Setting, Step, Symbol, SymbolKind};
-use skelgen_abi::uapi::{Command, elem_flags};
+use skelgen_abi::attr::{BtfLoad, MapCreate, MapElem, ProgLoad, name16};
+use skelgen_abi::plan::{HostValue, Loader, Map, Object, PercpuForm, SectionKind, Setting, Step, Symbol, SymbolKind};
+use skelgen_abi::uapi::{Command, MapType, elem_flags, map_flags, pseudo};
 
 use self::machine::{Kernel, Machine};
 use super::lower::Lowered;
+use crate::insn::{INSN_SIZE, Insn};
 use crate::plan::{LoadPlan, entries};
 
 /// Compares the requests of a table with the steps of its plan.
@@ -26,18 +27,41 @@ pub fn compare(plan: &LoadPlan, lowered: &Lowered) -> Result<(), String> {
     let (maps, programs) = (plan.object.maps.len(), plan.object.programs.len());
     let is_known = |value: &HostValue| match value.setting {
         Setting::Autoload { program } => (program as usize) < programs,
-        Setting::MaxEntries { map } | Setting::Initial { map, .. } => (map as usize) < maps,
+        Setting::MaxEntries { map } | Setting::EmulatedSize { map } | Setting::Initial { map, .. } => {
+            (map as usize) < maps
+        }
+        Setting::CpuMask => true,
     };
     if !lowered.host.iter().all(is_known) {
         return Err("the process passes a setting of a map or program that the plan does not have".to_owned());
     }
-    for is_changed in [false, true] {
-        let mut kernel = Imitated::new(plan, lowered, is_changed);
+    let is_either = plan.object.percpu == PercpuForm::Either;
+    for (is_changed, is_probe_rejected) in [(false, false), (true, false), (false, true)] {
+        if is_probe_rejected && !is_either {
+            continue;
+        }
+        let mut kernel = Imitated::new(plan, lowered, is_changed, is_probe_rejected);
         let mut machine = Machine::new(&lowered.table, plan.endian, is_changed)?;
         let result = machine.run(&mut kernel).and_then(|()| kernel.finish(&machine));
-        result.map_err(|error| format!("{error}{}", if is_changed { ", with changed settings" } else { "" }))?;
+        let which = match (is_changed, is_probe_rejected) {
+            (true, _) => ", with changed settings",
+            (_, true) => ", with emulated percpu data",
+            _ => "",
+        };
+        result.map_err(|error| format!("{error}{which}"))?;
     }
     Ok(())
+}
+
+/// The mask of CPU numbers that the process passes.
+const CPU_MASK: u32 = 7;
+
+/// The result of a request that the kernel rejects.
+const EINVAL: i32 = -22;
+
+/// Returns the size of an emulated section that the process passes.
+fn emulated_size(map: u32) -> u32 {
+    4096 + 64 * map
 }
 
 /// What a file descriptor refers to.
@@ -48,11 +72,15 @@ enum Fd {
     Program(u32),
     /// The BTF of the module with a symbol.
     Module(u32),
+    /// The map or program of a feature probe.
+    Probe,
 }
 
 /// A request that the plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expected {
+    ProbeMap,
+    ProbeProgram,
     LoadBtf,
     Create { map: u32 },
     Update { map: u32, key: u32, value: Value, flags: u64 },
@@ -73,6 +101,8 @@ struct Imitated<'p> {
     object: &'p Object,
     host: Vec<u8>,
     is_changed: bool,
+    /// Whether the kernel does not have direct access to percpu data.
+    is_probe_rejected: bool,
     /// The requests that are still expected, the next one last.
     expected: Vec<Expected>,
     /// The open file descriptors.
@@ -81,13 +111,14 @@ struct Imitated<'p> {
 }
 
 impl<'p> Imitated<'p> {
-    fn new(plan: &'p LoadPlan, lowered: &Lowered, is_changed: bool) -> Self {
+    fn new(plan: &'p LoadPlan, lowered: &Lowered, is_changed: bool, is_probe_rejected: bool) -> Self {
         let object = &plan.object;
         let mut kernel = Self {
             plan,
             object,
             host: vec![0; lowered.host_size as usize],
             is_changed,
+            is_probe_rejected,
             expected: Vec::new(),
             open: BTreeMap::new(),
             next: 3,
@@ -96,8 +127,10 @@ impl<'p> Imitated<'p> {
             let number = kernel.setting(value.setting);
             kernel.pass(value.offset, &plan.endian.to_bytes(number));
         }
+        let is_probed = object.percpu == PercpuForm::Either;
+        let probe = [Expected::ProbeMap, Expected::ProbeProgram].into_iter().filter(|_| is_probed);
         let steps = object.steps.iter().flat_map(|step| kernel.expect(step));
-        kernel.expected = steps.collect::<Vec<_>>().into_iter().rev().collect();
+        kernel.expected = probe.chain(steps).collect::<Vec<_>>().into_iter().rev().collect();
         kernel
     }
 
@@ -106,6 +139,8 @@ impl<'p> Imitated<'p> {
         match setting {
             Setting::Autoload { program } => u32::from(self.is_loaded(program)),
             Setting::MaxEntries { map } => self.max_entries(map),
+            Setting::EmulatedSize { map } => emulated_size(map),
+            Setting::CpuMask => CPU_MASK,
             Setting::Initial { map, value } => {
                 self.pass(value, &self.initial_value(map));
                 u32::from(self.is_changed)
@@ -132,6 +167,20 @@ impl<'p> Imitated<'p> {
         let mut symbols = (0..).zip(self.object.symbols.iter());
         let is_same = |other: &Symbol| (&other.name, other.kind) == (&wanted.name, wanted.kind);
         symbols.find_map(|(index, other)| is_same(other).then_some(index)).unwrap_or(symbol)
+    }
+
+    /// Returns whether percpu data is emulated.
+    fn emulates(&self) -> bool {
+        match self.object.percpu {
+            PercpuForm::Native => false,
+            PercpuForm::Emulated => true,
+            PercpuForm::Either => self.is_probe_rejected,
+        }
+    }
+
+    /// Returns whether a map is an emulated percpu section.
+    fn is_emulated(&self, map: &Map) -> bool {
+        self.emulates() && map.is_percpu_section()
     }
 
     fn is_loaded(&self, program: u32) -> bool {
@@ -178,6 +227,8 @@ impl<'p> Imitated<'p> {
                 }
                 all
             }
+            // The process writes the values of all CPUs.
+            Step::FillMap { map, .. } if self.is_emulated(&self.object.maps[map as usize]) => Vec::new(),
             Step::FillMap { map, flags } => match (owner(map), self.object.maps[map as usize].section) {
                 (Some(table), Some(section)) => {
                     let initial = entries(self.object, table, self.object.bytes(section.initial).unwrap_or_default());
@@ -266,15 +317,20 @@ impl<'p> Imitated<'p> {
     fn check_map(&self, machine: &Machine, attr: u32, index: u32) -> Result<(), String> {
         let map: &Map = &self.object.maps[index as usize];
         let types = (map.btf_key_type_id, map.btf_value_type_id);
-        let has_types = types != (0, 0) && self.object.btf.is_some();
+        let is_emulated = self.is_emulated(map);
+        let has_types = types != (0, 0) && self.object.btf.is_some() && !is_emulated;
         let types = if has_types { types } else { (0, 0) };
+        let (map_type, value_size, flags) = match is_emulated {
+            true => (MapType::ARRAY.0, emulated_size(index), map.flags | map_flags::MMAPABLE),
+            false => (map.map_type.0, map.value_size, map.flags),
+        };
         let mut request = Request::new::<MapCreate>(machine, attr);
         for (what, offset, value) in [
-            ("the type", offset_of!(MapCreate, map_type), map.map_type.0),
+            ("the type", offset_of!(MapCreate, map_type), map_type),
             ("the key size", offset_of!(MapCreate, key_size), map.key_size),
-            ("the value size", offset_of!(MapCreate, value_size), map.value_size),
+            ("the value size", offset_of!(MapCreate, value_size), value_size),
             ("the number of elements", offset_of!(MapCreate, max_entries), self.max_entries(index)),
-            ("the flags", offset_of!(MapCreate, map_flags), map.flags),
+            ("the flags", offset_of!(MapCreate, map_flags), flags),
             ("the NUMA node", offset_of!(MapCreate, numa_node), map.numa_node),
             ("the key type", offset_of!(MapCreate, btf_key_type_id), types.0),
             ("the value type", offset_of!(MapCreate, btf_value_type_id), types.1),
@@ -316,6 +372,20 @@ impl Kernel for Imitated<'_> {
     fn request(&mut self, machine: &Machine, command: u8, attr: u32, size: u32) -> Result<i32, String> {
         let expected = self.expected.pop().ok_or("makes a request that the plan does not have")?;
         let (needed, length, opened) = match &expected {
+            Expected::ProbeMap => {
+                let mut probe = Request::new::<MapCreate>(machine, attr);
+                same("the type", probe.word(offset_of!(MapCreate, map_type))?, MapType::PERCPU_ARRAY.0)?;
+                (Command::MAP_CREATE, size_of::<MapCreate>(), Some(Fd::Probe))
+            }
+            Expected::ProbeProgram => {
+                let mut probe = Request::new::<ProgLoad>(machine, attr);
+                let insns = probe.pointed(offset_of!(ProgLoad, insns), INSN_SIZE)?;
+                let insn = Insn::decode(insns.try_into().unwrap_or_default(), self.plan.endian);
+                same("the source register", insn.src, pseudo::MAP_IDX_VALUE)?;
+                self.check_fd("the map", machine.fd(insn.imm.unsigned_abs())?, Fd::Probe)?;
+                let opened = if self.emulates() { None } else { Some(Fd::Probe) };
+                (Command::PROG_LOAD, size_of::<ProgLoad>(), opened)
+            }
             Expected::LoadBtf => {
                 self.check_btf(machine, attr)?;
                 (Command::BTF_LOAD, size_of::<BtfLoad>(), Some(Fd::Btf))
@@ -340,7 +410,8 @@ impl Kernel for Imitated<'_> {
         if (u32::from(command), size as usize) != (needed.0, length) {
             return Err(format!("makes request {command} with {size} bytes instead of {expected:?}"));
         }
-        Ok(opened.map_or(0, |of| self.opened(of)))
+        let is_rejected = expected == Expected::ProbeProgram && opened.is_none();
+        Ok(opened.map_or(if is_rejected { EINVAL } else { 0 }, |of| self.opened(of)))
     }
 
     fn find(&mut self, name: &str, kind: u8) -> Result<Option<(u64, u32)>, String> {

@@ -4,7 +4,7 @@
 //! of the table copies the numbers to the data of the table, where the other steps read them. Initial values are copied
 //! when they are needed.
 
-use skelgen_abi::plan::{HostValue, Map, Object, SectionKind, Setting};
+use skelgen_abi::plan::{HostValue, Map, Object, PercpuForm, SectionKind, Setting};
 
 use super::table::{Place, TableBuilder, TableError};
 
@@ -28,7 +28,12 @@ impl Host {
     pub(super) fn new(object: &Object, table: &mut TableBuilder) -> Result<Self, TableError> {
         let constants: Vec<u32> = indexes(&object.maps, is_constant).collect();
         let entries: Vec<u32> = indexes(&object.maps, has_entries).collect();
-        let numbers = constants.len() + entries.len() + object.programs.len();
+        let sections: Vec<u32> = match object.percpu {
+            PercpuForm::Native => Vec::new(),
+            PercpuForm::Emulated | PercpuForm::Either => indexes(&object.maps, Map::is_percpu_section).collect(),
+        };
+        let mask = usize::from(object.percpu != PercpuForm::Native);
+        let numbers = constants.len() + entries.len() + object.programs.len() + sections.len() + mask;
         let numbers = u32::try_from(numbers).unwrap_or(u32::MAX).saturating_mul(NUMBER);
         let mut size = numbers;
         let initial = constants.into_iter().map(|map| {
@@ -39,7 +44,9 @@ impl Host {
         let initial: Vec<_> = initial.collect();
         let entries = entries.into_iter().map(|map| Setting::MaxEntries { map });
         let autoload = indexes(&object.programs, |_| true).map(|program| Setting::Autoload { program });
-        let settings = initial.into_iter().chain(entries).chain(autoload);
+        let sections = sections.into_iter().map(|map| Setting::EmulatedSize { map });
+        let mask = std::iter::once(Setting::CpuMask).take(mask);
+        let settings = initial.into_iter().chain(entries).chain(autoload).chain(sections).chain(mask);
         let values = (0..).map(|index: u32| index.saturating_mul(NUMBER)).zip(settings);
         let values: Vec<_> = values.map(|(offset, setting)| HostValue { offset, setting }).collect();
         let copy = if values.is_empty() { None } else { Some(table.reserve(numbers as usize)?) };

@@ -4,6 +4,7 @@
 //! programs. To lower a new step of the plan, add it to [`Lowering::step`] and to the comparison in `check.rs`.
 
 mod maps;
+mod percpu;
 mod programs;
 mod symbols;
 
@@ -14,6 +15,7 @@ use skelgen_abi::plan::{HostValue, Loader, Object, Setting, Step};
 use skelgen_abi::uapi::Command;
 use std::mem::offset_of;
 
+use self::percpu::Form;
 use self::symbols::Lookup;
 use super::attr::Attr;
 use super::host::Host;
@@ -66,6 +68,7 @@ struct Lowering<'p> {
     /// The slots by number: BTF, maps, programs.
     slots: Vec<Slot>,
     host: Host,
+    form: Form,
     /// The lookups of symbols, by symbol.
     symbols: Vec<Lookup>,
     /// The initial values of maps, by map.
@@ -81,6 +84,7 @@ impl<'p> Lowering<'p> {
         let slots = 1 + object.maps.len() + object.programs.len();
         let slots = (0..slots).map(|_| table.slot()).collect();
         let host = Host::new(object, &mut table)?;
+        let form = Form::new(object.percpu, &mut table)?;
         let mut lowering = Self {
             plan,
             object,
@@ -88,6 +92,7 @@ impl<'p> Lowering<'p> {
             table,
             slots,
             host,
+            form,
             symbols: Vec::new(),
             initial: vec![None; object.maps.len()],
             constants: BTreeMap::new(),
@@ -101,6 +106,7 @@ impl<'p> Lowering<'p> {
 
     fn finish(mut self) -> Result<Lowered, TableError> {
         self.host.copy(&mut self.table)?;
+        self.probe_percpu()?;
         let mut first = Vec::new();
         for step in self.object.steps.iter() {
             first.push(self.table.next().index());

@@ -3,7 +3,7 @@
 //! The helper for system calls (`bpf_sys_bpf`) accepts few commands, and a program sees neither files nor memory that is
 //! mapped into the process. Each reason is a diagnostic, so that no skeleton exists that could never load.
 
-use skelgen_abi::plan::{Map, PercpuForm, SectionKind};
+use skelgen_abi::plan::{Map, SectionKind};
 use skelgen_abi::uapi::{MapType, ProgramType};
 
 use crate::error::{Code, Diagnostic, Reporter, Result};
@@ -40,9 +40,6 @@ pub(super) fn check(plan: &LoadPlan) -> Result<()> {
             _ => {}
         }
     }
-    if object.percpu == PercpuForm::Emulated && object.maps.iter().any(Map::is_percpu_section) {
-        refuse("emulated percpu data depends on the number of CPUs".to_owned(), PERCPU);
-    }
     reporter.finish(())
 }
 
@@ -64,5 +61,3 @@ fn reason(map: &Map) -> Option<&'static str> {
 }
 
 const SYSTEM_CALLS: &str = "load the object with system calls, the default: `--loader syscalls` (`Builder::loader`)";
-const PERCPU: &str =
-    "access percpu data directly (Linux 7.3), with `--percpu native` or `either`, or load the object with system calls";

@@ -13,7 +13,7 @@ mod lower;
 mod print;
 mod struct_ops;
 
-pub(crate) use self::assemble::{Assembled, entries};
+pub(crate) use self::assemble::{Assembled, entries, is_emulated};
 use crate::emulate::Forms;
 use crate::error::Result;
 use crate::insn::Endian;

@@ -16,7 +16,7 @@ fn unchanged(object: &Object, lowered: &Lowered) -> Vec<u8> {
         let number: u32 = match value.setting {
             Setting::Autoload { .. } => 1,
             Setting::MaxEntries { map } => object.maps[map as usize].max_entries,
-            Setting::Initial { .. } => 0,
+            Setting::EmulatedSize { .. } | Setting::CpuMask | Setting::Initial { .. } => 0,
         };
         values[value.offset as usize..][..4].copy_from_slice(&number.to_le_bytes());
     }

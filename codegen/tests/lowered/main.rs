@@ -43,7 +43,7 @@ fn every_object_is_lowered_or_refused_with_a_reason() {
 /// values of the process, and lookups for programs that are not the first user of a symbol.
 #[test]
 fn changed_tables_differ_from_their_plan() {
-    for name in ["medium", "weak", "jumps", "templates", "modules"] {
+    for name in ["medium", "weak", "jumps", "templates", "modules", "percpu"] {
         let path = objects_dir().join(format!("{name}.bpf.o"));
         let bytes = std::fs::read(&path).expect("the object can be read");
         let plan = skelgen::unstable::plan(&bytes, &Options::for_file(&path)).expect("the object has a plan");

@@ -10,15 +10,15 @@ use super::maps::{Created, info, max_entries};
 use super::parts::LoaderProgram;
 use super::programs::LoadedProgram;
 use super::state::{MapState, ProgramState, open_map, open_program};
-use super::{Executor, about, at, at_mut, log, no_such};
+use super::{Executor, about, at, at_mut, log, no_such, parts};
 use crate::abi::{self, Loader, PercpuForm, SectionKind, Setting, Step};
 use crate::error::{self, Errno, Error, ErrorKind, LinuxVersion, Result, Subject};
 use crate::kernel::causes;
 use crate::map::{Info, Template};
-use crate::open::{OpenMap, OpenProgram};
+use crate::open::{LoadEvent, OpenMap, OpenProgram};
 use crate::sys::loader::{self as sys, End, Image, Part, StepLog};
 use crate::sys::map::Map;
-use crate::uapi::elem_flags;
+use crate::uapi::{MapType, elem_flags};
 use skelgen_abi::loader::Failure;
 use skelgen_abi::map_types::Definition;
 
@@ -78,6 +78,11 @@ impl Executor {
             let number = match value.setting {
                 Setting::Autoload { program } => u32::from(open_program(&self.programs, program)?.autoload),
                 Setting::MaxEntries { map: index } => max_entries(open_map(&self.maps, index)?)?,
+                Setting::EmulatedSize { map } => {
+                    let part = parts::needed(self.parts.percpu, "percpu")?;
+                    (part.emulated)(open_map(&self.maps, map)?)?.value_size
+                }
+                Setting::CpuMask => (parts::needed(self.parts.percpu, "percpu")?.mask)()?,
                 Setting::Initial { map: index, value } => {
                     let open = open_map(&self.maps, index)?;
                     if let Some(initial) = &open.value {
@@ -188,7 +193,12 @@ impl Executor {
             let info = Info { inner: template.and_then(|fd| Template::of(fd.as_fd()).ok()), ..info(open) };
             let (map, _) = Map::adopt(fd)
                 .map_err(|errno| Error::refused(format_args!("cannot query map `{}`", info.name), errno))?;
-            let created = Created::new(map.with_flags(open.row.flags), info);
+            let is_emulated = open.definition.is_percpu_section() && map.definition().map_type == MapType::ARRAY;
+            let map = if is_emulated { map } else { map.with_flags(open.row.flags) };
+            let created = Created::new(map, info);
+            if is_emulated && !std::mem::replace(&mut self.emulate, true) {
+                self.emit(&LoadEvent::PercpuEmulated);
+            }
             self.emit_map(&created, index);
             at_mut(&mut self.maps, index).ok_or_else(|| no_such("map", index))?.created = Some(created);
             self.write_initial(index)?;
@@ -205,18 +215,19 @@ impl Executor {
         Ok(())
     }
 
-    /// Writes the initial value of a section that the user changed. The loader program gets those of constants.
+    /// Writes the initial value of a section that the user changed, or that is emulated percpu data. The loader program gets the values of
+    /// constants.
     fn write_initial(&mut self, index: u32) -> Result<()> {
         let open = open_map(&self.maps, index)?;
-        if open.value.is_none() {
-            return Ok(());
+        let Some(section) = open.definition.section else { return Ok(()) };
+        let (is_changed, is_written) = (open.value.is_some(), section.initial.len > 0);
+        match section.kind {
+            SectionKind::Data | SectionKind::Bss if is_changed => self.fill_map(index, elem_flags::ANY),
+            SectionKind::Percpu if is_changed || self.emulate && is_written => {
+                self.fill_map(index, elem_flags::ALL_CPUS)
+            }
+            _ => Ok(()),
         }
-        let flags = match open.definition.section.map(|section| section.kind) {
-            Some(SectionKind::Data | SectionKind::Bss) => elem_flags::ANY,
-            Some(SectionKind::Percpu) => elem_flags::ALL_CPUS,
-            _ => return Ok(()),
-        };
-        self.fill_map(index, flags)
     }
 }
 
@@ -262,7 +273,7 @@ fn options(options: &crate::open::LoadOptions) -> Option<&'static str> {
         (options.token.is_some() || options.token_path.is_some(), "a BPF token"),
         (options.kernel_btf.is_some() || options.btf_set.is_some(), "BTF for CO-RE relocation"),
         (options.kconfig.is_some(), "the kernel's configuration"),
-        (options.percpu == PercpuForm::Emulated, "emulation of percpu data"),
+        (options.percpu != PercpuForm::Either, "a form of percpu data"),
         (options.log_level != 0, "a log level"),
     ];
     changed.into_iter().find_map(|(is_set, what)| is_set.then_some(what))

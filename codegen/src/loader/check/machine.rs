@@ -94,6 +94,7 @@ impl Machine {
         match op {
             op::REQUEST => {
                 let fd = kernel.request(self, command, place, size + 1)?;
+                self.set_word(header::RESULT, u32::from_ne_bytes(fd.to_ne_bytes()))?;
                 match u32::try_from(fd) {
                     Err(_) => return failed(),
                     Ok(fd) if arg != 0 => self.set_word(arg, fd)?,

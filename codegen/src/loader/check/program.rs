@@ -5,11 +5,11 @@ use std::hash::{Hash, Hasher};
 use std::mem::offset_of;
 
 use skelgen_abi::attr::ProgLoad;
-use skelgen_abi::plan::{PatchKind, absent_function};
+use skelgen_abi::plan::{PatchKind, absent_function, percpu_stride};
 use skelgen_abi::uapi::pseudo;
 
 use super::machine::Machine;
-use super::{Fd, Imitated, Request, same};
+use super::{CPU_MASK, Fd, Imitated, Request, same};
 use crate::insn::{INSN_SIZE, Insn};
 use crate::plan::Assembled;
 
@@ -55,7 +55,7 @@ impl Imitated<'_> {
     pub(super) fn check_program(&self, machine: &Machine, attr: u32, index: u32) -> Result<usize, String> {
         let program = &self.object.programs[index as usize];
         let in_program = |error| format!("program `{}`: {error}", program.name);
-        let assembled = Assembled::new(self.plan, program, false);
+        let assembled = Assembled::new(self.plan, program, self.emulates());
         let mut request = Request::new::<ProgLoad>(machine, attr);
         self.check_request(&mut request, index, &assembled).map_err(in_program)?;
         self.check_records(&mut request, &assembled).map_err(in_program)?;
@@ -204,7 +204,19 @@ impl Imitated<'_> {
                 Ok(())
             }
             PatchKind::Subprogram(_) => Ok(()),
-            PatchKind::ArenaValue(_) | PatchKind::CpuMask | PatchKind::Stride(_) => Err("cannot be lowered".to_owned()),
+            PatchKind::CpuMask => {
+                same("the mask", bits(insn.imm), CPU_MASK)?;
+                insns[at].imm = assembled.insns[at].imm;
+                Ok(())
+            }
+            PatchKind::Stride(map) => {
+                let map = &self.object.maps[map as usize];
+                let stride = percpu_stride(map.value_size, map.section.map_or(1, |section| section.align));
+                same("the stride", Some(bits(insn.imm)), stride)?;
+                insns[at].imm = assembled.insns[at].imm;
+                Ok(())
+            }
+            PatchKind::ArenaValue(_) => Err("cannot be lowered".to_owned()),
         }
     }
 

@@ -18,6 +18,9 @@ const JUMP_TARGET: usize = 16;
 impl Lowering<'_> {
     pub(super) fn create_map(&mut self, index: u32) -> Result<(), TableError> {
         let map = &self.object.maps[index as usize];
+        if map.is_percpu_section() {
+            return self.by_form(|lowering| lowering.create(index, None), |lowering| lowering.create_emulated(index));
+        }
         let Some(inner) = map.inner else { return self.create(index, None) };
         // The process closes the template: until then, the kernel describes the inner maps by it.
         self.create(inner, None)?;
@@ -58,7 +61,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the request to create a map, without file descriptors.
-    fn definition(&self, map: &Map, has_types: bool) -> Attr {
+    pub(super) fn definition(&self, map: &Map, has_types: bool) -> Attr {
         let attr = Attr::new::<MapCreate>(self.endian)
             .word(offset_of!(MapCreate, map_type), map.map_type.0)
             .word(offset_of!(MapCreate, key_size), map.key_size)
@@ -94,7 +97,9 @@ impl Lowering<'_> {
                 lowering.table.copy_from_host(place, value.len(), initial).map(drop)
             })?;
         }
-        self.update(index, &[0; 4], place, flags)
+        let update = |lowering: &mut Self| lowering.update(index, &[0; 4], place, flags);
+        // The process writes the copies of an emulated section, whose number the table does not have.
+        if map.is_percpu_section() { self.by_form(update, |_| Ok(())) } else { update(self) }
     }
 
     /// Writes the indices of a program's instructions into its jump table.

@@ -15,7 +15,7 @@ use super::{Lowering, field, length};
 use crate::insn::{INSN_SIZE, Insn};
 use crate::loader::attr::Attr;
 use crate::loader::table::{Copied, Place, TableError};
-use crate::plan::Assembled;
+use crate::plan::{Assembled, is_emulated};
 
 /// The sizes of `struct bpf_func_info`, and of `struct bpf_line_info` and `struct bpf_core_relo`.
 const FUNC_INFO: u32 = 8;
@@ -24,7 +24,24 @@ const RECORD: u32 = 16;
 impl Lowering<'_> {
     pub(super) fn load_program(&mut self, index: u32) -> Result<(), TableError> {
         let program = &self.object.programs[index as usize];
-        let mut assembled = Assembled::new(self.plan, program, false);
+        if is_emulated(self.object, program) {
+            self.by_form(|lowering| lowering.load_form(index, false), |lowering| lowering.load_form(index, true))?;
+        } else {
+            self.load_form(index, false)?;
+        }
+        for (map, row) in (0..).zip(self.object.maps.iter()) {
+            if row.jump_table.is_some_and(|table| table.program == index) {
+                let slot = self.map_slot(map);
+                self.table.close(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the steps that load a program from the ordinary or the emulated bodies of its functions.
+    fn load_form(&mut self, index: u32, emulated: bool) -> Result<(), TableError> {
+        let program = &self.object.programs[index as usize];
+        let mut assembled = Assembled::new(self.plan, program, emulated);
         self.refer_to_slots(index, &mut assembled);
         let insns: Vec<u8> = assembled.insns.iter().flat_map(|insn| insn.encode(self.endian)).collect();
         let insns = self.table.data(&insns)?;
@@ -49,14 +66,7 @@ impl Lowering<'_> {
             self.set_fd(attr, offset_of!(ProgLoad, attach_btf_obj_fd), module)?;
         }
         let slot = self.slot(self.program_slot(index));
-        self.table.request_with_log(Command::PROG_LOAD, attr, size_of::<ProgLoad>(), Some(slot))?;
-        for (map, row) in (0..).zip(self.object.maps.iter()) {
-            if row.jump_table.is_some_and(|table| table.program == index) {
-                let slot = self.map_slot(map);
-                self.table.close(slot);
-            }
-        }
-        Ok(())
+        self.table.request_with_log(Command::PROG_LOAD, attr, size_of::<ProgLoad>(), Some(slot)).map(drop)
     }
 
     /// Returns the request to load a program, without pointers and file descriptors.
@@ -121,6 +131,7 @@ impl Lowering<'_> {
                     assembled.insns[at].src = 0;
                     assembled.insns[at].imm = skelgen_abi::plan::absent_function(symbol);
                 }
+                PatchKind::Stride(map) => assembled.insns[at].imm = self.stride(map),
                 _ => {}
             }
         }
@@ -142,6 +153,7 @@ impl Lowering<'_> {
     fn set_symbols(&mut self, assembled: &Assembled, insns: Place) -> Result<(), TableError> {
         let mut uses: BTreeMap<u32, Vec<Patch>> = BTreeMap::new();
         for patch in &assembled.patches {
+            self.set_emulation(patch.kind, insns.plus(patch.insn.saturating_mul(8)))?;
             if let Some(symbol) = symbol_of(patch.kind) {
                 uses.entry(symbol).or_default().push(*patch);
             }

@@ -73,6 +73,13 @@ pub enum Setting {
         /// The map.
         map: u32,
     },
+    /// u32: the size of the value of an emulated percpu section, with the copies of all CPUs.
+    EmulatedSize {
+        /// The map.
+        map: u32,
+    },
+    /// u32: the mask of CPU numbers for emulated percpu data.
+    CpuMask,
     /// u32: whether the process passes the initial value of a section.
     Initial {
         /// The map.
