@@ -125,6 +125,18 @@ impl PinSet {
     }
 }
 
+/// The pins of a load. A trait, so that a binary whose loads pin nothing does not contain the code that removes pins.
+pub(crate) trait Pinned: std::fmt::Debug + Send + Sync {
+    /// Keeps the pins, which are removed on drop otherwise.
+    fn keep(self: Box<Self>);
+}
+
+impl Pinned for PinSet {
+    fn keep(self: Box<Self>) {
+        Self::keep(*self);
+    }
+}
+
 impl Drop for PinSet {
     fn drop(&mut self) {
         // Errors are ignored, because the error that caused the removal is already reported. A directory with other files is not

@@ -7,7 +7,7 @@ use crate::abi::{Object, SectionKind, Step};
 use crate::error::{Error, Result, Subject};
 use crate::link::StructOps;
 use crate::map::{Arena, FromFd, Info, Opened};
-use crate::pins::PinSet;
+use crate::pins::Pinned;
 use crate::program::{Program, SharedSpecs};
 use crate::uapi::MapType;
 
@@ -23,7 +23,7 @@ pub struct Loaded {
     /// The error for the object's BTF, if the programs were loaded without BTF.
     btf_refused: Option<String>,
     /// The pins of this load. They are kept when `Loaded` is dropped, and removed if a `take_*` function fails.
-    pinned: Option<PinSet>,
+    pinned: Option<Box<dyn Pinned>>,
 }
 
 impl Drop for Loaded {
@@ -40,11 +40,11 @@ impl Loaded {
         object: &'static Object,
         (maps, struct_ops): (Vec<MapState>, Vec<Option<StructOps>>),
         (programs, usdt_specs, btf_refused): (Vec<ProgramState>, Option<SharedSpecs>, Option<String>),
-        pinned: PinSet,
+        pinned: Option<Box<dyn Pinned>>,
     ) -> Self {
         // The items have the same size in both lists, so the second one is the memory of the first.
         let programs = programs.into_iter().map(Some).collect();
-        Self { object, maps, struct_ops, programs, usdt_specs, btf_refused, pinned: Some(pinned) }
+        Self { object, maps, struct_ops, programs, usdt_specs, btf_refused, pinned }
     }
 
     /// Returns the map with this index, as a handle of the type that generated code requests.

@@ -10,7 +10,7 @@ use crate::abi::{self, JumpTable, SectionKind, Span, Step};
 use crate::error::{Errno, Error, Result};
 use crate::kernel::causes::advise;
 use crate::kernel::token::Delegable;
-use crate::map::{self, Info, Template, not_inner, rejected, send};
+use crate::map::{self, Info, rejected, send};
 use crate::open::{Inner, LoadEvent, OpenMap};
 use crate::sys;
 use crate::sys::elem::Definition;
@@ -132,11 +132,9 @@ impl Executor {
             _ => None,
         };
         let mut shape = self.shape(open)?;
-        let table = at(&self.maps, index).and_then(|map| map.kernel_map.as_ref());
-        let kernel_value = table.map(|table| {
-            shape.value_size = table.value_size;
-            let module = self.symbols.module(table.module);
-            (table.value_type, module.map(AsFd::as_fd))
+        let kernel_value = self.parts.struct_ops.and_then(|part| (part.value)(self, index)).map(|value| {
+            shape.value_size = value.size;
+            (value.type_id, self.symbols.module(value.module).map(AsFd::as_fd))
         });
         let unchanged = open.row.key_size == open.definition.key_size && shape.value_size == open.definition.value_size;
         let typed = (open.row.btf_key_type_id, open.row.btf_value_type_id) != (0, 0);
@@ -167,8 +165,10 @@ impl Executor {
             let fault = Fault::NoInner { map_type: request.map.map_type };
             return Err(Error::invalid(format_args!("map `{name}`: {fault}")).with_help(remedy(open, &fault)));
         }
-        let inner = request.inner.and_then(|inner| Template::of(inner).ok());
-        let info = Info { inner, ..info(open) };
+        let info = match (self.parts.inner_maps, request.inner) {
+            (Some(part), Some(inner)) => Info { inner: (part.definition)(inner), ..info(open) },
+            _ => info(open),
+        };
         let (had_name, had_types) = (!request.map.kernel_name.is_empty(), request.btf.is_some());
         let mut memlock = self.memlock;
         let map = send(&mut request, true, &mut memlock)?.map_err(|errno| {
@@ -275,23 +275,6 @@ impl Executor {
         }
     }
 
-    pub(super) fn insert_map(&self, outer: u32, key: u32, inner: u32) -> Result<()> {
-        let to = &at(&self.maps, outer).ok_or_else(|| no_such("map", outer))?.created;
-        let from = &at(&self.maps, inner).ok_or_else(|| no_such("map", inner))?.created;
-        let (Some(to), Some(from)) = (to.as_ref().filter(|to| !to.reused), from) else {
-            return Ok(());
-        };
-        let what = format_args!("cannot insert map `{}` into map `{}` at index {key}", from.info.name, to.info.name)
-            .to_string();
-        insert(to, key, from.map.as_fd().as_raw_fd()).map_err(|errno| {
-            let error = Error::refused(what, errno);
-            match not_inner(from.map.as_fd(), to.info.inner.as_ref(), errno) {
-                Some(note) => error.note(note),
-                None => advise(error),
-            }
-        })
-    }
-
     pub(super) fn insert_program(&self, map: u32, key: u32, program: u32) -> Result<()> {
         let to = &at(&self.maps, map).ok_or_else(|| no_such("map", map))?.created;
         let from = &at(&self.programs, program).ok_or_else(|| no_such("program", program))?.loaded;
@@ -336,7 +319,7 @@ fn remedy(open: &OpenMap, fault: &Fault) -> String {
 }
 
 /// Writes a file descriptor into an array-like map.
-fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
+pub(super) fn insert(map: &Created, key: u32, fd: i32) -> Result<(), Errno> {
     map.map.update(&key.to_ne_bytes(), &fd.to_ne_bytes(), elem_flags::ANY)
 }
 

@@ -34,14 +34,14 @@ use std::sync::Arc;
 
 pub use self::loaded::Loaded;
 use self::parts::Parts;
+use self::state::State;
 pub(crate) use self::state::{MapState, ProgramState};
 use crate::abi::{Body, Object, Patch, Span, Step};
 use crate::btf::Types;
 use crate::error::{self, Error, Result, Subject};
 use crate::open::{LoadEvent, LoadOptions, Log, OpenProgram};
-use crate::pins::PinSet;
+use crate::pins::Pinned;
 use crate::program::{Program, SharedSpecs};
-use crate::relocate::Relocator;
 use crate::sys::trusted::Trusted;
 
 /// Begins a load: executes the steps of the plan up to the first one that loads a program. `maps` and `programs` are in the
@@ -110,7 +110,7 @@ pub(crate) struct Executor {
     /// The types of the kernel, read when they are first needed.
     kernel_types: Option<Arc<Types>>,
     /// The relocator of the object's programs, created when it is first needed.
-    relocator: Option<Relocator>,
+    relocator: Option<State>,
     /// Whether a request that fails with `EPERM` may look for a token.
     may_find_token: bool,
     /// Whether raising the limit on locked memory was attempted. It is attempted only once.
@@ -190,8 +190,8 @@ impl Executor {
         }
         let usdt_specs = self.usdt_specs().map_err(|error| self.during(error::Step::Check, error))?;
         let pinned = match self.parts.pins {
-            Some(part) => (part.pin)(&self).map_err(|error| self.during(error::Step::Pin, error))?,
-            None => PinSet::default(),
+            Some(part) => Some((part.pin)(&self).map_err(|error| self.during(error::Step::Pin, error))?),
+            None => None,
         };
         Ok(self.finish(usdt_specs, pinned))
     }
@@ -284,7 +284,9 @@ impl Executor {
             Step::FillMap { map, flags } => self.fill_map(map, flags),
             Step::FillKconfig { map } => (parts::needed(self.parts.kconfig, "kconfig")?.fill)(self, map),
             Step::FreezeMap { map } => self.freeze_map(map),
-            Step::InsertMap { outer, key, inner } => self.insert_map(outer, key, inner),
+            Step::InsertMap { outer, key, inner } => {
+                (parts::needed(self.parts.inner_maps, "inner_maps")?.insert)(self, outer, key, inner)
+            }
             Step::LoadProgram { program } => self.load_program(program),
             Step::BindMap { program, map } => self.bind_map(program, map),
             Step::InsertProgram { map, key, program } => self.insert_program(map, key, program),
@@ -315,7 +317,7 @@ impl Executor {
         self.parts.usdt.map_or(Ok(None), |part| (part.specs)(self))
     }
 
-    fn finish(mut self, usdt_specs: Option<SharedSpecs>, pinned: PinSet) -> Loaded {
+    fn finish(mut self, usdt_specs: Option<SharedSpecs>, pinned: Option<Box<dyn Pinned>>) -> Loaded {
         let struct_ops = match self.parts.struct_ops {
             Some(part) => (part.take)(&mut self),
             None => Vec::new(),

@@ -7,18 +7,19 @@
 //! This module knows the signatures of the parts, not what they do. To add a part, add a struct of its functions and a row of the
 //! table here, a static in the module that implements it, and a row in the generator's `rust/parts.rs`, which determines the parts of a plan.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::maps::{Created, InnerMap};
 use super::percpu::Shape;
 use super::programs::Form;
-use super::struct_ops::Target;
+use super::struct_ops::{Target, Value};
 use super::{Executor, arena, btf, kconfig, loader, percpu, relocate, reuse, struct_ops, symbols, templates, usdt};
 use crate::abi::{Loader, Program};
 use crate::error::{Errno, Error, Result};
 use crate::link::StructOps;
+use crate::map::Template;
 use crate::open::{OpenMap, Part};
-use crate::pins::PinSet;
+use crate::pins::Pinned;
 use crate::program::SharedSpecs;
 use crate::sys;
 
@@ -39,10 +40,12 @@ pub(super) struct CoRe {
     pub(super) unresolved: fn(&Executor, &'static Program, usize) -> Option<String>,
 }
 
-/// Templates of inner maps.
+/// Maps of maps.
 #[derive(Debug)]
 pub(super) struct InnerMaps {
     pub(super) template: fn(&mut Executor, u32) -> Result<Option<InnerMap>>,
+    pub(super) definition: fn(BorrowedFd<'_>) -> Option<Template>,
+    pub(super) insert: fn(&Executor, u32, u32, u32) -> Result<()>,
 }
 
 /// The kernel's configuration.
@@ -78,7 +81,7 @@ pub(super) struct Percpu {
 #[derive(Debug)]
 pub(super) struct Pins {
     pub(super) existing: fn(&mut Executor, u32) -> Result<Option<Created>>,
-    pub(super) pin: fn(&Executor) -> Result<PinSet>,
+    pub(super) pin: fn(&Executor) -> Result<Box<dyn Pinned>>,
 }
 
 /// BTF for kernels that reject the object's BTF.
@@ -94,6 +97,7 @@ pub(super) struct Sanitizing {
 pub(super) struct StructOpsMaps {
     pub(super) prepare: fn(&mut Executor) -> Result<()>,
     pub(super) target: fn(&Executor, u32) -> Result<Option<Target>>,
+    pub(super) value: fn(&Executor, u32) -> Option<Value>,
     pub(super) take: fn(&mut Executor) -> Vec<Option<StructOps>>,
 }
 

@@ -39,10 +39,10 @@ impl Executor {
     /// Relocates a program's instructions, and removes the records so that the kernel does not.
     fn relocate(&mut self, index: u32, form: &mut Form) -> Result<()> {
         if self.relocator.is_none() {
-            self.relocator = Some(self.new_relocator()?);
+            self.relocator = Some(Box::new(self.new_relocator()?));
         }
         let Assembled { insns, core_relos, .. } = &mut form.code;
-        if let Some(relocator) = &mut self.relocator {
+        if let Some(relocator) = self.relocator.as_mut().and_then(|relocator| relocator.downcast_mut::<Relocator>()) {
             relocator.relocate(insns.to_mut(), core_relos)?;
         }
         core_relos.set(&[]);
@@ -84,7 +84,12 @@ impl Executor {
         let mut records = Piece::default();
         self.core_relos(program, &mut records).ok()?;
         let what = unresolved(&self.object_types().ok()?, &records, insn)?;
-        let unread = self.relocator.as_ref().map(Relocator::unread).unwrap_or_default();
+        let unread = self
+            .relocator
+            .as_ref()
+            .and_then(|relocator| relocator.downcast_ref())
+            .map(Relocator::unread)
+            .unwrap_or_default();
         Some(match unread.is_empty() {
             true => what,
             false => format!("{what} ({})", unread.join("; ")),

@@ -11,7 +11,7 @@ use super::{Executor, no_such};
 use crate::error::{Error, Result, Subject};
 use crate::open::{LoadEvent, OpenMap};
 use crate::opened::Kind;
-use crate::pins::{self, PinSet};
+use crate::pins::{self, PinSet, Pinned};
 use crate::sys;
 use crate::sys::attr::MapInfo;
 use crate::sys::c_path;
@@ -63,7 +63,7 @@ impl Executor {
     }
 
     /// Pins the maps. This is the last part of a load that can fail.
-    fn pin(&self) -> Result<PinSet> {
+    fn pin(&self) -> Result<Box<dyn Pinned>> {
         let mut pins = PinSet::default();
         for MapState { open, created, .. } in &self.maps {
             let Some(created) = created.as_ref().filter(|created| !created.is_reused()) else {
@@ -81,7 +81,7 @@ impl Executor {
                 .map_err(|error| error.about(Subject::Map(created.info.name)))?;
             self.emit(&LoadEvent::MapPinned { name: created.info.name, path: &path });
         }
-        Ok(pins)
+        Ok(Box::new(pins))
     }
 }
 

@@ -3,13 +3,17 @@
 //! The lists of a load have one item for each map and program of the object. They are created with the settings and become part of
 //! the loaded object, so a load allocates them once.
 
+use std::any::Any;
+
 use super::maps::Created;
 use super::programs::LoadedProgram;
-use super::struct_ops::KernelMap;
 use super::{at, no_such};
 use crate::abi::{Map, Program};
 use crate::error::{Error, Result};
 use crate::open::{OpenMap, OpenProgram};
+
+/// The state of a part of the executor. Its type is hidden, because the code that drops a value counts as used.
+pub(super) type State = Box<dyn Any + Send + Sync>;
 
 /// A map of a load.
 #[derive(Debug)]
@@ -17,8 +21,8 @@ pub(crate) struct MapState {
     pub(super) open: OpenMap,
     /// The map in the kernel, once it was created or reused.
     pub(super) created: Option<Created>,
-    /// A struct_ops map in the kernel's layout.
-    pub(super) kernel_map: Option<Box<KernelMap>>,
+    /// A struct_ops map in the kernel's layout, of a type of that part.
+    pub(super) kernel_map: Option<State>,
 }
 
 impl MapState {

@@ -21,16 +21,16 @@ const VALUE_PREFIX: &str = "bpf_struct_ops_";
 
 /// A struct_ops map in the kernel's layout.
 #[derive(Debug)]
-pub(super) struct KernelMap {
+struct KernelMap {
     /// The id of the value's type.
-    pub(super) value_type: u32,
+    value_type: u32,
     /// The size of the value in bytes.
-    pub(super) value_size: u32,
+    value_size: u32,
     /// The id of the type of the struct in the value.
     struct_type: u32,
     /// The index in [`Symbols::modules`](super::symbols::Symbols) of the module that has the struct; `None` for
     /// vmlinux.
-    pub(super) module: Option<usize>,
+    module: Option<usize>,
     /// The value, without the programs.
     value: Vec<u8>,
     programs: Vec<MemberProgram>,
@@ -48,6 +48,14 @@ struct MemberProgram {
     offset: usize,
 }
 
+/// The value of a struct_ops map: its type in the kernel, its size in bytes, and the module of the type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) type_id: u32,
+    pub(super) size: u32,
+    pub(super) module: Option<usize>,
+}
+
 /// The member that a struct_ops program is loaded for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
@@ -60,6 +68,7 @@ pub(super) struct Target {
 pub(super) static PART: StructOpsMaps = StructOpsMaps {
     prepare: Executor::prepare_struct_ops,
     target: Executor::struct_ops_member,
+    value: Executor::struct_ops_value,
     take: Executor::take_struct_ops,
 };
 
@@ -237,9 +246,15 @@ impl Executor {
         self.parts.struct_ops.map_or(Ok(None), |part| (part.target)(self, program))
     }
 
+    /// Returns the value that the kernel requires for a struct_ops map.
+    fn struct_ops_value(&self, map: u32) -> Option<Value> {
+        let &KernelMap { value_type, value_size, module, .. } = kernel_map(at(&self.maps, map)?)?;
+        Some(Value { type_id: value_type, size: value_size, module })
+    }
+
     fn struct_ops_member(&self, program: u32) -> Result<Option<Target>> {
         let mut found: Option<Target> = None;
-        for table in self.maps.iter().filter_map(|map| map.kernel_map.as_ref()) {
+        for table in self.maps.iter().filter_map(kernel_map) {
             for slot in table.programs.iter().filter(|slot| slot.program == program) {
                 let target = Target { struct_type: table.struct_type, member: slot.member, module: table.module };
                 match found {
@@ -272,12 +287,18 @@ impl Executor {
         let handles = self.maps.iter_mut().map(|MapState { open, created, kernel_map }| {
             let definition = open.definition;
             definition.struct_ops.as_ref()?;
-            let value = kernel_map.take().map(|map| filled(*map, &self.programs));
+            let kernel_map = kernel_map.take().and_then(|map| map.downcast().ok());
+            let value = kernel_map.map(|map: Box<KernelMap>| filled(*map, &self.programs));
             let created = created.take().map(|created| (created.map, value, open.row.flags));
             Some(StructOps::new(&definition.name, created, open.autoattach))
         });
         handles.collect()
     }
+}
+
+/// Returns a struct_ops map in the kernel's layout, if it was determined.
+fn kernel_map(map: &MapState) -> Option<&KernelMap> {
+    map.kernel_map.as_ref()?.downcast_ref()
 }
 
 /// Returns the value of a struct_ops map with the file descriptors of its programs.
