@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Result;
 use crate::generate as driver;
+use crate::merge::File;
 use crate::model::BpfObject;
 use crate::options::Options;
 use crate::plan::LoadPlan;
@@ -50,6 +51,25 @@ pub fn generate(bytes: &[u8], options: &Options) -> Result<String> {
 /// ```
 pub fn inspect(bytes: &[u8], options: &Options) -> Result<Object> {
     Ok(Object { model: driver::inspect(bytes, options)?, options: options.clone() })
+}
+
+/// Links BPF objects that were compiled from several sources: returns one object (an ELF file). The files are pairs of a
+/// name for errors and the bytes of an object, or of a static archive (`.a`), of which only the objects are linked that
+/// define names that are otherwise missing. The result does not depend on the order of the files.
+///
+/// # Errors
+/// All problems of the files, and where they contradict each other or lack a name, each with its code and location.
+///
+/// # Examples
+/// ```no_run
+/// let (one, two) = (std::fs::read("one.bpf.o")?, std::fs::read("two.bpf.o")?);
+/// let object = skelgen::link(&[("one.bpf.o", &one), ("two.bpf.o", &two)])?;
+/// let text = skelgen::generate(&object, &skelgen::Options::for_file("both"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn link(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
+    let files: Vec<_> = files.iter().map(|&(name, bytes)| File { name, bytes }).collect();
+    driver::link(&files)
 }
 
 /// Plans the load of a BPF object without generating Rust.

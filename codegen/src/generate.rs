@@ -15,8 +15,9 @@ use crate::emulate::forms;
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::header::{self, Origin};
 use crate::insn::Endian;
-use crate::link::link;
+use crate::link::link as assemble;
 use crate::loader::with_loader;
+use crate::merge::{File, Merged};
 use crate::min_btf;
 use crate::model::BpfObject;
 use crate::options::{Loader, Options};
@@ -33,6 +34,15 @@ pub fn inspect(bytes: &[u8], options: &Options) -> Result<BpfObject> {
     BpfObject::from_elf(&elf, &options.name)
 }
 
+/// Links objects: writes one object with the contents of all files. An archive (`.a`) stands for the objects in it that
+/// define names that are otherwise missing.
+///
+/// # Errors
+/// All problems of the files and of their combination, each with its code and location.
+pub fn link(files: &[File<'_>]) -> Result<Vec<u8>> {
+    Merged::new(files)?.write()
+}
+
 /// Plans the load of a BPF object, without writing Rust.
 ///
 /// # Errors
@@ -43,7 +53,7 @@ pub fn plan(bytes: &[u8], options: &Options) -> Result<LoadPlan> {
 
 /// Runs the phases between the model and the plan. Empties the instructions of the object's functions.
 fn lower(object: &mut BpfObject, options: &Options) -> Result<LoadPlan> {
-    let linked = link(object);
+    let linked = assemble(object);
     let forms = forms(object, linked, options.percpu)?;
     // The linked functions have copies of the instructions; the originals would take most of the memory of a large
     // object.

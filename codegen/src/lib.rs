@@ -35,6 +35,7 @@
 //! | generate elsewhere, from the bytes of an object | [`generate()`], with [`Options`] |
 //! | have the Rust types of an object, without a skeleton | [`types()`] |
 //! | see what an object contains and how it is loaded | [`inspect()`], [`plan()`] |
+//! | link several objects to one | [`link()`] |
 //! | handle errors | [`Error`], its [`Diagnostic`]s and their [`Code`]s |
 //!
 //! Generation is a pure function of the bytes and the options.
@@ -71,7 +72,7 @@ mod sign;
 mod similar;
 mod skeleton;
 
-pub use api::{Object, Plan, generate, inspect, plan, types};
+pub use api::{Object, Plan, generate, inspect, link, plan, types};
 pub use builder::Builder;
 pub use error::{Code, Diagnostic, Error, Location, Result, SourceLine};
 pub use options::{Loader, Options};
@@ -89,7 +90,7 @@ pub mod unstable {
     #[cfg(feature = "cli")]
     pub use crate::cli::{draw, main};
     pub use crate::error::all_codes;
-    pub use crate::generate::{Relocations, header, inspect, min_btf, plan, relocations, types, write};
+    pub use crate::generate::{Relocations, header, inspect, link, min_btf, plan, relocations, types, write};
 
     pub use crate::check::{Finding, Kernel, Modules, Severity, Stage, check};
 

@@ -1,5 +1,7 @@
 //! The records of `.BTF.ext`: functions, source lines and CO-RE relocations of instructions.
 
+mod write;
+
 use super::parse::{Reader, range};
 use super::{Btf, Kind, StringRef, TypeId};
 use crate::error::{Code, Diagnostic, Result};
@@ -90,6 +92,12 @@ impl BtfExt {
     pub fn parse(bytes: &[u8], endian: Endian, btf: &Btf) -> Result<Self> {
         parse(bytes, endian, btf)
             .map_err(|message| Diagnostic::new(Code::BadBtfExt, format!("invalid .BTF.ext: {message}")).into())
+    }
+
+    /// Writes the records as a `.BTF.ext` section in this byte order.
+    #[must_use]
+    pub fn write(&self, endian: Endian) -> Vec<u8> {
+        write::write(self, endian)
     }
 
     /// Returns the records about the section of this name.

@@ -271,6 +271,16 @@ impl Btf {
         &rest[..rest.find('\0').unwrap_or(rest.len())]
     }
 
+    /// Returns the strings of the table in their order. Other references are to the ends of these strings.
+    pub(crate) fn strings(&self) -> impl Iterator<Item = (StringRef, &str)> {
+        let mut at = 0;
+        self.strings.split_terminator('\0').map(move |string| {
+            let reference = StringRef(at);
+            at = at.saturating_add(u32::try_from(string.len()).unwrap_or(u32::MAX)).saturating_add(1);
+            (reference, string)
+        })
+    }
+
     /// Returns all types with their ids, `void` first.
     pub fn iter(&self) -> impl Iterator<Item = (TypeId, &Type)> {
         self.types.iter().enumerate().map(|(index, ty)| (TypeId(u32::try_from(index).unwrap_or(u32::MAX)), ty))

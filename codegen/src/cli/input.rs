@@ -8,6 +8,8 @@ use clap::Args;
 use super::screen::Screen;
 use crate::build;
 use crate::error::{Code, Error, Result};
+use crate::generate;
+use crate::merge::File;
 use crate::options::Options;
 
 /// The name of the object from standard input, unless `--name` is given.
@@ -84,15 +86,31 @@ fn shown(path: &Path) -> PathBuf {
     if is_standard(path) { "<stdin>".into() } else { path.to_owned() }
 }
 
+/// Links objects. Errors name the files.
+///
+/// # Errors
+/// [`Code::Io`], and those of [`generate::link`].
+pub(super) fn link(objects: &[PathBuf]) -> Result<Vec<u8>> {
+    let read = |path: &PathBuf| Ok((shown(path).display().to_string(), bytes(path)?));
+    let files = objects.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let files: Vec<_> = files.iter().map(|(name, bytes)| File { name, bytes }).collect();
+    generate::link(&files)
+}
+
+/// Reads the bytes of an object.
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    if !is_standard(path) {
+        return build::read(path);
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    read.map_err(|error| Error::new(Code::Io, format!("cannot read standard input: {error}")))?;
+    Ok(bytes)
+}
+
 fn read(path: &Path, name: Option<String>) -> Result<Source> {
-    let (bytes, mut options) = if is_standard(path) {
-        let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().read_to_end(&mut bytes);
-        read.map_err(|error| Error::new(Code::Io, format!("cannot read standard input: {error}")))?;
-        (bytes, Options::for_file(FROM_STDIN))
-    } else {
-        (build::read(path)?, Options::for_file(path))
-    };
+    let bytes = bytes(path)?;
+    let mut options = if is_standard(path) { Options::for_file(FROM_STDIN) } else { Options::for_file(path) };
     if let Some(name) = name {
         options.name = name;
     }

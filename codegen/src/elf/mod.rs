@@ -4,8 +4,10 @@
 //! ranges lie in the file, sections do not overlap, symbols name existing sections, and relocations lie in their
 //! sections. The model interprets the sections.
 
+mod archive;
 mod parse;
 pub(crate) mod partial;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,10 @@ pub struct Section<'data> {
     pub name: &'data str,
     /// The kind of its contents, by its ELF type and flags.
     pub kind: SectionKind,
-    /// Whether its bytes are loaded (`SHF_ALLOC`).
-    pub alloc: bool,
-    /// Whether the section is writable (`SHF_WRITE`).
-    pub write: bool,
+    /// The section's ELF flags (`SHF_*`). Only a linker needs them.
+    pub flags: u64,
+    /// The size of an entry, in bytes, if the section consists of entries of one size, such as strings; else 0.
+    pub entry_size: u64,
     /// The section's bytes; empty for a section of kind `Zeros`.
     pub data: &'data [u8],
     /// The section's size in bytes, even if the file does not contain the bytes.
@@ -161,6 +163,24 @@ pub fn section_of_any<'data>(bytes: &'data [u8], name: &str) -> Result<Option<(E
     parse::section_of_any(bytes, name)
 }
 
+/// A file in a static archive.
+#[derive(Debug, Clone)]
+pub struct Member<'data> {
+    /// The file's name.
+    pub name: String,
+    /// The file's contents.
+    pub data: &'data [u8],
+}
+
+/// Returns the files in a static archive (`.a`), in their order; `None` if the file is not an
+/// archive.
+///
+/// # Errors
+/// A diagnostic with a code `SK01xx`, if the archive is damaged.
+pub fn archive_members(bytes: &[u8]) -> Result<Option<Vec<Member<'_>>>> {
+    archive::members(bytes)
+}
+
 impl<'data> ElfObject<'data> {
     /// Parses an object file.
     ///
@@ -168,6 +188,16 @@ impl<'data> ElfObject<'data> {
     /// Diagnostics with codes `SK01xx`.
     pub fn parse(bytes: &'data [u8]) -> Result<Self> {
         parse::parse(bytes)
+    }
+
+    /// Writes the object as a file: the sections with contents, their relocations, and the symbols.
+    ///
+    /// Local symbols must come before the others, and sections of kind `Other` are not written.
+    ///
+    /// # Errors
+    /// [`Code::TooLarge`](crate::Code::TooLarge) if the tables exceed the limits of ELF.
+    pub fn write(&self) -> Result<Vec<u8>> {
+        write::write(self)
     }
 
     /// Returns the section with this index.

@@ -113,17 +113,7 @@ impl<'data> File<'data> {
             // In a file with too many sections for the header, the size of the null section is their number.
             let (kind, data) = (SectionKind::Other, Default::default());
             let relocations = Vec::new();
-            return Ok(Section {
-                id,
-                name: "",
-                kind,
-                alloc: false,
-                write: false,
-                data,
-                size: 0,
-                align: 1,
-                relocations,
-            });
+            return Ok(Section { id, name: "", kind, flags: 0, entry_size: 0, data, size: 0, align: 1, relocations });
         }
         let name = self.table.section_name(endian, header);
         let name = name.map_err(|error| bad(format!("section {}: {error}", index.0)))?;
@@ -154,9 +144,8 @@ impl<'data> File<'data> {
                 .section(name)
                 .into());
         }
-        let alloc = flags & elf::SHF_ALLOC.0 != 0;
-        let write = flags & elf::SHF_WRITE.0 != 0;
-        Ok(Section { id, name, kind, alloc, write, data, size, align, relocations: Vec::new() })
+        let entry_size = header.sh_entsize(endian);
+        Ok(Section { id, name, kind, flags, entry_size, data, size, align, relocations: Vec::new() })
     }
 
     fn check_overlaps(&self, sections: &[Section<'data>], reporter: &mut Reporter) {

@@ -127,10 +127,7 @@ fn reads_both_byte_orders() {
         assert_eq!(elf.endian, if big { Endian::Big } else { Endian::Little });
         assert_eq!(elf.sections.len(), 6);
         let code = elf.section_named("tc").expect("it exists");
-        assert_eq!(
-            (code.id, code.kind, code.size, code.alloc, code.write),
-            (SectionId(2), SectionKind::Instructions, 32, true, false)
-        );
+        assert_eq!((code.id, code.kind, code.size, code.flags), (SectionId(2), SectionKind::Instructions, 32, 6));
         let zeros = elf.section(SectionId(3));
         assert_eq!((zeros.kind, zeros.size, zeros.data), (SectionKind::Zeros, 400, &[][..]));
 

@@ -140,4 +140,12 @@ codes! {
     // 08: signatures.
     /// The kernel cannot verify a signature of a loader program.
     BadSignature = "SK0801", None;
+
+    // 09: linking objects.
+    /// Two objects define the same name.
+    DuplicateSymbol = "SK0901", None;
+    /// No object defines a name that is used.
+    MissingSymbol = "SK0902", Some("link the object that defines it too; if the kernel defines it, declare it `__ksym`");
+    /// Two objects declare something differently.
+    Disagreement = "SK0903", None;
 }

@@ -90,7 +90,7 @@ mod tests {
         }
         for (text, nearest) in [
             ("SK0301", "SK0302"),
-            ("SK9999", "SK0706"),
+            ("SK9999", "SK0903"),
             ("SK0000", "SK0101"),
             ("SK030x", "SK0302"),
             ("BadMap", "SK0101"),

@@ -288,7 +288,7 @@ mod tests {
     fn section(id: usize, name: &'static str) -> Section<'static> {
         let (kind, id) = (SectionKind::Bytes, SectionId(id));
         let relocations = Vec::new();
-        Section { id, name, kind, alloc: true, write: false, data: &[0; 8], size: 8, align: 4, relocations }
+        Section { id, name, kind, flags: 0, entry_size: 0, data: &[0; 8], size: 8, align: 4, relocations }
     }
 
     fn local(name: &'static str, section: usize) -> Symbol<'static> {

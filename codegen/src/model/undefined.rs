@@ -19,7 +19,7 @@ use crate::error::{Code, Diagnostic};
 use crate::insn::INSN_SIZE;
 
 /// The help text for an undefined symbol.
-const HELP: &str = "if another file defines it, link the files first (`bpftool gen object all.bpf.o one.bpf.o other.bpf.o`) and \
+const HELP: &str = "if another file defines it, link the files first (`skelgen link one.bpf.o other.bpf.o -o all.bpf.o`) and \
                     generate from the result; if the kernel defines it, declare it `__ksym`";
 
 /// Reports the undefined symbols that are neither declared as externs of the kernel, nor kernel configuration, nor

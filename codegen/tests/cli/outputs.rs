@@ -44,7 +44,7 @@ fn outputs_are_as_committed() {
 #[test]
 fn json_of_plan_is_complete() {
     let names = skelgen_corpus::objects::listed(&tool::objects(), ".bpf.o").expect("the objects are committed");
-    for name in names.iter().filter(|name| *name != "no_type") {
+    for name in names.iter().filter(|name| !["no_type", "linked_probe", "linked_store"].contains(&name.as_str())) {
         let object = format!("{name}.bpf.o");
         let text = skelgen(&["plan", &object]).run().stdout;
         let json = skelgen(&["plan", "--json", &object]).run();

@@ -10,6 +10,7 @@ mod generate;
 mod header;
 mod inspect;
 mod layout;
+mod link;
 mod load;
 mod man;
 mod min_btf;
@@ -56,6 +57,7 @@ macro_rules! commands {
 
 commands! {
     Gen => generate::Generate,
+    Link => link::Link,
     Types => types::Types,
     Header => header::Header,
     MinBtf => min_btf::MinBtf,
