@@ -11,7 +11,7 @@ use crate::plan::LoadPlan;
 /// sections, and the program's instructions.
 ///
 /// # Errors
-/// Those of [`lower`].
+/// The object cannot be lowered, or is too large for a step table.
 pub fn with_loader(plan: LoadPlan) -> Result<LoadPlan> {
     let lowered = lower(&plan)?;
     let LoadPlan { object, endian } = plan;
