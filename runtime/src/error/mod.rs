@@ -275,12 +275,12 @@ impl Error {
         self
     }
 
-    /// Sets the verifier log.
+    /// Sets the verifier log, if there is one.
     #[must_use]
     #[cold]
     #[inline(never)]
-    pub(crate) fn log(mut self, log: String) -> Self {
-        self.0.log = Some(log);
+    pub(crate) fn log(mut self, log: Option<String>) -> Self {
+        self.0.log = log.or(self.0.log);
         self
     }
 }

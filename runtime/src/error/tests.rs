@@ -10,7 +10,7 @@ fn errno(number: i32) -> Errno {
 #[test]
 fn errors_can_be_shown_on_a_terminal() {
     let hostile = "x\ncargo::warning=\r\u{1b}]0;\u{7}\u{9b}\u{202e}\t\0";
-    let earlier = Error::invalid(format_args!("BTF `{hostile}`")).log(format!("before {hostile}"));
+    let earlier = Error::invalid(format_args!("BTF `{hostile}`")).log(Some(format!("before {hostile}")));
     let error = Error::refused(format_args!("map `{hostile}`"), errno(libc::EINVAL))
         .within(format_args!("object `{hostile}`"))
         .about(Subject::Map(hostile))
@@ -18,7 +18,7 @@ fn errors_can_be_shown_on_a_terminal() {
         .with_help(format_args!("rename `{hostile}`"))
         .details(format_args!("    1  {}\n    2", Line(hostile)))
         .after("before", &earlier.to_string())
-        .log(format!("1:\tr0 = 0\n{hostile}\n2: exit\n"));
+        .log(Some(format!("1:\tr0 = 0\n{hostile}\n2: exit\n")));
     for shown in [error.to_string(), format!("{error:?}"), error.help().unwrap_or_default().to_owned()] {
         assert!(shown.chars().all(|c| crate::escape::is_visible(c) || "\n\t".contains(c)), "{shown:?}");
         assert!(!shown.starts_with("cargo::"), "{shown}");
@@ -71,8 +71,9 @@ fn kinds_follow_from_error_numbers_and_steps() {
     assert_eq!(kind(libc::EINVAL, Step::Attach), ErrorKind::Refused);
 
     // With a verifier log, the error number does not matter.
-    let rejected =
-        |number, step, log: &str| Error::refused("loading", errno(number)).during(step).log(log.to_owned()).kind();
+    let rejected = |number, step, log: &str| {
+        Error::refused("loading", errno(number)).during(step).log(Some(log.to_owned())).kind()
+    };
     for number in [libc::EINVAL, libc::EACCES, libc::E2BIG, libc::ENOENT] {
         assert_eq!(rejected(number, Step::LoadProgram, "0: exit"), ErrorKind::VerifierRejected);
         assert_ne!(rejected(number, Step::LoadProgram, " \n"), ErrorKind::VerifierRejected);

@@ -51,10 +51,7 @@ impl Executor {
             }
         }
         let error = self.advise(refused(errno), Delegable::Btf);
-        let error = match log::whole(self.options.log_size, |log| sys::btf::load(bytes, self.token(), log)) {
-            Some(log) => error.log(log),
-            None => error,
-        };
+        let error = error.log(log::whole(self.options.log_size, |log| sys::btf::load(bytes, self.token(), log)));
         if !is_verdict(errno) || self.needs_btf() {
             return Err(error);
         }

@@ -132,7 +132,7 @@ impl Executor {
         };
         let map = |index| at(&object.maps, index).map_or("?", |map| &*map.name);
         let error = match *step {
-            Step::LoadBtf => with_log(Error::refused("cannot load the object's BTF", errno), log()),
+            Step::LoadBtf => Error::refused("cannot load the object's BTF", errno).log(log()),
             Step::ResolveSymbols => self.missing(loader, index, errno),
             Step::CreateMap { map: index } => {
                 let row = at(&self.maps, index).map(|map| Definition::of(&map.open.row, false, true));
@@ -247,17 +247,10 @@ fn refused(image: Image<'_>, part: Part, errno: Errno) -> Error {
             }
             let mut buffer = vec![0; LOG_SIZE];
             match sys::Loader::new(image, &mut buffer) {
-                Err(_) => with_log(error, log::text(&buffer)),
+                Err(_) => error.log(log::text(&buffer)),
                 Ok(_) => error,
             }
         }
-    }
-}
-
-fn with_log(error: Error, log: Option<String>) -> Error {
-    match log {
-        Some(log) => error.log(log),
-        None => error,
     }
 }
 

@@ -270,10 +270,7 @@ impl Executor {
                 }
             }
         };
-        match log {
-            Some(log) => error.log(log),
-            None => error,
-        }
+        error.log(log)
     }
 }
 
