@@ -41,7 +41,7 @@ pub(crate) fn find_core() -> Result<bool> {
 
 /// Returns whether the kernel supports CO-RE relocation, or the error that the process has no permission to probe.
 pub(crate) fn has_core() -> Result<bool> {
-    let plain = probe::request("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened());
+    let plain = sys::prog::Request::plain("", ProgramType::SOCKET_FILTER, NOTHING.as_flattened());
     CORE.run(|| match probe::load(&sys::prog::Request { core_relos: &[0; 16], ..plain }) {
         // The relocation is invalid, and its BTF file descriptor (0) is not BTF or not open. A kernel that returns one
         // of these errors supports CO-RE relocation.
@@ -58,7 +58,7 @@ pub(crate) fn names() -> Result<bool> {
 /// Returns whether programs and maps can have names, or the error that the process has no permission to probe.
 pub(crate) fn has_names() -> Result<bool> {
     static PROBE: Probe = Probe::new("accepts names of maps and programs");
-    let load = |name| probe::load(&probe::request(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
+    let load = |name| probe::load(&sys::prog::Request::plain(name, ProgramType::SOCKET_FILTER, NOTHING.as_flattened()));
     PROBE.run(|| probe::compare(load("name_probe"), &[libc::E2BIG], || load("")))
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn has_attach_types() -> Result<bool> {
     let load = |expected_attach_type| {
         probe::load(&sys::prog::Request {
             expected_attach_type,
-            ..probe::request("", ProgramType::CGROUP_SOCK, ALLOW.as_flattened())
+            ..sys::prog::Request::plain("", ProgramType::CGROUP_SOCK, ALLOW.as_flattened())
         })
     };
     let with = || load(AttachType::CGROUP_INET_SOCK_CREATE);
@@ -97,7 +97,7 @@ pub(crate) fn separate_reads() -> Result<bool> {
             insn(opcode::CALL, (0, 0), helper),
             insn(EXIT, (0, 0), 0),
         ];
-        probe::load(&probe::request("", ProgramType::TRACEPOINT, insns.as_flattened()))
+        probe::load(&sys::prog::Request::plain("", ProgramType::TRACEPOINT, insns.as_flattened()))
     };
     let answer = PROBE.run(|| match probe::verdict(&load(helper::PROBE_READ_KERNEL), &[libc::EINVAL])? {
         // If the older helper is rejected as well, the cause is not the missing helper but, for example, lockdown.

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 
 use crate::error::{Error, Result, Step, Subject};
 use crate::kernel::probe::{self, Probe};
+use crate::sys::prog;
 use crate::sys::uname::Uname;
 use crate::uapi::ProgramType;
 use crate::{helper, opcode};
@@ -79,7 +80,7 @@ pub(crate) fn has_bpf_cookie() -> Result<bool> {
     static PROBE: Probe = Probe::new("has attach cookies");
     // r0 = bpf_get_attach_cookie(r1); exit
     let insns = [probe::insn(opcode::CALL, (0, 0), helper::GET_ATTACH_COOKIE), probe::insn(opcode::EXIT, (0, 0), 0)];
-    let request = probe::request("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
+    let request = prog::Request::plain("cookie_probe", ProgramType::TRACEPOINT, insns.as_flattened());
     PROBE.run(|| probe::verdict(&probe::load(&request), &[libc::EINVAL]))
 }
 

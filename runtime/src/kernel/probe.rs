@@ -45,34 +45,10 @@ pub(super) fn load_with_value(
     let request = sys::prog::Request {
         expected_attach_type: how.attach_type,
         token: how.token,
-        ..request(name, how.program_type, insns.as_flattened())
+        ..sys::prog::Request::plain(name, how.program_type, insns.as_flattened())
     };
     let level = u32::from(!log.is_empty());
     sys::prog::load(&request, level, log).map(|attempt| attempt.result)
-}
-
-/// Returns a request that loads instructions and sets nothing else.
-pub(super) fn request<'a>(name: &'a str, program_type: ProgramType, insns: &'a [u8]) -> sys::prog::Request<'a> {
-    sys::prog::Request {
-        name,
-        program_type,
-        expected_attach_type: AttachType(0),
-        flags: 0,
-        // Some helpers that feature probes call require a GPL-compatible license.
-        license: c"GPL",
-        kernel_version: 0,
-        insns,
-        btf: None,
-        func_info: &[],
-        line_info: &[],
-        core_relos: &[],
-        attach_btf_id: 0,
-        attach_program: None,
-        attach_btf: None,
-        fd_array: &[],
-        ifindex: 0,
-        token: None,
-    }
 }
 
 /// Encodes an instruction in native byte order: opcode, destination and source register, immediate.

@@ -1,6 +1,6 @@
 //! Runs a loader program: it executes a step table in the kernel, and leaves file descriptors in the slots of the table.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use super::elem::Map;
 use super::map::Request;
@@ -74,24 +74,11 @@ impl Loader {
         map.freeze().map_err(of_map)?;
         let fd = map.as_fd().try_clone_to_owned();
         let fd = fd.map_err(|error| of_map(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EMFILE))))?;
+        let fds = [fd.as_raw_fd()];
         let request = prog::Request {
-            name: NAME,
-            program_type: ProgramType::SYSCALL,
-            expected_attach_type: crate::uapi::AttachType(0),
             flags: prog_flags::SLEEPABLE,
-            license: c"GPL",
-            kernel_version: 0,
-            insns: image.insns,
-            btf: None,
-            func_info: &[],
-            line_info: &[],
-            core_relos: &[],
-            attach_btf_id: 0,
-            attach_program: None,
-            attach_btf: None,
-            fd_array: &[std::os::fd::AsRawFd::as_raw_fd(&fd)],
-            ifindex: 0,
-            token: None,
+            fd_array: &fds,
+            ..prog::Request::plain(NAME, ProgramType::SYSCALL, image.insns)
         };
         let level = u32::from(!log.is_empty());
         let program = prog::load(&request, level, log).and_then(|attempt| attempt.result);

@@ -50,6 +50,32 @@ pub(crate) struct Request<'a> {
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
+impl<'a> Request<'a> {
+    /// Creates a request that loads instructions and sets nothing else: for programs of the runtime itself.
+    pub(crate) fn plain(name: &'a str, program_type: ProgramType, insns: &'a [u8]) -> Self {
+        Self {
+            name,
+            program_type,
+            expected_attach_type: AttachType(0),
+            flags: 0,
+            // Some helpers that these programs call require a GPL-compatible license.
+            license: c"GPL",
+            kernel_version: 0,
+            insns,
+            btf: None,
+            func_info: &[],
+            line_info: &[],
+            core_relos: &[],
+            attach_btf_id: 0,
+            attach_program: None,
+            attach_btf: None,
+            fd_array: &[],
+            ifindex: 0,
+            token: None,
+        }
+    }
+}
+
 /// The outcome of a load.
 #[derive(Debug)]
 pub(crate) struct Attempt {

@@ -108,7 +108,7 @@ fn ask(insns: &[[u8; INSN_SIZE]], count: usize) -> Option<Vec<i64>> {
     static PROBE: Probe = Probe::new("finds types by name in a program");
     let request = sys::prog::Request {
         flags: prog_flags::SLEEPABLE,
-        ..probe::request("find_types", ProgramType::SYSCALL, insns.as_flattened())
+        ..sys::prog::Request::plain("find_types", ProgramType::SYSCALL, insns.as_flattened())
     };
     let mut program = None;
     let mut load = || {

@@ -191,7 +191,7 @@ const JLT: u8 = 0xa0;
 
 /// Returns whether the kernel accepts a program. The program is valid on every kernel that has its instructions.
 fn loads(insns: &[[u8; 8]]) -> Result<bool, Errno> {
-    let result = probe::load(&probe::request("", ProgramType::SOCKET_FILTER, insns.as_flattened()));
+    let result = probe::load(&sys::prog::Request::plain("", ProgramType::SOCKET_FILTER, insns.as_flattened()));
     probe::verdict(&result, &[libc::EINVAL, libc::E2BIG])
 }
 

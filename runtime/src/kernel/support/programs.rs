@@ -260,7 +260,7 @@ pub(super) fn request<'a>(program_type: ProgramType, insns: &'a [[u8; 8]]) -> Re
         _ => AttachType(0),
     };
     let flags = if program_type == P::SYSCALL { prog_flags::SLEEPABLE } else { 0 };
-    Request { expected_attach_type, flags, ..probe::request("", program_type, insns.as_flattened()) }
+    Request { expected_attach_type, flags, ..Request::plain("", program_type, insns.as_flattened()) }
 }
 
 /// Returns the kernel version that a load must state: before Linux 5.0, kprobe programs had to be compiled for the running kernel.
