@@ -31,7 +31,7 @@ pub(super) struct Assembled {
     /// Where the line records begin.
     lines: usize,
     pub(super) core_relos: Piece,
-    /// The index of each function's first instruction in the program, by function.
+    /// The index of each function's first instruction while a program is assembled, by function; otherwise `ABSENT`, or empty.
     pub(super) starts: Vec<u32>,
 }
 
@@ -91,9 +91,17 @@ impl Executor {
     pub(super) fn assemble(&mut self, index: u32, code: &mut Assembled) -> Result<()> {
         let program = at(&self.object.programs, index).ok_or_else(|| no_such("program", index))?;
         code.fd_array.clear();
-        self.locate_functions(program, &mut code.starts)?;
-        self.instructions(index, program, code)?;
-        self.describe(program, code)?;
+        code.starts.resize(self.object.functions.len(), ABSENT);
+        let located = self.locate_functions(program, &mut code.starts);
+        let result =
+            located.and_then(|()| self.instructions(index, program, code)).and_then(|()| self.describe(program, code));
+        // Only the functions of this program, because an object can have many of both.
+        for &function in &*program.functions {
+            if let Some(start) = at_mut(&mut code.starts, function) {
+                *start = ABSENT;
+            }
+        }
+        result?;
         self.core_relos(program, &mut code.core_relos)
     }
 
@@ -201,9 +209,7 @@ impl Executor {
     }
 
     /// Finds the first instruction of each function of a program.
-    fn locate_functions(&self, program: &'static Program, starts: &mut Vec<u32>) -> Result<()> {
-        starts.clear();
-        starts.resize(self.object.functions.len(), ABSENT);
+    fn locate_functions(&self, program: &'static Program, starts: &mut [u32]) -> Result<()> {
         let mut end = 0_u32;
         for (number, function) in functions(self.object, program) {
             let body = self.body(function?);

@@ -148,6 +148,7 @@ impl Executor {
                 targets[index] = own_target;
             }
         }
+        seen.clear();
         self.code.starts = seen;
         let owners = || {
             let is_needed =
