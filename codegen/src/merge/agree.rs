@@ -9,6 +9,10 @@ use std::collections::HashSet;
 
 use crate::btf::{Btf, Composite, Enum, Kind, TypeId};
 
+/// The maximum number of pointers on the way to a type. The parser limits how deeply values nest, but not pointers, and
+/// the comparison is recursive. No source has a type like this.
+const MAX_POINTERS: usize = 256;
+
 /// A type in its table.
 #[derive(Clone, Copy)]
 pub(super) struct Typed<'a> {
@@ -70,6 +74,8 @@ struct Comparison {
     whole: HashSet<(TypeId, TypeId)>,
     /// The pairs of types behind pointers.
     shapes: HashSet<(TypeId, TypeId)>,
+    /// The number of pointers on the way to the current types.
+    pointers: usize,
 }
 
 impl Comparison {
@@ -182,7 +188,10 @@ impl Comparison {
         match (one.kind(), other.kind()) {
             (Kind::Void, Kind::Void) => Ok(()),
             (Kind::Ptr(to), Kind::Ptr(others)) => {
+                differ_unless(self.pointers < MAX_POINTERS, one, other)?;
+                self.pointers += 1;
                 let found = self.shape(one.at(*to), other.at(*others));
+                self.pointers -= 1;
                 found.map_err(|inner| if inner.part.is_empty() { difference(one, other) } else { inner })
             }
             // Sources declare integers of either signedness for the other, also of bool and char.
@@ -274,4 +283,31 @@ fn difference(one: Typed<'_>, other: Typed<'_>) -> Difference {
 
 fn differ_unless(same: bool, one: Typed<'_>, other: Typed<'_>) -> Result<(), Difference> {
     if same { Ok(()) } else { Err(difference(one, other)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::{Int, StringRef, Type};
+
+    /// Returns an integer behind this number of pointers.
+    fn pointers(number: u32) -> (Btf, TypeId) {
+        let mut btf = Btf::default();
+        let name = btf.add_string("int");
+        let int = Int { size: 4, bits: 32, bit_offset: 0, signed: true, char: false, bool: false };
+        let mut last = btf.push(Type { name, kind: Kind::Int(int) });
+        for _ in 0..number {
+            last = btf.push(Type { name: StringRef(0), kind: Kind::Ptr(last) });
+        }
+        (btf, last)
+    }
+
+    #[test]
+    fn long_chains_of_pointers_do_not_agree_and_do_not_overflow_the_stack() {
+        for (number, agree) in [(3, true), (200, true), (200_000, false)] {
+            let (one, other) = (pointers(number), pointers(number));
+            let [one, other] = [&one, &other].map(|(btf, id)| Typed { btf, id: *id });
+            assert_eq!(values(one, other).is_ok(), agree, "{number}");
+        }
+    }
 }
